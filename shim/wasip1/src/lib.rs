@@ -4,6 +4,7 @@
 //! - The calls of preview 1 that a server needs, as a safe trait: [`Wasi`]. The real ones are
 //!   `Preview1`, which exists on `wasm32-wasip1` only.
 //! - Finding the listeners that a runtime hands over: [`discover()`].
+//! - Waiting for many sockets at once: [`Poller`].
 //! - A log line for each call: [`Traced`].
 //! - Directories beside listeners: [`preopens`].
 //!
@@ -19,6 +20,7 @@
 //! | `preview1` | the real calls; the only unsafe code |
 //! | [`trace`](Traced) | logging calls like strace |
 //! | [`mod@discover`] | which file descriptors are listeners |
+//! | [`poller`](Poller) | registrations and the wait |
 //! | [`preopens`] | making `std::fs` work beside a listener |
 //! | `fake` | a runtime in memory, for tests (feature `fake`) |
 //!
@@ -35,6 +37,7 @@ pub mod discover;
 mod errno;
 #[cfg(any(test, feature = "fake"))]
 pub mod fake;
+mod poller;
 pub mod preopens;
 #[cfg(all(target_os = "wasi", target_env = "p1"))]
 mod preview1;
@@ -43,6 +46,7 @@ mod wasi;
 
 pub use self::discover::{Discovery, Hints, Listener, NoListener, discover};
 pub use self::errno::Errno;
+pub use self::poller::{Interest, Poller, Ready, Registration};
 #[cfg(all(target_os = "wasi", target_env = "p1"))]
 pub use self::preview1::Preview1;
 pub use self::trace::{TARGET, Traced};

@@ -13,7 +13,7 @@ use crate::errno::Errno;
 ///
 /// One method is one call, with the same name. A reader of the preview 1 text finds no policy
 /// here: what the answers mean, and what is done about runtimes that bend the text, is the
-/// `Poller`'s business.
+/// [`Poller`](crate::Poller)'s business.
 #[allow(
     clippy::missing_errors_doc,
     reason = "each method's error is the call's own errno"
