@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # What the scripts of this folder share. To be sourced, after `set -euo pipefail`.
 
 ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
@@ -18,7 +19,7 @@ die() {
 
 # interop ARGUMENT... : the tests from outside, see ci/interop/src/main.rs.
 interop() {
-    cd "$ROOT"
+    cd "$ROOT" || return
     cargo run --quiet --package interop -- "$@"
 }
 
