@@ -100,22 +100,7 @@ impl Client {
     /// # Errors
     /// When none comes, or it isn't one.
     pub fn any_answer(&mut self) -> Outcome<Answer> {
-        let end = loop {
-            if let Some(end) = find(&self.buffer, b"\r\n\r\n") {
-                break end;
-            }
-            ensure!(
-                self.read_more()? > 0,
-                "the connection ended where an answer's head should be; before it came {:?}",
-                String::from_utf8_lossy(&self.buffer)
-            );
-        };
-        let head = String::from_utf8_lossy(&self.buffer[..end]).into_owned();
-        self.buffer.drain(..end + 4);
-        let status = head
-            .strip_prefix("HTTP/1.")
-            .and_then(|rest| rest.get(2..5)?.parse().ok())
-            .ok_or_else(|| format!("this is no answer: {head:?}"))?;
+        let Answer { status, head, .. } = self.head_answer()?;
         let lengths: Vec<_> = values(&head, "content-length").collect();
         let length: Option<usize> = match lengths[..] {
             [] => None,
@@ -144,6 +129,34 @@ impl Client {
         }
         let body = self.buffer.drain(..length).collect();
         Ok(Answer { status, head, body })
+    }
+
+    /// Reads the head of the next answer: all there is of it when the request was a HEAD.
+    ///
+    /// # Errors
+    /// When none comes, or it isn't one.
+    pub fn head_answer(&mut self) -> Outcome<Answer> {
+        let end = loop {
+            if let Some(end) = find(&self.buffer, b"\r\n\r\n") {
+                break end;
+            }
+            ensure!(
+                self.read_more()? > 0,
+                "the connection ended where an answer's head should be; before it came {:?}",
+                String::from_utf8_lossy(&self.buffer)
+            );
+        };
+        let head = String::from_utf8_lossy(&self.buffer[..end]).into_owned();
+        self.buffer.drain(..end + 4);
+        let status = head
+            .strip_prefix("HTTP/1.")
+            .and_then(|rest| rest.get(2..5)?.parse().ok())
+            .ok_or_else(|| format!("this is no answer: {head:?}"))?;
+        Ok(Answer {
+            status,
+            head,
+            body: Vec::new(),
+        })
     }
 
     /// Reads once into the buffer; 0 is the end.

@@ -91,7 +91,6 @@ fn get(server: &Server) -> Outcome {
 }
 
 fn head(server: &Server) -> Outcome {
-    // Twice over one connection: a body after the head would end up in the second answer.
     let said = curl(&["-v", "-I", &server.url("/"), &server.url("/")])?;
     let out = said.text().to_ascii_lowercase();
     ensure!(
@@ -102,8 +101,13 @@ fn head(server: &Server) -> Outcome {
         out.matches("content-length: 6\r\n").count() == 2,
         "the lengths in\n{out}"
     );
-    ensure!(!out.contains("hello"), "a body:\n{out}");
-    check_reused(&said.err)
+    check_reused(&said.err)?;
+    // curl is lenient about a body that shouldn't be there. Here it would end up in the next answer.
+    let mut client = Client::connect(server.address)?;
+    client.send("HEAD / HTTP/1.1\r\nHost: x\r\n\r\nGET / HTTP/1.1\r\nHost: x\r\n\r\n")?;
+    let head = client.head_answer()?;
+    ensure!(head.status == 200, "the answer to HEAD is\n{}", head.head);
+    client.answer()?.check(b"hello!")
 }
 
 fn post(server: &Server) -> Outcome {
