@@ -42,7 +42,7 @@ impl fmt::Display for MaskedHead<'_> {
                 .position(|&byte| byte == b':')
                 .unwrap_or(line.len());
             let is_secret = |name: &&str| line[..colon].eq_ignore_ascii_case(name.as_bytes());
-            if colon < line.len() && Self::SECRETS.iter().any(|name| is_secret(&name)) {
+            if colon < line.len() && Self::SECRETS.iter().any(is_secret) {
                 masked.extend_from_slice(&line[..colon]);
                 masked.extend_from_slice(b": ***\r\n");
             } else {

@@ -59,10 +59,10 @@ impl Framing {
 /// `Transfer-Encoding` must be `chunked`, once and alone, over all its lines.
 fn transfer_coding(fields: &HeaderMap) -> Result<Framing, Fault> {
     let mut lines = fields.get_all(header::TRANSFER_ENCODING).iter();
-    if let (Some(line), None) = (lines.next(), lines.next()) {
-        if trim_ows(line.as_bytes()).eq_ignore_ascii_case(b"chunked") {
-            return Ok(Framing::Chunked);
-        }
+    if let (Some(line), None) = (lines.next(), lines.next())
+        && trim_ows(line.as_bytes()).eq_ignore_ascii_case(b"chunked")
+    {
+        return Ok(Framing::Chunked);
     }
     let lines = fields.get_all(header::TRANSFER_ENCODING).iter();
     let codings = lines.flat_map(|line| line.as_bytes().split(|&byte| byte == b',').map(trim_ows));

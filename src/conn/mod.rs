@@ -348,8 +348,9 @@ impl Connection {
         }
     }
 
-    /// The moment at which [`handle_timeout`](Self::handle_timeout) is to be called. A connection
-    /// that is not closed always has one.
+    /// The moment at which [`handle_timeout`](Self::handle_timeout) is to be called. There always
+    /// is one, unless the next move is the owner's: a request waits for its answer, or
+    /// [`poll_step`](Self::poll_step) says what to do.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.timers.next_timeout()
@@ -444,10 +445,10 @@ impl Connection {
         input: &mut &[u8],
     ) -> Result<Option<Head>, Fault> {
         let heads = &mut cx.shared.heads;
-        if self.scanner.seen() == 0 {
-            if let Some(parsed) = head::parse_whole(input, cx.limits, heads) {
-                return self.take_head(parsed, input);
-            }
+        if self.scanner.seen() == 0
+            && let Some(parsed) = head::parse_whole(input, cx.limits, heads)
+        {
+            return self.take_head(parsed, input);
         }
         let scanned = self.scanner.scan(&input[self.scanner.seen()..], cx.limits);
         match scanned {
