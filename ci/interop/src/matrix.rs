@@ -40,7 +40,8 @@ pub fn run(runtimes: &[Runtime], release: bool) -> Report {
         let mut server = start(runtime, release);
         for (name, case) in CASES {
             let outcome = match &mut server {
-                Err(why) => Err(format!("no server: {why}")),
+                // The reason is told once.
+                Err(why) => Err(std::mem::replace(why, "no server".into())),
                 Ok(server) => case(server).and_then(|()| server.check_alive()),
             };
             let failed = outcome.is_err();
