@@ -4,7 +4,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::fd::IntoRawFd;
 
 use log::{info, warn};
-use wasip1_poll::{Discovery, Fd, Hints, Preview1, Traced, discover};
+use wasip1_poll::{Fd, Hints, Preview1, Traced, discover, preopens};
 
 use super::check_syntax;
 use crate::error::{Error, ErrorKind, Result};
@@ -54,17 +54,22 @@ impl Listeners {
     }
 
     fn find(only: Option<Fd>) -> Result<Self> {
-        let Discovery {
-            listeners,
-            warnings,
-            ..
-        } = discover(&Traced::new(Preview1), only, &Hints::from_env())
+        let found = discover(&Traced(Preview1), only, &Hints::from_env())
             .map_err(|error| Error::new(ErrorKind::NoListener, error.to_string()))?;
-        for warning in warnings {
+        for warning in found.warnings {
             warn!(target: "mini_http", "{warning}");
         }
+        // libc's own scan stops at the first socket, and would leave the directories behind it
+        // unknown to `std::fs`.
+        if let Err(error) = preopens::register(&found.directories) {
+            warn!(target: "mini_http", "std::fs can't use the preopened directories: {error}");
+        }
         Ok(Self {
-            fds: listeners.into_iter().map(|listener| listener.fd).collect(),
+            fds: found
+                .listeners
+                .into_iter()
+                .map(|listener| listener.fd)
+                .collect(),
         })
     }
 
@@ -85,7 +90,7 @@ impl Listeners {
         for fd in &self.fds {
             info!(target: "mini_http", "listening on preopened socket fd {fd}");
         }
-        Wasip1Reactor::new(Traced::new(Preview1), self.fds.iter().copied())
+        Wasip1Reactor::new(Traced(Preview1), self.fds.iter().copied())
             .map_err(|error| Error::new(ErrorKind::NoListener, error.to_string()))
     }
 }

@@ -1,7 +1,7 @@
 //! Sends back what each connection sends: the poller on its own, on a real runtime.
 //!
 //! ```text
-//! cargo build -p wasip1-poll --release --target wasm32-wasip1 --example echo
+//! cargo build -p wasip1-poll --release --target wasm32-wasip1 --example raw_echo
 //! wasmi run --tcplisten 127.0.0.1:3000 target/wasm32-wasip1/release/examples/echo.wasm
 //! ```
 
