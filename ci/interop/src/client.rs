@@ -1,0 +1,331 @@
+//! A raw connection, and answers read off it.
+
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+use socket2::SockRef;
+
+use crate::{Outcome, ensure};
+
+/// How long a client waits for a connection, for room to write, for an answer.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A connection under full control.
+#[derive(Debug)]
+pub struct Client {
+    stream: TcpStream,
+    /// Read, but not yet part of an answer.
+    buffer: Vec<u8>,
+}
+
+/// An answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// The status code.
+    pub status: u16,
+    /// The head as it came, without the empty line.
+    pub head: String,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    /// The values of a field, in their order.
+    pub fn values<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        values(&self.head, name)
+    }
+
+    /// Fails unless the status is 200 and the body is this one.
+    ///
+    /// # Errors
+    /// With what came instead.
+    pub fn check(&self, body: &[u8]) -> Outcome {
+        ensure!(
+            self.status == 200,
+            "the answer is {}:\n{}",
+            self.status,
+            self.head
+        );
+        same(&self.body, body)
+    }
+}
+
+impl Client {
+    /// Connects.
+    ///
+    /// # Errors
+    /// Those of the system, and when it takes longer than [`PATIENCE`].
+    pub fn connect(address: SocketAddr) -> Outcome<Self> {
+        let stream = TcpStream::connect_timeout(&address, PATIENCE)
+            .map_err(|e| format!("connecting: {e}"))?;
+        let set_up = || -> io::Result<()> {
+            // What is written apart is to arrive apart.
+            stream.set_nodelay(true)?;
+            stream.set_read_timeout(Some(PATIENCE))?;
+            stream.set_write_timeout(Some(PATIENCE))
+        };
+        set_up().map_err(|e| format!("setting up a socket: {e}"))?;
+        Ok(Self {
+            stream,
+            buffer: Vec::new(),
+        })
+    }
+
+    /// Sends all these bytes.
+    ///
+    /// # Errors
+    /// Those of the system, and when there is no room for longer than [`PATIENCE`].
+    pub fn send(&mut self, bytes: impl AsRef<[u8]>) -> Outcome {
+        self.stream
+            .write_all(bytes.as_ref())
+            .map_err(|e| format!("sending: {e}"))
+    }
+
+    /// Reads the next answer to a request other than HEAD. Interim answers (1xx) are skipped.
+    ///
+    /// # Errors
+    /// When none comes, or it isn't one.
+    pub fn answer(&mut self) -> Outcome<Answer> {
+        loop {
+            let answer = self.any_answer()?;
+            if answer.status >= 200 {
+                return Ok(answer);
+            }
+        }
+    }
+
+    /// Reads the next answer to a request other than HEAD, be it an interim one.
+    ///
+    /// # Errors
+    /// When none comes, or it isn't one.
+    pub fn any_answer(&mut self) -> Outcome<Answer> {
+        let Answer { status, head, .. } = self.head_answer()?;
+        let lengths: Vec<_> = values(&head, "content-length").collect();
+        let length: Option<usize> = match lengths[..] {
+            [] => None,
+            [length] => Some(
+                length
+                    .parse()
+                    .map_err(|e| format!("Content-Length '{length}': {e}"))?,
+            ),
+            _ => return Err(format!("several Content-Length in {head:?}")),
+        };
+        let length = if matches!(status, 100..200 | 204 | 304) {
+            ensure!(
+                length.is_none() || status == 304,
+                "a Content-Length in a {status}"
+            );
+            0
+        } else {
+            length.ok_or_else(|| format!("no Content-Length in {head:?}"))?
+        };
+        while self.buffer.len() < length {
+            ensure!(
+                self.read_more()? > 0,
+                "the connection ended after {} of {length} bytes of a body",
+                self.buffer.len()
+            );
+        }
+        let body = self.buffer.drain(..length).collect();
+        Ok(Answer { status, head, body })
+    }
+
+    /// Reads the head of the next answer: all there is of it when the request was a HEAD.
+    ///
+    /// # Errors
+    /// When none comes, or it isn't one.
+    pub fn head_answer(&mut self) -> Outcome<Answer> {
+        let end = loop {
+            if let Some(end) = find(&self.buffer, b"\r\n\r\n") {
+                break end;
+            }
+            ensure!(
+                self.read_more()? > 0,
+                "the connection ended where an answer's head should be; before it came {:?}",
+                String::from_utf8_lossy(&self.buffer)
+            );
+        };
+        let head = String::from_utf8_lossy(&self.buffer[..end]).into_owned();
+        self.buffer.drain(..end + 4);
+        let status = head
+            .strip_prefix("HTTP/1.")
+            .and_then(|rest| rest.get(2..5)?.parse().ok())
+            .ok_or_else(|| format!("this is no answer: {head:?}"))?;
+        Ok(Answer {
+            status,
+            head,
+            body: Vec::new(),
+        })
+    }
+
+    /// Reads once into the buffer; 0 is the end.
+    fn read_more(&mut self) -> Outcome<usize> {
+        let mut chunk = [0; 16 * 1024];
+        let count = self
+            .stream
+            .read(&mut chunk)
+            .map_err(|e| format!("reading: {e}"))?;
+        self.buffer.extend_from_slice(&chunk[..count]);
+        Ok(count)
+    }
+
+    /// Reads and drops at most `limit` bytes, in the time given, and says how many came. An error
+    /// ends it as the end of the stream does.
+    pub fn swallow(&mut self, limit: usize, time: Duration) -> usize {
+        let end = Instant::now() + time;
+        let mut total = 0;
+        let mut chunk = [0; 16 * 1024];
+        while total < limit {
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() || self.stream.set_read_timeout(Some(left)).is_err() {
+                break;
+            }
+            let room = chunk.len().min(limit - total);
+            match self.stream.read(&mut chunk[..room]) {
+                Ok(0) | Err(_) => break,
+                Ok(count) => total += count,
+            }
+        }
+        // It worked before with the other value.
+        let _ = self.stream.set_read_timeout(Some(PATIENCE));
+        total
+    }
+
+    /// Fails unless the server ends the connection now, and in order (no reset), with nothing more
+    /// sent.
+    ///
+    /// # Errors
+    /// With what came instead.
+    pub fn check_end(&mut self) -> Outcome {
+        let count = self.read_more()?;
+        ensure!(
+            count == 0 && self.buffer.is_empty(),
+            "where the connection should end came {:?}",
+            String::from_utf8_lossy(&self.buffer)
+        );
+        Ok(())
+    }
+
+    /// Ends this side's sending; the answers can still be read.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn half_close(&mut self) -> Outcome {
+        self.stream
+            .shutdown(Shutdown::Write)
+            .map_err(|e| format!("half-closing: {e}"))
+    }
+
+    /// Ends the connection with a reset (RST) instead of in order.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn reset(self) -> Outcome {
+        SockRef::from(&self.stream)
+            .set_linger(Some(Duration::ZERO))
+            .map_err(|e| format!("setting SO_LINGER: {e}"))
+        // The reset is what closing now does.
+    }
+}
+
+/// The values of a field in a head.
+fn values<'a>(head: &'a str, name: &'a str) -> impl Iterator<Item = &'a str> {
+    head.lines().skip(1).filter_map(move |line| {
+        let (field, value) = line.split_once(':')?;
+        field.eq_ignore_ascii_case(name).then_some(value.trim())
+    })
+}
+
+/// Where `needle` begins.
+fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
+    haystack
+        .windows(needle.len())
+        .position(|window| window == needle)
+}
+
+/// Fails unless both are the same bytes, and then says where they begin to differ: of a megabyte
+/// nobody wants to see more.
+///
+/// # Errors
+/// With the difference.
+pub fn same(got: &[u8], expected: &[u8]) -> Outcome {
+    if got == expected {
+        return Ok(());
+    }
+    let first = got.iter().zip(expected).take_while(|(a, b)| a == b).count();
+    let shown = |bytes: &[u8]| String::from_utf8_lossy(&bytes[..bytes.len().min(40)]).into_owned();
+    Err(format!(
+        "{} bytes came where {} should; they differ from byte {first} on: {:?}, should be {:?}",
+        got.len(),
+        expected.len(),
+        shown(&got[first..]),
+        shown(&expected[first..])
+    ))
+}
+
+/// A checksum (FNV-1a, 64 bits).
+#[must_use]
+pub fn checksum(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+
+    /// A client, and the other end of its connection.
+    fn pair() -> (Client, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let client = Client::connect(listener.local_addr().expect("bound")).expect("listening");
+        (client, listener.accept().expect("connected").0)
+    }
+
+    #[test]
+    fn answers_are_read_one_after_the_other() {
+        let (mut client, mut server) = pair();
+        let sent = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nabHTTP/1.1 404 \
+                    Not Found\r\nContent-Length: 0\r\nX: 1\r\nx: 2\r\n\r\n";
+        server.write_all(sent.as_bytes()).expect("room");
+        drop(server);
+        client
+            .answer()
+            .expect("the first")
+            .check(b"ab")
+            .expect("as sent");
+        let second = client.answer().expect("the second");
+        assert_eq!((second.status, second.body.len()), (404, 0));
+        assert_eq!(second.values("X").collect::<Vec<_>>(), ["1", "2"]);
+        client.check_end().expect("the end");
+        assert!(client.answer().is_err());
+    }
+
+    #[test]
+    fn ambiguous_or_cut_answers_are_refused() {
+        for sent in [
+            "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\na",
+            "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nab",
+            "HTTP/1.1 200 OK\r\n\r\nab",
+            "HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n",
+            "hello!\r\n\r\n",
+        ] {
+            let (mut client, mut server) = pair();
+            server.write_all(sent.as_bytes()).expect("room");
+            drop(server);
+            assert!(client.answer().is_err(), "{sent:?}");
+        }
+    }
+
+    #[test]
+    fn a_reset_reaches_the_other_side_as_one() {
+        let (mut client, mut server) = pair();
+        client.send("x").expect("room");
+        client.reset().expect("a socket");
+        let mut all = Vec::new();
+        let error = server.read_to_end(&mut all).expect_err("no orderly end");
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+    }
+}

@@ -1,0 +1,109 @@
+//! curl as a child process.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use crate::Outcome;
+
+/// What a curl said.
+#[derive(Debug, Clone)]
+pub struct Said {
+    /// Its standard output.
+    pub out: Vec<u8>,
+    /// Its standard error: with `-v` the story of the transfer.
+    pub err: String,
+}
+
+impl Said {
+    /// Its standard output as text.
+    #[must_use]
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.out).into_owned()
+    }
+}
+
+/// Runs curl with these arguments, for at most half a minute.
+///
+/// # Errors
+/// When curl can't be run, or fails; the message holds what it said.
+pub fn curl<S: AsRef<str>>(arguments: &[S]) -> Outcome<Said> {
+    let mut command = Command::new("curl");
+    // Neither a person's own settings nor a proxy are to have a say.
+    command.args(["-q", "-sS", "--noproxy", "*", "--max-time", "30"]);
+    command
+        .args(arguments.iter().map(AsRef::as_ref))
+        .stdin(Stdio::null());
+    let output = command.output().map_err(|e| format!("curl: {e}"))?;
+    let err = String::from_utf8_lossy(&output.stderr).into_owned();
+    if !output.status.success() {
+        // Of fifty transfers, each may have had something to say.
+        let mut last: Vec<_> = err.lines().rev().take(20).collect();
+        last.reverse();
+        return Err(format!(
+            "curl failed ({}):\n{}",
+            output.status,
+            last.join("\n")
+        ));
+    }
+    Ok(Said {
+        out: output.stdout,
+        err,
+    })
+}
+
+/// A folder for curl's files, removed when dropped.
+#[derive(Debug)]
+pub struct Scratch(PathBuf);
+
+impl Scratch {
+    /// A new folder.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn new() -> Outcome<Self> {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("interop-{}-{number}", std::process::id()));
+        std::fs::create_dir_all(&path).map_err(|e| format!("{}: {e}", path.display()))?;
+        Ok(Self(path))
+    }
+
+    /// The folder.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// The path of a file in it.
+    #[must_use]
+    pub fn file(&self, name: &str) -> String {
+        self.0.join(name).display().to_string()
+    }
+
+    /// Writes a file into it, and gives its path.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn write(&self, name: &str, bytes: impl AsRef<[u8]>) -> Outcome<String> {
+        let path = self.file(name);
+        std::fs::write(&path, bytes).map_err(|e| format!("{path}: {e}"))?;
+        Ok(path)
+    }
+
+    /// Reads a file of it.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn read(&self, name: &str) -> Outcome<Vec<u8>> {
+        let path = self.file(name);
+        std::fs::read(&path).map_err(|e| format!("{path}: {e}"))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // What is left is in the system's temporary folder.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}

@@ -1,0 +1,70 @@
+//! What connections cost that do nothing: hardly any processor time, since nothing wakes the server.
+
+use std::thread::sleep;
+use std::time::Duration;
+
+use crate::client::Client;
+use crate::{Outcome, Program, Report, Runtime, Server, ensure};
+
+/// The settings of a run.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings {
+    /// How many idle connections there are.
+    pub connections: usize,
+    /// For how long they are watched.
+    pub seconds: u64,
+    /// How many ticks of processor time the server may use in that time.
+    pub most_ticks: u64,
+    /// Whether the server is a release build.
+    pub release: bool,
+}
+
+/// Measures on each of these runtimes.
+#[must_use]
+pub fn run(runtimes: &[Runtime], settings: Settings) -> Report {
+    let mut report = Report::new("idle connections", runtimes);
+    for &runtime in runtimes {
+        let row = format!(
+            "ticks in {} s, {} connections (at most {})",
+            settings.seconds, settings.connections, settings.most_ticks
+        );
+        let outcome = measure(runtime, settings);
+        report.add(&row, runtime, outcome);
+    }
+    report
+}
+
+fn measure(runtime: Runtime, settings: Settings) -> Outcome<String> {
+    let program = Program::example(runtime, "echo", settings.release)?;
+    let mut server = Server::start(&program, &[("RUST_LOG", "warn")])?;
+    let mut clients = Vec::new();
+    for number in 0..settings.connections {
+        let mut client = Client::connect(server.address)?;
+        // Half have never sent anything, half are kept alive after a request.
+        if number % 2 == 0 {
+            client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n")?;
+            client.answer()?.check(b"hello!")?;
+        }
+        clients.push(client);
+    }
+    // What the start and these requests have set in motion is to come to rest.
+    sleep(Duration::from_secs(1));
+    let before = server.cpu_ticks()?;
+    sleep(Duration::from_secs(settings.seconds));
+    let ticks = server.cpu_ticks()? - before;
+    // They were idle, and not closed.
+    for client in &mut clients {
+        client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n")?;
+        client.answer()?.check(b"hello!")?;
+    }
+    server.check_alive()?;
+    server.check_log()?;
+    ensure!(
+        ticks <= settings.most_ticks,
+        "{} idle connections cost {ticks} ticks in {} s, more than {}",
+        settings.connections,
+        settings.seconds,
+        settings.most_ticks
+    );
+    Ok(ticks.to_string())
+}

@@ -1,0 +1,97 @@
+//! `interop COMMAND [--OPTION VALUE]... [RUNTIME]...`: the tests from outside. Without a runtime, all.
+//!
+//! - `matrix [--release]`: the curl matrix.
+//! - `runner`: `cargo run --example hello` as a person types it.
+//! - `own-project`: a crate outside the checkout.
+//! - `idle [--connections 50] [--seconds 10] [--most-ticks 2]`: the cost of idle connections.
+//! - `resets [--count 10000] [--seed 1] [--limit-seconds 300]`: connections reset at random moments.
+
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a program that tells a person"
+)]
+
+use std::process::ExitCode;
+use std::str::FromStr;
+use std::time::Duration;
+
+use interop::{Outcome, Report, Runtime, ensure, idle, matrix, own_project, resets, runner};
+
+fn main() -> ExitCode {
+    match run(std::env::args().skip(1).collect()) {
+        Ok(report) if report.finish() => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::FAILURE,
+        Err(why) => {
+            eprintln!("interop: {why}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run(mut arguments: Vec<String>) -> Outcome<Report> {
+    ensure!(
+        !arguments.is_empty(),
+        "which command? matrix, runner, own-project, idle or resets"
+    );
+    let command = arguments.remove(0);
+    let release = flag(&mut arguments, "--release");
+    match command.as_str() {
+        "matrix" => Ok(matrix::run(&runtimes(&arguments)?, release)),
+        "runner" => Ok(runner::run(&runtimes(&arguments)?)),
+        "own-project" => Ok(own_project::run(&runtimes(&arguments)?)),
+        "idle" => {
+            let settings = idle::Settings {
+                connections: option(&mut arguments, "--connections", 50)?,
+                seconds: option(&mut arguments, "--seconds", 10)?,
+                most_ticks: option(&mut arguments, "--most-ticks", 2)?,
+                release,
+            };
+            Ok(idle::run(&runtimes(&arguments)?, settings))
+        }
+        "resets" => {
+            let settings = resets::Settings {
+                count: option(&mut arguments, "--count", 10_000)?,
+                seed: option(&mut arguments, "--seed", 1)?,
+                limit: Duration::from_secs(option(&mut arguments, "--limit-seconds", 300)?),
+                release,
+            };
+            Ok(resets::run(&runtimes(&arguments)?, settings))
+        }
+        _ => Err(format!("no command is called '{command}'")),
+    }
+}
+
+/// Takes a flag out of the arguments.
+fn flag(arguments: &mut Vec<String>, name: &str) -> bool {
+    let before = arguments.len();
+    arguments.retain(|argument| argument != name);
+    arguments.len() < before
+}
+
+/// Takes an option's value out of the arguments, or gives what it is by default.
+fn option<T: FromStr>(arguments: &mut Vec<String>, name: &str, default: T) -> Outcome<T> {
+    let Some(at) = arguments.iter().position(|argument| argument == name) else {
+        return Ok(default);
+    };
+    ensure!(at + 1 < arguments.len(), "{name} needs a value");
+    let value = arguments.remove(at + 1);
+    arguments.remove(at);
+    value
+        .parse()
+        .map_err(|_| format!("{name} can't be '{value}'"))
+}
+
+/// What is left: the runtimes. They are made ready.
+fn runtimes(arguments: &[String]) -> Outcome<Vec<Runtime>> {
+    let named: Outcome<Vec<Runtime>> = arguments.iter().map(|name| name.parse()).collect();
+    let runtimes = if arguments.is_empty() {
+        Runtime::ALL.to_vec()
+    } else {
+        named?
+    };
+    for runtime in &runtimes {
+        runtime.prepare()?;
+    }
+    Ok(runtimes)
+}

@@ -1,0 +1,152 @@
+//! The outcomes of checks, as a table.
+
+use std::fmt::Write as _;
+
+use crate::{Outcome, Runtime};
+
+/// The outcomes of a run: rows cases, columns runtimes.
+#[derive(Debug)]
+pub struct Report {
+    title: String,
+    columns: Vec<Runtime>,
+    rows: Vec<(String, Vec<Option<Cell>>)>,
+}
+
+#[derive(Debug, Clone)]
+enum Cell {
+    Passed(String),
+    Failed,
+}
+
+impl Report {
+    /// An empty table with these columns.
+    #[must_use]
+    pub fn new(title: &str, columns: &[Runtime]) -> Self {
+        Self {
+            title: title.into(),
+            columns: columns.to_vec(),
+            rows: Vec::new(),
+        }
+    }
+
+    /// Puts an outcome into the table. One that is good says in a word or two what the table is to
+    /// show; one that is bad is told at once, on standard error.
+    pub fn add(&mut self, case: &str, runtime: Runtime, outcome: Outcome<String>) {
+        let cell = match outcome {
+            Ok(word) => Cell::Passed(word),
+            Err(why) => {
+                eprintln!(
+                    "FAILED on {runtime}: {case}\n    {}",
+                    why.replace('\n', "\n    ")
+                );
+                Cell::Failed
+            }
+        };
+        let Some(column) = self.columns.iter().position(|column| *column == runtime) else {
+            return;
+        };
+        let row = match self.rows.iter().position(|(name, _)| name == case) {
+            Some(row) => row,
+            None => {
+                self.rows
+                    .push((case.into(), vec![None; self.columns.len()]));
+                self.rows.len() - 1
+            }
+        };
+        self.rows[row].1[column] = Some(cell);
+    }
+
+    /// How many passed, and how many failed. What was never tried (because the server didn't start)
+    /// counts as failed.
+    #[must_use]
+    pub fn counts(&self) -> (usize, usize) {
+        let cells = self.rows.iter().flat_map(|(_, cells)| cells);
+        let all = cells.clone().count();
+        let passed = cells
+            .filter(|cell| matches!(cell, Some(Cell::Passed(_))))
+            .count();
+        (passed, all - passed)
+    }
+
+    /// The table, and `N passed, N failed` as its last line.
+    #[must_use]
+    pub fn table(&self) -> String {
+        let shown = |cell: &Option<Cell>| match cell {
+            Some(Cell::Passed(word)) => word.clone(),
+            Some(Cell::Failed) => "FAILED".into(),
+            None => "NOT RUN".into(),
+        };
+        let names = self.rows.iter().map(|(name, _)| name.chars().count());
+        let first = names.chain([self.title.chars().count()]).max().unwrap_or(0);
+        let width = |column: usize| {
+            let cells = self
+                .rows
+                .iter()
+                .map(|(_, cells)| shown(&cells[column]).chars().count());
+            cells
+                .chain([self.columns[column].name().len()])
+                .max()
+                .unwrap_or(0)
+        };
+        let mut table = String::new();
+        let mut line = |name: &str, cells: &mut dyn Iterator<Item = String>| {
+            let mut line = format!("{name:first$}");
+            for (column, cell) in cells.enumerate() {
+                let _ = write!(line, "  {cell:0$}", width(column));
+            }
+            table.push_str(line.trim_end());
+            table.push('\n');
+        };
+        line(
+            &self.title,
+            &mut self.columns.iter().map(|column| column.name().to_owned()),
+        );
+        for (name, cells) in &self.rows {
+            line(name, &mut cells.iter().map(shown));
+        }
+        let (passed, failed) = self.counts();
+        let _ = writeln!(table, "{passed} passed, {failed} failed");
+        table
+    }
+
+    /// Prints the table, adds the counts as a line `PASSED FAILED` to the file that the variable
+    /// `INTEROP_SUMMARY` names (so that a script can add up several runs), and says whether all is
+    /// well.
+    #[must_use]
+    pub fn finish(&self) -> bool {
+        print!("\n{}", self.table());
+        let (passed, failed) = self.counts();
+        if let Some(path) = std::env::var_os("INTEROP_SUMMARY") {
+            let append = std::fs::OpenOptions::new()
+                .append(true)
+                .create(true)
+                .open(&path);
+            let written = append.and_then(|mut file| {
+                std::io::Write::write_all(&mut file, format!("{passed} {failed}\n").as_bytes())
+            });
+            if let Err(e) = written {
+                eprintln!("{}: {e}", path.display());
+                return false;
+            }
+        }
+        passed > 0 && failed == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_shows_rows_columns_and_counts() {
+        let mut report = Report::new("case", &[Runtime::Native, Runtime::Wasmi]);
+        report.add("GET", Runtime::Native, Ok("ok".into()));
+        report.add("GET", Runtime::Wasmi, Err("no answer".into()));
+        report.add("a longer name", Runtime::Native, Ok("12.5 ms".into()));
+        let expected = "case           native   wasmi\n\
+                        GET            ok       FAILED\n\
+                        a longer name  12.5 ms  NOT RUN\n\
+                        2 passed, 2 failed\n";
+        assert_eq!(report.table(), expected);
+    }
+}

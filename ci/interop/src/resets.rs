@@ -1,0 +1,135 @@
+//! Connections that are reset at random moments end nothing.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::client::Client;
+use crate::random::Random;
+use crate::{Outcome, Program, Report, Runtime, Server, ensure};
+
+/// The settings of a run.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings {
+    /// How many connections are reset.
+    pub count: usize,
+    /// Where the generator of the moments starts: the same again gives the same moments.
+    pub seed: u64,
+    /// How long all of it may take, on one runtime.
+    pub limit: Duration,
+    /// Whether the server is a release build.
+    pub release: bool,
+}
+
+/// How many clients there are at once.
+const CLIENTS: usize = 8;
+/// The polite client's requests are this far apart.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Resets connections on each of these runtimes.
+#[must_use]
+pub fn run(runtimes: &[Runtime], settings: Settings) -> Report {
+    let mut report = Report::new("resets", runtimes);
+    let row = format!("seconds for {} resets at random moments", settings.count);
+    for &runtime in runtimes {
+        eprintln!(
+            "{runtime}: {} resets, seed {}",
+            settings.count, settings.seed
+        );
+        report.add(&row, runtime, reset_all(runtime, settings));
+    }
+    report
+}
+
+fn reset_all(runtime: Runtime, settings: Settings) -> Outcome<String> {
+    let program = Program::example(runtime, "echo", settings.release)?;
+    // Its log would be large, and writing it would set the pace.
+    let mut server = Server::start(&program, &[("RUST_LOG", "warn")])?;
+    let started = Instant::now();
+    let end = started + settings.limit;
+    let (address, done) = (server.address, AtomicUsize::new(0));
+    let slowest = thread::scope(|scope| {
+        let rude = (1..=CLIENTS).map(|client| {
+            let done = &done;
+            let seed = settings.seed ^ (u64::try_from(client).unwrap_or(0) << 32);
+            let mut random = Random::new(seed);
+            scope.spawn(move || -> Outcome {
+                while done.fetch_add(1, Ordering::Relaxed) < settings.count {
+                    ensure!(Instant::now() < end, "not done in {:?}", settings.limit);
+                    reset_one(address, &mut random)?;
+                }
+                Ok(())
+            })
+        });
+        let rude: Vec<_> = rude.collect();
+        // All the while somebody polite is served.
+        let mut slowest = Duration::ZERO;
+        while !rude.iter().all(thread::ScopedJoinHandle::is_finished) {
+            slowest = slowest.max(ask(address)?);
+            thread::sleep(PAUSE);
+        }
+        for client in rude {
+            client
+                .join()
+                .map_err(|_| "a client panicked".to_owned())??;
+        }
+        Ok::<_, String>(slowest)
+    });
+    let seconds = started.elapsed().as_secs_f64();
+    // First of all, because it explains the rest.
+    server.check_alive()?;
+    let slowest = slowest?;
+    ask(address)?;
+    server.check_log()?;
+    eprintln!("{runtime}: a polite client's slowest answer took {slowest:.0?}");
+    Ok(format!("{seconds:.1}"))
+}
+
+/// One polite request on a connection of its own, and how long the answer took.
+fn ask(address: SocketAddr) -> Outcome<Duration> {
+    let started = Instant::now();
+    let mut client = Client::connect(address)?;
+    client.send("GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")?;
+    client.answer()?.check(b"hello!")?;
+    client.check_end()?;
+    Ok(started.elapsed())
+}
+
+/// One connection, reset somewhere between its first byte and the end of its answer.
+fn reset_one(address: SocketAddr, random: &mut Random) -> Outcome {
+    let mut client = Client::connect(address)?;
+    // Mostly small ones; one in eight is large enough that the answer fills the socket's buffer.
+    let length = match random.below(8) {
+        0 => 0,
+        1 => 300_000 + random.below(700_000),
+        _ => random.below(3_000),
+    };
+    let body = "x".repeat(length);
+    let request = if random.below(2) == 0 {
+        format!("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n{body}")
+    } else {
+        // An empty first chunk would be the last.
+        let first = if length == 0 {
+            String::new()
+        } else {
+            format!("{length:x}\r\n{body}\r\n")
+        };
+        format!("POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n{first}0\r\n\r\n")
+    };
+    let sent = match random.below(3) {
+        0 => random.below(request.len().min(100)),
+        1 => random.below(request.len()),
+        _ => request.len(),
+    };
+    client.send(&request[..sent])?;
+    if sent == request.len() && random.below(2) == 0 {
+        // The body and a head: there is always that much to come.
+        client.swallow(1 + random.below(length + 1), Duration::from_secs(10));
+    } else if random.below(2) == 0 {
+        thread::sleep(Duration::from_micros(
+            u64::try_from(random.below(3_000)).unwrap_or(0),
+        ));
+    }
+    client.reset()
+}

@@ -1,0 +1,248 @@
+//! A server under test: a child process with its address, its process id and its log.
+
+use std::fs::{self, File};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use crate::{Outcome, Program, Runtime, ensure};
+
+/// How long a server may take from its start to its first accepted connection. A runtime compiles
+/// the module first.
+const START: Duration = Duration::from_secs(60);
+
+/// A running server. Dropped, it is killed, and its log goes with it unless [`Server::keep_log`] was
+/// called.
+#[derive(Debug)]
+pub struct Server {
+    /// Where it runs.
+    pub runtime: Runtime,
+    /// Where it listens.
+    pub address: SocketAddr,
+    child: Child,
+    log: PathBuf,
+    keep_log: bool,
+}
+
+impl Server {
+    /// Starts a program on a free port, with `env` in its environment, and returns when it takes
+    /// connections. (In a runtime the host listens before the module runs: the first answer may take
+    /// a while longer.)
+    ///
+    /// # Errors
+    /// When it ends at once or doesn't listen in time: the message holds its log.
+    pub fn start(program: &Program, env: &[(&str, &str)]) -> Outcome<Self> {
+        Self::with_command(program.runtime, |address| {
+            program.command(&address.to_string(), env)
+        })
+    }
+
+    /// As [`Server::start`], for any command that serves at the address that it is made with.
+    ///
+    /// # Errors
+    /// As there, and those of `command`.
+    pub fn with_command(
+        runtime: Runtime,
+        command: impl Fn(SocketAddr) -> Outcome<Command>,
+    ) -> Outcome<Self> {
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let address = SocketAddr::from((Ipv4Addr::LOCALHOST, Runtime::free_port()?));
+            match Self::spawn(runtime, address, command(address)?) {
+                // Somebody may have taken the port between the guess and the start.
+                Err(e) if tries < 5 && e.contains("in use") => {}
+                outcome => return outcome,
+            }
+        }
+    }
+
+    /// Starts one command that serves at just this address.
+    ///
+    /// # Errors
+    /// As [`Server::start`].
+    pub fn spawn(runtime: Runtime, address: SocketAddr, mut command: Command) -> Outcome<Self> {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let log = format!("interop-{}-{number}-{runtime}.log", std::process::id());
+        let log = std::env::temp_dir().join(log);
+        let file = File::create(&log).map_err(|e| format!("{}: {e}", log.display()))?;
+        let error_file = file
+            .try_clone()
+            .map_err(|e| format!("{}: {e}", log.display()))?;
+        let child = command
+            // See ci/lib.sh.
+            .env_remove("RUST_BACKTRACE")
+            .stdin(Stdio::null())
+            .stdout(file)
+            .stderr(error_file)
+            .spawn()
+            .map_err(|e| {
+                let _ = fs::remove_file(&log);
+                format!("{command:?}: {e}")
+            })?;
+        let mut server = Self {
+            runtime,
+            address,
+            child,
+            log,
+            keep_log: false,
+        };
+        let started = Instant::now();
+        loop {
+            if let Some(status) = server.ended() {
+                return Err(format!(
+                    "{command:?} ended ({status}):\n{}",
+                    server.log_end(30)
+                ));
+            }
+            // Its own try is enough: no server is asked anything here, only its backlog.
+            if TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_ok()
+                && server.ended().is_none()
+            {
+                return Ok(server);
+            }
+            ensure!(
+                started.elapsed() < START,
+                "{command:?} didn't listen at {address} in time:\n{}",
+                server.log_end(30)
+            );
+            sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// The id of the process that serves: the program's natively, the runtime's otherwise.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The URL of a path, which begins with a slash.
+    #[must_use]
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    /// How it ended, if it did.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().ok().flatten()
+    }
+
+    /// Fails if it is no longer running.
+    ///
+    /// # Errors
+    /// With the last lines of its log.
+    pub fn check_alive(&mut self) -> Outcome {
+        match self.ended() {
+            None => Ok(()),
+            Some(status) => Err(format!("it ended ({status}):\n{}", self.log_end(15))),
+        }
+    }
+
+    /// What it has written to its standard output and error so far.
+    #[must_use]
+    pub fn log(&self) -> String {
+        String::from_utf8_lossy(&fs::read(&self.log).unwrap_or_default()).into_owned()
+    }
+
+    /// The last lines of that.
+    #[must_use]
+    pub fn log_end(&self, lines: usize) -> String {
+        let log = self.log();
+        let all: Vec<_> = log.lines().collect();
+        all[all.len().saturating_sub(lines)..].join("\n")
+    }
+
+    /// Fails if the log holds a warning, an error or a panic: no client of these tests, however rude,
+    /// is a reason for one.
+    ///
+    /// # Errors
+    /// With the first of these lines.
+    pub fn check_log(&self) -> Outcome {
+        let log = self.log();
+        let bad: Vec<_> = log.lines().filter(|line| is_complaint(line)).collect();
+        ensure!(
+            bad.is_empty(),
+            "its log complains {} times:\n{}",
+            bad.len(),
+            bad[..bad.len().min(10)].join("\n")
+        );
+        Ok(())
+    }
+
+    /// Leaves the log where it is when the server is dropped, and says where.
+    pub fn keep_log(&mut self) -> String {
+        self.keep_log = true;
+        self.log.display().to_string()
+    }
+
+    /// The ticks (of 10 ms on Linux) of processor time it has used so far.
+    ///
+    /// # Errors
+    /// Where there is no `/proc/PID/stat`: on anything but Linux.
+    pub fn cpu_ticks(&self) -> Outcome<u64> {
+        let path = format!("/proc/{}/stat", self.pid());
+        let stat = fs::read_to_string(&path).map_err(|e| format!("{path}: {e}"))?;
+        ticks(&stat).ok_or_else(|| format!("{path} isn't understood: {stat}"))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // An error means that it has ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if !self.keep_log {
+            let _ = fs::remove_file(&self.log);
+        }
+    }
+}
+
+/// Does a line of a server's log tell of something gone wrong? `env_logger` begins a line with the
+/// level in brackets; the others are Rust's and the runtimes'.
+fn is_complaint(line: &str) -> bool {
+    let head = line.split_once(']').map_or("", |(head, _)| head);
+    head.starts_with('[') && (head.contains("WARN") || head.contains("ERROR"))
+        || line.starts_with("Error")
+        || line.contains("panicked at")
+        || line.contains("wasm trap")
+}
+
+/// utime and stime together: the 14th and the 15th field of `/proc/PID/stat`. The second is a name in
+/// parentheses, which may hold anything.
+fn ticks(stat: &str) -> Option<u64> {
+    let (_, after_name) = stat.rsplit_once(')')?;
+    let mut fields = after_name.split_whitespace().skip(11);
+    let user: u64 = fields.next()?.parse().ok()?;
+    let system: u64 = fields.next()?.parse().ok()?;
+    Some(user + system)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ticks_are_the_fourteenth_and_fifteenth_field() {
+        let stat = "7 (a) b) S 1 7 7 0 -1 4194560 100 0 0 0 31 11 0 0 20 0 1 0 5 6 7";
+        assert_eq!(ticks(stat), Some(42));
+        assert_eq!(ticks("7 (a) S 1"), None);
+    }
+
+    #[test]
+    fn complaints_are_told_from_the_rest() {
+        assert!(is_complaint(
+            "[WARN  mini_http::server] fd 3 is no listener"
+        ));
+        assert!(is_complaint("[2026-01-01T00:00:00Z ERROR mini_http] no"));
+        assert!(is_complaint("Error: Os { code: 8 }"));
+        assert!(is_complaint("thread 'main' panicked at src/lib.rs:1:1:"));
+        assert!(!is_complaint(
+            "[DEBUG mini_http::conn] #3 head: \"X-Level: WARN ERROR\""
+        ));
+        assert!(!is_complaint("hello!"));
+    }
+}

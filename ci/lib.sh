@@ -1,0 +1,70 @@
+# shellcheck shell=bash
+# What the scripts of this folder share. To be sourced, after `set -euo pipefail`.
+
+ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
+# Exported, so that the test programs, which ask for runtimes too, look in the same place.
+export MINI_HTTP_CACHE="${MINI_HTTP_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/mini_http}"
+# With it, the hosts written in Rust capture a backtrace for every call that answers `AGAIN`, which
+# makes such a call ten times as dear.
+unset RUST_BACKTRACE
+
+# say WORDS... : a line about what the script does. On stderr, because stdout may be an answer.
+say() { echo "${0##*/}: $*" >&2; }
+
+# die WORDS... : the same, and the end.
+die() {
+    say "$@"
+    exit 1
+}
+
+# interop ARGUMENT... : the tests from outside, see ci/interop/src/main.rs.
+interop() {
+    cd "$ROOT" || return
+    cargo run --quiet --package interop -- "$@"
+}
+
+# Stages: a script that has several begins with stages_begin, calls each by stage, and ends with
+# stages_end. A stage that fails doesn't keep the next from running: one run is to tell all.
+#
+# INTEROP_SUMMARY names a file of lines `PASSED FAILED`, to which the tests from outside add their
+# counts. A stage that adds none counts as one check itself, and so does one that fails without having
+# counted a failure. A script called by another adds to the other's file.
+stages_begin() {
+    STAGES=()
+    if [ -z "${INTEROP_SUMMARY:-}" ]; then
+        INTEROP_SUMMARY="$(mktemp)"
+        export INTEROP_SUMMARY
+        trap 'rm -f "$INTEROP_SUMMARY"' EXIT
+    fi
+    STAGES_FROM="$(wc -l <"$INTEROP_SUMMARY")"
+}
+
+# counts LINES : prints `PASSED FAILED`, added up over the summary without its first LINES lines.
+counts() { awk -v skip="$1" 'NR > skip { p += $1; f += $2 } END { print p + 0, f + 0 }' "$INTEROP_SUMMARY"; }
+
+# stage NAME COMMAND... : runs one, and says how long it took.
+stage() {
+    local name="$1" start="$SECONDS" outcome=ok lines passed failed
+    shift
+    echo "== $name"
+    lines="$(wc -l <"$INTEROP_SUMMARY")"
+    "$@" || outcome=FAILED
+    read -r passed failed < <(counts "$lines")
+    case "$outcome $passed $failed" in
+    "ok 0 0") echo "1 0" >>"$INTEROP_SUMMARY" ;;
+    "FAILED "*" 0") echo "0 1" >>"$INTEROP_SUMMARY" ;;
+    esac
+    STAGES+=("$(printf '%-6s %5d s  %s' "$outcome" "$((SECONDS - start))" "$name")")
+    echo "== $name: $outcome in $((SECONDS - start)) s"
+}
+
+# stages_end : the list of the stages, and the counts as the last line. Fails if anything did.
+stages_end() {
+    local passed failed
+    read -r passed failed < <(counts "$STAGES_FROM")
+    echo
+    printf '%s\n' "${STAGES[@]}"
+    printf '       %5d s  all of %s\n' "$SECONDS" "${0##*/}"
+    echo "$passed passed, $failed failed"
+    [ "$failed" = 0 ]
+}
