@@ -30,6 +30,7 @@ use crate::conn::{CloseReason, Connection, Context, Shared, Step};
 use crate::handle::Handle;
 use crate::key::Key;
 use crate::limits::Limits;
+use crate::log_text::Escaped;
 use crate::reactor::{Accepted, Event, Interest, Reactor, Readiness};
 use crate::request::Request;
 use crate::time::Instant;
@@ -497,7 +498,11 @@ where
             *requests += 1;
             self.handle.count_request();
             let id = connection.id();
-            debug!(target: "mini_http", "conn {id}: begin processing {} {}", request.method(), request.uri());
+            debug!(
+                target: "mini_http",
+                "conn {id}: begin processing {}",
+                Escaped(format!("{} {}", request.method(), request.uri()).as_bytes())
+            );
             let answer = if self.settings.catch_panics {
                 catch_unwind(AssertUnwindSafe(|| (self.handler)(request)))
             } else {
