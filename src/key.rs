@@ -19,7 +19,10 @@ impl Key {
     /// The key of generation `generation` of slot `index`.
     #[must_use]
     pub const fn new(index: u32, generation: u32) -> Self {
-        Self { index, generation: (generation as usize & Self::MASK) as u32 }
+        Self {
+            index,
+            generation: (generation as usize & Self::MASK) as u32,
+        }
     }
 
     /// The slot.

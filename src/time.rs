@@ -47,9 +47,15 @@ mod tests {
     #[test]
     fn adds_and_subtracts_without_overflow() {
         let second = Instant::from_nanos(1_000_000_000);
-        assert_eq!(second + Duration::from_secs(1), Instant::from_nanos(2_000_000_000));
+        assert_eq!(
+            second + Duration::from_secs(1),
+            Instant::from_nanos(2_000_000_000)
+        );
         assert_eq!(second + Duration::MAX, Instant::from_nanos(u64::MAX));
         assert_eq!(Instant::default().saturating_since(second), Duration::ZERO);
-        assert_eq!(second.saturating_since(Instant::default()), Duration::from_secs(1));
+        assert_eq!(
+            second.saturating_since(Instant::default()),
+            Duration::from_secs(1)
+        );
     }
 }

@@ -32,7 +32,10 @@
 
 #[cfg(not(target_os = "wasi"))]
 pub(crate) mod mio;
-#[cfg(any(all(target_os = "wasi", target_env = "p1"), all(test, not(target_os = "wasi"))))]
+#[cfg(any(
+    all(target_os = "wasi", target_env = "p1"),
+    all(test, not(target_os = "wasi"))
+))]
 pub(crate) mod wasip1;
 
 use std::io::{self, IoSlice};
@@ -149,5 +152,8 @@ pub struct Interest {
 
 impl Interest {
     /// Only reading: what a new stream starts with.
-    pub const READ: Self = Self { read: true, write: false };
+    pub const READ: Self = Self {
+        read: true,
+        write: false,
+    };
 }

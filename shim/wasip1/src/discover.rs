@@ -1,0 +1,361 @@
+//! Finding the listeners a runtime has handed over.
+//!
+//! Nothing in preview 1 says which file descriptors there are. Some runtimes put sockets before
+//! directories, some after; environment variables tell of them or don't. So every number from
+//! [`FIRST_FD`] up is asked what it is, and a stream socket is taken for a listener. The scan ends
+//! after a run of numbers that aren't open.
+//!
+//! What is found wins over what the environment claims; a disagreement is a warning.
+
+use std::fmt::{self, Write as _};
+
+use crate::errno::Errno;
+use crate::preopens::{self, Directory};
+use crate::wasi::{Fd, FileType, Wasi};
+
+/// Looks for listeners.
+///
+/// `only` restricts the search to one file descriptor. `hints` are what the environment claims.
+///
+/// # Errors
+/// There is no listener, or the one that was asked for is none. The error shows itself as several
+/// lines: what was found, and how each runtime is told to hand over a listener.
+pub fn discover<W: Wasi>(
+    wasi: &W,
+    only: Option<Fd>,
+    hints: &Hints,
+) -> Result<Discovery, NoListener> {
+    let seen = scan(wasi, only, hints);
+    let mut listeners: Vec<Listener> = seen
+        .iter()
+        .filter(|(fd, kind)| kind.is_listener() && only.is_none_or(|only| only == *fd))
+        .map(|&(fd, _)| Listener { fd, name: None })
+        .collect();
+    if listeners.is_empty() {
+        return Err(NoListener { only, seen });
+    }
+    for (listener, name) in listeners.iter_mut().zip(hints.names()) {
+        listener.name = Some(name.to_owned()).filter(|name| !name.is_empty());
+    }
+    let warnings = if only.is_none() {
+        hints.disagreements(listeners.len())
+    } else {
+        Vec::new()
+    };
+    let directories = preopens::hidden(wasi, seen.iter().map(|(fd, _)| *fd));
+    Ok(Discovery {
+        listeners,
+        directories,
+        warnings,
+    })
+}
+
+/// The first file descriptor that isn't a standard stream.
+pub const FIRST_FD: Fd = 3;
+
+/// After so many numbers that aren't open the scan ends. Runtimes number without gaps; this is
+/// for the one that doesn't.
+const GIVE_UP_AFTER: u32 = 16;
+
+/// The scan ends here, whatever the environment claims.
+const LAST_FD: Fd = 4096;
+
+/// What a scan found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Discovery {
+    /// The listeners, by their numbers; at least one.
+    pub listeners: Vec<Listener>,
+    /// Directories that libc did not find (see [`preopens`]).
+    pub directories: Vec<Directory>,
+    /// What the log should say about an environment that claims something else.
+    pub warnings: Vec<String>,
+}
+
+/// A listening socket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listener {
+    /// Its file descriptor.
+    pub fd: Fd,
+    /// Its name from `LISTEN_FDNAMES`.
+    pub name: Option<String>,
+}
+
+/// What the environment claims about file descriptors.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Hints {
+    /// `LISTEN_FDS`: how many sockets there are.
+    pub listen_fds: Option<String>,
+    /// `LISTEN_FDNAMES`: their names, with colons between.
+    pub listen_fdnames: Option<String>,
+    /// `FD_COUNT`: how many file descriptors there are beside the standard streams; set by some
+    /// hosts.
+    pub fd_count: Option<String>,
+}
+
+impl Hints {
+    /// What this process' environment claims.
+    #[must_use]
+    pub fn from_env() -> Self {
+        let variable = |name| std::env::var(name).ok();
+        Self {
+            listen_fds: variable("LISTEN_FDS"),
+            listen_fdnames: variable("LISTEN_FDNAMES"),
+            fd_count: variable("FD_COUNT"),
+        }
+    }
+
+    fn names(&self) -> impl Iterator<Item = &str> {
+        self.listen_fdnames
+            .as_deref()
+            .into_iter()
+            .flat_map(|names| names.split(':'))
+    }
+
+    fn variables(&self) -> [(&'static str, Option<&str>); 2] {
+        [
+            ("LISTEN_FDS", self.listen_fds.as_deref()),
+            ("FD_COUNT", self.fd_count.as_deref()),
+        ]
+    }
+
+    /// The number after the last file descriptor that is claimed to be there.
+    fn end(&self) -> Fd {
+        let claimed = self
+            .variables()
+            .into_iter()
+            .filter_map(|(_, value)| value?.parse().ok());
+        FIRST_FD
+            .saturating_add(claimed.max().unwrap_or(0))
+            .min(LAST_FD)
+    }
+
+    fn disagreements(&self, listeners: usize) -> Vec<String> {
+        let mut warnings = Vec::new();
+        for (name, value) in self.variables() {
+            let Some(value) = value else { continue };
+            match value.parse::<usize>() {
+                Ok(count) if count == listeners => {}
+                // It counts directories, too.
+                Ok(count) if name == "FD_COUNT" && count >= listeners => {}
+                Ok(_) => warnings.push(format!(
+                    "{name}={value} in the environment, but {listeners} listening socket(s) were \
+                     found; using what was found"
+                )),
+                Err(_) => warnings.push(format!(
+                    "{name}={value:?} in the environment is not a number; it is not used"
+                )),
+            }
+        }
+        warnings
+    }
+}
+
+/// There is no listener among the file descriptors.
+///
+/// Its `Debug` is its `Display`, so that a `main` that returns it prints the advice as it is meant
+/// to be read.
+#[derive(Clone, PartialEq, Eq)]
+pub struct NoListener {
+    only: Option<Fd>,
+    seen: Vec<(Fd, Kind)>,
+}
+
+impl NoListener {
+    /// A listener was found at `fd`, but accepting from it failed in a way that says it is none.
+    #[must_use]
+    pub fn cannot_accept(fd: Fd, errno: Errno) -> Self {
+        Self {
+            only: Some(fd),
+            seen: vec![(fd, Kind::CannotAccept(errno))],
+        }
+    }
+}
+
+impl std::error::Error for NoListener {}
+
+impl fmt::Debug for NoListener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Display for NoListener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.only {
+            Some(fd) => writeln!(f, "fd {fd} is not a listening socket:")?,
+            None => writeln!(f, "the runtime has handed over no listening socket:")?,
+        }
+        let mut next = FIRST_FD;
+        for (fd, kind) in &self.seen {
+            writeln!(f, "  fd {fd}: {kind}")?;
+            next = fd + 1;
+        }
+        if self.only.is_none_or(|only| only >= next) {
+            writeln!(f, "  fd {next} and up: nothing")?;
+        }
+        f.write_char('\n')?;
+        f.write_str(HOW)
+    }
+}
+
+/// What the error advises.
+const HOW: &str = "\
+A module of WASI preview 1 cannot open a listening socket itself; start it with one:
+  wasmtime 36 to 46:  wasmtime run -S preview2=n -S tcplisten=127.0.0.1:3000 MODULE.wasm
+  wasmi:              wasmi run --tcplisten 127.0.0.1:3000 MODULE.wasm
+  wazero:             wazero run -listen=127.0.0.1:3000 MODULE.wasm
+wasmtime 47 and later cannot do it: it has no preview 1 sockets any more. Use wasmtime 36 (LTS) or
+wasmi instead. Support for wasm32-wasip2, which current wasmtime runs, is planned but not there yet.";
+
+/// What is at a file descriptor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Open(FileType),
+    Error(Errno),
+    CannotAccept(Errno),
+}
+
+impl Kind {
+    fn is_listener(self) -> bool {
+        self == Self::Open(FileType::SOCKET_STREAM)
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Open(file_type) => f.write_str(file_type.name()),
+            Self::Error(Errno::BADF) => f.write_str("not open"),
+            Self::Error(errno) => write!(f, "fd_fdstat_get answers {errno}"),
+            Self::CannotAccept(errno) => write!(f, "sock_accept answers {errno}"),
+        }
+    }
+}
+
+/// Everything that is open from [`FIRST_FD`] up, and `only` even if it isn't.
+fn scan<W: Wasi>(wasi: &W, only: Option<Fd>, hints: &Hints) -> Vec<(Fd, Kind)> {
+    let mut seen = Vec::new();
+    let mut missing = 0;
+    for fd in FIRST_FD..LAST_FD {
+        match wasi.fd_fdstat_get(fd) {
+            Ok(stat) => seen.push((fd, Kind::Open(stat.file_type))),
+            Err(Errno::BADF) if missing >= GIVE_UP_AFTER && fd >= hints.end() => break,
+            Err(Errno::BADF) => {
+                missing += 1;
+                continue;
+            }
+            Err(errno) => seen.push((fd, Kind::Error(errno))),
+        }
+        missing = 0;
+    }
+    if let Some(only) = only
+        && seen.iter().all(|(fd, _)| *fd != only)
+    {
+        let kind = match wasi.fd_fdstat_get(only) {
+            Ok(stat) => Kind::Open(stat.file_type),
+            Err(errno) => Kind::Error(errno),
+        };
+        seen.push((only, kind));
+        seen.sort_unstable_by_key(|(fd, _)| *fd);
+    }
+    seen
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fake::{Fake, Personality};
+
+    #[test]
+    fn listeners_are_found_before_and_after_directories() {
+        for sockets_first in [true, false] {
+            let fake = Fake::new(
+                Personality {
+                    sockets_first,
+                    ..Personality::WASI_COMMON
+                },
+                0,
+            );
+            fake.preopen_directory("/data");
+            fake.preopen_listener();
+            fake.preopen_listener();
+            fake.start();
+            let found = discover(&fake, None, &Hints::default()).expect("two listeners");
+            let fds: Vec<Fd> = found.listeners.iter().map(|listener| listener.fd).collect();
+            assert_eq!(fds, if sockets_first { [3, 4] } else { [4, 5] });
+            // Only what comes after a socket is hidden from libc.
+            assert_eq!(found.directories.len(), usize::from(sockets_first));
+        }
+    }
+
+    #[test]
+    fn names_come_from_the_environment_and_numbers_do_not() {
+        let fake = Fake::new(Personality::WASI_COMMON, 0);
+        fake.preopen_listener();
+        fake.preopen_listener();
+        fake.start();
+        let hints = Hints {
+            listen_fds: Some("1".into()),
+            listen_fdnames: Some("public:admin".into()),
+            fd_count: Some("many".into()),
+        };
+        let found = discover(&fake, None, &hints).expect("two listeners");
+        assert_eq!(found.listeners[1].name.as_deref(), Some("admin"));
+        assert_eq!(
+            found.warnings,
+            [
+                "LISTEN_FDS=1 in the environment, but 2 listening socket(s) were found; using \
+                 what was found",
+                "FD_COUNT=\"many\" in the environment is not a number; it is not used",
+            ]
+        );
+        let only = discover(&fake, Some(4), &hints).expect("the second");
+        assert_eq!(only.listeners.len(), 1);
+        assert_eq!(only.listeners[0].fd, 4);
+    }
+
+    #[test]
+    fn a_gap_in_the_numbers_is_crossed() {
+        let fake = Fake::new(Personality::WASI_COMMON, 0);
+        fake.preopen_listener_at(15);
+        fake.preopen_listener_at(100);
+        let found = discover(&fake, None, &Hints::default()).expect("one listener");
+        assert_eq!(found.listeners.len(), 1);
+        let hints = Hints {
+            fd_count: Some("98".into()),
+            ..Hints::default()
+        };
+        let found = discover(&fake, None, &hints).expect("two listeners");
+        assert_eq!(found.listeners.len(), 2);
+        let found = discover(&fake, Some(100), &Hints::default()).expect("one listener");
+        assert_eq!(found.listeners[0].fd, 100);
+    }
+
+    #[test]
+    fn the_error_tells_what_there_is_and_what_to_do() {
+        let fake = Fake::new(Personality::WASI_COMMON, 0);
+        fake.preopen_directory("/data");
+        fake.start();
+        let error = discover(&fake, None, &Hints::default()).expect_err("no listener");
+        let text = error.to_string();
+        assert!(text.starts_with(
+            "the runtime has handed over no listening socket:\n  fd 3: DIRECTORY\n  fd 4 and up: \
+             nothing\n\nA module"
+        ));
+        for flag in [
+            "-S preview2=n -S tcplisten=127.0.0.1:3000",
+            "--tcplisten",
+            "-listen=",
+        ] {
+            assert!(text.contains(flag), "{text}");
+        }
+        let error = discover(&fake, Some(9), &Hints::default()).expect_err("no listener");
+        let text = error.to_string();
+        assert!(
+            text.starts_with(
+                "fd 9 is not a listening socket:\n  fd 3: DIRECTORY\n  fd 9: not open\n\n"
+            ),
+            "{text}"
+        );
+    }
+}

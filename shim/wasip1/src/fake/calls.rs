@@ -1,0 +1,197 @@
+//! The calls, but for `poll_oneoff`.
+
+use std::io::IoSlice;
+
+use super::Fake;
+use super::world::{Object, World};
+use crate::errno::Errno;
+use crate::wasi::{ClockId, Event, Fd, FdFlags, Fdstat, Shutdown, Subscription, Wasi};
+
+impl Wasi for Fake {
+    fn poll_oneoff(
+        &self,
+        subscriptions: &[Subscription],
+        events: &mut [Event],
+    ) -> Result<usize, Errno> {
+        self.poll(subscriptions, events)
+    }
+
+    fn sock_accept(&self, fd: Fd, flags: FdFlags) -> Result<Fd, Errno> {
+        self.call(|world| {
+            world.counts.accepts += 1;
+            let socket = match world.object(fd, "sock_accept") {
+                Some(Object::Listener { backlog, nonblock }) => match backlog.pop_front() {
+                    Some(socket) => socket,
+                    None if *nonblock => return Err(Errno::AGAIN),
+                    None => panic!("sock_accept on fd {fd} would block the whole process"),
+                },
+                Some(Object::Stream { .. }) => return Err(Errno::INVAL),
+                Some(Object::Directory(_)) => return Err(Errno::NOTSOCK),
+                None => return Err(Errno::BADF),
+            };
+            let stream = Object::Stream {
+                socket: socket.clone(),
+                nonblock: flags.is_nonblock(),
+            };
+            let new = world.open(stream);
+            socket.borrow_mut().fd = Some(new);
+            Ok(new)
+        })
+    }
+
+    fn fd_read(&self, fd: Fd, buf: &mut [u8]) -> Result<usize, Errno> {
+        self.call(|world| {
+            world.counts.reads += 1;
+            let (socket, nonblock) = match world.object(fd, "fd_read") {
+                Some(Object::Stream { socket, nonblock }) => (socket.clone(), *nonblock),
+                Some(_) => return Err(Errno::NOTSUP),
+                None => return Err(Errno::BADF),
+            };
+            let mut socket = socket.borrow_mut();
+            if socket.reset {
+                return Err(Errno::CONNRESET);
+            }
+            let count = buf.len().min(socket.to_server.len());
+            if count == 0 && !socket.client_ended {
+                assert!(nonblock, "fd_read on fd {fd} would block the whole process");
+                return Err(Errno::AGAIN);
+            }
+            for (to, from) in buf.iter_mut().zip(socket.to_server.drain(..count)) {
+                *to = from;
+            }
+            Ok(count)
+        })
+    }
+
+    fn fd_write(&self, fd: Fd, bufs: &[IoSlice<'_>]) -> Result<usize, Errno> {
+        self.call(|world| {
+            world.counts.writes += 1;
+            let (socket, nonblock) = match world.object(fd, "fd_write") {
+                Some(Object::Stream { socket, nonblock }) => (socket.clone(), *nonblock),
+                Some(_) => return Err(Errno::NOTSUP),
+                None => return Err(Errno::BADF),
+            };
+            let mut socket = socket.borrow_mut();
+            if socket.reset {
+                return Err(Errno::CONNRESET);
+            }
+            if socket.server_ended {
+                return Err(Errno::PIPE);
+            }
+            let wanted: usize = bufs.iter().map(|buf| buf.len()).sum();
+            let count = wanted.min(socket.free());
+            if count == 0 && wanted > 0 {
+                assert!(
+                    nonblock,
+                    "fd_write on fd {fd} would block the whole process"
+                );
+                return Err(Errno::AGAIN);
+            }
+            let bytes = bufs.iter().flat_map(|buf| buf.iter()).take(count);
+            socket.to_client.extend(bytes);
+            Ok(count)
+        })
+    }
+
+    fn sock_shutdown(&self, fd: Fd, how: Shutdown) -> Result<(), Errno> {
+        self.call(|world| match world.object(fd, "sock_shutdown") {
+            Some(Object::Stream { socket, .. }) => {
+                let mut socket = socket.borrow_mut();
+                if socket.reset {
+                    return Err(Errno::NOTCONN);
+                }
+                socket.server_ended |= how != Shutdown::Read;
+                Ok(())
+            }
+            Some(_) => Err(Errno::NOTSOCK),
+            None => Err(Errno::BADF),
+        })
+    }
+
+    fn fd_close(&self, fd: Fd) -> Result<(), Errno> {
+        self.call(|world| {
+            if world.close(fd) {
+                Ok(())
+            } else {
+                Err(Errno::BADF)
+            }
+        })
+    }
+
+    fn fd_fdstat_get(&self, fd: Fd) -> Result<Fdstat, Errno> {
+        self.call(|world| {
+            let object = world.peek(fd).ok_or(Errno::BADF)?;
+            let nonblock = match object {
+                Object::Directory(_) => false,
+                Object::Listener { nonblock, .. } | Object::Stream { nonblock, .. } => *nonblock,
+            };
+            let flags = if nonblock {
+                FdFlags::NONBLOCK
+            } else {
+                FdFlags::EMPTY
+            };
+            Ok(Fdstat {
+                file_type: object.file_type(),
+                flags,
+            })
+        })
+    }
+
+    fn fd_fdstat_set_flags(&self, fd: Fd, flags: FdFlags) -> Result<(), Errno> {
+        self.call(|world| match world.object(fd, "fd_fdstat_set_flags") {
+            Some(Object::Listener { nonblock, .. } | Object::Stream { nonblock, .. }) => {
+                *nonblock = flags.is_nonblock();
+                Ok(())
+            }
+            Some(Object::Directory(_)) => Err(Errno::NOTSUP),
+            None => Err(Errno::BADF),
+        })
+    }
+
+    fn fd_prestat_get(&self, fd: Fd) -> Result<usize, Errno> {
+        self.call(|world| match world.peek(fd) {
+            Some(Object::Directory(name)) => Ok(name.len()),
+            _ => Err(Errno::BADF),
+        })
+    }
+
+    fn fd_prestat_dir_name(&self, fd: Fd, to: &mut [u8]) -> Result<(), Errno> {
+        self.call(|world| match world.peek(fd) {
+            Some(Object::Directory(name)) if name.len() <= to.len() => {
+                to[..name.len()].copy_from_slice(name.as_bytes());
+                Ok(())
+            }
+            Some(Object::Directory(_)) => Err(Errno::NAMETOOLONG),
+            _ => Err(Errno::BADF),
+        })
+    }
+
+    fn clock_time_get(&self, clock: ClockId) -> Result<u64, Errno> {
+        // Some day in 2026; tests must not depend on the real one.
+        const EPOCH: u64 = 1_790_000_000_000_000_000;
+        Ok(match clock {
+            ClockId::Realtime => EPOCH + self.now(),
+            ClockId::Monotonic => self.now(),
+        })
+    }
+}
+
+impl Fake {
+    fn call<T>(&self, run: impl FnOnce(&mut World) -> Result<T, Errno>) -> Result<T, Errno> {
+        let (result, cost) = {
+            let mut world = self.0.borrow_mut();
+            world.counts.all += 1;
+            let result = run(&mut world);
+            world.counts.again += u64::from(matches!(result, Err(Errno::AGAIN)));
+            let costs = world.personality.costs;
+            let cost = if result.is_ok() {
+                costs.call
+            } else {
+                costs.failure
+            };
+            (result, cost)
+        };
+        self.pass(cost);
+        result
+    }
+}

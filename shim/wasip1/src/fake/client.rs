@@ -1,0 +1,89 @@
+//! The other end of a connection.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use super::Fake;
+use super::world::Socket;
+use crate::wasi::Fd;
+
+/// A client's end of one connection; clones are the same one.
+#[derive(Clone, Debug)]
+pub struct Client {
+    fake: Fake,
+    socket: Rc<RefCell<Socket>>,
+}
+
+impl Client {
+    pub(super) fn new(fake: Fake, socket: Rc<RefCell<Socket>>) -> Self {
+        Self { fake, socket }
+    }
+
+    /// Sends bytes; they arrive at once.
+    pub fn send(&self, bytes: &[u8]) {
+        self.socket.borrow_mut().to_server.extend(bytes);
+    }
+
+    /// Ends the sending side (a half-close).
+    pub fn end(&self) {
+        self.socket.borrow_mut().client_ended = true;
+    }
+
+    /// Resets the connection; what was on its way is lost.
+    pub fn reset(&self) {
+        let mut socket = self.socket.borrow_mut();
+        socket.reset = true;
+        socket.to_server.clear();
+        socket.to_client.clear();
+    }
+
+    /// Takes what has arrived.
+    #[must_use]
+    pub fn receive(&self) -> Vec<u8> {
+        self.socket.borrow_mut().to_client.drain(..).collect()
+    }
+
+    /// Takes at most `most` bytes of what has arrived.
+    #[must_use]
+    pub fn receive_at_most(&self, most: usize) -> Vec<u8> {
+        let mut socket = self.socket.borrow_mut();
+        let count = most.min(socket.to_client.len());
+        socket.to_client.drain(..count).collect()
+    }
+
+    /// Sets how many bytes the server can write before the client takes some; 65,536 at first.
+    pub fn set_room(&self, bytes: usize) {
+        self.socket.borrow_mut().room = bytes;
+    }
+
+    /// Whether the server has ended its sending side and everything was taken.
+    #[must_use]
+    pub fn is_at_end(&self) -> bool {
+        let socket = self.socket.borrow();
+        socket.server_ended && socket.to_client.is_empty()
+    }
+
+    /// Whether the server has closed its file descriptor.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.socket.borrow().server_closed
+    }
+
+    /// Whether the connection was reset, by either end.
+    #[must_use]
+    pub fn is_reset(&self) -> bool {
+        self.socket.borrow().reset
+    }
+
+    /// The server's file descriptor, once the connection was accepted.
+    #[must_use]
+    pub fn fd(&self) -> Option<Fd> {
+        self.socket.borrow().fd
+    }
+
+    /// The runtime this client talks to.
+    #[must_use]
+    pub const fn fake(&self) -> &Fake {
+        &self.fake
+    }
+}

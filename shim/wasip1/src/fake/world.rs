@@ -1,0 +1,272 @@
+//! What there is in the fake runtime: file descriptors, sockets, time and the script.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fmt;
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::Fake;
+use super::personality::Personality;
+use crate::discover::FIRST_FD;
+use crate::wasi::{Fd, FileType};
+
+/// Something the script does.
+pub(super) type Action = Box<dyn FnOnce(&Fake)>;
+
+/// How often each call was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// `poll_oneoff`.
+    pub polls: u64,
+    /// Subscriptions given to it.
+    pub subscriptions: u64,
+    /// `sock_accept`.
+    pub accepts: u64,
+    /// `fd_read`.
+    pub reads: u64,
+    /// `fd_write`.
+    pub writes: u64,
+    /// Calls that answered `AGAIN`.
+    pub again: u64,
+    /// All calls but `clock_time_get`.
+    pub all: u64,
+}
+
+pub(super) struct World {
+    pub(super) personality: Personality,
+    pub(super) counts: Counts,
+    now: u64,
+    fds: BTreeMap<Fd, Object>,
+    /// Numbers the server has closed, until they are used again.
+    closed: BTreeSet<Fd>,
+    /// Numbers that were taken from the server; its use of them is no fault.
+    stolen: BTreeSet<Fd>,
+    violations: Vec<String>,
+    /// By time, then in the order they were put in.
+    script: BTreeMap<(u64, u64), Action>,
+    scheduled: u64,
+}
+
+pub(super) enum Object {
+    Directory(String),
+    Listener {
+        backlog: VecDeque<Rc<RefCell<Socket>>>,
+        nonblock: bool,
+    },
+    Stream {
+        socket: Rc<RefCell<Socket>>,
+        nonblock: bool,
+    },
+}
+
+/// One connection's two directions.
+#[derive(Debug)]
+pub(super) struct Socket {
+    pub(super) to_server: VecDeque<u8>,
+    pub(super) to_client: VecDeque<u8>,
+    /// How many bytes may wait in `to_client`.
+    pub(super) room: usize,
+    pub(super) client_ended: bool,
+    pub(super) server_ended: bool,
+    pub(super) reset: bool,
+    pub(super) server_closed: bool,
+    pub(super) fd: Option<Fd>,
+}
+
+impl Socket {
+    pub(super) fn new() -> Self {
+        Self {
+            to_server: VecDeque::new(),
+            to_client: VecDeque::new(),
+            room: 64 * 1024,
+            client_ended: false,
+            server_ended: false,
+            reset: false,
+            server_closed: false,
+            fd: None,
+        }
+    }
+
+    pub(super) fn is_readable(&self) -> bool {
+        !self.to_server.is_empty() || self.client_ended || self.reset
+    }
+
+    pub(super) fn is_writable(&self) -> bool {
+        self.free() > 0 || self.server_ended || self.reset
+    }
+
+    pub(super) fn free(&self) -> usize {
+        self.room.saturating_sub(self.to_client.len())
+    }
+
+    pub(super) fn hangup(&self) -> bool {
+        self.client_ended && self.server_ended
+    }
+}
+
+impl Object {
+    pub(super) fn listener() -> Self {
+        Self::Listener {
+            backlog: VecDeque::new(),
+            nonblock: true,
+        }
+    }
+
+    pub(super) fn file_type(&self) -> FileType {
+        match self {
+            Self::Directory(_) => FileType::DIRECTORY,
+            Self::Listener { .. } | Self::Stream { .. } => FileType::SOCKET_STREAM,
+        }
+    }
+}
+
+impl World {
+    pub(super) fn new(personality: Personality) -> Self {
+        Self {
+            personality,
+            counts: Counts::default(),
+            now: 0,
+            fds: BTreeMap::new(),
+            closed: BTreeSet::new(),
+            stolen: BTreeSet::new(),
+            violations: Vec::new(),
+            script: BTreeMap::new(),
+            scheduled: 0,
+        }
+    }
+
+    pub(super) fn open(&mut self, object: Object) -> Fd {
+        // The lowest free number, as POSIX has it: numbers are used again at once.
+        let fd = (FIRST_FD..)
+            .find(|fd| !self.fds.contains_key(fd))
+            .expect("a free number");
+        self.open_at(fd, object);
+        fd
+    }
+
+    pub(super) fn open_at(&mut self, fd: Fd, object: Object) {
+        self.closed.remove(&fd);
+        self.stolen.remove(&fd);
+        assert!(self.fds.insert(fd, object).is_none(), "fd {fd} is taken");
+    }
+
+    pub(super) fn renumber(&mut self) {
+        let sockets_first = self.personality.sockets_first;
+        let mut objects: Vec<Object> = std::mem::take(&mut self.fds).into_values().collect();
+        objects.sort_by_key(|object| matches!(object, Object::Directory(_)) == sockets_first);
+        self.fds = (FIRST_FD..).zip(objects).collect();
+    }
+
+    pub(super) fn connect(&mut self, listener: Fd) -> Rc<RefCell<Socket>> {
+        let socket = Rc::new(RefCell::new(Socket::new()));
+        match self.fds.get_mut(&listener) {
+            Some(Object::Listener { backlog, .. }) => backlog.push_back(Rc::clone(&socket)),
+            _ => panic!("fd {listener} is not a listener"),
+        }
+        socket
+    }
+
+    /// What `fd` is; notes it if the server uses what it has closed.
+    pub(super) fn object(&mut self, fd: Fd, call: &str) -> Option<&mut Object> {
+        if self.closed.contains(&fd) {
+            self.violations
+                .push(format!("{call} on fd {fd} after it was closed"));
+        }
+        self.fds.get_mut(&fd)
+    }
+
+    /// As [`object`](Self::object), but asking is no fault.
+    pub(super) fn peek(&self, fd: Fd) -> Option<&Object> {
+        self.fds.get(&fd)
+    }
+
+    pub(super) fn close(&mut self, fd: Fd) -> bool {
+        let Some(object) = self.fds.remove(&fd) else {
+            if !self.stolen.contains(&fd) {
+                self.violations
+                    .push(format!("fd_close on fd {fd}, which isn't open"));
+            }
+            return false;
+        };
+        self.closed.insert(fd);
+        end(object);
+        true
+    }
+
+    pub(super) fn steal(&mut self, fd: Fd) {
+        if let Some(object) = self.fds.remove(&fd) {
+            self.stolen.insert(fd);
+            end(object);
+        }
+    }
+
+    pub(super) fn schedule(&mut self, delay: Duration, action: Action) {
+        let at = self.now + delay.as_nanos() as u64;
+        self.scheduled += 1;
+        self.script.insert((at, self.scheduled), action);
+    }
+
+    /// Takes the first action that is due at `until`, and moves the time to it.
+    pub(super) fn next_action(&mut self, until: u64) -> Option<Action> {
+        let entry = self.script.first_entry()?;
+        let at = entry.key().0;
+        if at > until {
+            return None;
+        }
+        let action = entry.remove();
+        self.set_now(at);
+        Some(action)
+    }
+
+    pub(super) fn next_action_at(&self) -> Option<u64> {
+        self.script.first_key_value().map(|((at, _), _)| *at)
+    }
+
+    pub(super) fn is_script_over(&self) -> bool {
+        self.script.is_empty()
+    }
+
+    pub(super) fn now(&self) -> u64 {
+        self.now
+    }
+
+    pub(super) fn set_now(&mut self, now: u64) {
+        self.now = self.now.max(now);
+    }
+
+    pub(super) fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    pub(super) fn violations(&self) -> Vec<String> {
+        self.violations.clone()
+    }
+
+    pub(super) fn open_streams(&self) -> usize {
+        self.fds
+            .values()
+            .filter(|object| matches!(object, Object::Stream { .. }))
+            .count()
+    }
+}
+
+fn end(object: Object) {
+    if let Object::Stream { socket, .. } = object {
+        let mut socket = socket.borrow_mut();
+        socket.server_closed = true;
+        socket.server_ended = true;
+        // Closing with unread bytes resets the connection, as TCP does.
+        socket.reset |= !socket.to_server.is_empty();
+    }
+}
+
+impl fmt::Debug for World {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("World")
+            .field("personality", &self.personality)
+            .field("now", &self.now)
+            .field("counts", &self.counts)
+            .finish_non_exhaustive()
+    }
+}

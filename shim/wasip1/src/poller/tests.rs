@@ -1,0 +1,229 @@
+use super::*;
+use crate::fake::{Client, Fake, Personality};
+
+const LISTENER: u64 = 99;
+
+struct Server {
+    fake: Fake,
+    poller: Poller<Fake>,
+    listener: Registration,
+    fd: Fd,
+}
+
+impl Server {
+    fn new(personality: Personality) -> Self {
+        let fake = Fake::new(personality, 0);
+        let fd = fake.preopen_listener();
+        let mut poller = Poller::new(fake.clone());
+        let listener = poller.register_listener(fd, LISTENER).expect("a listener");
+        Self {
+            fake,
+            poller,
+            listener,
+            fd,
+        }
+    }
+
+    fn accept(&mut self, token: u64) -> (Client, Registration) {
+        let client = self.fake.connect(self.fd);
+        let fd = self.poller.accept(&self.listener).expect("a connection");
+        (client, self.poller.register(fd, token, Interest::READ))
+    }
+
+    fn wait(&mut self, millis: u64) -> Vec<Ready> {
+        let mut ready = Vec::new();
+        let timeout = Duration::from_millis(millis);
+        self.poller
+            .wait(&mut ready, Some(timeout))
+            .expect("a wait never fails here");
+        ready
+    }
+}
+
+fn of(ready: &[Ready], token: u64) -> Option<Ready> {
+    let mut found = ready.iter().filter(|ready| ready.token == token);
+    let first = found.next().copied();
+    assert_eq!(found.next(), None, "one event for each registration");
+    first
+}
+
+const ALL: [Personality; 3] = [
+    Personality::WASI_COMMON,
+    Personality::WAZERO,
+    Personality::STRICT,
+];
+
+#[test]
+fn blindness_is_recognised() {
+    for personality in ALL {
+        let mut server = Server::new(personality);
+        server.wait(0);
+        assert_eq!(server.poller.is_blind(), personality.blind);
+    }
+}
+
+#[test]
+fn a_connection_before_the_first_wait_is_kept() {
+    for personality in ALL {
+        let fake = Fake::new(personality, 0);
+        let fd = fake.preopen_listener();
+        let clients = [fake.connect(fd), fake.connect(fd), fake.connect(fd)];
+        let mut poller = Poller::new(fake.clone());
+        let listener = poller.register_listener(fd, LISTENER).expect("a listener");
+        let mut ready = Vec::new();
+        poller
+            .wait(&mut ready, None)
+            .expect("a wait never fails here");
+        assert!(of(&ready, LISTENER).is_some_and(|ready| ready.listener && ready.readable));
+        assert_eq!(poller.is_blind(), personality.blind);
+        for client in &clients {
+            let fd = poller.accept(&listener).expect("a connection");
+            assert_eq!(client.fd(), Some(fd));
+        }
+        assert_eq!(poller.accept(&listener), Err(Errno::AGAIN));
+    }
+}
+
+#[test]
+fn bytes_and_room_come_as_one_event() {
+    for personality in ALL {
+        let mut server = Server::new(personality);
+        server.wait(0);
+        let (client, stream) = server.accept(1);
+        server.poller.set_interest(
+            &stream,
+            Interest {
+                read: true,
+                write: true,
+            },
+        );
+        client.send(b"hello");
+        let ready = of(&server.wait(100), 1).expect("an event");
+        assert!(ready.readable && ready.writable && !ready.listener);
+        let mut buf = [0; 16];
+        assert_eq!(server.poller.read(&stream, &mut buf), Ok(5));
+        assert_eq!(server.poller.read(&stream, &mut buf), Err(Errno::AGAIN));
+        assert_eq!(server.poller.write(&stream, &[IoSlice::new(b"hi")]), Ok(2));
+        assert_eq!(client.receive(), b"hi");
+        server.poller.close(stream);
+        assert!(client.is_closed());
+        assert_eq!(server.fake.violations(), [""; 0]);
+    }
+}
+
+#[test]
+fn a_wait_ends_at_its_timeout() {
+    for personality in [Personality::WASI_COMMON, Personality::STRICT] {
+        let mut server = Server::new(personality);
+        let (_client, _stream) = server.accept(1);
+        server.wait(0);
+        let before = server.fake.now();
+        assert_eq!(server.wait(250), []);
+        let waited = server.fake.now() - before;
+        assert!((250_000_000..252_000_000).contains(&waited), "{waited}");
+    }
+}
+
+#[test]
+fn a_bad_fd_is_one_connections_fault() {
+    for personality in [Personality::WASI_COMMON, Personality::STRICT] {
+        let mut server = Server::new(personality);
+        server.wait(0);
+        let (_one, first) = server.accept(1);
+        let (two, second) = server.accept(2);
+        server.fake.steal(first.fd());
+        let bad = of(&server.wait(100), 1).expect("an event");
+        assert!(bad.readable && bad.read_closed);
+        assert_eq!(bad.error, Some(Errno::BADF));
+        let mut buf = [0; 16];
+        assert_eq!(server.poller.read(&first, &mut buf), Err(Errno::BADF));
+        two.send(b"hello");
+        let ready = server.wait(100);
+        assert_eq!(of(&ready, 1), None);
+        assert!(of(&ready, 2).is_some_and(|ready| ready.readable));
+        // Another connection gets the number; closing the evicted one must not hit it.
+        let (three, third) = server.accept(3);
+        assert_eq!(third.fd(), first.fd());
+        server.poller.close(first);
+        assert!(!three.is_closed());
+        server.poller.close(second);
+        server.poller.close(third);
+        assert_eq!(server.fake.open_streams(), 0);
+        assert_eq!(server.fake.violations(), [""; 0]);
+    }
+}
+
+#[test]
+fn a_reset_is_one_connections_event() {
+    let mut server = Server::new(Personality::WASI_COMMON);
+    server.wait(0);
+    let (client, stream) = server.accept(1);
+    client.reset();
+    let ready = of(&server.wait(100), 1).expect("an event");
+    assert!(ready.readable && ready.read_closed);
+    assert_eq!(ready.error, Some(Errno::IO));
+    assert_eq!(
+        server.poller.read(&stream, &mut [0; 1]),
+        Err(Errno::CONNRESET)
+    );
+    server.poller.close(stream);
+}
+
+#[test]
+fn no_event_for_what_is_closed_even_if_its_number_is_used_again() {
+    for personality in ALL {
+        let mut server = Server::new(personality);
+        server.wait(0);
+        let (one, first) = server.accept(1);
+        one.send(b"hello");
+        let fd = first.fd();
+        server.poller.close(first);
+        let (two, second) = server.accept(2);
+        assert_eq!(second.fd(), fd);
+        two.send(b"hello");
+        let ready = server.wait(10);
+        assert_eq!(of(&ready, 1), None);
+        assert!(of(&ready, 2).is_some());
+    }
+}
+
+#[test]
+fn a_directory_is_no_listener() {
+    let fake = Fake::new(Personality::WASI_COMMON, 0);
+    let fd = fake.preopen_directory("/");
+    let mut poller = Poller::new(fake);
+    let error = poller
+        .register_listener(fd, LISTENER)
+        .expect_err("no listener");
+    assert!(
+        error.to_string().contains("fd 3 is not a listening socket"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_blind_runtime_at_rest_is_asked_seldom() {
+    let mut server = Server::new(Personality::WAZERO);
+    server.wait(0);
+    let streams: Vec<_> = (0..40).map(|token| server.accept(token)).collect();
+    let rest = |server: &mut Server| {
+        let until = server.fake.now() + 1_000_000_000;
+        let mut tried = 0;
+        while server.fake.now() < until {
+            for ready in server.wait(1000) {
+                tried += 1;
+                if ready.listener {
+                    assert_eq!(server.poller.accept(&server.listener), Err(Errno::AGAIN));
+                } else {
+                    let stream = &streams[ready.token as usize].1;
+                    assert_eq!(server.poller.read(stream, &mut [0; 8]), Err(Errno::AGAIN));
+                }
+            }
+        }
+        tried
+    };
+    rest(&mut server);
+    let tried = rest(&mut server);
+    // 1.6 µs each: 2 % of a second are 12,500.
+    assert!((8_000..12_500).contains(&tried), "{tried}");
+}

@@ -1,0 +1,343 @@
+//! [`Traced`]: every call as one line, like strace.
+//!
+//! The lines go to the log at level `trace` with the target `wasi`:
+//!
+//! ```text
+//! sock_accept(3, NONBLOCK) = 5 <8.1us>
+//! fd_read(5, [65536]) = 82 <12.3us>
+//! fd_read(5, [65536]) = AGAIN <6.1us>
+//! poll_oneoff([clock 1.5s, 3:read, 5:read|write], 4) = 1 [5:read nbytes=82] <112.0us>
+//! ```
+//!
+//! When that level is off a call costs one relaxed atomic load more, and no clock is read.
+
+use std::fmt::{self, Display};
+use std::io::IoSlice;
+use std::time::Duration;
+
+use crate::errno::Errno;
+use crate::wasi::{ClockId, Event, EventKind, Fd, FdFlags, Fdstat, Shutdown, Subscription, Wasi};
+
+/// A [`Wasi`] that logs each call.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Traced<W>(pub W);
+
+impl<W> Traced<W> {
+    /// What is traced.
+    pub const fn inner(&self) -> &W {
+        &self.0
+    }
+}
+
+/// The log target of the lines.
+pub const TARGET: &str = "wasi";
+
+/// How many subscriptions and events one line shows.
+const SHOWN: usize = 32;
+
+impl<W: Wasi> Wasi for Traced<W> {
+    fn poll_oneoff(
+        &self,
+        subscriptions: &[Subscription],
+        events: &mut [Event],
+    ) -> Result<usize, Errno> {
+        if !is_on() {
+            return self.0.poll_oneoff(subscriptions, events);
+        }
+        let start = self.start();
+        let result = self.0.poll_oneoff(subscriptions, events);
+        let took = self.since(start);
+        let asked = Subscriptions(subscriptions);
+        let count = subscriptions.len();
+        match result {
+            Ok(n) => {
+                let told = Events(&events[..n], subscriptions);
+                log::trace!(target: TARGET, "poll_oneoff({asked}, {count}) = {n} {told} <{took}>");
+            }
+            Err(errno) => {
+                let name = errno.name();
+                log::trace!(target: TARGET, "poll_oneoff({asked}, {count}) = {name} <{took}>");
+            }
+        }
+        result
+    }
+
+    fn sock_accept(&self, fd: Fd, flags: FdFlags) -> Result<Fd, Errno> {
+        self.call(
+            || self.0.sock_accept(fd, flags),
+            |f| write!(f, "sock_accept({fd}, {})", Flags(flags)),
+            |fd, f| write!(f, "{fd}"),
+        )
+    }
+
+    fn fd_read(&self, fd: Fd, buf: &mut [u8]) -> Result<usize, Errno> {
+        let room = buf.len();
+        self.call(
+            || self.0.fd_read(fd, buf),
+            |f| write!(f, "fd_read({fd}, [{room}])"),
+            |n, f| write!(f, "{n}"),
+        )
+    }
+
+    fn fd_write(&self, fd: Fd, bufs: &[IoSlice<'_>]) -> Result<usize, Errno> {
+        self.call(
+            || self.0.fd_write(fd, bufs),
+            |f| {
+                write!(f, "fd_write({fd}, [")?;
+                list(f, bufs.iter().map(|buf| buf.len()), bufs.len())?;
+                write!(f, "])")
+            },
+            |n, f| write!(f, "{n}"),
+        )
+    }
+
+    fn sock_shutdown(&self, fd: Fd, how: Shutdown) -> Result<(), Errno> {
+        let name = match how {
+            Shutdown::Read => "RD",
+            Shutdown::Write => "WR",
+            Shutdown::Both => "RD|WR",
+        };
+        self.call(
+            || self.0.sock_shutdown(fd, how),
+            |f| write!(f, "sock_shutdown({fd}, {name})"),
+            |(), f| write!(f, "0"),
+        )
+    }
+
+    fn fd_close(&self, fd: Fd) -> Result<(), Errno> {
+        self.call(
+            || self.0.fd_close(fd),
+            |f| write!(f, "fd_close({fd})"),
+            |(), f| write!(f, "0"),
+        )
+    }
+
+    fn fd_fdstat_get(&self, fd: Fd) -> Result<Fdstat, Errno> {
+        self.call(
+            || self.0.fd_fdstat_get(fd),
+            |f| write!(f, "fd_fdstat_get({fd})"),
+            |stat, f| write!(f, "{} {}", stat.file_type.name(), Flags(stat.flags)),
+        )
+    }
+
+    fn fd_fdstat_set_flags(&self, fd: Fd, flags: FdFlags) -> Result<(), Errno> {
+        self.call(
+            || self.0.fd_fdstat_set_flags(fd, flags),
+            |f| write!(f, "fd_fdstat_set_flags({fd}, {})", Flags(flags)),
+            |(), f| write!(f, "0"),
+        )
+    }
+
+    fn fd_prestat_get(&self, fd: Fd) -> Result<usize, Errno> {
+        self.call(
+            || self.0.fd_prestat_get(fd),
+            |f| write!(f, "fd_prestat_get({fd})"),
+            |n, f| write!(f, "DIR name_len={n}"),
+        )
+    }
+
+    fn fd_prestat_dir_name(&self, fd: Fd, name: &mut [u8]) -> Result<(), Errno> {
+        let room = name.len();
+        self.call(
+            || self.0.fd_prestat_dir_name(fd, name),
+            |f| write!(f, "fd_prestat_dir_name({fd}, [{room}])"),
+            |(), f| write!(f, "0"),
+        )
+    }
+
+    /// Not logged: it would be every second line, and is how the others are timed.
+    fn clock_time_get(&self, clock: ClockId) -> Result<u64, Errno> {
+        self.0.clock_time_get(clock)
+    }
+}
+
+impl<W: Wasi> Traced<W> {
+    fn call<T>(
+        &self,
+        run: impl FnOnce() -> Result<T, Errno>,
+        name: impl Fn(&mut fmt::Formatter<'_>) -> fmt::Result,
+        value: impl Fn(&T, &mut fmt::Formatter<'_>) -> fmt::Result,
+    ) -> Result<T, Errno> {
+        if !is_on() {
+            return run();
+        }
+        let start = self.start();
+        let result = run();
+        let took = self.since(start);
+        let name = Shown(name);
+        match &result {
+            Ok(ok) => {
+                let value = Shown(|f: &mut fmt::Formatter<'_>| value(ok, f));
+                log::trace!(target: TARGET, "{name} = {value} <{took}>");
+            }
+            Err(errno) => log::trace!(target: TARGET, "{name} = {} <{took}>", errno.name()),
+        }
+        result
+    }
+
+    fn start(&self) -> u64 {
+        self.0.clock_time_get(ClockId::Monotonic).unwrap_or(0)
+    }
+
+    fn since(&self, start: u64) -> Took {
+        Took(Duration::from_nanos(self.start().saturating_sub(start)))
+    }
+}
+
+/// One relaxed load unless some target is at `trace`; only then is the logger asked.
+fn is_on() -> bool {
+    log::log_enabled!(target: TARGET, log::Level::Trace)
+}
+
+struct Took(Duration);
+
+impl Display for Took {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.1}us", self.0.as_secs_f64() * 1e6)
+    }
+}
+
+struct Shown<F>(F);
+
+impl<F: Fn(&mut fmt::Formatter<'_>) -> fmt::Result> Display for Shown<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (self.0)(f)
+    }
+}
+
+struct Flags(FdFlags);
+
+impl Display for Flags {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            FdFlags::EMPTY => write!(f, "0"),
+            FdFlags::NONBLOCK => write!(f, "NONBLOCK"),
+            FdFlags(other) => write!(f, "{other:#x}"),
+        }
+    }
+}
+
+/// Subscriptions; two directions of one fd that stand side by side are shown as one.
+struct Subscriptions<'a>(&'a [Subscription]);
+
+impl Display for Subscriptions<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let same = |a: &Subscription, b: &Subscription| a.fd().is_some() && a.fd() == b.fd();
+        let items = self.0.chunk_by(same).map(|group| {
+            Shown(move |f: &mut fmt::Formatter<'_>| {
+                let Some(fd) = group[0].fd() else {
+                    return write!(f, "clock {:?}", Duration::from_nanos(group[0].timeout()));
+                };
+                write!(f, "{fd}:")?;
+                for (at, subscription) in group.iter().enumerate() {
+                    let separator = if at == 0 { "" } else { "|" };
+                    write!(f, "{separator}{}", direction(subscription.kind()))?;
+                }
+                Ok(())
+            })
+        });
+        write!(f, "[")?;
+        list(f, items, self.0.chunk_by(same).count())?;
+        write!(f, "]")
+    }
+}
+
+/// Events, with the fd of the subscription each belongs to.
+struct Events<'a>(&'a [Event], &'a [Subscription]);
+
+impl Display for Events<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let fd_of = |event: &Event| {
+            let matches =
+                |s: &&Subscription| s.userdata() == event.userdata && s.kind() == event.kind();
+            self.1.iter().find(matches).and_then(Subscription::fd)
+        };
+        let items = self.0.iter().map(|event| {
+            Shown(move |f: &mut fmt::Formatter<'_>| {
+                match fd_of(event) {
+                    Some(fd) => write!(f, "{fd}:{}", direction(event.kind()))?,
+                    None => write!(f, "{}", direction(event.kind()))?,
+                }
+                if event.error != Errno::SUCCESS {
+                    return write!(f, " {}", event.error.name());
+                }
+                if event.kind() == EventKind::Read {
+                    write!(f, " nbytes={}", event.nbytes)?;
+                }
+                if event.hangup() {
+                    write!(f, " HANGUP")
+                } else {
+                    Ok(())
+                }
+            })
+        });
+        write!(f, "[")?;
+        list(f, items, self.0.len())?;
+        write!(f, "]")
+    }
+}
+
+fn direction(kind: EventKind) -> &'static str {
+    match kind {
+        EventKind::Clock => "clock",
+        EventKind::Read => "read",
+        EventKind::Write => "write",
+        EventKind::Unknown => "(unknown)",
+    }
+}
+
+fn list<T: Display>(
+    f: &mut fmt::Formatter<'_>,
+    items: impl Iterator<Item = T>,
+    count: usize,
+) -> fmt::Result {
+    for (at, item) in items.take(SHOWN).enumerate() {
+        let separator = if at == 0 { "" } else { ", " };
+        write!(f, "{separator}{item}")?;
+    }
+    if count > SHOWN {
+        write!(f, ", {} more", count - SHOWN)
+    } else {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_poll_reads_like_strace() {
+        let asked = [
+            Subscription::clock(0, 1_500_000_000),
+            Subscription::read(1, 3),
+            Subscription::read(2, 5),
+            Subscription::write(2, 5),
+        ];
+        assert_eq!(
+            Subscriptions(&asked).to_string(),
+            "[clock 1.5s, 3:read, 5:read|write]"
+        );
+        let told = [
+            Event::new(2, EventKind::Read).with_nbytes(82),
+            Event::new(2, EventKind::Write),
+            Event::new(1, EventKind::Read).with_error(Errno::IO),
+            Event::new(1, EventKind::Read).with_nbytes(1).with_hangup(),
+            Event::new(0, EventKind::Clock),
+        ];
+        assert_eq!(
+            Events(&told, &asked).to_string(),
+            "[5:read nbytes=82, 5:write, 3:read IO, 3:read nbytes=1 HANGUP, clock]"
+        );
+    }
+
+    #[test]
+    fn long_lists_are_cut() {
+        let asked: Vec<_> = (0..40).map(|fd| Subscription::read(0, fd)).collect();
+        assert!(
+            Subscriptions(&asked)
+                .to_string()
+                .ends_with("31:read, 8 more]")
+        );
+    }
+}

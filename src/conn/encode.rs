@@ -1,0 +1,284 @@
+//! Answers as bytes (RFC 9112 §4 and §6).
+//!
+//! The handler's fields are sent as they are, but for those that say where the answer ends or
+//! whether the connection persists: `Content-Length`, `Transfer-Encoding`, `Trailer` and
+//! `Connection` are this module's, so that no handler can make an answer that two clients read
+//! differently. `http`'s types keep CR and LF out of everything else.
+
+use std::io::Write;
+
+use http::header::{self, HeaderMap};
+use http::{Method, StatusCode, Version};
+
+use super::grammar::trim_ows;
+use super::head::has_token;
+
+/// What an answer must know of its request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Exchange {
+    /// HEAD: the answer has the fields of a GET's and no body (RFC 9110 §9.3.2).
+    pub(super) is_head: bool,
+    /// The client speaks HTTP/1.0, and wants to be told if the connection persists.
+    pub(super) is_http10: bool,
+}
+
+impl Exchange {
+    pub(super) fn new(method: &Method, version: Version) -> Self {
+        Self {
+            is_head: method == Method::HEAD,
+            is_http10: version < Version::HTTP_11,
+        }
+    }
+}
+
+/// The interim answer to `Expect: 100-continue` (RFC 9110 §15.2.1).
+pub(super) const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+
+/// How many bytes of body an answer has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum BodyLength {
+    /// Not even a `Content-Length` of 0: 204 must not have one (RFC 9110 §8.6), and a 304's would
+    /// have to be that of the 200 it stands for (§15.4.5).
+    Without,
+    /// `Content-Length`.
+    Length(u64),
+}
+
+/// Writes the head of an answer, and tells whether the body is to follow it.
+pub(super) fn response_head(
+    out: &mut Vec<u8>,
+    response: &http::response::Parts,
+    body_length: usize,
+    exchange: Exchange,
+    persists: bool,
+    date: &[u8],
+) -> bool {
+    let fields = &response.headers;
+    let status = response.status;
+    let has_body = has_content(status) && !exchange.is_head;
+    let length = match status {
+        StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED => BodyLength::Without,
+        StatusCode::RESET_CONTENT => BodyLength::Length(0),
+        // A handler may know the length that a GET's answer would have without making it.
+        _ if exchange.is_head && body_length == 0 => {
+            BodyLength::Length(announced_length(fields).unwrap_or(0))
+        }
+        _ => BodyLength::Length(body_length as u64),
+    };
+
+    status_line(out, status);
+    for (name, value) in fields {
+        match *name {
+            header::CONTENT_LENGTH
+            | header::TRANSFER_ENCODING
+            | header::TRAILER
+            | header::CONNECTION => {}
+            _ => field(out, name.as_str().as_bytes(), value.as_bytes()),
+        }
+    }
+    if !fields.contains_key(header::DATE) {
+        field(out, b"date", date);
+    }
+    match length {
+        BodyLength::Without => {}
+        BodyLength::Length(length) => content_length(out, length),
+    }
+    connection(out, fields, persists, exchange.is_http10);
+    out.extend_from_slice(b"\r\n");
+    has_body && body_length > 0
+}
+
+/// Writes a whole answer that says in words why the request is refused, and that the connection
+/// closes.
+pub(super) fn refusal(
+    out: &mut Vec<u8>,
+    status: StatusCode,
+    why: &str,
+    is_head: bool,
+    date: &[u8],
+) {
+    status_line(out, status);
+    field(out, b"content-type", b"text/plain; charset=utf-8");
+    field(out, b"date", date);
+    content_length(out, why.len() as u64 + 1);
+    out.extend_from_slice(b"connection: close\r\n\r\n");
+    if !is_head {
+        out.extend_from_slice(why.as_bytes());
+        out.push(b'\n');
+    }
+}
+
+/// Whether an answer of this status can have content at all (RFC 9110 §6.4.1).
+fn has_content(status: StatusCode) -> bool {
+    !matches!(
+        status,
+        StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED
+    )
+}
+
+fn announced_length(fields: &HeaderMap) -> Option<u64> {
+    let digits = trim_ows(fields.get(header::CONTENT_LENGTH)?.as_bytes());
+    if !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    std::str::from_utf8(digits).ok()?.parse().ok()
+}
+
+fn status_line(out: &mut Vec<u8>, status: StatusCode) {
+    if status == StatusCode::OK {
+        out.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
+        return;
+    }
+    out.extend_from_slice(b"HTTP/1.1 ");
+    out.extend_from_slice(status.as_str().as_bytes());
+    out.push(b' ');
+    out.extend_from_slice(status.canonical_reason().unwrap_or_default().as_bytes());
+    out.extend_from_slice(b"\r\n");
+}
+
+fn field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+    out.extend_from_slice(name);
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
+}
+
+fn content_length(out: &mut Vec<u8>, length: u64) {
+    // A `Vec` takes every write.
+    let _ = write!(out, "content-length: {length}\r\n");
+}
+
+/// `Connection`: what the handler lists there besides the connection's own options, and whether
+/// the connection persists where the client could not know (RFC 9112 §9.3).
+fn connection(out: &mut Vec<u8>, fields: &HeaderMap, persists: bool, is_http10: bool) {
+    let own = match (persists, is_http10) {
+        (false, _) => Some(&b"close"[..]),
+        (true, true) => Some(&b"keep-alive"[..]),
+        (true, false) => None,
+    };
+    if !fields.contains_key(header::CONNECTION) {
+        if let Some(own) = own {
+            field(out, b"connection", own);
+        }
+        return;
+    }
+    let is_own = |option: &[u8]| {
+        option.eq_ignore_ascii_case(b"close") || option.eq_ignore_ascii_case(b"keep-alive")
+    };
+    let lines = fields.get_all(header::CONNECTION).iter();
+    let options = lines.flat_map(|line| line.as_bytes().split(|&byte| byte == b',').map(trim_ows));
+    let others = options.filter(|option| !option.is_empty() && !is_own(option));
+    let all: Vec<&[u8]> = others.chain(own).collect();
+    if !all.is_empty() {
+        field(out, b"connection", &all.join(&b", "[..]));
+    }
+}
+
+/// Whether a handler's answer asks to close the connection.
+pub(super) fn asks_to_close(fields: &HeaderMap) -> bool {
+    fields.contains_key(header::CONNECTION) && has_token(fields, &header::CONNECTION, "close")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::Response;
+
+    const GET: Exchange = Exchange {
+        is_head: false,
+        is_http10: false,
+    };
+
+    fn encoded(
+        response: http::response::Builder,
+        body_length: usize,
+        exchange: Exchange,
+        persists: bool,
+    ) -> (String, bool) {
+        let (parts, ()) = response.body(()).expect("a response").into_parts();
+        let mut out = Vec::new();
+        let follows = response_head(&mut out, &parts, body_length, exchange, persists, b"now");
+        (String::from_utf8(out).expect("ASCII"), follows)
+    }
+
+    #[test]
+    fn an_answer_has_one_length_and_a_date() {
+        let (text, follows) = encoded(Response::builder().header("X-A", "b"), 6, GET, true);
+        assert_eq!(
+            text,
+            "HTTP/1.1 200 OK\r\nx-a: b\r\ndate: now\r\ncontent-length: 6\r\n\r\n"
+        );
+        assert!(follows);
+    }
+
+    #[test]
+    fn the_handler_can_not_break_framing() {
+        let response = Response::builder()
+            .header("Content-Length", "99")
+            .header("Content-Length", "98")
+            .header("Transfer-Encoding", "chunked")
+            .header("Connection", "keep-alive, upgrade")
+            .header("Date", "mine");
+        let (text, _) = encoded(response, 6, GET, false);
+        let expected = "HTTP/1.1 200 OK\r\ndate: mine\r\ncontent-length: 6\r\n\
+                        connection: upgrade, close\r\n\r\n";
+        assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn some_answers_have_no_body() {
+        let head = Exchange {
+            is_head: true,
+            is_http10: false,
+        };
+        let (text, follows) = encoded(Response::builder(), 6, head, true);
+        assert!(text.contains("content-length: 6\r\n") && !follows, "{text}");
+        let response = || Response::builder().header("Content-Length", "42");
+        let (text, _) = encoded(response(), 0, head, true);
+        assert!(text.contains("content-length: 42\r\n"), "{text}");
+        for status in [204, 304] {
+            let (text, follows) = encoded(response().status(status), 6, GET, true);
+            assert!(!text.contains("content-length") && !follows, "{text}");
+        }
+        let (text, follows) = encoded(Response::builder().status(205), 6, GET, true);
+        assert!(text.contains("content-length: 0\r\n") && !follows, "{text}");
+    }
+
+    #[test]
+    fn a_1_0_client_is_told_that_the_connection_persists() {
+        let http10 = Exchange {
+            is_head: false,
+            is_http10: true,
+        };
+        assert!(
+            encoded(Response::builder(), 0, http10, true)
+                .0
+                .contains("connection: keep-alive")
+        );
+        assert!(
+            encoded(Response::builder(), 0, http10, false)
+                .0
+                .contains("connection: close")
+        );
+        assert!(
+            !encoded(Response::builder(), 0, GET, true)
+                .0
+                .contains("connection")
+        );
+    }
+
+    #[test]
+    fn a_refusal_says_why() {
+        let mut out = Vec::new();
+        refusal(
+            &mut out,
+            StatusCode::BAD_REQUEST,
+            "Host is missing",
+            false,
+            b"now",
+        );
+        let text = String::from_utf8(out).expect("ASCII");
+        assert!(text.starts_with("HTTP/1.1 400 Bad Request\r\n"), "{text}");
+        assert!(text.ends_with("content-length: 16\r\nconnection: close\r\n\r\nHost is missing\n"));
+    }
+}

@@ -1,0 +1,197 @@
+//! How long a request's body is: the walk of RFC 9112 §6.3, in one place.
+
+use http::{HeaderMap, Version, header};
+
+use super::fault::Fault;
+use super::grammar::{is_token, trim_ows};
+
+/// How the end of a request's body is found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Framing {
+    /// There is no body.
+    None,
+    /// So many bytes, more than 0.
+    Length(u64),
+    /// The chunked transfer coding (RFC 9112 §7.1).
+    Chunked,
+}
+
+impl Framing {
+    /// Decides from a request's fields. What is ambiguous is refused: two recipients that find
+    /// different ends of one message are how requests are smuggled.
+    ///
+    /// # Errors
+    /// The [`Fault`] that refuses the request: 400, or 501 for an unknown transfer coding.
+    pub fn of_request(version: Version, fields: &HeaderMap) -> Result<Self, Fault> {
+        let has_transfer_encoding = fields.contains_key(header::TRANSFER_ENCODING);
+        let has_content_length = fields.contains_key(header::CONTENT_LENGTH);
+
+        // 1. (Answers to HEAD, 1xx, 204 and 304: irrelevant to a request.)
+        // 2. (Answers to CONNECT: irrelevant to a request.)
+        // 3. Transfer-Encoding with Content-Length: "ought to be handled as an error". And §6.1:
+        //    Transfer-Encoding in HTTP/1.0 is faulty framing.
+        if has_transfer_encoding && has_content_length {
+            return Err(Fault::malformed(
+                "both Transfer-Encoding and Content-Length are given",
+            ));
+        }
+        if has_transfer_encoding && version < Version::HTTP_11 {
+            return Err(Fault::malformed("Transfer-Encoding is given in HTTP/1.0"));
+        }
+        // 4. Transfer-Encoding whose final coding is chunked. No other coding is implemented, so
+        //    chunked is the only one too; a request whose final coding is another is refused.
+        if has_transfer_encoding {
+            return transfer_coding(fields);
+        }
+        if has_content_length {
+            // 5. An invalid Content-Length is an unrecoverable error. 6. A valid one is the length.
+            return Ok(match content_length(fields)? {
+                0 => Self::None,
+                length => Self::Length(length),
+            });
+        }
+        // 7. A request with neither has no body.
+        Ok(Self::None)
+        // 8. (A body that ends with the connection: irrelevant to a request.)
+    }
+}
+
+/// `Transfer-Encoding` must be `chunked`, once and alone, over all its lines.
+fn transfer_coding(fields: &HeaderMap) -> Result<Framing, Fault> {
+    let mut lines = fields.get_all(header::TRANSFER_ENCODING).iter();
+    if let (Some(line), None) = (lines.next(), lines.next())
+        && trim_ows(line.as_bytes()).eq_ignore_ascii_case(b"chunked")
+    {
+        return Ok(Framing::Chunked);
+    }
+    let lines = fields.get_all(header::TRANSFER_ENCODING).iter();
+    let codings = lines.flat_map(|line| line.as_bytes().split(|&byte| byte == b',').map(trim_ows));
+    // A coding's name without its parameters.
+    let mut names = codings.map(|coding| {
+        trim_ows(
+            coding
+                .split(|&byte| byte == b';')
+                .next()
+                .unwrap_or_default(),
+        )
+    });
+    let is_unknown = |name: &[u8]| is_token(name) && !name.eq_ignore_ascii_case(b"chunked");
+    Err(if names.any(is_unknown) {
+        Fault::not_implemented("the only transfer coding this server knows is chunked")
+    } else {
+        Fault::malformed("Transfer-Encoding is not chunked, once and alone")
+    })
+}
+
+/// `Content-Length` must be one line of digits. RFC 9112 §6.3 lets a recipient also accept a
+/// repeated identical value; it is refused here, because whoever sends it has already merged two
+/// messages' fields, and the recipients along the way may not agree on which.
+fn content_length(fields: &HeaderMap) -> Result<u64, Fault> {
+    let mut lines = fields.get_all(header::CONTENT_LENGTH).iter();
+    let (Some(line), None) = (lines.next(), lines.next()) else {
+        return Err(Fault::malformed("Content-Length is given more than once"));
+    };
+    let digits = trim_ows(line.as_bytes());
+    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+        return Err(Fault::malformed("Content-Length is not a decimal number"));
+    }
+    digits
+        .iter()
+        .try_fold(0_u64, |sum, digit| {
+            sum.checked_mul(10)?.checked_add(u64::from(digit - b'0'))
+        })
+        .ok_or(Fault::malformed("Content-Length does not fit in 64 bits"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderValue;
+
+    fn framing(version: Version, fields: &[(&'static str, &[u8])]) -> Result<Framing, u16> {
+        let mut map = HeaderMap::new();
+        for (name, value) in fields {
+            map.append(
+                *name,
+                HeaderValue::from_bytes(value).expect("a valid value"),
+            );
+        }
+        Framing::of_request(version, &map).map_err(|fault| fault.status().as_u16())
+    }
+
+    const CL: &str = "content-length";
+    const TE: &str = "transfer-encoding";
+
+    #[test]
+    fn lengths() {
+        let length = |value: &'static str| framing(Version::HTTP_11, &[(CL, value.as_bytes())]);
+        assert_eq!(framing(Version::HTTP_11, &[]), Ok(Framing::None));
+        assert_eq!(length("0"), Ok(Framing::None));
+        assert_eq!(length("5"), Ok(Framing::Length(5)));
+        assert_eq!(
+            length("18446744073709551615"),
+            Ok(Framing::Length(u64::MAX))
+        );
+        for bad in [
+            "",
+            "+5",
+            "-5",
+            "5a",
+            "0x5",
+            "5 5",
+            "5,5",
+            "5, 5",
+            "1e1",
+            "18446744073709551616",
+        ] {
+            assert_eq!(length(bad), Err(400), "{bad:?}");
+        }
+        assert_eq!(
+            framing(Version::HTTP_11, &[(CL, b"5"), (CL, b"5")]),
+            Err(400)
+        );
+        assert_eq!(
+            framing(Version::HTTP_11, &[(CL, b"5"), (CL, b"6")]),
+            Err(400)
+        );
+    }
+
+    #[test]
+    fn transfer_codings() {
+        let coded = |value: &'static str| framing(Version::HTTP_11, &[(TE, value.as_bytes())]);
+        assert_eq!(coded("chunked"), Ok(Framing::Chunked));
+        assert_eq!(coded("CHUNKED"), Ok(Framing::Chunked));
+        for bad in [
+            "",
+            ",",
+            "chunked,",
+            "chunked, chunked",
+            "chunked;a=b",
+            "\"chunked\"",
+        ] {
+            assert_eq!(coded(bad), Err(400), "{bad:?}");
+        }
+        for unknown in [
+            "gzip, chunked",
+            "identity",
+            "xchunked",
+            "chunked, gzip",
+            "gzip;q=1",
+        ] {
+            assert_eq!(coded(unknown), Err(501), "{unknown:?}");
+        }
+        assert_eq!(
+            framing(Version::HTTP_11, &[(TE, b"chunked"), (TE, b"chunked")]),
+            Err(400)
+        );
+        assert_eq!(
+            framing(Version::HTTP_11, &[(TE, b"gzip"), (TE, b"chunked")]),
+            Err(501)
+        );
+        assert_eq!(
+            framing(Version::HTTP_11, &[(TE, b"chunked"), (CL, b"5")]),
+            Err(400)
+        );
+        assert_eq!(framing(Version::HTTP_10, &[(TE, b"chunked")]), Err(400));
+    }
+}

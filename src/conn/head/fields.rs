@@ -1,0 +1,192 @@
+//! The fields of a head that decide what the server does with the request.
+
+use std::net::Ipv6Addr;
+
+use http::Version;
+use http::header::{self, HeaderMap, HeaderName};
+
+use crate::conn::fault::Fault;
+use crate::conn::grammar::{REG_NAME, percent_encoding_is_whole, trim_ows};
+
+/// `Host`: once in HTTP/1.1, at most once in HTTP/1.0, and well-formed; it may be empty
+/// (RFC 9112 §3.2, RFC 9110 §7.2).
+pub(super) fn check_host(version: Version, fields: &HeaderMap) -> Result<(), Fault> {
+    let mut lines = fields.get_all(header::HOST).iter();
+    match (lines.next(), lines.next()) {
+        (None, _) if version >= Version::HTTP_11 => Err(Fault::malformed("Host is missing")),
+        (None, _) => Ok(()),
+        (Some(_), Some(_)) => Err(Fault::malformed("Host is given more than once")),
+        (Some(host), None) => {
+            let host = trim_ows(host.as_bytes());
+            if host.is_empty() || (is_authority(host) && !host.starts_with(b":")) {
+                Ok(())
+            } else {
+                Err(Fault::malformed("Host is not a host with an optional port"))
+            }
+        }
+    }
+}
+
+/// `Expect`: `100-continue`, which HTTP/1.0 must not be given (RFC 9110 §10.1.1).
+pub(super) fn expects_continue(version: Version, fields: &HeaderMap) -> Result<bool, Fault> {
+    if !fields.contains_key(header::EXPECT) || version < Version::HTTP_11 {
+        return Ok(false);
+    }
+    let mut tokens = tokens(fields, &header::EXPECT).filter(|token| !token.is_empty());
+    match tokens.next() {
+        None => Err(Fault::expectation()),
+        Some(first) => {
+            let is_continue = |token: &[u8]| token.eq_ignore_ascii_case(b"100-continue");
+            if is_continue(first) && tokens.all(is_continue) {
+                Ok(true)
+            } else {
+                Err(Fault::expectation())
+            }
+        }
+    }
+}
+
+/// Whether the connection persists (RFC 9112 §9.3): in HTTP/1.1 unless told to close, in HTTP/1.0
+/// only if asked to be kept.
+pub(super) fn persists(version: Version, fields: &HeaderMap) -> bool {
+    if !fields.contains_key(header::CONNECTION) {
+        return version >= Version::HTTP_11;
+    }
+    let says = |token| super::has_token(fields, &header::CONNECTION, token);
+    !says("close") && (version >= Version::HTTP_11 || says("keep-alive"))
+}
+
+/// The elements of a field that is a list (RFC 9110 §5.6.1), over all its lines.
+pub(super) fn tokens<'a>(
+    fields: &'a HeaderMap,
+    name: &HeaderName,
+) -> impl Iterator<Item = &'a [u8]> {
+    let lines = fields.get_all(name).iter();
+    lines.flat_map(|line| line.as_bytes().split(|&byte| byte == b',').map(trim_ows))
+}
+
+/// `uri-host [ ":" port ]` (RFC 9110 §7.2, RFC 3986 §3.2.2), without user information.
+pub(super) fn is_authority(bytes: &[u8]) -> bool {
+    let (host_is_right, after) = match bytes {
+        [b'[', literal @ ..] => {
+            let Some(end) = literal.iter().position(|&byte| byte == b']') else {
+                return false;
+            };
+            (is_ip_literal(&literal[..end]), &literal[end + 1..])
+        }
+        _ => {
+            let end = bytes
+                .iter()
+                .position(|&byte| byte == b':')
+                .unwrap_or(bytes.len());
+            let (host, after) = bytes.split_at(end);
+            (
+                REG_NAME.contains_all(host) && percent_encoding_is_whole(host),
+                after,
+            )
+        }
+    };
+    host_is_right
+        && match after {
+            [] => true,
+            [b':', port @ ..] => is_port(port),
+            _ => false,
+        }
+}
+
+/// `port = *DIGIT`, and a port that exists.
+fn is_port(digits: &[u8]) -> bool {
+    digits.iter().all(u8::is_ascii_digit)
+        && (digits.is_empty()
+            || std::str::from_utf8(digits).is_ok_and(|digits| digits.parse::<u16>().is_ok()))
+}
+
+/// What stands between the brackets: an IPv6 address, or `IPvFuture`.
+fn is_ip_literal(bytes: &[u8]) -> bool {
+    match bytes {
+        [b'v' | b'V', future @ ..] => {
+            let Some(dot) = future.iter().position(|&byte| byte == b'.') else {
+                return false;
+            };
+            let (version, address) = (&future[..dot], &future[dot + 1..]);
+            let is_allowed =
+                |byte: &u8| *byte == b':' || (REG_NAME.contains(*byte) && *byte != b'%');
+            !version.is_empty()
+                && version.iter().all(u8::is_ascii_hexdigit)
+                && !address.is_empty()
+                && address.iter().all(is_allowed)
+        }
+        _ => std::str::from_utf8(bytes).is_ok_and(|text| text.parse::<Ipv6Addr>().is_ok()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderValue;
+
+    #[test]
+    fn authorities() {
+        for right in [
+            "a",
+            "a.b:80",
+            "127.0.0.1:3000",
+            "[::1]",
+            "[::1]:80",
+            "a:",
+            "[v1.a:b]",
+            "%61",
+        ] {
+            assert!(is_authority(right.as_bytes()), "{right}");
+        }
+        for wrong in [
+            "a b",
+            "a/b",
+            "u@a",
+            "a:b",
+            "a:80:80",
+            "[::1",
+            "::1]",
+            "[a]",
+            "[::1]x",
+            "a:65536",
+            "[v1.]",
+            "[v.a]",
+            "a\"",
+            "%6",
+            "a?b",
+            "a#b",
+            "[::1%25eth0]",
+            "<a>",
+        ] {
+            assert!(!is_authority(wrong.as_bytes()), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn tokens_are_found_over_all_lines_whatever_the_case() {
+        let mut fields = HeaderMap::new();
+        fields.append(
+            header::CONNECTION,
+            HeaderValue::from_static("x,  Keep-Alive"),
+        );
+        assert!(persists(Version::HTTP_10, &fields));
+        fields.append(header::CONNECTION, HeaderValue::from_static("CLOSE ,"));
+        assert!(!persists(Version::HTTP_10, &fields));
+        assert!(!persists(Version::HTTP_11, &fields));
+    }
+
+    #[test]
+    fn expectations() {
+        let expects = |version, value: &'static str| {
+            let mut fields = HeaderMap::new();
+            fields.append(header::EXPECT, HeaderValue::from_static(value));
+            expects_continue(version, &fields).map_err(|fault| fault.status().as_u16())
+        };
+        assert_eq!(expects(Version::HTTP_11, "100-Continue"), Ok(true));
+        assert_eq!(expects(Version::HTTP_10, "100-continue"), Ok(false));
+        for other in ["", "100-continue, x", "200-ok", "100-continue;a=b"] {
+            assert_eq!(expects(Version::HTTP_11, other), Err(417), "{other}");
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! The request target: its form by the method (RFC 9112 §3.2), then [`Uri`].
+
+use bytes::Bytes;
+use http::{Method, Uri};
+
+use super::fields::is_authority;
+use crate::conn::fault::Fault;
+use crate::conn::grammar::{URI, percent_encoding_is_whole};
+
+/// Parses `target`, which `share` turns into bytes that can be kept.
+///
+/// The form is checked before [`Uri`] sees it, because `Uri` takes more than the RFC: a bare word
+/// for an authority, a fragment, quotes and braces in a path.
+pub(super) fn parse(
+    method: &Method,
+    target: &[u8],
+    share: impl FnOnce(&[u8]) -> Bytes,
+) -> Result<Uri, Fault> {
+    let is_right = if method == Method::CONNECT {
+        is_authority_form(target)
+    } else {
+        match target {
+            [b'/', ..] => is_path_and_query(target),
+            b"*" => method == Method::OPTIONS,
+            _ => is_absolute_form(target),
+        }
+    };
+    if !is_right {
+        return Err(Fault::malformed(
+            "the request target is malformed or not for this method",
+        ));
+    }
+    Uri::from_maybe_shared(share(target))
+        .map_err(|_| Fault::malformed("the request target is not a URI"))
+}
+
+/// `authority-form`: a host and a port, for CONNECT alone (RFC 9112 §3.2.3).
+fn is_authority_form(target: &[u8]) -> bool {
+    let port = target
+        .iter()
+        .rposition(|&byte| byte == b':')
+        .map(|colon| &target[colon + 1..]);
+    let has_host = !target.starts_with(b":");
+    has_host && port.is_some_and(|port| !port.is_empty()) && is_authority(target)
+}
+
+/// `absolute-form` with the schemes this server can be the origin of. User information in it "is
+/// likely being used to obscure the authority" (RFC 9110 §4.2.4) and is refused, as an empty host
+/// is (§4.2.1).
+fn is_absolute_form(target: &[u8]) -> bool {
+    let after_scheme = [&b"http://"[..], b"https://"]
+        .into_iter()
+        .find_map(|scheme| {
+            let (start, rest) = target.split_at_checked(scheme.len())?;
+            start.eq_ignore_ascii_case(scheme).then_some(rest)
+        });
+    let Some(rest) = after_scheme else {
+        return false;
+    };
+    let end = rest
+        .iter()
+        .position(|byte| matches!(byte, b'/' | b'?'))
+        .unwrap_or(rest.len());
+    let (authority, path) = rest.split_at(end);
+    !authority.is_empty()
+        && !authority.starts_with(b":")
+        && is_authority(authority)
+        && is_path_and_query(path)
+}
+
+fn is_path_and_query(bytes: &[u8]) -> bool {
+    URI.contains_all(bytes) && percent_encoding_is_whole(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn accepts(method: &str, target: &str) -> bool {
+        let method = Method::from_bytes(method.as_bytes()).expect("a method");
+        parse(&method, target.as_bytes(), Bytes::copy_from_slice).is_ok()
+    }
+
+    #[test]
+    fn each_form_has_its_methods() {
+        for (method, target) in [
+            ("GET", "/"),
+            ("GET", "//a//b"),
+            ("GET", "/a%20b;c=d?e=f&g=/?:@"),
+            ("get", "/?"),
+            ("GET", "http://a"),
+            ("GET", "HTTP://a:80/b?c"),
+            ("POST", "https://[::1]:8080/"),
+            ("GET", "http://a?b"),
+            ("OPTIONS", "*"),
+            ("OPTIONS", "/"),
+            ("CONNECT", "a:443"),
+            ("CONNECT", "[::1]:443"),
+        ] {
+            assert!(accepts(method, target), "{method} {target}");
+        }
+        for (method, target) in [
+            ("GET", "*"),
+            ("GET", "x"),
+            ("GET", "a:443"),
+            ("GET", "/a#b"),
+            ("GET", "/\"<>"),
+            ("GET", "/a|b"),
+            ("GET", "/[a]"),
+            ("GET", "/%"),
+            ("GET", "/%2"),
+            ("GET", "ftp://a/"),
+            ("GET", "http:/a"),
+            ("GET", "http:///a"),
+            ("GET", "http://u@a/"),
+            ("GET", "http://a:b/"),
+            ("GET", "http://:80/"),
+            ("GET", "http://a#b"),
+            ("GET", "http://["),
+            ("CONNECT", "/"),
+            ("CONNECT", "a"),
+            ("CONNECT", "a:"),
+            ("CONNECT", ":443"),
+            ("CONNECT", "http://a:443"),
+        ] {
+            assert!(!accepts(method, target), "{method} {target}");
+        }
+    }
+
+    #[test]
+    fn what_passes_is_a_uri_for_http() {
+        // Every byte that the tables let through must be one that `Uri` takes.
+        for byte in (0x21..0x7F).filter(|byte| URI.contains(*byte) && *byte != b'%') {
+            let target = format!("/{0}?{0}", char::from(byte));
+            assert!(accepts("GET", &target), "{target}");
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! A request whose body is coming.
+
+use super::chunked::{Chunk, ChunkedDecoder};
+use super::fault::Fault;
+use super::framing::Framing;
+use super::head::Head;
+use super::shared::Context;
+
+/// A request whose head is whole, and as much of its body as has come.
+#[derive(Debug)]
+pub(super) struct Incoming {
+    pub(super) head: Head,
+    pub(super) body: Vec<u8>,
+    decoder: Decoder,
+    /// Bytes that came in the current window of the rate.
+    pub(super) in_window: u64,
+}
+
+/// How the body's bytes are told from what follows them.
+#[derive(Debug)]
+enum Decoder {
+    /// So many bytes are missing.
+    Length(u64),
+    Chunked(ChunkedDecoder),
+}
+
+impl Incoming {
+    /// The most memory that an announced length is believed for.
+    const MAX_BELIEVED: usize = 64 << 10;
+
+    pub(super) fn new(head: Head) -> Self {
+        let decoder = match head.framing {
+            Framing::None => Decoder::Length(0),
+            Framing::Length(length) => Decoder::Length(length),
+            Framing::Chunked => Decoder::Chunked(ChunkedDecoder::new()),
+        };
+        Self {
+            head,
+            body: Vec::new(),
+            decoder,
+            in_window: 0,
+        }
+    }
+
+    /// Takes the body's bytes from the front of `input`, and tells whether it is whole.
+    /// `accounted` is what the connection has told the budget that it holds.
+    pub(super) fn read(
+        &mut self,
+        cx: &mut Context<'_>,
+        accounted: &mut usize,
+        input: &mut &[u8],
+    ) -> Result<bool, Fault> {
+        loop {
+            let chunk = match &mut self.decoder {
+                Decoder::Length(0) => Chunk::End,
+                Decoder::Length(missing) => {
+                    let available = u64::try_from(input.len()).unwrap_or(u64::MAX);
+                    // No loss: the smaller of the two is the length of a slice.
+                    let (data, rest) = input.split_at(available.min(*missing) as usize);
+                    *input = rest;
+                    *missing -= data.len() as u64;
+                    if data.is_empty() {
+                        Chunk::NeedInput
+                    } else {
+                        Chunk::Data(data)
+                    }
+                }
+                Decoder::Chunked(decoder) => decoder.decode(input, cx.limits)?,
+            };
+            match chunk {
+                Chunk::Data(data) => {
+                    self.grow(cx, accounted, data.len())?;
+                    self.body.extend_from_slice(data);
+                }
+                Chunk::End => return Ok(true),
+                Chunk::NeedInput => return Ok(false),
+            }
+        }
+    }
+
+    /// Makes room for `more` bytes within the budget.
+    fn grow(
+        &mut self,
+        cx: &mut Context<'_>,
+        accounted: &mut usize,
+        more: usize,
+    ) -> Result<(), Fault> {
+        let (length, capacity) = (self.body.len(), self.body.capacity());
+        let needed = length.saturating_add(more);
+        if needed <= capacity {
+            return Ok(());
+        }
+        let exact = needed - capacity;
+        let generous = match &self.decoder {
+            // `missing` has `more` subtracted already.
+            Decoder::Length(missing) => {
+                let missing = usize::try_from(*missing).unwrap_or(usize::MAX);
+                needed.saturating_add(missing.min(length.max(Self::MAX_BELIEVED))) - capacity
+            }
+            Decoder::Chunked(_) => exact.max(capacity),
+        };
+        let budget = &mut cx.shared.budget;
+        let granted = if budget.has_room(generous, cx.limits) {
+            generous
+        } else if budget.has_room(exact, cx.limits) {
+            exact
+        } else {
+            return Err(Fault::overloaded());
+        };
+        self.body
+            .try_reserve_exact(capacity - length + granted)
+            .map_err(|_| Fault::overloaded())?;
+        let grown = self.body.capacity() - capacity;
+        budget.replace(0, grown);
+        *accounted += grown;
+        Ok(())
+    }
+}

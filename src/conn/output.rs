@@ -1,0 +1,196 @@
+//! The bytes that wait to be sent on one connection.
+
+use std::collections::VecDeque;
+use std::io::IoSlice;
+
+use bytes::Bytes;
+
+use super::shared::BufferPool;
+
+/// What is to be sent, in order: small things one behind the other in one buffer, with large
+/// bodies set in between without a copy.
+#[derive(Debug, Default)]
+pub(super) struct Output {
+    /// Heads and small bodies; sent up to `sent`.
+    buffer: Vec<u8>,
+    sent: usize,
+    /// Large bodies, in order.
+    inserts: VecDeque<Insert>,
+    /// Bytes left to send of both.
+    pending: usize,
+}
+
+/// A large body.
+#[derive(Debug)]
+struct Insert {
+    /// It stands before this byte of the buffer.
+    at: usize,
+    bytes: Bytes,
+}
+
+impl Output {
+    /// A body of up to this many bytes is copied: that is cheaper than another slice to write.
+    const COPIED: usize = 16 << 10;
+
+    /// How many slices one write can have; four answers with large bodies.
+    pub(super) const MAX_SLICES: usize = 8;
+
+    /// Bytes left to send.
+    pub(super) fn pending(&self) -> usize {
+        self.pending
+    }
+
+    /// Bytes of memory held.
+    pub(super) fn held(&self) -> usize {
+        self.buffer.capacity()
+            + self
+                .inserts
+                .iter()
+                .map(|insert| insert.bytes.len())
+                .sum::<usize>()
+    }
+
+    /// Appends by `write`, to the end of the buffer.
+    pub(super) fn append(&mut self, pool: &mut BufferPool, write: impl FnOnce(&mut Vec<u8>)) {
+        if self.buffer.capacity() == 0 {
+            self.buffer = pool.take();
+        }
+        let before = self.buffer.len();
+        write(&mut self.buffer);
+        self.pending += self.buffer.len() - before;
+    }
+
+    /// Whether a body of `length` bytes is better appended than inserted.
+    pub(super) const fn is_small(length: usize) -> bool {
+        length <= Self::COPIED
+    }
+
+    /// Appends a large body without copying it.
+    pub(super) fn insert(&mut self, bytes: Bytes) {
+        self.pending += bytes.len();
+        self.inserts.push_back(Insert {
+            at: self.buffer.len(),
+            bytes,
+        });
+    }
+
+    /// Fills `slices` with what is to be sent next, and tells how many it filled.
+    pub(super) fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+        let mut filled = 0;
+        let mut from = self.sent;
+        let mut put = |bytes: &'a [u8]| {
+            if bytes.is_empty() || filled == slices.len() {
+                return;
+            }
+            slices[filled] = IoSlice::new(bytes);
+            filled += 1;
+        };
+        for insert in self.inserts.iter().take(Self::MAX_SLICES) {
+            put(&self.buffer[from..insert.at]);
+            put(&insert.bytes);
+            from = insert.at;
+        }
+        if self.inserts.len() <= Self::MAX_SLICES {
+            put(&self.buffer[from..]);
+        }
+        filled
+    }
+
+    /// Takes note that the next `count` bytes are sent.
+    pub(super) fn advance(&mut self, mut count: usize, pool: &mut BufferPool) {
+        self.pending -= count;
+        while let Some(insert) = self.inserts.front_mut() {
+            let before = insert.at - self.sent;
+            if count < before {
+                break;
+            }
+            count -= before;
+            self.sent = insert.at;
+            if count < insert.bytes.len() {
+                drop(insert.bytes.split_to(count));
+                return;
+            }
+            count -= insert.bytes.len();
+            self.inserts.pop_front();
+        }
+        self.sent += count;
+        if self.pending == 0 {
+            self.clear(pool);
+        }
+    }
+
+    /// Drops what is left, and the memory with it.
+    pub(super) fn clear(&mut self, pool: &mut BufferPool) {
+        pool.give_back(&mut self.buffer);
+        self.inserts = VecDeque::new();
+        self.sent = 0;
+        self.pending = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn filled() -> (Output, Vec<u8>, BufferPool) {
+        let (mut output, mut pool) = (Output::default(), BufferPool::default());
+        let mut all = Vec::new();
+        for (head, body) in [("one", "11111"), ("", "22"), ("three", "3"), ("four", "")] {
+            output.append(&mut pool, |buffer| {
+                buffer.extend_from_slice(head.as_bytes())
+            });
+            if !body.is_empty() {
+                output.insert(Bytes::copy_from_slice(body.as_bytes()));
+            }
+            all.extend_from_slice(head.as_bytes());
+            all.extend_from_slice(body.as_bytes());
+        }
+        (output, all, pool)
+    }
+
+    fn front(output: &Output) -> Vec<u8> {
+        let mut slices = [IoSlice::new(&[]); Output::MAX_SLICES];
+        let count = output.slices(&mut slices);
+        slices[..count]
+            .iter()
+            .flat_map(|slice| slice.iter().copied())
+            .collect()
+    }
+
+    #[test]
+    fn gives_its_bytes_in_order_however_they_are_taken() {
+        for step in 1..20 {
+            let (mut output, all, mut pool) = filled();
+            let mut sent = Vec::new();
+            while output.pending() > 0 {
+                let bytes = front(&output);
+                let count = step.min(bytes.len());
+                sent.extend_from_slice(&bytes[..count]);
+                output.advance(count, &mut pool);
+            }
+            assert_eq!(sent, all, "in steps of {step}");
+            assert_eq!(output.held(), 0);
+        }
+    }
+
+    #[test]
+    fn many_large_bodies_never_overtake_one_another() {
+        let (mut output, mut pool) = (Output::default(), BufferPool::default());
+        let mut all = Vec::new();
+        for number in 0..50u8 {
+            output.append(&mut pool, |buffer| buffer.extend_from_slice(&[number; 3]));
+            output.insert(Bytes::copy_from_slice(&[number + 100; 7]));
+            all.extend_from_slice(&[number; 3]);
+            all.extend_from_slice(&[number + 100; 7]);
+        }
+        let mut sent = Vec::new();
+        while output.pending() > 0 {
+            let bytes = front(&output);
+            assert!(!bytes.is_empty());
+            let count = bytes.len().min(23);
+            sent.extend_from_slice(&bytes[..count]);
+            output.advance(count, &mut pool);
+        }
+        assert_eq!(sent, all);
+    }
+}

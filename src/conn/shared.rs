@@ -1,0 +1,190 @@
+//! What the connections of one event loop share: memory, its budget, and the date.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bytes::BytesMut;
+
+use crate::limits::Limits;
+use crate::time::Instant;
+
+/// What a connection is given with each call: the time, the limits, and what it shares with the
+/// others.
+#[derive(Debug)]
+pub struct Context<'a> {
+    /// The time of the call.
+    pub now: Instant,
+    /// The limits of the server.
+    pub limits: &'a Limits,
+    /// What all connections share.
+    pub shared: &'a mut Shared,
+}
+
+/// What the connections of one event loop share.
+#[derive(Debug, Default)]
+pub struct Shared {
+    pub(super) buffers: BufferPool,
+    pub(super) budget: Budget,
+    pub(super) date: Date,
+    /// Where heads are copied to, so that all fields of a request share one allocation, which is
+    /// used again when the request is dropped.
+    pub(super) heads: BytesMut,
+}
+
+impl Shared {
+    /// Nothing shared yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Tells the wall clock's time, for `Date`, at a moment of the monotonic clock. Due again at
+    /// [`date_expires`](Self::date_expires).
+    pub fn set_date(&mut self, now: Instant, wall_clock: SystemTime) {
+        self.date.set(now, wall_clock);
+    }
+
+    /// When the next second begins and [`set_date`](Self::set_date) is to be called before an
+    /// answer is made.
+    #[must_use]
+    pub fn date_expires(&self) -> Instant {
+        self.date.expires
+    }
+
+    /// Bytes held for all connections, as counted against
+    /// [`Limits::max_held`](crate::Limits::max_held).
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.budget.held
+    }
+}
+
+/// Buffers between two uses. A connection takes one when something is unfinished, and gives it
+/// back when it is done; so an idle connection owns none.
+#[derive(Debug, Default)]
+pub(super) struct BufferPool {
+    buffers: Vec<Vec<u8>>,
+}
+
+impl BufferPool {
+    const MAX_BUFFERS: usize = 32;
+    const MAX_CAPACITY: usize = 64 << 10;
+
+    /// An empty buffer.
+    pub(super) fn take(&mut self) -> Vec<u8> {
+        self.buffers.pop().unwrap_or_default()
+    }
+
+    /// Takes a buffer's memory back, leaving it empty and without any.
+    pub(super) fn give_back(&mut self, buffer: &mut Vec<u8>) {
+        let mut buffer = std::mem::take(buffer);
+        let is_worth_keeping = (1..=Self::MAX_CAPACITY).contains(&buffer.capacity());
+        if is_worth_keeping && self.buffers.len() < Self::MAX_BUFFERS {
+            buffer.clear();
+            self.buffers.push(buffer);
+        }
+    }
+}
+
+/// The bytes held for all connections.
+#[derive(Debug, Default)]
+pub(super) struct Budget {
+    held: usize,
+}
+
+impl Budget {
+    /// Replaces what one connection holds.
+    pub(super) fn replace(&mut self, before: usize, after: usize) {
+        self.held = self.held.saturating_sub(before).saturating_add(after);
+    }
+
+    /// Whether `more` bytes can be held within the limits.
+    pub(super) fn has_room(&self, more: usize, limits: &Limits) -> bool {
+        self.held.saturating_add(more) <= limits.max_held
+    }
+}
+
+/// The `Date` field's value (RFC 9110 §6.6.1), made once a second.
+#[derive(Debug)]
+pub(super) struct Date {
+    text: [u8; Self::LENGTH],
+    expires: Instant,
+}
+
+impl Date {
+    /// The length of an `IMF-fixdate` (RFC 9110 §5.6.7).
+    const LENGTH: usize = 29;
+
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        &self.text
+    }
+
+    fn set(&mut self, now: Instant, wall_clock: SystemTime) {
+        let text = httpdate::fmt_http_date(representable(wall_clock));
+        if let Ok(text) = text.as_bytes().try_into() {
+            self.text = text;
+        }
+        let nanos = wall_clock
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |since| since.subsec_nanos());
+        self.expires = now + Duration::from_nanos(1_000_000_000 - u64::from(nanos));
+    }
+}
+
+impl Default for Date {
+    fn default() -> Self {
+        Self {
+            text: *b"Thu, 01 Jan 1970 00:00:00 GMT",
+            expires: Instant::default(),
+        }
+    }
+}
+
+/// A runtime's clock may say anything; `httpdate` panics outside the years 1970 to 9999.
+fn representable(wall_clock: SystemTime) -> SystemTime {
+    const YEAR_9999: Duration = Duration::from_secs(253_402_300_799);
+    match wall_clock.duration_since(UNIX_EPOCH) {
+        Ok(since) if since <= YEAR_9999 => wall_clock,
+        Ok(_) => UNIX_EPOCH + YEAR_9999,
+        Err(_) => UNIX_EPOCH,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_date_expires_when_the_next_second_begins() {
+        let mut date = Date::default();
+        date.set(
+            Instant::from_nanos(50),
+            UNIX_EPOCH + Duration::new(784_111_777, 999_999_990),
+        );
+        assert_eq!(date.as_bytes(), b"Sun, 06 Nov 1994 08:49:37 GMT");
+        assert_eq!(date.expires, Instant::from_nanos(60));
+    }
+
+    #[test]
+    fn a_mad_clock_does_no_harm() {
+        let mut date = Date::default();
+        date.set(Instant::default(), UNIX_EPOCH - Duration::from_secs(9));
+        assert_eq!(date.as_bytes(), b"Thu, 01 Jan 1970 00:00:00 GMT");
+        date.set(
+            Instant::default(),
+            UNIX_EPOCH + Duration::from_secs(1 << 40),
+        );
+        assert_eq!(date.as_bytes(), b"Fri, 31 Dec 9999 23:59:59 GMT");
+    }
+
+    #[test]
+    fn buffers_are_used_again_but_not_hoarded() {
+        let mut pool = BufferPool::default();
+        let mut small = b"abc".to_vec();
+        pool.give_back(&mut small);
+        assert_eq!(small.capacity(), 0);
+        let again = pool.take();
+        assert!(again.is_empty() && again.capacity() >= 3);
+        pool.give_back(&mut Vec::with_capacity(BufferPool::MAX_CAPACITY * 2));
+        assert_eq!(pool.take().capacity(), 0);
+    }
+}

@@ -1,0 +1,106 @@
+//! Errors: what went wrong, and what to do about it.
+
+use std::fmt;
+use std::io;
+
+/// A result with this crate's [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why a server could not be made or run.
+///
+/// What a client does wrong never comes out of [`Server::start`](crate::Server::start): it is
+/// answered on its connection, and logged and counted with one of the request
+/// [kinds](ErrorKind). The text of an error is for people; match on [`kind`](Error::kind).
+#[derive(Debug)]
+pub struct Error {
+    kind: ErrorKind,
+    message: String,
+    source: Option<io::Error>,
+}
+
+impl Error {
+    pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self {
+            kind,
+            message: message.into(),
+            source: None,
+        }
+    }
+
+    pub(crate) fn io(message: impl Into<String>, source: io::Error) -> Self {
+        Self {
+            kind: ErrorKind::Io,
+            message: message.into(),
+            source: Some(source),
+        }
+    }
+
+    #[cfg(not(target_os = "wasi"))]
+    pub(crate) fn with_source(kind: ErrorKind, message: String, source: io::Error) -> Self {
+        Self {
+            kind,
+            message,
+            source: Some(source),
+        }
+    }
+
+    /// What sort of error this is.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.source {
+            Some(source) => write!(f, "{}: {source}", self.message),
+            None => f.write_str(&self.message),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.source.as_ref().map(|source| source as _)
+    }
+}
+
+impl From<io::Error> for Error {
+    fn from(source: io::Error) -> Self {
+        Self::io("input/output error", source)
+    }
+}
+
+/// The sort of an [`Error`], or of what a client did wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The request breaks the grammar or the framing rules of RFC 9110 or 9112 (400).
+    MalformedRequest,
+    /// The client's stream ended within a request (400).
+    IncompleteRequest,
+    /// The request did not arrive within the time or at the rate that the limits ask for (408).
+    RequestTimeout,
+    /// The request line is longer than the limit (414).
+    UriTooLong,
+    /// The request's head has more bytes or fields than the limits (431).
+    HeadersTooLarge,
+    /// The request's body is longer than the limit (413).
+    BodyTooLarge,
+    /// The request asks for what this server does not do: a tunnel, a transfer coding other than
+    /// `chunked` (501), another version (505), another expectation than `100-continue` (417).
+    UnsupportedRequest,
+    /// The bytes held for all connections have reached their limit (503).
+    Overloaded,
+    /// A call to the operating system or the WASI runtime failed.
+    Io,
+    /// The address is not `host:port`, has no such host, or can't be bound.
+    Address,
+    /// No listening socket was handed to the process or module.
+    NoListener,
+    /// This platform can't do what was asked.
+    Unsupported,
+    /// A setting is out of its range.
+    Setting,
+}

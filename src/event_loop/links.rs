@@ -1,0 +1,111 @@
+//! Doubly linked lists over slot numbers: constant-time insertion and removal, no allocation for
+//! an element, and no pointer.
+
+/// The neighbours of each slot in the list it is in. A slot is in at most one list at a time.
+#[derive(Debug, Default)]
+pub(super) struct Links {
+    links: Vec<Link>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Link {
+    before: u32,
+    after: u32,
+}
+
+/// The ends of one list.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct List {
+    first: u32,
+    last: u32,
+}
+
+/// No slot.
+const NONE: u32 = u32::MAX;
+
+impl List {
+    pub(super) const EMPTY: Self = Self {
+        first: NONE,
+        last: NONE,
+    };
+
+    /// The first slot: the one that was pushed before all others.
+    pub(super) fn first(&self) -> Option<usize> {
+        (self.first != NONE).then_some(self.first as usize)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.first == NONE
+    }
+
+    /// Appends a slot that is in no list.
+    pub(super) fn push(&mut self, links: &mut Links, slot: usize) {
+        links.make_room(slot);
+        links.links[slot] = Link {
+            before: self.last,
+            after: NONE,
+        };
+        match self.last {
+            NONE => self.first = slot as u32,
+            last => links.links[last as usize].after = slot as u32,
+        }
+        self.last = slot as u32;
+    }
+
+    /// Takes a slot out that is in this list.
+    pub(super) fn remove(&mut self, links: &mut Links, slot: usize) {
+        let Link { before, after } = links.links[slot];
+        match before {
+            NONE => self.first = after,
+            before => links.links[before as usize].after = after,
+        }
+        match after {
+            NONE => self.last = before,
+            after => links.links[after as usize].before = before,
+        }
+    }
+}
+
+impl Links {
+    fn make_room(&mut self, slot: usize) {
+        if slot >= self.links.len() {
+            self.links.resize(
+                slot + 1,
+                Link {
+                    before: NONE,
+                    after: NONE,
+                },
+            );
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn all(list: &List, links: &Links) -> Vec<u32> {
+        let next = |slot: &u32| {
+            let after = links.links[*slot as usize].after;
+            (after != NONE).then_some(after)
+        };
+        std::iter::successors((!list.is_empty()).then_some(list.first), next).collect()
+    }
+
+    #[test]
+    fn keeps_the_order_through_removals_at_both_ends_and_between() {
+        let (mut list, mut links) = (List::EMPTY, Links::default());
+        for slot in [4, 0, 7, 2] {
+            list.push(&mut links, slot);
+        }
+        assert_eq!(all(&list, &links), [4, 0, 7, 2]);
+        list.remove(&mut links, 7);
+        list.remove(&mut links, 4);
+        list.push(&mut links, 4);
+        assert_eq!(all(&list, &links), [0, 2, 4]);
+        list.remove(&mut links, 4);
+        list.remove(&mut links, 0);
+        list.remove(&mut links, 2);
+        assert!(list.is_empty() && list.first().is_none());
+    }
+}

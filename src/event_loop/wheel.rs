@@ -1,0 +1,189 @@
+//! The deadlines of all connections: a timer wheel.
+//!
+//! Setting, moving and taking away a deadline takes constant time. Deadlines are rounded up to a
+//! tick of 67 ms, so that many of them end in one wake-up. A deadline that only moves later, as
+//! that of an idle connection does with each request, is left where it stands; when the wheel
+//! comes by, the owner looks at the real deadline and sets it again.
+
+use std::time::Duration;
+
+use super::links::{Links, List};
+use crate::time::Instant;
+
+/// Slots by the tick in which they are due.
+#[derive(Debug)]
+pub(super) struct Wheel {
+    /// The slots due in each tick, by the tick's number modulo `TICKS`.
+    ticks: Box<[List; Self::TICKS]>,
+    /// Which ticks have slots, a bit each.
+    occupied: [u64; Self::TICKS / 64],
+    links: Links,
+    /// The tick each slot is in, or `NOT_SET`.
+    tick_of: Vec<u64>,
+    /// All ticks up to this one are done.
+    done: u64,
+}
+
+impl Wheel {
+    /// A tick is 2^26 ns, 67 ms; the wheel spans 68 s. A later deadline is looked at on the way.
+    const TICK_BITS: u32 = 26;
+    const TICKS: usize = 1024;
+    const NOT_SET: u64 = u64::MAX;
+
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            ticks: Box::new([List::EMPTY; Self::TICKS]),
+            occupied: [0; Self::TICKS / 64],
+            links: Links::default(),
+            tick_of: Vec::new(),
+            done: now.as_nanos() >> Self::TICK_BITS,
+        }
+    }
+
+    /// Says that `slot` is due at `deadline`, and not before it.
+    pub(super) fn set(&mut self, slot: usize, deadline: Instant) {
+        if slot >= self.tick_of.len() {
+            self.tick_of.resize(slot + 1, Self::NOT_SET);
+        }
+        let tick = (deadline.as_nanos() >> Self::TICK_BITS).saturating_add(1);
+        let tick = tick.clamp(self.done + 1, self.done + Self::TICKS as u64 - 1);
+        if self.tick_of[slot] <= tick {
+            return;
+        }
+        self.cancel(slot);
+        self.tick_of[slot] = tick;
+        let place = Self::place(tick);
+        self.ticks[place].push(&mut self.links, slot);
+        self.occupied[place / 64] |= 1 << (place % 64);
+    }
+
+    /// Says that `slot` is not due at any time.
+    pub(super) fn cancel(&mut self, slot: usize) {
+        let Some(tick_of) = self.tick_of.get_mut(slot) else {
+            return;
+        };
+        let tick = std::mem::replace(tick_of, Self::NOT_SET);
+        if tick == Self::NOT_SET {
+            return;
+        }
+        let place = Self::place(tick);
+        self.ticks[place].remove(&mut self.links, slot);
+        if self.ticks[place].is_empty() {
+            self.occupied[place / 64] &= !(1 << (place % 64));
+        }
+    }
+
+    /// The time from `now` to the next tick with a slot in it.
+    pub(super) fn next(&self, now: Instant) -> Option<Duration> {
+        let tick = self.next_tick()?;
+        Some(Instant::from_nanos(tick << Self::TICK_BITS).saturating_since(now))
+    }
+
+    /// Takes out a slot that is due at `now`, or may be. Call until it gives `None`.
+    pub(super) fn expired(&mut self, now: Instant) -> Option<usize> {
+        let now = now.as_nanos() >> Self::TICK_BITS;
+        match self.next_tick() {
+            Some(tick) if tick <= now => {
+                self.done = self.done.max(tick - 1);
+                let slot = self.ticks[Self::place(tick)].first()?;
+                self.cancel(slot);
+                Some(slot)
+            }
+            Some(_) | None => {
+                self.done = self.done.max(now);
+                None
+            }
+        }
+    }
+
+    fn next_tick(&self) -> Option<u64> {
+        let start = Self::place(self.done + 1);
+        let (start_word, start_bit) = (start / 64, start % 64);
+        let words = self.occupied.len();
+        // The word of the start comes first for its upper bits, and last for its lower ones.
+        (0..=words).find_map(|step| {
+            let word = (start_word + step) % words;
+            let mask = match step {
+                0 => u64::MAX << start_bit,
+                _ if step == words => !(u64::MAX << start_bit),
+                _ => u64::MAX,
+            };
+            let bits = self.occupied[word] & mask;
+            (bits != 0).then(|| {
+                let place = word * 64 + bits.trailing_zeros() as usize;
+                let ahead = (place + Self::TICKS - start) % Self::TICKS;
+                self.done + 1 + ahead as u64
+            })
+        })
+    }
+
+    fn place(tick: u64) -> usize {
+        (tick % Self::TICKS as u64) as usize
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TICK: u64 = 1 << Wheel::TICK_BITS;
+
+    fn at(tick: u64) -> Instant {
+        Instant::from_nanos(tick * TICK)
+    }
+
+    fn expired(wheel: &mut Wheel, now: Instant) -> Vec<usize> {
+        std::iter::from_fn(|| wheel.expired(now)).collect()
+    }
+
+    #[test]
+    fn a_slot_is_due_after_its_deadline_and_within_a_tick() {
+        for start in [0, 5, 1023, 1024, 5000] {
+            let mut wheel = Wheel::new(at(start));
+            wheel.set(3, at(start + 10));
+            wheel.set(1, at(start + 900));
+            assert_eq!(expired(&mut wheel, at(start + 10)), []);
+            assert_eq!(wheel.next(at(start + 10)), Some(Duration::from_nanos(TICK)));
+            assert_eq!(expired(&mut wheel, at(start + 11)), [3]);
+            assert_eq!(expired(&mut wheel, at(start + 2000)), [1]);
+            assert_eq!(wheel.next(at(start + 2000)), None);
+        }
+    }
+
+    #[test]
+    fn an_earlier_deadline_moves_a_slot_and_a_later_one_does_not() {
+        let mut wheel = Wheel::new(at(0));
+        wheel.set(0, at(500));
+        wheel.set(0, at(50));
+        wheel.set(0, at(700));
+        assert_eq!(expired(&mut wheel, at(51)), [0]);
+        assert_eq!(expired(&mut wheel, at(2000)), []);
+    }
+
+    #[test]
+    fn a_cancelled_slot_is_never_due() {
+        let mut wheel = Wheel::new(at(0));
+        wheel.set(0, at(5));
+        wheel.set(1, at(5));
+        wheel.cancel(0);
+        wheel.cancel(0);
+        wheel.cancel(9);
+        assert_eq!(expired(&mut wheel, at(6)), [1]);
+    }
+
+    #[test]
+    fn a_deadline_beyond_the_wheel_is_looked_at_on_the_way() {
+        let mut wheel = Wheel::new(at(0));
+        wheel.set(0, at(100_000));
+        assert_eq!(expired(&mut wheel, at(1023)), [0]);
+        wheel.set(0, Instant::from_nanos(u64::MAX));
+        assert_eq!(expired(&mut wheel, at(3000)), [0]);
+    }
+
+    #[test]
+    fn a_deadline_in_the_past_is_due_with_the_next_tick() {
+        let mut wheel = Wheel::new(at(100));
+        wheel.set(0, at(7));
+        assert_eq!(expired(&mut wheel, at(101)), [0]);
+    }
+}

@@ -1,0 +1,198 @@
+//! What can be seen and done from outside of a running server.
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::conn::CloseReason;
+
+/// A hold on a server while it runs: its counters, and the means to stop it.
+///
+/// Cloneable, `Send` and `Sync`. Get it from [`Server::handle`](crate::Server::handle) before
+/// [`start`](crate::Server::start). On WASI, which has no threads, use it from the handler.
+#[derive(Clone)]
+pub struct Handle {
+    shared: Arc<Shared>,
+}
+
+impl Handle {
+    /// Ends the server: no connection is accepted any more, the answers in hand are sent, idle
+    /// connections are closed, unfinished requests get 503, and then `start` returns `Ok`.
+    ///
+    /// A client that takes its answer slowly holds that up for as long as the limits let it.
+    pub fn stop(&self) {
+        self.shared.stop.store(true, Ordering::Release);
+        let waker = self
+            .shared
+            .waker
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(wake) = waker.as_deref() {
+            wake();
+        }
+    }
+
+    /// The counters as they are now.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let shared = &*self.shared;
+        Counters {
+            accepted: read(&shared.accepted),
+            active: read(&shared.active),
+            requests: read(&shared.requests),
+            refused: read(&shared.refused),
+            held: read(&shared.held),
+            held_peak: read(&shared.held_peak),
+            closed: std::array::from_fn(|reason| read(&shared.closed[reason])),
+        }
+    }
+
+    pub(crate) fn new() -> Self {
+        Self {
+            shared: Arc::default(),
+        }
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.shared.stop.load(Ordering::Acquire)
+    }
+
+    /// Makes the handle one of a server that starts (again).
+    pub(crate) fn started(&self, waker: Option<Waker>) {
+        *self
+            .shared
+            .waker
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = waker;
+    }
+
+    /// Takes note that the server has stopped, so that it can be started again.
+    pub(crate) fn stopped(&self) {
+        *self
+            .shared
+            .waker
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = None;
+        self.shared.stop.store(false, Ordering::Release);
+    }
+
+    pub(crate) fn count_accepted(&self) {
+        add(&self.shared.accepted);
+        add(&self.shared.active);
+    }
+
+    pub(crate) fn count_request(&self) {
+        add(&self.shared.requests);
+    }
+
+    pub(crate) fn count_closed(&self, reason: CloseReason) {
+        let active = self.shared.active.load(Ordering::Relaxed);
+        self.shared
+            .active
+            .store(active.saturating_sub(1), Ordering::Relaxed);
+        add(&self.shared.closed[reason.index()]);
+        if reason.is_refusal() {
+            add(&self.shared.refused);
+        }
+    }
+
+    pub(crate) fn set_held(&self, held: usize) {
+        self.shared.held.store(held as u64, Ordering::Relaxed);
+        if held as u64 > self.shared.held_peak.load(Ordering::Relaxed) {
+            self.shared.held_peak.store(held as u64, Ordering::Relaxed);
+        }
+    }
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handle")
+            .field("counters", &self.counters())
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a server has done since it was made.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Counters {
+    /// Connections accepted.
+    pub accepted: u64,
+    /// Connections open now.
+    pub active: u64,
+    /// Requests given to the handler.
+    pub requests: u64,
+    /// Connections closed because of a request that was refused: malformed, cut, too large, too
+    /// slow, or over the memory limit.
+    pub refused: u64,
+    /// Bytes held for all connections now; see [`Limits::max_held`](crate::Limits::max_held).
+    pub held: u64,
+    /// The most bytes that were held at a time.
+    pub held_peak: u64,
+    closed: [u64; CloseReason::ALL.len()],
+}
+
+impl Counters {
+    /// Connections closed for this reason.
+    #[must_use]
+    pub fn closed(&self, reason: CloseReason) -> u64 {
+        self.closed[reason.index()]
+    }
+
+    /// Connections closed for any reason.
+    #[must_use]
+    pub fn closed_in_all(&self) -> u64 {
+        self.closed.iter().sum()
+    }
+}
+
+/// Something that ends a wait from another thread.
+pub(crate) type Waker = Arc<dyn Fn() + Send + Sync>;
+
+#[derive(Default)]
+struct Shared {
+    stop: AtomicBool,
+    waker: Mutex<Option<Waker>>,
+    accepted: AtomicU64,
+    active: AtomicU64,
+    requests: AtomicU64,
+    refused: AtomicU64,
+    held: AtomicU64,
+    held_peak: AtomicU64,
+    closed: [AtomicU64; CloseReason::ALL.len()],
+}
+
+/// Adds 1. Only the loop's thread writes, so a load and a store do, cheaper than one atomic step.
+fn add(counter: &AtomicU64) {
+    counter.store(
+        counter.load(Ordering::Relaxed).wrapping_add(1),
+        Ordering::Relaxed,
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_what_is_closed_by_reason() {
+        let handle = Handle::new();
+        handle.count_accepted();
+        handle.count_accepted();
+        handle.count_closed(CloseReason::BadRequest);
+        let counters = handle.clone().counters();
+        assert_eq!(
+            (counters.accepted, counters.active, counters.refused),
+            (2, 1, 1)
+        );
+        assert_eq!(counters.closed(CloseReason::BadRequest), 1);
+        assert_eq!(counters.closed_in_all(), 1);
+    }
+
+    #[test]
+    fn a_handle_can_be_sent_to_a_thread() {
+        fn is_send_and_sync<T: Send + Sync + Clone + 'static>() {}
+        is_send_and_sync::<Handle>();
+    }
+}

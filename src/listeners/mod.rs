@@ -1,0 +1,61 @@
+//! Where a server's listening sockets come from, on each platform.
+//!
+//! Each platform's module has a type `Listeners` with the same face, and the reactor that serves
+//! them.
+
+cfg_if::cfg_if! {
+    if #[cfg(all(target_os = "wasi", target_env = "p1"))] {
+        mod wasip1;
+        pub(crate) use self::wasip1::Listeners;
+    } else if #[cfg(not(target_os = "wasi"))] {
+        mod native;
+        pub(crate) use self::native::Listeners;
+    } else {
+        compile_error!(
+            "mini_http runs natively and on wasm32-wasip1; build for one of these"
+        );
+    }
+}
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// Checks that an address has the form `host:port`, without looking the host up.
+fn check_syntax(addr: &str) -> Result<()> {
+    let is_right = addr.rsplit_once(':').is_some_and(|(host, port)| {
+        let is_bracketed = host.starts_with('[') && host.ends_with(']');
+        !host.is_empty() && (is_bracketed || !host.contains(':')) && port.parse::<u16>().is_ok()
+    });
+    if is_right {
+        return Ok(());
+    }
+    Err(Error::new(
+        ErrorKind::Address,
+        format!("{addr:?} is not an address: give host:port, like 127.0.0.1:3000 or [::1]:3000"),
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_host_and_port() {
+        for right in ["127.0.0.1:3000", "localhost:0", "[::1]:80", "0.0.0.0:65535"] {
+            assert!(check_syntax(right).is_ok(), "{right}");
+        }
+        for wrong in [
+            "",
+            "3000",
+            ":3000",
+            "localhost",
+            "localhost:",
+            "a:65536",
+            "::1:80",
+            "a:b",
+        ] {
+            let error = check_syntax(wrong).expect_err(wrong);
+            assert_eq!(error.kind(), ErrorKind::Address);
+            assert!(error.to_string().contains("host:port"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! Sockets that are bound here, handed over by systemd, or the user's own.
+
+use std::net::{SocketAddr, TcpListener};
+
+use log::info;
+
+use super::check_syntax;
+use crate::error::{Error, ErrorKind, Result};
+use crate::reactor::mio::MioReactor;
+
+/// Listening sockets.
+#[derive(Debug)]
+pub(crate) struct Listeners {
+    sockets: Vec<TcpListener>,
+    nodelay: bool,
+}
+
+impl Listeners {
+    /// Resolves `addr` and binds the first of its addresses that can be bound.
+    pub(crate) fn bind(addr: &str) -> Result<Self> {
+        check_syntax(addr)?;
+        let socket = TcpListener::bind(addr).map_err(|error| {
+            Error::with_source(ErrorKind::Address, format!("can't listen on {addr}"), error)
+        })?;
+        Ok(Self::from(socket))
+    }
+
+    /// Takes the sockets that systemd hands over: `LISTEN_FDS` of them from fd 3, if `LISTEN_PID`
+    /// is this process (sd_listen_fds(3)).
+    #[cfg(unix)]
+    pub(crate) fn preopened() -> Result<Self> {
+        let mut handed = listenfd::ListenFd::from_env();
+        let mut sockets = Vec::with_capacity(handed.len());
+        for number in 0..handed.len() {
+            let socket = handed.take_tcp_listener(number).map_err(|error| {
+                let fd = number + 3;
+                Error::with_source(
+                    ErrorKind::NoListener,
+                    format!("fd {fd} of LISTEN_FDS is not a listening TCP socket"),
+                    error,
+                )
+            })?;
+            sockets.extend(socket);
+        }
+        if sockets.is_empty() {
+            return Err(Error::new(
+                ErrorKind::NoListener,
+                "no sockets were handed over: LISTEN_FDS is not set, or LISTEN_PID is another \
+                 process. Start the program by a systemd socket unit or systemd-socket-activate, \
+                 or use Server::new with an address",
+            ));
+        }
+        Ok(Self {
+            sockets,
+            nodelay: true,
+        })
+    }
+
+    #[cfg(not(unix))]
+    pub(crate) fn preopened() -> Result<Self> {
+        Err(Error::new(
+            ErrorKind::Unsupported,
+            "sockets are handed over only on Unix; use Server::new with an address",
+        ))
+    }
+
+    pub(crate) fn set_nodelay(&mut self, nodelay: bool) {
+        self.nodelay = nodelay;
+    }
+
+    /// The first socket's address.
+    pub(crate) fn local_addr(&self) -> Result<SocketAddr> {
+        let first = self.sockets.first().ok_or_else(|| {
+            Error::new(ErrorKind::NoListener, "the server has no listening socket")
+        })?;
+        first
+            .local_addr()
+            .map_err(|error| Error::io("can't tell the address", error))
+    }
+
+    /// The reactor that serves these sockets; they stay open when it ends.
+    pub(crate) fn reactor(&self) -> Result<MioReactor> {
+        let mut sockets = Vec::with_capacity(self.sockets.len());
+        for socket in &self.sockets {
+            match socket.local_addr() {
+                Ok(addr) => info!(target: "mini_http", "listening on {addr}"),
+                Err(error) => info!(target: "mini_http", "listening on a socket: {error}"),
+            }
+            sockets.push(socket.try_clone()?);
+        }
+        Ok(MioReactor::new(sockets, self.nodelay)?)
+    }
+}
+
+impl From<TcpListener> for Listeners {
+    fn from(socket: TcpListener) -> Self {
+        Self {
+            sockets: vec![socket],
+            nodelay: true,
+        }
+    }
+}

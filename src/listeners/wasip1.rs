@@ -1,0 +1,105 @@
+//! Sockets that a WASI preview 1 runtime hands over. Nothing can be bound there.
+
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::IntoRawFd;
+
+use log::{info, warn};
+use wasip1_poll::{Fd, Hints, Preview1, Traced, discover, preopens};
+
+use super::check_syntax;
+use crate::error::{Error, ErrorKind, Result};
+use crate::reactor::wasip1::Wasip1Reactor;
+
+/// The environment variable that names the one file descriptor to serve.
+const FD_VARIABLE: &str = "MINI_HTTP_FD";
+
+/// Listening sockets.
+#[derive(Debug)]
+pub(crate) struct Listeners {
+    fds: Vec<Fd>,
+}
+
+impl Listeners {
+    /// Checks the form of `addr`, which can't be bound, and takes what the runtime hands over.
+    pub(crate) fn bind(addr: &str) -> Result<Self> {
+        check_syntax(addr)?;
+        let listeners = Self::preopened()?;
+        info!(
+            target: "mini_http",
+            "the address {addr} is not used: on WASI preview 1 the runtime has opened the sockets"
+        );
+        Ok(listeners)
+    }
+
+    /// Takes every listening socket that a scan finds, or the one that `MINI_HTTP_FD` names.
+    pub(crate) fn preopened() -> Result<Self> {
+        let only = match std::env::var(FD_VARIABLE) {
+            Err(_) => None,
+            Ok(text) => Some(text.parse().map_err(|_| {
+                Error::new(
+                    ErrorKind::NoListener,
+                    format!(
+                        "{FD_VARIABLE}={text:?} is not the number of a file descriptor: set it \
+                         to one, like 3, or unset it to serve every listener that is found"
+                    ),
+                )
+            })?),
+        };
+        Self::find(only)
+    }
+
+    /// Takes the socket with this number.
+    pub(crate) fn from_fd(fd: Fd) -> Result<Self> {
+        Self::find(Some(fd))
+    }
+
+    fn find(only: Option<Fd>) -> Result<Self> {
+        let found = discover(&Traced(Preview1), only, &Hints::from_env())
+            .map_err(|error| Error::new(ErrorKind::NoListener, error.to_string()))?;
+        for warning in found.warnings {
+            warn!(target: "mini_http", "{warning}");
+        }
+        // libc's own scan stops at the first socket, and would leave the directories behind it
+        // unknown to `std::fs`.
+        if let Err(error) = preopens::register(&found.directories) {
+            warn!(target: "mini_http", "std::fs can't use the preopened directories: {error}");
+        }
+        Ok(Self {
+            fds: found
+                .listeners
+                .into_iter()
+                .map(|listener| listener.fd)
+                .collect(),
+        })
+    }
+
+    pub(crate) fn set_nodelay(&mut self, nodelay: bool) {
+        info!(target: "mini_http", "tcp_nodelay({nodelay}) has no effect on WASI preview 1");
+    }
+
+    pub(crate) fn local_addr(&self) -> Result<SocketAddr> {
+        Err(Error::new(
+            ErrorKind::Unsupported,
+            "WASI preview 1 has no call that tells a socket's address; it is the one that the \
+             runtime was started with",
+        ))
+    }
+
+    /// The reactor that serves these sockets.
+    pub(crate) fn reactor(&self) -> Result<Wasip1Reactor<Traced<Preview1>>> {
+        for fd in &self.fds {
+            info!(target: "mini_http", "listening on preopened socket fd {fd}");
+        }
+        Wasip1Reactor::new(Traced(Preview1), self.fds.iter().copied())
+            .map_err(|error| Error::new(ErrorKind::NoListener, error.to_string()))
+    }
+}
+
+impl From<TcpListener> for Listeners {
+    fn from(socket: TcpListener) -> Self {
+        // A file descriptor's number is never negative.
+        Self {
+            fds: Vec::from_iter(Fd::try_from(socket.into_raw_fd())),
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! The native reactor, over mio: edge-triggered epoll, kqueue or IOCP.
+//!
+//! A stream is registered once, for reading. Writing is added when a write first found no room,
+//! and stays: an edge that nobody waits for costs nothing.
+
+use std::io::{self, IoSlice, Read, Write};
+use std::net::{Shutdown, TcpListener};
+use std::sync::Arc;
+use std::time::{Duration, Instant as StdInstant};
+
+use mio::{Events, Poll, Token, Waker};
+
+use super::{Accepted, Event, Interest, Reactor, Readiness};
+use crate::key::Key;
+use crate::time::Instant;
+
+/// Listeners and streams in one `mio::Poll`.
+#[derive(Debug)]
+pub(crate) struct MioReactor {
+    poll: Poll,
+    events: Events,
+    listeners: Vec<mio::net::TcpListener>,
+    waker: Arc<Waker>,
+    started: StdInstant,
+    /// Whether accepted streams get TCP_NODELAY.
+    nodelay: bool,
+}
+
+/// A stream, registered under its key.
+#[derive(Debug)]
+pub(crate) struct MioStream {
+    socket: mio::net::TcpStream,
+    token: Token,
+    is_registered_for_writing: bool,
+}
+
+impl MioReactor {
+    const MAX_EVENTS: usize = 1024;
+    /// Tokens that no key has: a slab's slots are numbered from 0, and fewer than half of `usize`.
+    const WAKER: Token = Token(usize::MAX);
+
+    /// A reactor over the listeners, which it makes non-blocking.
+    pub(crate) fn new(listeners: Vec<TcpListener>, nodelay: bool) -> io::Result<Self> {
+        let poll = Poll::new()?;
+        let waker = Arc::new(Waker::new(poll.registry(), Self::WAKER)?);
+        let mut registered = Vec::with_capacity(listeners.len());
+        for (number, listener) in listeners.into_iter().enumerate() {
+            listener.set_nonblocking(true)?;
+            let mut listener = mio::net::TcpListener::from_std(listener);
+            let token = Self::listener_token(number);
+            poll.registry()
+                .register(&mut listener, token, mio::Interest::READABLE)?;
+            registered.push(listener);
+        }
+        Ok(Self {
+            poll,
+            events: Events::with_capacity(Self::MAX_EVENTS),
+            listeners: registered,
+            waker,
+            started: StdInstant::now(),
+            nodelay,
+        })
+    }
+
+    const fn listener_token(number: usize) -> Token {
+        Token(usize::MAX - 1 - number)
+    }
+
+    fn listener_number(&self, token: Token) -> Option<usize> {
+        let number = (usize::MAX - 1).checked_sub(token.0)?;
+        (number < self.listeners.len()).then_some(number)
+    }
+}
+
+impl Reactor for MioReactor {
+    type Stream = MioStream;
+
+    fn listeners(&self) -> usize {
+        self.listeners.len()
+    }
+
+    fn wait(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()> {
+        match self.poll.poll(&mut self.events, timeout) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
+            Err(error) => return Err(error),
+        }
+        for event in &self.events {
+            let token = event.token();
+            if token == Self::WAKER {
+                continue;
+            }
+            events.push(match self.listener_number(token) {
+                Some(number) => Event::Listener(number),
+                None => Event::Stream(
+                    Key::from_usize(token.0),
+                    Readiness {
+                        readable: event.is_readable(),
+                        writable: event.is_writable(),
+                        read_closed: event.is_read_closed() || event.is_error(),
+                    },
+                ),
+            });
+        }
+        Ok(())
+    }
+
+    /// The loop remembers that a listener was reported; there is nothing to tell mio.
+    fn set_accepting(&mut self, _listener: usize, _accepting: bool) {}
+
+    fn accept(&mut self, listener: usize, key: Key) -> io::Result<Accepted<MioStream>> {
+        let (mut socket, peer) = self.listeners[listener].accept()?;
+        let token = Token(key.to_usize());
+        if self.nodelay {
+            // A client that is gone already is found by the first read.
+            let _ = socket.set_nodelay(true);
+        }
+        self.poll
+            .registry()
+            .register(&mut socket, token, mio::Interest::READABLE)?;
+        let fd = fd_number(&socket);
+        let stream = MioStream {
+            socket,
+            token,
+            is_registered_for_writing: false,
+        };
+        Ok(Accepted {
+            stream,
+            peer: Some(peer),
+            fd,
+        })
+    }
+
+    fn read(&mut self, stream: &mut MioStream, buf: &mut [u8]) -> io::Result<usize> {
+        stream.socket.read(buf)
+    }
+
+    fn write(&mut self, stream: &mut MioStream, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        match bufs {
+            [one] => stream.socket.write(one),
+            several => stream.socket.write_vectored(several),
+        }
+    }
+
+    fn set_interest(&mut self, stream: &mut MioStream, interest: Interest) {
+        if !interest.write || stream.is_registered_for_writing {
+            return;
+        }
+        let both = mio::Interest::READABLE | mio::Interest::WRITABLE;
+        let registry = self.poll.registry();
+        match registry.reregister(&mut stream.socket, stream.token, both) {
+            Ok(()) => stream.is_registered_for_writing = true,
+            // The write's own deadline will end the connection.
+            Err(error) => log::error!("can't wait for room to write: {error}"),
+        }
+    }
+
+    fn shutdown_write(&mut self, stream: &mut MioStream) -> io::Result<()> {
+        stream.socket.shutdown(Shutdown::Write)
+    }
+
+    fn close(&mut self, mut stream: MioStream) {
+        if let Err(error) = self.poll.registry().deregister(&mut stream.socket) {
+            log::debug!("deregistering a stream: {error}");
+        }
+    }
+
+    fn now(&self) -> Instant {
+        let nanos = self.started.elapsed().as_nanos();
+        Instant::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+    }
+
+    fn waker(&self) -> Option<Arc<dyn Fn() + Send + Sync>> {
+        let waker = Arc::clone(&self.waker);
+        Some(Arc::new(move || {
+            if let Err(error) = waker.wake() {
+                log::error!("can't wake the server: {error}");
+            }
+        }))
+    }
+}
+
+#[cfg(unix)]
+fn fd_number(socket: &mio::net::TcpStream) -> Option<u32> {
+    use std::os::fd::AsRawFd;
+    u32::try_from(socket.as_raw_fd()).ok()
+}
+
+#[cfg(not(unix))]
+fn fd_number(_socket: &mio::net::TcpStream) -> Option<u32> {
+    None
+}

@@ -1,0 +1,171 @@
+//! The [`Reactor`] of WASI preview 1, over `wasip1-poll`.
+//!
+//! The runtime hands over the listeners; nothing can be bound. What runtimes make of
+//! `poll_oneoff` is the [`Poller`]'s business; here its reports become the loop's events.
+//!
+//! It is generic over the calls, so that tests drive it natively against the fake runtime.
+
+use std::io::{self, IoSlice};
+use std::time::Duration;
+
+use wasip1_poll::{Fd, Poller, Ready, Registration, Shutdown, Wasi};
+
+use super::{Accepted, Event, Interest, Reactor, Readiness};
+use crate::key::Key;
+use crate::time::Instant;
+
+/// The listeners and streams of one event loop, on preview 1.
+#[derive(Debug)]
+pub(crate) struct Wasip1Reactor<W> {
+    poller: Poller<W>,
+    /// By the loop's numbers; an event's token is the number.
+    listeners: Vec<Registration>,
+    /// The reports of one wait; kept for its memory.
+    ready: Vec<Ready>,
+}
+
+impl<W: Wasi> Wasip1Reactor<W> {
+    /// A reactor of these listeners, whose file descriptors are never closed.
+    ///
+    /// # Errors
+    /// One of them is no listener, or the runtime has no sockets. The error's text tells which
+    /// flag each runtime needs.
+    pub(crate) fn new(wasi: W, listeners: impl IntoIterator<Item = Fd>) -> io::Result<Self> {
+        let mut poller = Poller::new(wasi);
+        let listeners = (0..).zip(listeners).map(|(token, fd)| {
+            let registration = poller.register_listener(fd, token);
+            registration.map_err(|error| io::Error::new(io::ErrorKind::Unsupported, error))
+        });
+        let listeners = listeners.collect::<io::Result<_>>()?;
+        Ok(Self {
+            poller,
+            listeners,
+            ready: Vec::new(),
+        })
+    }
+}
+
+impl<W: Wasi> Reactor for Wasip1Reactor<W> {
+    type Stream = Registration;
+
+    fn listeners(&self) -> usize {
+        self.listeners.len()
+    }
+
+    fn wait(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()> {
+        self.ready.clear();
+        self.poller.wait(&mut self.ready, timeout)?;
+        events.extend(self.ready.iter().map(|ready| match ready.listener {
+            true => Event::Listener(ready.token as usize),
+            false => Event::Stream(
+                Key::from_usize(ready.token as usize),
+                Readiness {
+                    readable: ready.readable,
+                    writable: ready.writable,
+                    read_closed: ready.read_closed,
+                },
+            ),
+        }));
+        Ok(())
+    }
+
+    fn set_accepting(&mut self, listener: usize, accepting: bool) {
+        let interest = wasip1_poll::Interest {
+            read: accepting,
+            write: false,
+        };
+        self.poller
+            .set_interest(&self.listeners[listener], interest);
+    }
+
+    fn accept(&mut self, listener: usize, key: Key) -> io::Result<Accepted<Registration>> {
+        let fd = self.poller.accept(&self.listeners[listener])?;
+        let token = key.to_usize() as u64;
+        let stream = self.poller.register(fd, token, wasip1_poll::Interest::READ);
+        // Preview 1 can't tell the peer's address.
+        Ok(Accepted {
+            stream,
+            peer: None,
+            fd: Some(fd),
+        })
+    }
+
+    fn read(&mut self, stream: &mut Registration, buf: &mut [u8]) -> io::Result<usize> {
+        Ok(self.poller.read(stream, buf)?)
+    }
+
+    fn write(&mut self, stream: &mut Registration, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        Ok(self.poller.write(stream, bufs)?)
+    }
+
+    fn set_interest(&mut self, stream: &mut Registration, interest: Interest) {
+        let Interest { read, write } = interest;
+        self.poller
+            .set_interest(stream, wasip1_poll::Interest { read, write });
+    }
+
+    fn shutdown_write(&mut self, stream: &mut Registration) -> io::Result<()> {
+        Ok(self.poller.shutdown(stream, Shutdown::Write)?)
+    }
+
+    fn close(&mut self, stream: Registration) {
+        self.poller.close(stream);
+    }
+
+    fn now(&self) -> Instant {
+        Instant::from_nanos(self.poller.now())
+    }
+}
+
+#[cfg(all(test, not(target_os = "wasi")))]
+mod tests {
+    use super::*;
+    use wasip1_poll::fake::{Fake, Personality};
+
+    #[test]
+    fn a_connection_goes_through() {
+        for personality in [
+            Personality::WASI_COMMON,
+            Personality::WAZERO,
+            Personality::STRICT,
+        ] {
+            let fake = Fake::new(personality, 0);
+            let listener = fake.preopen_listener();
+            let mut reactor = Wasip1Reactor::new(fake.clone(), [listener]).expect("a listener");
+            let mut events = Vec::new();
+            let client = fake.connect(listener);
+            reactor.wait(&mut events, None).expect("an event");
+            assert_eq!(events, [Event::Listener(0)]);
+            let key = Key::new(7, 9);
+            let mut accepted = reactor.accept(0, key).expect("a connection");
+            client.send(b"hello");
+            events.clear();
+            reactor.wait(&mut events, None).expect("an event");
+            let readable = |event: &&Event| matches!(event, Event::Stream(_, it) if it.readable);
+            let Some(Event::Stream(told, _)) = events.iter().find(readable) else {
+                panic!("no stream in {events:?}")
+            };
+            assert_eq!(*told, key);
+            let mut buf = [0; 8];
+            assert_eq!(
+                reactor.read(&mut accepted.stream, &mut buf).expect("bytes"),
+                5
+            );
+            reactor
+                .shutdown_write(&mut accepted.stream)
+                .expect("a shutdown");
+            assert!(client.is_at_end());
+            reactor.close(accepted.stream);
+            assert_eq!(fake.violations(), [""; 0]);
+        }
+    }
+
+    #[test]
+    fn what_is_no_listener_is_refused_with_advice() {
+        let fake = Fake::new(Personality::WASI_COMMON, 0);
+        let directory = fake.preopen_directory("/");
+        let error = Wasip1Reactor::new(fake, [directory]).expect_err("no listener");
+        assert_eq!(error.kind(), io::ErrorKind::Unsupported);
+        assert!(error.to_string().contains("--tcplisten"), "{error}");
+    }
+}

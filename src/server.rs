@@ -1,0 +1,162 @@
+//! The server: what a user makes, sets and starts.
+
+use std::net::{SocketAddr, TcpListener};
+
+use http::Response;
+
+use crate::body::Body;
+use crate::error::Result;
+use crate::event_loop::{EventLoop, Settings};
+use crate::handle::Handle;
+use crate::limits::Limits;
+use crate::listeners::Listeners;
+use crate::request::Request;
+
+/// An HTTP/1.1 server.
+///
+/// ```no_run
+/// fn main() -> mini_http::Result<()> {
+///     mini_http::Server::new("127.0.0.1:3000")?
+///         .start(|request| mini_http::Response::new(request.body().to_vec()))
+/// }
+/// ```
+///
+/// One thread does everything: while the handler runs, nothing else is served.
+#[derive(Debug)]
+pub struct Server {
+    listeners: Listeners,
+    settings: Settings,
+    handle: Handle,
+}
+
+impl Server {
+    /// A server on `addr`, which is `host:port`; port 0 lets the system choose one, which
+    /// [`local_addr`](Self::local_addr) tells. Connections are taken by the system from now on,
+    /// and served from [`start`](Self::start) on.
+    ///
+    /// On WASI preview 1 a module can't bind. There the server takes the listening sockets that
+    /// the runtime hands over, as [`preopened`](Self::preopened) does; `addr` is only checked for
+    /// its form, and the log says that it is not used.
+    ///
+    /// # Errors
+    /// [`Address`](crate::ErrorKind::Address) if `addr` is malformed, its host is not found, or it
+    /// can't be bound; on preview 1 the errors of [`preopened`](Self::preopened).
+    pub fn new(addr: &str) -> Result<Self> {
+        Listeners::bind(addr).map(Self::with)
+    }
+
+    /// A server on the listening sockets that were handed to this process or module.
+    ///
+    /// Natively those of systemd's socket activation (`LISTEN_FDS` and `LISTEN_PID`). On WASI
+    /// preview 1 those that the runtime was told to open: every listening socket that is found
+    /// from fd 3 up, or the one whose number is in the environment variable `MINI_HTTP_FD`.
+    ///
+    /// # Errors
+    /// [`NoListener`](crate::ErrorKind::NoListener) if there is none; the text says what was found
+    /// instead, and how to hand one over.
+    pub fn preopened() -> Result<Self> {
+        Listeners::preopened().map(Self::with)
+    }
+
+    /// A server on the listening socket with this file descriptor's number.
+    ///
+    /// # Errors
+    /// [`NoListener`](crate::ErrorKind::NoListener) if it is not a listening socket.
+    #[cfg(all(target_os = "wasi", target_env = "p1"))]
+    pub fn from_fd(fd: u32) -> Result<Self> {
+        Listeners::from_fd(fd).map(Self::with)
+    }
+
+    /// A server on one's own listening socket.
+    #[must_use]
+    pub fn from_listener(listener: TcpListener) -> Self {
+        Self::with(Listeners::from(listener))
+    }
+
+    /// Whether small answers are sent at once (`TCP_NODELAY`) instead of waiting for the client to
+    /// acknowledge what was sent before. On by default. On WASI preview 1 there is no call for it;
+    /// the runtime decides.
+    pub fn tcp_nodelay(&mut self, nodelay: bool) -> &mut Self {
+        self.listeners.set_nodelay(nodelay);
+        self
+    }
+
+    /// Sets the bounds on what clients may cost; see [`Limits`].
+    pub fn limits(&mut self, set: impl FnOnce(&mut Limits)) -> &mut Self {
+        set(&mut self.settings.limits);
+        self
+    }
+
+    /// Whether a panic of the handler is caught: the client gets 500, its connection is closed,
+    /// and the server goes on. On by default. Where panics abort, as on WASI, a panic ends the
+    /// process whatever is set here.
+    pub fn catch_panics(&mut self, catch: bool) -> &mut Self {
+        self.settings.catch_panics = catch;
+        self
+    }
+
+    /// The address of the (first) listening socket.
+    ///
+    /// # Errors
+    /// [`Unsupported`](crate::ErrorKind::Unsupported) on WASI preview 1, which has no call to tell
+    /// it.
+    pub fn local_addr(&self) -> Result<SocketAddr> {
+        self.listeners.local_addr()
+    }
+
+    /// A hold on the server while it runs: counters, and [`stop`](Handle::stop).
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    /// Serves, until [`Handle::stop`] is called. Each request is given to `handler`, whole, and
+    /// what it returns is sent; requests of one connection in their order.
+    ///
+    /// `Date`, `Content-Length` and `Connection` are added. A handler may set `Date` itself, and
+    /// `Connection: close` to close the connection. What it sets as `Content-Length`,
+    /// `Transfer-Encoding` or `Trailer` is replaced by what is true, except for the
+    /// `Content-Length` of an empty answer to HEAD.
+    ///
+    /// # Errors
+    /// [`Setting`](crate::ErrorKind::Setting) if a limit is out of range;
+    /// [`Io`](crate::ErrorKind::Io) if the operating system or runtime fails in a way that ends
+    /// the server. Nothing that a client does is such an error.
+    pub fn start<H>(&self, handler: H) -> Result<()>
+    where
+        H: FnMut(Request) -> Response<Vec<u8>> + 'static,
+    {
+        self.serve(handler)
+    }
+
+    /// Like [`start`](Self::start), with any [`Body`]: `&'static str`, `&'static [u8]`, `String`,
+    /// `Bytes`, `Vec<u8>`, or `()` for none.
+    ///
+    /// # Errors
+    /// Those of [`start`](Self::start).
+    pub fn serve<B, H>(&self, handler: H) -> Result<()>
+    where
+        B: Body,
+        H: FnMut(Request) -> Response<B> + 'static,
+    {
+        self.settings.limits.check()?;
+        let reactor = self.listeners.reactor()?;
+        self.handle
+            .started(crate::reactor::Reactor::waker(&reactor));
+        let result = EventLoop::new(reactor, handler, &self.settings, &self.handle).run();
+        self.handle.stopped();
+        Ok(result?)
+    }
+
+    fn with(listeners: Listeners) -> Self {
+        let settings = Settings {
+            limits: Limits::default(),
+            catch_panics: true,
+        };
+        Self {
+            listeners,
+            settings,
+            handle: Handle::new(),
+        }
+    }
+}
