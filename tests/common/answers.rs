@@ -18,12 +18,19 @@ pub(crate) struct Answer {
 impl Answer {
     /// Whether it says that the server will close.
     pub(crate) fn says_close(&self) -> bool {
-        self.values("connection").any(|value| value == b"close")
+        self.options()
+            .any(|option| option.eq_ignore_ascii_case(b"close"))
     }
 
     /// Whether it comes before the answer proper.
     pub(crate) fn is_interim(&self) -> bool {
         self.status < 200
+    }
+
+    /// What Connection lists.
+    fn options(&self) -> impl Iterator<Item = &[u8]> {
+        let lists = self.values("connection");
+        lists.flat_map(|list| list.split(|&byte| byte == b',').map(<[u8]>::trim_ascii))
     }
 
     pub(crate) fn values<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
@@ -113,8 +120,7 @@ fn read_field_line(line: &[u8]) -> Result<(String, Vec<u8>), String> {
         .position(|&byte| byte == b':')
         .ok_or_else(wrong)?;
     let (name, value) = (&line[..colon], &line[colon + 1..]);
-    let is_token = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
-    if name.is_empty() || !name.iter().all(is_token) {
+    if !is_token(name) {
         return Err(wrong());
     }
     Ok((
@@ -149,14 +155,29 @@ fn body_length(answer: &Answer, to_head: bool) -> Result<usize, String> {
     Ok(if to_head { 0 } else { number })
 }
 
-/// At most one Connection line, and nothing in it that this server doesn't mean.
+/// At most one Connection line, of tokens, that says one thing about the connection.
 fn check_connection(answer: &Answer) -> Result<(), String> {
-    let options: Vec<_> = answer.values("connection").collect();
-    match options.as_slice() {
-        [] | [b"close" | b"keep-alive"] => Ok(()),
-        [option] => Err(format!("an unknown Connection: {}", notation::show(option))),
-        [_, _, ..] => Err("several Connection fields".to_owned()),
+    if answer.values("connection").count() > 1 {
+        return Err("several Connection fields".to_owned());
     }
+    if let Some(option) = answer.options().find(|option| !is_token(option)) {
+        return Err(format!(
+            "not a connection option: {}",
+            notation::show(option)
+        ));
+    }
+    let own = |option: &&[u8]| {
+        option.eq_ignore_ascii_case(b"close") || option.eq_ignore_ascii_case(b"keep-alive")
+    };
+    match answer.options().filter(own).count() {
+        0 | 1 => Ok(()),
+        _ => Err("Connection says close or keep-alive more than once".to_owned()),
+    }
+}
+
+fn is_token(text: &[u8]) -> bool {
+    let allowed = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
+    !text.is_empty() && text.iter().all(allowed)
 }
 
 /// Exactly one Date, in the one form that may be sent.
@@ -287,7 +308,11 @@ mod tests {
             answer("200 OK", "Content-Length: 0\r\n: a\r\n", ""),
             answer("200 OK", "Content-Length: 0\r\n folded\r\n", ""),
             answer("200 OK", "Content-Length: 0\r\nX: a\nY: b\r\n", ""),
-            answer("200 OK", "Content-Length: 0\r\nConnection: upgrade\r\n", ""),
+            answer(
+                "200 OK",
+                "Content-Length: 0\r\nConnection: close, keep-alive\r\n",
+                "",
+            ),
             answer(
                 "200 OK",
                 "Content-Length: 0\r\nConnection: close\r\nConnection: close\r\n",

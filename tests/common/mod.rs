@@ -7,5 +7,6 @@
 pub(crate) mod answers;
 pub(crate) mod cases;
 pub(crate) mod check;
+pub(crate) mod machine;
 pub(crate) mod notation;
 pub(crate) mod socket;
