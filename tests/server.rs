@@ -43,6 +43,11 @@ fn server() -> Server {
 }
 
 #[test]
+#[expect(
+    clippy::len_zero,
+    clippy::unwrap_used,
+    reason = "a user's program, as it was written"
+)]
 fn the_programs_of_2022_still_run() {
     let (addr, handle, thread) = start(server(), |server| {
         server.start(|request| {
