@@ -412,7 +412,7 @@ where
                 match self.reactor.write(&mut slot.stream, &slices[..filled]) {
                     Ok(written) => {
                         debug!(target: "mini_http", "conn {id}: wrote {written} bytes");
-                        slot.readiness.writable = written == offered;
+                        slot.readiness.writable = written == offered || !R::SHORT_IS_LAST;
                         slot.connection
                             .handle_written(&mut cx, written.min(offered));
                         if slot.connection.pending_output() == 0 {
@@ -464,9 +464,8 @@ where
             Ok(length) => {
                 debug!(target: "mini_http", "conn {id}: read {length} bytes");
                 // A short read has drained the socket, unless its end stands behind it.
-                if length < self.buffer.len() && !slot.readiness.read_closed {
-                    slot.readiness.readable = false;
-                }
+                let is_drained = length < self.buffer.len() && !slot.readiness.read_closed;
+                slot.readiness.readable = !(is_drained && R::SHORT_IS_LAST);
                 self.handle_input(key, length, requests);
             }
             Err(error) => match error.kind() {
