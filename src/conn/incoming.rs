@@ -42,6 +42,11 @@ impl Incoming {
         }
     }
 
+    /// Bytes of memory held.
+    pub(super) fn held(&self) -> usize {
+        self.head.held() + self.body.capacity()
+    }
+
     /// Takes the body's bytes from the front of `input`, and tells whether it is whole.
     /// `accounted` is what the connection has told the budget that it holds.
     pub(super) fn read(

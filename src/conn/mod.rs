@@ -202,11 +202,17 @@ impl Connection {
             );
             return self.respond_error(cx, "the handler gave no final answer");
         }
+        let (exchange, length) = (self.exchange, body.as_bytes().len());
+        // A small answer is always made: a client with a small wish is to be served beside those
+        // that hold all the memory.
+        let is_inserted = !exchange.is_head && !Output::is_small(length);
+        if is_inserted && !cx.shared.budget.has_room(length, cx.limits) {
+            return self.respond_overloaded(cx);
+        }
         if encode::asks_to_close(&parts.headers) {
             self.state.will_close(CloseReason::HandlerAskedClose);
         }
         let persists = self.state.keep_alive() == KeepAlive::Persist;
-        let (exchange, length) = (self.exchange, body.as_bytes().len());
         let Shared { buffers, date, .. } = &mut *cx.shared;
         let mut insert = false;
         self.output.append(buffers, |out| {
@@ -491,8 +497,10 @@ impl Connection {
             Framing::Length(length) if length > cx.limits.max_body => {
                 return self.refuse(cx, Fault::body_too_large());
             }
-            // The least that a body will take; it may be refused later, when it has grown.
-            Framing::Length(_) | Framing::Chunked if !cx.shared.budget.has_room(1, cx.limits) => {
+            // What waiting for a body takes at least; it may be refused later, when it has grown.
+            Framing::Length(_) | Framing::Chunked
+                if !cx.shared.budget.has_room(head.held(), cx.limits) =>
+            {
                 return self.refuse(cx, Fault::overloaded());
             }
             Framing::None | Framing::Length(_) | Framing::Chunked => {}
@@ -580,9 +588,15 @@ impl Connection {
         }
     }
 
-    /// Backpressure: a client that does not take its answers gets no further ones made.
+    /// Backpressure: a client that does not take its answers gets no further ones made. When the
+    /// memory for all connections is used up, one at a time is enough.
     fn has_room_for_answers(&self, cx: &Context<'_>) -> bool {
-        self.output.pending() < cx.limits.max_pending_output
+        match self.output.pending() {
+            0 => true,
+            pending => {
+                pending < cx.limits.max_pending_output && cx.shared.budget.has_room(1, cx.limits)
+            }
+        }
     }
 }
 
@@ -616,6 +630,15 @@ impl Connection {
     fn respond_error(&mut self, cx: &mut Context<'_>, why: &'static str) {
         self.state.will_close(CloseReason::HandlerAskedClose);
         self.queue_refusal(cx, StatusCode::INTERNAL_SERVER_ERROR, why);
+        self.state.answered();
+        self.settle(cx);
+    }
+
+    /// Answers 503 to a request whose answer does not fit into the memory for all connections.
+    fn respond_overloaded(&mut self, cx: &mut Context<'_>) {
+        let fault = Fault::overloaded();
+        self.state.will_close(fault.close_reason());
+        self.queue_refusal(cx, fault.status(), fault.why());
         self.state.answered();
         self.settle(cx);
     }
@@ -670,10 +693,7 @@ impl Connection {
         let is_lingering = writing == Writing::Lingering;
         self.run(cx, Timer::Linger, is_lingering, cx.limits.linger_timeout);
 
-        let body = self
-            .incoming
-            .as_ref()
-            .map_or(0, |incoming| incoming.body.capacity());
+        let body = self.incoming.as_ref().map_or(0, |incoming| incoming.held());
         let held = self.stash.capacity() + body + self.output.held();
         cx.shared.budget.replace(self.accounted, held);
         self.accounted = held;

@@ -25,7 +25,10 @@ pub(super) struct Output {
 struct Insert {
     /// It stands before this byte of the buffer.
     at: usize,
+    /// What is left of it.
     bytes: Bytes,
+    /// Its memory, which is given back only when all of it is sent.
+    size: usize,
 }
 
 impl Output {
@@ -42,12 +45,7 @@ impl Output {
 
     /// Bytes of memory held.
     pub(super) fn held(&self) -> usize {
-        self.buffer.capacity()
-            + self
-                .inserts
-                .iter()
-                .map(|insert| insert.bytes.len())
-                .sum::<usize>()
+        self.buffer.capacity() + self.inserts.iter().map(|insert| insert.size).sum::<usize>()
     }
 
     /// Appends by `write`, to the end of the buffer.
@@ -55,6 +53,7 @@ impl Output {
         if self.buffer.capacity() == 0 {
             self.buffer = pool.take();
         }
+        self.drop_sent();
         let before = self.buffer.len();
         write(&mut self.buffer);
         self.pending += self.buffer.len() - before;
@@ -70,8 +69,21 @@ impl Output {
         self.pending += bytes.len();
         self.inserts.push_back(Insert {
             at: self.buffer.len(),
+            size: bytes.len(),
             bytes,
         });
+    }
+
+    /// Makes room in the buffer for what follows, once the sent part is the larger one: a client
+    /// that always leaves something unsent must not make it grow for ever.
+    fn drop_sent(&mut self) {
+        if self.sent > self.buffer.len() / 2 {
+            self.buffer.drain(..self.sent);
+            for insert in &mut self.inserts {
+                insert.at -= self.sent;
+            }
+            self.sent = 0;
+        }
     }
 
     /// Fills `slices` with what is to be sent next, and tells how many it filled.
@@ -171,6 +183,40 @@ mod tests {
             assert_eq!(sent, all, "in steps of {step}");
             assert_eq!(output.held(), 0);
         }
+    }
+
+    #[test]
+    fn a_large_body_is_held_until_its_last_byte_is_sent() {
+        let (mut output, mut pool) = (Output::default(), BufferPool::default());
+        output.insert(Bytes::from(vec![1; 1000]));
+        output.advance(999, &mut pool);
+        assert_eq!(output.held(), 1000);
+        output.advance(1, &mut pool);
+        assert_eq!(output.held(), 0);
+    }
+
+    #[test]
+    fn what_is_never_all_sent_does_not_grow_for_ever() {
+        let (mut output, mut pool) = (Output::default(), BufferPool::default());
+        let (mut all, mut sent) = (Vec::new(), Vec::new());
+        for number in 0..10_000u32 {
+            let text = number.to_string();
+            output.append(&mut pool, |buffer| {
+                buffer.extend_from_slice(text.as_bytes())
+            });
+            all.extend_from_slice(text.as_bytes());
+            if number % 7 == 0 {
+                output.insert(Bytes::from(vec![b'-'; 3]));
+                all.extend_from_slice(b"---");
+            }
+            let bytes = front(&output);
+            let count = output.pending().saturating_sub(5).min(bytes.len());
+            sent.extend_from_slice(&bytes[..count]);
+            output.advance(count, &mut pool);
+            assert!(output.held() <= 128, "{} held", output.held());
+        }
+        sent.extend(front(&output));
+        assert_eq!(sent, all);
     }
 
     #[test]

@@ -38,6 +38,18 @@ pub(super) struct Head {
     pub(super) persist: bool,
     /// Whether the client waits for `100 Continue` (RFC 9110 §10.1.1).
     pub(super) expects_continue: bool,
+    /// Bytes of the head.
+    size: usize,
+}
+
+impl Head {
+    /// Bytes of memory that a field takes in a `HeaderMap`, besides its text.
+    const FIELD: usize = 128;
+
+    /// Bytes of memory held, about.
+    pub(super) fn held(&self) -> usize {
+        size_of::<Self>() + self.size + self.fields.len() * Self::FIELD
+    }
 }
 
 /// Parses the head at the front of `input`, if all of it is there and it is without fault; gives
@@ -120,8 +132,14 @@ fn build(
     head: &[u8],
     arena: &mut BytesMut,
 ) -> Result<Head, Fault> {
-    arena.extend_from_slice(head);
-    let shared = arena.split().freeze();
+    // While a body is awaited its head is kept, maybe for long, and would keep its neighbours'
+    // memory in the arena too.
+    let shared = if request.headers.iter().any(|line| announces_body(line.name)) {
+        Bytes::copy_from_slice(head)
+    } else {
+        arena.extend_from_slice(head);
+        arena.split().freeze()
+    };
     let share = |part: &[u8]| -> Bytes {
         let start = offset(head, part);
         shared.slice(start..start + part.len())
@@ -162,7 +180,14 @@ fn build(
         framing,
         persist,
         expects_continue,
+        size: head.len(),
     })
+}
+
+fn announces_body(name: &str) -> bool {
+    [header::CONTENT_LENGTH, header::TRANSFER_ENCODING]
+        .iter()
+        .any(|field| name.eq_ignore_ascii_case(field.as_str()))
 }
 
 /// Whether a head that may be faulty or unfinished is that of a HEAD request, whose answer has no
