@@ -97,11 +97,9 @@ impl Handle {
         }
     }
 
-    pub(crate) fn set_held(&self, held: usize) {
+    pub(crate) fn set_held(&self, held: usize, peak: usize) {
         self.shared.held.store(held as u64, Ordering::Relaxed);
-        if held as u64 > self.shared.held_peak.load(Ordering::Relaxed) {
-            self.shared.held_peak.store(held as u64, Ordering::Relaxed);
-        }
+        self.shared.held_peak.store(peak as u64, Ordering::Relaxed);
     }
 }
 

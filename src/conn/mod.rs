@@ -384,10 +384,11 @@ impl Connection {
         self.output.pending()
     }
 
-    /// Whether nothing happens on the connection, and it could be closed without loss.
+    /// Whether the connection can give way to a newcomer: no request has begun and no answer is
+    /// due, or its last answer is sent and it only waits for the client to end.
     #[must_use]
-    pub fn is_idle(&self) -> bool {
-        self.timers.is_set(Timer::Idle)
+    pub fn is_expendable(&self) -> bool {
+        self.timers.is_set(Timer::Idle) || self.timers.is_set(Timer::Linger)
     }
 
     /// The states, for tests and logs.

@@ -56,6 +56,12 @@ impl Shared {
     pub fn held(&self) -> usize {
         self.budget.held
     }
+
+    /// The most bytes that were held at a time.
+    #[must_use]
+    pub fn held_peak(&self) -> usize {
+        self.budget.peak
+    }
 }
 
 /// Buffers between two uses. A connection takes one when something is unfinished, and gives it
@@ -89,12 +95,14 @@ impl BufferPool {
 #[derive(Debug, Default)]
 pub(super) struct Budget {
     held: usize,
+    peak: usize,
 }
 
 impl Budget {
     /// Replaces what one connection holds.
     pub(super) fn replace(&mut self, before: usize, after: usize) {
         self.held = self.held.saturating_sub(before).saturating_add(after);
+        self.peak = self.peak.max(self.held);
     }
 
     /// Whether `more` bytes can be held within the limits.

@@ -101,6 +101,9 @@ where
     const READS_PER_TURN: usize = 4;
     /// Requests of one connection a turn.
     const REQUESTS_PER_TURN: usize = 64;
+    /// A connection gives way to a newcomer only when it was idle for so long; what it sends when
+    /// it was just accepted may not be read yet.
+    const EVICT_AFTER: Duration = Duration::from_millis(100);
     /// How long accepting rests when it failed for want of resources.
     const ACCEPT_BACK_OFF: Duration = Duration::from_millis(50);
     const ACCEPT_LOG_INTERVAL: Duration = Duration::from_secs(1);
@@ -144,7 +147,8 @@ where
     /// Waits once, and does what the events ask for.
     fn turn(&mut self, events: &mut Vec<Event>) -> io::Result<()> {
         events.clear();
-        self.reactor.wait(events, self.wait_timeout())?;
+        let timeout = self.wait_timeout();
+        self.reactor.wait(events, timeout)?;
         self.now = self.reactor.now();
         if self.now >= self.shared.date_expires() {
             self.shared.set_date(self.now, self.reactor.wall_clock());
@@ -161,26 +165,22 @@ where
         for key in unfinished {
             self.drive(key);
         }
-        self.accept_all();
-        self.expire();
         if self.handle.is_stopping() && !self.is_stopping {
             self.stop();
         }
-        self.handle.set_held(self.shared.held());
+        self.accept_all();
+        self.expire();
+        self.handle
+            .set_held(self.shared.held(), self.shared.held_peak());
         Ok(())
     }
 
-    fn wait_timeout(&self) -> Option<Duration> {
-        let can_accept = self.listeners.iter().any(|listener| listener.is_ready)
-            && self.accept_again_at.is_none()
-            && self.may_accept();
-        if can_accept
-            || !self.unfinished.is_empty()
-            || self.handle.is_stopping() && !self.is_stopping
-        {
+    fn wait_timeout(&mut self) -> Option<Duration> {
+        let must_stop = self.handle.is_stopping() && !self.is_stopping;
+        if must_stop || !self.unfinished.is_empty() {
             return Some(Duration::ZERO);
         }
-        let accept = self.accept_again_at.map(|at| at.saturating_since(self.now));
+        let accept = self.accept_at().map(|at| at.saturating_since(self.now));
         [self.wheel.next(self.now), accept]
             .into_iter()
             .flatten()
@@ -208,9 +208,38 @@ where
     B: Body,
     H: FnMut(Request) -> Response<B>,
 {
-    fn may_accept(&self) -> bool {
+    /// Whether there is a place for a newcomer, or will be: when, if not now.
+    fn place_from(&mut self) -> Option<Instant> {
+        let limits = &self.settings.limits;
+        if self.slots.len() < limits.max_connections {
+            return Some(self.now);
+        }
+        let longest_idle = self
+            .idle
+            .first()
+            .and_then(|index| self.slots.key_at(index))?;
+        let until = self.slots.get_mut(longest_idle)?.idle_until?;
+        let since = until.saturating_sub(limits.idle_timeout);
+        Some(self.now.max(since + Self::EVICT_AFTER))
+    }
+
+    fn may_accept(&mut self) -> bool {
         !self.is_stopping
-            && (self.slots.len() < self.settings.limits.max_connections || !self.idle.is_empty())
+            && self.accept_again_at.is_none()
+            && self.place_from().is_some_and(|from| from <= self.now)
+    }
+
+    /// When to look again whether newcomers can be accepted, if that is not for an event to say.
+    fn accept_at(&mut self) -> Option<Instant> {
+        // A level-triggered reactor is silent about a listener that is paused.
+        let may_have = |listener: &Listener| listener.is_ready || listener.is_paused;
+        if self.is_stopping || !self.listeners.iter().any(may_have) {
+            return None;
+        }
+        match self.accept_again_at {
+            Some(at) => Some(at),
+            None => self.place_from(),
+        }
     }
 
     fn accept_all(&mut self) {
@@ -218,7 +247,7 @@ where
             self.accept_again_at = None;
         }
         for number in 0..self.listeners.len() {
-            let may_accept = self.may_accept() && self.accept_again_at.is_none();
+            let may_accept = self.may_accept();
             self.pause(number, !may_accept);
             if may_accept && self.listeners[number].is_ready {
                 self.accept_from(number);
@@ -556,7 +585,7 @@ where
         let idle_until = slot
             .connection
             .poll_timeout()
-            .filter(|_| slot.connection.is_idle());
+            .filter(|_| slot.connection.is_expendable());
         if idle_until != slot.idle_until {
             if slot.idle_until.is_some() {
                 self.idle.remove(&mut self.idle_links, key.index());

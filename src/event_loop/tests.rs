@@ -1,1 +1,303 @@
+//! The loop against the scripted fake runtime: virtual time, in-memory clients, misbehaviour on
+//! purpose. Everything runs natively, and takes no real time.
 
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use http::Response;
+use wasip1_poll::Fd;
+use wasip1_poll::fake::{Client, Fake, Personality};
+
+use super::*;
+use crate::handle::Counters;
+use crate::reactor::wasip1::Wasip1Reactor;
+
+const ALL: [Personality; 3] = [
+    Personality::WASI_COMMON,
+    Personality::WAZERO,
+    Personality::STRICT,
+];
+
+const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n";
+
+/// A server in a fake runtime.
+struct Bench {
+    fake: Fake,
+    listener: Fd,
+    settings: Settings,
+    handle: Handle,
+    /// The targets of the requests, in the order in which the handler saw them.
+    seen: Rc<RefCell<Vec<String>>>,
+}
+
+impl Bench {
+    fn new(personality: Personality) -> Self {
+        let fake = Fake::new(personality, 0);
+        let listener = fake.preopen_listener();
+        fake.start();
+        let limits = Limits::default();
+        let settings = Settings {
+            limits,
+            catch_panics: true,
+        };
+        let (handle, seen) = (Handle::new(), Rc::default());
+        Self {
+            fake,
+            listener,
+            settings,
+            handle,
+            seen,
+        }
+    }
+
+    fn at(&self, millis: u64, action: impl FnOnce(&Fake) + 'static) {
+        self.fake.after(Duration::from_millis(millis), action);
+    }
+
+    /// A client that has connected before the server starts.
+    fn client(&self) -> Client {
+        self.fake.connect(self.listener)
+    }
+
+    /// Runs the server until this moment.
+    fn run_until(&self, millis: u64) -> Counters {
+        let (handle, listener) = (self.handle.clone(), self.listener);
+        self.at(millis, move |fake| {
+            handle.stop();
+            // There is nothing else that would end the wait.
+            let _ = fake.connect(listener);
+        });
+        let reactor = Wasip1Reactor::new(self.fake.clone(), [self.listener]).expect("a listener");
+        let seen = Rc::clone(&self.seen);
+        let handler = move |request: Request| {
+            seen.borrow_mut().push(request.uri().to_string());
+            match request.uri().path() {
+                "/panic" => panic!("as asked"),
+                "/large" => Response::new(vec![b'x'; 1 << 20]),
+                _ => Response::new(b"hello!".to_vec()),
+            }
+        };
+        EventLoop::new(reactor, handler, &self.settings, &self.handle)
+            .run()
+            .expect("nothing ends the server");
+        assert_eq!(self.fake.violations(), [""; 0]);
+        assert_eq!(self.fake.open_streams(), 0);
+        let counters = self.handle.counters();
+        assert_eq!(counters.active, 0);
+        assert_eq!(counters.accepted, counters.closed_in_all());
+        assert_eq!(counters.held, 0);
+        counters
+    }
+}
+
+fn answers(client: &Client) -> usize {
+    let bytes = client.receive();
+    String::from_utf8_lossy(&bytes).matches("200 OK").count()
+}
+
+#[test]
+fn every_request_is_answered_by_every_runtime() {
+    for personality in ALL {
+        let bench = Bench::new(personality);
+        let clients: Vec<Client> = (0..20).map(|_| bench.client()).collect();
+        for (number, client) in clients.iter().enumerate() {
+            for request in 0..5 {
+                let client = client.clone();
+                bench.at(number as u64 + request * 100, move |_| client.send(GET));
+            }
+        }
+        let counters = bench.run_until(1000);
+        assert_eq!(counters.requests, 100);
+        for client in &clients {
+            assert_eq!(answers(client), 5);
+        }
+        assert_eq!(counters.closed(CloseReason::Stopped), 20);
+    }
+}
+
+#[test]
+fn resets_end_only_their_own_connections() {
+    for personality in ALL {
+        let bench = Bench::new(personality);
+        let polite = bench.client();
+        for number in 0..50 {
+            let client = bench.client();
+            bench.at(number % 7, {
+                let client = client.clone();
+                move |_| client.send(&GET[..(number as usize) % GET.len()])
+            });
+            bench.at(number, move |_| client.reset());
+        }
+        let late = polite.clone();
+        bench.at(100, move |_| late.send(GET));
+        bench.run_until(200);
+        assert_eq!(answers(&polite), 1);
+    }
+}
+
+#[test]
+fn a_slow_reader_gets_all_of_its_large_answer() {
+    for personality in ALL {
+        let bench = Bench::new(personality);
+        let client = bench.client();
+        client.set_room(10_000);
+        client.send(b"GET /large HTTP/1.1\r\nHost: h\r\n\r\n");
+        let received = Rc::new(RefCell::new(0));
+        for step in 1..200 {
+            let (client, received) = (client.clone(), Rc::clone(&received));
+            bench.at(step * 10, move |_| {
+                *received.borrow_mut() += client.receive().len();
+            });
+        }
+        let counters = bench.run_until(5000);
+        assert!(*received.borrow() > 1 << 20, "{}", received.borrow());
+        assert!(counters.held_peak >= 1 << 20);
+    }
+}
+
+#[test]
+fn a_pipeline_does_not_starve_the_others() {
+    let bench = Bench::new(Personality::WASI_COMMON);
+    let (greedy, polite) = (bench.client(), bench.client());
+    greedy.set_room(1 << 30);
+    greedy.send(&b"GET /greedy HTTP/1.1\r\nHost: h\r\n\r\n".repeat(1500));
+    polite.send(b"GET /polite HTTP/1.1\r\nHost: h\r\n\r\n");
+    let counters = bench.run_until(1000);
+    assert_eq!(counters.requests, 1501);
+    let before = bench
+        .seen
+        .borrow()
+        .iter()
+        .position(|target| target == "/polite");
+    assert!(
+        before.is_some_and(|before| before <= 128),
+        "{before:?} requests came first"
+    );
+}
+
+#[test]
+fn at_the_limit_the_longest_idle_gives_way_to_a_newcomer() {
+    let mut bench = Bench::new(Personality::WASI_COMMON);
+    bench.settings.limits.max_connections = 3;
+    let clients: Vec<Client> = (0..3).map(|_| bench.client()).collect();
+    for (number, client) in clients.iter().enumerate() {
+        // The first is used last.
+        let client = client.clone();
+        bench.at(100 - 10 * number as u64, move |_| client.send(GET));
+    }
+    let (listener, newcomer) = (bench.listener, Rc::new(RefCell::new(None)));
+    let keep = Rc::clone(&newcomer);
+    bench.at(200, move |fake| {
+        let client = fake.connect(listener);
+        client.send(GET);
+        *keep.borrow_mut() = Some(client);
+    });
+    let evicted = clients[2].clone();
+    bench.at(300, move |_| assert!(evicted.is_closed()));
+    let kept = clients[0].clone();
+    bench.at(300, move |_| assert!(!kept.is_closed()));
+    let counters = bench.run_until(400);
+    assert_eq!(counters.closed(CloseReason::Evicted), 1);
+    let newcomer = newcomer.borrow_mut().take().expect("it came");
+    assert_eq!(answers(&newcomer), 1);
+}
+
+#[test]
+fn at_the_limit_newcomers_wait_while_none_is_idle() {
+    let mut bench = Bench::new(Personality::WASI_COMMON);
+    bench.settings.limits.max_connections = 2;
+    let busy: Vec<Client> = (0..2).map(|_| bench.client()).collect();
+    busy.iter()
+        .for_each(|client| client.send(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\n"));
+    let newcomer = bench.client();
+    newcomer.send(GET);
+    let waiting = newcomer.clone();
+    bench.at(9_000, move |_| assert_eq!(answers(&waiting), 0));
+    // The rate of the two bodies is looked at after 10 s.
+    let served = newcomer.clone();
+    bench.at(25_000, move |_| assert_eq!(answers(&served), 1));
+    let counters = bench.run_until(30_000);
+    assert_eq!(counters.closed(CloseReason::BodyTimeout), 2);
+    for client in busy {
+        let answer = client.receive();
+        assert!(
+            answer.starts_with(b"HTTP/1.1 408 "),
+            "{}",
+            answer.escape_ascii()
+        );
+    }
+}
+
+#[test]
+fn deadlines_are_kept() {
+    for personality in ALL {
+        let mut bench = Bench::new(personality);
+        bench.settings.limits.head_timeout = Duration::from_secs(3);
+        bench.settings.limits.idle_timeout = Duration::from_secs(5);
+        let (silent, drip) = (bench.client(), bench.client());
+        drip.send(b"GET /");
+        let (silent_early, drip_early) = (silent.clone(), drip.clone());
+        bench.at(2_900, move |_| assert!(drip_early.receive().is_empty()));
+        bench.at(3_200, move |_| {
+            assert!(drip.receive().starts_with(b"HTTP/1.1 408 "))
+        });
+        bench.at(4_900, move |_| assert!(!silent_early.is_closed()));
+        bench.at(5_200, move |_| assert!(silent.is_closed()));
+        let counters = bench.run_until(20_000);
+        assert_eq!(counters.closed(CloseReason::HeadTimeout), 1);
+        assert_eq!(counters.closed(CloseReason::IdleTimeout), 1);
+    }
+}
+
+#[test]
+fn a_panic_of_the_handler_costs_one_connection() {
+    let bench = Bench::new(Personality::WASI_COMMON);
+    let (client, other) = (bench.client(), bench.client());
+    client.send(b"GET /panic HTTP/1.1\r\nHost: h\r\n\r\n");
+    let late = other.clone();
+    bench.at(10, move |_| late.send(GET));
+    let counters = bench.run_until(100);
+    assert!(client.receive().starts_with(b"HTTP/1.1 500 "));
+    assert_eq!(answers(&other), 1);
+    assert_eq!(counters.closed(CloseReason::HandlerPanicked), 1);
+}
+
+#[test]
+fn a_client_that_is_still_sending_sees_its_refusal() {
+    for personality in ALL {
+        let bench = Bench::new(personality);
+        let client = bench.client();
+        client.send(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 99999999999\r\n\r\n");
+        for step in 1..50 {
+            let client = client.clone();
+            bench.at(step, move |_| client.send(&[b'x'; 10_000]));
+        }
+        let sending = client.clone();
+        bench.at(60, move |_| {
+            assert!(!sending.is_reset() && !sending.is_closed());
+            sending.end();
+        });
+        let counters = bench.run_until(500);
+        assert!(client.receive().starts_with(b"HTTP/1.1 413 "));
+        assert_eq!(counters.closed(CloseReason::TooLarge), 1);
+    }
+}
+
+#[test]
+fn at_rest_the_loop_sleeps() {
+    let bench = Bench::new(Personality::WASI_COMMON);
+    let clients: Vec<Client> = (0..50).map(|_| bench.client()).collect();
+    clients.iter().for_each(|client| client.send(GET));
+    let counts = Rc::new(RefCell::new(None));
+    let early = Rc::clone(&counts);
+    bench.at(1_000, move |fake| {
+        *early.borrow_mut() = Some(fake.counts().polls)
+    });
+    let late = Rc::clone(&counts);
+    bench.at(61_000, move |fake| {
+        let before = late.borrow().expect("counted");
+        let waits = fake.counts().polls - before;
+        assert!(waits <= 3, "{waits} waits in a minute of rest");
+    });
+    bench.run_until(62_000);
+}
