@@ -18,7 +18,8 @@ pub(super) fn check_host(version: Version, fields: &HeaderMap) -> Result<(), Fau
         (Some(_), Some(_)) => Err(Fault::malformed("Host is given more than once")),
         (Some(host), None) => {
             let host = trim_ows(host.as_bytes());
-            if host.is_empty() || (is_authority(host) && !host.starts_with(b":")) {
+            let is_right = Authority::parse(host).is_some_and(|it| !it.host.is_empty());
+            if host.is_empty() || is_right {
                 Ok(())
             } else {
                 Err(Fault::malformed("Host is not a host with an optional port"))
@@ -66,32 +67,40 @@ pub(super) fn tokens<'a>(
 }
 
 /// `uri-host [ ":" port ]` (RFC 9110 §7.2, RFC 3986 §3.2.2), without user information.
-pub(super) fn is_authority(bytes: &[u8]) -> bool {
-    let (host_is_right, after) = match bytes {
-        [b'[', literal @ ..] => {
-            let Some(end) = literal.iter().position(|&byte| byte == b']') else {
-                return false;
-            };
-            (is_ip_literal(&literal[..end]), &literal[end + 1..])
-        }
-        _ => {
-            let end = bytes
-                .iter()
-                .position(|&byte| byte == b':')
-                .unwrap_or(bytes.len());
-            let (host, after) = bytes.split_at(end);
-            (
-                REG_NAME.contains_all(host) && percent_encoding_is_whole(host),
-                after,
-            )
-        }
-    };
-    host_is_right
-        && match after {
-            [] => true,
-            [b':', port @ ..] => is_port(port),
-            _ => false,
-        }
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Authority<'a> {
+    /// A name, an IPv4 address, or what stands between brackets; may be empty.
+    pub(super) host: &'a [u8],
+    /// What stands behind the colon; may be empty.
+    pub(super) port: Option<&'a [u8]>,
+}
+
+impl<'a> Authority<'a> {
+    /// Takes the bytes apart if both parts are well-formed.
+    pub(super) fn parse(bytes: &'a [u8]) -> Option<Self> {
+        let (host, after) = match bytes {
+            [b'[', literal @ ..] => {
+                let end = literal.iter().position(|&byte| byte == b']')?;
+                let host = &literal[..end];
+                (is_ip_literal(host).then_some(host)?, &literal[end + 1..])
+            }
+            _ => {
+                let end = bytes
+                    .iter()
+                    .position(|&byte| byte == b':')
+                    .unwrap_or(bytes.len());
+                let (host, after) = bytes.split_at(end);
+                let is_name = REG_NAME.contains_all(host) && percent_encoding_is_whole(host);
+                (is_name.then_some(host)?, after)
+            }
+        };
+        let port = match after {
+            [] => None,
+            [b':', port @ ..] => Some(is_port(port).then_some(port)?),
+            _ => return None,
+        };
+        Some(Self { host, port })
+    }
 }
 
 /// `port = *DIGIT`, and a port that exists.
@@ -137,7 +146,7 @@ mod tests {
             "[v1.a:b]",
             "%61",
         ] {
-            assert!(is_authority(right.as_bytes()), "{right}");
+            assert!(Authority::parse(right.as_bytes()).is_some(), "{right}");
         }
         for wrong in [
             "a b",
@@ -159,7 +168,7 @@ mod tests {
             "[::1%25eth0]",
             "<a>",
         ] {
-            assert!(!is_authority(wrong.as_bytes()), "{wrong}");
+            assert!(Authority::parse(wrong.as_bytes()).is_none(), "{wrong}");
         }
     }
 
