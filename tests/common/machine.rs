@@ -104,6 +104,10 @@ impl<'a> Run<'a> {
             self.call(|connection, cx| connection.handle_input(cx, &mut input))
         {
             self.seen.push(seen(&request));
+            if self.handler == Handler::Respond && panics(&request) {
+                self.call(Connection::respond_to_panic);
+                continue;
+            }
             let response = answer(self.handler, &request)?;
             self.call(|connection, cx| connection.respond(cx, response));
         }
@@ -158,7 +162,11 @@ impl<'a> Run<'a> {
                 }
             }
             if !self.call(|connection, cx| connection.can_go_on(cx)) {
-                return Ok(());
+                let deadline = self.connection.poll_timeout();
+                let state = self.connection.state();
+                return deadline
+                    .map(|_| ())
+                    .ok_or_else(|| format!("no deadline in {state:?}"));
             }
             self.take(&[])?;
         }
@@ -189,10 +197,18 @@ fn seen(request: &Request) -> Seen {
     }
 }
 
+fn panics(request: &Request) -> bool {
+    request
+        .uri()
+        .query()
+        .is_some_and(|query| query.split('&').any(|pair| pair == "panic=now"))
+}
+
 /// What a handler answers.
 pub(crate) fn answer(handler: Handler, request: &Request) -> Result<Response<Vec<u8>>, String> {
     match handler {
         Handler::Echo => Ok(Response::new(check::echo(request.body()).to_vec())),
+        Handler::Respond if panics(request) => panic!("as the request says"),
         Handler::Respond => respond(request.uri().query().unwrap_or_default()),
     }
 }
