@@ -321,7 +321,10 @@ pub(crate) fn can_go_on(input: &[Step]) -> bool {
 
 /// All bytes of an input.
 pub(crate) fn bytes(input: &[Step]) -> Vec<u8> {
-    input.iter().flat_map(|step| content(step).iter().copied()).collect()
+    input
+        .iter()
+        .flat_map(|step| content(step).iter().copied())
+        .collect()
 }
 
 fn content(step: &Step) -> &[u8] {
