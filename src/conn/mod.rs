@@ -205,11 +205,18 @@ impl Connection {
             );
             return self.respond_error(cx, "the handler gave no final answer");
         }
+        let (exchange, length) = (self.exchange, body.as_bytes().len());
+        // A small answer is always made, for a client with a small wish is to be served beside
+        // those that hold all the memory; and a large one when nothing else is held.
+        let is_inserted = !exchange.is_head && !Output::is_small(length);
+        let budget = &cx.shared.budget;
+        if is_inserted && !budget.has_room(body.memory(), cx.limits) && !budget.is_empty() {
+            return self.respond_overloaded(cx);
+        }
         if encode::asks_to_close(&parts.headers) {
             self.state.will_close(CloseReason::HandlerAskedClose);
         }
         let persists = self.state.keep_alive() == KeepAlive::Persist;
-        let (exchange, length) = (self.exchange, body.as_bytes().len());
         let Shared { buffers, date, .. } = &mut *cx.shared;
         let mut insert = false;
         self.output.append(buffers, |out| {
@@ -223,7 +230,8 @@ impl Connection {
             }
         });
         if insert {
-            self.output.insert(body.into_bytes());
+            let memory = body.memory();
+            self.output.insert(body.into_bytes(), memory);
         }
         self.state.answered();
         self.settle(cx);
@@ -593,9 +601,15 @@ impl Connection {
         }
     }
 
-    /// Backpressure: a client that does not take its answers gets no further ones made.
+    /// Backpressure: a client that does not take its answers gets no further ones made. When the
+    /// memory for all connections is used up, one at a time is enough.
     fn has_room_for_answers(&self, cx: &Context<'_>) -> bool {
-        self.output.pending() < cx.limits.max_pending_output
+        match self.output.pending() {
+            0 => true,
+            pending => {
+                pending < cx.limits.max_pending_output && cx.shared.budget.has_room(1, cx.limits)
+            }
+        }
     }
 }
 
@@ -629,6 +643,15 @@ impl Connection {
     fn respond_error(&mut self, cx: &mut Context<'_>, why: &'static str) {
         self.state.will_close(CloseReason::HandlerAskedClose);
         self.queue_refusal(cx, StatusCode::INTERNAL_SERVER_ERROR, why);
+        self.state.answered();
+        self.settle(cx);
+    }
+
+    /// Answers 503 to a request whose answer does not fit into the memory for all connections.
+    fn respond_overloaded(&mut self, cx: &mut Context<'_>) {
+        let fault = Fault::overloaded();
+        self.state.will_close(fault.close_reason());
+        self.queue_refusal(cx, fault.status(), fault.why());
         self.state.answered();
         self.settle(cx);
     }
