@@ -1,6 +1,6 @@
 //! How long a request's body is: the walk of RFC 9112 §6.3, in one place.
 
-use http::{HeaderMap, Version, header};
+use http::{HeaderMap, HeaderValue, Version, header};
 
 use super::fault::Fault;
 use super::grammar::{is_token, trim_ows};
@@ -58,25 +58,30 @@ impl Framing {
 
 /// `Transfer-Encoding` must be `chunked`, once and alone, over all its lines.
 fn transfer_coding(fields: &HeaderMap) -> Result<Framing, Fault> {
-    let mut lines = fields.get_all(header::TRANSFER_ENCODING).iter();
-    if let (Some(line), None) = (lines.next(), lines.next())
-        && trim_ows(line.as_bytes()).eq_ignore_ascii_case(b"chunked")
-    {
+    let is_chunked = |coding: &[u8]| coding.eq_ignore_ascii_case(b"chunked");
+    let lines = || {
+        fields
+            .get_all(header::TRANSFER_ENCODING)
+            .iter()
+            .map(HeaderValue::as_bytes)
+    };
+    let mut codings = lines()
+        .flat_map(|line| line.split(|&byte| byte == b',').map(trim_ows))
+        .rev();
+    if !codings.next().is_some_and(is_chunked) {
+        return Err(Fault::malformed("the last transfer coding is not chunked"));
+    }
+    // Behind the last one: codings this server doesn't know, if that is what they are.
+    let mut others = codings.peekable();
+    if others.peek().is_none() {
         return Ok(Framing::Chunked);
     }
-    let lines = fields.get_all(header::TRANSFER_ENCODING).iter();
-    let codings = lines.flat_map(|line| line.as_bytes().split(|&byte| byte == b',').map(trim_ows));
-    // A coding's name without its parameters.
-    let mut names = codings.map(|coding| {
-        trim_ows(
-            coding
-                .split(|&byte| byte == b';')
-                .next()
-                .unwrap_or_default(),
-        )
-    });
-    let is_unknown = |name: &[u8]| is_token(name) && !name.eq_ignore_ascii_case(b"chunked");
-    Err(if names.any(is_unknown) {
+    let is_unknown = |coding: &[u8]| {
+        let name = coding.split(|&byte| byte == b';').next().map(trim_ows);
+        name.is_some_and(|name| is_token(name) && !is_chunked(name))
+    };
+    Err(if others.all(is_unknown) {
+        // RFC 9112 §6.1.
         Fault::not_implemented("the only transfer coding this server knows is chunked")
     } else {
         Fault::malformed("Transfer-Encoding is not chunked, once and alone")
@@ -171,13 +176,10 @@ mod tests {
         ] {
             assert_eq!(coded(bad), Err(400), "{bad:?}");
         }
-        for unknown in [
-            "gzip, chunked",
-            "identity",
-            "xchunked",
-            "chunked, gzip",
-            "gzip;q=1",
-        ] {
+        for last in ["identity", "xchunked", "chunked, gzip", "gzip;q=1"] {
+            assert_eq!(coded(last), Err(400), "{last:?}");
+        }
+        for unknown in ["gzip, chunked", "a;b=c, identity , Chunked"] {
             assert_eq!(coded(unknown), Err(501), "{unknown:?}");
         }
         assert_eq!(

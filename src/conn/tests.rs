@@ -225,7 +225,8 @@ fn announced_bodies_take_memory_only_as_they_come() {
     bench.input("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 16777216\r\n\r\n");
     assert!(bench.shared.held() <= 64 << 10, "{}", bench.shared.held());
     bench.input([b'x'; 1000]);
-    assert!(bench.shared.held() <= 66 << 10, "{}", bench.shared.held());
+    // 64 KiB of the body, and the head, which is counted too.
+    assert!(bench.shared.held() <= 72 << 10, "{}", bench.shared.held());
 }
 
 #[test]

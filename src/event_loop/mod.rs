@@ -30,6 +30,7 @@ use crate::conn::{CloseReason, Connection, Context, Shared, Step};
 use crate::handle::Handle;
 use crate::key::Key;
 use crate::limits::Limits;
+use crate::log_text::Escaped;
 use crate::reactor::{Accepted, Event, Interest, Reactor, Readiness};
 use crate::request::Request;
 use crate::time::Instant;
@@ -411,7 +412,7 @@ where
                 match self.reactor.write(&mut slot.stream, &slices[..filled]) {
                     Ok(written) => {
                         debug!(target: "mini_http", "conn {id}: wrote {written} bytes");
-                        slot.readiness.writable = written == offered;
+                        slot.readiness.writable = written == offered || !R::SHORT_IS_LAST;
                         slot.connection
                             .handle_written(&mut cx, written.min(offered));
                         if slot.connection.pending_output() == 0 {
@@ -463,9 +464,8 @@ where
             Ok(length) => {
                 debug!(target: "mini_http", "conn {id}: read {length} bytes");
                 // A short read has drained the socket, unless its end stands behind it.
-                if length < self.buffer.len() && !slot.readiness.read_closed {
-                    slot.readiness.readable = false;
-                }
+                let is_drained = length < self.buffer.len() && !slot.readiness.read_closed;
+                slot.readiness.readable = !(is_drained && R::SHORT_IS_LAST);
                 self.handle_input(key, length, requests);
             }
             Err(error) => match error.kind() {
@@ -497,7 +497,11 @@ where
             *requests += 1;
             self.handle.count_request();
             let id = connection.id();
-            debug!(target: "mini_http", "conn {id}: begin processing {} {}", request.method(), request.uri());
+            debug!(
+                target: "mini_http",
+                "conn {id}: begin processing {}",
+                Escaped(format!("{} {}", request.method(), request.uri()).as_bytes())
+            );
             let answer = if self.settings.catch_panics {
                 catch_unwind(AssertUnwindSafe(|| (self.handler)(request)))
             } else {

@@ -75,6 +75,10 @@ impl MioReactor {
 impl Reactor for MioReactor {
     type Stream = MioStream;
 
+    /// epoll and kqueue report bytes that come after a short read. mio's Windows backend arms a
+    /// direction again only on `WouldBlock`.
+    const SHORT_IS_LAST: bool = cfg!(unix);
+
     fn listeners(&self) -> usize {
         self.listeners.len()
     }

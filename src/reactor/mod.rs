@@ -7,9 +7,9 @@
 //! just waits for the next event. Events may be spurious.
 //!
 //! **An event may be told once.** A reactor may be edge-triggered: after it has reported a
-//! direction it may stay silent about it until that direction answered `WouldBlock`, or a `read`
-//! filled less than its buffer (then the socket is drained), or a `write` took less than it was
-//! given. So the loop remembers what was reported. A reactor may also be level-triggered and
+//! direction it may stay silent about it until that direction answered `WouldBlock`, or, where
+//! [`SHORT_IS_LAST`](Reactor::SHORT_IS_LAST) says so, a `read` filled less than its buffer (then
+//! the socket is drained) or a `write` took less than it was given. So the loop remembers what was reported. A reactor may also be level-triggered and
 //! report again at every [`wait`](Reactor::wait); [`set_interest`](Reactor::set_interest) tells it
 //! which directions the loop would act upon now.
 //!
@@ -50,6 +50,10 @@ use crate::time::Instant;
 pub trait Reactor {
     /// An accepted connection, with its registration.
     type Stream;
+
+    /// Whether a short `read` or `write` is as good as `WouldBlock`: the reactor will report the
+    /// direction when it is ready again. If not, only `WouldBlock` makes it do so.
+    const SHORT_IS_LAST: bool;
 
     /// How many listeners there are; they are named by the numbers from 0 to this.
     fn listeners(&self) -> usize;

@@ -48,6 +48,9 @@ impl<W: Wasi> Wasip1Reactor<W> {
 impl<W: Wasi> Reactor for Wasip1Reactor<W> {
     type Stream = Registration;
 
+    /// The poller is level-triggered.
+    const SHORT_IS_LAST: bool = true;
+
     fn listeners(&self) -> usize {
         self.listeners.len()
     }

@@ -8,28 +8,57 @@ use http::header::{self, HeaderMap, HeaderName};
 use crate::conn::fault::Fault;
 use crate::conn::grammar::{REG_NAME, percent_encoding_is_whole, trim_ows};
 
-/// `Host`: once in HTTP/1.1, at most once in HTTP/1.0, and well-formed; it may be empty
-/// (RFC 9112 §3.2, RFC 9110 §7.2).
-pub(super) fn check_host(version: Version, fields: &HeaderMap) -> Result<(), Fault> {
-    let mut lines = fields.get_all(header::HOST).iter();
-    match (lines.next(), lines.next()) {
-        (None, _) if version >= Version::HTTP_11 => Err(Fault::malformed("Host is missing")),
-        (None, _) => Ok(()),
-        (Some(_), Some(_)) => Err(Fault::malformed("Host is given more than once")),
-        (Some(host), None) => {
-            let host = trim_ows(host.as_bytes());
-            if host.is_empty() || (is_authority(host) && !host.starts_with(b":")) {
-                Ok(())
-            } else {
-                Err(Fault::malformed("Host is not a host with an optional port"))
+/// Which of the fields that the server acts upon are present, noted while they are gathered: most
+/// requests have only `Host`, and need not be searched for the others.
+#[derive(Debug, Default)]
+pub(super) struct Present<'a> {
+    host: Option<&'a [u8]>,
+    host_is_repeated: bool,
+    /// `Content-Length` or `Transfer-Encoding`.
+    pub(super) framing: bool,
+    pub(super) connection: bool,
+    pub(super) expect: bool,
+}
+
+impl<'a> Present<'a> {
+    /// Takes note of a field line.
+    pub(super) fn note(&mut self, name: &HeaderName, value: &'a [u8]) {
+        match *name {
+            header::HOST => {
+                self.host_is_repeated |= self.host.is_some();
+                self.host = Some(value);
             }
+            header::CONTENT_LENGTH | header::TRANSFER_ENCODING => self.framing = true,
+            header::CONNECTION => self.connection = true,
+            header::EXPECT => self.expect = true,
+            _ => {}
+        }
+    }
+
+    /// `Host`: once in HTTP/1.1, at most once in HTTP/1.0, and well-formed; it may be empty
+    /// (RFC 9112 §3.2, RFC 9110 §7.2).
+    pub(super) fn check_host(&self, version: Version) -> Result<(), Fault> {
+        if self.host_is_repeated {
+            return Err(Fault::malformed("Host is given more than once"));
+        }
+        let Some(host) = self.host.map(trim_ows) else {
+            return match version {
+                Version::HTTP_10 => Ok(()),
+                _ => Err(Fault::malformed("Host is missing")),
+            };
+        };
+        let is_right = || Authority::parse(host).is_some_and(|it| !it.host.is_empty());
+        if host.is_empty() || is_right() {
+            Ok(())
+        } else {
+            Err(Fault::malformed("Host is not a host with an optional port"))
         }
     }
 }
 
 /// `Expect`: `100-continue`, which HTTP/1.0 must not be given (RFC 9110 §10.1.1).
 pub(super) fn expects_continue(version: Version, fields: &HeaderMap) -> Result<bool, Fault> {
-    if !fields.contains_key(header::EXPECT) || version < Version::HTTP_11 {
+    if version < Version::HTTP_11 {
         return Ok(false);
     }
     let mut tokens = tokens(fields, &header::EXPECT).filter(|token| !token.is_empty());
@@ -49,9 +78,6 @@ pub(super) fn expects_continue(version: Version, fields: &HeaderMap) -> Result<b
 /// Whether the connection persists (RFC 9112 §9.3): in HTTP/1.1 unless told to close, in HTTP/1.0
 /// only if asked to be kept.
 pub(super) fn persists(version: Version, fields: &HeaderMap) -> bool {
-    if !fields.contains_key(header::CONNECTION) {
-        return version >= Version::HTTP_11;
-    }
     let says = |token| super::has_token(fields, &header::CONNECTION, token);
     !says("close") && (version >= Version::HTTP_11 || says("keep-alive"))
 }
@@ -66,39 +92,49 @@ pub(super) fn tokens<'a>(
 }
 
 /// `uri-host [ ":" port ]` (RFC 9110 §7.2, RFC 3986 §3.2.2), without user information.
-pub(super) fn is_authority(bytes: &[u8]) -> bool {
-    let (host_is_right, after) = match bytes {
-        [b'[', literal @ ..] => {
-            let Some(end) = literal.iter().position(|&byte| byte == b']') else {
-                return false;
-            };
-            (is_ip_literal(&literal[..end]), &literal[end + 1..])
-        }
-        _ => {
-            let end = bytes
-                .iter()
-                .position(|&byte| byte == b':')
-                .unwrap_or(bytes.len());
-            let (host, after) = bytes.split_at(end);
-            (
-                REG_NAME.contains_all(host) && percent_encoding_is_whole(host),
-                after,
-            )
-        }
-    };
-    host_is_right
-        && match after {
-            [] => true,
-            [b':', port @ ..] => is_port(port),
-            _ => false,
-        }
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Authority<'a> {
+    /// A name, an IPv4 address, or what stands between brackets; may be empty.
+    pub(super) host: &'a [u8],
+    /// What stands behind the colon; may be empty.
+    pub(super) port: Option<&'a [u8]>,
+}
+
+impl<'a> Authority<'a> {
+    /// Takes the bytes apart if both parts are well-formed.
+    pub(super) fn parse(bytes: &'a [u8]) -> Option<Self> {
+        let (host, after) = match bytes {
+            [b'[', literal @ ..] => {
+                let end = literal.iter().position(|&byte| byte == b']')?;
+                let host = &literal[..end];
+                (is_ip_literal(host).then_some(host)?, &literal[end + 1..])
+            }
+            _ => {
+                let end = bytes
+                    .iter()
+                    .position(|&byte| byte == b':')
+                    .unwrap_or(bytes.len());
+                let (host, after) = bytes.split_at(end);
+                let is_name = REG_NAME.contains_all(host) && percent_encoding_is_whole(host);
+                (is_name.then_some(host)?, after)
+            }
+        };
+        let port = match after {
+            [] => None,
+            [b':', port @ ..] => Some(is_port(port).then_some(port)?),
+            _ => return None,
+        };
+        Some(Self { host, port })
+    }
 }
 
 /// `port = *DIGIT`, and a port that exists.
 fn is_port(digits: &[u8]) -> bool {
-    digits.iter().all(u8::is_ascii_digit)
-        && (digits.is_empty()
-            || std::str::from_utf8(digits).is_ok_and(|digits| digits.parse::<u16>().is_ok()))
+    let number = digits.iter().try_fold(0_u32, |number, digit| {
+        let digit = digit.is_ascii_digit().then(|| u32::from(digit - b'0'))?;
+        Some(number * 10 + digit).filter(|number| *number <= u32::from(u16::MAX))
+    });
+    number.is_some()
 }
 
 /// What stands between the brackets: an IPv6 address, or `IPvFuture`.
@@ -137,7 +173,7 @@ mod tests {
             "[v1.a:b]",
             "%61",
         ] {
-            assert!(is_authority(right.as_bytes()), "{right}");
+            assert!(Authority::parse(right.as_bytes()).is_some(), "{right}");
         }
         for wrong in [
             "a b",
@@ -159,7 +195,7 @@ mod tests {
             "[::1%25eth0]",
             "<a>",
         ] {
-            assert!(!is_authority(wrong.as_bytes()), "{wrong}");
+            assert!(Authority::parse(wrong.as_bytes()).is_none(), "{wrong}");
         }
     }
 

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http::{Method, Uri};
 
-use super::fields::is_authority;
+use super::fields::Authority;
 use crate::conn::fault::Fault;
 use crate::conn::grammar::{URI, percent_encoding_is_whole};
 
@@ -36,12 +36,9 @@ pub(super) fn parse(
 
 /// `authority-form`: a host and a port, for CONNECT alone (RFC 9112 §3.2.3).
 fn is_authority_form(target: &[u8]) -> bool {
-    let port = target
-        .iter()
-        .rposition(|&byte| byte == b':')
-        .map(|colon| &target[colon + 1..]);
-    let has_host = !target.starts_with(b":");
-    has_host && port.is_some_and(|port| !port.is_empty()) && is_authority(target)
+    Authority::parse(target).is_some_and(|authority| {
+        !authority.host.is_empty() && authority.port.is_some_and(|port| !port.is_empty())
+    })
 }
 
 /// `absolute-form` with the schemes this server can be the origin of. User information in it "is
@@ -62,9 +59,7 @@ fn is_absolute_form(target: &[u8]) -> bool {
         .position(|byte| matches!(byte, b'/' | b'?'))
         .unwrap_or(rest.len());
     let (authority, path) = rest.split_at(end);
-    !authority.is_empty()
-        && !authority.starts_with(b":")
-        && is_authority(authority)
+    Authority::parse(authority).is_some_and(|authority| !authority.host.is_empty())
         && is_path_and_query(path)
 }
 
@@ -121,6 +116,7 @@ mod tests {
             ("CONNECT", "a"),
             ("CONNECT", "a:"),
             ("CONNECT", ":443"),
+            ("CONNECT", "[::1]"),
             ("CONNECT", "http://a:443"),
         ] {
             assert!(!accepts(method, target), "{method} {target}");

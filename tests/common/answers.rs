@@ -1,0 +1,351 @@
+//! A strict reader of answers: what a client that forgives nothing makes of the server's bytes.
+//!
+//! It shares no code with the server. Beside reading, it holds every answer to what must be true of
+//! all of them: RFC 9112 section 4 for the status line, section 5 for field lines, section 6 for the
+//! framing; RFC 9110 section 6.6.1 for the date and section 8.6 for the length.
+
+use super::notation;
+
+/// One answer, as read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) reason: String,
+    pub(crate) fields: Vec<(String, Vec<u8>)>,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Answer {
+    /// Whether it says that the server will close.
+    pub(crate) fn says_close(&self) -> bool {
+        self.options()
+            .any(|option| option.eq_ignore_ascii_case(b"close"))
+    }
+
+    /// Whether it comes before the answer proper.
+    pub(crate) fn is_interim(&self) -> bool {
+        self.status < 200
+    }
+
+    /// What Connection lists.
+    fn options(&self) -> impl Iterator<Item = &[u8]> {
+        let lists = self.values("connection");
+        lists.flat_map(|list| list.split(|&byte| byte == b',').map(<[u8]>::trim_ascii))
+    }
+
+    pub(crate) fn values<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
+        let same = self
+            .fields
+            .iter()
+            .filter(move |(other, _)| other.eq_ignore_ascii_case(name));
+        same.map(|(_, value)| value.as_slice())
+    }
+}
+
+/// Reads the first answer of `bytes` and what is left after it.
+///
+/// `to_head` says that it answers a HEAD request, which can't be seen from its bytes.
+pub(crate) fn read(bytes: &[u8], to_head: bool) -> Result<(Answer, &[u8]), String> {
+    let (status_line, mut rest) = line(bytes)?;
+    let (status, reason) = read_status_line(status_line)?;
+    let mut fields = Vec::new();
+    loop {
+        let (field_line, after) = line(rest)?;
+        rest = after;
+        if field_line.is_empty() {
+            break;
+        }
+        fields.push(read_field_line(field_line)?);
+    }
+    let mut answer = Answer {
+        status,
+        reason,
+        fields,
+        body: Vec::new(),
+    };
+    let length = body_length(&answer, to_head)?;
+    let (body, rest) = rest.split_at_checked(length).ok_or_else(|| {
+        format!(
+            "{status} announces {length} bytes of body and has {}",
+            rest.len()
+        )
+    })?;
+    answer.body = body.to_vec();
+    check_connection(&answer)?;
+    if !answer.is_interim() {
+        check_date(&answer)?;
+    }
+    Ok((answer, rest))
+}
+
+/// A line without its CRLF, and what comes after.
+fn line(bytes: &[u8]) -> Result<(&[u8], &[u8]), String> {
+    let cut = || format!("a cut head: {}", notation::show(bytes));
+    let end = bytes
+        .windows(2)
+        .position(|pair| pair == b"\r\n")
+        .ok_or_else(cut)?;
+    let line = &bytes[..end];
+    let allowed = |byte: &u8| *byte == b'\t' || *byte == b' ' || *byte > 0x20 && *byte != 0x7f;
+    if !line.iter().all(allowed) {
+        return Err(format!(
+            "a control character in a line: {}",
+            notation::show(line)
+        ));
+    }
+    Ok((line, &bytes[end + 2..]))
+}
+
+fn read_status_line(line: &[u8]) -> Result<(u16, String), String> {
+    let wrong = || format!("not a status line: {}", notation::show(line));
+    let rest = line.strip_prefix(b"HTTP/1.1 ").ok_or_else(wrong)?;
+    let (digits, reason) = rest.split_at_checked(3).ok_or_else(wrong)?;
+    let reason = reason.strip_prefix(b" ").ok_or_else(wrong)?;
+    if !digits.iter().all(u8::is_ascii_digit) {
+        return Err(wrong());
+    }
+    let number = digits
+        .iter()
+        .fold(0, |number, digit| number * 10 + u16::from(digit - b'0'));
+    if !(100..600).contains(&number) {
+        return Err(wrong());
+    }
+    Ok((number, String::from_utf8_lossy(reason).into_owned()))
+}
+
+fn read_field_line(line: &[u8]) -> Result<(String, Vec<u8>), String> {
+    let wrong = || format!("not a field line: {}", notation::show(line));
+    let colon = line
+        .iter()
+        .position(|&byte| byte == b':')
+        .ok_or_else(wrong)?;
+    let (name, value) = (&line[..colon], &line[colon + 1..]);
+    if !is_token(name) {
+        return Err(wrong());
+    }
+    Ok((
+        String::from_utf8_lossy(name).into_owned(),
+        value.trim_ascii().to_vec(),
+    ))
+}
+
+/// How many bytes of body follow; an answer that leaves room for doubt is wrong.
+fn body_length(answer: &Answer, to_head: bool) -> Result<usize, String> {
+    let status = answer.status;
+    if answer.values("transfer-encoding").next().is_some() {
+        return Err(format!("{status} has a Transfer-Encoding"));
+    }
+    let lengths: Vec<_> = answer.values("content-length").collect();
+    let bodiless = answer.is_interim() || status == 204 || status == 304;
+    let length = match lengths.as_slice() {
+        [] if bodiless => return Ok(0),
+        [] => return Err(format!("{status} has no Content-Length")),
+        [_] if bodiless => return Err(format!("{status} has a Content-Length")),
+        [length] => *length,
+        [_, _, ..] => return Err(format!("{status} has several Content-Lengths")),
+    };
+    let text = std::str::from_utf8(length).unwrap_or_default();
+    let plain =
+        text.bytes().all(|byte| byte.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
+    let number = text.parse().ok().filter(|_| plain);
+    let number = number.ok_or_else(|| format!("not a length: {}", notation::show(length)))?;
+    if status == 205 && number != 0 {
+        return Err("205 has a body".to_owned());
+    }
+    Ok(if to_head { 0 } else { number })
+}
+
+/// At most one Connection line, of tokens, that says one thing about the connection.
+fn check_connection(answer: &Answer) -> Result<(), String> {
+    if answer.values("connection").count() > 1 {
+        return Err("several Connection fields".to_owned());
+    }
+    if let Some(option) = answer.options().find(|option| !is_token(option)) {
+        return Err(format!(
+            "not a connection option: {}",
+            notation::show(option)
+        ));
+    }
+    let own = |option: &&[u8]| {
+        option.eq_ignore_ascii_case(b"close") || option.eq_ignore_ascii_case(b"keep-alive")
+    };
+    match answer.options().filter(own).count() {
+        0 | 1 => Ok(()),
+        _ => Err("Connection says close or keep-alive more than once".to_owned()),
+    }
+}
+
+fn is_token(text: &[u8]) -> bool {
+    let allowed = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
+    !text.is_empty() && text.iter().all(allowed)
+}
+
+/// Exactly one Date, in the one form that may be sent.
+fn check_date(answer: &Answer) -> Result<(), String> {
+    let dates: Vec<_> = answer.values("date").collect();
+    let [date] = dates.as_slice() else {
+        return Err(format!("{} has {} Dates", answer.status, dates.len()));
+    };
+    if is_imf_fixdate(date) {
+        Ok(())
+    } else {
+        Err(format!("not a date: {}", notation::show(date)))
+    }
+}
+
+/// `Sun, 06 Nov 1994 08:49:37 GMT`, with the day of the week that the date really has.
+fn is_imf_fixdate(date: &[u8]) -> bool {
+    const DAYS: [&str; 7] = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"];
+    const MONTHS: [&str; 12] = [
+        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+    ];
+    let Ok(text) = std::str::from_utf8(date) else {
+        return false;
+    };
+    if text.len() != 29 || !text.is_ascii() {
+        return false;
+    }
+    let punctuation = [
+        (3, ", "),
+        (7, " "),
+        (11, " "),
+        (16, " "),
+        (19, ":"),
+        (22, ":"),
+        (25, " GMT"),
+    ];
+    if !punctuation
+        .iter()
+        .all(|&(at, sign)| text[at..].starts_with(sign))
+    {
+        return false;
+    }
+    let number = |from: usize, to: usize| -> Option<usize> {
+        let digits = &text[from..to];
+        if digits.bytes().all(|byte| byte.is_ascii_digit()) {
+            digits.parse().ok()
+        } else {
+            None
+        }
+    };
+    let month = MONTHS.iter().position(|month| *month == &text[8..11]);
+    let (Some(day), Some(month), Some(year)) = (number(5, 7), month, number(12, 16)) else {
+        return false;
+    };
+    let (Some(hour), Some(minute), Some(second)) = (number(17, 19), number(20, 22), number(23, 25))
+    else {
+        return false;
+    };
+    if !(1..=31).contains(&day) || hour > 23 || minute > 59 || second > 60 || year < 1583 {
+        return false;
+    }
+    // Sakamoto's method.
+    let shift = [0, 3, 2, 5, 0, 3, 5, 1, 4, 6, 2, 4][month];
+    let year = if month < 2 { year - 1 } else { year };
+    let weekday = (year + year / 4 - year / 100 + year / 400 + shift + day) % 7;
+    DAYS[weekday] == &text[..3]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DATE: &str = "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n";
+
+    fn answer(status: &str, fields: &str, body: &str) -> Vec<u8> {
+        format!("HTTP/1.1 {status}\r\n{DATE}{fields}\r\n{body}").into_bytes()
+    }
+
+    #[test]
+    fn reads_one_answer_after_another() {
+        let mut bytes = b"HTTP/1.1 100 Continue\r\n\r\n".to_vec();
+        bytes.extend(answer(
+            "200 OK",
+            "Content-Length: 2\r\nConnection: close\r\n",
+            "hi",
+        ));
+        let (first, rest) = read(&bytes, false).expect("an interim answer");
+        assert!(first.is_interim() && first.fields.is_empty());
+        let (second, rest) = read(rest, false).expect("an answer");
+        assert_eq!((second.status, second.reason.as_str()), (200, "OK"));
+        assert_eq!(second.body, b"hi");
+        assert!(second.says_close() && rest.is_empty());
+    }
+
+    #[test]
+    fn knows_which_answers_have_no_body() {
+        for status in ["204 No Content", "304 Not Modified"] {
+            assert!(read(&answer(status, "", ""), false).is_ok());
+            assert!(read(&answer(status, "Content-Length: 0\r\n", ""), false).is_err());
+        }
+        let reset = "205 Reset Content";
+        assert!(read(&answer(reset, "Content-Length: 0\r\n", ""), false).is_ok());
+        assert!(read(&answer(reset, "Content-Length: 1\r\n", "a"), false).is_err());
+        let head = answer("200 OK", "Content-Length: 5\r\n", "x");
+        let (_, rest) = read(&head, true).expect("a head");
+        assert_eq!(rest, b"x");
+    }
+
+    #[test]
+    fn refuses_ambiguous_or_broken_answers() {
+        let length = "Content-Length: 0\r\n";
+        let wrong = [
+            answer("200 OK", "", ""),
+            answer("200 OK", "Content-Length: 0\r\nContent-Length: 0\r\n", ""),
+            answer("200 OK", "Content-Length: 00\r\n", ""),
+            answer("200 OK", "Content-Length: +0\r\n", ""),
+            answer("200 OK", "Content-Length: 3\r\n", "hi"),
+            answer(
+                "200 OK",
+                "Content-Length: 0\r\nTransfer-Encoding: chunked\r\n",
+                "",
+            ),
+            answer("200", length, ""),
+            answer("20 OK", length, ""),
+            answer("600 OK", length, ""),
+            answer("200 O\tK\x01", length, ""),
+            answer("200 OK", "Content-Length: 0\r\nX : a\r\n", ""),
+            answer("200 OK", "Content-Length: 0\r\n: a\r\n", ""),
+            answer("200 OK", "Content-Length: 0\r\n folded\r\n", ""),
+            answer("200 OK", "Content-Length: 0\r\nX: a\nY: b\r\n", ""),
+            answer(
+                "200 OK",
+                "Content-Length: 0\r\nConnection: close, keep-alive\r\n",
+                "",
+            ),
+            answer(
+                "200 OK",
+                "Content-Length: 0\r\nConnection: close\r\nConnection: close\r\n",
+                "",
+            ),
+            answer("200 OK", &format!("{DATE}{length}"), ""),
+            b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n".to_vec(),
+            b"HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n".to_vec(),
+            b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n".to_vec(),
+        ];
+        for bytes in wrong {
+            assert!(read(&bytes, false).is_err(), "{}", notation::show(&bytes));
+        }
+    }
+
+    #[test]
+    fn knows_dates() {
+        for date in [
+            "Sun, 06 Nov 1994 08:49:37 GMT",
+            "Tue, 29 Feb 2028 23:59:60 GMT",
+        ] {
+            assert!(is_imf_fixdate(date.as_bytes()), "{date}");
+        }
+        for date in [
+            "Mon, 06 Nov 1994 08:49:37 GMT",
+            "Sun, 6 Nov 1994 08:49:37 GMT",
+            "Sun, 06 Nov 1994 24:49:37 GMT",
+            "Sun, 06 Nov 1994 08:49:37 UTC",
+            "Sunday, 06-Nov-94 08:49:37 GMT",
+            "Sun Nov  6 08:49:37 1994",
+            "",
+        ] {
+            assert!(!is_imf_fixdate(date.as_bytes()), "{date}");
+        }
+    }
+}

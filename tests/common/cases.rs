@@ -1,0 +1,471 @@
+//! Reads the cases out of the Markdown files; `tests/conformance/README.md` describes their form.
+
+use super::notation::{self, Step};
+use std::collections::HashSet;
+use std::path::Path;
+
+/// One case: inputs that all have the same outcome.
+#[derive(Debug)]
+pub(crate) struct Case {
+    /// File and line of the title, as an editor likes it.
+    pub(crate) place: String,
+    pub(crate) title: String,
+    pub(crate) handler: Handler,
+    /// Limits that differ from the server's own, by name.
+    pub(crate) settings: Vec<(String, u64)>,
+    pub(crate) inputs: Vec<Vec<Step>>,
+    pub(crate) answers: Vec<Answer>,
+    pub(crate) end: End,
+    /// The requests that the handler sees; without it, as many as there are answers of its own.
+    pub(crate) requests: Option<Vec<Request>>,
+}
+
+/// Which of the two handlers of the README answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Handler {
+    Echo,
+    Respond,
+}
+
+/// In what state the input leaves the connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// Ready for a next request.
+    Open,
+    /// In the middle of a message.
+    Waiting,
+    /// Closed by the server.
+    Close,
+}
+
+/// An answer as a case expects it.
+#[derive(Clone, Debug)]
+pub(crate) struct Answer {
+    /// The status, or the few that will do.
+    pub(crate) status: Vec<u16>,
+    /// It answers HEAD: only the head comes.
+    pub(crate) head: bool,
+    pub(crate) body: Option<Vec<u8>>,
+    pub(crate) fields: Vec<Field>,
+}
+
+/// A request as a case expects the handler to see it.
+#[derive(Clone, Debug)]
+pub(crate) struct Request {
+    pub(crate) method: String,
+    pub(crate) target: String,
+    pub(crate) body: Vec<u8>,
+    pub(crate) fields: Vec<Field>,
+}
+
+/// What a message must say, or not say, about one field.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Field {
+    /// All lines of that name, in order.
+    Lines(String, Vec<Vec<u8>>),
+    Present(String),
+    Absent(String),
+}
+
+impl Field {
+    /// Says what is wrong with the field lines of a message, if something is.
+    pub(crate) fn check(&self, lines: &[(String, Vec<u8>)]) -> Result<(), String> {
+        let of = |name: &str| -> Vec<&[u8]> {
+            let same = lines
+                .iter()
+                .filter(|(other, _)| other.eq_ignore_ascii_case(name));
+            same.map(|(_, value)| value.as_slice()).collect()
+        };
+        let shown = |values: &[&[u8]]| {
+            let each: Vec<_> = values.iter().map(|value| notation::show(value)).collect();
+            format!("{each:?}")
+        };
+        match self {
+            Self::Lines(name, wanted) => {
+                let found = of(name);
+                if found == *wanted {
+                    return Ok(());
+                }
+                let wanted: Vec<_> = wanted.iter().map(Vec::as_slice).collect();
+                Err(format!(
+                    "{name} should be {}, is {}",
+                    shown(&wanted),
+                    shown(&found)
+                ))
+            }
+            Self::Present(name) if of(name).is_empty() => Err(format!("no {name}")),
+            Self::Absent(name) if !of(name).is_empty() => Err(format!(
+                "{name} should not be there, is {}",
+                shown(&of(name))
+            )),
+            Self::Present(_) | Self::Absent(_) => Ok(()),
+        }
+    }
+}
+
+/// Reads every case of a directory's Markdown files, README apart, in the order of their names.
+pub(crate) fn load(directory: &Path) -> Vec<Case> {
+    let entries = std::fs::read_dir(directory).expect("the directory of the cases");
+    let mut paths: Vec<_> = entries
+        .map(|entry| entry.expect("an entry").path())
+        .collect();
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "md"));
+    paths.retain(|path| path.file_name().is_some_and(|name| name != "README.md"));
+    paths.sort();
+    let mut cases = Vec::new();
+    for path in paths {
+        let text = std::fs::read_to_string(&path).expect("readable UTF-8");
+        let name = path
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        cases.extend(parse(&name, &text).unwrap_or_else(|problem| panic!("{problem}")));
+    }
+    let mut titles = HashSet::new();
+    for case in &cases {
+        assert!(
+            titles.insert(case.title.as_str()),
+            "{}: this title is taken",
+            case.place
+        );
+    }
+    cases
+}
+
+/// Reads the cases of one file.
+pub(crate) fn parse(file: &str, text: &str) -> Result<Vec<Case>, String> {
+    let mut cases = Vec::new();
+    let mut draft: Option<Draft<'_>> = None;
+    let mut lines = text.lines().enumerate();
+    while let Some((at, line)) = lines.next() {
+        let place = || format!("{file}:{}", at + 1);
+        if let Some(title) = line.strip_prefix("## ") {
+            if let Some(done) = draft.replace(Draft::new(place(), title)) {
+                cases.push(done.finish()?);
+            }
+        } else if let Some(kind) = line.strip_prefix("```") {
+            let mut block = Vec::new();
+            loop {
+                match lines.next() {
+                    None => return Err(format!("{}: the block has no end", place())),
+                    Some((_, "```")) => break,
+                    Some((_, line)) => block.push(line),
+                }
+            }
+            let draft = draft
+                .as_mut()
+                .ok_or_else(|| format!("{}: no title yet", place()))?;
+            let problem = |problem| format!("{}: {problem}", place());
+            draft.block(kind, &block).map_err(problem)?;
+        } else if let Some(draft) = &mut draft {
+            draft
+                .prose(line)
+                .map_err(|problem| format!("{}: {problem}", place()))?;
+        }
+    }
+    if let Some(done) = draft {
+        cases.push(done.finish()?);
+    }
+    Ok(cases)
+}
+
+/// A case of which not everything has been read.
+struct Draft<'a> {
+    place: String,
+    title: &'a str,
+    cites: bool,
+    handler: Handler,
+    settings: Vec<(String, u64)>,
+    inputs: Vec<Vec<Step>>,
+    outcome: Option<(Vec<Answer>, End)>,
+    requests: Option<Vec<Request>>,
+}
+
+impl<'a> Draft<'a> {
+    fn new(place: String, title: &'a str) -> Self {
+        Self {
+            place,
+            title,
+            cites: false,
+            handler: Handler::Echo,
+            settings: Vec::new(),
+            inputs: Vec::new(),
+            outcome: None,
+            requests: None,
+        }
+    }
+
+    fn prose(&mut self, line: &str) -> Result<(), String> {
+        if line == "- handler: respond" {
+            self.handler = Handler::Respond;
+        } else if let Some(settings) = line.strip_prefix("- settings: ") {
+            for setting in settings.split(", ") {
+                let parsed = setting.split_once('=');
+                let parsed = parsed.and_then(|(name, value)| Some((name, value.parse().ok()?)));
+                let (name, value) = parsed.ok_or_else(|| format!("not a setting: {setting}"))?;
+                self.settings.push((name.to_owned(), value));
+            }
+        } else if line.starts_with("- ") {
+            return Err(format!("an unknown property: {line}"));
+        }
+        self.cites |= line.contains('\u{a7}');
+        Ok(())
+    }
+
+    fn block(&mut self, kind: &str, lines: &[&str]) -> Result<(), String> {
+        match kind {
+            "http" if self.outcome.is_none() => self.inputs.extend(notation::block(lines)?),
+            "answer" if self.outcome.is_none() => self.outcome = Some(answers(lines)?),
+            "handler" if self.requests.is_none() => self.requests = Some(requests(lines)?),
+            other => return Err(format!("a block of a kind that has no place here: {other}")),
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> Result<Case, String> {
+        let missing = |what: &str| format!("{}: {what} is missing", self.place);
+        if !self.cites {
+            return Err(missing("the section of the RFC (\u{a7})"));
+        }
+        if self.inputs.is_empty() {
+            return Err(missing("the input"));
+        }
+        let (answers, end) = self.outcome.ok_or_else(|| missing("the outcome"))?;
+        Ok(Case {
+            title: self.title.to_owned(),
+            handler: self.handler,
+            settings: self.settings,
+            inputs: self.inputs,
+            answers,
+            end,
+            requests: self.requests,
+            place: self.place,
+        })
+    }
+}
+
+fn answers(lines: &[&str]) -> Result<(Vec<Answer>, End), String> {
+    let (last, lines) = lines.split_last().ok_or("an outcome ends with a state")?;
+    let end = match *last {
+        "open" => End::Open,
+        "waiting" => End::Waiting,
+        "close" => End::Close,
+        other => return Err(format!("neither open, waiting nor close: {other}")),
+    };
+    let mut answers: Vec<Answer> = Vec::new();
+    for line in lines {
+        if let Some(said) = line.strip_prefix("  ") {
+            let answer = answers.last_mut().ok_or("a field before any answer")?;
+            field(&mut answer.fields, said)?;
+            continue;
+        }
+        let (status, rest) = line.split_once(' ').unwrap_or((line, ""));
+        let status: Result<Vec<u16>, _> = status.split('/').map(str::parse).collect();
+        answers.push(Answer {
+            status: status.map_err(|_| format!("not a status: {line}"))?,
+            head: rest == "head",
+            body: if rest.is_empty() || rest == "head" {
+                None
+            } else {
+                Some(quoted(rest)?)
+            },
+            fields: Vec::new(),
+        });
+    }
+    Ok((answers, end))
+}
+
+fn requests(lines: &[&str]) -> Result<Vec<Request>, String> {
+    let mut requests: Vec<Request> = Vec::new();
+    for line in lines {
+        if let Some(said) = line.strip_prefix("  ") {
+            let request = requests.last_mut().ok_or("a field before any request")?;
+            field(&mut request.fields, said)?;
+            continue;
+        }
+        let mut words = line.splitn(3, ' ');
+        let (Some(method), Some(target)) = (words.next(), words.next()) else {
+            return Err(format!("a request has a method and a target: {line}"));
+        };
+        requests.push(Request {
+            method: method.to_owned(),
+            target: target.to_owned(),
+            body: words.next().map_or(Ok(Vec::new()), quoted)?,
+            fields: Vec::new(),
+        });
+    }
+    Ok(requests)
+}
+
+fn field(fields: &mut Vec<Field>, said: &str) -> Result<(), String> {
+    if let Some(name) = said.strip_prefix("no ") {
+        fields.push(Field::Absent(name.to_owned()));
+        return Ok(());
+    }
+    if let Some(name) = said.strip_prefix("has ") {
+        fields.push(Field::Present(name.to_owned()));
+        return Ok(());
+    }
+    let (name, value) = said
+        .split_once(':')
+        .ok_or_else(|| format!("not a field: {said}"))?;
+    let value = notation::text(value.strip_prefix(' ').unwrap_or(value))?;
+    for known in fields.iter_mut() {
+        if let Field::Lines(other, values) = known
+            && other == name
+        {
+            values.push(value);
+            return Ok(());
+        }
+    }
+    fields.push(Field::Lines(name.to_owned(), vec![value]));
+    Ok(())
+}
+
+fn quoted(text: &str) -> Result<Vec<u8>, String> {
+    let inside = text
+        .strip_prefix('"')
+        .and_then(|rest| rest.strip_suffix('"'));
+    notation::text(inside.ok_or_else(|| format!("not in quotation marks: {text}"))?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FILE: &str = "\
+# About
+
+Prose about all.
+
+## First
+
+As \u{a7}1 says.
+
+- handler: respond
+- settings: body=10, head=20
+
+```http
+GET / HTTP/1.1
+Host: a
+
+```
+
+```answer
+100
+200 \"{a*3}\"
+  Set-Cookie: a
+  Set-Cookie: b\\x80
+  no Transfer-Encoding
+  has Date
+400/505 head
+close
+```
+
+```handler
+POST /x \"hi\"
+  Host: a
+GET /
+```
+
+## Second
+
+As \u{a7}2 says.
+
+```http
+{a|b}\\
+```
+
+```http
+{eof}
+```
+
+```answer
+waiting
+```
+";
+
+    #[test]
+    fn reads_all_of_a_case() {
+        let cases = parse("file.md", FILE).expect("well-formed");
+        let [first, second] = cases.as_slice() else {
+            panic!("{cases:?}")
+        };
+        assert_eq!(
+            (first.place.as_str(), first.title.as_str()),
+            ("file.md:5", "First")
+        );
+        assert_eq!(first.handler, Handler::Respond);
+        assert_eq!(
+            first.settings,
+            [("body".to_owned(), 10), ("head".to_owned(), 20)]
+        );
+        assert_eq!(first.end, End::Close);
+        let [go_on, good, bad] = first.answers.as_slice() else {
+            panic!("{:?}", first.answers)
+        };
+        assert_eq!(
+            (go_on.status.as_slice(), go_on.head),
+            ([100].as_slice(), false)
+        );
+        assert_eq!(good.body.as_deref(), Some(b"aaa".as_slice()));
+        let cookies = vec![b"a".to_vec(), b"b\x80".to_vec()];
+        assert_eq!(
+            good.fields[0],
+            Field::Lines("Set-Cookie".to_owned(), cookies)
+        );
+        assert_eq!(
+            good.fields[1],
+            Field::Absent("Transfer-Encoding".to_owned())
+        );
+        assert_eq!(good.fields[2], Field::Present("Date".to_owned()));
+        assert_eq!(
+            (bad.status.as_slice(), bad.head),
+            ([400, 505].as_slice(), true)
+        );
+        let requests = first.requests.as_deref().expect("a handler block");
+        assert_eq!(requests[0].body, b"hi");
+        assert_eq!(
+            (requests[1].method.as_str(), requests[1].target.as_str()),
+            ("GET", "/")
+        );
+        assert_eq!((second.inputs.len(), second.end), (3, End::Waiting));
+        assert!(second.requests.is_none());
+    }
+
+    #[test]
+    fn refuses_an_unfinished_case() {
+        let parts = ["As \u{a7}1.\n", "```http\n```\n", "```answer\nopen\n```\n"];
+        for without in 0..parts.len() {
+            let mut text = "## Title\n".to_owned();
+            for (at, part) in parts.iter().enumerate() {
+                if at != without {
+                    text.push_str(part);
+                }
+            }
+            assert!(parse("file.md", &text).is_err(), "{text}");
+        }
+        assert!(parse("file.md", &format!("## Title\n{}", parts.concat())).is_ok());
+    }
+
+    #[test]
+    fn checks_fields() {
+        let lines = [
+            ("A".to_owned(), b"1".to_vec()),
+            ("a".to_owned(), b"2".to_vec()),
+        ];
+        let field = |values: &[&[u8]]| {
+            Field::Lines(
+                "A".to_owned(),
+                values.iter().map(|value| value.to_vec()).collect(),
+            )
+        };
+        assert!(field(&[b"1", b"2"]).check(&lines).is_ok());
+        assert!(field(&[b"1"]).check(&lines).is_err());
+        assert!(field(&[b"2", b"1"]).check(&lines).is_err());
+        assert!(Field::Absent("B".to_owned()).check(&lines).is_ok());
+        assert!(Field::Absent("a".to_owned()).check(&lines).is_err());
+        assert!(Field::Present("B".to_owned()).check(&lines).is_err());
+    }
+}

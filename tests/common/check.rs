@@ -1,0 +1,459 @@
+//! Runs cases against a subject and holds what it does to what they say.
+
+use super::answers;
+use super::cases::{Case, End, Field, Handler, Request};
+use super::notation::{self, Step};
+
+/// Something that serves a connection: the connection machine by itself, or a server behind a socket.
+pub(crate) trait Subject {
+    /// Serves one new connection on which the client takes these steps, one after the other.
+    ///
+    /// Fails if the connection broke in a way that no server should let it break, such as a reset.
+    fn run(&mut self, steps: &[Step], setup: &Setup<'_>) -> Result<Outcome, String>;
+}
+
+/// How a case wants its server to be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Setup<'a> {
+    pub(crate) handler: Handler,
+    pub(crate) settings: &'a [(String, u64)],
+    /// What is expected, so that a subject behind a socket knows how long to wait.
+    pub(crate) end: End,
+}
+
+/// What became of a connection.
+#[derive(Clone, Debug)]
+pub(crate) struct Outcome {
+    pub(crate) answered: Vec<u8>,
+    /// The requests that the handler saw, if the subject can know.
+    pub(crate) seen: Option<Vec<Seen>>,
+    /// Whether the server has closed the connection, or will once its last bytes are taken.
+    pub(crate) closed: bool,
+}
+
+/// A request that the handler saw.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Seen {
+    pub(crate) method: String,
+    pub(crate) target: String,
+    pub(crate) fields: Vec<(String, Vec<u8>)>,
+    pub(crate) body: Vec<u8>,
+}
+
+/// The answer of the handler called echo: the body of the request, or `hello!` if it has none.
+pub(crate) fn echo(body: &[u8]) -> &[u8] {
+    if body.is_empty() { b"hello!" } else { body }
+}
+
+/// A request after the case's own input, which only a connection that is as good as new answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Probe {
+    None,
+    /// One that leaves the connection open.
+    Staying,
+    /// One that asks for a close, so that a client need not guess when all has come.
+    Closing,
+}
+
+impl Probe {
+    pub(crate) fn bytes(self) -> &'static [u8] {
+        match self {
+            Self::None => b"",
+            Self::Staying => b"GET /probe HTTP/1.1\r\nHost: probe\r\n\r\n",
+            Self::Closing => b"GET /probe HTTP/1.1\r\nHost: probe\r\nConnection: close\r\n\r\n",
+        }
+    }
+}
+
+/// Holds an outcome to a case.
+pub(crate) fn check(case: &Case, outcome: &Outcome, probe: Probe) -> Result<(), String> {
+    let mut read = read_all(case, &outcome.answered)?;
+    let mut closed = outcome.closed;
+    let answers_probe = probe != Probe::None && case.end == End::Open;
+    if answers_probe && read.len() == case.answers.len() + 1 {
+        let last = read.pop().ok_or("no answer")?;
+        if last.status != 200 || last.says_close() != (probe == Probe::Closing) {
+            return Err(format!("a next request is answered with {}", last.status));
+        }
+        if probe == Probe::Closing && !std::mem::take(&mut closed) {
+            return Err("the connection is left open after a request that closes it".to_owned());
+        }
+    } else if answers_probe {
+        let statuses: Vec<_> = read.iter().map(|answer| answer.status).collect();
+        return Err(format!(
+            "with a next request, these answers came: {statuses:?}"
+        ));
+    }
+    let expected = case.answers.len();
+    for (answer, wanted) in read.iter().zip(&case.answers) {
+        if !wanted.status.contains(&answer.status) {
+            return Err(format!(
+                "answered {}, not {:?}",
+                answer.status, wanted.status
+            ));
+        }
+        if let Some(body) = &wanted.body
+            && *body != answer.body
+        {
+            let (found, wanted) = (notation::show(&answer.body), notation::show(body));
+            return Err(format!("the body is \"{found}\", not \"{wanted}\""));
+        }
+        check_fields(&wanted.fields, &answer.fields)?;
+    }
+    if read.len() != expected {
+        let statuses: Vec<_> = read.iter().map(|answer| answer.status).collect();
+        return Err(format!(
+            "{expected} answers are expected, and these came: {statuses:?}"
+        ));
+    }
+    check_closing(case, &read, closed)?;
+    if let Some(seen) = &outcome.seen {
+        check_seen(
+            case,
+            &seen[..seen.len().saturating_sub(usize::from(answers_probe))],
+        )?;
+    }
+    Ok(())
+}
+
+/// What an outcome comes to, for comparing two: the statuses, with the bodies that the handler gave,
+/// and the requests it saw. In what words a request is refused may depend on where it was cut.
+pub(crate) fn events(case: &Case, outcome: &Outcome) -> Result<Events, String> {
+    let read = read_all(case, &outcome.answered)?;
+    let own = |answer: answers::Answer| {
+        let body = if answer.status < 400 {
+            answer.body
+        } else {
+            Vec::new()
+        };
+        (answer.status, body)
+    };
+    Ok((read.into_iter().map(own).collect(), outcome.seen.clone()))
+}
+
+/// See [`events`].
+pub(crate) type Events = (Vec<(u16, Vec<u8>)>, Option<Vec<Seen>>);
+
+fn read_all(case: &Case, mut bytes: &[u8]) -> Result<Vec<answers::Answer>, String> {
+    let mut read = Vec::new();
+    while !bytes.is_empty() {
+        let to_head = case
+            .answers
+            .get(read.len())
+            .is_some_and(|wanted| wanted.head);
+        let (answer, rest) = answers::read(bytes, to_head)?;
+        read.push(answer);
+        bytes = rest;
+    }
+    Ok(read)
+}
+
+/// The last answer says close if the server closes of itself, and no other does.
+fn check_closing(case: &Case, read: &[answers::Answer], closed: bool) -> Result<(), String> {
+    let wanted = case.end == End::Close;
+    if closed != wanted {
+        let state = if closed { "closed" } else { "left open" };
+        return Err(format!(
+            "the connection is {state}, and should be {:?}",
+            case.end
+        ));
+    }
+    let (last, before) = match read.split_last() {
+        Some((last, before)) => (Some(last), before),
+        None => (None, read),
+    };
+    if let Some(early) = before.iter().find(|answer| answer.says_close()) {
+        return Err(format!(
+            "{} says close, and another answer follows",
+            early.status
+        ));
+    }
+    let Some(last) = last else { return Ok(()) };
+    if last.says_close() && !wanted {
+        return Err(format!(
+            "{} says close, and the connection is left open",
+            last.status
+        ));
+    }
+    // Where the client ends or goes silent first, the server answered before it knew.
+    let steps = case.inputs.iter().flatten();
+    let told_late = steps
+        .into_iter()
+        .any(|step| matches!(step, Step::Eof | Step::Wait(_)));
+    let must_say = wanted && (!told_late || last.status >= 400);
+    if must_say && !last.says_close() {
+        return Err(format!(
+            "{} doesn't say close, and the connection is closed",
+            last.status
+        ));
+    }
+    Ok(())
+}
+
+fn check_seen(case: &Case, seen: &[Seen]) -> Result<(), String> {
+    let shown: Vec<_> = seen
+        .iter()
+        .map(|seen| format!("{} {}", seen.method, seen.target))
+        .collect();
+    let Some(wanted) = &case.requests else {
+        let own = |status: &u16| match case.handler {
+            Handler::Echo => (200..400).contains(status),
+            Handler::Respond => *status >= 200,
+        };
+        let handled = case
+            .answers
+            .iter()
+            .filter(|answer| answer.status.iter().any(own))
+            .count();
+        if handled == seen.len() {
+            return Ok(());
+        }
+        return Err(format!(
+            "{handled} requests are for the handler, and it saw {shown:?}"
+        ));
+    };
+    if wanted.len() != seen.len() {
+        return Err(format!(
+            "{} requests are for the handler, and it saw {shown:?}",
+            wanted.len()
+        ));
+    }
+    for (seen, wanted) in seen.iter().zip(wanted) {
+        check_request(seen, wanted)?;
+    }
+    Ok(())
+}
+
+fn check_request(seen: &Seen, wanted: &Request) -> Result<(), String> {
+    if (&seen.method, &seen.target) != (&wanted.method, &wanted.target) {
+        return Err(format!(
+            "the handler saw {} {}, not {} {}",
+            seen.method, seen.target, wanted.method, wanted.target
+        ));
+    }
+    if seen.body != wanted.body {
+        let (found, wanted) = (notation::show(&seen.body), notation::show(&wanted.body));
+        return Err(format!(
+            "the handler saw the body \"{found}\", not \"{wanted}\""
+        ));
+    }
+    check_fields(&wanted.fields, &seen.fields)
+}
+
+fn check_fields(wanted: &[Field], lines: &[(String, Vec<u8>)]) -> Result<(), String> {
+    wanted.iter().try_for_each(|field| field.check(lines))
+}
+
+/// The ways to cut an input into pieces, each a list of places to cut at.
+///
+/// Up to 1,500 bytes: whole, byte by byte, and in two at every place. Beyond: whole, in pieces of 61
+/// bytes, in single bytes at both ends, and in two at every line end and at 200 places between.
+pub(crate) fn ways_to_cut(input: &[Step]) -> Vec<Vec<usize>> {
+    const SHORT: usize = 1_500;
+    let bytes: Vec<u8> = input
+        .iter()
+        .flat_map(|step| content(step).iter().copied())
+        .collect();
+    let mut ways = vec![Vec::new()];
+    if bytes.len() < 2 {
+        return ways;
+    }
+    let inner = 1..bytes.len();
+    if bytes.len() <= SHORT {
+        ways.push(inner.clone().collect());
+        ways.extend(inner.map(|at| vec![at]));
+        return ways;
+    }
+    let ends = |at: &usize| *at < SHORT / 2 || bytes.len() - at < SHORT / 2;
+    ways.push(
+        inner
+            .clone()
+            .filter(|at| ends(at) || at % 61 == 0)
+            .collect(),
+    );
+    let line_ends: Vec<usize> = inner.clone().filter(|&at| bytes[at - 1] == b'\n').collect();
+    let outer = line_ends.len().saturating_sub(20);
+    let some = line_ends
+        .iter()
+        .enumerate()
+        .filter(|(nth, _)| *nth < 20 || *nth >= outer);
+    let mut places: Vec<usize> = some
+        .flat_map(|(_, &at)| at.saturating_sub(2)..=at + 1)
+        .collect();
+    places.extend(inner.step_by(bytes.len().div_ceil(200)));
+    places.retain(|at| (1..bytes.len()).contains(at));
+    places.sort_unstable();
+    places.dedup();
+    ways.extend(places.into_iter().map(|at| vec![at]));
+    ways
+}
+
+/// The same steps with the bytes cut at these places.
+pub(crate) fn cut(input: &[Step], places: &[usize]) -> Vec<Step> {
+    let mut pieces = Vec::new();
+    let mut passed = 0;
+    for step in input {
+        let Step::Bytes(bytes) = step else {
+            pieces.push(step.clone());
+            continue;
+        };
+        let mut from = 0;
+        let here = places
+            .iter()
+            .filter(|&&at| passed < at && at < passed + bytes.len());
+        for at in here.map(|at| at - passed).chain([bytes.len()]) {
+            pieces.push(Step::Bytes(bytes[from..at].to_vec()));
+            from = at;
+        }
+        passed += bytes.len();
+    }
+    pieces
+}
+
+/// Steps and a piece more.
+pub(crate) fn followed_by(input: &[Step], bytes: &[u8]) -> Vec<Step> {
+    let mut steps = input.to_vec();
+    steps.push(Step::Bytes(bytes.to_vec()));
+    steps
+}
+
+/// Whether the client still can send after its steps.
+pub(crate) fn can_go_on(input: &[Step]) -> bool {
+    !input.contains(&Step::Eof)
+}
+
+fn content(step: &Step) -> &[u8] {
+    match step {
+        Step::Bytes(bytes) => bytes,
+        Step::Wait(_) | Step::Eof => &[],
+    }
+}
+
+/// Everything to know about a case that failed.
+pub(crate) fn report(
+    case: &Case,
+    way: &str,
+    steps: &[Step],
+    outcome: &str,
+    problem: &str,
+) -> String {
+    let mut text = format!("{}: {} ({way})\n  {problem}\n", case.place, case.title);
+    for step in steps.iter().take(12) {
+        let shown = match step {
+            Step::Bytes(bytes) => notation::show(bytes),
+            Step::Wait(time) => format!("{{wait {}s}}", time.as_secs()),
+            Step::Eof => "{eof}".to_owned(),
+        };
+        text.push_str(&format!("  > {shown}\n"));
+    }
+    text.push_str(&format!("  < {outcome}\n"));
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::cases;
+    use super::*;
+
+    const HELLO: &str = "HTTP/1.1 200 OK\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\n\
+                         Content-Length: 6\r\n\r\nhello!";
+
+    fn case(answer: &str, handler: &str) -> Case {
+        let text = format!(
+            "## Title\n\u{a7}1\n```http\nGET / HTTP/1.1\n\n```\n```answer\n{answer}\n```\n{handler}"
+        );
+        cases::parse("file.md", &text)
+            .expect("well-formed")
+            .remove(0)
+    }
+
+    fn hello(times: usize) -> Outcome {
+        let seen = |target: &str| Seen {
+            method: "GET".to_owned(),
+            target: target.to_owned(),
+            fields: vec![("Host".to_owned(), b"a".to_vec())],
+            body: Vec::new(),
+        };
+        Outcome {
+            answered: HELLO.repeat(times).into_bytes(),
+            seen: Some((0..times).map(|_| seen("/")).collect()),
+            closed: false,
+        }
+    }
+
+    #[test]
+    fn accepts_what_a_case_says() {
+        let handler = "```handler\nGET /\n  Host: a\n  no X\n```";
+        for handler in ["", handler] {
+            let case = case("200 \"hello!\"\n  Content-Length: 6\nopen", handler);
+            assert_eq!(check(&case, &hello(1), Probe::None), Ok(()));
+            assert_eq!(check(&case, &hello(2), Probe::Staying), Ok(()));
+        }
+    }
+
+    #[test]
+    fn notices_each_difference() {
+        let good = "200 \"hello!\"\nopen";
+        for (answer, handler, times) in [
+            ("201 \"hello!\"\nopen", "", 1),
+            ("200 \"hello\"\nopen", "", 1),
+            ("200 \"hello!\"\nclose", "", 1),
+            ("200 head\nopen", "", 1),
+            ("200\n  Content-Length: 7\nopen", "", 1),
+            ("200\n  no Date\nopen", "", 1),
+            (good, "", 0),
+            (good, "", 2),
+            (good, "```handler\n```", 1),
+            (good, "```handler\nGET /x\n```", 1),
+            (good, "```handler\nPOST /\n```", 1),
+            (good, "```handler\nGET / \"a\"\n```", 1),
+            (good, "```handler\nGET /\n  Host: b\n```", 1),
+        ] {
+            let outcome = hello(times);
+            assert!(
+                check(&case(answer, handler), &outcome, Probe::None).is_err(),
+                "{answer} {handler}"
+            );
+        }
+        let mut outcome = hello(1);
+        outcome.closed = true;
+        assert!(check(&case(good, ""), &outcome, Probe::None).is_err());
+        assert!(
+            check(&case("200\nclose", ""), &outcome, Probe::None).is_err(),
+            "close isn't said"
+        );
+        outcome.answered = HELLO
+            .replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n")
+            .into_bytes();
+        assert_eq!(
+            check(&case("200\nclose", ""), &outcome, Probe::None),
+            Ok(())
+        );
+        outcome.closed = false;
+        assert!(
+            check(&case(good, ""), &outcome, Probe::None).is_err(),
+            "close is said"
+        );
+    }
+
+    #[test]
+    fn cuts_everywhere_and_loses_nothing() {
+        let input = vec![
+            Step::Bytes(b"abc".to_vec()),
+            Step::Wait(std::time::Duration::ZERO),
+            Step::Bytes(b"de".to_vec()),
+            Step::Eof,
+        ];
+        let ways = ways_to_cut(&input);
+        assert_eq!(ways.len(), 1 + 1 + 4);
+        assert_eq!(cut(&input, &[]), input);
+        assert_eq!(cut(&input, &[1, 2, 3, 4]).len(), 3 + 1 + 2 + 1);
+        let long = vec![Step::Bytes(b"0123456789\r\n".repeat(1_000))];
+        for way in ways_to_cut(&long) {
+            let cut = cut(&long, &way);
+            assert_eq!(cut.len(), way.len() + 1);
+            let whole: Vec<u8> = cut.iter().flat_map(|step| content(step).to_vec()).collect();
+            assert_eq!(vec![Step::Bytes(whole)], long);
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! The connection machine by itself as a subject: no socket, and a clock that the cases turn.
+
+use super::cases::Handler;
+use super::check::{self, Outcome, Seen, Setup, Subject};
+use super::notation;
+use mini_http::conn::{Connection, Context, Shared, Step};
+use mini_http::{Instant, Limits, Request, Response};
+use std::time::{Duration, SystemTime};
+
+/// The connection machine; what a run does to its shared state, the next run must bear.
+#[derive(Debug, Default)]
+pub(crate) struct Machine {
+    shared: Shared,
+    now: Instant,
+}
+
+impl Subject for Machine {
+    fn run(&mut self, steps: &[notation::Step], setup: &Setup<'_>) -> Result<Outcome, String> {
+        let limits = limits(setup.settings)?;
+        let mut run = Run::new(self, &limits, setup.handler);
+        for step in steps {
+            match step {
+                notation::Step::Bytes(bytes) => run.take(bytes)?,
+                notation::Step::Wait(time) => run.wait(*time)?,
+                notation::Step::Eof => run.end()?,
+            }
+        }
+        Ok(run.finish())
+    }
+}
+
+fn limits(settings: &[(String, u64)]) -> Result<Limits, String> {
+    let mut limits = Limits::default();
+    for (name, value) in settings {
+        let size = usize::try_from(*value).map_err(|_| format!("{name} is too large"))?;
+        match name.as_str() {
+            "request_line" => limits.max_request_line = size,
+            "head" => limits.max_head = size,
+            "fields" => limits.max_fields = size,
+            "body" => limits.max_body = *value,
+            "chunk_extensions" => limits.max_chunk_extensions = size,
+            "trailers" => limits.max_trailers = size,
+            "memory" => limits.max_held = size,
+            _ => return Err(format!("no such setting: {name}")),
+        }
+    }
+    Ok(limits)
+}
+
+/// One connection, served as the event loop would.
+struct Run<'a> {
+    machine: &'a mut Machine,
+    limits: &'a Limits,
+    handler: Handler,
+    connection: Connection,
+    answered: Vec<u8>,
+    seen: Vec<Seen>,
+    /// The writing side is shut.
+    shut: bool,
+    closed: bool,
+}
+
+impl<'a> Run<'a> {
+    fn new(machine: &'a mut Machine, limits: &'a Limits, handler: Handler) -> Self {
+        machine.shared.set_date(machine.now, SystemTime::now());
+        let (now, shared) = (machine.now, &mut machine.shared);
+        let connection = Connection::new(
+            1,
+            None,
+            &mut Context {
+                now,
+                limits,
+                shared,
+            },
+        );
+        Self {
+            machine,
+            limits,
+            handler,
+            connection,
+            answered: Vec::new(),
+            seen: Vec::new(),
+            shut: false,
+            closed: false,
+        }
+    }
+
+    fn call<T>(&mut self, call: impl FnOnce(&mut Connection, &mut Context<'_>) -> T) -> T {
+        let (now, shared) = (self.machine.now, &mut self.machine.shared);
+        let mut cx = Context {
+            now,
+            limits: self.limits,
+            shared,
+        };
+        call(&mut self.connection, &mut cx)
+    }
+
+    fn take(&mut self, mut input: &[u8]) -> Result<(), String> {
+        if self.closed {
+            return Ok(());
+        }
+        while let Some(request) =
+            self.call(|connection, cx| connection.handle_input(cx, &mut input))
+        {
+            self.seen.push(seen(&request));
+            let response = self.answer(&request)?;
+            self.call(|connection, cx| connection.respond(cx, response));
+        }
+        if !input.is_empty() {
+            return Err("the machine left input".to_owned());
+        }
+        self.settle()
+    }
+
+    fn end(&mut self) -> Result<(), String> {
+        if !self.closed {
+            self.call(Connection::handle_end_of_input);
+        }
+        self.settle()
+    }
+
+    fn wait(&mut self, time: Duration) -> Result<(), String> {
+        let until = self.machine.now + time;
+        while let Some(next) = self.connection.poll_timeout().filter(|next| *next <= until) {
+            if self.closed {
+                break;
+            }
+            self.machine.now = next.max(self.machine.now);
+            self.call(Connection::handle_timeout);
+            self.settle()?;
+            if self
+                .connection
+                .poll_timeout()
+                .is_some_and(|again| again <= next)
+            {
+                return Err("a deadline that has passed is still there".to_owned());
+            }
+        }
+        self.machine.now = until;
+        Ok(())
+    }
+
+    /// Sends all there is, does what the machine asks for, and lets it go on with what it has kept.
+    fn settle(&mut self) -> Result<(), String> {
+        loop {
+            let output = self.call(Connection::take_output);
+            if self.shut && !output.is_empty() {
+                return Err(format!("output after the end: {}", notation::show(&output)));
+            }
+            self.answered.extend(output);
+            match self.call(|connection, cx| connection.poll_step(cx)) {
+                Step::Wait => {}
+                Step::ShutdownWrite => self.shut = true,
+                Step::Close(_) => {
+                    (self.shut, self.closed) = (true, true);
+                    return Ok(());
+                }
+            }
+            if !self.call(|connection, cx| connection.can_go_on(cx)) {
+                return Ok(());
+            }
+            self.take(&[])?;
+        }
+    }
+
+    fn answer(&self, request: &Request) -> Result<Response<Vec<u8>>, String> {
+        match self.handler {
+            Handler::Echo => Ok(Response::new(check::echo(request.body()).to_vec())),
+            Handler::Respond => respond(request.uri().query().unwrap_or_default()),
+        }
+    }
+
+    fn finish(mut self) -> Outcome {
+        // What the connection held must be given back to the budget of all.
+        if !self.closed {
+            let reason = mini_http::CloseReason::ClientClosed;
+            self.call(|connection, cx| connection.abandon(cx, reason));
+        }
+        Outcome {
+            answered: self.answered,
+            seen: Some(self.seen),
+            closed: self.shut,
+        }
+    }
+}
+
+fn seen(request: &Request) -> Seen {
+    let fields = request.headers().iter();
+    let fields = fields.map(|(name, value)| (name.to_string(), value.as_bytes().to_vec()));
+    Seen {
+        method: request.method().to_string(),
+        target: request.uri().to_string(),
+        fields: fields.collect(),
+        body: request.body().to_vec(),
+    }
+}
+
+/// The answer of the handler called respond: what the query says.
+pub(crate) fn respond(query: &str) -> Result<Response<Vec<u8>>, String> {
+    let mut response = Response::builder();
+    let mut body = b"hello!".to_vec();
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        let (name, value) = pair
+            .split_once('=')
+            .ok_or_else(|| format!("no value: {pair}"))?;
+        let value = decode(value)?;
+        let number = || -> Result<usize, String> {
+            let text = String::from_utf8_lossy(&value);
+            text.parse().map_err(|_| format!("not a number: {text}"))
+        };
+        match name {
+            "status" => {
+                let status = u16::try_from(number()?).map_err(|error| error.to_string())?;
+                response = response.status(status);
+            }
+            "body" => body = value,
+            "length" => body = vec![b'a'; number()?],
+            _ => response = response.header(name, value),
+        }
+    }
+    response.body(body).map_err(|error| error.to_string())
+}
+
+/// Decodes percent-encoding.
+fn decode(text: &str) -> Result<Vec<u8>, String> {
+    let mut bytes = Vec::new();
+    let mut rest = text.as_bytes();
+    while let Some((&first, after)) = rest.split_first() {
+        rest = after;
+        if first != b'%' {
+            bytes.push(first);
+            continue;
+        }
+        let (digits, after) = rest.split_at_checked(2).ok_or("a cut encoding")?;
+        let digits = String::from_utf8_lossy(digits);
+        bytes.push(u8::from_str_radix(&digits, 16).map_err(|error| error.to_string())?);
+        rest = after;
+    }
+    Ok(bytes)
+}

@@ -1,0 +1,193 @@
+//! A server behind a TCP socket as a subject.
+
+use super::cases::{Case, End, Handler};
+use super::check::{self, Outcome, Probe, Setup, Subject};
+use super::notation::Step;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// A server at an address; it answers as the handler called echo does.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Socket {
+    pub(crate) address: SocketAddr,
+    /// How long the server may take for what it is expected to do.
+    pub(crate) patience: Duration,
+}
+
+/// How long a server that is expected to do nothing is watched.
+const SILENCE: Duration = Duration::from_millis(150);
+
+/// Between two pieces, so that the server reads them one by one.
+const PAUSE: Duration = Duration::from_millis(5);
+
+impl Subject for Socket {
+    fn run(&mut self, steps: &[Step], setup: &Setup<'_>) -> Result<Outcome, String> {
+        let failed = |what: &'static str| move |error: std::io::Error| format!("{what}: {error}");
+        let mut stream = TcpStream::connect_timeout(&self.address, self.patience)
+            .map_err(failed("connecting"))?;
+        stream.set_nodelay(true).map_err(failed("setting up"))?;
+        let mut reader = stream.try_clone().map_err(failed("setting up"))?;
+        let (end, patience) = (setup.end, self.patience);
+        // A thread of its own reads, or a long answer and a long input could wait for each other.
+        let sent = Arc::new(AtomicBool::new(false));
+        let all_sent = Arc::clone(&sent);
+        let reading = thread::spawn(move || read(&mut reader, &all_sent, end, patience));
+        for (nth, step) in steps.iter().enumerate() {
+            if nth > 0 {
+                thread::sleep(PAUSE);
+            }
+            match step {
+                Step::Bytes(bytes) => match stream.write_all(bytes) {
+                    Ok(()) => {}
+                    // A server that has closed needs to take no more; the reader sees a reset.
+                    Err(error) if error.kind() == ErrorKind::BrokenPipe => break,
+                    Err(error) => return Err(format!("writing: {error}")),
+                },
+                Step::Wait(time) => thread::sleep(*time),
+                Step::Eof => stream
+                    .shutdown(Shutdown::Write)
+                    .map_err(failed("shutting"))?,
+            }
+        }
+        let read = reading
+            .join()
+            .map_err(|_| "the reader panicked".to_owned())?;
+        let (answered, closed) = read.map_err(failed("reading"))?;
+        Ok(Outcome {
+            answered,
+            seen: None,
+            closed,
+        })
+    }
+}
+
+/// Reads until the end, or until enough silence after all is sent: the bytes, and whether the end came.
+fn read(
+    stream: &mut TcpStream,
+    sent: &AtomicBool,
+    end: End,
+    patience: Duration,
+) -> std::io::Result<(Vec<u8>, bool)> {
+    let wait = match end {
+        End::Close => patience,
+        End::Open | End::Waiting => SILENCE,
+    };
+    let mut answered = Vec::new();
+    let mut last = Instant::now();
+    let mut buffer = [0; 16 * 1024];
+    stream.set_read_timeout(Some(Duration::from_millis(20)))?;
+    loop {
+        match stream.read(&mut buffer) {
+            Ok(0) => return Ok((answered, true)),
+            Ok(length) => {
+                answered.extend_from_slice(&buffer[..length]);
+                last = Instant::now();
+            }
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                if !sent.load(Ordering::Acquire) {
+                    last = Instant::now();
+                } else if last.elapsed() >= wait {
+                    return Ok((answered, false));
+                }
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Why a case can't run against a plain server behind a socket.
+pub(crate) fn unfit(case: &Case) -> Option<&'static str> {
+    if case.handler == Handler::Respond {
+        return Some("its handler is not echo");
+    }
+    if !case.settings.is_empty() {
+        return Some("its limits are not those of the server");
+    }
+    let waits = |step: &Step| matches!(step, Step::Wait(_));
+    if case.inputs.iter().flatten().any(waits) {
+        return Some("it takes too long on a real clock");
+    }
+    None
+}
+
+/// Runs every fitting case against a server: whole, in two at a few places, in single bytes if short.
+///
+/// Yields how many runs there were and a report of each that failed.
+pub(crate) fn run_all(cases: &[Case], subject: Socket) -> (usize, Vec<String>) {
+    const CLIENTS: usize = 16;
+    let next = AtomicUsize::new(0);
+    let runs = AtomicUsize::new(0);
+    let failures = Mutex::new(Vec::new());
+    thread::scope(|scope| {
+        for _ in 0..CLIENTS {
+            scope.spawn(|| {
+                while let Some(case) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    if unfit(case).is_some() {
+                        continue;
+                    }
+                    let mut failed = run_case(case, subject, &runs);
+                    failures
+                        .lock()
+                        .expect("no client panicked")
+                        .append(&mut failed);
+                }
+            });
+        }
+    });
+    (
+        runs.into_inner(),
+        failures.into_inner().expect("no client panicked"),
+    )
+}
+
+fn run_case(case: &Case, mut subject: Socket, runs: &AtomicUsize) -> Vec<String> {
+    let mut failures = Vec::new();
+    for input in &case.inputs {
+        for (name, mut steps) in ways(input) {
+            // A connection that should be open shows it by answering one request more.
+            let (mut probe, mut end) = (Probe::None, case.end);
+            if case.end == End::Open && check::can_go_on(input) {
+                (probe, end) = (Probe::Closing, End::Close);
+                steps = check::followed_by(&steps, probe.bytes());
+            }
+            let setup = Setup {
+                handler: case.handler,
+                settings: &case.settings,
+                end,
+            };
+            runs.fetch_add(1, Ordering::Relaxed);
+            let outcome = subject.run(&steps, &setup);
+            let shown = format!("{outcome:?}");
+            let result = outcome.and_then(|outcome| check::check(case, &outcome, probe));
+            if let Err(problem) = result {
+                failures.push(check::report(case, &name, &steps, &shown, &problem));
+            }
+        }
+    }
+    failures
+}
+
+/// The ways in which an input is sent over a socket: a few, because each takes real time.
+fn ways(input: &[Step]) -> Vec<(String, Vec<Step>)> {
+    const SHORT: usize = 160;
+    let all = check::ways_to_cut(input);
+    let mut ways = vec![("whole".to_owned(), input.to_vec())];
+    let Some(singly) = all.get(1) else {
+        return ways;
+    };
+    let places: Vec<usize> = all[2..].iter().flatten().copied().collect();
+    if singly.len() <= SHORT {
+        ways.push(("byte by byte".to_owned(), check::cut(input, singly)));
+    }
+    for part in [1, 2, 3] {
+        if let Some(&at) = places.get(places.len() * part / 4) {
+            ways.push((format!("cut at {at}"), check::cut(input, &[at])));
+        }
+    }
+    ways
+}

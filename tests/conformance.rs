@@ -1,0 +1,129 @@
+//! The cases of `tests/conformance/`, against the connection machine and over sockets.
+//!
+//! Over sockets, the server is one that answers as `examples/echo` does, whatever it runs in:
+//!
+//! ```sh
+//! MINI_HTTP_CONFORMANCE=127.0.0.1:3000 cargo test --test conformance -- --ignored --nocapture
+//! ```
+
+#![cfg(not(target_os = "wasi"))]
+
+mod common;
+
+use common::cases::{self, Case, End};
+use common::check::{self, Probe, Setup, Subject};
+use common::machine::Machine;
+use common::notation::{self, Step};
+use common::socket::{self, Socket};
+use std::path::Path;
+use std::time::Duration;
+
+fn all_cases() -> Vec<Case> {
+    cases::load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/conformance"))
+}
+
+#[test]
+fn every_case_holds_for_the_machine_however_its_input_is_cut() {
+    let cases = all_cases();
+    let mut machine = Machine::default();
+    let mut runs = 0;
+    let mut failures = Vec::new();
+    for case in &cases {
+        for input in &case.inputs {
+            failures.extend(run_all_ways(case, input, &mut machine, &mut runs));
+        }
+    }
+    let inputs: usize = cases.iter().map(|case| case.inputs.len()).sum();
+    let summary = format!("{} cases, {inputs} inputs, {runs} runs", cases.len());
+    conclude(&summary, &failures);
+}
+
+#[test]
+#[ignore = "needs a server's address in MINI_HTTP_CONFORMANCE"]
+fn every_case_holds_over_a_socket() {
+    let address = std::env::var("MINI_HTTP_CONFORMANCE").expect("MINI_HTTP_CONFORMANCE");
+    let address = address.parse().expect("an address like 127.0.0.1:3000");
+    let cases = all_cases();
+    let subject = Socket {
+        address,
+        patience: Duration::from_secs(10),
+    };
+    let (runs, failures) = socket::run_all(&cases, subject);
+    let left_out = cases
+        .iter()
+        .filter(|case| socket::unfit(case).is_some())
+        .count();
+    conclude(
+        &format!("{} cases, {left_out} left out, {runs} runs", cases.len()),
+        &failures,
+    );
+}
+
+/// Runs an input in every way of cutting it, until one fails.
+fn run_all_ways(
+    case: &Case,
+    input: &[Step],
+    machine: &mut Machine,
+    runs: &mut usize,
+) -> Option<String> {
+    let setup = Setup {
+        handler: case.handler,
+        settings: &case.settings,
+        end: case.end,
+    };
+    let mut whole = None;
+    for places in check::ways_to_cut(input) {
+        let steps = check::cut(input, &places);
+        let way = match places.as_slice() {
+            [] => "whole".to_owned(),
+            [at] => format!("cut at {at}"),
+            [_, _, ..] => format!("in {} pieces", places.len() + 1),
+        };
+        *runs += 1;
+        let outcome = match machine.run(&steps, &setup) {
+            Ok(outcome) => outcome,
+            Err(problem) => return Some(check::report(case, &way, &steps, "", &problem)),
+        };
+        let answered = notation::show(&outcome.answered);
+        if let Err(problem) = check::check(case, &outcome, Probe::None) {
+            return Some(check::report(case, &way, &steps, &answered, &problem));
+        }
+        let events = check::events(case, &outcome).expect("checked before");
+        if *whole.get_or_insert_with(|| events.clone()) != events {
+            let problem = "the pieces have another outcome than the whole";
+            return Some(check::report(case, &way, &steps, &answered, problem));
+        }
+    }
+    // An end of the client's own leaves no room for a next request.
+    let can_be_probed = check::can_go_on(input) && case.end != End::Waiting;
+    if can_be_probed {
+        let steps = check::followed_by(input, Probe::Staying.bytes());
+        let outcome = machine.run(&steps, &setup);
+        let (answered, result) = match &outcome {
+            Ok(outcome) => {
+                let result = check::check(case, outcome, Probe::Staying);
+                (notation::show(&outcome.answered), result)
+            }
+            Err(problem) => (String::new(), Err(problem.clone())),
+        };
+        if let Err(problem) = result {
+            return Some(check::report(
+                case,
+                "with a request after it",
+                &steps,
+                &answered,
+                &problem,
+            ));
+        }
+    }
+    None
+}
+
+fn conclude(summary: &str, failures: &[String]) {
+    let count = failures.len();
+    assert!(
+        failures.is_empty(),
+        "{summary}, {count} failed:\n\n{}",
+        failures.join("\n")
+    );
+}

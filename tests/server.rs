@@ -1,0 +1,213 @@
+//! The server's API, natively, over real sockets.
+#![cfg(not(target_os = "wasi"))]
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use mini_http::{CloseReason, ErrorKind, Handle, Response, Result, Server};
+
+const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
+
+/// Sends `request` and reads to the end of the stream.
+fn exchange(addr: SocketAddr, request: &[u8]) -> String {
+    let mut stream = TcpStream::connect(addr).expect("the server listens");
+    stream
+        .set_read_timeout(Some(Duration::from_secs(10)))
+        .expect("a timeout");
+    stream.write_all(request).expect("the server reads");
+    let mut answer = String::new();
+    stream
+        .read_to_string(&mut answer)
+        .expect("the server answers and closes");
+    answer
+}
+
+/// Runs a server that `serve` starts, in a thread.
+fn start(
+    server: Server,
+    serve: impl FnOnce(Server) -> Result<()> + Send + 'static,
+) -> (SocketAddr, Handle, JoinHandle<Result<()>>) {
+    let (addr, handle) = (server.local_addr().expect("an address"), server.handle());
+    (addr, handle, thread::spawn(move || serve(server)))
+}
+
+fn stop(handle: &Handle, thread: JoinHandle<Result<()>>) {
+    handle.stop();
+    thread.join().expect("no panic").expect("it ends well");
+}
+
+fn server() -> Server {
+    Server::new("127.0.0.1:0").expect("a free port")
+}
+
+#[test]
+#[expect(
+    clippy::len_zero,
+    clippy::unwrap_used,
+    reason = "a user's program, as it was written"
+)]
+fn the_programs_of_2022_still_run() {
+    let (addr, handle, thread) = start(server(), |server| {
+        server.start(|request| {
+            let resp = if request.body().len() > 0 {
+                request.body().to_vec()
+            } else {
+                b"hello!".to_vec()
+            };
+            Response::builder()
+                .status(200)
+                .header("X-What-Up", "Nothin")
+                .body(resp)
+                .unwrap()
+        })
+    });
+    let answer = exchange(addr, GET);
+    assert!(
+        answer.starts_with("HTTP/1.1 200 OK\r\nx-what-up: Nothin\r\n"),
+        "{answer}"
+    );
+    assert!(answer.ends_with("\r\n\r\nhello!"), "{answer}");
+    stop(&handle, thread);
+    let counters = handle.counters();
+    assert_eq!(
+        (counters.accepted, counters.active, counters.requests),
+        (1, 0, 1)
+    );
+    assert_eq!(counters.closed(CloseReason::ClientAskedClose), 1);
+}
+
+#[test]
+fn a_bad_or_taken_address_is_an_error_that_says_so() {
+    for bad in [
+        "",
+        "nowhere",
+        "127.0.0.1",
+        "127.0.0.1:99999",
+        "no.such.host.invalid:80",
+    ] {
+        let error = Server::new(bad).expect_err(bad);
+        assert_eq!(error.kind(), ErrorKind::Address, "{bad}: {error}");
+    }
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let addr = taken.local_addr().expect("an address").to_string();
+    let error = Server::new(&addr).expect_err("taken");
+    assert_eq!(error.kind(), ErrorKind::Address);
+    assert!(error.to_string().contains(&addr), "{error}");
+    assert!(std::error::Error::source(&error).is_some());
+}
+
+#[test]
+fn a_setting_out_of_range_is_an_error_at_the_start() {
+    let mut server = server();
+    server.limits(|limits| limits.max_head = 0);
+    let error = server
+        .start(|_| Response::default())
+        .expect_err("no head at all");
+    assert_eq!(error.kind(), ErrorKind::Setting);
+}
+
+#[test]
+fn one_can_bring_ones_own_listener_and_choose_the_body() {
+    fn answers<B: mini_http::Body + Clone + Send + 'static>(body: B, expected: &str) {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let mut server = Server::from_listener(listener);
+        server.tcp_nodelay(true).tcp_nodelay(false);
+        let (addr, handle, thread) = start(server, move |server| {
+            server.serve(move |_| Response::new(body.clone()))
+        });
+        let answer = exchange(addr, GET);
+        assert!(answer.ends_with(&format!("\r\n\r\n{expected}")), "{answer}");
+        stop(&handle, thread);
+    }
+    answers("str", "str");
+    answers(&b"slice"[..], "slice");
+    answers(String::from("string"), "string");
+    answers(bytes::Bytes::from_static(b"bytes"), "bytes");
+    answers(b"vec".to_vec(), "vec");
+    answers((), "");
+}
+
+#[test]
+fn a_stopped_server_can_start_again() {
+    let (addr, handle, thread) = start(server(), |server| {
+        server.serve(|_| Response::new("once"))?;
+        server.serve(|_| Response::new("twice"))
+    });
+    assert!(exchange(addr, GET).ends_with("once"));
+    handle.stop();
+    // Until the second start, connections wait in the backlog.
+    thread::sleep(Duration::from_millis(200));
+    assert!(exchange(addr, GET).ends_with("twice"));
+    stop(&handle, thread);
+}
+
+#[test]
+fn a_handler_can_stop_the_server() {
+    let server = server();
+    let (addr, handle, thread) = start(server, |server| {
+        let handle = server.handle();
+        server.serve(move |_| {
+            handle.stop();
+            Response::new("bye")
+        })
+    });
+    let answer = exchange(addr, b"GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+    assert!(
+        answer.contains("connection: close\r\n") && answer.ends_with("bye"),
+        "{answer}"
+    );
+    thread.join().expect("no panic").expect("it ends well");
+    assert_eq!(handle.counters().closed(CloseReason::Stopped), 1);
+}
+
+#[test]
+fn a_panic_is_answered_or_passed_on_as_set() {
+    let panics = |request: mini_http::Request| match request.uri().path() {
+        "/panic" => panic!("as asked"),
+        _ => Response::new("fine"),
+    };
+    let request = b"GET /panic HTTP/1.1\r\nHost: h\r\n\r\n";
+    let (addr, handle, thread) = start(server(), move |server| server.serve(panics));
+    let answer = exchange(addr, request);
+    assert!(answer.starts_with("HTTP/1.1 500 "), "{answer}");
+    assert!(exchange(addr, GET).ends_with("fine"));
+    stop(&handle, thread);
+
+    let mut server = server();
+    server.catch_panics(false);
+    let (addr, _, thread) = start(server, move |server| server.serve(panics));
+    let mut stream = TcpStream::connect(addr).expect("the server listens");
+    stream.write_all(request).expect("the server reads");
+    assert!(thread.join().is_err());
+}
+
+#[test]
+fn without_socket_activation_the_error_says_what_to_do() {
+    let error = Server::preopened().expect_err("nothing was handed over");
+    assert_eq!(error.kind(), ErrorKind::NoListener);
+    assert!(error.to_string().contains("LISTEN_FDS"), "{error}");
+}
+
+/// The way of systemd: the socket is fd 3, and the environment says so to this very process.
+#[test]
+#[cfg(target_os = "linux")]
+fn sockets_of_systemd_are_served() {
+    use std::process::{Command, Stdio};
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let addr = listener.local_addr().expect("an address");
+    let test = std::env::current_exe().expect("a path");
+    let built = test.ancestors().nth(2).expect("target/PROFILE/deps/TEST");
+    let mut child = Command::new("sh")
+        .arg("-c")
+        .arg("export LISTEN_PID=$$ LISTEN_FDS=1; exec \"$0\" 3<&0 </dev/null")
+        .arg(built.join("examples/hello_wasi"))
+        .stdin(Stdio::from(std::os::fd::OwnedFd::from(listener)))
+        .spawn()
+        .expect("sh starts");
+    let answer = exchange(addr, GET);
+    child.kill().expect("it runs");
+    child.wait().expect("it ends");
+    assert!(answer.ends_with("Hello!"), "{answer}");
+}
