@@ -19,6 +19,7 @@
 )]
 
 pub mod client;
+pub mod conformance;
 pub mod curl;
 pub mod idle;
 pub mod matrix;
