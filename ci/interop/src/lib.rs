@@ -18,6 +18,7 @@
     reason = "its reports are for a person"
 )]
 
+pub mod abuse;
 pub mod client;
 pub mod conformance;
 pub mod curl;

@@ -5,6 +5,7 @@
 //! - `own-project`: a crate outside the checkout.
 //! - `conformance`: the conformance cases over sockets.
 //! - `idle [--connections 50] [--seconds 10] [--most-ticks 2]`: the cost of idle connections.
+//! - `abuse [--only WORDS]`: hostile clients; of the scenarios, those whose names contain the words.
 //! - `resets [--count 10000] [--seed 1] [--limit-seconds 300]`: connections reset at random moments.
 
 #![allow(
@@ -18,7 +19,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use interop::{
-    Outcome, Report, Runtime, conformance, ensure, idle, matrix, own_project, resets, runner,
+    Outcome, Report, Runtime, abuse, conformance, ensure, idle, matrix, own_project, resets, runner,
 };
 
 fn main() -> ExitCode {
@@ -35,7 +36,7 @@ fn main() -> ExitCode {
 fn run(mut arguments: Vec<String>) -> Outcome<Report> {
     ensure!(
         !arguments.is_empty(),
-        "which command? matrix, runner, own-project, conformance, idle or resets"
+        "which command? matrix, runner, own-project, conformance, idle, resets or abuse"
     );
     let command = arguments.remove(0);
     let release = flag(&mut arguments, "--release");
@@ -61,6 +62,10 @@ fn run(mut arguments: Vec<String>) -> Outcome<Report> {
                 release,
             };
             Ok(resets::run(&runtimes(&arguments)?, settings))
+        }
+        "abuse" => {
+            let only = option(&mut arguments, "--only", String::new())?;
+            Ok(abuse::run(&runtimes(&arguments)?, &only, release))
         }
         _ => Err(format!("no command is called '{command}'")),
     }
