@@ -481,7 +481,9 @@ impl Connection {
                 self.take_head(parsed.map(|head| (head, end)), input)
             }
             Err(fault) => {
-                self.exchange.is_head = head::is_head_request(input);
+                // By the bytes up to the fault: more of them may have come, or not yet.
+                let seen = self.scanner.seen();
+                self.exchange.is_head = head::is_head_request(&input[..seen]);
                 Err(fault)
             }
         }
@@ -678,6 +680,7 @@ impl Connection {
     fn settle(&mut self, cx: &mut Context<'_>) {
         let (reading, writing) = (self.state.reading(), self.state.writing());
         if writing == Writing::Closed {
+            self.drop_stash(cx);
             self.incoming = None;
             self.output.clear(&mut cx.shared.buffers);
         }
@@ -732,8 +735,9 @@ impl Connection {
 
 /// Whether so many bytes in one window keep the least rate.
 fn is_fast_enough(bytes: u64, cx: &Context<'_>) -> bool {
-    let least = u128::from(cx.limits.min_rate) * cx.limits.rate_window.as_millis() / 1000;
-    u128::from(bytes) >= least
+    // Without a division, which would make a small rate over a short window one of 0.
+    let due = u128::from(cx.limits.min_rate) * cx.limits.rate_window.as_nanos();
+    u128::from(bytes) * 1_000_000_000 >= due
 }
 
 #[cfg(test)]
