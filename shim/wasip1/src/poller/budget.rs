@@ -7,10 +7,10 @@
 //! look that finds something is free. What a subscription costs is measured.
 
 /// The part of the caller's working time that is spent on the idle.
-const WORK_SHARE: u64 = 10;
+const WORK_SHARE: u64 = 12;
 
 /// The part of all time that is spent on the idle, while others are busy.
-pub(super) const TIME_SHARE: u64 = 48;
+const TIME_SHARE: u64 = 64;
 
 /// A busy connection that may have nothing is tried so often that it takes this part of the time.
 const TRY_SHARE: u64 = 16;
@@ -153,14 +153,14 @@ mod tests {
     #[test]
     fn a_share_of_the_time_is_earned_however_short_the_rounds() {
         let mut budget = Budget::default();
-        for now in 0..=480_000 {
+        for now in 0..=640_000 {
             budget.accrue(now, 1000);
         }
         assert_eq!(budget.credit, 10_000);
         // 10 µs are 20 subscriptions: too few.
         assert_eq!(budget.window(1000), 0);
         assert_eq!(budget.window(10), 10);
-        budget.worked(900_000, 1000);
+        budget.worked(1_080_000, 1000);
         assert_eq!(budget.window(1000), 200);
         budget.worked(u64::MAX, 1000);
         assert_eq!(budget.window(10_000), WINDOW as usize);
