@@ -140,6 +140,11 @@ impl Budget {
         (TRY_SHARE * self.again * busy as u64).clamp(TRY_EVERY, TRY_AT_LEAST_EVERY)
     }
 
+    /// A poll of all that takes longer than this has waited.
+    pub(super) fn longest_answer(&self, idle: usize) -> u64 {
+        1_000_000 + 4 * self.subscription * idle as u64
+    }
+
     /// How long maybes may stay unresolved when every wait for everything has sure events.
     pub(super) fn resolve_every(&self, idle: usize) -> u64 {
         (TIME_SHARE * self.subscription * idle as u64).max(20_000_000)

@@ -53,6 +53,7 @@
 
 mod blind;
 mod budget;
+mod look;
 mod slots;
 mod wait;
 
@@ -64,9 +65,9 @@ use crate::errno::Errno;
 use crate::wasi::{ClockId, Event, Fd, FdFlags, FileType, Shutdown, Subscription, Wasi};
 use blind::Sleep;
 use budget::Budget;
+use look::Seen;
 pub use slots::{Interest, Registration};
 use slots::{Kind, Slots};
-use wait::Seen;
 
 /// The registered file descriptors of one event loop, and the wait for them.
 ///
