@@ -300,6 +300,22 @@ fn a_head_is_counted_while_its_body_is_awaited() {
 }
 
 #[test]
+fn what_was_kept_is_given_back_however_the_connection_ends() {
+    let mut bench = Bench::with(|limits| limits.max_pending_output = 1);
+    bench.input(GET.repeat(3));
+    assert!(bench.shared.held() > 0);
+    bench.pass(seconds(10));
+    assert_eq!(bench.step(), Step::Close(CloseReason::WriteTimeout));
+    assert_eq!(bench.shared.held(), 0);
+
+    let mut bench = Bench::new();
+    bench.input("\r\n");
+    bench.pass(seconds(75));
+    assert_eq!(bench.step(), Step::Close(CloseReason::IdleTimeout));
+    assert_eq!(bench.shared.held(), 0);
+}
+
+#[test]
 fn lingering_ends_with_the_clients_stream_its_bytes_or_its_time() {
     let bad = "BAD\r\n\r\n";
     let mut bench = Bench::new();
