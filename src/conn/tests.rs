@@ -90,7 +90,11 @@ impl Bench {
     }
 
     fn step(&mut self) -> Step {
-        self.call(Connection::poll_step)
+        let step = self.call(Connection::poll_step);
+        if let Step::Close(_) = step {
+            assert_eq!(self.shared.held(), 0, "a closed connection holds nothing");
+        }
+        step
     }
 
     fn pass(&mut self, time: Duration) {
