@@ -1,7 +1,6 @@
 //! Sockets that are bound here, handed over by systemd, or the user's own.
 
-use std::io;
-use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::net::{SocketAddr, TcpListener};
 
 use log::info;
 
@@ -20,7 +19,7 @@ impl Listeners {
     /// Resolves `addr` and binds the first of its addresses that can be bound.
     pub(crate) fn bind(addr: &str) -> Result<Self> {
         check_syntax(addr)?;
-        let socket = listen(addr).map_err(|error| {
+        let socket = TcpListener::bind(addr).map_err(|error| {
             Error::with_source(ErrorKind::Address, format!("can't listen on {addr}"), error)
         })?;
         Ok(Self::from(socket))
@@ -100,18 +99,4 @@ impl From<TcpListener> for Listeners {
             nodelay: true,
         }
     }
-}
-
-/// Binds the first of the addresses that can be bound. By mio, because std has the system keep no
-/// more than 128 connections that wait to be accepted; those beyond a burst of that would try
-/// again only after a second.
-fn listen(addr: &str) -> io::Result<TcpListener> {
-    let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
-    for addr in addr.to_socket_addrs()? {
-        match mio::net::TcpListener::bind(addr) {
-            Ok(listener) => return Ok(listener.into()),
-            Err(error) => last = error,
-        }
-    }
-    Err(last)
 }
