@@ -162,7 +162,10 @@ impl Connection {
             }
             request
         };
-        self.settle(cx);
+        // A request's answer settles the rest.
+        if request.is_none() {
+            self.settle(cx);
+        }
         request
     }
 
@@ -203,10 +206,11 @@ impl Connection {
             return self.respond_error(cx, "the handler gave no final answer");
         }
         let (exchange, length) = (self.exchange, body.as_bytes().len());
-        // A small answer is always made: a client with a small wish is to be served beside those
-        // that hold all the memory.
+        // A small answer is always made, for a client with a small wish is to be served beside
+        // those that hold all the memory; and a large one when nothing else is held.
         let is_inserted = !exchange.is_head && !Output::is_small(length);
-        if is_inserted && !cx.shared.budget.has_room(length, cx.limits) {
+        let budget = &cx.shared.budget;
+        if is_inserted && !budget.has_room(body.memory(), cx.limits) && !budget.is_empty() {
             return self.respond_overloaded(cx);
         }
         if encode::asks_to_close(&parts.headers) {
@@ -226,7 +230,8 @@ impl Connection {
             }
         });
         if insert {
-            self.output.insert(body.into_bytes());
+            let memory = body.memory();
+            self.output.insert(body.into_bytes(), memory);
         }
         self.state.answered();
         self.settle(cx);
@@ -420,17 +425,23 @@ impl Connection {
                         return None;
                     }
                     match self.read_head(cx, input) {
-                        Ok(Some(head)) => self.head_is_whole(cx, head),
+                        Ok(Some(head)) => {
+                            if let Some(request) = self.head_is_whole(cx, head) {
+                                return Some(request);
+                            }
+                        }
                         Ok(None) => return None,
                         Err(fault) => self.refuse(cx, fault),
                     }
                 }
                 Reading::Body => match self.read_body(cx, input) {
-                    Ok(true) => {}
-                    Ok(false) => return None,
+                    Ok(request) => return request,
                     Err(fault) => self.refuse(cx, fault),
                 },
-                Reading::Answering => return self.request_for_handler(),
+                Reading::Answering => {
+                    debug_assert!(false, "a request waits for its answer");
+                    return None;
+                }
                 Reading::Discarding | Reading::Ended => {
                     self.discarded += std::mem::take(input).len() as u64;
                     if self.discarded > cx.limits.max_linger
@@ -469,7 +480,9 @@ impl Connection {
                 self.take_head(parsed.map(|head| (head, end)), input)
             }
             Err(fault) => {
-                self.exchange.is_head = head::is_head_request(input);
+                // By the bytes up to the fault: more of them may have come, or not yet.
+                let seen = self.scanner.seen();
+                self.exchange.is_head = head::is_head_request(&input[..seen]);
                 Err(fault)
             }
         }
@@ -491,44 +504,49 @@ impl Connection {
         Ok(Some(head))
     }
 
-    fn head_is_whole(&mut self, cx: &mut Context<'_>, head: Head) {
-        match head.framing {
-            Framing::Length(length) if length > cx.limits.max_body => {
-                return self.refuse(cx, Fault::body_too_large());
+    /// Gives the request if it has no body; otherwise the body is read next.
+    fn head_is_whole(&mut self, cx: &mut Context<'_>, head: Head) -> Option<Request> {
+        self.exchange = Exchange::new(head.request.method(), head.request.version());
+        let length = match head.framing {
+            Framing::None => {
+                self.state.request_done();
+                return Some(self.for_handler(head.request, head.persist));
             }
-            // What waiting for a body takes at least; it may be refused later, when it has grown.
-            Framing::Length(_) | Framing::Chunked
-                if !cx.shared.budget.has_room(head.held(), cx.limits) =>
-            {
-                return self.refuse(cx, Fault::overloaded());
-            }
-            Framing::None | Framing::Length(_) | Framing::Chunked => {}
+            Framing::Length(length) => length,
+            Framing::Chunked => 0,
+        };
+        if length > cx.limits.max_body {
+            self.refuse(cx, Fault::body_too_large());
+            return None;
         }
-        self.exchange = Exchange::new(&head.method, head.version);
+        // The least that it will take; it may be refused later, when its body has grown.
+        if !cx.shared.budget.has_room(head.size, cx.limits) {
+            self.refuse(cx, Fault::overloaded());
+            return None;
+        }
         if head.expects_continue {
             let write = |out: &mut Vec<u8>| out.extend_from_slice(encode::CONTINUE);
             self.output.append(&mut cx.shared.buffers, write);
         }
-        match head.framing {
-            Framing::None => self.state.request_done(),
-            Framing::Length(_) | Framing::Chunked => self.state.body_began(),
-        }
+        self.state.body_began();
         self.incoming = Some(Box::new(Incoming::new(head)));
+        None
     }
 
-    /// Takes bytes of the body and tells whether it is whole.
-    fn read_body(&mut self, cx: &mut Context<'_>, input: &mut &[u8]) -> Result<bool, Fault> {
-        let Some(incoming) = &mut self.incoming else {
+    /// Takes bytes of the body, and gives the request when it is whole.
+    fn read_body(
+        &mut self,
+        cx: &mut Context<'_>,
+        input: &mut &[u8],
+    ) -> Result<Option<Request>, Fault> {
+        let Some(mut incoming) = self.incoming.take() else {
             return Err(Fault::malformed("a body without a head"));
         };
-        let (before, length_before) = (input.len(), incoming.body.len());
+        let (before, length_before) = (input.len(), incoming.request.body().len());
         let is_whole = incoming.read(cx, &mut self.accounted, input)?;
         incoming.in_window += (before - input.len()) as u64;
-        let (id, new, all) = (
-            self.id,
-            &incoming.body[length_before..],
-            incoming.body.len(),
-        );
+        let (id, body) = (self.id, incoming.request.body());
+        let (new, all) = (&body[length_before..], body.len());
         if !new.is_empty() {
             debug!(
                 target: "mini_http::conn",
@@ -537,25 +555,22 @@ impl Connection {
         }
         if is_whole {
             self.state.request_done();
+            return Ok(Some(self.for_handler(incoming.request, incoming.persist)));
         }
-        Ok(is_whole)
+        self.incoming = Some(incoming);
+        Ok(None)
     }
 
-    fn request_for_handler(&mut self) -> Option<Request> {
-        let Incoming { head, body, .. } = *self.incoming.take()?;
-        if !head.persist {
+    fn for_handler(&mut self, mut request: Request, persist: bool) -> Request {
+        if !persist {
             self.state.will_close(if self.exchange.is_http10 {
                 CloseReason::Http10
             } else {
                 CloseReason::ClientAskedClose
             });
         }
-        let mut request = http::Request::new(body);
-        *request.method_mut() = head.method;
-        *request.uri_mut() = head.uri;
-        *request.version_mut() = head.version;
-        *request.headers_mut() = head.fields;
-        Some(Request::new(request, self.peer))
+        request.set_peer(self.peer);
+        request
     }
 
     /// Keeps input that can't be used yet.
@@ -664,6 +679,7 @@ impl Connection {
     fn settle(&mut self, cx: &mut Context<'_>) {
         let (reading, writing) = (self.state.reading(), self.state.writing());
         if writing == Writing::Closed {
+            self.drop_stash(cx);
             self.incoming = None;
             self.output.clear(&mut cx.shared.buffers);
             self.drop_stash(cx);
@@ -693,8 +709,8 @@ impl Connection {
         let is_lingering = writing == Writing::Lingering;
         self.run(cx, Timer::Linger, is_lingering, cx.limits.linger_timeout);
 
-        let body = self.incoming.as_ref().map_or(0, |incoming| incoming.held());
-        let held = self.stash.capacity() + body + self.output.held();
+        let incoming = self.incoming.as_ref().map_or(0, |incoming| incoming.held());
+        let held = self.stash.capacity() + incoming + self.output.held();
         cx.shared.budget.replace(self.accounted, held);
         self.accounted = held;
     }
@@ -719,8 +735,9 @@ impl Connection {
 
 /// Whether so many bytes in one window keep the least rate.
 fn is_fast_enough(bytes: u64, cx: &Context<'_>) -> bool {
-    let least = u128::from(cx.limits.min_rate) * cx.limits.rate_window.as_millis() / 1000;
-    u128::from(bytes) >= least
+    // Without a division, which would make a small rate over a short window one of 0.
+    let due = u128::from(cx.limits.min_rate) * cx.limits.rate_window.as_nanos();
+    u128::from(bytes) * 1_000_000_000 >= due
 }
 
 #[cfg(test)]

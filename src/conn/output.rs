@@ -28,7 +28,7 @@ struct Insert {
     /// What is left of it.
     bytes: Bytes,
     /// Its memory, which is given back only when all of it is sent.
-    size: usize,
+    memory: usize,
 }
 
 impl Output {
@@ -45,7 +45,12 @@ impl Output {
 
     /// Bytes of memory held.
     pub(super) fn held(&self) -> usize {
-        self.buffer.capacity() + self.inserts.iter().map(|insert| insert.size).sum::<usize>()
+        self.buffer.capacity()
+            + self
+                .inserts
+                .iter()
+                .map(|insert| insert.memory)
+                .sum::<usize>()
     }
 
     /// Appends by `write`, to the end of the buffer.
@@ -64,12 +69,12 @@ impl Output {
         length <= Self::COPIED
     }
 
-    /// Appends a large body without copying it.
-    pub(super) fn insert(&mut self, bytes: Bytes) {
+    /// Appends a large body without copying it. `memory` is what it holds until it is sent.
+    pub(super) fn insert(&mut self, bytes: Bytes, memory: usize) {
         self.pending += bytes.len();
         self.inserts.push_back(Insert {
             at: self.buffer.len(),
-            size: bytes.len(),
+            memory,
             bytes,
         });
     }
@@ -152,7 +157,7 @@ mod tests {
                 buffer.extend_from_slice(head.as_bytes())
             });
             if !body.is_empty() {
-                output.insert(Bytes::copy_from_slice(body.as_bytes()));
+                output.insert(Bytes::copy_from_slice(body.as_bytes()), body.len());
             }
             all.extend_from_slice(head.as_bytes());
             all.extend_from_slice(body.as_bytes());
@@ -188,7 +193,7 @@ mod tests {
     #[test]
     fn a_large_body_is_held_until_its_last_byte_is_sent() {
         let (mut output, mut pool) = (Output::default(), BufferPool::default());
-        output.insert(Bytes::from(vec![1; 1000]));
+        output.insert(Bytes::from(vec![1; 1000]), 1000);
         output.advance(999, &mut pool);
         assert_eq!(output.held(), 1000);
         output.advance(1, &mut pool);
@@ -206,7 +211,7 @@ mod tests {
             });
             all.extend_from_slice(text.as_bytes());
             if number % 7 == 0 {
-                output.insert(Bytes::from(vec![b'-'; 3]));
+                output.insert(Bytes::from(vec![b'-'; 3]), 3);
                 all.extend_from_slice(b"---");
             }
             let bytes = front(&output);
@@ -225,7 +230,7 @@ mod tests {
         let mut all = Vec::new();
         for number in 0..50u8 {
             output.append(&mut pool, |buffer| buffer.extend_from_slice(&[number; 3]));
-            output.insert(Bytes::copy_from_slice(&[number + 100; 7]));
+            output.insert(Bytes::copy_from_slice(&[number + 100; 7]), 7);
             all.extend_from_slice(&[number; 3]);
             all.extend_from_slice(&[number + 100; 7]);
         }

@@ -20,6 +20,7 @@
 
 pub mod abuse;
 pub mod client;
+pub mod conformance;
 pub mod curl;
 pub mod idle;
 pub mod matrix;

@@ -3,6 +3,7 @@
 //! - `matrix [--release]`: the curl matrix.
 //! - `runner`: `cargo run --example hello` as a person types it.
 //! - `own-project`: a crate outside the checkout.
+//! - `conformance`: the conformance cases over sockets.
 //! - `idle [--connections 50] [--seconds 10] [--most-ticks 2]`: the cost of idle connections.
 //! - `abuse [--only WORDS]`: hostile clients; of the scenarios, those whose names contain the words.
 //! - `resets [--count 10000] [--seed 1] [--limit-seconds 300]`: connections reset at random moments.
@@ -17,7 +18,9 @@ use std::process::ExitCode;
 use std::str::FromStr;
 use std::time::Duration;
 
-use interop::{Outcome, Report, Runtime, abuse, ensure, idle, matrix, own_project, resets, runner};
+use interop::{
+    Outcome, Report, Runtime, abuse, conformance, ensure, idle, matrix, own_project, resets, runner,
+};
 
 fn main() -> ExitCode {
     match run(std::env::args().skip(1).collect()) {
@@ -33,7 +36,7 @@ fn main() -> ExitCode {
 fn run(mut arguments: Vec<String>) -> Outcome<Report> {
     ensure!(
         !arguments.is_empty(),
-        "which command? matrix, runner, own-project, idle, resets or abuse"
+        "which command? matrix, runner, own-project, conformance, idle, resets or abuse"
     );
     let command = arguments.remove(0);
     let release = flag(&mut arguments, "--release");
@@ -41,6 +44,7 @@ fn run(mut arguments: Vec<String>) -> Outcome<Report> {
         "matrix" => Ok(matrix::run(&runtimes(&arguments)?, release)),
         "runner" => Ok(runner::run(&runtimes(&arguments)?)),
         "own-project" => Ok(own_project::run(&runtimes(&arguments)?)),
+        "conformance" => Ok(conformance::run(&runtimes(&arguments)?)),
         "idle" => {
             let settings = idle::Settings {
                 connections: option(&mut arguments, "--connections", 50)?,
