@@ -310,6 +310,7 @@ impl Connection {
     /// Gives the connection up: a read or write failed, or its place is needed.
     pub fn abandon(&mut self, cx: &mut Context<'_>, reason: CloseReason) {
         self.state.closed(reason);
+        self.drop_stash(cx);
         self.settle(cx);
     }
 
@@ -682,7 +683,6 @@ impl Connection {
             self.drop_stash(cx);
             self.incoming = None;
             self.output.clear(&mut cx.shared.buffers);
-            self.drop_stash(cx);
         }
         let is_taking = self.has_room_for_answers(cx);
         let has_output = self.output.pending() > 0;
