@@ -102,18 +102,20 @@ impl fmt::Debug for Request {
 
 impl Drop for Request {
     fn drop(&mut self) {
-        if let Some(mut parts) = self.parts.take() {
-            if parts.is_worth_keeping() {
-                parts.clear();
-                // On a thread that is ending there is no pool any more; the memory is freed then.
-                let _ = POOL.try_with(|pool| {
-                    let mut pool = pool.borrow_mut();
-                    if pool.len() < MAX_POOLED {
-                        pool.push(parts);
-                    }
-                });
-            }
+        let Some(mut parts) = self.parts.take() else {
+            return;
+        };
+        if !parts.is_worth_keeping() {
+            return;
         }
+        parts.clear();
+        // On a thread that is ending there is no pool any more; the memory is freed then.
+        let _ = POOL.try_with(|pool| {
+            let mut pool = pool.borrow_mut();
+            if pool.len() < MAX_POOLED {
+                pool.push(parts);
+            }
+        });
     }
 }
 
@@ -121,6 +123,7 @@ impl Drop for Request {
 const MAX_POOLED: usize = 8;
 
 thread_local! {
+    #[expect(clippy::vec_box, reason = "the boxes are what is used again: a request moves often")]
     static POOL: RefCell<Vec<Box<Parts>>> = const { RefCell::new(Vec::new()) };
 }
 

@@ -7,6 +7,7 @@
 
 use http::header::{self, HeaderMap};
 use http::{Method, StatusCode, Version};
+use httpdate::parse_http_date;
 
 use super::grammar::trim_ows;
 use super::head::has_token;
@@ -70,10 +71,17 @@ pub(super) fn response_head(
         match *name {
             header::CONNECTION => has_connection = true,
             header::CONTENT_LENGTH | header::TRANSFER_ENCODING | header::TRAILER => {}
-            _ => {
-                has_date |= *name == header::DATE;
-                field(out, name.as_str().as_bytes(), value.as_bytes());
+            header::DATE => {
+                // Once, and only if it is one (RFC 9110 §6.6.1).
+                let is_date = value
+                    .to_str()
+                    .is_ok_and(|text| parse_http_date(text).is_ok());
+                if is_date && !has_date {
+                    has_date = true;
+                    field(out, b"date", value.as_bytes());
+                }
             }
+            _ => field(out, name.as_str().as_bytes(), value.as_bytes()),
         }
     }
     if !has_date {
@@ -227,9 +235,11 @@ mod tests {
             .header("Content-Length", "98")
             .header("Transfer-Encoding", "chunked")
             .header("Connection", "keep-alive, upgrade")
-            .header("Date", "mine");
+            .header("Date", "mine")
+            .header("Date", "Sun, 06 Nov 1994 08:49:37 GMT")
+            .header("Date", "Sun, 06 Nov 1994 08:49:38 GMT");
         let (text, _) = encoded(response, 6, GET, false);
-        let expected = "HTTP/1.1 200 OK\r\ndate: mine\r\ncontent-length: 6\r\n\
+        let expected = "HTTP/1.1 200 OK\r\ndate: Sun, 06 Nov 1994 08:49:37 GMT\r\ncontent-length: 6\r\n\
                         connection: upgrade, close\r\n\r\n";
         assert_eq!(text, expected);
     }

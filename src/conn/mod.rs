@@ -205,11 +205,18 @@ impl Connection {
             );
             return self.respond_error(cx, "the handler gave no final answer");
         }
+        let (exchange, length) = (self.exchange, body.as_bytes().len());
+        // A small answer is always made, for a client with a small wish is to be served beside
+        // those that hold all the memory; and a large one when nothing else is held.
+        let is_inserted = !exchange.is_head && !Output::is_small(length);
+        let budget = &cx.shared.budget;
+        if is_inserted && !budget.has_room(body.memory(), cx.limits) && !budget.is_empty() {
+            return self.respond_overloaded(cx);
+        }
         if encode::asks_to_close(&parts.headers) {
             self.state.will_close(CloseReason::HandlerAskedClose);
         }
         let persists = self.state.keep_alive() == KeepAlive::Persist;
-        let (exchange, length) = (self.exchange, body.as_bytes().len());
         let Shared { buffers, date, .. } = &mut *cx.shared;
         let mut insert = false;
         self.output.append(buffers, |out| {
@@ -223,7 +230,8 @@ impl Connection {
             }
         });
         if insert {
-            self.output.insert(body.into_bytes());
+            let memory = body.memory();
+            self.output.insert(body.into_bytes(), memory);
         }
         self.state.answered();
         self.settle(cx);
@@ -473,7 +481,9 @@ impl Connection {
                 self.take_head(parsed.map(|head| (head, end)), input)
             }
             Err(fault) => {
-                self.exchange.is_head = head::is_head_request(input);
+                // By the bytes up to the fault: more of them may have come, or not yet.
+                let seen = self.scanner.seen();
+                self.exchange.is_head = head::is_head_request(&input[..seen]);
                 Err(fault)
             }
         }
@@ -593,9 +603,15 @@ impl Connection {
         }
     }
 
-    /// Backpressure: a client that does not take its answers gets no further ones made.
+    /// Backpressure: a client that does not take its answers gets no further ones made. When the
+    /// memory for all connections is used up, one at a time is enough.
     fn has_room_for_answers(&self, cx: &Context<'_>) -> bool {
-        self.output.pending() < cx.limits.max_pending_output
+        match self.output.pending() {
+            0 => true,
+            pending => {
+                pending < cx.limits.max_pending_output && cx.shared.budget.has_room(1, cx.limits)
+            }
+        }
     }
 }
 
@@ -633,6 +649,15 @@ impl Connection {
         self.settle(cx);
     }
 
+    /// Answers 503 to a request whose answer does not fit into the memory for all connections.
+    fn respond_overloaded(&mut self, cx: &mut Context<'_>) {
+        let fault = Fault::overloaded();
+        self.state.will_close(fault.close_reason());
+        self.queue_refusal(cx, fault.status(), fault.why());
+        self.state.answered();
+        self.settle(cx);
+    }
+
     fn queue_refusal(&mut self, cx: &mut Context<'_>, status: StatusCode, why: &str) {
         let Shared { buffers, date, .. } = &mut *cx.shared;
         let is_head = self.exchange.is_head;
@@ -655,6 +680,7 @@ impl Connection {
     fn settle(&mut self, cx: &mut Context<'_>) {
         let (reading, writing) = (self.state.reading(), self.state.writing());
         if writing == Writing::Closed {
+            self.drop_stash(cx);
             self.incoming = None;
             self.output.clear(&mut cx.shared.buffers);
         }
@@ -709,8 +735,9 @@ impl Connection {
 
 /// Whether so many bytes in one window keep the least rate.
 fn is_fast_enough(bytes: u64, cx: &Context<'_>) -> bool {
-    let least = u128::from(cx.limits.min_rate) * cx.limits.rate_window.as_millis() / 1000;
-    u128::from(bytes) >= least
+    // Without a division, which would make a small rate over a short window one of 0.
+    let due = u128::from(cx.limits.min_rate) * cx.limits.rate_window.as_nanos();
+    u128::from(bytes) * 1_000_000_000 >= due
 }
 
 #[cfg(test)]

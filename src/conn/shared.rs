@@ -133,6 +133,11 @@ impl Budget {
         self.peak = self.peak.max(self.held);
     }
 
+    /// Whether nothing is held.
+    pub(super) fn is_empty(&self) -> bool {
+        self.held == 0
+    }
+
     /// Whether `more` bytes can be held within the limits.
     pub(super) fn has_room(&self, more: usize, limits: &Limits) -> bool {
         self.held.saturating_add(more) <= limits.max_held

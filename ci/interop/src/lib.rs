@@ -18,7 +18,9 @@
     reason = "its reports are for a person"
 )]
 
+pub mod abuse;
 pub mod client;
+pub mod conformance;
 pub mod curl;
 pub mod idle;
 pub mod matrix;

@@ -3,9 +3,11 @@
 //! - `matrix [--release]`: the curl matrix.
 //! - `runner`: `cargo run --example hello` as a person types it.
 //! - `own-project`: a crate outside the checkout.
+//! - `conformance`: the conformance cases over sockets.
 //! - `idle [--connections 50] [--seconds 10] [--most-ticks 2]`: the cost of idle connections.
 //! - `probe [--json | --markdown] RUNTIME`: what a runtime does, by the example `probe`.
 //! - `probe --address HOST:PORT`: the other end for a probe that somebody else has started there.
+//! - `abuse [--only WORDS]`: hostile clients; of the scenarios, those whose names contain the words.
 //! - `resets [--count 10000] [--seed 1] [--limit-seconds 300]`: connections reset at random moments.
 
 #![allow(
@@ -18,7 +20,10 @@ use std::process::ExitCode;
 use std::str::FromStr;
 use std::time::Duration;
 
-use interop::{Outcome, Report, Runtime, ensure, idle, matrix, own_project, probe, resets, runner};
+use interop::{
+    Outcome, Report, Runtime, abuse, conformance, ensure, idle, matrix, own_project, probe, resets,
+    runner,
+};
 
 fn main() -> ExitCode {
     match run(std::env::args().skip(1).collect()) {
@@ -35,7 +40,7 @@ fn main() -> ExitCode {
 fn run(mut arguments: Vec<String>) -> Outcome<bool> {
     ensure!(
         !arguments.is_empty(),
-        "which command? matrix, runner, own-project, idle, resets or probe"
+        "which command? matrix, runner, own-project, conformance, idle, resets, abuse or probe"
     );
     let command = arguments.remove(0);
     if command == "probe" {
@@ -71,6 +76,7 @@ fn report(command: &str, mut arguments: Vec<String>) -> Outcome<Report> {
         "matrix" => Ok(matrix::run(&runtimes(&arguments)?, release)),
         "runner" => Ok(runner::run(&runtimes(&arguments)?)),
         "own-project" => Ok(own_project::run(&runtimes(&arguments)?)),
+        "conformance" => Ok(conformance::run(&runtimes(&arguments)?)),
         "idle" => {
             let settings = idle::Settings {
                 connections: option(&mut arguments, "--connections", 50)?,
@@ -88,6 +94,10 @@ fn report(command: &str, mut arguments: Vec<String>) -> Outcome<Report> {
                 release,
             };
             Ok(resets::run(&runtimes(&arguments)?, settings))
+        }
+        "abuse" => {
+            let only = option(&mut arguments, "--only", String::new())?;
+            Ok(abuse::run(&runtimes(&arguments)?, &only, release))
         }
         _ => Err(format!("no command is called '{command}'")),
     }

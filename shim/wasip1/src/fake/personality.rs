@@ -55,7 +55,7 @@ impl Personality {
         blind: false,
         bad_fd_fails_all: true,
         clock_with_fds: false,
-        tick: 1_000_000,
+        tick: 0,
         nbytes: Nbytes::AtLeastOne,
         costs: Costs {
             poll: 3_000,
