@@ -10,12 +10,15 @@
 
 mod common;
 
-use common::cases::{self, Case, End};
+use common::cases::{self, Case, End, Handler};
 use common::check::{self, Probe, Setup, Subject};
-use common::machine::Machine;
+use common::machine::{self, Machine};
 use common::notation::{self, Step};
-use common::socket::{self, Socket};
-use std::path::Path;
+use common::socket::{self, Pieces, Socket};
+use mini_http::{Handle, Server};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 fn all_cases() -> Vec<Case> {
@@ -39,24 +42,90 @@ fn every_case_holds_for_the_machine_however_its_input_is_cut() {
 }
 
 #[test]
-#[ignore = "needs a server's address in MINI_HTTP_CONFORMANCE"]
-fn every_case_holds_over_a_socket() {
-    let address = std::env::var("MINI_HTTP_CONFORMANCE").expect("MINI_HTTP_CONFORMANCE");
-    let address = address.parse().expect("an address like 127.0.0.1:3000");
+fn every_case_holds_for_a_native_server() {
     let cases = all_cases();
+    let mut servers: Vec<(Handler, &[(String, u64)])> = Vec::new();
+    for case in &cases {
+        let server = (case.handler, case.settings.as_slice());
+        if !servers.contains(&server) {
+            servers.push(server);
+        }
+    }
+    let mut runs = 0;
+    let mut failures = Vec::new();
+    for (handler, settings) in servers {
+        let (address, handle, thread) = serve(handler, settings);
+        let (patience, pieces) = (Duration::from_secs(10), Pieces::Few);
+        let subject = Socket {
+            address,
+            handler,
+            settings,
+            patience,
+            pieces,
+        };
+        let (more, failed) = socket::run_all(&cases, subject);
+        runs += more;
+        failures.extend(failed);
+        handle.stop();
+        thread
+            .join()
+            .expect("no panic")
+            .expect("the server ends well");
+    }
+    conclude(&format!("{} cases, {runs} runs", cases.len()), &failures);
+}
+
+#[test]
+#[ignore = "needs a server's address in MINI_HTTP_CONFORMANCE"]
+fn every_case_for_echo_holds_over_a_socket() {
+    let address = std::env::var("MINI_HTTP_CONFORMANCE").expect("MINI_HTTP_CONFORMANCE");
     let subject = Socket {
-        address,
+        address: address.parse().expect("an address like 127.0.0.1:3000"),
+        handler: Handler::Echo,
+        settings: &[],
         patience: Duration::from_secs(10),
+        pieces: Pieces::Many,
     };
+    let cases = all_cases();
     let (runs, failures) = socket::run_all(&cases, subject);
-    let left_out = cases
+    let fitting = cases
         .iter()
-        .filter(|case| socket::unfit(case).is_some())
+        .filter(|case| socket::fits(case, &subject))
         .count();
-    conclude(
-        &format!("{} cases, {left_out} left out, {runs} runs", cases.len()),
-        &failures,
-    );
+    let summary = format!("{fitting} of {} cases, {runs} runs", cases.len());
+    conclude(&summary, &failures);
+}
+
+#[test]
+#[ignore = "writes into the folder MINI_HTTP_CORPUS"]
+fn inputs_become_seeds_for_fuzzing() {
+    const LONGEST: usize = 4 << 10;
+    let folder = PathBuf::from(std::env::var_os("MINI_HTTP_CORPUS").expect("MINI_HTTP_CORPUS"));
+    std::fs::create_dir_all(&folder).expect("a folder");
+    for case in all_cases() {
+        let name = case.title.to_ascii_lowercase();
+        let name = name.replace(|character: char| !character.is_ascii_alphanumeric(), "-");
+        for (number, input) in case.inputs.iter().enumerate() {
+            let bytes = check::bytes(input);
+            if (1..=LONGEST).contains(&bytes.len()) {
+                std::fs::write(folder.join(format!("{name}-{number}")), bytes).expect("a file");
+            }
+        }
+    }
+}
+
+/// Starts a server in a thread.
+fn serve(
+    handler: Handler,
+    settings: &[(String, u64)],
+) -> (SocketAddr, Handle, JoinHandle<mini_http::Result<()>>) {
+    let mut server = Server::new("127.0.0.1:0").expect("a free port");
+    let limits = machine::limits(settings).expect("known settings");
+    server.limits(|defaults| *defaults = limits);
+    let address = server.local_addr().expect("an address");
+    let handle = server.handle();
+    let answer = move |request| machine::answer(handler, &request).expect("a good query");
+    (address, handle, thread::spawn(move || server.start(answer)))
 }
 
 /// Runs an input in every way of cutting it, until one fails.
@@ -119,7 +188,9 @@ fn run_all_ways(
     None
 }
 
+#[expect(clippy::print_stdout, reason = "how much was run is for people to see")]
 fn conclude(summary: &str, failures: &[String]) {
+    println!("{summary}");
     let count = failures.len();
     assert!(
         failures.is_empty(),

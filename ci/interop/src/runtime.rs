@@ -16,11 +16,18 @@ pub enum Runtime {
     Wasmi,
     /// wasmtime 36, the long-term release that still has preview 1 sockets.
     Wasmtime36,
+    /// The host of `ci/wazero-like`, whose `poll_oneoff` is as blind as that of wazero.
+    WazeroLike,
 }
 
 impl Runtime {
     /// All of them, in the order of the columns.
-    pub const ALL: [Self; 3] = [Self::Native, Self::Wasmi, Self::Wasmtime36];
+    pub const ALL: [Self; 4] = [
+        Self::Native,
+        Self::Wasmi,
+        Self::Wasmtime36,
+        Self::WazeroLike,
+    ];
 
     /// The name on the command line, in the tables, and of `ci/runtime`.
     #[must_use]
@@ -29,6 +36,7 @@ impl Runtime {
             Self::Native => "native",
             Self::Wasmi => "wasmi",
             Self::Wasmtime36 => "wasmtime36",
+            Self::WazeroLike => "wazero-like",
         }
     }
 
@@ -37,7 +45,7 @@ impl Runtime {
     pub fn target(self) -> Option<&'static str> {
         match self {
             Self::Native => None,
-            Self::Wasmi | Self::Wasmtime36 => Some("wasm32-wasip1"),
+            Self::Wasmi | Self::Wasmtime36 | Self::WazeroLike => Some("wasm32-wasip1"),
         }
     }
 
@@ -87,12 +95,23 @@ impl Runtime {
                 command.arg(format!("tcplisten={address}"));
                 command
             }
+            Self::WazeroLike => {
+                let mut command = Command::new(self.path()?);
+                command.arg("run").arg(format!("-listen={address}"));
+                command
+            }
         };
         for (name, value) in env {
             command.arg("--env").arg(format!("{name}={value}"));
         }
         command.arg(program);
         Ok(command)
+    }
+
+    /// Whether its `poll_oneoff` doesn't look at sockets, so that waiting there is trying again and again.
+    #[must_use]
+    pub fn is_blind(self) -> bool {
+        self == Self::WazeroLike
     }
 
     /// The path of the runtime's program, which `ci/runtime` installs when it isn't there yet.
