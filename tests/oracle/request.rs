@@ -267,15 +267,22 @@ fn judge(
         body,
         expects_continue: expects && body != Body::Length(0),
         persists,
-        may_be_refused: !target.starts_with('/') && target.contains(['%', '[']),
+        may_be_refused: !target.starts_with('/') && authority(target).contains(['%', '[']),
         fields,
     })
 }
 
+/// With the bytes besides that the cases about targets let pass, since browsers send them.
 fn is_path_and_query(text: &str) -> bool {
-    let allowed =
-        |byte: u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@/?%".contains(&byte);
-    text.bytes().all(allowed) && is_encoding_whole(text)
+    let is_pchar = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@%".contains(&byte);
+    let (path, query) = text.split_once('?').unwrap_or((text, ""));
+    let is_path = path
+        .bytes()
+        .all(|byte| is_pchar(byte) || b"/[]|".contains(&byte));
+    let is_query = query
+        .bytes()
+        .all(|byte| is_pchar(byte) || b"/?[]|{}^`".contains(&byte));
+    is_path && is_query && is_encoding_whole(text)
 }
 
 fn is_encoding_whole(text: &str) -> bool {
@@ -293,6 +300,11 @@ fn is_absolute(target: &str) -> bool {
     matches!(scheme.to_ascii_lowercase().as_str(), "http" | "https")
         && is_authority(authority.as_bytes())
         && is_path_and_query(path)
+}
+
+fn authority(target: &str) -> &str {
+    let rest = target.split_once("://").map_or("", |(_, rest)| rest);
+    rest.split(['/', '?']).next().unwrap_or_default()
 }
 
 /// A host that is not empty, and maybe a port.
