@@ -41,7 +41,7 @@
 //! to each connection, at `error` what the operator should act on. Target `mini_http::conn`: at
 //! `debug` what was received, escaped and cut at 1 KiB, with `Authorization`,
 //! `Proxy-Authorization`, `Cookie` and `Set-Cookie` masked. Target `wasi` (preview 1): at `trace`
-//! every call to the runtime, one a line.
+//! every call to the runtime, one a line, with its connection: `grep -w 'conn 7'` gives all of one.
 #![forbid(unsafe_code)]
 
 mod body;
