@@ -23,6 +23,40 @@ interop() {
     cargo run --quiet --package interop -- "$@"
 }
 
+# module_arguments ARGUMENT... : divides a runner's arguments. `options` is what a WASI runtime is to
+# take: RUST_LOG, RUST_LOG_STYLE, MINI_HTTP_ADDR, MINI_HTTP_FD, and what `--env` and `--dir` say. `own`
+# is for the module: all other arguments, and all after a `--`.
+module_arguments() {
+    local name
+    options=()
+    own=()
+    for name in RUST_LOG RUST_LOG_STYLE MINI_HTTP_ADDR MINI_HTTP_FD; do
+        if [ -n "${!name+set}" ]; then options+=(--env "$name=${!name}"); fi
+    done
+    while [ $# -gt 0 ]; do
+        case "$1" in
+        --)
+            shift
+            own+=("$@")
+            break
+            ;;
+        --env=* | --dir=*) options+=("${1%%=*}" "${1#*=}") ;;
+        --env | --dir)
+            [ $# -ge 2 ] || die "$1 needs a value"
+            options+=("$1" "$2")
+            shift
+            ;;
+        *) own+=("$1") ;;
+        esac
+        shift
+    done
+}
+
+# version_of PATH : prints the version that a program tells of itself, like 48.0.8.
+version_of() {
+    "$1" --version 2>/dev/null | head -n 1 | grep -oE '[0-9]+\.[0-9]+\.[0-9]+' | head -n 1
+}
+
 # Stages: a script that has several begins with stages_begin, calls each by stage, and ends with
 # stages_end. A stage that fails doesn't keep the next from running: one run is to tell all.
 #

@@ -444,12 +444,7 @@ impl Connection {
                     return None;
                 }
                 Reading::Discarding | Reading::Ended => {
-                    self.discarded += std::mem::take(input).len() as u64;
-                    if self.discarded > cx.limits.max_linger
-                        && self.state.writing() == Writing::Lingering
-                    {
-                        self.state.closed(CloseReason::ClientClosed);
-                    }
+                    self.discard(cx, std::mem::take(input));
                     return None;
                 }
             }
@@ -579,7 +574,15 @@ impl Connection {
         if input.is_empty() {
             return;
         }
+        // Behind the last answer nothing is kept, and nothing refused either.
+        if !self.is_reading() {
+            return self.discard(cx, input);
+        }
         if !cx.shared.budget.has_room(input.len(), cx.limits) {
+            // Enough to tell a HEAD request by; the refusal drops it.
+            let missing = head::MAX_METHOD_END.saturating_sub(self.stash.len() - self.stash_used);
+            let begin = &input[..input.len().min(missing)];
+            self.stash.extend_from_slice(begin);
             return self.refuse_unfinished(cx, Fault::overloaded());
         }
         if self.stash.is_empty() {
@@ -589,6 +592,15 @@ impl Connection {
         }
         self.stash_used = 0;
         self.stash.extend_from_slice(input);
+    }
+
+    /// Drops input that comes behind the last request.
+    fn discard(&mut self, cx: &Context<'_>, input: &[u8]) {
+        self.discarded += input.len() as u64;
+        let is_lingering = self.state.writing() == Writing::Lingering;
+        if is_lingering && self.discarded > cx.limits.max_linger {
+            self.state.closed(CloseReason::ClientClosed);
+        }
     }
 
     fn drop_stash(&mut self, cx: &mut Context<'_>) {

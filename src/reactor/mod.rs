@@ -37,6 +37,8 @@ pub(crate) mod mio;
     all(test, not(target_os = "wasi"))
 ))]
 pub(crate) mod wasip1;
+#[cfg(all(target_os = "wasi", target_env = "p2"))]
+pub(crate) mod wasip2;
 
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;

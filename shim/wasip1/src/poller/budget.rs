@@ -7,10 +7,10 @@
 //! look that finds something is free. What a subscription costs is measured.
 
 /// The part of the caller's working time that is spent on the idle.
-const WORK_SHARE: u64 = 10;
+const WORK_SHARE: u64 = 12;
 
 /// The part of all time that is spent on the idle, while others are busy.
-pub(super) const TIME_SHARE: u64 = 48;
+const TIME_SHARE: u64 = 64;
 
 /// A busy connection that may have nothing is tried so often that it takes this part of the time.
 const TRY_SHARE: u64 = 16;
@@ -140,6 +140,11 @@ impl Budget {
         (TRY_SHARE * self.again * busy as u64).clamp(TRY_EVERY, TRY_AT_LEAST_EVERY)
     }
 
+    /// A poll of all that takes longer than this has waited.
+    pub(super) fn longest_answer(&self, idle: usize) -> u64 {
+        1_000_000 + 4 * self.subscription * idle as u64
+    }
+
     /// How long maybes may stay unresolved when every wait for everything has sure events.
     pub(super) fn resolve_every(&self, idle: usize) -> u64 {
         (TIME_SHARE * self.subscription * idle as u64).max(20_000_000)
@@ -153,14 +158,14 @@ mod tests {
     #[test]
     fn a_share_of_the_time_is_earned_however_short_the_rounds() {
         let mut budget = Budget::default();
-        for now in 0..=480_000 {
+        for now in 0..=640_000 {
             budget.accrue(now, 1000);
         }
         assert_eq!(budget.credit, 10_000);
         // 10 µs are 20 subscriptions: too few.
         assert_eq!(budget.window(1000), 0);
         assert_eq!(budget.window(10), 10);
-        budget.worked(900_000, 1000);
+        budget.worked(1_080_000, 1000);
         assert_eq!(budget.window(1000), 200);
         budget.worked(u64::MAX, 1000);
         assert_eq!(budget.window(10_000), WINDOW as usize);
