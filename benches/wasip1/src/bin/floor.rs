@@ -33,14 +33,9 @@ mod floor {
     /// So many idle connections are in a poll beside the busy ones.
     const WINDOW: usize = 16;
     /// A busy connection where nothing happened in so many turns is idle.
-    const BUSY_TURNS: u32 = 1024;
-    /// While there are more busy ones than this, few turns are enough.
-    const MANY: usize = 128;
-    const FEW_TURNS: u32 = 16;
-    /// So many of the busy ones are looked at in a turn.
-    const LOOKS: usize = 8;
+    const BUSY_TURNS: u32 = 64;
     /// After so long without an event, in nanoseconds, all connections are waited for.
-    const QUIET: u64 = 2_000_000;
+    const QUIET: u64 = 10_000_000;
     /// Beside sure events, the listener is tried in one of so many turns.
     const LISTENER_TURNS: u32 = 64;
     /// And one of the other events in one of so many.
@@ -206,24 +201,19 @@ mod floor {
             }
         }
 
-        /// Looks at some of the busy connections: whether they are busy still.
+        /// Now and then looks at all the busy connections, whether they are busy still.
         fn rest_some(&mut self) {
-            for look in 0..LOOKS {
-                let busy = &self.list[FIRST..];
-                if busy.is_empty() {
-                    return;
-                }
-                let turns = if busy.len() > MANY {
-                    FEW_TURNS
-                } else {
-                    BUSY_TURNS
-                };
-                let number =
-                    busy[(self.turn as usize * LOOKS + look) % busy.len()].userdata as usize;
-                if let Some(place) = &self.places[number]
-                    && self.turn.wrapping_sub(place.active) > turns
-                {
+            if !self.turn.is_multiple_of(BUSY_TURNS) {
+                return;
+            }
+            let mut at = FIRST;
+            while let Some(subscription) = self.list.get(at) {
+                let number = subscription.userdata as usize;
+                let active = self.places[number].as_ref().map(|place| place.active);
+                if active.is_some_and(|active| self.turn.wrapping_sub(active) > BUSY_TURNS) {
                     self.rest(number);
+                } else {
+                    at += 1;
                 }
             }
         }
