@@ -1,8 +1,8 @@
 //! A program in a crate of its own, outside the checkout, as the README tells a user to make one.
 
 use std::net::{SocketAddr, TcpListener};
-use std::process::Command;
 use std::path::Path;
+use std::process::Command;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
