@@ -80,7 +80,7 @@ struct Listener {
 impl Wasip2Reactor {
     /// A read asks for this much first, and for the rest of the buffer if it got it: the host clears
     /// as much memory as is asked for.
-    const FIRST_READ: usize = 8 << 10;
+    const FIRST_READ: usize = 4 << 10;
     /// A guess at what a pollable costs in a poll, in nanoseconds, until it is measured.
     const PRICE: u64 = 200;
     /// So many writes of one connection a turn; each takes up to 64 KiB.
