@@ -444,12 +444,7 @@ impl Connection {
                     return None;
                 }
                 Reading::Discarding | Reading::Ended => {
-                    self.discarded += std::mem::take(input).len() as u64;
-                    if self.discarded > cx.limits.max_linger
-                        && self.state.writing() == Writing::Lingering
-                    {
-                        self.state.closed(CloseReason::ClientClosed);
-                    }
+                    self.discard(cx, std::mem::take(input));
                     return None;
                 }
             }
@@ -481,7 +476,9 @@ impl Connection {
                 self.take_head(parsed.map(|head| (head, end)), input)
             }
             Err(fault) => {
-                self.exchange.is_head = head::is_head_request(input);
+                // By the bytes up to the fault: more of them may have come, or not yet.
+                let seen = self.scanner.seen();
+                self.exchange.is_head = head::is_head_request(&input[..seen]);
                 Err(fault)
             }
         }
@@ -577,7 +574,15 @@ impl Connection {
         if input.is_empty() {
             return;
         }
+        // Behind the last answer nothing is kept, and nothing refused either.
+        if !self.is_reading() {
+            return self.discard(cx, input);
+        }
         if !cx.shared.budget.has_room(input.len(), cx.limits) {
+            // Enough to tell a HEAD request by; the refusal drops it.
+            let missing = head::MAX_METHOD_END.saturating_sub(self.stash.len() - self.stash_used);
+            let begin = &input[..input.len().min(missing)];
+            self.stash.extend_from_slice(begin);
             return self.refuse_unfinished(cx, Fault::overloaded());
         }
         if self.stash.is_empty() {
@@ -587,6 +592,15 @@ impl Connection {
         }
         self.stash_used = 0;
         self.stash.extend_from_slice(input);
+    }
+
+    /// Drops input that comes behind the last request.
+    fn discard(&mut self, cx: &Context<'_>, input: &[u8]) {
+        self.discarded += input.len() as u64;
+        let is_lingering = self.state.writing() == Writing::Lingering;
+        if is_lingering && self.discarded > cx.limits.max_linger {
+            self.state.closed(CloseReason::ClientClosed);
+        }
     }
 
     fn drop_stash(&mut self, cx: &mut Context<'_>) {
@@ -678,6 +692,7 @@ impl Connection {
     fn settle(&mut self, cx: &mut Context<'_>) {
         let (reading, writing) = (self.state.reading(), self.state.writing());
         if writing == Writing::Closed {
+            self.drop_stash(cx);
             self.incoming = None;
             self.output.clear(&mut cx.shared.buffers);
         }
@@ -732,8 +747,9 @@ impl Connection {
 
 /// Whether so many bytes in one window keep the least rate.
 fn is_fast_enough(bytes: u64, cx: &Context<'_>) -> bool {
-    let least = u128::from(cx.limits.min_rate) * cx.limits.rate_window.as_millis() / 1000;
-    u128::from(bytes) >= least
+    // Without a division, which would make a small rate over a short window one of 0.
+    let due = u128::from(cx.limits.min_rate) * cx.limits.rate_window.as_nanos();
+    u128::from(bytes) * 1_000_000_000 >= due
 }
 
 #[cfg(test)]

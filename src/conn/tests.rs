@@ -90,7 +90,11 @@ impl Bench {
     }
 
     fn step(&mut self) -> Step {
-        self.call(Connection::poll_step)
+        let step = self.call(Connection::poll_step);
+        if let Step::Close(_) = step {
+            assert_eq!(self.shared.held(), 0, "a closed connection holds nothing");
+        }
+        step
     }
 
     fn pass(&mut self, time: Duration) {
@@ -307,6 +311,22 @@ fn a_head_is_counted_while_its_body_is_awaited() {
         "POST / HTTP/1.1\r\nHost: h\r\n{field}Content-Length: 9\r\n\r\n"
     ));
     assert!(bench.shared.held() > 5_000, "{}", bench.shared.held());
+}
+
+#[test]
+fn what_was_kept_is_given_back_however_the_connection_ends() {
+    let mut bench = Bench::with(|limits| limits.max_pending_output = 1);
+    bench.input(GET.repeat(3));
+    assert!(bench.shared.held() > 0);
+    bench.pass(seconds(10));
+    assert_eq!(bench.step(), Step::Close(CloseReason::WriteTimeout));
+    assert_eq!(bench.shared.held(), 0);
+
+    let mut bench = Bench::new();
+    bench.input("\r\n");
+    bench.pass(seconds(75));
+    assert_eq!(bench.step(), Step::Close(CloseReason::IdleTimeout));
+    assert_eq!(bench.shared.held(), 0);
 }
 
 #[test]
