@@ -55,6 +55,10 @@ pub(crate) struct EventLoop<'a, R: Reactor, H> {
     buffer: Box<[u8]>,
     /// When the current turn's wait returned.
     now: Instant,
+    /// The number of the current turn.
+    turn: u64,
+    /// Reads that a connection gets in the current turn.
+    reads_per_turn: usize,
     /// The number of the last accepted connection.
     last_id: u64,
     /// No connection is accepted before this moment: accepting failed for want of resources.
@@ -78,6 +82,8 @@ struct Slot<S> {
     /// What the reactor has reported and no call has disproved yet.
     readiness: Readiness,
     interest: Interest,
+    /// The last turn in which it was driven.
+    driven_in: u64,
     /// The connection's deadline when it was put into the idle list; `None` if it is not there.
     idle_until: Option<Instant>,
 }
@@ -98,8 +104,10 @@ where
 {
     /// One read takes at most this much; so much of a pipeline is answered by one write.
     const READ_SIZE: usize = 64 << 10;
-    /// Reads of one connection a turn.
+    /// Reads of one connection a turn, if not many are ready. With many it is one: what they read
+    /// together is what a newcomer waits for.
     const READS_PER_TURN: usize = 4;
+    const MANY: usize = 16;
     /// Requests of one connection a turn.
     const REQUESTS_PER_TURN: usize = 64;
     /// A connection gives way to a newcomer only when it was idle for so long; what it sends when
@@ -126,6 +134,8 @@ where
             shared: Shared::new(),
             buffer: vec![0; Self::READ_SIZE].into_boxed_slice(),
             now,
+            turn: 0,
+            reads_per_turn: Self::READS_PER_TURN,
             last_id: 0,
             accept_again_at: None,
             accept_logged_at: None,
@@ -156,15 +166,23 @@ where
         }
 
         let unfinished = std::mem::take(&mut self.unfinished);
+        self.turn += 1;
+        self.reads_per_turn = match events.len().max(unfinished.len()) {
+            0..=Self::MANY => Self::READS_PER_TURN,
+            _ => 1,
+        };
         for event in events.iter() {
             match *event {
                 Event::Listener(number) => self.listeners[number].is_ready = true,
                 Event::Stream(key, readiness) => self.ready(key, readiness),
             }
         }
-        // Behind the others: these have had their turn.
+        // Behind the others: these have had their turn. Not those that were reported as well.
         for key in unfinished {
-            self.drive(key);
+            let is_due = |slot: &mut Slot<R::Stream>| slot.driven_in != self.turn;
+            if self.slots.get_mut(key).is_some_and(is_due) {
+                self.drive(key);
+            }
         }
         if self.handle.is_stopping() && !self.is_stopping {
             self.stop();
@@ -333,6 +351,7 @@ where
                 read_closed: false,
             },
             interest: Interest::READ,
+            driven_in: 0,
             idle_until: None,
         });
     }
@@ -368,13 +387,16 @@ where
 
     /// Writes, reads and handles until nothing more can be done now, or the turn is over.
     fn drive(&mut self, key: Key) {
+        if let Some(slot) = self.slots.get_mut(key) {
+            slot.driven_in = self.turn;
+        }
         let mut reads = 0;
         let mut requests = 0;
         let has_more = loop {
             if !self.flush(key) {
                 return;
             }
-            if requests >= Self::REQUESTS_PER_TURN || reads >= Self::READS_PER_TURN {
+            if requests >= Self::REQUESTS_PER_TURN || reads >= self.reads_per_turn {
                 break self.has_more(key);
             }
             if self.can_go_on(key) {
