@@ -254,6 +254,20 @@ fn a_body_over_the_budget_gets_503_and_gives_its_memory_back() {
 }
 
 #[test]
+fn a_body_grows_in_few_steps_even_when_the_budget_is_nearly_used_up() {
+    let mut bench = Bench::with(|limits| limits.max_held = 100_000);
+    bench.input("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n");
+    let (mut steps, mut held) = (0, bench.shared.held());
+    for _ in 0..90_000 {
+        bench.input("1\r\nx\r\n");
+        steps += usize::from(bench.shared.held() != held);
+        held = bench.shared.held();
+    }
+    assert_eq!(bench.connection.state().reading(), Reading::Body);
+    assert!(steps < 30, "{steps} steps");
+}
+
+#[test]
 fn a_head_over_the_budget_gets_503() {
     let mut bench = Bench::with(|limits| limits.max_held = 1000);
     bench.input(format!("GET / HTTP/1.1\r\nA: {}", "x".repeat(2000)));
