@@ -290,11 +290,11 @@ impl Load {
 fn idle_connections_hardly_tax_busy_ones() {
     let cost = |idle| {
         let mut load = Load::new(Personality::WASI_COMMON, 64, idle);
-        for _ in 0..200 {
+        for _ in 0..100 {
             load.round();
         }
         let (before, start) = (load.server.fake.counts(), load.server.fake.now());
-        for _ in 0..2000 {
+        for _ in 0..500 {
             load.round();
         }
         let requests = load.server.fake.counts().reads

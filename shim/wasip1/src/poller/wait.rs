@@ -173,7 +173,7 @@ impl<W: Wasi> Poller<W> {
         let took = self.now().saturating_sub(before);
         self.budget.measured(took, count);
         if !found {
-            self.budget.charge(took);
+            self.budget.charge_look(count);
             return Ok(());
         }
         let mut rest = Vec::new();
