@@ -112,8 +112,8 @@ fn descriptors(linker: &mut Linker<Host>) -> Result<(), Error> {
     call!(linker, fd_seek(fd: u32, offset: i64, whence: u32, result: u32) |host, guest| {
         files::seek(host, guest, fd, offset, whence, result)
     });
-    call!(linker, path_filestat_get(fd: u32, _flags: u32, name: u32, len: u32, result: u32) |host, guest| {
-        files::path_filestat(host, guest, [fd, name, len, result])
+    call!(linker, path_filestat_get(fd: u32, lookup: u32, name: u32, len: u32, result: u32) |host, guest| {
+        files::path_filestat(host, guest, [fd, lookup, name, len, result])
     });
     call!(linker, path_open(
         fd: u32, _lookup: u32, name: u32, len: u32, flags: u32, _base: u64, _inherited: u64,
