@@ -10,15 +10,12 @@ use wasip2::io::poll::Pollable;
 #[derive(Debug, Default)]
 pub(super) struct Alarm {
     set: Option<(u64, Pollable)>,
+    now: Option<Pollable>,
 }
-
-/// A wait without an end is cut to this: an empty list is fatal, so there is always a clock.
-const LONGEST: Duration = Duration::from_secs(3600);
 
 impl Alarm {
     /// A pollable that is ready when `timeout` has passed since `now`, or earlier.
-    pub(super) fn after(&mut self, now: u64, timeout: Option<Duration>) -> &Pollable {
-        let timeout = timeout.map_or(LONGEST, |timeout| timeout.min(LONGEST));
+    pub(super) fn after(&mut self, now: u64, timeout: Duration) -> &Pollable {
         let deadline = now.saturating_add(u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX));
         let is_of_use = |at: u64| now < at && at <= deadline;
         let kept = self.set.take().filter(|(at, _)| is_of_use(*at));
@@ -28,5 +25,11 @@ impl Alarm {
             (deadline, monotonic_clock::subscribe_instant(deadline))
         }));
         pollable
+    }
+
+    /// A pollable that is ready.
+    pub(super) fn now(&mut self) -> &Pollable {
+        self.now
+            .get_or_insert_with(|| monotonic_clock::subscribe_duration(0))
     }
 }

@@ -14,19 +14,22 @@
 pub(crate) mod addr;
 mod alarm;
 pub(crate) mod calls;
+mod rounds;
 mod sources;
 
 use std::io::{self, IoSlice};
 use std::sync::Arc;
 use std::time::Duration;
 
+use poll_turns::{Budget, Turns};
 use wasip2::io::poll::Pollable;
 use wasip2::sockets::tcp::TcpSocket;
 
 use self::alarm::Alarm;
 use self::calls::Name;
+use self::rounds::Asked;
 use self::sources::{Source, piece};
-use super::{Accepted, Event, Interest, Reactor, Readiness};
+use super::{Accepted, Event, Interest, Reactor};
 use crate::key::Key;
 use crate::time::Instant;
 
@@ -37,7 +40,21 @@ pub(crate) struct Wasip2Reactor {
     sources: Vec<Option<Source>>,
     /// Places in `sources` that are empty.
     free: Vec<u32>,
+    /// Which of the sources are busy.
+    turns: Turns,
+    budget: Budget,
     alarm: Alarm,
+    /// The time when the last wait returned.
+    clock: u64,
+    /// Something has happened since then.
+    progress: bool,
+    /// The last wait for everything has found only idle ones.
+    only_idle: bool,
+    /// What the last look has found.
+    found_busy: bool,
+    found_idle: bool,
+    /// The sources of the present look; kept for its memory.
+    list: Vec<u32>,
     /// What the list of the present poll consists of.
     asked: Vec<(Asked, Name)>,
     /// The sources that the present poll has found ready.
@@ -60,22 +77,12 @@ struct Listener {
     is_accepting: bool,
 }
 
-/// What a pollable of the list belongs to.
-#[derive(Clone, Copy, Debug)]
-enum Asked {
-    Alarm,
-    Listener(u32),
-    Source(u32),
-}
-
 impl Wasip2Reactor {
     /// A read asks for this much first, and for the rest of the buffer if it got it: the host clears
     /// as much memory as is asked for.
-    const FIRST_READ: usize = 8 << 10;
-    /// A poll in wasmtime tells at most 128 sockets, and always those of the oldest streams: whoever
-    /// has more to say than that is never heard. So after a poll that tells as many as this, those
-    /// that were told sit out the polls that follow, until one tells fewer.
-    const CROWD: usize = 96;
+    const FIRST_READ: usize = 4 << 10;
+    /// A guess at what a pollable costs in a poll, in nanoseconds, until it is measured.
+    const PRICE: u64 = 200;
     /// So many writes of one connection a turn; each takes up to 64 KiB.
     const WRITES: usize = 16;
 
@@ -90,7 +97,15 @@ impl Wasip2Reactor {
             listeners: listeners.collect(),
             sources: Vec::new(),
             free: Vec::new(),
+            turns: Turns::default(),
+            budget: Budget::new(Self::PRICE),
             alarm: Alarm::default(),
+            clock: calls::now(),
+            progress: false,
+            only_idle: false,
+            found_busy: false,
+            found_idle: false,
+            list: Vec::new(),
             asked: Vec::new(),
             seen: Vec::new(),
             out: Vec::new(),
@@ -98,87 +113,10 @@ impl Wasip2Reactor {
         }
     }
 
-    /// Polls everything of interest and collects what is ready.
-    fn poll(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) {
-        let mut list = Vec::with_capacity(1 + self.listeners.len() + self.sources.len());
-        self.asked.clear();
-        // Who sits out may well be ready.
-        let timeout = match self.out.is_empty() {
-            true => timeout,
-            false => Some(Duration::ZERO),
-        };
-        list.push(self.alarm.after(calls::now(), timeout));
-        self.asked.push((Asked::Alarm, Name::Clock));
-        for (number, listener) in (0..).zip(&self.listeners) {
-            if listener.is_accepting {
-                list.push(&listener.acceptable);
-                let name = Name::Accept(listener.socket.handle());
-                self.asked.push((Asked::Listener(number), name));
-            }
-        }
-        for (place, source) in (0..).zip(&self.sources) {
-            if let Some(source) = source.as_ref().filter(|source| !source.is_out) {
-                source.pollables(|pollable, name| {
-                    list.push(pollable);
-                    self.asked.push((Asked::Source(place), name));
-                });
-            }
-        }
-        let ready = calls::poll(&list, |at| {
-            self.asked.get(at).map_or(Name::Clock, |(_, name)| *name)
-        });
-        let is_crowd = ready.len() >= Self::CROWD;
-        for at in ready {
-            match self.asked.get(at as usize) {
-                Some((Asked::Listener(number), _)) => {
-                    events.push(Event::Listener(*number as usize));
-                }
-                Some(&(Asked::Source(place), name)) => self.see(place, name),
-                Some((Asked::Alarm, _)) | None => {}
-            }
-        }
-        self.report(events, is_crowd);
-    }
-
-    /// Remembers that a direction of a source is ready.
-    fn see(&mut self, place: u32, name: Name) {
-        let Some(Some(source)) = self.sources.get_mut(place as usize) else {
-            return;
-        };
-        if source.seen == Readiness::default() {
-            self.seen.push(place);
-        }
-        source.seen.readable |= matches!(name, Name::Read(_));
-        source.seen.writable |= matches!(name, Name::Write(_));
-    }
-
-    /// Makes an event of each source that was seen ready; both directions are in one.
-    fn report(&mut self, events: &mut Vec<Event>, is_crowd: bool) {
-        if !is_crowd {
-            for place in self.out.drain(..) {
-                if let Some(Some(source)) = self.sources.get_mut(place as usize) {
-                    source.is_out = false;
-                }
-            }
-        }
-        let mut seen = std::mem::take(&mut self.seen);
-        for place in seen.drain(..) {
-            let Some(Some(source)) = self.sources.get_mut(place as usize) else {
-                continue;
-            };
-            if source.is_closed() {
-                self.remove(place);
-                continue;
-            }
-            let readiness = std::mem::take(&mut source.seen);
-            events.push(Event::Stream(source.key, readiness));
-            if is_crowd {
-                source.is_out = true;
-                self.out.push(place);
-            }
-        }
-        // Kept for its memory.
-        self.seen = seen;
+    /// Something has happened at a connection.
+    fn touch(&mut self, stream: &Wasip2Stream) {
+        self.progress = true;
+        self.turns.touch(stream.0, self.clock);
     }
 
     fn insert(&mut self, source: Source) -> Wasip2Stream {
@@ -187,12 +125,16 @@ impl Wasip2Reactor {
             u32::try_from(self.sources.len() - 1).expect("fewer sources than handles")
         });
         self.sources[place as usize] = Some(source);
-        Wasip2Stream(place)
+        self.turns.insert(place);
+        let stream = Wasip2Stream(place);
+        self.touch(&stream);
+        stream
     }
 
     fn remove(&mut self, place: u32) {
         if let Some(source) = self.sources[place as usize].take() {
             calls::dropping(source.handle());
+            self.turns.remove(place);
             self.free.push(place);
         }
     }
@@ -215,7 +157,7 @@ impl Reactor for Wasip2Reactor {
     }
 
     fn wait(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()> {
-        self.poll(events, timeout);
+        self.wait_for(events, timeout.unwrap_or(Duration::MAX));
         Ok(())
     }
 
@@ -254,10 +196,11 @@ impl Reactor for Wasip2Reactor {
                 Err(_) if filled > 0 => {}
                 Err(error) => return calls::stream_error(error).map_or(Ok(0), Err),
             }
-            return match filled {
-                0 => Err(io::ErrorKind::WouldBlock.into()),
-                _ => Ok(filled),
-            };
+            if filled == 0 {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            self.touch(stream);
+            return Ok(filled);
         }
     }
 
@@ -292,6 +235,7 @@ impl Reactor for Wasip2Reactor {
         if written == 0 && offered > 0 {
             return Err(io::ErrorKind::WouldBlock.into());
         }
+        self.touch(stream);
         Ok(written)
     }
 
@@ -304,8 +248,11 @@ impl Reactor for Wasip2Reactor {
     }
 
     fn close(&mut self, stream: Wasip2Stream) {
+        self.progress = true;
         if self.source(&stream).close() {
             self.remove(stream.0);
+        } else {
+            self.turns.rest(stream.0);
         }
     }
 

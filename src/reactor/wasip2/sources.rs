@@ -62,6 +62,11 @@ impl Source {
         }
     }
 
+    /// Whether there is a direction of interest.
+    pub(super) fn is_polled(&self) -> bool {
+        self.interest.read || self.interest.write
+    }
+
     /// Calls `with` for each direction of interest.
     pub(super) fn pollables<'a>(&'a self, mut with: impl FnMut(&'a Pollable, Name)) {
         if self.interest.read {

@@ -8,6 +8,7 @@ use wasip2::sockets::network::IpAddressFamily;
 use wasip2::sockets::tcp_create_socket::create_tcp_socket;
 
 use super::*;
+use crate::reactor::Readiness;
 
 const SOON: Option<Duration> = Some(Duration::from_secs(5));
 
