@@ -173,7 +173,7 @@ impl<W: Wasi> Poller<W> {
         let took = self.now().saturating_sub(before);
         self.budget.measured(took, count);
         if !found {
-            self.budget.charge(took);
+            self.budget.charge_look(count);
             return Ok(());
         }
         let mut rest = Vec::new();
@@ -275,6 +275,11 @@ impl<W: Wasi> Poller<W> {
             if self.slots.evicted.len() > before {
                 return Ok(());
             }
+        }
+        // poll(2) refuses a list that is longer than the host's limit of open files, and each
+        // direction counts there.
+        if errno == Errno::INVAL && self.shorten() {
+            return Ok(());
         }
         self.failures += 1;
         if self.failures >= GIVE_UP_AFTER {
