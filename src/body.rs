@@ -18,11 +18,14 @@ pub(crate) mod sealed {
 
         /// The whole body, to be kept until it is sent.
         fn into_bytes(self) -> Bytes;
+
+        /// Bytes of memory that it holds until then; none if it is static.
+        fn memory(&self) -> usize;
     }
 }
 
 macro_rules! body {
-    ($($body:ty),*) => {$(
+    ($($body:ty, $is_static:literal);*) => {$(
         impl sealed::Sealed for $body {
             fn as_bytes(&self) -> &[u8] {
                 self.as_ref()
@@ -31,11 +34,15 @@ macro_rules! body {
             fn into_bytes(self) -> Bytes {
                 Bytes::from(self)
             }
+
+            fn memory(&self) -> usize {
+                if $is_static { 0 } else { self.as_bytes().len() }
+            }
         }
     )*};
 }
 
-body!(Vec<u8>, String, Bytes, &'static [u8], &'static str);
+body!(Vec<u8>, false; String, false; Bytes, false; &'static [u8], true; &'static str, true);
 
 /// No body.
 impl sealed::Sealed for () {
@@ -45,5 +52,9 @@ impl sealed::Sealed for () {
 
     fn into_bytes(self) -> Bytes {
         Bytes::new()
+    }
+
+    fn memory(&self) -> usize {
+        0
     }
 }

@@ -11,7 +11,6 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// What a client does wrong never comes out of [`Server::start`](crate::Server::start): it is
 /// answered on its connection, and logged and counted with one of the request
 /// [kinds](ErrorKind). The text of an error is for people; match on [`kind`](Error::kind).
-#[derive(Debug)]
 pub struct Error {
     kind: ErrorKind,
     message: String,
@@ -48,6 +47,14 @@ impl Error {
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         self.kind
+    }
+}
+
+/// The same as `Display`: it is what a `main` that returns the error shows, and some of these
+/// errors have several lines.
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 

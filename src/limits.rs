@@ -45,8 +45,10 @@ pub struct Limits {
     /// newcomer; when none is idle, newcomers wait in the listener's backlog.
     pub max_connections: usize,
     /// Bytes held for all connections together: unfinished heads and bodies, and answers waiting
-    /// to be sent. Default 256 MiB, and 64 MiB on WASI. Over it, what would grow further gets 503
-    /// and is closed.
+    /// to be sent. Default 256 MiB, and 64 MiB on WASI. What would go over it gets 503 and is
+    /// closed: a body that comes, and an answer of more than 16 KiB (unless it is static, or
+    /// nothing else is held). Smaller answers are made all the same, but for each connection one
+    /// at a time.
     pub max_held: usize,
     /// The time a head may take from its first byte. Default 30 s; then 408.
     pub head_timeout: Duration,

@@ -1,8 +1,11 @@
 //! The request that a handler is given.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::net::SocketAddr;
 use std::ops::{Deref, DerefMut};
+
+use http::{Extensions, Uri};
 
 /// A whole request, with its body.
 ///
@@ -11,59 +14,178 @@ use std::ops::{Deref, DerefMut};
 /// authority only when the client sent one, so take the host from `Host` otherwise.
 ///
 /// Field values share one buffer with the request's whole head (up to 64 KiB); a handler that
-/// keeps one for long should copy it.
+/// keeps one for long should copy it. The memory of a request that is dropped is used for the
+/// next one; one that is kept is just not.
 pub struct Request {
+    /// `None` only while it is taken apart.
+    parts: Option<Box<Parts>>,
+}
+
+struct Parts {
     inner: http::Request<Vec<u8>>,
     peer: Option<SocketAddr>,
 }
 
 impl Request {
-    pub(crate) fn new(inner: http::Request<Vec<u8>>, peer: Option<SocketAddr>) -> Self {
-        Self { inner, peer }
+    /// An empty request, from the memory of one that was dropped if there is any.
+    pub(crate) fn new() -> Self {
+        let pooled = POOL.try_with(|pool| pool.borrow_mut().pop());
+        let parts = pooled.ok().flatten().unwrap_or_else(|| {
+            Box::new(Parts {
+                inner: http::Request::new(Vec::new()),
+                peer: None,
+            })
+        });
+        Self { parts: Some(parts) }
+    }
+
+    pub(crate) fn set_peer(&mut self, peer: Option<SocketAddr>) {
+        self.parts_mut().peer = peer;
     }
 
     /// The body, decoded from its transfer coding; empty if there is none.
     #[must_use]
     pub fn body(&self) -> &[u8] {
-        self.inner.body()
+        self.parts().inner.body()
     }
 
     /// The address of the client's end of the connection. `None` on WASI preview 1, which has no
     /// call to tell it.
     #[must_use]
     pub fn peer_addr(&self) -> Option<SocketAddr> {
-        self.peer
+        self.parts().peer
     }
 
     /// The request as the `http` crate's own, to be taken apart or kept.
     #[must_use]
-    pub fn into_inner(self) -> http::Request<Vec<u8>> {
-        self.inner
+    pub fn into_inner(mut self) -> http::Request<Vec<u8>> {
+        std::mem::take(self.parts_mut()).inner
     }
 
     /// The body alone.
     #[must_use]
-    pub fn into_body(self) -> Vec<u8> {
-        self.inner.into_body()
+    pub fn into_body(mut self) -> Vec<u8> {
+        std::mem::take(self.parts_mut().inner.body_mut())
+    }
+
+    fn parts(&self) -> &Parts {
+        self.parts.as_deref().expect(PRESENT)
+    }
+
+    fn parts_mut(&mut self) -> &mut Parts {
+        self.parts.as_deref_mut().expect(PRESENT)
     }
 }
+
+/// Only `drop` takes the parts away.
+const PRESENT: &str = "a request has its parts until it is dropped";
 
 impl Deref for Request {
     type Target = http::Request<Vec<u8>>;
 
     fn deref(&self) -> &Self::Target {
-        &self.inner
+        &self.parts().inner
     }
 }
 
 impl DerefMut for Request {
     fn deref_mut(&mut self) -> &mut Self::Target {
-        &mut self.inner
+        &mut self.parts_mut().inner
     }
 }
 
 impl fmt::Debug for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.inner.fmt(f)
+        self.parts().inner.fmt(f)
+    }
+}
+
+impl Drop for Request {
+    fn drop(&mut self) {
+        let Some(mut parts) = self.parts.take() else {
+            return;
+        };
+        if !parts.is_worth_keeping() {
+            return;
+        }
+        parts.clear();
+        // On a thread that is ending there is no pool any more; the memory is freed then.
+        let _ = POOL.try_with(|pool| {
+            let mut pool = pool.borrow_mut();
+            if pool.len() < MAX_POOLED {
+                pool.push(parts);
+            }
+        });
+    }
+}
+
+/// A loop has one request at a time with the handler; more are used while bodies come.
+const MAX_POOLED: usize = 8;
+
+thread_local! {
+    #[expect(clippy::vec_box, reason = "the boxes are what is used again: a request moves often")]
+    static POOL: RefCell<Vec<Box<Parts>>> = const { RefCell::new(Vec::new()) };
+}
+
+impl Parts {
+    const MAX_FIELDS: usize = 128;
+    const MAX_BODY: usize = 64 << 10;
+
+    fn is_worth_keeping(&self) -> bool {
+        self.inner.headers().capacity() <= Self::MAX_FIELDS
+            && self.inner.body().capacity() <= Self::MAX_BODY
+    }
+
+    /// Drops what the last client sent and the handler added, but for the memory.
+    fn clear(&mut self) {
+        self.inner.headers_mut().clear();
+        self.inner.body_mut().clear();
+        if !self.inner.extensions().is_empty() {
+            *self.inner.extensions_mut() = Extensions::new();
+        }
+        // It shares the head's buffer, which can only be used again when nobody does.
+        *self.inner.uri_mut() = Uri::default();
+    }
+}
+
+impl Default for Parts {
+    fn default() -> Self {
+        Self {
+            inner: http::Request::new(Vec::new()),
+            peer: None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderValue;
+
+    #[test]
+    fn nothing_of_a_dropped_request_shows_in_the_next() {
+        let mut request = Request::new();
+        request
+            .headers_mut()
+            .insert("cookie", HeaderValue::from_static("secret"));
+        request.extensions_mut().insert(7_u32);
+        request.body_mut().extend_from_slice(b"secret");
+        *request.uri_mut() = Uri::from_static("/secret");
+        drop(request);
+        let next = Request::new();
+        assert!(next.headers().is_empty() && next.body().is_empty());
+        assert!(next.extensions().get::<u32>().is_none());
+        assert_eq!(next.uri(), "/");
+        assert!(next.headers().capacity() > 0, "the memory is used again");
+    }
+
+    #[test]
+    fn a_request_can_be_taken_apart_and_sent_to_a_thread() {
+        fn is_send<T: Send>(_: &T) {}
+        let mut request = Request::new();
+        is_send(&request);
+        request.body_mut().extend_from_slice(b"body");
+        assert_eq!(request.body(), b"body");
+        assert_eq!(request.into_inner().into_body(), b"body");
     }
 }

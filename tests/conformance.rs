@@ -1,21 +1,30 @@
 //! The cases of `tests/conformance/`, against the connection machine and over sockets.
 //!
-//! Over sockets, the server is one that answers as `examples/echo` does, whatever it runs in:
+//! Over sockets, the server is one that answers as `examples/echo` does, or with the example
+//! `conformance_server` as any handler with any limits, whatever it runs in. `ci/conformance` does it
+//! all; by hand, with the example echo:
 //!
 //! ```sh
-//! MINI_HTTP_CONFORMANCE=127.0.0.1:3000 cargo test --test conformance -- --ignored --nocapture
+//! MINI_HTTP_CONFORMANCE=127.0.0.1:3000 cargo test --test conformance over_a_socket -- --ignored --nocapture
 //! ```
+//!
+//! `MINI_HTTP_HANDLER` and `MINI_HTTP_SETTINGS` tell what the server was started with. With
+//! `MINI_HTTP_PANIC=abort` cases are left out in which the handler panics: where a panic ends the
+//! process, they can't be run.
 
 #![cfg(not(target_os = "wasi"))]
 
 mod common;
 
-use common::cases::{self, Case, End};
+use common::cases::{self, Case, End, Handler};
 use common::check::{self, Probe, Setup, Subject};
-use common::machine::Machine;
+use common::machine::{self, Machine};
 use common::notation::{self, Step};
-use common::socket::{self, Socket};
+use common::socket::{self, Pieces, Socket};
+use mini_http::{Handle, Server};
+use std::net::SocketAddr;
 use std::path::Path;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 fn all_cases() -> Vec<Case> {
@@ -39,24 +48,106 @@ fn every_case_holds_for_the_machine_however_its_input_is_cut() {
 }
 
 #[test]
+fn every_case_holds_for_a_native_server() {
+    let cases = all_cases();
+    let servers = servers(&cases);
+    let mut runs = 0;
+    let mut failures = Vec::new();
+    for (handler, settings) in servers {
+        let (address, handle, thread) = serve(handler, settings);
+        let (patience, pieces) = (Duration::from_secs(10), Pieces::Few);
+        let subject = Socket {
+            address,
+            handler,
+            settings,
+            patience,
+            pieces,
+        };
+        let (more, failed) = socket::run_all(&cases, subject);
+        runs += more;
+        failures.extend(failed);
+        handle.stop();
+        thread
+            .join()
+            .expect("no panic")
+            .expect("the server ends well");
+    }
+    conclude(&format!("{} cases, {runs} runs", cases.len()), &failures);
+}
+
+#[test]
 #[ignore = "needs a server's address in MINI_HTTP_CONFORMANCE"]
 fn every_case_holds_over_a_socket() {
-    let address = std::env::var("MINI_HTTP_CONFORMANCE").expect("MINI_HTTP_CONFORMANCE");
-    let address = address.parse().expect("an address like 127.0.0.1:3000");
-    let cases = all_cases();
+    let variable = |name| std::env::var(name).unwrap_or_default();
+    let address = variable("MINI_HTTP_CONFORMANCE");
+    let settings = cases::settings(&variable("MINI_HTTP_SETTINGS")).expect("settings");
     let subject = Socket {
-        address,
+        address: address.parse().expect("an address like 127.0.0.1:3000"),
+        handler: cases::handler(&variable("MINI_HTTP_HANDLER")).expect("a handler"),
+        settings: &settings,
         patience: Duration::from_secs(10),
+        pieces: Pieces::Many,
     };
+    let mut cases = all_cases();
+    if variable("MINI_HTTP_PANIC") == "abort" {
+        cases.retain(|case| !case.inputs.iter().any(|input| asks_for_a_panic(input)));
+    }
     let (runs, failures) = socket::run_all(&cases, subject);
-    let left_out = cases
+    let fitting = cases
         .iter()
-        .filter(|case| socket::unfit(case).is_some())
+        .filter(|case| socket::fits(case, &subject))
         .count();
-    conclude(
-        &format!("{} cases, {left_out} left out, {runs} runs", cases.len()),
-        &failures,
-    );
+    assert!(fitting > 0, "no case is for such a server");
+    conclude(&format!("{fitting} cases, {runs} runs"), &failures);
+}
+
+fn asks_for_a_panic(input: &[Step]) -> bool {
+    let bytes = check::bytes(input);
+    bytes.windows(9).any(|window| window == b"panic=now")
+}
+
+/// Writes a line for each server that the cases need, with its handler and settings.
+#[test]
+#[ignore = "answers ci/conformance"]
+#[expect(clippy::print_stdout, reason = "its answer")]
+fn which_servers_are_needed() {
+    for (handler, settings) in servers(&all_cases()) {
+        let settings = settings
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"));
+        let settings = settings.collect::<Vec<_>>().join(", ");
+        let handler = match handler {
+            Handler::Echo => "echo",
+            Handler::Respond => "respond",
+        };
+        println!("server: {handler} {settings}");
+    }
+}
+
+/// Every handler with all limits that go with it.
+fn servers(cases: &[Case]) -> Vec<(Handler, &[(String, u64)])> {
+    let mut servers: Vec<(Handler, &[(String, u64)])> = Vec::new();
+    for case in cases {
+        let server = (case.handler, case.settings.as_slice());
+        if !servers.contains(&server) {
+            servers.push(server);
+        }
+    }
+    servers
+}
+
+/// Starts a server in a thread.
+fn serve(
+    handler: Handler,
+    settings: &[(String, u64)],
+) -> (SocketAddr, Handle, JoinHandle<mini_http::Result<()>>) {
+    let mut server = Server::new("127.0.0.1:0").expect("a free port");
+    let limits = machine::limits(settings).expect("known settings");
+    server.limits(|defaults| *defaults = limits);
+    let address = server.local_addr().expect("an address");
+    let handle = server.handle();
+    let answer = move |request| machine::answer(handler, &request).expect("a good query");
+    (address, handle, thread::spawn(move || server.start(answer)))
 }
 
 /// Runs an input in every way of cutting it, until one fails.
@@ -119,7 +210,9 @@ fn run_all_ways(
     None
 }
 
+#[expect(clippy::print_stdout, reason = "how much was run is for people to see")]
 fn conclude(summary: &str, failures: &[String]) {
+    println!("{summary}");
     let count = failures.len();
     assert!(
         failures.is_empty(),

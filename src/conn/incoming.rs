@@ -5,13 +5,18 @@ use super::fault::Fault;
 use super::framing::Framing;
 use super::head::Head;
 use super::shared::Context;
+use crate::request::Request;
 
 /// A request whose head is whole, and as much of its body as has come.
 #[derive(Debug)]
 pub(super) struct Incoming {
-    pub(super) head: Head,
-    pub(super) body: Vec<u8>,
+    /// The request, with as much of its body as has come.
+    pub(super) request: Request,
+    /// Whether the connection persists behind it.
+    pub(super) persist: bool,
     decoder: Decoder,
+    /// Bytes that the head takes.
+    head_size: usize,
     /// Bytes that came in the current window of the rate.
     pub(super) in_window: u64,
 }
@@ -35,11 +40,17 @@ impl Incoming {
             Framing::Chunked => Decoder::Chunked(ChunkedDecoder::new()),
         };
         Self {
-            head,
-            body: Vec::new(),
+            request: head.request,
+            persist: head.persist,
             decoder,
+            head_size: head.size,
             in_window: 0,
         }
+    }
+
+    /// Bytes of memory that the request holds.
+    pub(super) fn held(&self) -> usize {
+        self.head_size + http::Request::body(&self.request).capacity()
     }
 
     /// Takes the body's bytes from the front of `input`, and tells whether it is whole.
@@ -70,7 +81,7 @@ impl Incoming {
             match chunk {
                 Chunk::Data(data) => {
                     self.grow(cx, accounted, data.len())?;
-                    self.body.extend_from_slice(data);
+                    self.request.body_mut().extend_from_slice(data);
                 }
                 Chunk::End => return Ok(true),
                 Chunk::NeedInput => return Ok(false),
@@ -85,7 +96,8 @@ impl Incoming {
         accounted: &mut usize,
         more: usize,
     ) -> Result<(), Fault> {
-        let (length, capacity) = (self.body.len(), self.body.capacity());
+        let body = self.request.body_mut();
+        let (length, capacity) = (body.len(), body.capacity());
         let needed = length.saturating_add(more);
         if needed <= capacity {
             return Ok(());
@@ -107,10 +119,9 @@ impl Incoming {
         } else {
             return Err(Fault::overloaded());
         };
-        self.body
-            .try_reserve_exact(capacity - length + granted)
+        body.try_reserve_exact(capacity - length + granted)
             .map_err(|_| Fault::overloaded())?;
-        let grown = self.body.capacity() - capacity;
+        let grown = body.capacity() - capacity;
         budget.replace(0, grown);
         *accounted += grown;
         Ok(())

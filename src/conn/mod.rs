@@ -162,7 +162,10 @@ impl Connection {
             }
             request
         };
-        self.settle(cx);
+        // A request's answer settles the rest.
+        if request.is_none() {
+            self.settle(cx);
+        }
         request
     }
 
@@ -202,11 +205,18 @@ impl Connection {
             );
             return self.respond_error(cx, "the handler gave no final answer");
         }
+        let (exchange, length) = (self.exchange, body.as_bytes().len());
+        // A small answer is always made, for a client with a small wish is to be served beside
+        // those that hold all the memory; and a large one when nothing else is held.
+        let is_inserted = !exchange.is_head && !Output::is_small(length);
+        let budget = &cx.shared.budget;
+        if is_inserted && !budget.has_room(body.memory(), cx.limits) && !budget.is_empty() {
+            return self.respond_overloaded(cx);
+        }
         if encode::asks_to_close(&parts.headers) {
             self.state.will_close(CloseReason::HandlerAskedClose);
         }
         let persists = self.state.keep_alive() == KeepAlive::Persist;
-        let (exchange, length) = (self.exchange, body.as_bytes().len());
         let Shared { buffers, date, .. } = &mut *cx.shared;
         let mut insert = false;
         self.output.append(buffers, |out| {
@@ -220,7 +230,8 @@ impl Connection {
             }
         });
         if insert {
-            self.output.insert(body.into_bytes());
+            let memory = body.memory();
+            self.output.insert(body.into_bytes(), memory);
         }
         self.state.answered();
         self.settle(cx);
@@ -415,24 +426,25 @@ impl Connection {
                         return None;
                     }
                     match self.read_head(cx, input) {
-                        Ok(Some(head)) => self.head_is_whole(cx, head),
+                        Ok(Some(head)) => {
+                            if let Some(request) = self.head_is_whole(cx, head) {
+                                return Some(request);
+                            }
+                        }
                         Ok(None) => return None,
                         Err(fault) => self.refuse(cx, fault),
                     }
                 }
                 Reading::Body => match self.read_body(cx, input) {
-                    Ok(true) => {}
-                    Ok(false) => return None,
+                    Ok(request) => return request,
                     Err(fault) => self.refuse(cx, fault),
                 },
-                Reading::Answering => return self.request_for_handler(),
+                Reading::Answering => {
+                    debug_assert!(false, "a request waits for its answer");
+                    return None;
+                }
                 Reading::Discarding | Reading::Ended => {
-                    self.discarded += std::mem::take(input).len() as u64;
-                    if self.discarded > cx.limits.max_linger
-                        && self.state.writing() == Writing::Lingering
-                    {
-                        self.state.closed(CloseReason::ClientClosed);
-                    }
+                    self.discard(cx, std::mem::take(input));
                     return None;
                 }
             }
@@ -464,7 +476,9 @@ impl Connection {
                 self.take_head(parsed.map(|head| (head, end)), input)
             }
             Err(fault) => {
-                self.exchange.is_head = head::is_head_request(input);
+                // By the bytes up to the fault: more of them may have come, or not yet.
+                let seen = self.scanner.seen();
+                self.exchange.is_head = head::is_head_request(&input[..seen]);
                 Err(fault)
             }
         }
@@ -486,42 +500,49 @@ impl Connection {
         Ok(Some(head))
     }
 
-    fn head_is_whole(&mut self, cx: &mut Context<'_>, head: Head) {
-        match head.framing {
-            Framing::Length(length) if length > cx.limits.max_body => {
-                return self.refuse(cx, Fault::body_too_large());
+    /// Gives the request if it has no body; otherwise the body is read next.
+    fn head_is_whole(&mut self, cx: &mut Context<'_>, head: Head) -> Option<Request> {
+        self.exchange = Exchange::new(head.request.method(), head.request.version());
+        let length = match head.framing {
+            Framing::None => {
+                self.state.request_done();
+                return Some(self.for_handler(head.request, head.persist));
             }
-            // The least that a body will take; it may be refused later, when it has grown.
-            Framing::Length(_) | Framing::Chunked if !cx.shared.budget.has_room(1, cx.limits) => {
-                return self.refuse(cx, Fault::overloaded());
-            }
-            Framing::None | Framing::Length(_) | Framing::Chunked => {}
+            Framing::Length(length) => length,
+            Framing::Chunked => 0,
+        };
+        if length > cx.limits.max_body {
+            self.refuse(cx, Fault::body_too_large());
+            return None;
         }
-        self.exchange = Exchange::new(&head.method, head.version);
+        // The least that it will take; it may be refused later, when its body has grown.
+        if !cx.shared.budget.has_room(head.size, cx.limits) {
+            self.refuse(cx, Fault::overloaded());
+            return None;
+        }
         if head.expects_continue {
             let write = |out: &mut Vec<u8>| out.extend_from_slice(encode::CONTINUE);
             self.output.append(&mut cx.shared.buffers, write);
         }
-        match head.framing {
-            Framing::None => self.state.request_done(),
-            Framing::Length(_) | Framing::Chunked => self.state.body_began(),
-        }
+        self.state.body_began();
         self.incoming = Some(Box::new(Incoming::new(head)));
+        None
     }
 
-    /// Takes bytes of the body and tells whether it is whole.
-    fn read_body(&mut self, cx: &mut Context<'_>, input: &mut &[u8]) -> Result<bool, Fault> {
-        let Some(incoming) = &mut self.incoming else {
+    /// Takes bytes of the body, and gives the request when it is whole.
+    fn read_body(
+        &mut self,
+        cx: &mut Context<'_>,
+        input: &mut &[u8],
+    ) -> Result<Option<Request>, Fault> {
+        let Some(mut incoming) = self.incoming.take() else {
             return Err(Fault::malformed("a body without a head"));
         };
-        let (before, length_before) = (input.len(), incoming.body.len());
+        let (before, length_before) = (input.len(), incoming.request.body().len());
         let is_whole = incoming.read(cx, &mut self.accounted, input)?;
         incoming.in_window += (before - input.len()) as u64;
-        let (id, new, all) = (
-            self.id,
-            &incoming.body[length_before..],
-            incoming.body.len(),
-        );
+        let (id, body) = (self.id, incoming.request.body());
+        let (new, all) = (&body[length_before..], body.len());
         if !new.is_empty() {
             debug!(
                 target: "mini_http::conn",
@@ -530,25 +551,22 @@ impl Connection {
         }
         if is_whole {
             self.state.request_done();
+            return Ok(Some(self.for_handler(incoming.request, incoming.persist)));
         }
-        Ok(is_whole)
+        self.incoming = Some(incoming);
+        Ok(None)
     }
 
-    fn request_for_handler(&mut self) -> Option<Request> {
-        let Incoming { head, body, .. } = *self.incoming.take()?;
-        if !head.persist {
+    fn for_handler(&mut self, mut request: Request, persist: bool) -> Request {
+        if !persist {
             self.state.will_close(if self.exchange.is_http10 {
                 CloseReason::Http10
             } else {
                 CloseReason::ClientAskedClose
             });
         }
-        let mut request = http::Request::new(body);
-        *request.method_mut() = head.method;
-        *request.uri_mut() = head.uri;
-        *request.version_mut() = head.version;
-        *request.headers_mut() = head.fields;
-        Some(Request::new(request, self.peer))
+        request.set_peer(self.peer);
+        request
     }
 
     /// Keeps input that can't be used yet.
@@ -556,7 +574,15 @@ impl Connection {
         if input.is_empty() {
             return;
         }
+        // Behind the last answer nothing is kept, and nothing refused either.
+        if !self.is_reading() {
+            return self.discard(cx, input);
+        }
         if !cx.shared.budget.has_room(input.len(), cx.limits) {
+            // Enough to tell a HEAD request by; the refusal drops it.
+            let missing = head::MAX_METHOD_END.saturating_sub(self.stash.len() - self.stash_used);
+            let begin = &input[..input.len().min(missing)];
+            self.stash.extend_from_slice(begin);
             return self.refuse_unfinished(cx, Fault::overloaded());
         }
         if self.stash.is_empty() {
@@ -566,6 +592,15 @@ impl Connection {
         }
         self.stash_used = 0;
         self.stash.extend_from_slice(input);
+    }
+
+    /// Drops input that comes behind the last request.
+    fn discard(&mut self, cx: &Context<'_>, input: &[u8]) {
+        self.discarded += input.len() as u64;
+        let is_lingering = self.state.writing() == Writing::Lingering;
+        if is_lingering && self.discarded > cx.limits.max_linger {
+            self.state.closed(CloseReason::ClientClosed);
+        }
     }
 
     fn drop_stash(&mut self, cx: &mut Context<'_>) {
@@ -580,9 +615,15 @@ impl Connection {
         }
     }
 
-    /// Backpressure: a client that does not take its answers gets no further ones made.
+    /// Backpressure: a client that does not take its answers gets no further ones made. When the
+    /// memory for all connections is used up, one at a time is enough.
     fn has_room_for_answers(&self, cx: &Context<'_>) -> bool {
-        self.output.pending() < cx.limits.max_pending_output
+        match self.output.pending() {
+            0 => true,
+            pending => {
+                pending < cx.limits.max_pending_output && cx.shared.budget.has_room(1, cx.limits)
+            }
+        }
     }
 }
 
@@ -620,6 +661,15 @@ impl Connection {
         self.settle(cx);
     }
 
+    /// Answers 503 to a request whose answer does not fit into the memory for all connections.
+    fn respond_overloaded(&mut self, cx: &mut Context<'_>) {
+        let fault = Fault::overloaded();
+        self.state.will_close(fault.close_reason());
+        self.queue_refusal(cx, fault.status(), fault.why());
+        self.state.answered();
+        self.settle(cx);
+    }
+
     fn queue_refusal(&mut self, cx: &mut Context<'_>, status: StatusCode, why: &str) {
         let Shared { buffers, date, .. } = &mut *cx.shared;
         let is_head = self.exchange.is_head;
@@ -642,6 +692,7 @@ impl Connection {
     fn settle(&mut self, cx: &mut Context<'_>) {
         let (reading, writing) = (self.state.reading(), self.state.writing());
         if writing == Writing::Closed {
+            self.drop_stash(cx);
             self.incoming = None;
             self.output.clear(&mut cx.shared.buffers);
         }
@@ -670,11 +721,8 @@ impl Connection {
         let is_lingering = writing == Writing::Lingering;
         self.run(cx, Timer::Linger, is_lingering, cx.limits.linger_timeout);
 
-        let body = self
-            .incoming
-            .as_ref()
-            .map_or(0, |incoming| incoming.body.capacity());
-        let held = self.stash.capacity() + body + self.output.held();
+        let incoming = self.incoming.as_ref().map_or(0, |incoming| incoming.held());
+        let held = self.stash.capacity() + incoming + self.output.held();
         cx.shared.budget.replace(self.accounted, held);
         self.accounted = held;
     }
@@ -699,8 +747,9 @@ impl Connection {
 
 /// Whether so many bytes in one window keep the least rate.
 fn is_fast_enough(bytes: u64, cx: &Context<'_>) -> bool {
-    let least = u128::from(cx.limits.min_rate) * cx.limits.rate_window.as_millis() / 1000;
-    u128::from(bytes) >= least
+    // Without a division, which would make a small rate over a short window one of 0.
+    let due = u128::from(cx.limits.min_rate) * cx.limits.rate_window.as_nanos();
+    u128::from(bytes) * 1_000_000_000 >= due
 }
 
 #[cfg(test)]

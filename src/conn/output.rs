@@ -25,7 +25,10 @@ pub(super) struct Output {
 struct Insert {
     /// It stands before this byte of the buffer.
     at: usize,
+    /// What is left of it.
     bytes: Bytes,
+    /// Its memory, which is given back only when all of it is sent.
+    memory: usize,
 }
 
 impl Output {
@@ -46,7 +49,7 @@ impl Output {
             + self
                 .inserts
                 .iter()
-                .map(|insert| insert.bytes.len())
+                .map(|insert| insert.memory)
                 .sum::<usize>()
     }
 
@@ -55,6 +58,7 @@ impl Output {
         if self.buffer.capacity() == 0 {
             self.buffer = pool.take();
         }
+        self.drop_sent();
         let before = self.buffer.len();
         write(&mut self.buffer);
         self.pending += self.buffer.len() - before;
@@ -65,13 +69,26 @@ impl Output {
         length <= Self::COPIED
     }
 
-    /// Appends a large body without copying it.
-    pub(super) fn insert(&mut self, bytes: Bytes) {
+    /// Appends a large body without copying it. `memory` is what it holds until it is sent.
+    pub(super) fn insert(&mut self, bytes: Bytes, memory: usize) {
         self.pending += bytes.len();
         self.inserts.push_back(Insert {
             at: self.buffer.len(),
+            memory,
             bytes,
         });
+    }
+
+    /// Makes room in the buffer for what follows, once the sent part is the larger one: a client
+    /// that always leaves something unsent must not make it grow for ever.
+    fn drop_sent(&mut self) {
+        if self.sent > self.buffer.len() / 2 {
+            self.buffer.drain(..self.sent);
+            for insert in &mut self.inserts {
+                insert.at -= self.sent;
+            }
+            self.sent = 0;
+        }
     }
 
     /// Fills `slices` with what is to be sent next, and tells how many it filled.
@@ -140,7 +157,7 @@ mod tests {
                 buffer.extend_from_slice(head.as_bytes())
             });
             if !body.is_empty() {
-                output.insert(Bytes::copy_from_slice(body.as_bytes()));
+                output.insert(Bytes::copy_from_slice(body.as_bytes()), body.len());
             }
             all.extend_from_slice(head.as_bytes());
             all.extend_from_slice(body.as_bytes());
@@ -174,12 +191,46 @@ mod tests {
     }
 
     #[test]
+    fn a_large_body_is_held_until_its_last_byte_is_sent() {
+        let (mut output, mut pool) = (Output::default(), BufferPool::default());
+        output.insert(Bytes::from(vec![1; 1000]), 1000);
+        output.advance(999, &mut pool);
+        assert_eq!(output.held(), 1000);
+        output.advance(1, &mut pool);
+        assert_eq!(output.held(), 0);
+    }
+
+    #[test]
+    fn what_is_never_all_sent_does_not_grow_for_ever() {
+        let (mut output, mut pool) = (Output::default(), BufferPool::default());
+        let (mut all, mut sent) = (Vec::new(), Vec::new());
+        for number in 0..10_000u32 {
+            let text = number.to_string();
+            output.append(&mut pool, |buffer| {
+                buffer.extend_from_slice(text.as_bytes())
+            });
+            all.extend_from_slice(text.as_bytes());
+            if number % 7 == 0 {
+                output.insert(Bytes::from(vec![b'-'; 3]), 3);
+                all.extend_from_slice(b"---");
+            }
+            let bytes = front(&output);
+            let count = output.pending().saturating_sub(5).min(bytes.len());
+            sent.extend_from_slice(&bytes[..count]);
+            output.advance(count, &mut pool);
+            assert!(output.held() <= 128, "{} held", output.held());
+        }
+        sent.extend(front(&output));
+        assert_eq!(sent, all);
+    }
+
+    #[test]
     fn many_large_bodies_never_overtake_one_another() {
         let (mut output, mut pool) = (Output::default(), BufferPool::default());
         let mut all = Vec::new();
         for number in 0..50u8 {
             output.append(&mut pool, |buffer| buffer.extend_from_slice(&[number; 3]));
-            output.insert(Bytes::copy_from_slice(&[number + 100; 7]));
+            output.insert(Bytes::copy_from_slice(&[number + 100; 7]), 7);
             all.extend_from_slice(&[number; 3]);
             all.extend_from_slice(&[number + 100; 7]);
         }

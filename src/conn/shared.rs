@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 
 use crate::limits::Limits;
 use crate::time::Instant;
@@ -25,9 +25,7 @@ pub struct Shared {
     pub(super) buffers: BufferPool,
     pub(super) budget: Budget,
     pub(super) date: Date,
-    /// Where heads are copied to, so that all fields of a request share one allocation, which is
-    /// used again when the request is dropped.
-    pub(super) heads: BytesMut,
+    pub(super) heads: HeadArena,
 }
 
 impl Shared {
@@ -61,6 +59,36 @@ impl Shared {
     #[must_use]
     pub fn held_peak(&self) -> usize {
         self.budget.peak
+    }
+}
+
+/// Where heads are copied to: all fields of a request share one copy, in a block that is used again
+/// when the requests in it are dropped.
+#[derive(Debug, Default)]
+pub(super) struct HeadArena {
+    block: BytesMut,
+}
+
+impl HeadArena {
+    /// The size of a block. A larger head gets memory of its own, so that a request that is kept
+    /// never keeps more than this beside what is its own.
+    const BLOCK: usize = 4 << 10;
+
+    /// A copy of a head's bytes, to be shared.
+    pub(super) fn copy(&mut self, head: &[u8]) -> Bytes {
+        if head.len() > Self::BLOCK {
+            return Bytes::copy_from_slice(head);
+        }
+        if self.block.capacity() < head.len() && !self.block.try_reclaim(Self::BLOCK) {
+            self.block = BytesMut::with_capacity(Self::BLOCK);
+        }
+        self.block.extend_from_slice(head);
+        self.block.split().freeze()
+    }
+
+    /// The most memory that a kept head of this length keeps from being used again.
+    pub(super) fn pinned_by(&self, length: usize) -> usize {
+        length.max(Self::BLOCK)
     }
 }
 
@@ -103,6 +131,11 @@ impl Budget {
     pub(super) fn replace(&mut self, before: usize, after: usize) {
         self.held = self.held.saturating_sub(before).saturating_add(after);
         self.peak = self.peak.max(self.held);
+    }
+
+    /// Whether nothing is held.
+    pub(super) fn is_empty(&self) -> bool {
+        self.held == 0
     }
 
     /// Whether `more` bytes can be held within the limits.

@@ -22,6 +22,8 @@ pub(super) struct Wheel {
     tick_of: Vec<u64>,
     /// All ticks up to this one are done.
     done: u64,
+    /// No slot is in a tick before this one: where to look first.
+    earliest: u64,
 }
 
 impl Wheel {
@@ -37,6 +39,7 @@ impl Wheel {
             links: Links::default(),
             tick_of: Vec::new(),
             done: now.as_nanos() >> Self::TICK_BITS,
+            earliest: 0,
         }
     }
 
@@ -52,6 +55,7 @@ impl Wheel {
         }
         self.cancel(slot);
         self.tick_of[slot] = tick;
+        self.earliest = self.earliest.min(tick);
         let place = Self::place(tick);
         self.ticks[place].push(&mut self.links, slot);
         self.occupied[place / 64] |= 1 << (place % 64);
@@ -74,7 +78,7 @@ impl Wheel {
     }
 
     /// The time from `now` to the next tick with a slot in it.
-    pub(super) fn next(&self, now: Instant) -> Option<Duration> {
+    pub(super) fn next(&mut self, now: Instant) -> Option<Duration> {
         let tick = self.next_tick()?;
         Some(Instant::from_nanos(tick << Self::TICK_BITS).saturating_since(now))
     }
@@ -96,12 +100,13 @@ impl Wheel {
         }
     }
 
-    fn next_tick(&self) -> Option<u64> {
-        let start = Self::place(self.done + 1);
+    fn next_tick(&mut self) -> Option<u64> {
+        let from = self.earliest.max(self.done + 1);
+        let start = Self::place(from);
         let (start_word, start_bit) = (start / 64, start % 64);
         let words = self.occupied.len();
         // The word of the start comes first for its upper bits, and last for its lower ones.
-        (0..=words).find_map(|step| {
+        let next = (0..=words).find_map(|step| {
             let word = (start_word + step) % words;
             let mask = match step {
                 0 => u64::MAX << start_bit,
@@ -112,9 +117,11 @@ impl Wheel {
             (bits != 0).then(|| {
                 let place = word * 64 + bits.trailing_zeros() as usize;
                 let ahead = (place + Self::TICKS - start) % Self::TICKS;
-                self.done + 1 + ahead as u64
+                from + ahead as u64
             })
-        })
+        });
+        self.earliest = next.unwrap_or(u64::MAX);
+        next
     }
 
     fn place(tick: u64) -> usize {
@@ -185,5 +192,48 @@ mod tests {
         let mut wheel = Wheel::new(at(100));
         wheel.set(0, at(7));
         assert_eq!(expired(&mut wheel, at(101)), [0]);
+    }
+
+    /// Against a model that keeps the tick of each slot in a map.
+    #[test]
+    fn agrees_with_a_plain_map_through_thousands_of_random_steps() {
+        use std::collections::BTreeMap;
+        let mut seed = 1_u64;
+        let mut random = |below: u64| {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (seed >> 33) % below
+        };
+        let mut now = 5;
+        let (mut wheel, mut model) = (Wheel::new(at(now)), BTreeMap::<usize, u64>::new());
+        for _ in 0..20_000 {
+            let slot = random(50) as usize;
+            match random(10) {
+                0..5 => {
+                    let deadline = now + random(1000);
+                    wheel.set(slot, at(deadline));
+                    let tick = model.entry(slot).or_insert(u64::MAX);
+                    *tick = (*tick).min(deadline + 1);
+                }
+                5..7 => {
+                    wheel.cancel(slot);
+                    model.remove(&slot);
+                }
+                _ => {
+                    let next = model
+                        .values()
+                        .min()
+                        .map(|tick| tick.saturating_sub(now) * TICK);
+                    assert_eq!(wheel.next(at(now)), next.map(Duration::from_nanos));
+                    let leap = if random(20) == 0 { 900 } else { 30 };
+                    now += random(leap);
+                    let mut due = expired(&mut wheel, at(now));
+                    due.sort_unstable();
+                    let expected = model.iter().filter(|(_, tick)| **tick <= now);
+                    let expected: Vec<usize> = expected.map(|(slot, _)| *slot).collect();
+                    assert_eq!(due, expected);
+                    model.retain(|_, tick| *tick > now);
+                }
+            }
+        }
     }
 }

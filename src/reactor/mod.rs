@@ -37,6 +37,8 @@ pub(crate) mod mio;
     all(test, not(target_os = "wasi"))
 ))]
 pub(crate) mod wasip1;
+#[cfg(all(target_os = "wasi", target_env = "p2"))]
+pub(crate) mod wasip2;
 
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
@@ -75,6 +77,12 @@ pub trait Reactor {
     /// # Errors
     /// `WouldBlock` when there is none; otherwise what `accept(2)` or `sock_accept` answered.
     fn accept(&mut self, listener: usize, key: Key) -> io::Result<Accepted<Self::Stream>>;
+
+    /// Tells by which number the loop's log calls the stream that was just accepted, for reactors
+    /// whose own log lines are to be picked out by connection. `fd` is [`Accepted::fd`].
+    fn name(&mut self, fd: u32, connection: u64) {
+        let _ = (fd, connection);
+    }
 
     /// Reads what there is into `buf`; 0 is the end of the stream.
     ///

@@ -250,10 +250,7 @@ fn check_fields(wanted: &[Field], lines: &[(String, Vec<u8>)]) -> Result<(), Str
 /// bytes, in single bytes at both ends, and in two at every line end and at 200 places between.
 pub(crate) fn ways_to_cut(input: &[Step]) -> Vec<Vec<usize>> {
     const SHORT: usize = 1_500;
-    let bytes: Vec<u8> = input
-        .iter()
-        .flat_map(|step| content(step).iter().copied())
-        .collect();
+    let bytes = bytes(input);
     let mut ways = vec![Vec::new()];
     if bytes.len() < 2 {
         return ways;
@@ -320,6 +317,14 @@ pub(crate) fn followed_by(input: &[Step], bytes: &[u8]) -> Vec<Step> {
 /// Whether the client still can send after its steps.
 pub(crate) fn can_go_on(input: &[Step]) -> bool {
     !input.contains(&Step::Eof)
+}
+
+/// All bytes of an input.
+pub(crate) fn bytes(input: &[Step]) -> Vec<u8> {
+    input
+        .iter()
+        .flat_map(|step| content(step).iter().copied())
+        .collect()
 }
 
 fn content(step: &Step) -> &[u8] {

@@ -29,7 +29,8 @@ impl Subject for Machine {
     }
 }
 
-fn limits(settings: &[(String, u64)]) -> Result<Limits, String> {
+/// The default limits, but for those of a case.
+pub(crate) fn limits(settings: &[(String, u64)]) -> Result<Limits, String> {
     let mut limits = Limits::default();
     for (name, value) in settings {
         let size = usize::try_from(*value).map_err(|_| format!("{name} is too large"))?;
@@ -103,7 +104,11 @@ impl<'a> Run<'a> {
             self.call(|connection, cx| connection.handle_input(cx, &mut input))
         {
             self.seen.push(seen(&request));
-            let response = self.answer(&request)?;
+            if self.handler == Handler::Respond && panics(&request) {
+                self.call(Connection::respond_to_panic);
+                continue;
+            }
+            let response = answer(self.handler, &request)?;
             self.call(|connection, cx| connection.respond(cx, response));
         }
         if !input.is_empty() {
@@ -157,16 +162,13 @@ impl<'a> Run<'a> {
                 }
             }
             if !self.call(|connection, cx| connection.can_go_on(cx)) {
-                return Ok(());
+                let deadline = self.connection.poll_timeout();
+                let state = self.connection.state();
+                return deadline
+                    .map(|_| ())
+                    .ok_or_else(|| format!("no deadline in {state:?}"));
             }
             self.take(&[])?;
-        }
-    }
-
-    fn answer(&self, request: &Request) -> Result<Response<Vec<u8>>, String> {
-        match self.handler {
-            Handler::Echo => Ok(Response::new(check::echo(request.body()).to_vec())),
-            Handler::Respond => respond(request.uri().query().unwrap_or_default()),
         }
     }
 
@@ -195,8 +197,24 @@ fn seen(request: &Request) -> Seen {
     }
 }
 
+fn panics(request: &Request) -> bool {
+    request
+        .uri()
+        .query()
+        .is_some_and(|query| query.split('&').any(|pair| pair == "panic=now"))
+}
+
+/// What a handler answers.
+pub(crate) fn answer(handler: Handler, request: &Request) -> Result<Response<Vec<u8>>, String> {
+    match handler {
+        Handler::Echo => Ok(Response::new(check::echo(request.body()).to_vec())),
+        Handler::Respond if panics(request) => panic!("as the request says"),
+        Handler::Respond => respond(request.uri().query().unwrap_or_default()),
+    }
+}
+
 /// The answer of the handler called respond: what the query says.
-pub(crate) fn respond(query: &str) -> Result<Response<Vec<u8>>, String> {
+fn respond(query: &str) -> Result<Response<Vec<u8>>, String> {
     let mut response = Response::builder();
     let mut body = b"hello!".to_vec();
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {

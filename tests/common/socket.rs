@@ -10,12 +10,26 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// A server at an address; it answers as the handler called echo does.
+/// A server at an address.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Socket {
+pub(crate) struct Socket<'a> {
     pub(crate) address: SocketAddr,
+    pub(crate) handler: Handler,
+    /// Its limits, where they differ from the defaults.
+    pub(crate) settings: &'a [(String, u64)],
     /// How long the server may take for what it is expected to do.
     pub(crate) patience: Duration,
+    /// Into how many pieces inputs are cut.
+    pub(crate) pieces: Pieces,
+}
+
+/// In what ways inputs are sent; over a socket each piece takes real time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pieces {
+    /// Whole, and in two at one place.
+    Few,
+    /// Also in two at other places, and byte by byte if short.
+    Many,
 }
 
 /// How long a server that is expected to do nothing is watched.
@@ -24,7 +38,7 @@ const SILENCE: Duration = Duration::from_millis(150);
 /// Between two pieces, so that the server reads them one by one.
 const PAUSE: Duration = Duration::from_millis(5);
 
-impl Subject for Socket {
+impl Subject for Socket<'_> {
     fn run(&mut self, steps: &[Step], setup: &Setup<'_>) -> Result<Outcome, String> {
         let failed = |what: &'static str| move |error: std::io::Error| format!("{what}: {error}");
         let mut stream = TcpStream::connect_timeout(&self.address, self.patience)
@@ -36,26 +50,12 @@ impl Subject for Socket {
         let sent = Arc::new(AtomicBool::new(false));
         let all_sent = Arc::clone(&sent);
         let reading = thread::spawn(move || read(&mut reader, &all_sent, end, patience));
-        for (nth, step) in steps.iter().enumerate() {
-            if nth > 0 {
-                thread::sleep(PAUSE);
-            }
-            match step {
-                Step::Bytes(bytes) => match stream.write_all(bytes) {
-                    Ok(()) => {}
-                    // A server that has closed needs to take no more; the reader sees a reset.
-                    Err(error) if error.kind() == ErrorKind::BrokenPipe => break,
-                    Err(error) => return Err(format!("writing: {error}")),
-                },
-                Step::Wait(time) => thread::sleep(*time),
-                Step::Eof => stream
-                    .shutdown(Shutdown::Write)
-                    .map_err(failed("shutting"))?,
-            }
-        }
+        let writing = write(&mut stream, steps);
+        sent.store(true, Ordering::Release);
         let read = reading
             .join()
             .map_err(|_| "the reader panicked".to_owned())?;
+        writing.map_err(failed("writing"))?;
         let (answered, closed) = read.map_err(failed("reading"))?;
         Ok(Outcome {
             answered,
@@ -63,6 +63,25 @@ impl Subject for Socket {
             closed,
         })
     }
+}
+
+fn write(stream: &mut TcpStream, steps: &[Step]) -> std::io::Result<()> {
+    for (nth, step) in steps.iter().enumerate() {
+        if nth > 0 {
+            thread::sleep(PAUSE);
+        }
+        match step {
+            Step::Bytes(bytes) => match stream.write_all(bytes) {
+                Ok(()) => {}
+                // A server that has closed needs to take no more; the reader sees a reset.
+                Err(error) if error.kind() == ErrorKind::BrokenPipe => break,
+                Err(error) => return Err(error),
+            },
+            Step::Wait(time) => thread::sleep(*time),
+            Step::Eof => stream.shutdown(Shutdown::Write)?,
+        }
+    }
+    Ok(())
 }
 
 /// Reads until the end, or until enough silence after all is sent: the bytes, and whether the end came.
@@ -100,25 +119,21 @@ fn read(
     }
 }
 
-/// Why a case can't run against a plain server behind a socket.
-pub(crate) fn unfit(case: &Case) -> Option<&'static str> {
-    if case.handler == Handler::Respond {
-        return Some("its handler is not echo");
-    }
-    if !case.settings.is_empty() {
-        return Some("its limits are not those of the server");
-    }
-    let waits = |step: &Step| matches!(step, Step::Wait(_));
-    if case.inputs.iter().flatten().any(waits) {
-        return Some("it takes too long on a real clock");
-    }
-    None
+/// Whether a case can run against this server, in a time that a person will wait.
+pub(crate) fn fits(case: &Case, subject: &Socket<'_>) -> bool {
+    let waits = case.inputs.iter().flatten().filter_map(|step| match step {
+        Step::Wait(time) => Some(*time),
+        Step::Bytes(_) | Step::Eof => None,
+    });
+    let waits: Duration = waits.sum();
+    case.handler == subject.handler
+        && case.settings == subject.settings
+        && waits <= Duration::from_secs(1)
 }
 
-/// Runs every fitting case against a server: whole, in two at a few places, in single bytes if short.
-///
-/// Yields how many runs there were and a report of each that failed.
-pub(crate) fn run_all(cases: &[Case], subject: Socket) -> (usize, Vec<String>) {
+/// Runs every fitting case against a server. Yields how many runs there were, and a report of each
+/// that failed.
+pub(crate) fn run_all(cases: &[Case], subject: Socket<'_>) -> (usize, Vec<String>) {
     const CLIENTS: usize = 16;
     let next = AtomicUsize::new(0);
     let runs = AtomicUsize::new(0);
@@ -127,7 +142,7 @@ pub(crate) fn run_all(cases: &[Case], subject: Socket) -> (usize, Vec<String>) {
         for _ in 0..CLIENTS {
             scope.spawn(|| {
                 while let Some(case) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    if unfit(case).is_some() {
+                    if !fits(case, &subject) {
                         continue;
                     }
                     let mut failed = run_case(case, subject, &runs);
@@ -145,10 +160,10 @@ pub(crate) fn run_all(cases: &[Case], subject: Socket) -> (usize, Vec<String>) {
     )
 }
 
-fn run_case(case: &Case, mut subject: Socket, runs: &AtomicUsize) -> Vec<String> {
+fn run_case(case: &Case, mut subject: Socket<'_>, runs: &AtomicUsize) -> Vec<String> {
     let mut failures = Vec::new();
     for input in &case.inputs {
-        for (name, mut steps) in ways(input) {
+        for (name, mut steps) in ways(input, subject.pieces) {
             // A connection that should be open shows it by answering one request more.
             let (mut probe, mut end) = (Probe::None, case.end);
             if case.end == End::Open && check::can_go_on(input) {
@@ -172,20 +187,24 @@ fn run_case(case: &Case, mut subject: Socket, runs: &AtomicUsize) -> Vec<String>
     failures
 }
 
-/// The ways in which an input is sent over a socket: a few, because each takes real time.
-fn ways(input: &[Step]) -> Vec<(String, Vec<Step>)> {
+/// The ways in which an input is sent over a socket.
+fn ways(input: &[Step], pieces: Pieces) -> Vec<(String, Vec<Step>)> {
     const SHORT: usize = 160;
     let all = check::ways_to_cut(input);
     let mut ways = vec![("whole".to_owned(), input.to_vec())];
     let Some(singly) = all.get(1) else {
         return ways;
     };
-    let places: Vec<usize> = all[2..].iter().flatten().copied().collect();
-    if singly.len() <= SHORT {
+    let (quarters, is_short): (&[usize], _) = match pieces {
+        Pieces::Few => (&[2], false),
+        Pieces::Many => (&[1, 2, 3], singly.len() <= SHORT),
+    };
+    if is_short {
         ways.push(("byte by byte".to_owned(), check::cut(input, singly)));
     }
-    for part in [1, 2, 3] {
-        if let Some(&at) = places.get(places.len() * part / 4) {
+    let places: Vec<usize> = all[2..].iter().flatten().copied().collect();
+    for quarter in quarters {
+        if let Some(&at) = places.get(places.len() * quarter / 4) {
             ways.push((format!("cut at {at}"), check::cut(input, &[at])));
         }
     }

@@ -4,7 +4,7 @@ use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use socket2::SockRef;
+use socket2::{Domain, SockRef, Socket, Type};
 
 use crate::{Outcome, ensure};
 
@@ -17,6 +17,8 @@ pub struct Client {
     stream: TcpStream,
     /// Read, but not yet part of an answer.
     buffer: Vec<u8>,
+    /// How long it rests after each read.
+    pause: Duration,
 }
 
 /// An answer.
@@ -59,6 +61,30 @@ impl Client {
     pub fn connect(address: SocketAddr) -> Outcome<Self> {
         let stream = TcpStream::connect_timeout(&address, PATIENCE)
             .map_err(|e| format!("connecting: {e}"))?;
+        Self::set_up(stream)
+    }
+
+    /// Connects with so small a receive buffer, and will read so slowly, that the server's writes are cut
+    /// short again and again.
+    ///
+    /// # Errors
+    /// As [`Client::connect`].
+    pub fn connect_slow(address: SocketAddr) -> Outcome<Self> {
+        let connect = || -> io::Result<Socket> {
+            let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+            // Before connecting, because it says how wide the window can get.
+            socket.set_recv_buffer_size(4096)?;
+            socket.connect_timeout(&address.into(), PATIENCE)?;
+            Ok(socket)
+        };
+        let socket = connect().map_err(|e| format!("connecting: {e}"))?;
+        Ok(Self {
+            pause: Duration::from_micros(100),
+            ..Self::set_up(socket.into())?
+        })
+    }
+
+    fn set_up(stream: TcpStream) -> Outcome<Self> {
         let set_up = || -> io::Result<()> {
             // What is written apart is to arrive apart.
             stream.set_nodelay(true)?;
@@ -69,6 +95,7 @@ impl Client {
         Ok(Self {
             stream,
             buffer: Vec::new(),
+            pause: Duration::ZERO,
         })
     }
 
@@ -80,6 +107,14 @@ impl Client {
         self.stream
             .write_all(bytes.as_ref())
             .map_err(|e| format!("sending: {e}"))
+    }
+
+    /// The same connection, for another thread to send on while this one reads.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn sender(&self) -> Outcome<TcpStream> {
+        self.stream.try_clone().map_err(|e| format!("cloning: {e}"))
     }
 
     /// Reads the next answer to a request other than HEAD. Interim answers (1xx) are skipped.
@@ -167,6 +202,7 @@ impl Client {
             .read(&mut chunk)
             .map_err(|e| format!("reading: {e}"))?;
         self.buffer.extend_from_slice(&chunk[..count]);
+        std::thread::sleep(self.pause);
         Ok(count)
     }
 

@@ -18,11 +18,14 @@
     reason = "its reports are for a person"
 )]
 
+pub mod abuse;
 pub mod client;
+pub mod conformance;
 pub mod curl;
 pub mod idle;
 pub mod matrix;
 pub mod own_project;
+pub mod probe;
 pub mod random;
 pub mod report;
 pub mod resets;

@@ -1,6 +1,8 @@
 //! The curl matrix: what curl, and sockets ruder than curl, see of the example `echo`.
 
 use std::fmt::Write as _;
+use std::io::{self, Write as _};
+use std::thread;
 use std::time::Duration;
 
 use crate::client::{Client, checksum, same};
@@ -24,6 +26,7 @@ const CASES: &[Case] = &[
     ("50 connections interleaved", interleaved_connections),
     ("request byte by byte", byte_by_byte),
     ("pipelined, answered in order", pipelined),
+    ("pipelined, large, read slowly", pipelined_and_large),
     ("half-close after the request", half_close),
     ("half-close after pipelining", half_close_after_pipelining),
     ("resets mid-request", resets),
@@ -334,6 +337,33 @@ fn pipelined(server: &Server) -> Outcome {
         }
     }
     Ok(())
+}
+
+/// Answers so large, and read so slowly, that the server has several to send at once, and each write
+/// takes only a part of them.
+fn pipelined_and_large(server: &Server) -> Outcome {
+    let mut random = Random::new(4);
+    let bodies: Vec<_> = (0..40)
+        .map(|_| random.bytes(60_000 + random.clone().below(200_000)))
+        .collect();
+    let mut client = Client::connect_slow(server.address)?;
+    let mut sender = client.sender()?;
+    thread::scope(|scope| {
+        let sending = scope.spawn(|| -> io::Result<()> {
+            for body in &bodies {
+                sender.write_all(post_head(body.len()).as_bytes())?;
+                sender.write_all(body)?;
+            }
+            Ok(())
+        });
+        thread::sleep(Duration::from_millis(300));
+        for (number, body) in bodies.iter().enumerate() {
+            let answer = client.answer().and_then(|answer| answer.check(body));
+            answer.map_err(|why| format!("answer {number} of {}: {why}", bodies.len()))?;
+        }
+        let sent = sending.join().map_err(|_| "the sender panicked")?;
+        sent.map_err(|e| format!("sending: {e}"))
+    })
 }
 
 fn half_close(server: &Server) -> Outcome {

@@ -1,6 +1,7 @@
 //! A program in a crate of its own, outside the checkout, as the README tells a user to make one.
 
 use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
 use std::process::Command;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -45,23 +46,31 @@ pub fn run(runtimes: &[Runtime]) -> Report {
     report
 }
 
-/// The crate: a manifest with one dependency, and the program.
+/// The crate, made by the README's commands but for its own program.
 fn make_project() -> Outcome<Scratch> {
     let scratch = Scratch::new()?;
-    let manifest = format!(
-        "[package]\nname = \"own-project\"\nversion = \"0.1.0\"\nedition = \"2024\"\n\n\
-         [dependencies]\nmini_http = {{ path = '{}' }}\n",
-        root().display()
-    );
-    scratch.write("Cargo.toml", manifest)?;
-    std::fs::create_dir(scratch.path().join("src")).map_err(|e| format!("src: {e}"))?;
-    scratch.write("src/main.rs", PROGRAM)?;
+    let library = root().display().to_string();
+    cargo(scratch.path(), &["new", "my-server"])?;
+    let folder = scratch.path().join("my-server");
+    cargo(&folder, &["add", "--path", &library, "mini_http"])?;
+    scratch.write("my-server/src/main.rs", PROGRAM)?;
     Ok(scratch)
 }
 
+fn cargo(folder: &Path, arguments: &[&str]) -> Outcome {
+    let mut command = Command::new("cargo");
+    command.arg("--quiet").args(arguments).current_dir(folder);
+    let output = command.output().map_err(|e| format!("cargo: {e}"))?;
+    let why = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{command:?} failed: {why}");
+    Ok(())
+}
+
 fn start(scratch: &Scratch, runtime: Runtime) -> Outcome<Server> {
-    let program = Program::build(runtime, scratch.path(), &[], false)?;
-    if runtime != Runtime::Native {
+    let folder = scratch.path().join("my-server");
+    // The README builds modules with --release.
+    let program = Program::build(runtime, &folder, &[], runtime != Runtime::Native)?;
+    if !runtime.binds() {
         // Here the address is the runtime's to say.
         return Server::start(&program, &[]);
     }
@@ -75,7 +84,8 @@ fn start(scratch: &Scratch, runtime: Runtime) -> Outcome<Server> {
         );
         sleep(Duration::from_millis(200));
     }
-    Server::spawn(runtime, address, Command::new(&program.path))
+    let command = runtime.command(&program.path, ADDRESS, &[])?;
+    Server::spawn(runtime, address, command)
 }
 
 fn ask(server: &mut Server) -> Outcome {

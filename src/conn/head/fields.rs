@@ -8,29 +8,57 @@ use http::header::{self, HeaderMap, HeaderName};
 use crate::conn::fault::Fault;
 use crate::conn::grammar::{REG_NAME, percent_encoding_is_whole, trim_ows};
 
-/// `Host`: once in HTTP/1.1, at most once in HTTP/1.0, and well-formed; it may be empty
-/// (RFC 9112 §3.2, RFC 9110 §7.2).
-pub(super) fn check_host(version: Version, fields: &HeaderMap) -> Result<(), Fault> {
-    let mut lines = fields.get_all(header::HOST).iter();
-    match (lines.next(), lines.next()) {
-        (None, _) if version >= Version::HTTP_11 => Err(Fault::malformed("Host is missing")),
-        (None, _) => Ok(()),
-        (Some(_), Some(_)) => Err(Fault::malformed("Host is given more than once")),
-        (Some(host), None) => {
-            let host = trim_ows(host.as_bytes());
-            let is_right = Authority::parse(host).is_some_and(|it| !it.host.is_empty());
-            if host.is_empty() || is_right {
-                Ok(())
-            } else {
-                Err(Fault::malformed("Host is not a host with an optional port"))
+/// Which of the fields that the server acts upon are present, noted while they are gathered: most
+/// requests have only `Host`, and need not be searched for the others.
+#[derive(Debug, Default)]
+pub(super) struct Present<'a> {
+    host: Option<&'a [u8]>,
+    host_is_repeated: bool,
+    /// `Content-Length` or `Transfer-Encoding`.
+    pub(super) framing: bool,
+    pub(super) connection: bool,
+    pub(super) expect: bool,
+}
+
+impl<'a> Present<'a> {
+    /// Takes note of a field line.
+    pub(super) fn note(&mut self, name: &HeaderName, value: &'a [u8]) {
+        match *name {
+            header::HOST => {
+                self.host_is_repeated |= self.host.is_some();
+                self.host = Some(value);
             }
+            header::CONTENT_LENGTH | header::TRANSFER_ENCODING => self.framing = true,
+            header::CONNECTION => self.connection = true,
+            header::EXPECT => self.expect = true,
+            _ => {}
+        }
+    }
+
+    /// `Host`: once in HTTP/1.1, at most once in HTTP/1.0, and well-formed; it may be empty
+    /// (RFC 9112 §3.2, RFC 9110 §7.2).
+    pub(super) fn check_host(&self, version: Version) -> Result<(), Fault> {
+        if self.host_is_repeated {
+            return Err(Fault::malformed("Host is given more than once"));
+        }
+        let Some(host) = self.host.map(trim_ows) else {
+            return match version {
+                Version::HTTP_10 => Ok(()),
+                _ => Err(Fault::malformed("Host is missing")),
+            };
+        };
+        let is_right = || Authority::parse(host).is_some_and(|it| !it.host.is_empty());
+        if host.is_empty() || is_right() {
+            Ok(())
+        } else {
+            Err(Fault::malformed("Host is not a host with an optional port"))
         }
     }
 }
 
 /// `Expect`: `100-continue`, which HTTP/1.0 must not be given (RFC 9110 §10.1.1).
 pub(super) fn expects_continue(version: Version, fields: &HeaderMap) -> Result<bool, Fault> {
-    if !fields.contains_key(header::EXPECT) || version < Version::HTTP_11 {
+    if version < Version::HTTP_11 {
         return Ok(false);
     }
     let mut tokens = tokens(fields, &header::EXPECT).filter(|token| !token.is_empty());
@@ -50,9 +78,6 @@ pub(super) fn expects_continue(version: Version, fields: &HeaderMap) -> Result<b
 /// Whether the connection persists (RFC 9112 §9.3): in HTTP/1.1 unless told to close, in HTTP/1.0
 /// only if asked to be kept.
 pub(super) fn persists(version: Version, fields: &HeaderMap) -> bool {
-    if !fields.contains_key(header::CONNECTION) {
-        return version >= Version::HTTP_11;
-    }
     let says = |token| super::has_token(fields, &header::CONNECTION, token);
     !says("close") && (version >= Version::HTTP_11 || says("keep-alive"))
 }
@@ -105,9 +130,11 @@ impl<'a> Authority<'a> {
 
 /// `port = *DIGIT`, and a port that exists.
 fn is_port(digits: &[u8]) -> bool {
-    digits.iter().all(u8::is_ascii_digit)
-        && (digits.is_empty()
-            || std::str::from_utf8(digits).is_ok_and(|digits| digits.parse::<u16>().is_ok()))
+    let number = digits.iter().try_fold(0_u32, |number, digit| {
+        let digit = digit.is_ascii_digit().then(|| u32::from(digit - b'0'))?;
+        Some(number * 10 + digit).filter(|number| *number <= u32::from(u16::MAX))
+    });
+    number.is_some()
 }
 
 /// What stands between the brackets: an IPv6 address, or `IPvFuture`.

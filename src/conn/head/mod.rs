@@ -13,31 +13,31 @@ pub(super) use scanner::{HeadScanner, Scan};
 
 use std::mem::MaybeUninit;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use http::{Method, Uri, Version};
+use http::{Method, Version};
+
+use self::fields::Present;
 
 use super::fault::Fault;
 use super::framing::Framing;
+use super::shared::HeadArena;
 use crate::limits::Limits;
+use crate::request::Request;
 
 /// A request's head, checked.
 #[derive(Debug)]
 pub(super) struct Head {
-    /// The method (RFC 9110 §9).
-    pub(super) method: Method,
-    /// The request target (RFC 9112 §3.2).
-    pub(super) uri: Uri,
-    /// HTTP/1.0 or HTTP/1.1.
-    pub(super) version: Version,
-    /// The fields.
-    pub(super) fields: HeaderMap,
+    /// The request, still without its body.
+    pub(super) request: Request,
     /// How the body ends.
     pub(super) framing: Framing,
     /// Whether the connection persists behind this request (RFC 9112 §9.3).
     pub(super) persist: bool,
     /// Whether the client waits for `100 Continue` (RFC 9110 §10.1.1).
     pub(super) expects_continue: bool,
+    /// Bytes of memory that it takes, at most.
+    pub(super) size: usize,
 }
 
 /// Parses the head at the front of `input`, if all of it is there and it is without fault; gives
@@ -47,7 +47,7 @@ pub(super) struct Head {
 pub(super) fn parse_whole(
     input: &[u8],
     limits: &Limits,
-    arena: &mut BytesMut,
+    arena: &mut HeadArena,
 ) -> Option<Result<(Head, usize), Fault>> {
     let window = &input[..input.len().min(limits.max_head)];
     let mut lines = [const { MaybeUninit::uninit() }; Limits::MAX_FIELDS];
@@ -66,7 +66,7 @@ pub(super) fn parse_whole(
 pub(super) fn parse_scanned(
     head: &[u8],
     limits: &Limits,
-    arena: &mut BytesMut,
+    arena: &mut HeadArena,
 ) -> Result<Head, Fault> {
     let read_as_1_1 = with_known_version(head);
     match parse_whole(read_as_1_1.as_deref().unwrap_or(head), limits, arena) {
@@ -116,54 +116,75 @@ fn offset(whole: &[u8], part: &[u8]) -> usize {
 
 /// Makes the checked head from its tokens. Everything in it shares one copy of the bytes.
 fn build(
-    request: &httparse::Request<'_, '_>,
+    tokens: &httparse::Request<'_, '_>,
     head: &[u8],
-    arena: &mut BytesMut,
+    arena: &mut HeadArena,
 ) -> Result<Head, Fault> {
-    arena.extend_from_slice(head);
-    let shared = arena.split().freeze();
+    let shared = arena.copy(head);
     let share = |part: &[u8]| -> Bytes {
         let start = offset(head, part);
         shared.slice(start..start + part.len())
     };
+    let mut request = Request::new();
 
-    let method = Method::from_bytes(request.method.unwrap_or_default().as_bytes())
-        .map_err(|_| Fault::malformed("the method is not a token"))?;
-    let version = match request.version {
+    let method = tokens.method.unwrap_or_default().as_bytes();
+    *request.method_mut() =
+        Method::from_bytes(method).map_err(|_| Fault::malformed("the method is not a token"))?;
+    let version = match tokens.version {
         Some(0) => Version::HTTP_10,
         _ => Version::HTTP_11,
     };
-    let target = request.path.unwrap_or_default().as_bytes();
-    let uri = target::parse(&method, target, share)?;
+    *request.version_mut() = version;
+    let target = tokens.path.unwrap_or_default().as_bytes();
+    *request.uri_mut() = target::parse(request.method(), target, share)?;
 
-    let mut fields = HeaderMap::with_capacity(request.headers.len());
-    for line in request.headers.iter() {
+    let fields = request.headers_mut();
+    fields.reserve(tokens.headers.len());
+    let mut present = Present::default();
+    for line in tokens.headers.iter() {
         let name = HeaderName::from_bytes(line.name.as_bytes())
             .map_err(|_| Fault::malformed("a field name is not a token"))?;
         let value = HeaderValue::from_maybe_shared(share(line.value))
             .map_err(|_| Fault::malformed("a field value has a control character"))?;
+        present.note(&name, line.value);
         fields.append(name, value);
     }
+    let size = arena.pinned_by(head.len()) + fields.capacity() * SIZE_OF_FIELD;
 
-    if method == Method::CONNECT {
+    if request.method() == Method::CONNECT {
         return Err(Fault::not_implemented(
             "this server makes no tunnels (CONNECT)",
         ));
     }
-    fields::check_host(version, &fields)?;
-    let framing = Framing::of_request(version, &fields)?;
-    let expects_continue = fields::expects_continue(version, &fields)? && framing != Framing::None;
-    let persist = fields::persists(version, &fields);
+    let fields = request.headers();
+    present.check_host(version)?;
+    let framing = if present.framing {
+        Framing::of_request(version, fields)?
+    } else {
+        Framing::None
+    };
+    let expects_continue =
+        present.expect && fields::expects_continue(version, fields)? && framing != Framing::None;
+    let persist = if present.connection {
+        fields::persists(version, fields)
+    } else {
+        version >= Version::HTTP_11
+    };
     Ok(Head {
-        method,
-        uri,
-        version,
-        fields,
+        request,
         framing,
         persist,
         expects_continue,
+        size,
     })
 }
+
+/// What a field takes in a [`HeaderMap`](http::HeaderMap), about: the entry, and its place in the
+/// index.
+const SIZE_OF_FIELD: usize = 112;
+
+/// The most bytes that [`is_head_request`] must see: two empty lines, and `HEAD` with the space.
+pub(super) const MAX_METHOD_END: usize = 9;
 
 /// Whether a head that may be faulty or unfinished is that of a HEAD request, whose answer has no
 /// body even when it is a refusal.
@@ -185,7 +206,7 @@ mod tests {
     use super::*;
 
     fn parse(head: &str) -> Option<Result<Head, u16>> {
-        let mut arena = BytesMut::new();
+        let mut arena = HeadArena::default();
         parse_whole(head.as_bytes(), &Limits::default(), &mut arena).map(|result| {
             result
                 .map(|(head, _)| head)
@@ -197,9 +218,9 @@ mod tests {
     fn builds_a_request_from_shared_bytes() {
         let text = "GET /a?b HTTP/1.1\r\nHost: h\r\nX-Y:\t z \r\nConnection: Close\r\n\r\n";
         let head = parse(text).expect("it is whole").expect("it is right");
-        assert_eq!(head.method, "GET");
-        assert_eq!(head.uri, "/a?b");
-        assert_eq!(head.fields["x-y"], "z");
+        assert_eq!(head.request.method(), "GET");
+        assert_eq!(head.request.uri(), "/a?b");
+        assert_eq!(head.request.headers()["x-y"], "z");
         assert_eq!(head.framing, Framing::None);
         assert!(!head.persist);
     }
@@ -223,8 +244,11 @@ mod tests {
     #[test]
     fn a_higher_minor_version_is_read_as_1_1() {
         let head = b"GET / HTTP/1.7\r\nHost: h\r\n\r\n";
-        let head = parse_scanned(head, &Limits::default(), &mut BytesMut::new());
-        assert_eq!(head.expect("it is right").version, Version::HTTP_11);
+        let head = parse_scanned(head, &Limits::default(), &mut HeadArena::default());
+        assert_eq!(
+            head.expect("it is right").request.version(),
+            Version::HTTP_11
+        );
     }
 
     #[test]

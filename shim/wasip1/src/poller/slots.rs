@@ -1,4 +1,8 @@
 //! The registrations: a table whose slots are used again, each time with another generation.
+//!
+//! A slot is in one of two sets: the *busy* ones, listed, because something happened there lately;
+//! and the *idle* rest, which is found by walking the table. Walking in the table's order is what
+//! keeps a rotating look at the idle fair: a slot never moves.
 
 use std::num::NonZeroU32;
 
@@ -19,6 +23,12 @@ impl Interest {
     /// Only reading.
     pub const READ: Self = Self {
         read: true,
+        write: false,
+    };
+
+    /// Nothing.
+    pub const NONE: Self = Self {
+        read: false,
         write: false,
     };
 }
@@ -49,6 +59,16 @@ impl Registration {
 pub(super) struct Slots {
     slots: Vec<Slot>,
     free: Vec<u32>,
+    busy: Vec<u32>,
+    listeners: Vec<u32>,
+    /// How many streams aren't busy.
+    idle: usize,
+    /// Where the rotating look at the idle goes on.
+    cursor: usize,
+    /// By file descriptor, the slot that was last given it.
+    owners: Vec<u32>,
+    /// Evicted slots whose owners haven't been told.
+    pub(super) evicted: Vec<u32>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -56,8 +76,14 @@ pub(super) struct Slot {
     pub(super) token: u64,
     pub(super) fd: Fd,
     generation: u32,
-    /// The place in the present batch, counted from 1.
-    pub(super) reported: Option<NonZeroU32>,
+    /// When something last happened here, in wrapping microseconds.
+    active: u32,
+    /// When it was last tried.
+    tried: u32,
+    /// The place in the list of the busy, if it is there.
+    busy_at: Option<NonZeroU32>,
+    /// The place among the answers of the present poll.
+    pub(super) seen: Option<NonZeroU32>,
     pub(super) kind: Kind,
     pub(super) interest: Interest,
     /// The runtime says that the file descriptor isn't open. It is never used again, not even to
@@ -72,6 +98,9 @@ pub(super) enum Kind {
     Stream,
 }
 
+/// File descriptors beyond this aren't looked up by number; no runtime hands out such.
+const MOST_OWNERS: usize = 1 << 20;
+
 impl Slot {
     pub(super) fn nothing_ready(&self) -> Ready {
         Ready {
@@ -84,12 +113,21 @@ impl Slot {
         }
     }
 
-    pub(super) fn set_reported(&mut self, at: usize) {
-        self.reported = u32::try_from(at + 1).ok().and_then(NonZeroU32::new);
+    pub(super) fn is_polled(&self) -> bool {
+        self.kind != Kind::Free && !self.evicted && self.interest != Interest::NONE
     }
 
-    fn is_polled(&self) -> bool {
-        self.kind != Kind::Free && !self.evicted && (self.interest.read || self.interest.write)
+    pub(super) fn is_busy(&self) -> bool {
+        self.busy_at.is_some()
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        self.kind == Kind::Stream && !self.is_busy()
+    }
+
+    /// Whether the last try is longer ago than `nanos`.
+    pub(super) fn is_due(&self, now: u64, nanos: u64) -> bool {
+        u64::from(micros(now).wrapping_sub(self.tried)) * 1000 >= nanos
     }
 }
 
@@ -100,19 +138,28 @@ impl Slots {
         token: u64,
         kind: Kind,
         interest: Interest,
+        now: u64,
     ) -> Registration {
         let index = self.free.pop().unwrap_or_else(|| {
+            // A quarter at a time: there may be thousands, and memory never goes back.
+            if self.slots.len() == self.slots.capacity() {
+                self.slots.reserve_exact(self.slots.len() / 4 + 16);
+            }
             self.slots.push(Slot {
                 token: 0,
                 fd: 0,
                 generation: 0,
-                reported: None,
+                active: 0,
+                tried: 0,
+                busy_at: None,
+                seen: None,
                 kind: Kind::Free,
-                interest: Interest::default(),
+                interest: Interest::NONE,
                 evicted: false,
             });
             u32::try_from(self.slots.len() - 1).expect("fewer slots than file descriptors")
         });
+        self.take_from_owner(fd, index);
         let slot = &mut self.slots[index as usize];
         *slot = Slot {
             token,
@@ -120,61 +167,207 @@ impl Slots {
             kind,
             interest,
             evicted: false,
-            reported: None,
+            seen: None,
             ..*slot
         };
+        slot.tried = micros(now);
+        let generation = slot.generation;
+        match kind {
+            Kind::Listener => self.listeners.push(index),
+            Kind::Stream => {
+                self.idle += 1;
+                self.touch(index, now);
+            }
+            Kind::Free => {}
+        }
         Registration {
             index,
-            generation: slot.generation,
+            generation,
             fd,
+        }
+    }
+
+    /// A file descriptor that is registered already can't have been given out twice; so the first
+    /// has been closed behind our back.
+    fn take_from_owner(&mut self, fd: Fd, index: u32) {
+        let at = fd as usize;
+        if at >= MOST_OWNERS {
+            return;
+        }
+        if self.owners.len() <= at {
+            self.owners.resize(at + 1, u32::MAX);
+        }
+        let before = std::mem::replace(&mut self.owners[at], index);
+        if let Some(slot) = self.slots.get(before as usize)
+            && slot.kind != Kind::Free
+            && slot.fd == fd
+        {
+            self.evict(before);
         }
     }
 
     /// Frees the slot. The answer is the file descriptor, unless it was evicted.
     pub(super) fn remove(&mut self, registration: Registration) -> Option<Fd> {
-        let slot = self.get_mut(&registration)?;
-        let fd = (!slot.evicted).then_some(slot.fd);
+        let slot = *self.get(&registration)?;
+        let index = registration.index;
+        self.rest(index);
+        match slot.kind {
+            Kind::Listener => self.listeners.retain(|listener| *listener != index),
+            Kind::Stream => self.idle -= 1,
+            Kind::Free => {}
+        }
+        self.evicted.retain(|evicted| *evicted != index);
+        let slot = &mut self.slots[index as usize];
         slot.kind = Kind::Free;
         slot.generation = slot.generation.wrapping_add(1);
-        self.free.push(registration.index);
-        fd
+        self.free.push(index);
+        (!slot.evicted).then_some(slot.fd)
     }
 
-    pub(super) fn get_mut(&mut self, registration: &Registration) -> Option<&mut Slot> {
-        let slot = self.slots.get_mut(registration.index as usize)?;
+    /// Never uses the slot's file descriptor again.
+    pub(super) fn evict(&mut self, index: u32) {
+        let slot = &mut self.slots[index as usize];
+        if !slot.evicted {
+            slot.evicted = true;
+            self.evicted.push(index);
+        }
+    }
+
+    fn get(&self, registration: &Registration) -> Option<&Slot> {
+        let slot = self.slots.get(registration.index as usize)?;
         (slot.generation == registration.generation).then_some(slot)
     }
 
     /// The file descriptor to make a call on.
-    pub(super) fn fd(&mut self, registration: &Registration) -> Result<Fd, Errno> {
-        let slot = self.get_mut(registration).filter(|slot| !slot.evicted);
+    pub(super) fn fd(&self, registration: &Registration) -> Result<Fd, Errno> {
+        let slot = self.get(registration).filter(|slot| !slot.evicted);
         slot.map(|slot| slot.fd).ok_or(Errno::BADF)
     }
 
-    pub(super) fn by_userdata(&mut self, userdata: u64) -> Option<&mut Slot> {
-        let slot = self.slots.get_mut(userdata as u32 as usize)?;
-        let same = slot.generation == (userdata >> 32) as u32;
-        (same && slot.is_polled()).then_some(slot)
+    pub(super) fn set_interest(&mut self, registration: &Registration, interest: Interest) {
+        if self.get(registration).is_some() {
+            self.slots[registration.index as usize].interest = interest;
+        }
     }
 
-    /// What is to be polled, with the userdata to poll it with.
-    pub(super) fn polled(&self) -> impl Iterator<Item = (u64, &Slot)> {
-        let slots = self
-            .slots
-            .iter()
-            .enumerate()
-            .filter(|(_, slot)| slot.is_polled());
-        slots.map(|(index, slot)| (u64::from(slot.generation) << 32 | index as u64, slot))
+    pub(super) fn at(&self, index: u32) -> &Slot {
+        &self.slots[index as usize]
     }
 
-    pub(super) fn polled_mut(&mut self) -> impl Iterator<Item = &mut Slot> {
-        self.slots.iter_mut().filter(|slot| slot.is_polled())
+    pub(super) fn at_mut(&mut self, index: u32) -> &mut Slot {
+        &mut self.slots[index as usize]
     }
 
-    /// One listener that is polled, by its slot.
-    pub(super) fn any_listener(&self) -> Option<(u32, Fd)> {
-        let listener = |slot: &Slot| slot.kind == Kind::Listener && slot.is_polled();
-        let index = self.slots.iter().position(listener)?;
-        Some((index as u32, self.slots[index].fd))
+    /// A report of every direction of interest.
+    pub(super) fn tentative(&self, index: u32) -> Ready {
+        let slot = self.at(index);
+        let Interest { read, write } = slot.interest;
+        Ready {
+            readable: read,
+            writable: write,
+            ..slot.nothing_ready()
+        }
     }
+
+    pub(super) fn userdata(&self, index: u32) -> u64 {
+        u64::from(self.at(index).generation) << 32 | u64::from(index)
+    }
+
+    /// The slot an answer is for, unless the runtime has made it up.
+    pub(super) fn by_userdata(&self, userdata: u64) -> Option<u32> {
+        let index = userdata as u32;
+        let slot = self.slots.get(index as usize)?;
+        (slot.generation == (userdata >> 32) as u32 && slot.is_polled()).then_some(index)
+    }
+
+    /// Something has happened: the slot is busy.
+    pub(super) fn touch(&mut self, index: u32, now: u64) {
+        self.slots[index as usize].active = micros(now);
+        self.slots[index as usize].tried = micros(now);
+        if self.slots[index as usize].is_idle() {
+            self.busy.push(index);
+            self.slots[index as usize].busy_at = place(self.busy.len());
+            self.idle -= 1;
+        }
+    }
+
+    /// It was tried, and there was nothing.
+    pub(super) fn tried(&mut self, index: u32, now: u64) {
+        self.slots[index as usize].tried = micros(now);
+    }
+
+    /// Takes the slot from the busy ones.
+    fn rest(&mut self, index: u32) {
+        let Some(at) = self.slots[index as usize].busy_at.take() else {
+            return;
+        };
+        let at = at.get() as usize - 1;
+        self.busy.swap_remove(at);
+        if let Some(moved) = self.busy.get(at) {
+            self.slots[*moved as usize].busy_at = place(at + 1);
+        }
+        self.idle += 1;
+    }
+
+    /// Takes those from the busy ones where nothing has happened for `nanos`.
+    pub(super) fn rest_if_quiet(&mut self, now: u64, nanos: u64) {
+        let mut at = 0;
+        while let Some(&index) = self.busy.get(at) {
+            let quiet = micros(now).wrapping_sub(self.at(index).active);
+            if u64::from(quiet) * 1000 >= nanos {
+                self.rest(index);
+            } else {
+                at += 1;
+            }
+        }
+    }
+
+    pub(super) fn busy(&self) -> &[u32] {
+        &self.busy
+    }
+
+    pub(super) fn listeners(&self) -> &[u32] {
+        &self.listeners
+    }
+
+    pub(super) fn idle(&self) -> usize {
+        self.idle
+    }
+
+    /// Every slot in use that is polled, listeners too.
+    pub(super) fn polled(&self) -> impl Iterator<Item = u32> {
+        let slots = self.slots.iter().enumerate();
+        slots
+            .filter(|(_, slot)| slot.is_polled())
+            .map(|(index, _)| index as u32)
+    }
+
+    /// The next `count` idle slots in turn; fewer if there are fewer.
+    pub(super) fn next_idle(&mut self, count: usize, to: &mut Vec<u32>) {
+        let start = to.len();
+        for _ in 0..self.slots.len() {
+            if to.len() - start >= count {
+                break;
+            }
+            self.cursor = if self.cursor >= self.slots.len() {
+                0
+            } else {
+                self.cursor
+            };
+            let slot = &self.slots[self.cursor];
+            if slot.is_idle() && slot.is_polled() {
+                to.push(self.cursor as u32);
+            }
+            self.cursor += 1;
+        }
+    }
+}
+
+fn micros(nanos: u64) -> u32 {
+    (nanos / 1000) as u32
+}
+
+/// A place, counted from 1.
+pub(super) fn place(count: usize) -> Option<NonZeroU32> {
+    u32::try_from(count).ok().and_then(NonZeroU32::new)
 }

@@ -1,0 +1,238 @@
+//! Many connections at once, none of which ever blocks.
+
+use std::collections::BTreeMap;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+use socket2::{Domain, SockRef, Socket, Type};
+
+use crate::Outcome;
+use crate::client::PATIENCE;
+
+/// One connection of a crowd.
+#[derive(Debug)]
+pub(super) struct Member {
+    stream: Option<TcpStream>,
+    /// Bytes taken by the system to be sent.
+    pub(super) sent: usize,
+    /// Bytes read.
+    pub(super) read: usize,
+    /// The beginning of what was read: enough for the head of an answer.
+    said: Vec<u8>,
+}
+
+impl Member {
+    /// How much of what was said is kept.
+    const SAID: usize = 64;
+
+    fn new(stream: TcpStream) -> Outcome<Self> {
+        stream
+            .set_nonblocking(true)
+            .map_err(|e| format!("setting up a socket: {e}"))?;
+        Ok(Self {
+            stream: Some(stream),
+            sent: 0,
+            read: 0,
+            said: Vec::new(),
+        })
+    }
+
+    /// Whether the server has ended the connection, in order or not.
+    #[must_use]
+    pub(super) fn has_ended(&self) -> bool {
+        self.stream.is_none()
+    }
+
+    /// Sends as many of the bytes as there is room for.
+    pub(super) fn send(&mut self, bytes: &[u8]) -> usize {
+        let Some(stream) = &mut self.stream else {
+            return 0;
+        };
+        match stream.write(bytes) {
+            Ok(count) => {
+                self.sent += count;
+                count
+            }
+            Err(e) if e.kind() == ErrorKind::WouldBlock => 0,
+            Err(_) => {
+                // What the server has said before is still to be had.
+                self.read(usize::MAX);
+                self.stream = None;
+                0
+            }
+        }
+    }
+
+    /// Reads what there is, up to about so many bytes, and sees the end if it has come. A client
+    /// that has seen it closes.
+    pub(super) fn read(&mut self, limit: usize) -> usize {
+        let mut buffer = [0; 64 << 10];
+        let mut total = 0;
+        while let Some(stream) = &mut self.stream {
+            let room = buffer.len().min(limit - total);
+            if room == 0 {
+                break;
+            }
+            match stream.read(&mut buffer[..room]) {
+                Ok(0) => self.stream = None,
+                Ok(count) => {
+                    let kept = count.min(Self::SAID - self.said.len());
+                    self.said.extend_from_slice(&buffer[..kept]);
+                    total += count;
+                }
+                Err(e) if e.kind() == ErrorKind::WouldBlock => break,
+                Err(_) => self.stream = None,
+            }
+        }
+        self.read += total;
+        total
+    }
+
+    /// Ends its sending; it can still read.
+    pub(super) fn half_close(&self) {
+        if let Some(stream) = &self.stream {
+            // An error says that the server was first.
+            let _ = stream.shutdown(Shutdown::Write);
+        }
+    }
+
+    /// Ends the connection with a reset.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub(super) fn reset(&mut self) -> Outcome {
+        match self.stream.take() {
+            Some(stream) => SockRef::from(&stream)
+                .set_linger(Some(Duration::ZERO))
+                .map_err(|e| format!("setting SO_LINGER: {e}")),
+            None => Ok(()),
+        }
+    }
+
+    /// The status of the first answer, 0 if there was none.
+    #[must_use]
+    pub(super) fn status(&self) -> u16 {
+        let digits = self
+            .said
+            .strip_prefix(b"HTTP/1.1 ")
+            .and_then(|rest| rest.get(..3));
+        digits
+            .and_then(|digits| std::str::from_utf8(digits).ok()?.parse().ok())
+            .unwrap_or(0)
+    }
+}
+
+/// Connections to one server.
+#[derive(Debug)]
+pub(super) struct Crowd {
+    /// All of them.
+    pub(super) members: Vec<Member>,
+}
+
+impl Crowd {
+    /// Opens so many connections, as fast as it goes.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub(super) fn connect(address: SocketAddr, count: usize) -> Outcome<Self> {
+        let connect = |_| {
+            let stream = TcpStream::connect_timeout(&address, PATIENCE);
+            Member::new(stream.map_err(|e| format!("connecting: {e}"))?)
+        };
+        let members = (0..count).map(connect).collect::<Outcome<_>>()?;
+        Ok(Self { members })
+    }
+
+    /// Opens so many connections whose systems keep hardly anything that isn't read.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub(super) fn connect_narrow(address: SocketAddr, count: usize) -> Outcome<Self> {
+        let connect = |_| {
+            let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+            socket.set_recv_buffer_size(4096)?;
+            socket.connect_timeout(&address.into(), PATIENCE)?;
+            Ok(TcpStream::from(socket))
+        };
+        let members = (0..count).map(|number| {
+            let stream: std::io::Result<TcpStream> = connect(number);
+            Member::new(stream.map_err(|e| format!("connecting: {e}"))?)
+        });
+        Ok(Self {
+            members: members.collect::<Outcome<_>>()?,
+        })
+    }
+
+    /// Sends these bytes on every connection; they are few, so there is room.
+    pub(super) fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        for member in &mut self.members {
+            member.send(bytes.as_ref());
+        }
+    }
+
+    /// Lets every member that hasn't seen the end act, again and again with such a pause in
+    /// between, until all have seen it or the time is up. Tells how many have seen it.
+    pub(super) fn act(
+        &mut self,
+        pause: Duration,
+        limit: Duration,
+        mut act: impl FnMut(&mut Member),
+    ) -> usize {
+        let end = Instant::now() + limit;
+        while self.ended() < self.members.len() && Instant::now() < end {
+            for member in self.members.iter_mut().filter(|member| !member.has_ended()) {
+                act(member);
+            }
+            std::thread::sleep(pause);
+        }
+        self.ended()
+    }
+
+    /// Reads everything that comes until all have seen the end, or the time is up.
+    pub(super) fn wait_for_end(&mut self, limit: Duration) -> usize {
+        self.act(Duration::from_millis(50), limit, |member| {
+            member.read(usize::MAX);
+        })
+    }
+
+    /// Fails unless all have seen the end.
+    ///
+    /// # Errors
+    /// With the number of those that haven't.
+    pub(super) fn check_ended(&self) -> Outcome {
+        let (ended, all) = (self.ended(), self.members.len());
+        crate::ensure!(ended == all, "only {ended} of {all} connections were ended");
+        Ok(())
+    }
+
+    /// How many members got which status; 0 stands for no answer.
+    #[must_use]
+    pub(super) fn statuses(&self) -> BTreeMap<u16, usize> {
+        let mut statuses = BTreeMap::new();
+        for member in &self.members {
+            *statuses.entry(member.status()).or_default() += 1;
+        }
+        statuses
+    }
+
+    /// Fails unless every member was answered with this status.
+    ///
+    /// # Errors
+    /// With the statuses that there were.
+    pub(super) fn check_statuses(&self, status: u16) -> Outcome {
+        let statuses = self.statuses();
+        crate::ensure!(
+            statuses.get(&status) == Some(&self.members.len()),
+            "not all got {status}: {statuses:?} (0: none)"
+        );
+        Ok(())
+    }
+
+    fn ended(&self) -> usize {
+        self.members
+            .iter()
+            .filter(|member| member.has_ended())
+            .count()
+    }
+}

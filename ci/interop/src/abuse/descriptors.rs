@@ -1,0 +1,46 @@
+//! Fewer file descriptors than connections.
+
+use std::thread::sleep;
+use std::time::Duration;
+
+use super::crowd::Crowd;
+use super::scenario::{Reasons, Scenario, Special, Target};
+use crate::Outcome;
+
+pub(super) const SCENARIOS: &[Scenario] = &[
+    Scenario {
+        name: "200 never send, 64 descriptors",
+        settings: &[],
+        attack: too_few,
+        // The longest idle give way, one in 50 ms.
+        within: Duration::from_secs(10),
+        memory: (16, 96),
+        special: Special::TooFewDescriptors(64),
+    },
+    Scenario {
+        name: "45 are waited for to read and to write, 64 descriptors",
+        settings: &[("MAX_HELD", "268435456")],
+        attack: both_directions,
+        within: Duration::from_secs(1),
+        memory: (320, 384),
+        special: Special::Descriptors(64),
+    },
+];
+
+fn too_few(target: &Target) -> Outcome<Reasons> {
+    let crowd = Crowd::connect(target.address, 200)?;
+    sleep(Duration::from_secs(12));
+    drop(crowd);
+    Ok(vec![("Evicted|ClientClosed", 200)])
+}
+
+/// A runtime's poll counts a connection that is waited for in both directions twice, and the system
+/// refuses to poll more than there may be descriptors. So it is here: the answer is not read, and as it
+/// is the last one, what follows is read and dropped.
+fn both_directions(target: &Target) -> Outcome<Reasons> {
+    let mut crowd = Crowd::connect_narrow(target.address, 45)?;
+    crowd.send("GET /large HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    sleep(Duration::from_secs(4));
+    drop(crowd);
+    Ok(vec![("ClientAskedClose", 45)])
+}

@@ -1,0 +1,89 @@
+//! What the server under attack says of itself, and the system of it.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::SocketAddr;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::client::Client;
+use crate::{Outcome, ensure};
+
+/// The counters of the example `stats`, by name.
+#[derive(Debug, Clone)]
+pub(super) struct Stats(BTreeMap<String, u64>);
+
+impl Stats {
+    /// Asks the server, on a connection that is closed with the answer.
+    ///
+    /// # Errors
+    /// When it doesn't answer.
+    pub(super) fn ask(address: SocketAddr) -> Outcome<Self> {
+        let mut client = Client::connect(address)?;
+        client.send("GET /stats HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")?;
+        let answer = client.answer()?;
+        ensure!(answer.status == 200, "/stats is {}", answer.head);
+        client.check_end()?;
+        let text = String::from_utf8_lossy(&answer.body);
+        let lines = text.lines().filter_map(|line| line.rsplit_once(' '));
+        let counters = lines.map(|(name, value)| Ok((name.to_owned(), value.parse()?)));
+        let counters: Result<_, std::num::ParseIntError> = counters.collect();
+        Ok(Self(counters.map_err(|e| format!("{text}: {e}"))?))
+    }
+
+    /// Asks until nobody else is connected and nothing is held, and tells how often that was.
+    ///
+    /// # Errors
+    /// When that isn't so after that time.
+    pub(super) fn ask_until_alone(address: SocketAddr, limit: Duration) -> Outcome<(Self, u64)> {
+        let end = Instant::now() + limit;
+        for asked in 1.. {
+            let stats = Self::ask(address)?;
+            let (open, held) = (stats.get("active"), stats.get("held"));
+            // A buffer or two may be kept; what is held is told at the end of the server's turn.
+            if open == 1 && held < 1 << 16 {
+                return Ok((stats, asked));
+            }
+            ensure!(
+                Instant::now() < end,
+                "{limit:?} after the last client has gone, {} connections are open and {held} bytes held",
+                open - 1
+            );
+            thread::sleep(Duration::from_millis(100));
+        }
+        unreachable!("the loop has no end of its own")
+    }
+
+    /// A counter; 0 if there is none of this name.
+    #[must_use]
+    pub(super) fn get(&self, name: &str) -> u64 {
+        self.0.get(name).copied().unwrap_or(0)
+    }
+
+    /// Connections closed for this reason.
+    #[must_use]
+    pub(super) fn closed(&self, reason: &str) -> u64 {
+        self.get(&format!("closed {reason}"))
+    }
+
+    /// All reasons with their counts.
+    pub(super) fn reasons(&self) -> impl Iterator<Item = (&str, u64)> {
+        let closed = self
+            .0
+            .iter()
+            .map(|(name, count)| (name.strip_prefix("closed "), *count));
+        closed.filter_map(|(reason, count)| Some((reason?, count)))
+    }
+}
+
+/// The most memory that a process has had so far, in MiB.
+///
+/// # Errors
+/// Where there is no `/proc/PID/status`: on anything but Linux.
+pub(super) fn peak_memory(pid: u32) -> Outcome<u64> {
+    let path = format!("/proc/{pid}/status");
+    let status = fs::read_to_string(&path).map_err(|e| format!("{path}: {e}"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kib = line.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
+    Ok(kib.ok_or_else(|| format!("{path} has no VmHWM"))? >> 10)
+}

@@ -1,0 +1,295 @@
+//! Clients that want much, announce much, or send without end.
+
+use std::time::{Duration, Instant};
+
+use super::crowd::{Crowd, Member};
+use super::scenario::{Reasons, Scenario, Special, Target};
+use crate::{Outcome, ensure};
+
+pub(super) const SCENARIOS: &[Scenario] = &[
+    Scenario {
+        name: "200 read nothing of 4 MiB",
+        settings: &[("RATE_WINDOW", "3000")],
+        attack: unread_answers,
+        // Whoever comes behind all 200 waits until their answers are made, copied, and handed to the
+        // system: 800 MiB.
+        within: Duration::from_secs(3),
+        // 256 MiB, or 64 in a runtime, are the limit for what is held; the rest is the process, an
+        // answer that is being made, and what the allocator keeps.
+        memory: (320, 208),
+        special: Special::Full,
+    },
+    Scenario {
+        name: "1,000 announce 16 MiB, half deliver all but a byte",
+        settings: &[("RATE_WINDOW", "5000")],
+        attack: announced_bodies,
+        within: Duration::from_secs(2),
+        memory: (320, 208),
+        special: Special::Full,
+    },
+    Scenario {
+        name: "10 GiB announced, and sent",
+        settings: &[],
+        attack: ten_gib,
+        within: Duration::from_secs(1),
+        memory: (16, 96),
+        special: Special::Nothing,
+    },
+    Scenario {
+        name: "endless heads, extensions, trailers, chunks",
+        settings: &[],
+        attack: endless,
+        within: Duration::from_secs(1),
+        // Bodies of 16 MiB in chunks of a byte, ten at once.
+        memory: (320, 208),
+        special: Special::Full,
+    },
+    Scenario {
+        name: "endless pipelining, nothing read",
+        settings: &[("RATE_WINDOW", "3000")],
+        attack: endless_pipelining,
+        within: Duration::from_secs(1),
+        memory: (32, 112),
+        special: Special::Nothing,
+    },
+    Scenario {
+        name: "endless pipelining, read slowly",
+        settings: &[],
+        attack: slow_readers,
+        within: Duration::from_secs(1),
+        memory: (32, 112),
+        special: Special::Nothing,
+    },
+    Scenario {
+        name: "6 read large answers as fast as they can",
+        settings: &[],
+        attack: fast_readers,
+        within: Duration::from_secs(2),
+        memory: (96, 208),
+        special: Special::Nothing,
+    },
+];
+
+const GET: &str = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
+const GET_LARGE: &str = "GET /large HTTP/1.1\r\nHost: x\r\n\r\n";
+/// No pause but for the others: the sender is as fast as it can be.
+const AT_ONCE: Duration = Duration::from_micros(100);
+
+/// Of so many, those whose answers fit into the memory for all get theirs cut after two windows of the
+/// rate (in the first the system's buffers were filled), the others get 503.
+fn unread_answers(target: &Target) -> Outcome<Reasons> {
+    let mut crowd = Crowd::connect_narrow(target.address, 200)?;
+    crowd.send(GET_LARGE);
+    std::thread::sleep(Duration::from_secs(8));
+    crowd.wait_for_end(Duration::from_secs(15));
+    crowd.check_ended()?;
+    let statuses = crowd.statuses();
+    let of = |status| statuses.get(&status).copied().unwrap_or(0);
+    ensure!(
+        of(200) + of(503) == 200 && of(200) > 0,
+        "the statuses are {statuses:?}"
+    );
+    Ok(vec![("WriteTimeout", of(200)), ("Overloaded", of(503))])
+}
+
+fn announced_bodies(target: &Target) -> Outcome<Reasons> {
+    const LENGTH: usize = 16 << 20;
+    let head = format!("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: {LENGTH}\r\n\r\n");
+    let mut crowd = Crowd::connect(target.address, 1_000)?;
+    crowd.send(&head);
+    let all_but_one = head.len() + LENGTH - 1;
+    let piece = [b'x'; 64 << 10];
+    let mut silent = Crowd {
+        members: crowd.members.split_off(500),
+    };
+    crowd.act(AT_ONCE, Duration::from_secs(60), |member| {
+        let left = all_but_one - member.sent;
+        member.send(&piece[..piece.len().min(left)]);
+        member.read(usize::MAX);
+    });
+    silent.wait_for_end(Duration::from_secs(10));
+    crowd.members.append(&mut silent.members);
+    crowd.check_ended()?;
+    let statuses = crowd.statuses();
+    let of = |status| statuses.get(&status).copied().unwrap_or(0);
+    ensure!(
+        of(408) + of(503) == 1_000 && of(408) > 0,
+        "the statuses are {statuses:?} (0: none)"
+    );
+    Ok(vec![("BodyTimeout", of(408)), ("Overloaded", of(503))])
+}
+
+fn ten_gib(target: &Target) -> Outcome<Reasons> {
+    let mut crowd = Crowd::connect(target.address, 30)?;
+    let head = "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10737418240\r\n";
+    for (number, member) in crowd.members.iter_mut().enumerate() {
+        let expect = if number % 3 == 0 {
+            "Expect: 100-continue\r\n"
+        } else {
+            ""
+        };
+        member.send(format!("{head}{expect}\r\n").as_bytes());
+    }
+    pour(&mut crowd, &[b'x'; 64 << 10])?;
+    crowd.check_statuses(413)?;
+    Ok(vec![("TooLarge", 30)])
+}
+
+/// Each of a crowd of ten sends the one text, and then the other again and again.
+fn endless(target: &Target) -> Outcome<Reasons> {
+    const COUNT: usize = 10;
+    let chunked = "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let x = || "x".repeat(64 << 10);
+    let cases: [(u16, &str, String, String); 7] = [
+        (414, "TooLarge", "GET /".into(), x()),
+        (
+            431,
+            "TooLarge",
+            "GET / HTTP/1.1\r\nHost: x\r\nA: ".into(),
+            x(),
+        ),
+        (
+            431,
+            "TooLarge",
+            "GET / HTTP/1.1\r\nHost: x\r\n".into(),
+            "a: b\r\n".repeat(9_000),
+        ),
+        (400, "BadRequest", format!("{chunked}1;"), x()),
+        (431, "TooLarge", format!("{chunked}0\r\nA: "), x()),
+        (
+            431,
+            "TooLarge",
+            format!("{chunked}0\r\n"),
+            "a: b\r\n".repeat(9_000),
+        ),
+        (
+            413,
+            "TooLarge|Overloaded",
+            chunked.into(),
+            "1\r\nx\r\n".repeat(9_000),
+        ),
+    ];
+    let mut reasons = Vec::new();
+    for (status, reason, start, more) in cases {
+        let mut crowd = Crowd::connect(target.address, COUNT)?;
+        crowd.send(&start);
+        pour(&mut crowd, more.as_bytes()).map_err(|e| format!("after {start:?}: {e}"))?;
+        if reason == "TooLarge" || reason == "BadRequest" {
+            crowd
+                .check_statuses(status)
+                .map_err(|e| format!("after {start:?}: {e}"))?;
+        }
+        reasons.push((reason, COUNT));
+    }
+    Ok(reasons)
+}
+
+fn endless_pipelining(target: &Target) -> Outcome<Reasons> {
+    let mut crowd = Crowd::connect_narrow(target.address, 50)?;
+    pour(&mut crowd, GET.repeat(2_000).as_bytes())?;
+    Ok(vec![("WriteTimeout", 50)])
+}
+
+/// These keep well above the least rate: nothing ends them, and nothing grows.
+fn slow_readers(target: &Target) -> Outcome<Reasons> {
+    let mut crowd = Crowd::connect_narrow(target.address, 50)?;
+    let mut writers: Vec<_> = crowd
+        .members
+        .iter()
+        .map(|_| Pourer::new(requests()))
+        .collect();
+    let end = Instant::now() + Duration::from_secs(8);
+    while Instant::now() < end {
+        for (member, writer) in crowd.members.iter_mut().zip(&mut writers) {
+            writer.send(member);
+            member.read(3_000);
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    reset(&mut crowd)
+}
+
+/// Small and large answers in turns.
+fn requests() -> Vec<u8> {
+    let echo = format!(
+        "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 16000\r\n\r\n{}",
+        "x".repeat(16_000)
+    );
+    [&GET.repeat(20), &echo, &GET.repeat(20)]
+        .map(String::as_str)
+        .concat()
+        .into_bytes()
+}
+
+fn fast_readers(target: &Target) -> Outcome<Reasons> {
+    let mut crowd = Crowd::connect(target.address, 6)?;
+    let mut writers: Vec<_> = crowd
+        .members
+        .iter()
+        .map(|_| Pourer::new(GET_LARGE.into()))
+        .collect();
+    let end = Instant::now() + Duration::from_secs(5);
+    while Instant::now() < end {
+        for (member, writer) in crowd.members.iter_mut().zip(&mut writers) {
+            // Some are asked for in advance, so that the server always has the next one to make.
+            if member.sent * (4 << 20) < (member.read + (32 << 20)) * GET_LARGE.len() {
+                writer.send(member);
+            }
+            member.read(4 << 20);
+        }
+    }
+    let read: usize = crowd.members.iter().map(|member| member.read).sum();
+    ensure!(read > 100 << 20, "only {read} bytes were read");
+    reset(&mut crowd)
+}
+
+/// Fails unless all members are still connected, and resets them.
+fn reset(crowd: &mut Crowd) -> Outcome<Reasons> {
+    let ended = crowd
+        .members
+        .iter()
+        .filter(|member| member.has_ended())
+        .count();
+    ensure!(ended == 0, "{ended} connections were ended");
+    let count = crowd.members.len();
+    for member in &mut crowd.members {
+        member.reset()?;
+    }
+    Ok(vec![("IoError", count)])
+}
+
+/// Sends this again and again on all connections, reading nothing, until the server has ended them.
+fn pour(crowd: &mut Crowd, bytes: &[u8]) -> Outcome {
+    let mut writers: Vec<_> = crowd
+        .members
+        .iter()
+        .map(|_| Pourer::new(bytes.to_vec()))
+        .collect();
+    let mut number = 0;
+    let count = crowd.members.len();
+    let end = Instant::now() + Duration::from_secs(30);
+    while Instant::now() < end && crowd.members.iter().any(|member| !member.has_ended()) {
+        writers[number % count].send(&mut crowd.members[number % count]);
+        number += 1;
+        if number % count == 0 {
+            std::thread::sleep(AT_ONCE);
+        }
+    }
+    crowd.check_ended()
+}
+
+/// Sends one text again and again, going on where there was no more room.
+struct Pourer {
+    text: Vec<u8>,
+    at: usize,
+}
+
+impl Pourer {
+    fn new(text: Vec<u8>) -> Self {
+        Self { text, at: 0 }
+    }
+
+    fn send(&mut self, member: &mut Member) {
+        self.at = (self.at + member.send(&self.text[self.at..])) % self.text.len();
+    }
+}

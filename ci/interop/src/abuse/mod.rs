@@ -1,0 +1,84 @@
+//! Hostile clients, hundreds and thousands of them: a polite newcomer is served all the while, memory
+//! stays bounded, and afterwards the counters tell that everything was closed, and why.
+//!
+//! Each [`Scenario`] has a server of its own, the example `stats`, whose timers are mostly set shorter
+//! than they are by default, so that the set stays within minutes. What a scenario states (how long a
+//! newcomer waits at most, how much memory the process takes at most) stands beside it.
+
+mod crowd;
+mod descriptors;
+mod health;
+mod large;
+mod newcomer;
+mod resets;
+mod rest;
+mod scenario;
+mod slow;
+
+use std::fs;
+use std::time::Instant;
+
+use crate::{Outcome, Program, Report, Runtime, ensure};
+use scenario::Scenario;
+
+/// Runs the scenarios whose names contain `filter`, on each of these runtimes.
+#[must_use]
+pub fn run(runtimes: &[Runtime], filter: &str, release: bool) -> Report {
+    let mut report = Report::new("abuse", runtimes);
+    let all = [slow::SCENARIOS, large::SCENARIOS, resets::SCENARIOS]
+        .into_iter()
+        .chain([rest::SCENARIOS, descriptors::SCENARIOS])
+        .flatten()
+        .filter(|scenario| scenario.name.contains(filter));
+    let all: Vec<_> = all.collect();
+    for &runtime in runtimes {
+        let program =
+            check_descriptors().and_then(|()| Program::example(runtime, "stats", release));
+        for scenario in &all {
+            let started = Instant::now();
+            let outcome = match &program {
+                Ok(program) => scenario.run(program),
+                Err(why) => Err(why.clone()),
+            };
+            let seconds = started.elapsed().as_secs_f64();
+            eprintln!("{runtime}: {} took {seconds:.1} s", scenario.name);
+            report.add(&row(scenario, runtimes), runtime, outcome);
+        }
+    }
+    report
+}
+
+/// A scenario's name and what it states.
+fn row(scenario: &Scenario, runtimes: &[Runtime]) -> String {
+    let bounds = runtimes
+        .iter()
+        .map(|&runtime| scenario.memory(runtime).to_string());
+    let mut bounds: Vec<_> = bounds.collect();
+    bounds.dedup();
+    format!(
+        "{} (at most {:.1?}, {} MiB)",
+        scenario.name,
+        scenario.within,
+        bounds.join(" or ")
+    )
+}
+
+/// A crowd needs a file descriptor for each member here, and the server as many.
+fn check_descriptors() -> Outcome {
+    const NEEDED: u64 = 2_500;
+    let path = "/proc/self/limits";
+    let limits = fs::read_to_string(path).map_err(|e| format!("{path}: {e}"))?;
+    let line = limits
+        .lines()
+        .find_map(|line| line.strip_prefix("Max open files"));
+    let soft = line.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
+    // `unlimited` is no number.
+    let soft = soft.unwrap_or(u64::MAX);
+    ensure!(
+        soft >= NEEDED,
+        "this needs {NEEDED} file descriptors and may have {soft}: raise the limit with `ulimit -n {NEEDED}`, \
+         or where that is refused the hard one, as root (`ulimit -Hn`, /etc/security/limits.conf, or the \
+         container's --ulimit nofile={NEEDED})"
+    );
+    Ok(())
+}

@@ -1,0 +1,61 @@
+//! Resets in each state of a connection.
+
+use std::thread::sleep;
+use std::time::Duration;
+
+use super::crowd::Crowd;
+use super::scenario::{Reasons, Scenario, Special, Target};
+use crate::Outcome;
+
+pub(super) const SCENARIOS: &[Scenario] = &[Scenario {
+    name: "500 resets, 100 in each state",
+    settings: &[],
+    attack: reset_all,
+    within: Duration::from_secs(1),
+    memory: (320, 208),
+    special: Special::Full,
+}];
+
+const COUNT: usize = 100;
+/// In that time the server has read what was sent.
+const READ: Duration = Duration::from_millis(500);
+
+fn reset_all(target: &Target) -> Outcome<Reasons> {
+    // Before any byte, in the head, in the body.
+    for sent in [
+        "",
+        "GET / HTTP/1.1\r\nHo",
+        "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nabc",
+    ] {
+        let mut crowd = Crowd::connect(target.address, COUNT)?;
+        crowd.send(sent);
+        // Half of them at once: the server may not have accepted or read yet.
+        reset(&mut crowd, COUNT / 2)?;
+        sleep(READ);
+        reset(&mut crowd, COUNT)?;
+    }
+    // While the answer is being sent. They are fewer at a time, for the memory for all.
+    for _ in 0..COUNT / 10 {
+        let mut crowd = Crowd::connect_narrow(target.address, 10)?;
+        crowd.send("GET /large HTTP/1.1\r\nHost: x\r\n\r\n");
+        sleep(READ / 5);
+        crowd.members.iter_mut().for_each(|member| {
+            member.read(100);
+        });
+        crowd.check_statuses(200)?;
+        reset(&mut crowd, 10)?;
+    }
+    // While the server lingers, having said no.
+    let mut crowd = Crowd::connect(target.address, COUNT)?;
+    crowd.send("BAD\r\n\r\n");
+    sleep(READ);
+    reset(&mut crowd, COUNT)?;
+    Ok(vec![("IoError", 4 * COUNT), ("BadRequest", COUNT)])
+}
+
+/// Resets the first of them.
+fn reset(crowd: &mut Crowd, count: usize) -> Outcome {
+    crowd.members[..count]
+        .iter_mut()
+        .try_for_each(super::crowd::Member::reset)
+}

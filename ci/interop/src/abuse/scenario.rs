@@ -1,0 +1,283 @@
+//! One kind of abuse, and what is true all through it and afterwards.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::health::{Stats, peak_memory};
+use super::newcomer::Newcomers;
+use crate::client::Client;
+use crate::{Outcome, Program, Runtime, Server, ensure};
+
+/// One kind of abuse.
+pub(super) struct Scenario {
+    pub(super) name: &'static str,
+    /// The settings of the server: limits, times in milliseconds.
+    pub(super) settings: &'static [(&'static str, &'static str)],
+    /// What the clients do, and for what reasons their connections are to be closed.
+    pub(super) attack: fn(&Target) -> Outcome<Reasons>,
+    /// A newcomer has the whole answer so long after it began to connect.
+    pub(super) within: Duration,
+    /// The most memory of the process, in MiB: natively, and in a runtime with what that needs for itself.
+    pub(super) memory: (u64, u64),
+    pub(super) special: Special,
+}
+
+/// What else is particular about a scenario.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Special {
+    Nothing,
+    /// The memory for all connections is used up for a while: a newcomer with a body may get 503.
+    Full,
+    /// The processor time is measured, so nobody comes.
+    Quiet,
+    /// The server has only so many file descriptors, and they are enough.
+    Descriptors(u32),
+    /// The server has only so many file descriptors. They are too few, which it logs once a second.
+    TooFewDescriptors(u32),
+}
+
+/// How many connections were closed for which reason. Where it is a matter of moments which of two it
+/// is, a reason is two names with a `|` between them.
+pub(super) type Reasons = Vec<(&'static str, usize)>;
+
+/// The server that is attacked.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Target<'a> {
+    pub(super) address: SocketAddr,
+    pub(super) server: &'a Server,
+}
+
+/// After the last client has gone, so long may the server need to see it.
+const CLEARED_WITHIN: Duration = Duration::from_secs(3);
+/// And so long to end when it is told to.
+const STOPPED_WITHIN: Duration = Duration::from_secs(3);
+
+impl Scenario {
+    /// The most memory, in MiB.
+    pub(super) fn memory(&self, runtime: Runtime) -> u64 {
+        match runtime {
+            Runtime::Native => self.memory.0,
+            Runtime::Wasmi | Runtime::Wasmtime36 | Runtime::Wasmtime48 | Runtime::WazeroLike => {
+                self.memory.1
+            }
+        }
+    }
+
+    /// Runs it. The answer tells the figures.
+    pub(super) fn run(&self, program: &Program) -> Outcome<String> {
+        let mut server = self.start(program)?;
+        let outcome = self.attack(&server);
+        // First of all, because it explains the rest.
+        server.check_alive()?;
+        let figures = outcome.map_err(|why| format!("{why}\n{}", server.log_end(5)))?;
+        self.check_log(&server, figures.lasted)?;
+        stop(&mut server)?;
+        Ok(figures.to_string())
+    }
+
+    fn start(&self, program: &Program) -> Outcome<Server> {
+        let env: Vec<_> = [("RUST_LOG", "warn")]
+            .iter()
+            .chain(self.settings)
+            .copied()
+            .collect();
+        Server::with_command(program.runtime, |address| {
+            let command = program.command(&address.to_string(), &env)?;
+            Ok(match self.special {
+                Special::Descriptors(most) | Special::TooFewDescriptors(most) => {
+                    with_descriptors(most, &command)
+                }
+                Special::Nothing | Special::Full | Special::Quiet => command,
+            })
+        })
+    }
+
+    fn attack(&self, server: &Server) -> Outcome<Figures> {
+        let address = server.address;
+        // A runtime listens before its module runs.
+        Stats::ask(address)?;
+        let started = Instant::now();
+        let stop = AtomicBool::new(self.special == Special::Quiet);
+        let may_be_full = self.special == Special::Full;
+        let (newcomers, reasons) = thread::scope(|scope| {
+            let newcomers = scope.spawn(|| Newcomers::come(address, &stop, may_be_full));
+            let reasons = (self.attack)(&Target { address, server });
+            stop.store(true, Ordering::Relaxed);
+            (newcomers.join(), reasons)
+        });
+        let newcomers = newcomers.map_err(|_| "a newcomer panicked".to_owned())??;
+        let reasons = reasons?;
+        let lasted = started.elapsed();
+        let (stats, asked) = Stats::ask_until_alone(address, CLEARED_WITHIN)?;
+        let figures = Figures {
+            peak: peak_memory(server.pid())?,
+            newcomers,
+            stats,
+            lasted,
+        };
+        eprintln!("    {}", figures.long());
+        let (worst, most) = (figures.newcomers.worst, self.memory(server.runtime));
+        check_reasons(&figures, reasons, asked)?;
+        ensure!(
+            worst <= self.within,
+            "a newcomer waited {worst:.1?}, longer than {:.1?}",
+            self.within
+        );
+        ensure!(
+            figures.peak <= most,
+            "it took {} MiB of memory, more than {most}",
+            figures.peak
+        );
+        Ok(figures)
+    }
+
+    fn check_log(&self, server: &Server, lasted: Duration) -> Outcome {
+        if !matches!(self.special, Special::TooFewDescriptors(_)) {
+            return server.check_log();
+        }
+        let log = server.log();
+        let told = log.matches("can't accept connections").count();
+        // The line with which it first begins counts too.
+        let most = lasted.as_secs() + 2;
+        // cargo's runner tells what it runs.
+        let is_line = |line: &&str| !line.is_empty() && !line.starts_with("run-wasip1:");
+        let complaints = log.lines().filter(is_line).count();
+        ensure!(
+            told >= 1 && told as u64 <= most && complaints == told,
+            "that it can't accept was logged {told} times in {lasted:.0?}:\n{log}"
+        );
+        Ok(())
+    }
+}
+
+/// What came out.
+struct Figures {
+    newcomers: Newcomers,
+    stats: Stats,
+    /// The most memory of the process, in MiB.
+    peak: u64,
+    lasted: Duration,
+}
+
+impl Figures {
+    fn long(&self) -> String {
+        let closed = self.stats.reasons().filter(|(_, count)| *count > 0);
+        let closed: Vec<_> = closed
+            .map(|(reason, count)| format!("{reason} {count}"))
+            .collect();
+        let mib = |name| self.stats.get(name) >> 20;
+        format!(
+            "{self}; {} newcomers, {} of them refused a body; held at most {} MiB, linear memory {} MiB; {} accepted: {}",
+            self.newcomers.count,
+            self.newcomers.overloaded,
+            mib("held_peak"),
+            mib("linear_memory"),
+            self.stats.get("accepted"),
+            closed.join(", ")
+        )
+    }
+}
+
+impl std::fmt::Display for Figures {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let worst = self.newcomers.worst.as_millis();
+        write!(f, "{worst} ms, {} MiB", self.peak)
+    }
+}
+
+/// Every connection that was accepted is closed, for the reason that what its client did asks for.
+fn check_reasons(figures: &Figures, attackers: Reasons, asked: u64) -> Outcome {
+    let stats = &figures.stats;
+    let closed: u64 = stats.reasons().map(|(_, count)| count).sum();
+    let accepted = stats.get("accepted");
+    // The one that asks is open itself.
+    ensure!(
+        closed + 1 == accepted,
+        "{accepted} accepted and {closed} closed"
+    );
+
+    let Newcomers {
+        count, overloaded, ..
+    } = figures.newcomers;
+    let asked = usize::try_from(asked).unwrap_or(0);
+    let ours = [
+        // The probe with which a server's start is seen.
+        ("ClientClosed", 1),
+        // One question comes before the attack, and the last one is still open.
+        ("ClientAskedClose", count - overloaded + asked),
+        ("Overloaded", overloaded),
+    ];
+    let mut wanted: Vec<(BTreeSet<&str>, usize)> = Vec::new();
+    for (reasons, count) in attackers.into_iter().chain(ours) {
+        let mut names: BTreeSet<_> = reasons.split('|').collect();
+        let mut sum = count;
+        // What can't be told apart here is counted together everywhere.
+        wanted.retain(|(others, count)| {
+            let is_apart = others.is_disjoint(&names);
+            if !is_apart {
+                names.extend(others);
+                sum += count;
+            }
+            is_apart
+        });
+        wanted.push((names, sum));
+    }
+    for (reason, _) in stats.reasons() {
+        if !wanted.iter().any(|(names, _)| names.contains(reason)) {
+            wanted.push((BTreeSet::from([reason]), 0));
+        }
+    }
+    for (names, count) in &wanted {
+        let found: u64 = names.iter().map(|name| stats.closed(name)).sum();
+        ensure!(
+            found == *count as u64,
+            "{found} connections were closed for {names:?}, and not {count}"
+        );
+    }
+    Ok(())
+}
+
+/// Tells the server to end, by a request: then it ends well, and soon.
+fn stop(server: &mut Server) -> Outcome {
+    let mut client = Client::connect(server.address)?;
+    client.send("POST /stop HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")?;
+    client.answer()?.check(b"stopping")?;
+    client.check_end()?;
+    drop(client);
+    let asked = Instant::now();
+    let status = loop {
+        if let Some(status) = server.ended() {
+            break status;
+        }
+        ensure!(
+            asked.elapsed() < STOPPED_WITHIN,
+            "it was told to stop, and goes on"
+        );
+        thread::sleep(Duration::from_millis(10));
+    };
+    ensure!(
+        status.success(),
+        "it was told to stop, and ended with {status}:\n{}",
+        server.log_end(5)
+    );
+    Ok(())
+}
+
+/// The same command, with a limit on its open file descriptors.
+fn with_descriptors(most: u32, command: &Command) -> Command {
+    let mut limited = Command::new("sh");
+    limited
+        .arg("-c")
+        .arg(format!("ulimit -n {most} && exec \"$0\" \"$@\""));
+    limited.arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        if let Some(value) = value {
+            limited.env(name, value);
+        }
+    }
+    limited
+}

@@ -1,0 +1,444 @@
+//! What must hold of the connection machine for any input, and not only for those of the cases.
+
+#![cfg(not(target_os = "wasi"))]
+
+mod common;
+mod oracle;
+
+use common::answers::{self, Answer};
+use common::cases::{End, Handler};
+use common::check::{self, Outcome, Setup, Subject};
+use common::machine::Machine;
+use common::notation::Step;
+use mini_http::conn::{Connection, Context, Shared};
+use mini_http::{Instant, Limits, Response};
+use oracle::choices::Choices;
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::{Index, select};
+
+/// Words that a strict parser must take apart, and a hostile client would send.
+const WORDS: &[&str] = &[
+    "GET ",
+    "HEAD ",
+    "POST ",
+    "OPTIONS ",
+    "CONNECT ",
+    "get ",
+    "/",
+    "/a?b=c ",
+    "* ",
+    "a:80 ",
+    "http://a/ ",
+    "HTTP/1.1",
+    "HTTP/1.0",
+    "HTTP/1.2",
+    "HTTP/2.0",
+    "\r\n",
+    "\r\n\r\n",
+    "\r",
+    "\n",
+    " ",
+    "\t",
+    "\0",
+    ":",
+    ": ",
+    ";",
+    "=",
+    "\"",
+    ",",
+    "\u{80}",
+    "Host: a\r\n",
+    "Host: b",
+    "Host:",
+    "Content-Length: 5\r\n",
+    "Content-Length: 0\r\n",
+    "Content-Length: ",
+    "5",
+    "05",
+    "+5",
+    "5, 5",
+    "Transfer-Encoding: chunked\r\n",
+    "Transfer-Encoding: ",
+    "chunked",
+    "gzip",
+    "identity",
+    "Connection: close\r\n",
+    "Connection: keep-alive\r\n",
+    "Expect: 100-continue\r\n",
+    "Expect: x\r\n",
+    "X-A: b\r\n",
+    " folded\r\n",
+    "hello",
+    "5\r\nhello\r\n",
+    "0\r\n\r\n",
+    "0\r\n",
+    "a",
+    "A\r\n",
+    "ffffffffffffffff\r\n",
+    "1;a=b\r\nx\r\n",
+    ";a=\"b\"",
+    "GET / HTTP/1.1\r\nHost: a\r\n\r\n",
+    "GET / HTTP/1.0\r\n\r\n",
+    "HEAD / HTTP/1.1\r\nHost: a\r\n\r\n",
+    "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello",
+    "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n",
+    "POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n",
+];
+
+/// Input that is half way to being right.
+fn input() -> impl Strategy<Value = Vec<u8>> {
+    let word = prop_oneof![
+        20 => select(WORDS).prop_map(|word| word.as_bytes().to_vec()),
+        1 => vec(any::<u8>(), 0..6),
+    ];
+    vec(word, 0..24).prop_map(|words| words.concat())
+}
+
+/// A good input with one place spoilt, so that errors are met deep in a message.
+fn spoilt() -> impl Strategy<Value = Vec<u8>> {
+    let byte = prop_oneof![any::<u8>(), select(b"\r\n\t \0:;,\"0a\x7f\x80".as_slice()),];
+    (requests(), any::<Index>(), vec(byte, 0..3), 0..3_usize).prop_map(
+        |(requests, at, new, dropped)| {
+            let mut bytes: Vec<u8> = requests.iter().flat_map(Request::encode).collect();
+            let from = at.index(bytes.len());
+            let to = bytes.len().min(from + dropped);
+            bytes.splice(from..to, new);
+            bytes
+        },
+    )
+}
+
+fn good() -> impl Strategy<Value = Vec<u8>> {
+    requests().prop_map(|requests| requests.iter().flat_map(Request::encode).collect())
+}
+
+/// A request as a well-behaved client means it.
+#[derive(Clone, Debug)]
+struct Request {
+    method: String,
+    target: String,
+    fields: Vec<(String, String)>,
+    body: Vec<u8>,
+    framing: Framing,
+}
+
+/// How it sends the body.
+#[derive(Clone, Debug)]
+enum Framing {
+    Length,
+    /// In chunks of these sizes as far as they go, each with this behind its size.
+    Chunked(Vec<usize>, &'static str, &'static str),
+}
+
+impl Request {
+    fn encode(&self) -> Vec<u8> {
+        let mut bytes = format!("{} {} HTTP/1.1\r\nHost: a\r\n", self.method, self.target);
+        for (name, value) in &self.fields {
+            bytes.push_str(&format!("{name}: {value}\r\n"));
+        }
+        let mut bytes = bytes.into_bytes();
+        match &self.framing {
+            Framing::Length if self.body.is_empty() => bytes.extend(b"\r\n"),
+            Framing::Length => {
+                bytes.extend(format!("Content-Length: {}\r\n\r\n", self.body.len()).as_bytes());
+                bytes.extend(&self.body);
+            }
+            Framing::Chunked(sizes, extension, trailers) => {
+                bytes.extend(b"Transfer-Encoding: chunked\r\n\r\n");
+                let mut rest = self.body.as_slice();
+                let mut sizes = sizes.iter();
+                while !rest.is_empty() {
+                    let size = sizes
+                        .next()
+                        .map_or(rest.len(), |size| rest.len().min(*size));
+                    let (chunk, after) = rest.split_at(size);
+                    bytes.extend(format!("{size:x}{extension}\r\n").as_bytes());
+                    bytes.extend(chunk);
+                    bytes.extend(b"\r\n");
+                    rest = after;
+                }
+                bytes.extend(format!("0{extension}\r\n{trailers}\r\n").as_bytes());
+            }
+        }
+        bytes
+    }
+}
+
+fn request() -> impl Strategy<Value = Request> {
+    let method = prop_oneof![
+        select(["GET", "HEAD", "POST", "PUT", "DELETE"].as_slice()).prop_map(str::to_owned),
+        "[!#$%&'*+.^_`|~0-9a-zA-Z-]{1,12}",
+    ];
+    let target = "/([a-zA-Z0-9._~!$&'()*+,;=:@/-]|%[0-9a-fA-F]{2}){0,20}(\\?[a-z0-9=&/?]{0,10})?";
+    let value = "([!-~]([ \t!-~]{0,20}[!-~])?)?";
+    let fields = vec(("X-[a-zA-Z0-9!#$%&'*+.^_`|~-]{1,8}", value), 0..5);
+    let framing = prop_oneof![
+        Just(Framing::Length),
+        (
+            vec(1..40_usize, 0..5),
+            select(["", ";a", ";a=b", " ; a = \"b\\\"c\""].as_slice()),
+            select(["", "X-T: 1\r\n", "X-T:\r\nContent-Length: 9\r\n"].as_slice()),
+        )
+            .prop_map(|(sizes, extension, trailers)| Framing::Chunked(sizes, extension, trailers)),
+    ];
+    let body = vec(any::<u8>(), 0..120);
+    (method, target, fields, body, framing)
+        .prop_filter("CONNECT has targets of its own", |request| {
+            request.0 != "CONNECT"
+        })
+        .prop_map(|(method, target, fields, body, framing)| Request {
+            method,
+            target,
+            fields,
+            body,
+            framing,
+        })
+}
+
+fn requests() -> impl Strategy<Value = Vec<Request>> {
+    vec(request(), 1..4)
+}
+
+/// Serves the bytes in one piece or in many.
+fn serve(bytes: &[u8], places: &[Index], eof: bool) -> Outcome {
+    let mut steps = vec![Step::Bytes(bytes.to_vec())];
+    if eof {
+        steps.push(Step::Eof);
+    }
+    if !bytes.is_empty() {
+        let mut places: Vec<usize> = places.iter().map(|at| at.index(bytes.len())).collect();
+        places.sort_unstable();
+        places.dedup();
+        steps = check::cut(&steps, &places);
+    }
+    let setup = Setup {
+        handler: Handler::Echo,
+        settings: &[],
+        end: End::Waiting,
+    };
+    Machine::default()
+        .run(&steps, &setup)
+        .expect("the machine keeps its own rules")
+}
+
+/// Reads an outcome's answers, knowing from the requests which of them are to HEAD; in a refusal
+/// that can't be known, and so the bytes must be an answer either way.
+fn read(outcome: &Outcome) -> Vec<Answer> {
+    let mut requests = outcome.seen.iter().flatten();
+    let mut rest = outcome.answered.as_slice();
+    let mut read = Vec::new();
+    let mut to_head = requests.next().map(|request| request.method == "HEAD");
+    while !rest.is_empty() {
+        let attempt = answers::read(rest, to_head.unwrap_or(false));
+        let attempt = match (attempt, to_head) {
+            (Err(_), None) => answers::read(rest, true),
+            (attempt, _) => attempt,
+        };
+        let (answer, after) = attempt.expect("a well-formed answer");
+        if !answer.is_interim() {
+            to_head = requests.next().map(|request| request.method == "HEAD");
+        }
+        rest = after;
+        read.push(answer);
+    }
+    read
+}
+
+/// Holds an outcome to what is true whatever the input was.
+fn check_always(outcome: &Outcome) {
+    let read = read(outcome);
+    let seen = outcome.seen.as_deref().unwrap_or_default();
+    let finals: Vec<_> = read.iter().filter(|answer| !answer.is_interim()).collect();
+    for (answer, request) in finals.iter().zip(seen) {
+        assert_eq!(answer.status, 200);
+        if request.method != "HEAD" {
+            assert_eq!(answer.body, check::echo(&request.body));
+        }
+    }
+    let refusals = &finals[finals.len().min(seen.len())..];
+    assert!(finals.len() >= seen.len(), "a request has no answer");
+    assert!(refusals.len() <= 1, "more than one refusal");
+    assert!(
+        refusals
+            .iter()
+            .all(|answer| answer.status >= 400 && answer.says_close())
+    );
+    assert!(
+        refusals.is_empty() || outcome.closed,
+        "open after a refusal"
+    );
+    let closes = finals.iter().position(|answer| answer.says_close());
+    assert!(
+        closes.is_none_or(|at| at + 1 == finals.len()),
+        "an answer after the last"
+    );
+    assert!(
+        closes.is_none() || outcome.closed,
+        "open after saying close"
+    );
+    assert!(
+        read.len() <= finals.len() * 2 + 1,
+        "too many interim answers"
+    );
+}
+
+proptest! {
+    // `PROPTEST_CASES` says how many inputs; a failure prints the input, which belongs into a case.
+    #![proptest_config(ProptestConfig {
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
+
+    /// Whatever bytes come, what goes out is a sequence of well-formed answers, and nothing after
+    /// one that says close.
+    #[test]
+    fn any_input_has_well_formed_answers(bytes in prop_oneof![input(), spoilt()], eof in any::<bool>()) {
+        let outcome = serve(&bytes, &[], eof);
+        check_always(&outcome);
+        prop_assert!(outcome.closed || !eof, "open after the client's end");
+    }
+
+    /// Where the input is cut makes no difference.
+    #[test]
+    fn whole_and_split_input_give_the_same_events(
+        bytes in prop_oneof![input(), spoilt()],
+        places in vec(any::<Index>(), 0..12),
+        eof in any::<bool>(),
+    ) {
+        let (whole, split) = (serve(&bytes, &[], eof), serve(&bytes, &places, eof));
+        prop_assert_eq!(&whole.seen, &split.seen);
+        prop_assert_eq!(whole.closed, split.closed);
+        let statuses = |outcome| -> Vec<u16> {
+            read(outcome).into_iter().map(|answer| answer.status).collect()
+        };
+        prop_assert_eq!(statuses(&whole), statuses(&split));
+    }
+
+    /// What good clients send, the handler sees: no byte more or less, in order.
+    #[test]
+    fn good_requests_reach_the_handler_as_they_were_meant(
+        requests in requests(),
+        places in vec(any::<Index>(), 0..12),
+    ) {
+        let bytes: Vec<u8> = requests.iter().flat_map(Request::encode).collect();
+        let outcome = serve(&bytes, &places, false);
+        check_always(&outcome);
+        prop_assert!(!outcome.closed, "closed: {:?}", String::from_utf8_lossy(&outcome.answered));
+        let seen = outcome.seen.unwrap_or_default();
+        prop_assert_eq!(seen.len(), requests.len());
+        for (seen, meant) in seen.iter().zip(&requests) {
+            prop_assert_eq!((&seen.method, &seen.target), (&meant.method, &meant.target));
+            prop_assert_eq!(&seen.body, &meant.body);
+            for (name, _) in &meant.fields {
+                let same = |other: &str| other.eq_ignore_ascii_case(name);
+                let meant = meant.fields.iter().filter(|(other, _)| same(other));
+                let seen = seen.fields.iter().filter(|(other, _)| same(other));
+                let meant: Vec<_> = meant.map(|(_, value)| value.as_bytes().to_vec()).collect();
+                let seen: Vec<_> = seen.map(|(_, value)| value.clone()).collect();
+                prop_assert_eq!(seen, meant);
+            }
+        }
+    }
+
+    /// In whatever pieces and at whatever pace the bytes come and the answers are taken, over
+    /// whatever limits: the same requests and answers, never a state without a deadline, no memory
+    /// behind the end. The fuzzer looks for more of the same.
+    #[test]
+    fn nothing_that_happens_beside_the_bytes_breaks_a_rule(
+        bytes in prop_oneof![input(), spoilt(), good()],
+        choices in vec(any::<u8>(), 0..60),
+    ) {
+        oracle::connection::check(&Choices::join(&bytes, &choices));
+    }
+
+    /// A head is judged alike whole and in pieces, and as a plain reading of the RFC judges it.
+    #[test]
+    fn heads_are_judged_as_the_rfc_does(
+        bytes in prop_oneof![input(), spoilt()],
+        choices in vec(any::<u8>(), 0..8),
+    ) {
+        oracle::head::check(&Choices::join(&bytes, &choices));
+    }
+
+    /// Whatever a handler answers, a strict client reads what it meant.
+    #[test]
+    fn answers_parse_back(
+        method in select(["GET", "HEAD", "POST"].as_slice()),
+        version in 0..=1_u8,
+        status in 100..600_u16,
+        fields in vec(field(), 0..6),
+        body in vec(any::<u8>(), 0..200),
+        large in prop_oneof![5 => Just(1_usize), 1 => Just(500)],
+    ) {
+        let body = body.repeat(large);
+        let mut response = Response::builder().status(status);
+        for (name, value) in &fields {
+            response = response.header(name, value.as_slice());
+        }
+        let bytes = respond(method, version, response.body(body.clone()).expect("a response"));
+        let (answer, rest) = answers::read(&bytes, method == "HEAD").map_err(TestCaseError::fail)?;
+        prop_assert!(rest.is_empty());
+        if status < 200 {
+            prop_assert_eq!(answer.status, 500);
+            return Ok(());
+        }
+        prop_assert_eq!(answer.status, status);
+        let bodiless = method == "HEAD" || [204, 205, 304].contains(&status);
+        prop_assert_eq!(answer.body.as_slice(), if bodiless { b"" } else { body.as_slice() });
+        for (name, _) in fields.iter().filter(|(name, _)| name.starts_with("X-")) {
+            let same = fields.iter().filter(|(other, _)| other.eq_ignore_ascii_case(name));
+            let meant: Vec<_> = same.map(|(_, value)| value.trim_ascii()).collect();
+            let read: Vec<_> = answer.values(name).collect();
+            prop_assert_eq!(read, meant);
+        }
+    }
+}
+
+/// A field that a handler may set, those that it had better not among them.
+fn field() -> impl Strategy<Value = (String, Vec<u8>)> {
+    let byte = prop_oneof![Just(b'\t'), 0x20..=0x7e_u8, 0x80..=0xff_u8];
+    let own = select(
+        [
+            "Content-Length",
+            "Transfer-Encoding",
+            "Connection",
+            "Trailer",
+        ]
+        .as_slice(),
+    );
+    let said = [
+        "0",
+        "5",
+        "x",
+        "",
+        "chunked",
+        "close",
+        "keep-alive",
+        "close, X-A",
+        "gzip, chunked",
+    ];
+    let said = proptest::sample::select(said.to_vec());
+    prop_oneof![
+        3 => ("X-[a-zA-Z0-9]{1,5}", vec(byte, 0..20)),
+        1 => (own, said).prop_map(|(name, value)| (name.to_owned(), value.as_bytes().to_vec())),
+    ]
+}
+
+/// What the machine makes of one answer.
+fn respond(method: &str, version: u8, response: Response<Vec<u8>>) -> Vec<u8> {
+    let (limits, mut shared) = (Limits::default(), Shared::new());
+    let mut cx = Context {
+        now: Instant::default(),
+        limits: &limits,
+        shared: &mut shared,
+    };
+    let mut connection = Connection::new(1, None, &mut cx);
+    let request = format!("{method} / HTTP/1.{version}\r\nHost: a\r\n\r\n");
+    let mut input = request.as_bytes();
+    connection
+        .handle_input(&mut cx, &mut input)
+        .expect("a request");
+    connection.respond(&mut cx, response);
+    connection.take_output(&mut cx)
+}
