@@ -195,7 +195,7 @@ impl Clients {
     fn next_sample(&mut self, busy: usize) -> usize {
         let idle = self.clients.len() - busy;
         // The golden section spreads them.
-        self.sample = (self.sample + (idle * 618 / 1000 | 1)) % idle;
+        self.sample = (self.sample + ((idle * 618 / 1000) | 1)) % idle;
         busy + self.sample
     }
 }
