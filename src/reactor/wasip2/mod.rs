@@ -26,7 +26,6 @@ use wasip2::io::poll::Pollable;
 use wasip2::sockets::tcp::TcpSocket;
 
 use self::alarm::Alarm;
-use self::calls::Name;
 use self::rounds::Asked;
 use self::sources::{Source, piece};
 use super::{Accepted, Event, Interest, Reactor};
@@ -48,6 +47,8 @@ pub(crate) struct Wasip2Reactor {
     clock: u64,
     /// Something has happened since then.
     progress: bool,
+    /// Something had happened when the present wait began.
+    had_progress: bool,
     /// The last wait for everything has found only idle ones.
     only_idle: bool,
     /// What the last look has found.
@@ -56,7 +57,7 @@ pub(crate) struct Wasip2Reactor {
     /// The sources of the present look; kept for its memory.
     list: Vec<u32>,
     /// What the list of the present poll consists of.
-    asked: Vec<(Asked, Name)>,
+    asked: Vec<Asked>,
     /// The sources that the present poll has found ready.
     seen: Vec<u32>,
     /// The sources that sit out the next poll; see [`CROWD`](Self::CROWD).
@@ -102,6 +103,7 @@ impl Wasip2Reactor {
             alarm: Alarm::default(),
             clock: calls::now(),
             progress: false,
+            had_progress: false,
             only_idle: false,
             found_busy: false,
             found_idle: false,

@@ -5,26 +5,19 @@ use std::time::Duration;
 use poll_turns::BUSY_FOR;
 
 use super::Wasip2Reactor;
+use super::alarm::End;
 use super::calls::{self, Name};
 use super::sources::Source;
 use crate::reactor::{Event, Readiness};
 use crate::time::Instant;
-
-/// When a look ends that finds nothing.
-#[derive(Clone, Copy, Debug)]
-enum End {
-    /// At once.
-    Now,
-    /// When so much time has passed since that moment; maybe earlier.
-    After(u64, Duration),
-}
 
 /// What a pollable of the list belongs to.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Asked {
     Alarm,
     Listener(u32),
-    Source(u32),
+    Read(u32),
+    Write(u32),
 }
 
 impl Wasip2Reactor {
@@ -40,7 +33,8 @@ impl Wasip2Reactor {
     pub(super) fn wait_for(&mut self, events: &mut Vec<Event>, timeout: Duration) {
         let mut now = calls::now();
         let deadline = Instant::from_nanos(now) + timeout.min(Self::LONGEST);
-        if std::mem::take(&mut self.progress) {
+        self.had_progress = std::mem::take(&mut self.progress);
+        if self.had_progress {
             let worked = now.saturating_sub(self.clock);
             self.budget.worked(worked, now, self.turns.idle());
         }
@@ -70,7 +64,13 @@ impl Wasip2Reactor {
                 0 => left,
                 _ => left.min(self.until_window(now, idle)),
             };
-            self.look_at_all(&list, End::After(now, alone), events);
+            // A clock that is waited for has its price in the host, even if the wait is over at once.
+            let found = std::mem::take(&mut self.had_progress)
+                && !list.is_empty()
+                && self.look_at_all(&list, End::Now, events);
+            if !found {
+                self.look_at_all(&list, End::After(now, alone), events);
+            }
             self.look_at_some_idle(window, &mut list, events);
         // Is it one of them? That is cheaper to find out than among all.
         } else if !list.is_empty() && self.look_at_all(&list, End::Now, events) {
@@ -120,45 +120,45 @@ impl Wasip2Reactor {
             (End::After(now, _), false) => End::After(now, Duration::ZERO),
             (end, _) => end,
         };
+        self.alarm.set(end);
         let mut list = Vec::with_capacity(1 + self.listeners.len() + 2 * places.len());
         self.asked.clear();
-        list.push(match end {
-            End::Now => self.alarm.now(),
-            End::After(now, timeout) => self.alarm.after(now, timeout),
-        });
-        self.asked.push((Asked::Alarm, Name::Clock));
+        list.extend(self.alarm.pollable(end));
+        self.asked.push(Asked::Alarm);
         for (number, listener) in (0..).zip(&self.listeners) {
             if listener.is_accepting {
                 list.push(&listener.acceptable);
-                let name = Name::Accept(listener.socket.handle());
-                self.asked.push((Asked::Listener(number), name));
+                self.asked.push(Asked::Listener(number));
             }
         }
         for &place in places {
             let source = self.sources.get(place as usize).and_then(Option::as_ref);
             if let Some(source) = source.filter(|source| !source.is_out) {
-                source.pollables(|pollable, name| {
+                if let Some(pollable) = source.to_read() {
                     list.push(pollable);
-                    self.asked.push((Asked::Source(place), name));
-                });
+                    self.asked.push(Asked::Read(place));
+                }
+                if let Some(pollable) = source.to_write() {
+                    list.push(pollable);
+                    self.asked.push(Asked::Write(place));
+                }
             }
         }
-        let ready = calls::poll(&list, |at| {
-            self.asked.get(at).map_or(Name::Clock, |(_, name)| *name)
-        });
+        let ready = calls::poll(&list, |at| self.name(at));
         let before = events.len();
         let is_crowd = ready.len() >= Self::CROWD;
         for at in ready {
             match self.asked.get(at as usize) {
-                Some((Asked::Listener(number), _)) => {
+                Some(Asked::Listener(number)) => {
                     let event = Event::Listener(*number as usize);
                     // Two looks of one wait may find it.
                     if !events.contains(&event) {
                         events.push(event);
                     }
                 }
-                Some(&(Asked::Source(place), name)) => self.see(place, name),
-                Some((Asked::Alarm, _)) | None => {}
+                Some(&Asked::Read(place)) => self.see(place, |seen| seen.readable = true),
+                Some(&Asked::Write(place)) => self.see(place, |seen| seen.writable = true),
+                Some(Asked::Alarm) | None => {}
             }
         }
         self.report(events, is_crowd);
@@ -179,16 +179,32 @@ impl Wasip2Reactor {
         found
     }
 
+    /// What the log calls a place of the list.
+    fn name(&self, at: usize) -> Name {
+        let of = |place: u32| {
+            let source = self.sources.get(place as usize).and_then(Option::as_ref);
+            source.map_or(0, Source::handle)
+        };
+        match self.asked.get(at) {
+            Some(&Asked::Listener(number)) => {
+                let listener = self.listeners.get(number as usize);
+                Name::Accept(listener.map_or(0, |listener| listener.socket.handle()))
+            }
+            Some(&Asked::Read(place)) => Name::Read(of(place)),
+            Some(&Asked::Write(place)) => Name::Write(of(place)),
+            Some(Asked::Alarm) | None => Name::Clock,
+        }
+    }
+
     /// Remembers that a direction of a source is ready.
-    fn see(&mut self, place: u32, name: Name) {
+    fn see(&mut self, place: u32, mark: impl Fn(&mut Readiness)) {
         let Some(Some(source)) = self.sources.get_mut(place as usize) else {
             return;
         };
         if source.seen == Readiness::default() {
             self.seen.push(place);
         }
-        source.seen.readable |= matches!(name, Name::Read(_));
-        source.seen.writable |= matches!(name, Name::Write(_));
+        mark(&mut source.seen);
     }
 
     /// Makes an event of each source that was seen ready; both directions are in one.
