@@ -13,6 +13,7 @@
 
 pub(crate) mod addr;
 mod alarm;
+mod allowance;
 pub(crate) mod calls;
 mod rounds;
 mod sources;
@@ -26,6 +27,7 @@ use wasip2::io::poll::Pollable;
 use wasip2::sockets::tcp::TcpSocket;
 
 use self::alarm::Alarm;
+use self::allowance::Allowance;
 use self::rounds::Asked;
 use self::sources::{Source, piece};
 use super::{Accepted, Event, Interest, Reactor};
@@ -43,12 +45,11 @@ pub(crate) struct Wasip2Reactor {
     turns: Turns,
     budget: Budget,
     alarm: Alarm,
+    allowance: Allowance,
     /// The time when the last wait returned.
     clock: u64,
     /// Something has happened since then.
     progress: bool,
-    /// Something had happened when the present wait began.
-    had_progress: bool,
     /// The last wait for everything has found only idle ones.
     only_idle: bool,
     /// What the last look has found.
@@ -101,9 +102,9 @@ impl Wasip2Reactor {
             turns: Turns::default(),
             budget: Budget::new(Self::PRICE),
             alarm: Alarm::default(),
+            allowance: Allowance::default(),
             clock: calls::now(),
             progress: false,
-            had_progress: false,
             only_idle: false,
             found_busy: false,
             found_idle: false,
@@ -216,7 +217,13 @@ impl Reactor for Wasip2Reactor {
             if written == offered {
                 break;
             }
-            let result = calls::check_write(source.handle(), &source.output).and_then(|room| {
+            self.allowance.spend(1);
+            let check = || calls::check_write(source.handle(), &source.output);
+            let mut room = check();
+            if matches!(room, Ok(0)) && self.allowance.may_have_been_short() {
+                room = check();
+            }
+            let result = room.and_then(|room| {
                 if room == 0 {
                     return Ok(0);
                 }

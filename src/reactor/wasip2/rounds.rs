@@ -6,6 +6,7 @@ use poll_turns::BUSY_FOR;
 
 use super::Wasip2Reactor;
 use super::alarm::End;
+use super::allowance::Allowance;
 use super::calls::{self, Name};
 use super::sources::Source;
 use crate::reactor::{Event, Readiness};
@@ -21,10 +22,12 @@ pub(super) enum Asked {
 }
 
 impl Wasip2Reactor {
-    /// A poll in wasmtime tells at most 128 sockets, and always those of the oldest streams: whoever
-    /// has more to say than that is never heard. So after a poll that tells as many as this, those
-    /// that were told sit out the polls that follow, until one tells fewer.
-    const CROWD: usize = 96;
+    /// A poll in wasmtime tells at most as many sockets as the [`Allowance`] permits, and always those
+    /// of the oldest streams: whoever has more to say than that is never heard. So after a poll that
+    /// tells as many as this, those that were told sit out the polls that follow, until one tells fewer.
+    ///
+    /// [`Allowance`]: super::allowance::Allowance
+    const CROWD: usize = Allowance::LEAST;
     /// The busy ones are waited for alone at least for so long.
     const PATIENCE: Duration = Duration::from_micros(100);
     /// A wait without an end is cut to this: an empty list is fatal, so there is always a clock.
@@ -33,8 +36,7 @@ impl Wasip2Reactor {
     pub(super) fn wait_for(&mut self, events: &mut Vec<Event>, timeout: Duration) {
         let mut now = calls::now();
         let deadline = Instant::from_nanos(now) + timeout.min(Self::LONGEST);
-        self.had_progress = std::mem::take(&mut self.progress);
-        if self.had_progress {
+        if std::mem::take(&mut self.progress) {
             let worked = now.saturating_sub(self.clock);
             self.budget.worked(worked, now, self.turns.idle());
         }
@@ -64,13 +66,7 @@ impl Wasip2Reactor {
                 0 => left,
                 _ => left.min(self.until_window(now, idle)),
             };
-            // A clock that is waited for has its price in the host, even if the wait is over at once.
-            let found = std::mem::take(&mut self.had_progress)
-                && !list.is_empty()
-                && self.look_at_all(&list, End::Now, events);
-            if !found {
-                self.look_at_all(&list, End::After(now, alone), events);
-            }
+            self.look_at_all(&list, End::After(now, alone), events);
             self.look_at_some_idle(window, &mut list, events);
         // Is it one of them? That is cheaper to find out than among all.
         } else if !list.is_empty() && self.look_at_all(&list, End::Now, events) {
@@ -144,9 +140,11 @@ impl Wasip2Reactor {
                 }
             }
         }
+        self.allowance.before_poll();
         let ready = calls::poll(&list, |at| self.name(at));
         let before = events.len();
         let is_crowd = ready.len() >= Self::CROWD;
+        self.allowance.spend(ready.len());
         for at in ready {
             match self.asked.get(at as usize) {
                 Some(Asked::Listener(number)) => {
