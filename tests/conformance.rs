@@ -23,7 +23,7 @@ use common::notation::{self, Step};
 use common::socket::{self, Pieces, Socket};
 use mini_http::{Handle, Server};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -134,24 +134,6 @@ fn servers(cases: &[Case]) -> Vec<(Handler, &[(String, u64)])> {
         }
     }
     servers
-}
-
-#[test]
-#[ignore = "writes into the folder MINI_HTTP_CORPUS"]
-fn inputs_become_seeds_for_fuzzing() {
-    const LONGEST: usize = 4 << 10;
-    let folder = PathBuf::from(std::env::var_os("MINI_HTTP_CORPUS").expect("MINI_HTTP_CORPUS"));
-    std::fs::create_dir_all(&folder).expect("a folder");
-    for case in all_cases() {
-        let name = case.title.to_ascii_lowercase();
-        let name = name.replace(|character: char| !character.is_ascii_alphanumeric(), "-");
-        for (number, input) in case.inputs.iter().enumerate() {
-            let bytes = check::bytes(input);
-            if (1..=LONGEST).contains(&bytes.len()) {
-                std::fs::write(folder.join(format!("{name}-{number}")), bytes).expect("a file");
-            }
-        }
-    }
 }
 
 /// Starts a server in a thread.

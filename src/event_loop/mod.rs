@@ -317,6 +317,9 @@ where
         self.last_id += 1;
         let (id, Accepted { stream, peer, fd }) = (self.last_id, accepted);
         self.handle.count_accepted();
+        if let Some(fd) = fd {
+            self.reactor.name(fd, id);
+        }
         debug!(target: "mini_http", "conn {id}: opened{}{}", Fd(fd), From(peer));
         let mut cx = Context {
             now: self.now,

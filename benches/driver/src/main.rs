@@ -4,7 +4,7 @@
 //!
 //! - `suites/`: what is measured. A suite has scenarios, `--only` takes the names of either.
 //! - [`server`]: one of the compared servers as a process: its processor time, its memory.
-//! - `load/`: the clients, one thread with epoll.
+//! - `load/`: the clients, processes of their own: this program, called in another way.
 //! - [`report`]: the figures of all rounds, as a table and as JSON.
 
 mod cores;
@@ -31,6 +31,10 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Outcome {
-    let options = Options::of(std::env::args().skip(1))?;
+    let mut arguments = std::env::args().skip(1).peekable();
+    if arguments.next_if(|first| first == load::CLIENTS).is_some() {
+        return load::serve(&arguments.next().unwrap_or_default());
+    }
+    let options = Options::of(arguments)?;
     suites::run(&options)
 }

@@ -1,35 +1,38 @@
-//! The clients: one thread, epoll, as many connections as are wanted.
+//! The clients of a server: one thread, epoll, as many connections as are wanted.
 //!
-//! A [`Load`] holds the connections to one server. Between two [`run`](Load::run)s all are idle.
-//! In a run the first ones are *busy*: each sends its next request when it has the answer to the one
-//! before. Of the others one at a time is *sampled*, at random moments: how long its next request
-//! waits.
+//! Between two [`run`](Load::run)s all connections are idle. In a run the first ones are *busy*: each
+//! sends its next request when it has the answer to the one before. Of the others one at a time is
+//! *sampled*, at random moments: how long its next request waits.
+//!
+//! A [`Load`] is a process of its own, this program again: the system bounds the connections of a
+//! process, and a comparison needs many times 5,000. It is told what to do line by line, and answers
+//! each line with a line ([`serve`]).
 
 mod client;
+mod clients;
 mod random;
 
+use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::str::SplitAsciiWhitespace;
+use std::time::Duration;
 
 use interop::Outcome;
-use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 
-use self::client::Client;
-pub(crate) use self::client::{get, post};
-use self::random::Random;
+use self::client::{get, post};
+use self::clients::Clients;
 
-/// Connections to one server.
+/// The connections to one server.
 #[derive(Debug)]
 pub(crate) struct Load {
-    address: SocketAddr,
-    epoll: Epoll,
-    clients: Vec<Client>,
-    events: Vec<EpollEvent>,
-    buffer: Vec<u8>,
-    random: Random,
-    /// The next one that is sampled is found from this.
-    sample: usize,
+    process: Child,
+    to: ChildStdin,
+    from: BufReader<ChildStdout>,
 }
+
+/// The first argument of this program that makes it a [`Load`].
+pub(crate) const CLIENTS: &str = "clients";
 
 /// What is done in a run.
 #[derive(Clone, Copy, Debug)]
@@ -43,7 +46,7 @@ pub(crate) struct Plan {
 }
 
 /// What a run has shown.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Measured {
     pub(crate) requests: u64,
     pub(crate) elapsed: Duration,
@@ -58,174 +61,168 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 impl Load {
     pub(crate) fn new(address: SocketAddr) -> Outcome<Self> {
-        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map_err(|e| e.to_string())?;
-        Ok(Self {
-            address,
-            epoll,
-            clients: Vec::new(),
-            events: vec![EpollEvent::empty(); 256],
-            buffer: vec![0; 64 << 10],
-            random: Random::new(),
-            sample: 0,
-        })
+        let error = |e: std::io::Error| format!("the clients' process: {e}");
+        let mut process = Command::new(std::env::current_exe().map_err(error)?)
+            .args([CLIENTS, &address.to_string()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .map_err(error)?;
+        let pipes = (process.stdin.take(), process.stdout.take());
+        let (Some(to), Some(from)) = pipes else {
+            return Err("the clients' process has no pipes".into());
+        };
+        let from = BufReader::new(from);
+        Ok(Self { process, to, from })
     }
 
-    /// Opens `count` connections, `at_once` at a time, and lets each ask `request` once.
-    pub(crate) fn open(&mut self, count: usize, at_once: usize, request: &[u8]) -> Outcome {
-        let mut left = count;
-        while left > 0 {
-            let first = self.clients.len();
-            for _ in 0..left.min(at_once) {
-                let mut client = Client::connect(self.address)?;
-                let event = EpollEvent::new(EpollFlags::EPOLLIN, self.clients.len() as u64);
-                self.epoll
-                    .add(client.stream(), event)
-                    .map_err(|e| format!("epoll: {e}"))?;
-                client.ask(request)?;
-                self.clients.push(client);
-            }
-            left -= self.clients.len() - first;
-            self.all_answered(first..self.clients.len())?;
-        }
-        Ok(())
+    /// Opens `count` connections, `at_once` at a time, and lets each ask once: with a body of so many
+    /// bytes, if it isn't 0.
+    pub(crate) fn open(&mut self, count: usize, at_once: usize, body: usize) -> Outcome {
+        self.tell(&format!("open {count} {at_once} {body}"))
+            .map(drop)
     }
 
     /// Asks on one connection of its own, and gives the answer's body.
     pub(crate) fn ask(&mut self, path: &str) -> Outcome<String> {
-        let mut client = interop::Client::connect(self.address)?;
-        client.send(format!(
-            "GET {path} HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n"
-        ))?;
-        let answer = client.answer()?;
-        Ok(String::from_utf8_lossy(&answer.body).into_owned())
-    }
-
-    /// Does what `plan` says. At the end all answers are in.
-    pub(crate) fn run(&mut self, plan: Plan) -> Outcome<Measured> {
-        let mut measured = Measured::default();
-        let start = Instant::now();
-        let end = start + plan.duration;
-        for client in &mut self.clients[..plan.busy] {
-            client.ask(get())?;
-        }
-        let mut pending = plan.busy;
-        let mut sampled = None;
-        let mut sample_at = plan.sample_every.map(|every| start + self.pause(every));
-        loop {
-            let now = Instant::now();
-            if now >= end && pending == 0 {
-                break;
-            }
-            if sampled.is_none() && now < end && sample_at.is_some_and(|at| now >= at) {
-                let index = self.next_sample(plan.busy);
-                self.clients[index].ask(get())?;
-                sampled = Some(index);
-                pending += 1;
-            }
-            let until = match sample_at {
-                Some(at) if sampled.is_none() && at < end => at,
-                _ if now < end => end,
-                _ => end + PATIENCE,
-            };
-            self.wait(until)?;
-            let events = std::mem::take(&mut self.events);
-            for event in &events {
-                let index = event.data() as usize;
-                let Some(took) = self.clients[index].answer(&mut self.buffer)? else {
-                    continue;
-                };
-                pending -= 1;
-                measured.requests += 1;
-                if sampled == Some(index) {
-                    sampled = None;
-                    measured.samples.push(took);
-                    sample_at = plan
-                        .sample_every
-                        .map(|every| Instant::now() + self.pause(every));
-                } else {
-                    measured.busy.push(took);
-                    if Instant::now() < end {
-                        self.clients[index].ask(get())?;
-                        pending += 1;
-                    }
-                }
-            }
-            self.events = events;
-            if Instant::now() >= end + PATIENCE {
-                return Err(format!("{pending} requests are not answered"));
-            }
-        }
-        measured.elapsed = start.elapsed();
-        measured.busy.sort_unstable();
-        measured.samples.sort_unstable();
-        Ok(measured)
+        self.tell(&format!("ask {path}"))
     }
 
     /// Fails if one of the connections isn't there any more.
     pub(crate) fn check(&mut self) -> Outcome {
-        self.run(Plan {
-            busy: 0,
-            duration: Duration::ZERO,
-            sample_every: None,
-        })?;
-        let mut byte = [0];
-        for client in &self.clients {
-            client.check_open(&mut byte)?;
-        }
-        Ok(())
+        self.tell("check").map(drop)
     }
 
-    fn all_answered(&mut self, range: std::ops::Range<usize>) -> Outcome {
-        let end = Instant::now() + PATIENCE;
-        let mut pending = range.len();
-        while pending > 0 {
-            self.wait(end)?;
-            let events = std::mem::take(&mut self.events);
-            for event in &events {
-                let index = event.data() as usize;
-                if self.clients[index].answer(&mut self.buffer)?.is_some() {
-                    pending -= 1;
-                }
-            }
-            self.events = events;
-            if pending > 0 && Instant::now() >= end {
-                return Err(format!(
-                    "with {} connections, {pending} of {} requests are not answered",
-                    self.clients.len(),
-                    range.len()
-                ));
-            }
-        }
-        Ok(())
+    /// Does what `plan` says. At the end all answers are in.
+    pub(crate) fn run(&mut self, plan: Plan) -> Outcome<Measured> {
+        let every = plan.sample_every.unwrap_or_default().as_nanos();
+        let said = self.tell(&format!(
+            "run {} {} {every}",
+            plan.busy,
+            plan.duration.as_nanos()
+        ))?;
+        Measured::parse(&said).ok_or_else(|| "the clients' process says nonsense".into())
     }
 
-    /// Waits for events, which are then in `self.events`.
-    fn wait(&mut self, until: Instant) -> Outcome {
-        const ROOM: usize = 256;
-        let left = until.saturating_duration_since(Instant::now());
-        // epoll counts milliseconds. A sample's moment may be late by one: it is random anyway.
-        let timeout = u16::try_from(left.as_millis()).unwrap_or(u16::MAX);
-        self.events.resize(ROOM, EpollEvent::empty());
-        let count = match self.epoll.wait(&mut self.events, timeout) {
-            Ok(count) => count,
-            Err(nix::errno::Errno::EINTR) => 0,
-            Err(e) => return Err(format!("epoll: {e}")),
+    fn tell(&mut self, line: &str) -> Outcome<String> {
+        let mut said = String::new();
+        writeln!(self.to, "{line}")
+            .and_then(|()| self.from.read_line(&mut said))
+            .map_err(|e| format!("the clients' process: {e}"))?;
+        match said.trim_end_matches('\n').split_once(' ') {
+            Some(("ok", said)) => Ok(said.into()),
+            Some(("error", why)) => Err(why.into()),
+            _ => Err("the clients' process has ended".into()),
+        }
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        // An error means that it has ended by itself.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// What the clients' process does: answers lines until there are no more.
+pub(crate) fn serve(address: &str) -> Outcome {
+    let address = address.parse().map_err(|e| format!("{address}: {e}"))?;
+    let mut clients = Clients::new(address)?;
+    for line in std::io::stdin().lines() {
+        let line = line.map_err(|e| e.to_string())?;
+        let mut words = line.split_ascii_whitespace();
+        let answer = match obey(&mut clients, &mut words) {
+            Ok(said) => format!("ok {said}\n"),
+            Err(why) => format!("error {}\n", why.replace('\n', " ")),
         };
-        self.events.truncate(count);
-        Ok(())
+        let mut to = std::io::stdout().lock();
+        to.write_all(answer.as_bytes())
+            .and_then(|()| to.flush())
+            .map_err(|e| e.to_string())?;
+    }
+    Ok(())
+}
+
+fn obey(clients: &mut Clients, words: &mut SplitAsciiWhitespace<'_>) -> Outcome<String> {
+    let command = words.next().unwrap_or_default();
+    if command == "ask" {
+        return clients.ask(words.next().unwrap_or_default());
+    }
+    let mut numbers = [0; 3];
+    for (number, word) in numbers.iter_mut().zip(words) {
+        *number = word.parse().map_err(|e| format!("{word}: {e}"))?;
+    }
+    let [first, second, third]: [u64; 3] = numbers;
+    match command {
+        "open" => {
+            let request = match third as usize {
+                0 => get().to_vec(),
+                length => post(length),
+            };
+            clients.open(first as usize, second as usize, &request)?;
+        }
+        "check" => clients.check()?,
+        "run" => {
+            let every = Some(Duration::from_nanos(third)).filter(|every| !every.is_zero());
+            let plan = Plan {
+                busy: first as usize,
+                duration: Duration::from_nanos(second),
+                sample_every: every,
+            };
+            return Ok(clients.run(plan)?.to_line());
+        }
+        _ => return Err(format!("no command is called '{command}'")),
+    }
+    Ok(String::new())
+}
+
+impl Measured {
+    /// The numbers, the two lists each after its length.
+    fn to_line(&self) -> String {
+        let mut numbers = vec![self.requests.into(), self.elapsed.as_nanos()];
+        for list in [&self.busy, &self.samples] {
+            numbers.push(list.len() as u128);
+            numbers.extend(list.iter().map(Duration::as_nanos));
+        }
+        let words: Vec<String> = numbers.iter().map(u128::to_string).collect();
+        words.join(" ")
     }
 
-    fn pause(&mut self, every: Duration) -> Duration {
-        let least = every / 10;
-        let more = u64::try_from((every - least).as_nanos()).unwrap_or(u64::MAX);
-        least + Duration::from_nanos(self.random.below(more))
+    fn parse(line: &str) -> Option<Self> {
+        let mut numbers = line.split_ascii_whitespace().map(|word| word.parse().ok());
+        let mut next = || numbers.next().flatten();
+        let requests = next()?;
+        let elapsed = Duration::from_nanos(next()?);
+        let mut list = || -> Option<Vec<Duration>> {
+            let length = next()?;
+            (0..length)
+                .map(|_| next().map(Duration::from_nanos))
+                .collect()
+        };
+        Some(Self {
+            requests,
+            elapsed,
+            busy: list()?,
+            samples: list()?,
+        })
     }
+}
 
-    /// An idle connection that wasn't sampled for as long as can be, and isn't beside the one before.
-    fn next_sample(&mut self, busy: usize) -> usize {
-        let idle = self.clients.len() - busy;
-        // The golden section spreads them.
-        self.sample = (self.sample + (idle * 618 / 1000 | 1)) % idle;
-        busy + self.sample
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_measured_goes_through_a_line() {
+        let nanos = |numbers: &[u64]| numbers.iter().copied().map(Duration::from_nanos).collect();
+        let measured = Measured {
+            requests: 5,
+            elapsed: Duration::from_secs(2),
+            busy: nanos(&[1, 2, 3_000_000_000]),
+            samples: nanos(&[4]),
+        };
+        assert_eq!(Measured::parse(&measured.to_line()), Some(measured));
+        assert_eq!(Measured::parse("5 2 3 1"), None);
     }
 }

@@ -3,7 +3,7 @@
 //! It is ours, and so it is held to rules. It has the tricks of the library's own poller, and a fixed
 //! answer:
 //! - The connections where something happened lately, the *busy* ones, are in every poll; of the
-//!   others a window, in turn. When nothing has happened for a while, all are polled.
+//!   others a window, in turn. When nothing has happened for a while, all are polled, without a clock.
 //! - An event that is sure (more than one byte, a hang-up, an error) is acted upon at once. Others are
 //!   when there is no sure one, and beside sure ones one now and then, lest an end is never seen.
 //! - While there are sure events, the listener is tried now and then only.
@@ -33,9 +33,9 @@ mod floor {
     /// So many idle connections are in a poll beside the busy ones.
     const WINDOW: usize = 16;
     /// A busy connection where nothing happened in so many turns is idle.
-    const BUSY_TURNS: u32 = 1024;
-    /// After so long without an event, in nanoseconds, all connections are idle.
-    const QUIET: u64 = 2_000_000;
+    const BUSY_TURNS: u32 = 64;
+    /// After so long without an event, in nanoseconds, all connections are waited for.
+    const QUIET: u64 = 10_000_000;
     /// Beside sure events, the listener is tried in one of so many turns.
     const LISTENER_TURNS: u32 = 64;
     /// And one of the other events in one of so many.
@@ -65,6 +65,8 @@ mod floor {
         /// Where the next window begins.
         window: usize,
         turn: u32,
+        /// Nothing has happened lately.
+        is_quiet: bool,
         events: Vec<Event>,
         buffers: Buffers,
     }
@@ -80,6 +82,7 @@ mod floor {
                 idle: Vec::new(),
                 window: 0,
                 turn: 0,
+                is_quiet: true,
                 events: Vec::new(),
                 buffers: Buffers::new(),
             }
@@ -113,40 +116,35 @@ mod floor {
                     }
                 }
             }
-            self.rest_one();
+            self.rest_some();
             self.events = events;
         }
 
         fn poll(&mut self, events: &mut Vec<Event>) {
             let busy = self.list.len();
-            if busy == FIRST {
-                for &place in &self.idle {
-                    if let Some(Place { connection, .. }) = &self.places[place] {
-                        self.list.push(bare::reading(connection.fd, place as u64));
-                    }
-                }
-                // Without the clock: there is nothing to come to rest.
-                bare::poll(&self.list[1..], events);
+            let idle = self.idle.len();
+            let window = if self.is_quiet {
+                idle
             } else {
-                for _ in 0..WINDOW.min(self.idle.len()) {
-                    self.window = (self.window + 1) % self.idle.len();
-                    let place = self.idle[self.window];
-                    if let Some(Place { connection, .. }) = &self.places[place] {
-                        self.list.push(bare::reading(connection.fd, place as u64));
-                    }
+                WINDOW.min(idle)
+            };
+            for _ in 0..window {
+                self.window = (self.window + 1) % idle;
+                let place = self.idle[self.window];
+                if let Some(Place { connection, .. }) = &self.places[place] {
+                    self.list.push(bare::reading(connection.fd, place as u64));
                 }
-                bare::poll(&self.list, events);
             }
+            // The clock is only for seeing that nothing happens.
+            let clock = usize::from(self.is_quiet || idle == 0);
+            bare::poll(&self.list[clock..], events);
             self.list.truncate(busy);
+            self.is_quiet = events.iter().any(|event| event.userdata == CLOCK);
         }
 
         /// The clock, a newcomer, an end, or a single byte.
         fn without_sure(&mut self, events: &[Event]) {
-            if events.iter().any(|event| event.userdata == CLOCK) {
-                while let Some(last) = self.list[FIRST..].last() {
-                    self.rest(last.userdata as usize);
-                }
-            } else if !self.accept() {
+            if !self.is_quiet && !self.accept() {
                 for event in events.iter().filter(|event| event.userdata < LISTENER) {
                     self.serve(event.userdata as usize);
                 }
@@ -203,17 +201,20 @@ mod floor {
             }
         }
 
-        /// Looks at one of the busy connections a turn: whether it is busy still.
-        fn rest_one(&mut self) {
-            let busy = &self.list[FIRST..];
-            if busy.is_empty() {
+        /// Now and then looks at all the busy connections, whether they are busy still.
+        fn rest_some(&mut self) {
+            if !self.turn.is_multiple_of(BUSY_TURNS) {
                 return;
             }
-            let number = busy[self.turn as usize % busy.len()].userdata as usize;
-            if let Some(place) = &self.places[number]
-                && self.turn.wrapping_sub(place.active) > BUSY_TURNS
-            {
-                self.rest(number);
+            let mut at = FIRST;
+            while let Some(subscription) = self.list.get(at) {
+                let number = subscription.userdata as usize;
+                let active = self.places[number].as_ref().map(|place| place.active);
+                if active.is_some_and(|active| self.turn.wrapping_sub(active) > BUSY_TURNS) {
+                    self.rest(number);
+                } else {
+                    at += 1;
+                }
             }
         }
 

@@ -3,7 +3,6 @@
 use interop::{Outcome, Runtime};
 
 use super::{Contestant, Module, OURS, SUITE, tell};
-use crate::load::post;
 use crate::options::Options;
 use crate::report::{Goal, Report, Row, Series};
 
@@ -57,10 +56,10 @@ pub(super) fn run(options: &Options, runtimes: &[Runtime], modules: &[Module]) -
 
 fn measure(module: &Module, runtime: Runtime, idle: usize) -> Outcome<Vec<Series>> {
     let mut contestant = Contestant::start(module, runtime, 0, 0)?;
-    let opened = contestant.load.open(AT_ONCE, AT_ONCE, &post(BODY));
+    let opened = contestant.load.open(AT_ONCE, AT_ONCE, BODY);
     contestant.explained(opened)?;
     let before = sizes(&mut contestant)?;
-    let opened = contestant.load.open(idle, AT_ONCE, &post(BODY));
+    let opened = contestant.load.open(idle, AT_ONCE, BODY);
     contestant.explained(opened)?;
     let after = sizes(&mut contestant)?;
     let each = |name, before: f64, after: f64| Series {

@@ -81,7 +81,7 @@ impl Contestant {
         })?;
         let load = Load::new(peer.address())?;
         let mut contestant = Self { idle, peer, load };
-        let opened = contestant.load.open(busy + idle, 64, crate::load::get());
+        let opened = contestant.load.open(busy + idle, 64, 0);
         contestant.explained(opened)?;
         Ok(contestant)
     }
