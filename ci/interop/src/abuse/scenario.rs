@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::health::{Stats, peak_memory};
+use super::health::{Stats, open_files, peak_memory};
 use super::newcomer::Newcomers;
 use crate::client::Client;
 use crate::{Outcome, Program, Runtime, Server, ensure};
@@ -101,6 +101,7 @@ impl Scenario {
         let address = server.address;
         // A runtime listens before its module runs.
         Stats::ask(address)?;
+        let files = open_files(server.pid())?;
         let started = Instant::now();
         let stop = AtomicBool::new(self.special == Special::Quiet);
         let may_be_full = self.special == Special::Full;
@@ -123,6 +124,12 @@ impl Scenario {
         eprintln!("    {}", figures.long());
         let (worst, most) = (figures.newcomers.worst, self.memory(server.runtime));
         check_reasons(&figures, reasons, asked)?;
+        let still = open_files(server.pid())?;
+        // Of the question before the attack, and of the last one, the connection may just be closing.
+        ensure!(
+            still <= files + 1,
+            "{files} files were open before, and {still} are"
+        );
         let connecting = figures.newcomers.worst_connect;
         ensure!(
             connecting <= CONNECTED_WITHIN,
