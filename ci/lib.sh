@@ -23,6 +23,94 @@ interop() {
     cargo run --quiet --package interop -- "$@"
 }
 
+# installed PROGRAM VERSION TAKES CRATE FEATURES : prints the path of a program of crates.io, and
+# installs it first when it isn't in the cache: one folder per name and version, so that versions never
+# mix. TAKES says how long that lasts. What goes wrong here is an error. It sets traps: call it last, or
+# as `"$(installed ...)"`.
+installed() {
+    local program="$1" version="$2" takes="$3" crate="$4" features="$5"
+    local folder="$MINI_HTTP_CACHE/$program-$version"
+    local path="$folder/bin/$program" part
+    if [ -x "$path" ]; then
+        echo "$path"
+        return
+    fi
+
+    mkdir -p "$MINI_HTTP_CACHE" || die "can't make the cache $MINI_HTTP_CACHE"
+    # Of two installs at once, the second waits and takes what the first has made. A system without
+    # flock just builds twice: the rename at the end is atomic.
+    if command -v flock >/dev/null; then
+        exec 9>"$folder.lock"
+        flock -n 9 || {
+            say "waiting for another install of $program $version"
+            flock 9
+        }
+        if [ -x "$path" ]; then
+            echo "$path"
+            return
+        fi
+        # Nobody else holds the lock: these are of installs that were killed.
+        rm -rf "$folder".part.*
+    fi
+
+    # Built aside and moved at the end, so that an interrupted install leaves nothing that looks whole.
+    part="$(mktemp -d "$folder.part.XXXXXX")"
+    # Expanded now, because the name is gone when the trap runs.
+    # shellcheck disable=SC2064
+    trap "rm -rf '$part'" EXIT
+    trap 'exit 130' INT TERM HUP
+    say "installing $program $version into $folder ($takes)"
+    # The caller may be cargo, busy with another target.
+    unset CARGO_BUILD_TARGET
+    # (On PATH, so that cargo doesn't warn that it isn't.)
+    PATH="$PATH:$part/bin" CARGO_TARGET_DIR="$part/target" cargo install "$crate" --version "$version" \
+        --locked --no-default-features --features "$features" --root "$part" >&2 ||
+        die "could not install $program $version: cargo's message is above; is crates.io reachable?"
+    rm -rf "$part/target"
+    "$part/bin/$program" --version >&2 || die "$program $version was built but doesn't run"
+    # A folder that is there already is another install's, or lacks the program and is of no use.
+    [ -x "$path" ] || {
+        rm -rf "$folder"
+        mv "$part" "$folder"
+    }
+    [ -x "$path" ] || die "$program $version was installed but isn't at $path"
+    echo "$path"
+}
+
+# module_arguments ARGUMENT... : divides a runner's arguments. `options` is what a WASI runtime is to
+# take: RUST_LOG, RUST_LOG_STYLE, MINI_HTTP_ADDR, MINI_HTTP_FD, and what `--env` and `--dir` say. `own`
+# is for the module: all other arguments, and all after a `--`.
+module_arguments() {
+    local name
+    options=()
+    own=()
+    for name in RUST_LOG RUST_LOG_STYLE MINI_HTTP_ADDR MINI_HTTP_FD; do
+        if [ -n "${!name+set}" ]; then options+=(--env "$name=${!name}"); fi
+    done
+    while [ $# -gt 0 ]; do
+        case "$1" in
+        --)
+            shift
+            own+=("$@")
+            break
+            ;;
+        --env=* | --dir=*) options+=("${1%%=*}" "${1#*=}") ;;
+        --env | --dir)
+            [ $# -ge 2 ] || die "$1 needs a value"
+            options+=("$1" "$2")
+            shift
+            ;;
+        *) own+=("$1") ;;
+        esac
+        shift
+    done
+}
+
+# version_of PATH : prints the version that a program tells of itself, like 48.0.8.
+version_of() {
+    "$1" --version 2>/dev/null | head -n 1 | grep -oE '[0-9]+\.[0-9]+\.[0-9]+' | head -n 1
+}
+
 # Stages: a script that has several begins with stages_begin, calls each by stage, and ends with
 # stages_end. A stage that fails doesn't keep the next from running: one run is to tell all.
 #

@@ -11,7 +11,7 @@
 //!
 //! # In scope
 //! HTTP/1.1 and 1.0 (RFC 9110, RFC 9112) over TCP, natively on every platform of mio, and on
-//! `wasm32-wasip1` with the sockets that the runtime hands over. Persistent connections,
+//! `wasm32-wasip1` with the sockets that the runtime hands over, and on `wasm32-wasip2`. Persistent connections,
 //! pipelining, `Content-Length` and chunked request bodies, `Expect: 100-continue`, HEAD; bounds
 //! on everything a client can make the server hold or wait for ([`Limits`]).
 //!
@@ -25,7 +25,7 @@
 //! |---|---|
 //! | `server`, `handle`, [`Limits`] | what a user makes, sets, stops and counts |
 //! | `listeners` | where the listening sockets come from, on each platform |
-//! | [`reactor`] | the [`Reactor`](reactor::Reactor) trait with its contract; mio; WASI preview 1 |
+//! | [`reactor`] | the [`Reactor`](reactor::Reactor) trait with its contract; mio; WASI preview 1 and 0.2 |
 //! | `event_loop` | one loop for all reactors: accept, read, handle, write, deadlines |
 //! | [`conn`] | the connection: a state machine without input and output |
 //!
@@ -40,8 +40,9 @@
 //! By the [`log`] crate. Target `mini_http`: at `info` where it listens, at `debug` what happens
 //! to each connection, at `error` what the operator should act on. Target `mini_http::conn`: at
 //! `debug` what was received, escaped and cut at 1 KiB, with `Authorization`,
-//! `Proxy-Authorization`, `Cookie` and `Set-Cookie` masked. Target `wasi` (preview 1): at `trace`
-//! every call to the runtime, one a line.
+//! `Proxy-Authorization`, `Cookie` and `Set-Cookie` masked. Target `wasi` (on WASI): at `trace`
+//! every call to the runtime, one a line; on preview 1 with its connection, so that
+//! `grep -w 'conn 7'` gives all of one.
 #![forbid(unsafe_code)]
 
 mod body;
@@ -58,7 +59,8 @@ mod request;
 mod server;
 mod time;
 
-pub use http::{Response, header, method, response, status, uri, version};
+pub use bytes::Bytes;
+pub use http::{self, Response, header, method, response, status, uri, version};
 
 pub use body::Body;
 pub use conn::CloseReason;

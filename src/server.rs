@@ -1,15 +1,18 @@
 //! The server: what a user makes, sets and starts.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
+#[cfg(not(all(target_os = "wasi", target_env = "p2")))]
+use std::net::TcpListener;
 
 use http::Response;
 
 use crate::body::Body;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::event_loop::{EventLoop, Settings};
 use crate::handle::Handle;
 use crate::limits::Limits;
 use crate::listeners::Listeners;
+use crate::reactor::Reactor;
 use crate::request::Request;
 
 /// An HTTP/1.1 server.
@@ -36,7 +39,8 @@ impl Server {
     ///
     /// On WASI preview 1 a module can't bind. There the server takes the listening sockets that
     /// the runtime hands over, as [`preopened`](Self::preopened) does; `addr` is only checked for
-    /// its form, and the log says that it is not used.
+    /// its form, and the log says that it is not used. On WASI 0.2 it binds as natively, if the
+    /// runtime allows the network.
     ///
     /// # Errors
     /// [`Address`](crate::ErrorKind::Address) if `addr` is malformed, its host is not found, or it
@@ -49,11 +53,12 @@ impl Server {
     ///
     /// Natively those of systemd's socket activation (`LISTEN_FDS` and `LISTEN_PID`). On WASI
     /// preview 1 those that the runtime was told to open: every listening socket that is found
-    /// from fd 3 up, or the one whose number is in the environment variable `MINI_HTTP_FD`.
+    /// from fd 3 up, or the one whose number is in the environment variable `MINI_HTTP_FD`. WASI 0.2
+    /// has no such thing: use [`new`](Self::new) there.
     ///
     /// # Errors
     /// [`NoListener`](crate::ErrorKind::NoListener) if there is none; the text says what was found
-    /// instead, and how to hand one over.
+    /// instead, and how to hand one over; [`Unsupported`](crate::ErrorKind::Unsupported) on WASI 0.2.
     pub fn preopened() -> Result<Self> {
         Listeners::preopened().map(Self::with)
     }
@@ -67,15 +72,17 @@ impl Server {
         Listeners::from_fd(fd).map(Self::with)
     }
 
-    /// A server on one's own listening socket.
+    /// A server on one's own listening socket. Not on WASI 0.2, where a std socket can't be taken
+    /// apart into the resources that it is made of.
+    #[cfg(not(all(target_os = "wasi", target_env = "p2")))]
     #[must_use]
     pub fn from_listener(listener: TcpListener) -> Self {
         Self::with(Listeners::from(listener))
     }
 
     /// Whether small answers are sent at once (`TCP_NODELAY`) instead of waiting for the client to
-    /// acknowledge what was sent before. On by default. On WASI preview 1 there is no call for it;
-    /// the runtime decides.
+    /// acknowledge what was sent before. On by default. On WASI there is no call for it; the
+    /// runtime decides.
     pub fn tcp_nodelay(&mut self, nodelay: bool) -> &mut Self {
         self.listeners.set_nodelay(nodelay);
         self
@@ -141,11 +148,15 @@ impl Server {
     {
         self.settings.limits.check()?;
         let reactor = self.listeners.reactor()?;
-        self.handle
-            .started(crate::reactor::Reactor::waker(&reactor));
-        let result = EventLoop::new(reactor, handler, &self.settings, &self.handle).run();
-        self.handle.stopped();
-        Ok(result?)
+        if !self.handle.started(reactor.waker()) {
+            return Err(Error::new(
+                ErrorKind::Setting,
+                "the server runs already: one server serves in one thread at a time",
+            ));
+        }
+        // Also when the handler's panic is passed on.
+        let _running = Running(&self.handle);
+        Ok(EventLoop::new(reactor, handler, &self.settings, &self.handle).run()?)
     }
 
     fn with(listeners: Listeners) -> Self {
@@ -158,5 +169,14 @@ impl Server {
             settings,
             handle: Handle::new(),
         }
+    }
+}
+
+/// While it lives, the server runs.
+struct Running<'a>(&'a Handle);
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.0.stopped();
     }
 }

@@ -1,10 +1,16 @@
 //! The cases of `tests/conformance/`, against the connection machine and over sockets.
 //!
-//! Over sockets, the server is one that answers as `examples/echo` does, whatever it runs in:
+//! Over sockets, the server is one that answers as `examples/echo` does, or with the example
+//! `conformance_server` as any handler with any limits, whatever it runs in. `ci/conformance` does it
+//! all; by hand, with the example echo:
 //!
 //! ```sh
-//! MINI_HTTP_CONFORMANCE=127.0.0.1:3000 cargo test --test conformance -- --ignored --nocapture
+//! MINI_HTTP_CONFORMANCE=127.0.0.1:3000 cargo test --test conformance over_a_socket -- --ignored --nocapture
 //! ```
+//!
+//! `MINI_HTTP_HANDLER` and `MINI_HTTP_SETTINGS` tell what the server was started with. With
+//! `MINI_HTTP_PANIC=abort` cases are left out in which the handler panics: where a panic ends the
+//! process, they can't be run.
 
 #![cfg(not(target_os = "wasi"))]
 
@@ -17,7 +23,7 @@ use common::notation::{self, Step};
 use common::socket::{self, Pieces, Socket};
 use mini_http::{Handle, Server};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -44,13 +50,7 @@ fn every_case_holds_for_the_machine_however_its_input_is_cut() {
 #[test]
 fn every_case_holds_for_a_native_server() {
     let cases = all_cases();
-    let mut servers: Vec<(Handler, &[(String, u64)])> = Vec::new();
-    for case in &cases {
-        let server = (case.handler, case.settings.as_slice());
-        if !servers.contains(&server) {
-            servers.push(server);
-        }
-    }
+    let servers = servers(&cases);
     let mut runs = 0;
     let mut failures = Vec::new();
     for (handler, settings) in servers {
@@ -77,41 +77,63 @@ fn every_case_holds_for_a_native_server() {
 
 #[test]
 #[ignore = "needs a server's address in MINI_HTTP_CONFORMANCE"]
-fn every_case_for_echo_holds_over_a_socket() {
-    let address = std::env::var("MINI_HTTP_CONFORMANCE").expect("MINI_HTTP_CONFORMANCE");
+fn every_case_holds_over_a_socket() {
+    let variable = |name| std::env::var(name).unwrap_or_default();
+    let address = variable("MINI_HTTP_CONFORMANCE");
+    let settings = cases::settings(&variable("MINI_HTTP_SETTINGS")).expect("settings");
     let subject = Socket {
         address: address.parse().expect("an address like 127.0.0.1:3000"),
-        handler: Handler::Echo,
-        settings: &[],
+        handler: cases::handler(&variable("MINI_HTTP_HANDLER")).expect("a handler"),
+        settings: &settings,
         patience: Duration::from_secs(10),
         pieces: Pieces::Many,
     };
-    let cases = all_cases();
+    let mut cases = all_cases();
+    if variable("MINI_HTTP_PANIC") == "abort" {
+        cases.retain(|case| !case.inputs.iter().any(|input| asks_for_a_panic(input)));
+    }
     let (runs, failures) = socket::run_all(&cases, subject);
     let fitting = cases
         .iter()
         .filter(|case| socket::fits(case, &subject))
         .count();
-    let summary = format!("{fitting} of {} cases, {runs} runs", cases.len());
-    conclude(&summary, &failures);
+    assert!(fitting > 0, "no case is for such a server");
+    conclude(&format!("{fitting} cases, {runs} runs"), &failures);
 }
 
+fn asks_for_a_panic(input: &[Step]) -> bool {
+    let bytes = check::bytes(input);
+    bytes.windows(9).any(|window| window == b"panic=now")
+}
+
+/// Writes a line for each server that the cases need, with its handler and settings.
 #[test]
-#[ignore = "writes into the folder MINI_HTTP_CORPUS"]
-fn inputs_become_seeds_for_fuzzing() {
-    const LONGEST: usize = 4 << 10;
-    let folder = PathBuf::from(std::env::var_os("MINI_HTTP_CORPUS").expect("MINI_HTTP_CORPUS"));
-    std::fs::create_dir_all(&folder).expect("a folder");
-    for case in all_cases() {
-        let name = case.title.to_ascii_lowercase();
-        let name = name.replace(|character: char| !character.is_ascii_alphanumeric(), "-");
-        for (number, input) in case.inputs.iter().enumerate() {
-            let bytes = check::bytes(input);
-            if (1..=LONGEST).contains(&bytes.len()) {
-                std::fs::write(folder.join(format!("{name}-{number}")), bytes).expect("a file");
-            }
+#[ignore = "answers ci/conformance"]
+#[expect(clippy::print_stdout, reason = "its answer")]
+fn which_servers_are_needed() {
+    for (handler, settings) in servers(&all_cases()) {
+        let settings = settings
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"));
+        let settings = settings.collect::<Vec<_>>().join(", ");
+        let handler = match handler {
+            Handler::Echo => "echo",
+            Handler::Respond => "respond",
+        };
+        println!("server: {handler} {settings}");
+    }
+}
+
+/// Every handler with all limits that go with it.
+fn servers(cases: &[Case]) -> Vec<(Handler, &[(String, u64)])> {
+    let mut servers: Vec<(Handler, &[(String, u64)])> = Vec::new();
+    for case in cases {
+        let server = (case.handler, case.settings.as_slice());
+        if !servers.contains(&server) {
+            servers.push(server);
         }
     }
+    servers
 }
 
 /// Starts a server in a thread.

@@ -3,6 +3,7 @@
 #![cfg(not(target_os = "wasi"))]
 
 mod common;
+mod oracle;
 
 use common::answers::{self, Answer};
 use common::cases::{End, Handler};
@@ -11,6 +12,7 @@ use common::machine::Machine;
 use common::notation::Step;
 use mini_http::conn::{Connection, Context, Shared};
 use mini_http::{Instant, Limits, Response};
+use oracle::choices::Choices;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
@@ -105,6 +107,10 @@ fn spoilt() -> impl Strategy<Value = Vec<u8>> {
             bytes
         },
     )
+}
+
+fn good() -> impl Strategy<Value = Vec<u8>> {
+    requests().prop_map(|requests| requests.iter().flat_map(Request::encode).collect())
 }
 
 /// A request as a well-behaved client means it.
@@ -333,6 +339,26 @@ proptest! {
                 prop_assert_eq!(seen, meant);
             }
         }
+    }
+
+    /// In whatever pieces and at whatever pace the bytes come and the answers are taken, over
+    /// whatever limits: the same requests and answers, never a state without a deadline, no memory
+    /// behind the end. The fuzzer looks for more of the same.
+    #[test]
+    fn nothing_that_happens_beside_the_bytes_breaks_a_rule(
+        bytes in prop_oneof![input(), spoilt(), good()],
+        choices in vec(any::<u8>(), 0..60),
+    ) {
+        oracle::connection::check(&Choices::join(&bytes, &choices));
+    }
+
+    /// A head is judged alike whole and in pieces, and as a plain reading of the RFC judges it.
+    #[test]
+    fn heads_are_judged_as_the_rfc_does(
+        bytes in prop_oneof![input(), spoilt()],
+        choices in vec(any::<u8>(), 0..8),
+    ) {
+        oracle::head::check(&Choices::join(&bytes, &choices));
     }
 
     /// Whatever a handler answers, a strict client reads what it meant.

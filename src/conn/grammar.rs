@@ -53,7 +53,8 @@ impl ByteSet {
 /// `tchar` (RFC 9110 §5.6.2): what methods, field names and other tokens are made of.
 pub(super) static TOKEN: ByteSet = ByteSet::of(b"!#$%&'*+-.^_`|~").with_alphanumerics();
 
-/// `VCHAR`, as a target is delimited in the request line; [`URI`] is checked after that.
+/// `VCHAR`, as a target is delimited in the request line; [`PATH`] and [`QUERY`] are checked
+/// after that.
 pub(super) static VISIBLE: ByteSet = ByteSet::of(b"").with_range(0x21, 0x7E);
 
 /// `field-vchar`, SP and HTAB (RFC 9110 §5.5), with `obs-text`.
@@ -67,8 +68,13 @@ pub(super) static QUOTED: ByteSet = ByteSet::of(b"\t")
     .with_range(0x80, 0xFF)
     .without(b"\"\\");
 
-/// What paths and queries are made of, with `%` (RFC 3986 §3.3 and §3.4): `pchar`, `/` and `?`.
-pub(super) static URI: ByteSet = ByteSet::of(b"-._~!$&'()*+,;=:@/?%").with_alphanumerics();
+/// What a path is made of, with `%`: `pchar` and `/` (RFC 3986 §3.3). Also the brackets and bar that
+/// it does not have and that browsers send all the same, as the URL Standard has them.
+pub(super) static PATH: ByteSet = ByteSet::of(b"-._~!$&'()*+,;=:@/%[]|").with_alphanumerics();
+
+/// What a query is made of, with `%`: `pchar`, `/` and `?` (RFC 3986 §3.4), and what browsers send
+/// beside that: `?a[]=1` is common.
+pub(super) static QUERY: ByteSet = ByteSet::of(b"-._~!$&'()*+,;=:@/?%[]|{}^`").with_alphanumerics();
 
 /// What a `reg-name` is made of, with `%` (RFC 3986 §3.2.2).
 pub(super) static REG_NAME: ByteSet = ByteSet::of(b"-._~!$&'()*+,;=%").with_alphanumerics();

@@ -7,12 +7,15 @@ cfg_if::cfg_if! {
     if #[cfg(all(target_os = "wasi", target_env = "p1"))] {
         mod wasip1;
         pub(crate) use self::wasip1::Listeners;
+    } else if #[cfg(all(target_os = "wasi", target_env = "p2"))] {
+        mod wasip2;
+        pub(crate) use self::wasip2::Listeners;
     } else if #[cfg(not(target_os = "wasi"))] {
         mod native;
         pub(crate) use self::native::Listeners;
     } else {
         compile_error!(
-            "mini_http runs natively and on wasm32-wasip1; build for one of these"
+            "mini_http runs natively, on wasm32-wasip1 and on wasm32-wasip2; build for one of these"
         );
     }
 }

@@ -3,6 +3,7 @@
 use std::net::{SocketAddr, TcpListener};
 
 use log::info;
+use socket2::SockRef;
 
 use super::check_syntax;
 use crate::error::{Error, ErrorKind, Result};
@@ -22,6 +23,11 @@ impl Listeners {
         let socket = TcpListener::bind(addr).map_err(|error| {
             Error::with_source(ErrorKind::Address, format!("can't listen on {addr}"), error)
         })?;
+        // std's backlog of 128 is full in a burst, and then the system drops what a newcomer sends:
+        // it tries again after a second.
+        SockRef::from(&socket)
+            .listen(BACKLOG)
+            .map_err(|error| Error::io(format!("can't listen on {addr}"), error))?;
         Ok(Self::from(socket))
     }
 
@@ -86,10 +92,27 @@ impl Listeners {
                 Ok(addr) => info!(target: "mini_http", "listening on {addr}"),
                 Err(error) => info!(target: "mini_http", "listening on a socket: {error}"),
             }
-            sockets.push(socket.try_clone()?);
+            let socket = socket.try_clone()?;
+            set_nodelay(&socket, self.nodelay)?;
+            sockets.push(socket);
         }
-        Ok(MioReactor::new(sockets, self.nodelay)?)
+        Ok(MioReactor::new(sockets, self.nodelay && !INHERITS_NODELAY)?)
     }
+}
+
+/// Connections that wait to be accepted; the system may allow fewer (`net.core.somaxconn`).
+const BACKLOG: i32 = 4096;
+
+/// Whether an accepted socket has the listener's TCP_NODELAY, which saves a call for each.
+const INHERITS_NODELAY: bool = cfg!(target_os = "linux");
+
+fn set_nodelay(socket: &TcpListener, nodelay: bool) -> Result<()> {
+    if INHERITS_NODELAY {
+        SockRef::from(socket)
+            .set_tcp_nodelay(nodelay)
+            .map_err(|error| Error::io("can't set TCP_NODELAY", error))?;
+    }
+    Ok(())
 }
 
 impl From<TcpListener> for Listeners {

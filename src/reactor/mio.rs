@@ -22,7 +22,7 @@ pub(crate) struct MioReactor {
     listeners: Vec<mio::net::TcpListener>,
     waker: Arc<Waker>,
     started: StdInstant,
-    /// Whether accepted streams get TCP_NODELAY.
+    /// Whether each accepted stream is to be given TCP_NODELAY.
     nodelay: bool,
 }
 

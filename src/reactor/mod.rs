@@ -37,6 +37,8 @@ pub(crate) mod mio;
     all(test, not(target_os = "wasi"))
 ))]
 pub(crate) mod wasip1;
+#[cfg(all(target_os = "wasi", target_env = "p2"))]
+pub(crate) mod wasip2;
 
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
@@ -76,6 +78,12 @@ pub trait Reactor {
     /// `WouldBlock` when there is none; otherwise what `accept(2)` or `sock_accept` answered.
     fn accept(&mut self, listener: usize, key: Key) -> io::Result<Accepted<Self::Stream>>;
 
+    /// Tells by which number the loop's log calls the stream that was just accepted, for reactors
+    /// whose own log lines are to be picked out by connection. `fd` is [`Accepted::fd`].
+    fn name(&mut self, fd: u32, connection: u64) {
+        let _ = (fd, connection);
+    }
+
     /// Reads what there is into `buf`; 0 is the end of the stream.
     ///
     /// # Errors
@@ -99,6 +107,11 @@ pub trait Reactor {
 
     /// Ends the registration, then closes the stream.
     fn close(&mut self, stream: Self::Stream);
+
+    /// Streams that were closed and still take resources, because they can't be closed at once.
+    fn lingering(&self) -> usize {
+        0
+    }
 
     /// The monotonic clock.
     fn now(&self) -> Instant;

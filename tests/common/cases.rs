@@ -170,6 +170,26 @@ pub(crate) fn parse(file: &str, text: &str) -> Result<Vec<Case>, String> {
     Ok(cases)
 }
 
+/// The handler of this name; echo if it is empty.
+pub(crate) fn handler(name: &str) -> Result<Handler, String> {
+    match name {
+        "" | "echo" => Ok(Handler::Echo),
+        "respond" => Ok(Handler::Respond),
+        other => Err(format!("no such handler: {other}")),
+    }
+}
+
+/// Settings as a case writes them: `body=100, fields=3`.
+pub(crate) fn settings(text: &str) -> Result<Vec<(String, u64)>, String> {
+    let settings = text.split(", ").filter(|setting| !setting.is_empty());
+    let parse = |setting: &str| {
+        let parsed = setting.split_once('=');
+        let parsed = parsed.and_then(|(name, value)| Some((name.to_owned(), value.parse().ok()?)));
+        parsed.ok_or_else(|| format!("not a setting: {setting}"))
+    };
+    settings.map(parse).collect()
+}
+
 /// A case of which not everything has been read.
 struct Draft<'a> {
     place: String,
@@ -197,15 +217,10 @@ impl<'a> Draft<'a> {
     }
 
     fn prose(&mut self, line: &str) -> Result<(), String> {
-        if line == "- handler: respond" {
-            self.handler = Handler::Respond;
-        } else if let Some(settings) = line.strip_prefix("- settings: ") {
-            for setting in settings.split(", ") {
-                let parsed = setting.split_once('=');
-                let parsed = parsed.and_then(|(name, value)| Some((name, value.parse().ok()?)));
-                let (name, value) = parsed.ok_or_else(|| format!("not a setting: {setting}"))?;
-                self.settings.push((name.to_owned(), value));
-            }
+        if let Some(name) = line.strip_prefix("- handler: ") {
+            self.handler = handler(name)?;
+        } else if let Some(text) = line.strip_prefix("- settings: ") {
+            self.settings.extend(settings(text)?);
         } else if line.starts_with("- ") {
             return Err(format!("an unknown property: {line}"));
         }

@@ -1,4 +1,5 @@
-//! The conformance cases over sockets, against `echo` in each runtime.
+//! The conformance cases over sockets, against a server for each handler and set of limits, in each
+//! runtime.
 
 use std::process::Command;
 
@@ -8,20 +9,77 @@ use crate::{Outcome, Program, Report, Runtime, Server, ensure, root};
 #[must_use]
 pub fn run(runtimes: &[Runtime]) -> Report {
     let mut report = Report::new("conformance over sockets", runtimes);
+    let servers = match servers() {
+        Ok(servers) => servers,
+        Err(why) => {
+            for &runtime in runtimes {
+                report.add("which servers are needed", runtime, Err(why.clone()));
+            }
+            return report;
+        }
+    };
     for &runtime in runtimes {
-        report.add("cases for echo", runtime, cases(runtime));
+        for (handler, settings) in &servers {
+            let row = format!("{handler} {settings}");
+            report.add(row.trim(), runtime, cases(runtime, handler, settings));
+        }
     }
     report
 }
 
-fn cases(runtime: Runtime) -> Outcome<String> {
-    let program = Program::example(runtime, "echo", false)?;
-    let mut server = Server::start(&program, &[("RUST_LOG", "warn")])?;
+/// The handlers and settings that the cases need.
+fn servers() -> Outcome<Vec<(String, String)>> {
+    let said = test("which_servers_are_needed", &[])?;
+    let servers = said.lines().filter_map(|line| {
+        // The test's name may stand before its first line.
+        let (handler, settings) = line.split_once("server: ")?.1.split_once(' ')?;
+        Some((handler.to_owned(), settings.to_owned()))
+    });
+    let servers: Vec<_> = servers.collect();
+    ensure!(!servers.is_empty(), "no line names a server:\n{said}");
+    Ok(servers)
+}
+
+fn cases(runtime: Runtime, handler: &str, settings: &str) -> Outcome<String> {
+    let program = Program::example(runtime, "conformance_server", false)?;
+    let server = [
+        ("MINI_HTTP_HANDLER", handler),
+        ("MINI_HTTP_SETTINGS", settings),
+    ];
+    let mut running = Server::start(&program, &[&server[..], &[("RUST_LOG", "off")]].concat())?;
+    let address = running.address.to_string();
+    let panic = match runtime {
+        Runtime::Native => "unwind",
+        _ => "abort",
+    };
+    let subject = [
+        ("MINI_HTTP_CONFORMANCE", address.as_str()),
+        ("MINI_HTTP_PANIC", panic),
+    ];
+    let said = test(
+        "every_case_holds_over_a_socket",
+        &[server, subject].concat(),
+    )?;
+    running.check_alive()?;
+    let summary = said.lines().find(|line| line.contains(" cases, "));
+    summary
+        .map(|line| line.trim().to_owned())
+        .ok_or_else(|| format!("no line says how many cases ran:\n{said}"))
+}
+
+/// Runs one of the tests that need to be asked for, and gives what it says.
+fn test(name: &str, env: &[(&str, &str)]) -> Outcome<String> {
     let output = Command::new("cargo")
         .args(["test", "--quiet", "--package", "mini_http", "--test"])
-        .args(["conformance", "--", "--ignored", "--nocapture"])
-        .arg("every_case_for_echo_holds_over_a_socket")
-        .env("MINI_HTTP_CONFORMANCE", server.address.to_string())
+        .args([
+            "conformance",
+            "--",
+            "--ignored",
+            "--nocapture",
+            "--exact",
+            name,
+        ])
+        .envs(env.iter().copied())
         .current_dir(root())
         .output()
         .map_err(|e| format!("cargo: {e}"))?;
@@ -31,10 +89,5 @@ fn cases(runtime: Runtime) -> Outcome<String> {
         "{said}\n{}",
         String::from_utf8_lossy(&output.stderr)
     );
-    server.check_alive()?;
-    server.check_log()?;
-    let summary = said.lines().find(|line| line.contains(" cases, "));
-    summary
-        .map(|line| line.trim().to_owned())
-        .ok_or_else(|| format!("no line says how many cases ran:\n{said}"))
+    Ok(said.into_owned())
 }

@@ -25,6 +25,7 @@ pub mod curl;
 pub mod idle;
 pub mod matrix;
 pub mod own_project;
+pub mod probe;
 pub mod random;
 pub mod report;
 pub mod resets;

@@ -5,6 +5,8 @@
 //! - `own-project`: a crate outside the checkout.
 //! - `conformance`: the conformance cases over sockets.
 //! - `idle [--connections 50] [--seconds 10] [--most-ticks 2]`: the cost of idle connections.
+//! - `probe [--json | --markdown] RUNTIME`: what a runtime does, by the example `probe`.
+//! - `probe --address HOST:PORT`: the other end for a probe that somebody else has started there.
 //! - `abuse [--only WORDS]`: hostile clients; of the scenarios, those whose names contain the words.
 //! - `resets [--count 10000] [--seed 1] [--limit-seconds 300]`: connections reset at random moments.
 
@@ -19,13 +21,14 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use interop::{
-    Outcome, Report, Runtime, abuse, conformance, ensure, idle, matrix, own_project, resets, runner,
+    Outcome, Report, Runtime, abuse, conformance, ensure, idle, matrix, own_project, probe, resets,
+    runner,
 };
 
 fn main() -> ExitCode {
     match run(std::env::args().skip(1).collect()) {
-        Ok(report) if report.finish() => ExitCode::SUCCESS,
-        Ok(_) => ExitCode::FAILURE,
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
         Err(why) => {
             eprintln!("interop: {why}");
             ExitCode::from(2)
@@ -33,14 +36,43 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(mut arguments: Vec<String>) -> Outcome<Report> {
+/// Whether all is well.
+fn run(mut arguments: Vec<String>) -> Outcome<bool> {
     ensure!(
         !arguments.is_empty(),
-        "which command? matrix, runner, own-project, conformance, idle, resets or abuse"
+        "which command? matrix, runner, own-project, conformance, idle, resets, abuse or probe"
     );
     let command = arguments.remove(0);
+    if command == "probe" {
+        return examine(arguments).map(|()| true);
+    }
+    report(&command, arguments).map(|report| report.finish())
+}
+
+fn examine(mut arguments: Vec<String>) -> Outcome {
+    let address: String = option(&mut arguments, "--address", String::new())?;
+    if !address.is_empty() {
+        let address = address
+            .parse()
+            .map_err(|_| format!("{address} is no address, like 127.0.0.1:3000"))?;
+        return probe::serve(address);
+    }
+    let mut format = "text";
+    for other in ["json", "markdown"] {
+        if flag(&mut arguments, &format!("--{other}")) {
+            format = other;
+        }
+    }
+    ensure!(arguments.len() == 1, "which runtime? One of them");
+    for runtime in runtimes(&arguments)? {
+        print!("{}", probe::run(runtime, format)?);
+    }
+    Ok(())
+}
+
+fn report(command: &str, mut arguments: Vec<String>) -> Outcome<Report> {
     let release = flag(&mut arguments, "--release");
-    match command.as_str() {
+    match command {
         "matrix" => Ok(matrix::run(&runtimes(&arguments)?, release)),
         "runner" => Ok(runner::run(&runtimes(&arguments)?)),
         "own-project" => Ok(own_project::run(&runtimes(&arguments)?)),

@@ -70,7 +70,7 @@ fn start(scratch: &Scratch, runtime: Runtime) -> Outcome<Server> {
     let folder = scratch.path().join("my-server");
     // The README builds modules with --release.
     let program = Program::build(runtime, &folder, &[], runtime != Runtime::Native)?;
-    if runtime != Runtime::Native {
+    if !runtime.binds() {
         // Here the address is the runtime's to say.
         return Server::start(&program, &[]);
     }
@@ -84,7 +84,8 @@ fn start(scratch: &Scratch, runtime: Runtime) -> Outcome<Server> {
         );
         sleep(Duration::from_millis(200));
     }
-    Server::spawn(runtime, address, Command::new(&program.path))
+    let command = runtime.command(&program.path, ADDRESS, &[])?;
+    Server::spawn(runtime, address, command)
 }
 
 fn ask(server: &mut Server) -> Outcome {

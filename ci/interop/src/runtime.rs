@@ -16,16 +16,19 @@ pub enum Runtime {
     Wasmi,
     /// wasmtime 36, the long-term release that still has preview 1 sockets.
     Wasmtime36,
+    /// wasmtime 48, the long-term release of today: WASI 0.2.
+    Wasmtime48,
     /// The host of `ci/wazero-like`, whose `poll_oneoff` is as blind as that of wazero.
     WazeroLike,
 }
 
 impl Runtime {
     /// All of them, in the order of the columns.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 5] = [
         Self::Native,
         Self::Wasmi,
         Self::Wasmtime36,
+        Self::Wasmtime48,
         Self::WazeroLike,
     ];
 
@@ -36,6 +39,7 @@ impl Runtime {
             Self::Native => "native",
             Self::Wasmi => "wasmi",
             Self::Wasmtime36 => "wasmtime36",
+            Self::Wasmtime48 => "wasmtime48",
             Self::WazeroLike => "wazero-like",
         }
     }
@@ -46,6 +50,7 @@ impl Runtime {
         match self {
             Self::Native => None,
             Self::Wasmi | Self::Wasmtime36 | Self::WazeroLike => Some("wasm32-wasip1"),
+            Self::Wasmtime48 => Some("wasm32-wasip2"),
         }
     }
 
@@ -95,6 +100,12 @@ impl Runtime {
                 command.arg(format!("tcplisten={address}"));
                 command
             }
+            Self::Wasmtime48 => {
+                let mut command = Command::new(self.path()?);
+                command.args(["run", "-S", "inherit-network", "--env"]);
+                command.arg(format!("MINI_HTTP_ADDR={address}"));
+                command
+            }
             Self::WazeroLike => {
                 let mut command = Command::new(self.path()?);
                 command.arg("run").arg(format!("-listen={address}"));
@@ -106,6 +117,12 @@ impl Runtime {
         }
         command.arg(program);
         Ok(command)
+    }
+
+    /// Whether a program binds its address itself, and isn't handed a listener.
+    #[must_use]
+    pub fn binds(self) -> bool {
+        matches!(self, Self::Native | Self::Wasmtime48)
     }
 
     /// Whether its `poll_oneoff` doesn't look at sockets, so that waiting there is trying again and again.
@@ -175,7 +192,7 @@ pub struct Program {
     pub runtime: Runtime,
     /// The executable, or the module.
     pub path: PathBuf,
-    /// Whether it is an example of this checkout, which `ci/run-wasip1` gives a listener.
+    /// Whether it is an example of this checkout, which a runner of `ci` runs.
     example: bool,
 }
 
@@ -242,7 +259,10 @@ impl Program {
         if !self.example || self.runtime == Runtime::Native {
             return self.runtime.command(&self.path, address, env);
         }
-        let mut command = Command::new(root().join("ci/run-wasip1"));
+        let mut command = Command::new(root().join(match self.runtime {
+            Runtime::Wasmtime48 => "ci/run-wasip2",
+            _ => "ci/run-wasip1",
+        }));
         command.arg(&self.path);
         command
             .env("MINI_HTTP_RUNTIME", self.runtime.name())

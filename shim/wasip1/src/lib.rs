@@ -41,7 +41,7 @@ mod poller;
 pub mod preopens;
 #[cfg(all(target_os = "wasi", target_env = "p1"))]
 mod preview1;
-mod trace;
+pub mod trace;
 mod wasi;
 
 pub use self::discover::{Discovery, Hints, Listener, NoListener, discover};

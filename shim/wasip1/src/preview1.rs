@@ -3,7 +3,7 @@
 #![allow(unsafe_code, reason = "the calls into the runtime, and nothing else")]
 
 use std::ffi::CStr;
-use std::io::IoSlice;
+use std::io::{IoSlice, IoSliceMut};
 
 use wasi::wasi_snapshot_preview1 as raw;
 
@@ -13,6 +13,29 @@ use crate::wasi::{ClockId, Event, Fd, FdFlags, Fdstat, FileType, Shutdown, Subsc
 /// The runtime this module runs in.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Preview1;
+
+impl Preview1 {
+    /// As [`Wasi::fd_read`], with several buffers: for programs that want to know what a runtime
+    /// makes of them.
+    ///
+    /// # Errors
+    /// The call's errno.
+    #[allow(
+        clippy::unused_self,
+        reason = "a call to the runtime, like those of the trait"
+    )]
+    pub fn fd_read_vectored(&self, fd: Fd, bufs: &mut [IoSliceMut<'_>]) -> Result<usize, Errno> {
+        let iovecs: Vec<wasi::Iovec> = bufs
+            .iter_mut()
+            .map(|buf| wasi::Iovec {
+                buf: buf.as_mut_ptr(),
+                buf_len: buf.len(),
+            })
+            .collect();
+        // SAFETY: each iovec is one of `bufs`, which are borrowed mutably during the call.
+        unsafe { wasi::fd_read(fd, &iovecs) }.map_err(errno)
+    }
+}
 
 impl Wasi for Preview1 {
     fn poll_oneoff(

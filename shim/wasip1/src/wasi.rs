@@ -89,6 +89,13 @@ impl Subscription {
         )
     }
 
+    /// The event when the monotonic clock shows `time`. Not every runtime can do it.
+    #[must_use]
+    pub const fn clock_at(userdata: u64, time: u64) -> Self {
+        let clock = Self::clock(userdata, time);
+        Self { flags: 1, ..clock }
+    }
+
     /// The event when `fd` can be read from.
     #[must_use]
     pub const fn read(userdata: u64, fd: Fd) -> Self {

@@ -183,6 +183,9 @@ fn build(
 /// index.
 const SIZE_OF_FIELD: usize = 112;
 
+/// The most bytes that [`is_head_request`] must see: two empty lines, and `HEAD` with the space.
+pub(super) const MAX_METHOD_END: usize = 9;
+
 /// Whether a head that may be faulty or unfinished is that of a HEAD request, whose answer has no
 /// body even when it is a refusal.
 pub(super) fn is_head_request(head: &[u8]) -> bool {

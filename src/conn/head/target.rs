@@ -5,7 +5,7 @@ use http::{Method, Uri};
 
 use super::fields::Authority;
 use crate::conn::fault::Fault;
-use crate::conn::grammar::{URI, percent_encoding_is_whole};
+use crate::conn::grammar::{PATH, QUERY, percent_encoding_is_whole};
 
 /// Parses `target`, which `share` turns into bytes that can be kept.
 ///
@@ -64,7 +64,12 @@ fn is_absolute_form(target: &[u8]) -> bool {
 }
 
 fn is_path_and_query(bytes: &[u8]) -> bool {
-    URI.contains_all(bytes) && percent_encoding_is_whole(bytes)
+    let end = bytes
+        .iter()
+        .position(|&byte| byte == b'?')
+        .unwrap_or(bytes.len());
+    let (path, query) = bytes.split_at(end);
+    PATH.contains_all(path) && QUERY.contains_all(query) && percent_encoding_is_whole(bytes)
 }
 
 #[cfg(test)]
@@ -81,6 +86,7 @@ mod tests {
         for (method, target) in [
             ("GET", "/"),
             ("GET", "//a//b"),
+            ("GET", "/[a]|b?c[]={d}"),
             ("GET", "/a%20b;c=d?e=f&g=/?:@"),
             ("get", "/?"),
             ("GET", "http://a"),
@@ -100,8 +106,9 @@ mod tests {
             ("GET", "a:443"),
             ("GET", "/a#b"),
             ("GET", "/\"<>"),
-            ("GET", "/a|b"),
-            ("GET", "/[a]"),
+            ("GET", "/{a}"),
+            ("GET", "/a\\b"),
+            ("GET", "/?a\\b"),
             ("GET", "/%"),
             ("GET", "/%2"),
             ("GET", "ftp://a/"),
@@ -126,9 +133,15 @@ mod tests {
     #[test]
     fn what_passes_is_a_uri_for_http() {
         // Every byte that the tables let through must be one that `Uri` takes.
-        for byte in (0x21..0x7F).filter(|byte| URI.contains(*byte) && *byte != b'%') {
-            let target = format!("/{0}?{0}", char::from(byte));
-            assert!(accepts("GET", &target), "{target}");
+        for byte in (0x21..0x7F).filter(|byte| *byte != b'%') {
+            for (set, start) in [(&PATH, "/"), (&QUERY, "/?")] {
+                let target = format!("{start}{}", char::from(byte));
+                assert_eq!(
+                    accepts("GET", &target),
+                    set.contains(byte) || byte == b'?',
+                    "{target}"
+                );
+            }
         }
     }
 }

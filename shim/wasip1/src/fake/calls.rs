@@ -19,6 +19,11 @@ impl Wasi for Fake {
     fn sock_accept(&self, fd: Fd, flags: FdFlags) -> Result<Fd, Errno> {
         self.call(|world| {
             world.counts.accepts += 1;
+            let faults = world.personality.faults;
+            world.hinder(faults.interrupted, &[Errno::INTR])?;
+            world.hinder(faults.again, &[Errno::AGAIN])?;
+            let failures = [Errno::CONNABORTED, Errno::MFILE, Errno::NOMEM, Errno::IO];
+            world.hinder(faults.accept_fails, &failures)?;
             let socket = match world.object(fd, "sock_accept") {
                 Some(Object::Listener { backlog, nonblock }) => match backlog.pop_front() {
                     Some(socket) => socket,
@@ -42,6 +47,10 @@ impl Wasi for Fake {
     fn fd_read(&self, fd: Fd, buf: &mut [u8]) -> Result<usize, Errno> {
         self.call(|world| {
             world.counts.reads += 1;
+            let faults = world.personality.faults;
+            world.hinder(faults.interrupted, &[Errno::INTR])?;
+            world.hinder(faults.again, &[Errno::AGAIN])?;
+            let most = world.most(buf.len());
             let (socket, nonblock) = match world.object(fd, "fd_read") {
                 Some(Object::Stream { socket, nonblock }) => (socket.clone(), *nonblock),
                 Some(_) => return Err(Errno::NOTSUP),
@@ -51,7 +60,7 @@ impl Wasi for Fake {
             if socket.reset {
                 return Err(Errno::CONNRESET);
             }
-            let count = buf.len().min(socket.to_server.len());
+            let count = most.min(socket.to_server.len());
             if count == 0 && !socket.client_ended {
                 assert!(nonblock, "fd_read on fd {fd} would block the whole process");
                 return Err(Errno::AGAIN);
@@ -66,6 +75,11 @@ impl Wasi for Fake {
     fn fd_write(&self, fd: Fd, bufs: &[IoSlice<'_>]) -> Result<usize, Errno> {
         self.call(|world| {
             world.counts.writes += 1;
+            let faults = world.personality.faults;
+            world.hinder(faults.interrupted, &[Errno::INTR])?;
+            world.hinder(faults.again, &[Errno::AGAIN])?;
+            let wanted: usize = bufs.iter().map(|buf| buf.len()).sum();
+            let most = world.most(wanted);
             let (socket, nonblock) = match world.object(fd, "fd_write") {
                 Some(Object::Stream { socket, nonblock }) => (socket.clone(), *nonblock),
                 Some(_) => return Err(Errno::NOTSUP),
@@ -78,8 +92,7 @@ impl Wasi for Fake {
             if socket.server_ended {
                 return Err(Errno::PIPE);
             }
-            let wanted: usize = bufs.iter().map(|buf| buf.len()).sum();
-            let count = wanted.min(socket.free());
+            let count = most.min(socket.free());
             if count == 0 && wanted > 0 {
                 assert!(
                     nonblock,
@@ -173,6 +186,24 @@ impl Wasi for Fake {
             ClockId::Realtime => EPOCH + self.now(),
             ClockId::Monotonic => self.now(),
         })
+    }
+}
+
+impl World {
+    /// One of `errnos`, now and then.
+    pub(super) fn hinder(&mut self, per_mille: u16, errnos: &[Errno]) -> Result<(), Errno> {
+        if !self.chance(per_mille) {
+            return Ok(());
+        }
+        Err(errnos[self.rng.below(errnos.len() as u64) as usize])
+    }
+
+    /// How much of `wanted` a call does at most.
+    fn most(&mut self, wanted: usize) -> usize {
+        if wanted > 1 && self.chance(self.personality.faults.short) {
+            return 1 + self.rng.below(wanted as u64 - 1) as usize;
+        }
+        wanted
     }
 }
 

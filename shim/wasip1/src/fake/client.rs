@@ -21,12 +21,18 @@ impl Client {
 
     /// Sends bytes; they arrive at once.
     pub fn send(&self, bytes: &[u8]) {
-        self.socket.borrow_mut().to_server.extend(bytes);
+        let seen_from = self.fake.seen_from();
+        let mut socket = self.socket.borrow_mut();
+        socket.seen_from = seen_from;
+        socket.to_server.extend(bytes);
     }
 
     /// Ends the sending side (a half-close).
     pub fn end(&self) {
-        self.socket.borrow_mut().client_ended = true;
+        let seen_from = self.fake.seen_from();
+        let mut socket = self.socket.borrow_mut();
+        socket.seen_from = seen_from;
+        socket.client_ended = true;
     }
 
     /// Resets the connection; what was on its way is lost.

@@ -31,7 +31,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 pub use client::Client;
-pub use personality::{Costs, Nbytes, Personality};
+pub use personality::{Costs, Faults, Nbytes, Personality};
 pub use rng::Rng;
 pub use world::Counts;
 
@@ -45,8 +45,8 @@ pub struct Fake(Rc<RefCell<World>>);
 impl Fake {
     /// A runtime without any preopened file descriptor.
     #[must_use]
-    pub fn new(personality: Personality, _seed: u64) -> Self {
-        Self(Rc::new(RefCell::new(World::new(personality))))
+    pub fn new(personality: Personality, seed: u64) -> Self {
+        Self(Rc::new(RefCell::new(World::new(personality, seed))))
     }
 
     /// Hands over a listening socket at the next free number, which is the answer.
@@ -104,6 +104,17 @@ impl Fake {
         self.0.borrow().open_streams()
     }
 
+    /// A random number below `bound`, from the seed.
+    #[must_use]
+    pub fn random(&self, bound: u64) -> u64 {
+        self.0.borrow_mut().rng.below(bound)
+    }
+
+    /// Changes what goes wrong from now on.
+    pub fn set_faults(&self, faults: Faults) {
+        self.0.borrow_mut().personality.faults = faults;
+    }
+
     /// Whether the script has nothing left to happen.
     #[must_use]
     pub fn is_script_over(&self) -> bool {
@@ -119,6 +130,10 @@ impl Fake {
     /// Closes a file descriptor behind the server's back.
     pub fn steal(&self, fd: Fd) {
         self.0.borrow_mut().steal(fd);
+    }
+
+    fn seen_from(&self) -> u64 {
+        self.0.borrow_mut().seen_from()
     }
 
     /// Lets `cost` pass and does what the script says for that time.

@@ -23,6 +23,39 @@ pub struct Personality {
     pub nbytes: Nbytes,
     /// What calls cost.
     pub costs: Costs,
+    /// What goes wrong at random.
+    pub faults: Faults,
+}
+
+/// How often something goes wrong, in cases of 1,000.
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct Faults {
+    /// A `poll_oneoff` fails as a whole, with `INTR`, `NOMEM`, `IO`, `AGAIN` or `BADF`.
+    pub poll_fails: u16,
+    /// A `poll_oneoff` returns at once, with nothing.
+    pub poll_is_empty: u16,
+    /// Something that isn't ready is reported.
+    pub spurious: u16,
+    /// An event of something that is well carries an error.
+    pub event_error: u16,
+    /// A read event's number of bytes is made up.
+    pub wrong_nbytes: u16,
+    /// Bytes that have arrived are reported only up to [`late_by`](Self::late_by) later.
+    pub late: u16,
+    /// See [`late`](Self::late); nanoseconds.
+    pub late_by: u64,
+    /// A read or write does less than it could.
+    pub short: u16,
+    /// A read, write or accept that could do something answers `AGAIN`.
+    pub again: u16,
+    /// A read, write or accept answers `INTR`.
+    pub interrupted: u16,
+    /// An accept fails with `CONNABORTED`, `MFILE`, `NOMEM` or `IO`; the connection stays in the
+    /// queue.
+    pub accept_fails: u16,
+    /// A new file descriptor gets some free number, not the lowest.
+    pub random_fd: u16,
 }
 
 /// What a read event says about the number of bytes.
@@ -66,6 +99,7 @@ impl Personality {
             call: 2_000,
             failure: 6_400,
         },
+        faults: Faults::NONE,
     };
 
     /// wazero.
@@ -84,6 +118,7 @@ impl Personality {
             call: 1_500,
             failure: 1_600,
         },
+        faults: Faults::NONE,
     };
 
     /// The text, to the letter: only what is ready is reported, with its number of bytes.
@@ -102,5 +137,45 @@ impl Personality {
             call: 1_000,
             failure: 1_000,
         },
+        faults: Faults::NONE,
+    };
+
+    /// wasi-common, with everything going wrong now and then.
+    pub const HOSTILE: Self = Self {
+        clock_with_fds: true,
+        tick: 1_000_000,
+        faults: Faults {
+            poll_fails: 30,
+            poll_is_empty: 30,
+            spurious: 30,
+            event_error: 10,
+            wrong_nbytes: 100,
+            late: 200,
+            late_by: 5_000_000,
+            short: 200,
+            again: 100,
+            interrupted: 50,
+            accept_fails: 50,
+            random_fd: 300,
+        },
+        ..Self::WASI_COMMON
+    };
+}
+
+impl Faults {
+    /// Nothing goes wrong.
+    pub const NONE: Self = Self {
+        poll_fails: 0,
+        poll_is_empty: 0,
+        spurious: 0,
+        event_error: 0,
+        wrong_nbytes: 0,
+        late: 0,
+        late_by: 0,
+        short: 0,
+        again: 0,
+        interrupted: 0,
+        accept_fails: 0,
+        random_fd: 0,
     };
 }

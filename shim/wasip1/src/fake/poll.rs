@@ -32,6 +32,18 @@ impl Fake {
         if personality.bad_fd_fails_all && self.0.borrow().has_bad_fd(subscriptions) {
             return Err(Errno::BADF);
         }
+        let faults = personality.faults;
+        let failures = [
+            Errno::INTR,
+            Errno::NOMEM,
+            Errno::IO,
+            Errno::AGAIN,
+            Errno::BADF,
+        ];
+        self.0.borrow_mut().hinder(faults.poll_fails, &failures)?;
+        if self.0.borrow_mut().chance(faults.poll_is_empty) {
+            return Ok(0);
+        }
         let started = self.now();
         let clock = subscriptions
             .iter()
@@ -49,7 +61,8 @@ impl Fake {
             };
             self.wait_until(subscriptions, deadline.map(tick));
         }
-        Ok(self.0.borrow().report(subscriptions, deadline, events))
+        let count = self.0.borrow_mut().report(subscriptions, deadline, events);
+        Ok(count)
     }
 
     /// Lets time pass until something is ready, or until the deadline.
@@ -60,7 +73,9 @@ impl Fake {
                 if world.any_ready(subscriptions) {
                     return;
                 }
-                let next = world.next_action_at();
+                let action = world.next_action_at();
+                let late = world.next_seen(subscriptions);
+                let next = action.into_iter().chain(late).min();
                 match (next, deadline) {
                     (Some(at), Some(deadline)) if at > deadline => {
                         world.set_now(deadline);
@@ -75,6 +90,7 @@ impl Fake {
                 }
             };
             self.run_script(next);
+            self.0.borrow_mut().set_now(next);
         }
     }
 }
@@ -100,6 +116,19 @@ impl World {
         }
     }
 
+    /// When something that has arrived will be seen.
+    fn next_seen(&self, subscriptions: &[Subscription]) -> Option<u64> {
+        let seen_from = |subscription: &Subscription| match self.peek(subscription.fd()?)? {
+            Object::Stream { socket, .. } => Some(socket.borrow().seen_from),
+            Object::Directory(_) | Object::Listener { .. } => None,
+        };
+        subscriptions
+            .iter()
+            .filter_map(seen_from)
+            .filter(|at| *at > self.now())
+            .min()
+    }
+
     fn any_ready(&self, subscriptions: &[Subscription]) -> bool {
         subscriptions.iter().any(|subscription| {
             subscription.kind() != EventKind::Clock
@@ -109,13 +138,14 @@ impl World {
 
     /// Writes the events; the number of them is the answer.
     fn report(
-        &self,
+        &mut self,
         subscriptions: &[Subscription],
         deadline: Option<u64>,
         events: &mut [Event],
     ) -> usize {
         let any_ready = self.personality.blind || self.any_ready(subscriptions);
         let clock_ran_out = deadline.is_some_and(|deadline| self.now() >= deadline);
+        let faults = self.personality.faults;
         let mut count = 0;
         for subscription in subscriptions {
             let event = match subscription.kind() {
@@ -126,13 +156,21 @@ impl World {
                 EventKind::Read | EventKind::Write => match self.state(subscription) {
                     State::Ready(event) => Some(event),
                     State::Quiet => {
-                        let told = any_ready && self.personality.reports_all;
+                        let spurious = self.chance(faults.spurious);
+                        let told = any_ready && self.personality.reports_all || spurious;
                         told.then(|| self.ready(subscription, 0))
                     }
                 },
                 EventKind::Unknown => None,
             };
-            if let Some(event) = event {
+            if let Some(mut event) = event {
+                if event.kind() == EventKind::Read && self.chance(faults.wrong_nbytes) {
+                    event.nbytes = self.rng.below(3);
+                }
+                if event.kind() != EventKind::Clock && self.chance(faults.event_error) {
+                    let errnos = [Errno::IO, Errno::NOTSUP, Errno::INTR, Errno::NOMEM];
+                    event.error = errnos[self.rng.below(4) as usize];
+                }
                 events[count] = event;
                 count += 1;
             }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::Fake;
 use super::personality::Personality;
+use super::rng::Rng;
 use crate::discover::FIRST_FD;
 use crate::wasi::{Fd, FileType};
 
@@ -36,6 +37,7 @@ pub struct Counts {
 pub(super) struct World {
     pub(super) personality: Personality,
     pub(super) counts: Counts,
+    pub(super) rng: Rng,
     now: u64,
     fds: BTreeMap<Fd, Object>,
     /// Numbers the server has closed, until they are used again.
@@ -72,6 +74,8 @@ pub(super) struct Socket {
     pub(super) reset: bool,
     pub(super) server_closed: bool,
     pub(super) fd: Option<Fd>,
+    /// Before this time polls don't see what has arrived.
+    pub(super) seen_from: u64,
 }
 
 impl Socket {
@@ -85,6 +89,7 @@ impl Socket {
             reset: false,
             server_closed: false,
             fd: None,
+            seen_from: 0,
         }
     }
 
@@ -122,10 +127,11 @@ impl Object {
 }
 
 impl World {
-    pub(super) fn new(personality: Personality) -> Self {
+    pub(super) fn new(personality: Personality, seed: u64) -> Self {
         Self {
             personality,
             counts: Counts::default(),
+            rng: Rng::new(seed),
             now: 0,
             fds: BTreeMap::new(),
             closed: BTreeSet::new(),
@@ -138,7 +144,11 @@ impl World {
 
     pub(super) fn open(&mut self, object: Object) -> Fd {
         // The lowest free number, as POSIX has it: numbers are used again at once.
-        let fd = (FIRST_FD..)
+        let from = match self.chance(self.personality.faults.random_fd) {
+            true => FIRST_FD + self.rng.below(100) as Fd,
+            false => FIRST_FD,
+        };
+        let fd = (from..)
             .find(|fd| !self.fds.contains_key(fd))
             .expect("a free number");
         self.open_at(fd, object);
@@ -149,6 +159,23 @@ impl World {
         self.closed.remove(&fd);
         self.stolen.remove(&fd);
         assert!(self.fds.insert(fd, object).is_none(), "fd {fd} is taken");
+    }
+
+    /// Whether something of this chance, in cases of 1,000, happens.
+    pub(super) fn chance(&mut self, per_mille: u16) -> bool {
+        // Without faults no number is drawn, so that their absence doesn't depend on the seed.
+        per_mille > 0 && self.rng.chance(per_mille)
+    }
+
+    /// From when on polls see what arrives now.
+    pub(super) fn seen_from(&mut self) -> u64 {
+        let faults = self.personality.faults;
+        let late = if self.chance(faults.late) {
+            self.rng.below(faults.late_by)
+        } else {
+            0
+        };
+        self.now + late
     }
 
     pub(super) fn renumber(&mut self) {

@@ -7,10 +7,10 @@
 //! look that finds something is free. What a subscription costs is measured.
 
 /// The part of the caller's working time that is spent on the idle.
-const WORK_SHARE: u64 = 10;
+const WORK_SHARE: u64 = 12;
 
 /// The part of all time that is spent on the idle, while others are busy.
-pub(super) const TIME_SHARE: u64 = 48;
+const TIME_SHARE: u64 = 64;
 
 /// A busy connection that may have nothing is tried so often that it takes this part of the time.
 const TRY_SHARE: u64 = 16;
@@ -43,6 +43,8 @@ pub(super) struct Budget {
     subscription: u64,
     /// What a call costs that answers `AGAIN`.
     again: u64,
+    /// How long the caller works in a round.
+    work: u64,
     /// When something last happened.
     pub(super) progress: u64,
 }
@@ -55,6 +57,7 @@ impl Default for Budget {
             counted: 0,
             subscription: 500,
             again: 2_000,
+            work: 20_000,
             progress: 0,
         }
     }
@@ -69,8 +72,13 @@ impl Budget {
         self.earn(earned, idle);
     }
 
-    /// The caller has worked for `nanos`.
+    /// The caller has worked for `nanos`, by the clock.
+    ///
+    /// On a crowded machine most of that may have been another process' time, which would be
+    /// earned by nobody's work; so a round that is far longer than others counts for less.
     pub(super) fn worked(&mut self, nanos: u64, idle: usize) {
+        let nanos = nanos.min(4 * self.work);
+        self.work = ((self.work * 7 + nanos) / 8).max(5_000);
         self.earn(nanos / WORK_SHARE, idle);
     }
 
@@ -80,7 +88,12 @@ impl Budget {
         self.credit = self.credit.saturating_add(earned).min(most);
     }
 
-    pub(super) fn charge(&mut self, cost: u64) {
+    /// `count` idle connections were looked at in vain.
+    pub(super) fn charge_look(&mut self, count: usize) {
+        self.charge(self.subscription * count as u64);
+    }
+
+    fn charge(&mut self, cost: u64) {
         self.credit = self.credit.saturating_sub(cost);
     }
 
@@ -125,7 +138,8 @@ impl Budget {
     /// A poll of `count` subscriptions, none of which waited, has taken `took`.
     pub(super) fn measured(&mut self, took: u64, count: usize) {
         if count >= SMALLEST_WINDOW as usize {
-            let each = took / count as u64;
+            // As in `worked`.
+            let each = (took / count as u64).min(4 * self.subscription);
             self.subscription = ((self.subscription * 7 + each) / 8).clamp(20, 20_000);
         }
     }
@@ -138,6 +152,11 @@ impl Budget {
     /// How long a busy connection that may have nothing is left alone, beside `busy` ones.
     pub(super) fn try_every(&self, busy: usize) -> u64 {
         (TRY_SHARE * self.again * busy as u64).clamp(TRY_EVERY, TRY_AT_LEAST_EVERY)
+    }
+
+    /// A poll of all that takes longer than this has waited.
+    pub(super) fn longest_answer(&self, idle: usize) -> u64 {
+        1_000_000 + 4 * self.subscription * idle as u64
     }
 
     /// How long maybes may stay unresolved when every wait for everything has sure events.
@@ -153,18 +172,22 @@ mod tests {
     #[test]
     fn a_share_of_the_time_is_earned_however_short_the_rounds() {
         let mut budget = Budget::default();
-        for now in 0..=480_000 {
+        for now in 0..=640_000 {
             budget.accrue(now, 1000);
         }
         assert_eq!(budget.credit, 10_000);
         // 10 µs are 20 subscriptions: too few.
         assert_eq!(budget.window(1000), 0);
         assert_eq!(budget.window(10), 10);
-        budget.worked(900_000, 1000);
+        for _ in 0..30 {
+            budget.worked(36_000, 1000);
+        }
         assert_eq!(budget.window(1000), 200);
-        budget.worked(u64::MAX, 1000);
+        for _ in 0..100 {
+            budget.worked(u64::MAX / 100, 1000);
+        }
         assert_eq!(budget.window(10_000), WINDOW as usize);
-        budget.charge(1000 * 500);
+        budget.charge_look(1000);
         assert_eq!(budget.window(10_000), 0);
     }
 

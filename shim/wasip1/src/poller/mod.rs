@@ -27,10 +27,12 @@
 //! | a busy connection with two bytes or more, or an error | the next round |
 //! | a busy connection with a maybe (the end, one byte, room to write) | the first round after 16·a·b, at least 0.25 ms and at most 50 ms; the next round but one if nothing else is sure |
 //! | a listener | the first round after 1 ms; the next round if nothing else is sure |
-//! | an idle connection, while others are busy | one turn: 48·p·n at worst, 10·p·n when the caller works all the time, and not before n / 512 rounds |
+//! | an idle connection, while others are busy | one turn: 64·p·n at worst, 12·p·n when the caller works all the time, and not before n / 512 rounds |
 //! | an idle connection, when nothing is busy | at once |
 //!
-//! A round is one call of [`Poller::wait`] with what the caller does until the next.
+//! A round is one call of [`Poller::wait`] with what the caller does until the next. A host that
+//! rounds times up to a tick (milliseconds, in some older ones) adds a tick to each poll that finds
+//! nothing, and up to 8 for every factor of 8 among the maybes.
 //!
 //! **A blind runtime** (wazero), whose poll doesn't look at sockets, is recognised at the start;
 //! [`blind`] is about that.
@@ -52,6 +54,7 @@
 
 mod blind;
 mod budget;
+mod look;
 mod slots;
 mod wait;
 
@@ -63,9 +66,9 @@ use crate::errno::Errno;
 use crate::wasi::{ClockId, Event, Fd, FdFlags, FileType, Shutdown, Subscription, Wasi};
 use blind::Sleep;
 use budget::Budget;
+use look::Seen;
 pub use slots::{Interest, Registration};
 use slots::{Kind, Slots};
-use wait::Seen;
 
 /// The registered file descriptors of one event loop, and the wait for them.
 ///
@@ -336,10 +339,19 @@ impl<W: Wasi> Poller<W> {
                 self.slots.tried(registration.index(), self.clock);
                 Err(Errno::AGAIN)
             }
-            other => {
+            Ok(value) => {
                 self.progress = true;
                 self.slots.touch(registration.index(), self.clock);
-                other
+                Ok(value)
+            }
+            Err(errno) => {
+                // What fails is closed next, which is progress; a listener that can't accept for
+                // want of memory or numbers is none.
+                self.slots.tried(registration.index(), self.clock);
+                if errno == Errno::BADF {
+                    self.slots.evict(registration.index());
+                }
+                Err(errno)
             }
         }
     }
@@ -369,5 +381,7 @@ impl<W: Wasi> Poller<W> {
 /// Waits are cut to this, as some runtimes count milliseconds in an `i32`.
 const LONGEST_WAIT: u64 = 3_600_000_000_000;
 
+#[cfg(test)]
+mod seeds;
 #[cfg(test)]
 mod tests;

@@ -257,3 +257,164 @@ fn a_host_that_polls_only_so_many_at_once_is_asked_in_parts() {
         }
     }
 }
+
+/// A server with busy connections, each with a request again as soon as it was read, and idle
+/// ones.
+struct Load {
+    server: Server,
+    busy: Vec<(Client, Registration)>,
+    idle: Vec<(Client, Registration)>,
+}
+
+impl Load {
+    fn new(personality: Personality, busy: u64, idle: u64) -> Self {
+        let mut server = Server::new(personality);
+        server.wait(0);
+        let idle = (0..idle).map(|token| server.accept(1000 + token)).collect();
+        let busy = (0..busy).map(|token| server.accept(token)).collect();
+        let mut load = Self { server, busy, idle };
+        load.server.wait(100);
+        for (client, _) in &load.busy {
+            client.send(b"request");
+        }
+        load
+    }
+
+    /// One round; the tokens of the idle ones that were reported, and whether the listener was.
+    fn round(&mut self) -> (Vec<u64>, bool) {
+        let mut idle = Vec::new();
+        let mut listener = false;
+        for ready in self.server.wait(100) {
+            if ready.listener {
+                listener |= self.server.poller.accept(&self.server.listener).is_ok();
+            } else if let Some((client, stream)) = self.busy.get(ready.token as usize) {
+                if self.server.poller.read(stream, &mut [0; 16]).is_ok() {
+                    // The next request comes when others have had their turn.
+                    let client = client.clone();
+                    let pause = Duration::from_micros(self.server.fake.random(400));
+                    self.server
+                        .fake
+                        .after(pause, move |_| client.send(b"request"));
+                }
+            } else {
+                idle.push(ready.token);
+            }
+        }
+        (idle, listener)
+    }
+
+    /// How long it takes until `found`.
+    fn until(&mut self, found: impl Fn(&(Vec<u64>, bool)) -> bool) -> u64 {
+        let start = self.server.fake.now();
+        while !found(&self.round()) {
+            assert!(
+                self.server.fake.now() < start + 10_000_000_000,
+                "never found"
+            );
+        }
+        self.server.fake.now() - start
+    }
+}
+
+#[test]
+fn idle_connections_hardly_tax_busy_ones() {
+    let cost = |idle| {
+        let mut load = Load::new(Personality::WASI_COMMON, 64, idle);
+        for _ in 0..100 {
+            load.round();
+        }
+        let (before, start) = (load.server.fake.counts(), load.server.fake.now());
+        for _ in 0..500 {
+            load.round();
+        }
+        let requests = load.server.fake.counts().reads
+            - load.server.fake.counts().again
+            - (before.reads - before.again);
+        (load.server.fake.now() - start) / requests
+    };
+    let alone = cost(0);
+    let beside = cost(5000);
+    assert!(
+        beside * 4 <= alone * 5,
+        "{alone} ns a request, {beside} ns beside 5,000 idle"
+    );
+}
+
+#[test]
+fn an_idle_connection_is_found_under_load_even_if_it_only_ends() {
+    for end in [true, false] {
+        let mut load = Load::new(Personality::WASI_COMMON, 64, 1000);
+        for _ in 0..100 {
+            load.round();
+        }
+        let client = &load.idle[500].0;
+        if end {
+            client.end()
+        } else {
+            client.send(b"request")
+        }
+        let took = load.until(|(idle, _)| idle.contains(&1500));
+        // 64 times 1,000 subscriptions of 0.5 µs at worst.
+        assert!(took <= 33_000_000, "{took}");
+    }
+}
+
+#[test]
+fn a_busy_connections_end_and_single_bytes_are_found_under_load() {
+    let mut load = Load::new(Personality::WASI_COMMON, 64, 0);
+    let (client, stream) = load.server.accept(70_000);
+    for end in [false, true] {
+        for _ in 0..10 {
+            load.round();
+        }
+        if end {
+            client.end()
+        } else {
+            client.send(b"x")
+        }
+        let start = load.server.fake.now();
+        while load.server.poller.read(&stream, &mut [0; 1]).is_err() {
+            load.until(|(other, _)| other.contains(&70_000));
+        }
+        let took = load.server.fake.now() - start;
+        // 16 times 66 tries of 6.4 µs, and a round.
+        assert!(took <= 8_000_000, "{took}");
+    }
+}
+
+#[test]
+fn the_listener_is_tried_every_millisecond_under_load() {
+    let mut load = Load::new(Personality::WASI_COMMON, 64, 1000);
+    for _ in 0..20 {
+        load.round();
+        let _client = load.server.fake.connect(load.server.fd);
+        let start = load.server.fake.now();
+        let mut longest = 0;
+        loop {
+            let before = load.server.fake.now();
+            let (_, accepted) = load.round();
+            longest = longest.max(load.server.fake.now() - before);
+            if accepted {
+                break;
+            }
+        }
+        let took = load.server.fake.now() - start;
+        assert!(took <= 1_000_000 + 2 * longest, "{took}");
+    }
+}
+
+#[test]
+fn thousands_at_rest_cost_nothing() {
+    let mut load = Load::new(Personality::WASI_COMMON, 0, 5000);
+    load.server.wait(100);
+    let before = load.server.fake.counts();
+    for _ in 0..10 {
+        assert_eq!(load.server.wait(1000), []);
+    }
+    assert!(load.server.fake.counts().polls - before.polls <= 20);
+    // And one that wakes is found by the first poll.
+    load.idle[4321].0.send(b"request");
+    let before = load.server.fake.counts();
+    assert!(of(&load.server.wait(1000), 5321).is_some());
+    assert_eq!(load.server.fake.counts().polls - before.polls, 1);
+}

@@ -1,0 +1,61 @@
+//! The servers on one core, their clients on the other.
+
+use interop::Outcome;
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::unistd::Pid;
+
+/// Puts this process, and so the clients, on its core. Lets it and its children, servers and clients,
+/// have as many connections as they may.
+pub(crate) fn prepare() -> Outcome {
+    pin(Role::Clients)?;
+    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).map_err(|e| format!("getrlimit: {e}"))?;
+    setrlimit(Resource::RLIMIT_NOFILE, most, most).map_err(|e| format!("setrlimit: {e}"))
+}
+
+/// Starts a process on the servers' core: children inherit the core of their parent.
+pub(crate) fn on_the_servers_core<T>(start: impl FnOnce() -> Outcome<T>) -> Outcome<T> {
+    pin(Role::Servers)?;
+    let started = start();
+    pin(Role::Clients)?;
+    started
+}
+
+/// How the cores are shared out, for the report.
+pub(crate) fn describe() -> Outcome<String> {
+    Ok(match cores()?[..] {
+        [.., servers, clients] => format!("servers on core {servers}, clients on core {clients}"),
+        _ => "servers and clients on the same core".into(),
+    })
+}
+
+#[derive(Clone, Copy)]
+enum Role {
+    Servers,
+    Clients,
+}
+
+fn pin(role: Role) -> Outcome {
+    let [.., servers, clients] = cores()?[..] else {
+        return Ok(());
+    };
+    let mut set = CpuSet::new();
+    let core = match role {
+        Role::Servers => servers,
+        Role::Clients => clients,
+    };
+    set.set(core).map_err(|e| format!("core {core}: {e}"))?;
+    sched_setaffinity(Pid::from_raw(0), &set).map_err(|e| format!("sched_setaffinity: {e}"))
+}
+
+/// The cores that this process had at its start, of which the last two are taken.
+fn cores() -> Outcome<Vec<usize>> {
+    use std::sync::OnceLock;
+    static CORES: OnceLock<Vec<usize>> = OnceLock::new();
+    if let Some(cores) = CORES.get() {
+        return Ok(cores.clone());
+    }
+    let set = sched_getaffinity(Pid::from_raw(0)).map_err(|e| format!("sched_getaffinity: {e}"))?;
+    let all = (0..CpuSet::count()).filter(|&core| set.is_set(core).unwrap_or(false));
+    Ok(CORES.get_or_init(|| all.collect()).clone())
+}

@@ -1,0 +1,132 @@
+//! One connection of a client.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+use interop::{Outcome, ensure};
+
+/// The request of all runs.
+pub(crate) fn get() -> &'static [u8] {
+    b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
+}
+
+/// A request with so large a body.
+pub(crate) fn post(length: usize) -> Vec<u8> {
+    let mut request =
+        format!("POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n")
+            .into_bytes();
+    request.resize(request.len() + length, b'x');
+    request
+}
+
+/// A keep-alive connection with at most one request under way.
+#[derive(Debug)]
+pub(crate) struct Client {
+    stream: TcpStream,
+    asked: Instant,
+    /// How long an answer is, which the first one tells: all are alike.
+    length: Option<usize>,
+    received: usize,
+}
+
+impl Client {
+    pub(crate) fn connect(address: SocketAddr) -> Outcome<Self> {
+        let stream = TcpStream::connect(address).map_err(|e| format!("connect: {e}"))?;
+        stream
+            .set_nodelay(true)
+            .and_then(|()| stream.set_nonblocking(true))
+            .map_err(|e| format!("a client's socket: {e}"))?;
+        Ok(Self {
+            stream,
+            asked: Instant::now(),
+            length: None,
+            received: 0,
+        })
+    }
+
+    pub(crate) fn stream(&self) -> &TcpStream {
+        &self.stream
+    }
+
+    /// Sends a request, whole.
+    pub(crate) fn ask(&mut self, request: &[u8]) -> Outcome {
+        self.asked = Instant::now();
+        self.received = 0;
+        match self.stream.write(request) {
+            Ok(written) if written == request.len() => return Ok(()),
+            Ok(written) => self.send_rest(&request[written..]),
+            Err(e) => Err(e),
+        }
+        .map_err(|e| format!("a request can't be sent: {e}"))
+    }
+
+    /// A large one doesn't fit into the socket's buffer.
+    fn send_rest(&mut self, rest: &[u8]) -> std::io::Result<()> {
+        self.stream.set_nonblocking(false)?;
+        self.stream.set_write_timeout(Some(super::PATIENCE))?;
+        self.stream.write_all(rest)?;
+        self.stream.set_nonblocking(true)
+    }
+
+    /// Reads what there is of the answer. When it is whole, tells how long it took.
+    pub(crate) fn answer(&mut self, buffer: &mut [u8]) -> Outcome<Option<Duration>> {
+        let count = match self.stream.read(&mut buffer[self.received..]) {
+            Ok(0) => return Err("a connection was closed".into()),
+            Ok(count) => count,
+            Err(e) if e.kind() == ErrorKind::WouldBlock => return Ok(None),
+            Err(e) => return Err(format!("an answer can't be read: {e}")),
+        };
+        let received = self.received + count;
+        if self.received == 0 {
+            let ok = b"HTTP/1.1 200 OK\r\n";
+            ensure!(
+                count >= ok.len() && buffer.starts_with(ok),
+                "an answer isn't 200: {}",
+                String::from_utf8_lossy(&buffer[..count.min(100)])
+            );
+            if self.length.is_none() {
+                self.length = Some(length(&buffer[..count])?);
+            }
+        }
+        self.received = received;
+        match self.length {
+            Some(length) if received > length => Err("more than an answer has come".into()),
+            Some(length) if received == length => Ok(Some(self.asked.elapsed())),
+            _ => Ok(None),
+        }
+    }
+
+    /// Fails if the server has closed it.
+    pub(crate) fn check_open(&self, byte: &mut [u8; 1]) -> Outcome {
+        match self.stream.peek(byte) {
+            Err(e) if e.kind() == ErrorKind::WouldBlock => Ok(()),
+            Ok(_) | Err(_) => Err("an idle connection was closed".into()),
+        }
+    }
+}
+
+/// The length of an answer, of which at least the head is here. (It is small: it comes in one piece.)
+fn length(answer: &[u8]) -> Outcome<usize> {
+    let text = String::from_utf8_lossy(answer);
+    let (head, _) = text.split_once("\r\n\r\n").ok_or("half a head has come")?;
+    let body = head.lines().find_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        name.eq_ignore_ascii_case("content-length")
+            .then(|| value.trim().parse::<usize>().ok())?
+    });
+    let body = body.ok_or_else(|| format!("no Content-Length in {head}"))?;
+    Ok(head.len() + 4 + body)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answers_length_is_its_heads_and_its_bodys() {
+        let answer = b"HTTP/1.1 200 OK\r\ncontent-LENGTH: 5\r\n\r\nhel";
+        assert_eq!(length(answer), Ok(answer.len() + 2));
+        assert!(length(b"HTTP/1.1 200 OK\r\n\r\n").is_err());
+    }
+}

@@ -1,0 +1,228 @@
+//! The clients of a server: one thread, epoll, as many connections as are wanted.
+//!
+//! Between two [`run`](Load::run)s all connections are idle. In a run the first ones are *busy*: each
+//! sends its next request when it has the answer to the one before. Of the others one at a time is
+//! *sampled*, at random moments: how long its next request waits.
+//!
+//! A [`Load`] is a process of its own, this program again: the system bounds the connections of a
+//! process, and a comparison needs many times 5,000. It is told what to do line by line, and answers
+//! each line with a line ([`serve`]).
+
+mod client;
+mod clients;
+mod random;
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::SocketAddr;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::str::SplitAsciiWhitespace;
+use std::time::Duration;
+
+use interop::Outcome;
+
+use self::client::{get, post};
+use self::clients::Clients;
+
+/// The connections to one server.
+#[derive(Debug)]
+pub(crate) struct Load {
+    process: Child,
+    to: ChildStdin,
+    from: BufReader<ChildStdout>,
+}
+
+/// The first argument of this program that makes it a [`Load`].
+pub(crate) const CLIENTS: &str = "clients";
+
+/// What is done in a run.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Plan {
+    /// So many of the connections are busy: the first ones.
+    pub(crate) busy: usize,
+    pub(crate) duration: Duration,
+    /// Between two samples there is this time at most, and one part in ten of it at least; without it
+    /// there are none.
+    pub(crate) sample_every: Option<Duration>,
+}
+
+/// What a run has shown.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Measured {
+    pub(crate) requests: u64,
+    pub(crate) elapsed: Duration,
+    /// What each of the busy connections' requests waited, sorted.
+    pub(crate) busy: Vec<Duration>,
+    /// The same of the samples.
+    pub(crate) samples: Vec<Duration>,
+}
+
+/// Who doesn't answer for so long never will.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+impl Load {
+    pub(crate) fn new(address: SocketAddr) -> Outcome<Self> {
+        let error = |e: std::io::Error| format!("the clients' process: {e}");
+        let mut process = Command::new(std::env::current_exe().map_err(error)?)
+            .args([CLIENTS, &address.to_string()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .map_err(error)?;
+        let pipes = (process.stdin.take(), process.stdout.take());
+        let (Some(to), Some(from)) = pipes else {
+            return Err("the clients' process has no pipes".into());
+        };
+        let from = BufReader::new(from);
+        Ok(Self { process, to, from })
+    }
+
+    /// Opens `count` connections, `at_once` at a time, and lets each ask once: with a body of so many
+    /// bytes, if it isn't 0.
+    pub(crate) fn open(&mut self, count: usize, at_once: usize, body: usize) -> Outcome {
+        self.tell(&format!("open {count} {at_once} {body}"))
+            .map(drop)
+    }
+
+    /// Asks on one connection of its own, and gives the answer's body.
+    pub(crate) fn ask(&mut self, path: &str) -> Outcome<String> {
+        self.tell(&format!("ask {path}"))
+    }
+
+    /// Fails if one of the connections isn't there any more.
+    pub(crate) fn check(&mut self) -> Outcome {
+        self.tell("check").map(drop)
+    }
+
+    /// Does what `plan` says. At the end all answers are in.
+    pub(crate) fn run(&mut self, plan: Plan) -> Outcome<Measured> {
+        let every = plan.sample_every.unwrap_or_default().as_nanos();
+        let said = self.tell(&format!(
+            "run {} {} {every}",
+            plan.busy,
+            plan.duration.as_nanos()
+        ))?;
+        Measured::parse(&said).ok_or_else(|| "the clients' process says nonsense".into())
+    }
+
+    fn tell(&mut self, line: &str) -> Outcome<String> {
+        let mut said = String::new();
+        writeln!(self.to, "{line}")
+            .and_then(|()| self.from.read_line(&mut said))
+            .map_err(|e| format!("the clients' process: {e}"))?;
+        match said.trim_end_matches('\n').split_once(' ') {
+            Some(("ok", said)) => Ok(said.into()),
+            Some(("error", why)) => Err(why.into()),
+            _ => Err("the clients' process has ended".into()),
+        }
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        // An error means that it has ended by itself.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// What the clients' process does: answers lines until there are no more.
+pub(crate) fn serve(address: &str) -> Outcome {
+    let address = address.parse().map_err(|e| format!("{address}: {e}"))?;
+    let mut clients = Clients::new(address)?;
+    for line in std::io::stdin().lines() {
+        let line = line.map_err(|e| e.to_string())?;
+        let mut words = line.split_ascii_whitespace();
+        let answer = match obey(&mut clients, &mut words) {
+            Ok(said) => format!("ok {said}\n"),
+            Err(why) => format!("error {}\n", why.replace('\n', " ")),
+        };
+        let mut to = std::io::stdout().lock();
+        to.write_all(answer.as_bytes())
+            .and_then(|()| to.flush())
+            .map_err(|e| e.to_string())?;
+    }
+    Ok(())
+}
+
+fn obey(clients: &mut Clients, words: &mut SplitAsciiWhitespace<'_>) -> Outcome<String> {
+    let command = words.next().unwrap_or_default();
+    if command == "ask" {
+        return clients.ask(words.next().unwrap_or_default());
+    }
+    let mut numbers = [0; 3];
+    for (number, word) in numbers.iter_mut().zip(words) {
+        *number = word.parse().map_err(|e| format!("{word}: {e}"))?;
+    }
+    let [first, second, third]: [u64; 3] = numbers;
+    match command {
+        "open" => {
+            let request = match third as usize {
+                0 => get().to_vec(),
+                length => post(length),
+            };
+            clients.open(first as usize, second as usize, &request)?;
+        }
+        "check" => clients.check()?,
+        "run" => {
+            let every = Some(Duration::from_nanos(third)).filter(|every| !every.is_zero());
+            let plan = Plan {
+                busy: first as usize,
+                duration: Duration::from_nanos(second),
+                sample_every: every,
+            };
+            return Ok(clients.run(plan)?.to_line());
+        }
+        _ => return Err(format!("no command is called '{command}'")),
+    }
+    Ok(String::new())
+}
+
+impl Measured {
+    /// The numbers, the two lists each after its length.
+    fn to_line(&self) -> String {
+        let mut numbers = vec![self.requests.into(), self.elapsed.as_nanos()];
+        for list in [&self.busy, &self.samples] {
+            numbers.push(list.len() as u128);
+            numbers.extend(list.iter().map(Duration::as_nanos));
+        }
+        let words: Vec<String> = numbers.iter().map(u128::to_string).collect();
+        words.join(" ")
+    }
+
+    fn parse(line: &str) -> Option<Self> {
+        let mut numbers = line.split_ascii_whitespace().map(|word| word.parse().ok());
+        let mut next = || numbers.next().flatten();
+        let requests = next()?;
+        let elapsed = Duration::from_nanos(next()?);
+        let mut list = || -> Option<Vec<Duration>> {
+            let length = next()?;
+            (0..length)
+                .map(|_| next().map(Duration::from_nanos))
+                .collect()
+        };
+        Some(Self {
+            requests,
+            elapsed,
+            busy: list()?,
+            samples: list()?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_measured_goes_through_a_line() {
+        let nanos = |numbers: &[u64]| numbers.iter().copied().map(Duration::from_nanos).collect();
+        let measured = Measured {
+            requests: 5,
+            elapsed: Duration::from_secs(2),
+            busy: nanos(&[1, 2, 3_000_000_000]),
+            samples: nanos(&[4]),
+        };
+        assert_eq!(Measured::parse(&measured.to_line()), Some(measured));
+        assert_eq!(Measured::parse("5 2 3 1"), None);
+    }
+}

@@ -1,0 +1,298 @@
+//! The figures of all rounds: a table for people, JSON for programs.
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::process::Command;
+use std::{fs, io};
+
+use interop::{Outcome, Runtime, root};
+use serde_json::{Map, Value, json};
+
+use crate::cores;
+use crate::options::{Extent, Options};
+
+/// What a scenario has shown.
+#[derive(Debug)]
+pub(crate) struct Report {
+    suite: &'static str,
+    scenario: &'static str,
+    /// What is measured, in a sentence or two.
+    about: String,
+    pub(crate) rows: Vec<Row>,
+    pub(crate) goals: Vec<Goal>,
+}
+
+/// One server in one setting.
+#[derive(Debug)]
+pub(crate) struct Row {
+    pub(crate) runtime: Runtime,
+    /// For instance the number of idle connections.
+    pub(crate) setting: String,
+    pub(crate) server: String,
+    pub(crate) series: Vec<Series>,
+    /// Why there are no more figures.
+    pub(crate) failure: Option<String>,
+}
+
+/// The same figure, of each round.
+#[derive(Debug)]
+pub(crate) struct Series {
+    /// With the unit.
+    pub(crate) name: &'static str,
+    pub(crate) values: Vec<f64>,
+}
+
+/// What a figure of ours should be at most.
+#[derive(Debug)]
+pub(crate) struct Goal {
+    pub(crate) text: String,
+    pub(crate) figure: f64,
+    pub(crate) limit: f64,
+}
+
+impl Report {
+    pub(crate) fn new(suite: &'static str, scenario: &'static str, about: String) -> Self {
+        Self {
+            suite,
+            scenario,
+            about,
+            rows: Vec::new(),
+            goals: Vec::new(),
+        }
+    }
+
+    pub(crate) fn scenario(&self) -> &'static str {
+        self.scenario
+    }
+
+    /// Prints it, and writes both forms where `--results` says.
+    pub(crate) fn finish(&self, options: &Options, versions: &[(String, String)]) -> Outcome {
+        let circumstances = circumstances(options, versions)?;
+        println!("\n{}", self.table());
+        let Some(folder) = &options.results else {
+            return Ok(());
+        };
+        let name = format!("{}-{}", self.suite, self.scenario);
+        let write = |kind: &str, text: String| {
+            let path = folder.join(format!("{name}.{kind}"));
+            fs::write(&path, text).map_err(|e| format!("{}: {e}", path.display()))
+        };
+        fs::create_dir_all(folder).map_err(|e| format!("{}: {e}", folder.display()))?;
+        write("md", self.markdown(&circumstances))?;
+        let json = serde_json::to_string_pretty(&self.json(&circumstances));
+        write("json", json.map_err(|e| e.to_string())? + "\n")
+    }
+
+    fn table(&self) -> String {
+        let mut text = format!("{} {}: {}\n", self.suite, self.scenario, self.about);
+        let mut last = None;
+        for row in &self.rows {
+            let head = (row.runtime, &row.setting);
+            if last != Some(head) {
+                let _ = writeln!(text, "\n{}, {}", row.runtime, row.setting);
+                last = Some(head);
+                let names = row.series.iter().map(|series| series.name);
+                let _ = write!(text, "  {:8}", "");
+                for name in names {
+                    let _ = write!(text, "  {name:>22}");
+                }
+                text.push('\n');
+            }
+            let _ = write!(text, "  {:8}", row.server);
+            for series in &row.series {
+                let _ = write!(text, "  {:>22}", series.shown());
+            }
+            if let Some(failure) = &row.failure {
+                let _ = write!(text, "  FAILED: {}", first_line(failure));
+            }
+            text.push('\n');
+        }
+        if !self.goals.is_empty() {
+            text.push_str("\ngoals\n");
+        }
+        for goal in &self.goals {
+            let mark = if goal.is_reached() {
+                "ok    "
+            } else {
+                "MISSED"
+            };
+            let (figure, limit) = (number(goal.figure), number(goal.limit));
+            let _ = writeln!(text, "  {mark} {}: {figure}, at most {limit}", goal.text);
+        }
+        text
+    }
+
+    fn markdown(&self, circumstances: &[(String, String)]) -> String {
+        let mut text = format!(
+            "<!-- Made by the command below; not to be edited. -->\n\n# {} {}\n\n",
+            self.suite, self.scenario
+        );
+        for (name, value) in circumstances {
+            let _ = writeln!(text, "- {name}: {value}");
+        }
+        let _ = write!(
+            text,
+            "\nMedians, with quartiles in parentheses.\n\n```text\n{}```\n",
+            self.table()
+        );
+        text
+    }
+
+    fn json(&self, circumstances: &[(String, String)]) -> Value {
+        let rows = self.rows.iter().map(|row| {
+            let series = row.series.iter().map(|series| {
+                let [q1, median, q3] = quartiles(&series.values).map(rounded);
+                let values: Vec<f64> = series.values.iter().copied().map(rounded).collect();
+                let figures = json!({ "q1": q1, "median": median, "q3": q3, "values": values });
+                (series.name.to_owned(), figures)
+            });
+            json!({
+                "runtime": row.runtime.name(),
+                "setting": row.setting,
+                "server": row.server,
+                "failure": row.failure,
+                "figures": series.collect::<Map<_, _>>(),
+            })
+        });
+        let goals = self.goals.iter().map(|goal| {
+            json!({
+                "goal": goal.text,
+                "figure": rounded(goal.figure),
+                "limit": goal.limit,
+                "reached": goal.is_reached(),
+            })
+        });
+        let circumstances = circumstances
+            .iter()
+            .map(|(name, value)| (name.clone(), json!(value)));
+        json!({
+            "suite": self.suite,
+            "scenario": self.scenario,
+            "about": self.about,
+            "circumstances": circumstances.collect::<Map<_, _>>(),
+            "rows": rows.collect::<Vec<_>>(),
+            "goals": goals.collect::<Vec<_>>(),
+        })
+    }
+}
+
+impl Series {
+    fn shown(&self) -> String {
+        let [q1, median, q3] = quartiles(&self.values).map(number);
+        match self.values.len() {
+            0 => "-".into(),
+            1 | 2 => median,
+            _ => format!("{median} ({q1}..{q3})"),
+        }
+    }
+}
+
+impl Goal {
+    fn is_reached(&self) -> bool {
+        self.figure <= self.limit
+    }
+}
+
+/// The first quartile, the median and the third, interpolated. NaN for no values.
+pub(crate) fn quartiles(values: &[f64]) -> [f64; 3] {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    [0.25, 0.5, 0.75].map(|part| {
+        let Some(last) = sorted.len().checked_sub(1) else {
+            return f64::NAN;
+        };
+        let at = last as f64 * part;
+        let (below, above) = (sorted[at.floor() as usize], sorted[at.ceil() as usize]);
+        below + (above - below) * at.fract()
+    })
+}
+
+/// In what circumstances the figures were made.
+fn circumstances(
+    options: &Options,
+    versions: &[(String, String)],
+) -> Outcome<Vec<(String, String)>> {
+    let first = |path: &str, start: &str| -> String {
+        let text = fs::read_to_string(path).unwrap_or_default();
+        let line = text.lines().find_map(|line| line.strip_prefix(start));
+        line.unwrap_or_default()
+            .trim_start_matches([' ', '\t', ':'])
+            .trim()
+            .into()
+    };
+    let told = |program: &str, arguments: &[&str]| -> Outcome<String> {
+        let output: io::Result<_> = Command::new(program)
+            .args(arguments)
+            .current_dir(root())
+            .output();
+        let output = output.map_err(|e| format!("{program}: {e}"))?;
+        Ok(String::from_utf8_lossy(&output.stdout).trim().into())
+    };
+    let mut all = vec![
+        ("command".into(), format!("`{}`", options.command)),
+        ("date".into(), told("date", &["-u", "+%F %H:%M UTC"])?),
+        (
+            "commit".into(),
+            told("git", &["describe", "--always", "--dirty"])?,
+        ),
+        ("kernel".into(), first("/proc/sys/kernel/osrelease", "")),
+        ("processor".into(), first("/proc/cpuinfo", "model name")),
+        ("cores".into(), cores::describe()?),
+        ("load average at the end".into(), first("/proc/loadavg", "")),
+        ("rustc".into(), told("rustc", &["--version"])?),
+    ];
+    if options.extent != Extent::Full {
+        all.push(("beware".into(), "a short run".into()));
+    }
+    all.extend(versions.iter().cloned());
+    Ok(all)
+}
+
+/// The versions that `benches/Cargo.lock` has of these packages.
+pub(crate) fn locked(packages: &[&str]) -> Outcome<Vec<(String, String)>> {
+    let path = root().join("benches/Cargo.lock");
+    let lock = read(&path)?;
+    let version = |package: &str| {
+        let (_, rest) = lock.split_once(&format!("name = \"{package}\"\nversion = \""))?;
+        Some(rest.split_once('"')?.0.to_owned())
+    };
+    Ok(packages
+        .iter()
+        .filter_map(|package| Some(((*package).to_owned(), version(package)?)))
+        .collect())
+}
+
+fn read(path: &Path) -> Outcome<String> {
+    fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))
+}
+
+fn first_line(text: &str) -> &str {
+    text.lines().next().unwrap_or_default()
+}
+
+/// As many digits as are of use.
+fn number(value: f64) -> String {
+    match value.abs() {
+        nan if nan.is_nan() => "no figure".into(),
+        big if big >= 1000.0 => format!("{value:.0}"),
+        some if some >= 100.0 => format!("{value:.0}"),
+        some if some >= 10.0 => format!("{value:.1}"),
+        _ => format!("{value:.2}"),
+    }
+}
+
+fn rounded(value: f64) -> f64 {
+    (value * 1000.0).round() / 1000.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quartiles_lie_between_the_values() {
+        assert_eq!(quartiles(&[5.0, 1.0, 3.0]), [2.0, 3.0, 4.0]);
+        assert_eq!(quartiles(&[7.0]), [7.0; 3]);
+        assert!(quartiles(&[])[1].is_nan());
+    }
+}

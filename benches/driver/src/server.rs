@@ -1,0 +1,100 @@
+//! One of the compared servers: a process, its processor time and its memory.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::process::Command;
+use std::time::Duration;
+
+use interop::{Outcome, Runtime, Server};
+use nix::sys::signal::{Signal, kill};
+use nix::sys::time::TimeValLike;
+use nix::time::clock_getcpuclockid;
+use nix::unistd::Pid;
+
+use crate::cores;
+
+/// A server that is compared.
+#[derive(Debug)]
+pub(crate) struct Peer {
+    pub(crate) name: String,
+    server: Server,
+}
+
+/// Processor time used so far.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cpu {
+    /// All of it, to the nanosecond.
+    pub(crate) total: Duration,
+    /// `utime` and `stime` of `/proc/PID/stat`, in ticks of 10 ms.
+    pub(crate) ticks: u64,
+}
+
+impl Peer {
+    /// Starts it on the servers' core.
+    pub(crate) fn start(
+        name: &str,
+        runtime: Runtime,
+        command: impl Fn(SocketAddr) -> Outcome<Command>,
+    ) -> Outcome<Self> {
+        let server = cores::on_the_servers_core(|| Server::with_command(runtime, command));
+        Ok(Self {
+            name: name.into(),
+            server: server.map_err(|why| format!("{name}: {why}"))?,
+        })
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.server.address
+    }
+
+    /// Fails if it has ended, with its last words.
+    pub(crate) fn check_alive(&mut self) -> Outcome {
+        self.server.check_alive()
+    }
+
+    pub(crate) fn cpu(&self) -> Outcome<Cpu> {
+        let clock = clock_getcpuclockid(self.pid()).and_then(|clock| clock.now());
+        let clock = clock.map_err(|e| format!("{}: its clock: {e}", self.name))?;
+        Ok(Cpu {
+            total: Duration::from_nanos(u64::try_from(clock.num_nanoseconds()).unwrap_or(0)),
+            ticks: self.server.cpu_ticks()?,
+        })
+    }
+
+    /// Bytes of its memory that are resident: `VmRSS`.
+    pub(crate) fn resident(&self) -> Outcome<u64> {
+        let path = format!("/proc/{}/status", self.server.pid());
+        let status = fs::read_to_string(&path).map_err(|e| format!("{path}: {e}"))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = line.and_then(|line| line.trim().strip_suffix("kB"));
+        let kib: u64 = kib
+            .and_then(|kib| kib.trim().parse().ok())
+            .ok_or(format!("{path} has no VmRSS"))?;
+        Ok(kib << 10)
+    }
+
+    /// Stops it where it is, so that the others have the core for themselves.
+    pub(crate) fn pause(&self) {
+        // It fails for one that has ended, which is found elsewhere.
+        let _ = kill(self.pid(), Signal::SIGSTOP);
+    }
+
+    /// Lets it go on.
+    pub(crate) fn resume(&self) {
+        let _ = kill(self.pid(), Signal::SIGCONT);
+    }
+
+    fn pid(&self) -> Pid {
+        Pid::from_raw(i32::try_from(self.server.pid()).unwrap_or(0))
+    }
+}
+
+impl Cpu {
+    /// What was used since `before`.
+    pub(crate) fn since(self, before: Self) -> Self {
+        Self {
+            total: self.total.saturating_sub(before.total),
+            ticks: self.ticks - before.ticks,
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! The answer that all programs give, and what the bare ones need to give it.
+
+/// The body of every answer.
+pub const BODY: &str = "Hello, world!";
+
+/// What the bare loops send. The same fields as the others have, so that as many bytes are sent.
+pub const WHOLE: &[u8] = b"HTTP/1.1 200 OK\r\n\
+    content-length: 13\r\n\
+    date: Sun, 22 Nov 2026 12:00:00 GMT\r\n\
+    \r\n\
+    Hello, world!";
+
+/// How many requests one read of a bare loop can hold at most: none is shorter than 18 bytes.
+pub const MOST: usize = READ_SIZE / 18 + 1;
+
+/// So much is read at once.
+pub const READ_SIZE: usize = 16 << 10;
+
+/// The size of the module's memory as text: the answer of `ours` and `hyper` to a request for
+/// `/memory`, from which the memory of a connection is told.
+#[must_use]
+pub fn memory() -> String {
+    #[cfg(target_family = "wasm")]
+    let pages = core::arch::wasm32::memory_size(0);
+    #[cfg(not(target_family = "wasm"))]
+    let pages = 0_usize;
+    (pages << 16).to_string()
+}
+
+/// Counts the heads that end in `input`. `matched` is how much of an empty line the input before
+/// ended with, and is brought up to date. (That there are no bodies is one of the liberties of a
+/// bare loop.)
+#[must_use]
+pub fn heads(input: &[u8], matched: &mut u8) -> usize {
+    let mut heads = 0;
+    let mut state = *matched;
+    for &byte in input {
+        state = match (state, byte) {
+            (0 | 2, b'\r') => state + 1,
+            (1, b'\n') => 2,
+            (3, b'\n') => {
+                heads += 1;
+                0
+            }
+            (_, b'\r') => 1,
+            _ => 0,
+        };
+    }
+    *matched = state;
+    heads
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn heads_are_counted_across_cuts() {
+        let input = b"GET / HTTP/1.1\r\nHost: x\r\n\r\nGET / HTTP/1.1\r\n\r\nGET";
+        for cut in 0..input.len() {
+            let mut matched = 0;
+            let count = heads(&input[..cut], &mut matched) + heads(&input[cut..], &mut matched);
+            assert_eq!((count, matched), (2, 0), "cut at {cut}");
+        }
+    }
+}

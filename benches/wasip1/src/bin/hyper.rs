@@ -1,0 +1,72 @@
+//! hyper 1 on tokio on the mio of crates.io, with the answer of the others.
+#![cfg_attr(
+    not(all(target_os = "wasi", target_env = "p1")),
+    allow(unused, reason = "a program for WASI preview 1 only")
+)]
+
+#[cfg(not(all(target_os = "wasi", target_env = "p1")))]
+fn main() {}
+
+#[cfg(all(target_os = "wasi", target_env = "p1"))]
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .build()?
+        .block_on(server::run())
+}
+
+#[cfg(all(target_os = "wasi", target_env = "p1"))]
+mod server {
+    use std::convert::Infallible;
+
+    use bytes::Bytes;
+    use http_body_util::{BodyExt, Full};
+    use hyper::body::Incoming;
+    use hyper::server::conn::http1;
+    use hyper::service::service_fn;
+    use hyper::{Request, Response};
+    use hyper_util::rt::TokioIo;
+    use tokio::net::TcpListener;
+    use wasip1_servers::answer;
+
+    pub(super) async fn run() -> Result<(), Box<dyn std::error::Error>> {
+        let listener = listener()?;
+        loop {
+            // A client that is gone before it is accepted is no reason to end.
+            let Ok((stream, _)) = listener.accept().await else {
+                continue;
+            };
+            tokio::spawn(async move {
+                let mut connection = http1::Builder::new();
+                let connection = connection
+                    .pipeline_flush(true)
+                    .serve_connection(TokioIo::new(stream), service_fn(answer));
+                // A connection that fails just ends.
+                let _ = connection.await;
+            });
+        }
+    }
+
+    #[allow(
+        unsafe_code,
+        reason = "std's only way to a socket that was handed over"
+    )]
+    fn listener() -> std::io::Result<TcpListener> {
+        use std::os::fd::FromRawFd;
+        // SAFETY: the runtime has opened it for this module, and nothing else here uses it.
+        let listener = unsafe { std::net::TcpListener::from_raw_fd(3) };
+        listener.set_nonblocking(true)?;
+        TcpListener::from_std(listener)
+    }
+
+    async fn answer(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+        let is_memory = request.uri().path() == "/memory";
+        // Read to the end, as `mini_http` does before it calls a handler.
+        let _ = request.into_body().collect().await;
+        Ok(Response::new(Full::new(if is_memory {
+            Bytes::from(answer::memory())
+        } else {
+            Bytes::from_static(answer::BODY.as_bytes())
+        })))
+    }
+}

@@ -1,0 +1,126 @@
+//! A bare loop over `wasi:sockets`: what a server on WASI 0.2 costs at least that is written plainly.
+//!
+//! It polls all connections each turn. Of those that are ready each gets one read, one `check-write`
+//! and one write for all that was asked, and no other call but the poll they share. Pollables are
+//! made once. A connection whose client has ended is closed; for one that doesn't take its answers all
+//! wait.
+#![cfg_attr(
+    not(all(target_os = "wasi", target_env = "p2")),
+    allow(unused, reason = "a program for WASI 0.2 only")
+)]
+
+#[cfg(not(all(target_os = "wasi", target_env = "p2")))]
+fn main() {}
+
+#[cfg(all(target_os = "wasi", target_env = "p2"))]
+fn main() {
+    bare::serve();
+}
+
+#[cfg(all(target_os = "wasi", target_env = "p2"))]
+mod bare {
+    use std::net::SocketAddr;
+
+    use wasip2::io::poll::{Pollable, poll};
+    use wasip2::io::streams::{InputStream, OutputStream};
+    use wasip2::sockets::instance_network::instance_network;
+    use wasip2::sockets::network::{IpAddressFamily, IpSocketAddress, Ipv4SocketAddress};
+    use wasip2::sockets::tcp::TcpSocket;
+    use wasip2::sockets::tcp_create_socket::create_tcp_socket;
+    use wasip2_servers::{WHOLE, heads};
+
+    /// So much is read at once. The host clears as much memory for a read as is asked for.
+    const READ_SIZE: u64 = 4 << 10;
+    /// No request is shorter than 18 bytes.
+    const MOST: usize = READ_SIZE as usize / 18 + 1;
+
+    /// A connection; dropped from the first field to the last.
+    struct Connection {
+        readable: Pollable,
+        input: InputStream,
+        output: OutputStream,
+        _socket: TcpSocket,
+        matched: u8,
+    }
+
+    pub(super) fn serve() {
+        let listener = listen();
+        let acceptable = listener.subscribe();
+        let answers = WHOLE.repeat(MOST);
+        let mut connections: Vec<Option<Connection>> = Vec::new();
+        let mut free = Vec::new();
+        let mut places = Vec::new();
+        loop {
+            let mut list = Vec::with_capacity(1 + connections.len());
+            list.push(&acceptable);
+            places.clear();
+            for (place, connection) in connections.iter().enumerate() {
+                if let Some(connection) = connection {
+                    list.push(&connection.readable);
+                    places.push(place);
+                }
+            }
+            for at in poll(&list) {
+                let Some(at) = (at as usize).checked_sub(1) else {
+                    while let Ok((socket, input, output)) = listener.accept() {
+                        let connection = Some(Connection {
+                            readable: input.subscribe(),
+                            input,
+                            output,
+                            _socket: socket,
+                            matched: 0,
+                        });
+                        match free.pop() {
+                            Some(place) => connections[place] = connection,
+                            None => connections.push(connection),
+                        }
+                    }
+                    continue;
+                };
+                let place = places[at];
+                if let Some(connection) = &mut connections[place]
+                    && connection.serve(&answers).is_none()
+                {
+                    connections[place] = None;
+                    free.push(place);
+                }
+            }
+        }
+    }
+
+    impl Connection {
+        fn serve(&mut self, answers: &[u8]) -> Option<()> {
+            let input = self.input.read(READ_SIZE).ok()?;
+            let asked = heads(&input, &mut self.matched);
+            let answers = &answers[..asked * WHOLE.len()];
+            if answers.is_empty() {
+                return Some(());
+            }
+            // At first the host may not know yet that there is room.
+            while self.output.check_write().ok()? < answers.len() as u64 {
+                self.output.subscribe().block();
+            }
+            self.output.write(answers).ok()
+        }
+    }
+
+    fn listen() -> TcpSocket {
+        let address = std::env::var("MINI_HTTP_ADDR").unwrap_or("127.0.0.1:3000".into());
+        let SocketAddr::V4(address) = address.parse().expect("an address") else {
+            panic!("only IPv4");
+        };
+        let socket = create_tcp_socket(IpAddressFamily::Ipv4).expect("a socket");
+        let local = IpSocketAddress::Ipv4(Ipv4SocketAddress {
+            port: address.port(),
+            address: address.ip().octets().into(),
+        });
+        socket
+            .start_bind(&instance_network(), local)
+            .expect("a free port");
+        socket.finish_bind().expect("a free port");
+        let _ = socket.set_listen_backlog_size(1024);
+        socket.start_listen().expect("a listener");
+        socket.finish_listen().expect("a listener");
+        socket
+    }
+}

@@ -1,0 +1,135 @@
+//! The other end of the example `probe`, which examines a runtime from within.
+//!
+//! The module gives commands on a connection that begins with the line `probe`, one a line, and each is
+//! answered by `ok NUMBER` or `error WHY`. `connect` makes a connection and answers with its number N;
+//! then `send N BYTES`, `read N BYTES` (just as many), `drain N` (all until the end: how many),
+//! `end N` (there has to be the end, now), `half-close N`, `close N`, `reset N`; and at the end `done`.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::process::{Child, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use crate::client::{Client, PATIENCE};
+use crate::curl::Scratch;
+use crate::{Outcome, Program, Runtime, ensure};
+
+/// Examines a runtime of ours, and gives the table in this format: `text`, `markdown` or `json`.
+///
+/// # Errors
+/// When the runtime can't be had or the probe doesn't come to its end.
+pub fn run(runtime: Runtime, format: &str) -> Outcome<String> {
+    ensure!(
+        runtime.target().is_some(),
+        "{runtime} is no WASI runtime: there is nothing to examine"
+    );
+    let program = Program::example(runtime, "probe", true)?;
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, Runtime::free_port()?));
+    let folder = Scratch::new()?;
+    let mut command = program.command(&address.to_string(), &[])?;
+    command.arg("--dir").arg(folder.path());
+    command.args(["--".into(), format!("--{format}")]);
+    // See ci/lib.sh.
+    command.env_remove("RUST_BACKTRACE").stdin(Stdio::null());
+    let child = command.stdout(Stdio::piped()).spawn();
+    let mut child = Running(child.map_err(|e| format!("{command:?}: {e}"))?);
+    serve(address)?;
+    let mut table = String::new();
+    let mut stdout = child.0.stdout.take().ok_or("no standard output")?;
+    stdout
+        .read_to_string(&mut table)
+        .map_err(|e| format!("the table: {e}"))?;
+    let status = child.0.wait().map_err(|e| e.to_string())?;
+    ensure!(status.success(), "{command:?} ended ({status})");
+    Ok(table)
+}
+
+/// Does the other end's part for a probe that is running at this address.
+///
+/// # Errors
+/// When there is none, or it gives up.
+pub fn serve(address: SocketAddr) -> Outcome {
+    let started = Instant::now();
+    let stream = loop {
+        match TcpStream::connect_timeout(&address, PATIENCE) {
+            Ok(stream) => break stream,
+            Err(e) => ensure!(
+                started.elapsed() < PATIENCE,
+                "nobody listens at {address}: {e}"
+            ),
+        }
+        sleep(Duration::from_millis(20));
+    };
+    let io = |e| format!("the connection for the commands: {e}");
+    stream.set_nodelay(true).map_err(io)?;
+    // Between two commands the module measures; an interpreter takes its time.
+    stream.set_read_timeout(Some(PATIENCE * 3)).map_err(io)?;
+    let mut answers = stream.try_clone().map_err(io)?;
+    answers.write_all(b"probe\n").map_err(io)?;
+    let mut clients = Vec::new();
+    for line in BufReader::new(stream).lines() {
+        let line = line.map_err(io)?;
+        let answer = match obey(address, &mut clients, &line) {
+            Ok(number) => format!("ok {number}\n"),
+            Err(why) => format!("error {}\n", why.replace('\n', " ")),
+        };
+        answers.write_all(answer.as_bytes()).map_err(io)?;
+        if line == "done" {
+            return Ok(());
+        }
+    }
+    Err("the probe ended before it was done: what it said is above".into())
+}
+
+fn obey(address: SocketAddr, clients: &mut Vec<Option<Client>>, line: &str) -> Outcome<usize> {
+    let words: Vec<_> = line.split_whitespace().collect();
+    let number = |at: usize| -> Outcome<usize> {
+        let word = words.get(at).copied().unwrap_or_default();
+        word.parse().map_err(|_| format!("no number in '{line}'"))
+    };
+    let verb = words.first().copied().unwrap_or_default();
+    match verb {
+        "connect" => {
+            clients.push(Some(Client::connect(address)?));
+            return Ok(clients.len() - 1);
+        }
+        "done" => return Ok(0),
+        _ => {}
+    }
+    let client = clients.get_mut(number(1)?).ok_or("no such connection")?;
+    let Some(it) = client else {
+        return Err("that connection has ended".into());
+    };
+    match verb {
+        "send" => it.send(vec![b's'; number(2)?]).map(|()| 0),
+        "read" => {
+            let (count, limit) = (number(2)?, Duration::from_secs(5));
+            let read = it.swallow(count, limit);
+            ensure!(read == count, "only {read} of {count} bytes came");
+            Ok(read)
+        }
+        "drain" => Ok(it.swallow(usize::MAX, PATIENCE)),
+        "end" => it.check_end().map(|()| 0),
+        "half-close" => it.half_close().map(|()| 0),
+        "close" | "reset" => {
+            let it = client.take().ok_or("that connection has ended")?;
+            if verb == "reset" {
+                it.reset()?;
+            }
+            Ok(0)
+        }
+        _ => Err(format!("no command is called '{verb}'")),
+    }
+}
+
+/// A child process that doesn't outlive its owner.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // An error means that it has ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}

@@ -1,0 +1,188 @@
+//! Reading, writing and shutting down.
+
+use std::io::{IoSlice, IoSliceMut};
+
+use wasip1_poll::{Errno, Preview1, Shutdown, Wasi};
+
+use crate::lab::{Connection, Lab, Outcome, close, count, errno};
+use crate::peer::sleep;
+use crate::polling::fill;
+use crate::table::Table;
+
+pub(crate) fn examine(lab: &mut Lab, table: &mut Table) -> Outcome {
+    table.section("Reading");
+    reading(lab, table)?;
+    table.section("Writing");
+    writing(lab, table)?;
+    garbling(lab, table)?;
+    after_the_end(lab, table)
+}
+
+fn reading(lab: &mut Lab, table: &mut Table) -> Outcome {
+    let connection = lab.connect()?;
+    lab.ask(connection, "send 8")?;
+    let (mut first, mut second) = ([0; 4], [0; 4]);
+    let mut bufs = [IoSliceMut::new(&mut first), IoSliceMut::new(&mut second)];
+    table.row(
+        "`fd_read` of 8 bytes into two buffers of 4",
+        "similar to `readv` in POSIX: 8",
+        count(Preview1.fd_read_vectored(connection.fd, &mut bufs)),
+        "reads into one buffer",
+    );
+    let _ = Preview1.fd_read(connection.fd, &mut [0; 8]);
+    table.row(
+        "`fd_read` into no room at all",
+        "nothing",
+        count(Preview1.fd_read(connection.fd, &mut [])),
+        "never asks for it",
+    );
+    lab.ask(connection, "half-close")?;
+    let ends = || count(Preview1.fd_read(connection.fd, &mut [0; 8]));
+    table.row(
+        "`fd_read` after the other end's half-close, twice",
+        "0",
+        format!("{}, {}", ends(), ends()),
+        "the end: answers what is left, then closes",
+    );
+    table.row(
+        "`fd_write` after the other end's half-close",
+        "works",
+        count(Preview1.fd_write(connection.fd, &[IoSlice::new(b"12345")])),
+        "sends the answers",
+    );
+    close(connection)?;
+    let connection = lab.connect()?;
+    lab.ask(connection, "reset")?;
+    let reads = || count(Preview1.fd_read(connection.fd, &mut [0; 8]));
+    table.row(
+        "`fd_read` after the other end's reset, twice",
+        "`CONNRESET`",
+        format!("{}, {}", reads(), reads()),
+        "any error ends that connection",
+    );
+    close(connection)?;
+    table.row(
+        "`fd_read` on the listener",
+        "`NOTCONN`",
+        count(Preview1.fd_read(lab.listener, &mut [0; 8])),
+        "never does it",
+    );
+    Ok(())
+}
+
+fn writing(lab: &mut Lab, table: &mut Table) -> Outcome {
+    let connection = lab.connect()?;
+    let bufs = [b"12".as_slice(), b"", b"3456"].map(IoSlice::new);
+    table.row(
+        "`fd_write` of three buffers, 2, 0 and 4 bytes",
+        "similar to `writev` in POSIX: 6",
+        count(Preview1.fd_write(connection.fd, &bufs)),
+        "writes several at once where `poll_oneoff` sees sockets, one where it is blind",
+    );
+    close(connection)?;
+    let connection = lab.connect()?;
+    let large = vec![b'l'; 8 << 20];
+    let first = Preview1.fd_write(connection.fd, &[IoSlice::new(&large)]);
+    let second = Preview1.fd_write(connection.fd, &[IoSlice::new(&large)]);
+    table.row(
+        "`fd_write` of 8 MiB which the other end doesn't read, twice",
+        "less than all, then `AGAIN`",
+        format!("{}, {}", count(first), count(second)),
+        "keeps the rest, and waits until there is room",
+    );
+    close(connection)
+}
+
+/// Whether what several buffers' writes tell is what arrives, with a socket that is nearly full.
+fn garbling(lab: &mut Lab, table: &mut Table) -> Outcome {
+    let connection = lab.connect()?;
+    let (mut told, mut arrived) = (fill(connection), 0);
+    let chunk = [b'g'; 300_000];
+    let bufs = [
+        IoSlice::new(&chunk),
+        IoSlice::new(b"x"),
+        IoSlice::new(&chunk),
+    ];
+    for _ in 0..30 {
+        arrived += lab.ask(connection, "read 100000")?;
+        // What was read is to reach this side as room.
+        sleep(2_000_000);
+        match Preview1.fd_write(connection.fd, &bufs) {
+            Ok(count) => told += count,
+            Err(Errno::AGAIN) => {}
+            Err(errno) => return Err(format!("fd_write: {errno}")),
+        }
+    }
+    let _ = Preview1.sock_shutdown(connection.fd, Shutdown::Write);
+    arrived += lab.ask(connection, "drain")?;
+    let told = told as u64;
+    table.row(
+        "`fd_write` of three buffers into a socket that is nearly full, 30 times: bytes told and bytes that came",
+        "the same",
+        match arrived.checked_sub(told) {
+            Some(0) => "the same".into(),
+            Some(more) => format!("{more} bytes more came than were told"),
+            None => format!("{} bytes fewer came than were told", told - arrived),
+        },
+        "writes one buffer at once where `poll_oneoff` is blind",
+    );
+    close(connection)
+}
+
+fn after_the_end(lab: &mut Lab, table: &mut Table) -> Outcome {
+    for (command, name) in [("close", "closed"), ("reset", "reset")] {
+        let connection = lab.connect()?;
+        lab.ask(connection, command)?;
+        table.row(
+            format!("`fd_write` after the other end has {name}, twice"),
+            if command == "close" {
+                "works, then `PIPE`"
+            } else {
+                "`CONNRESET`, then `PIPE`"
+            },
+            format!("{}, {}", write(connection), write(connection)),
+            "any error ends that connection",
+        );
+        close(connection)?;
+    }
+    let connection = lab.connect()?;
+    let first = errno(Preview1.sock_shutdown(connection.fd, Shutdown::Write));
+    let end = lab.ask(connection, "end");
+    let second = errno(Preview1.sock_shutdown(connection.fd, Shutdown::Write));
+    table.row(
+        "`sock_shutdown` of the sending side, twice",
+        "the other end reads its end",
+        format!(
+            "{first} (the other end {}), {second}",
+            if end.is_ok() {
+                "reads its end"
+            } else {
+                "doesn't see it"
+            }
+        ),
+        "ends its side, and reads on for a while before it closes",
+    );
+    close(connection)?;
+    let mut shown = Vec::new();
+    for (name, fd) in [("the listener", lab.listener), ("stdout", 1)] {
+        // The listener is needed on: only its receiving side would end it.
+        shown.push(format!(
+            "{name} {}",
+            errno(Preview1.sock_shutdown(fd, Shutdown::Write))
+        ));
+    }
+    table.row(
+        "`sock_shutdown` of what isn't connected",
+        "`NOTCONN`, `NOTSOCK`",
+        shown.join(", "),
+        "never does it",
+    );
+    Ok(())
+}
+
+fn write(connection: Connection) -> String {
+    let written = count(Preview1.fd_write(connection.fd, &[IoSlice::new(b"12345")]));
+    // The other end's answer to what it doesn't expect is a reset, which takes a moment.
+    sleep(2_000_000);
+    written
+}

@@ -1,0 +1,22 @@
+//! What the fuzz targets call. The checks themselves lie with the tests, which replay on every
+//! `cargo test` what the fuzzer once found.
+
+#[path = "../../tests/common/mod.rs"]
+mod common;
+#[path = "../../tests/oracle/mod.rs"]
+mod oracle;
+
+/// See `tests/oracle/connection.rs`.
+pub fn connection(data: &[u8]) {
+    oracle::connection::check(data);
+}
+
+/// See `tests/oracle/head.rs`.
+pub fn head(data: &[u8]) {
+    oracle::head::check(data);
+}
+
+/// See `tests/oracle/chunked.rs`.
+pub fn chunked(data: &[u8]) {
+    oracle::chunked::check(data);
+}

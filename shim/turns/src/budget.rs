@@ -1,0 +1,149 @@
+//! What may be spent on looking at connections that are probably quiet.
+//!
+//! Looks at the idle that find nothing are paid from a credit: one part in [`WORK_SHARE`] of the time
+//! that the caller works, so that a request's price hardly grows, and one part in [`TIME_SHARE`] of
+//! all time, so that nobody is forgotten when there is little work. A look that finds something is
+//! free. What it costs to look at one is measured.
+
+/// The part of the caller's working time that is spent on the idle.
+const WORK_SHARE: u64 = 12;
+
+/// The part of all time that is spent on the idle, while others are busy.
+const TIME_SHARE: u64 = 64;
+
+/// How long a connection counts as busy after it last did something, in nanoseconds.
+pub const BUSY_FOR: u64 = 10_000_000;
+
+/// The most of one look at the idle under load: it delays the busy ones.
+const WINDOW: u64 = 512;
+
+/// The least: below that the call itself costs more.
+const SMALLEST_WINDOW: u64 = 64;
+
+/// Nanoseconds that may be spent.
+#[derive(Debug)]
+pub struct Budget {
+    credit: u64,
+    /// When the credit was last counted.
+    counted: u64,
+    /// What it costs to look at one.
+    price: u64,
+    /// When something last happened.
+    progress: u64,
+}
+
+impl Budget {
+    /// An empty budget. `price` is a guess at what it costs to look at one, until that is measured.
+    #[must_use]
+    pub const fn new(price: u64) -> Self {
+        Self {
+            credit: 0,
+            counted: 0,
+            price,
+            progress: 0,
+        }
+    }
+
+    /// Time has passed.
+    pub fn accrue(&mut self, now: u64, idle: usize) {
+        let earned = now.saturating_sub(self.counted) / TIME_SHARE;
+        // The remainder isn't lost when rounds are short.
+        self.counted += earned * TIME_SHARE;
+        self.earn(earned, idle);
+    }
+
+    /// The caller has worked for `nanos`, until now.
+    pub fn worked(&mut self, nanos: u64, now: u64, idle: usize) {
+        self.progress = now;
+        self.earn(nanos / WORK_SHARE, idle);
+    }
+
+    fn earn(&mut self, earned: u64, idle: usize) {
+        // More than one turn is no use.
+        let most = self.price * (idle as u64).max(SMALLEST_WINDOW);
+        self.credit = self.credit.saturating_add(earned).min(most);
+    }
+
+    /// A look at `count`, which waited for none of them, has taken `took`; and if it has `found`
+    /// nothing, it is to be paid.
+    pub fn looked(&mut self, took: u64, count: usize, found: bool) {
+        if count >= SMALLEST_WINDOW as usize {
+            let each = took / count as u64;
+            self.price = ((self.price * 7 + each) / 8).clamp(20, 20_000);
+        }
+        if !found {
+            self.credit = self.credit.saturating_sub(took);
+        }
+    }
+
+    /// Whether nothing has happened for so long that nobody is disturbed by a wait for all.
+    #[must_use]
+    pub const fn is_rested(&self, now: u64) -> bool {
+        self.until_rested(now) == 0
+    }
+
+    const fn until_rested(&self, now: u64) -> u64 {
+        (self.progress + BUSY_FOR).saturating_sub(now)
+    }
+
+    /// How many of the `idle` may be looked at now.
+    #[must_use]
+    pub fn window(&self, idle: usize) -> usize {
+        let idle = idle as u64;
+        let window = (self.credit / self.price).min(WINDOW).min(idle);
+        if window < SMALLEST_WINDOW.min(idle) {
+            0
+        } else {
+            window as usize
+        }
+    }
+
+    /// How long the busy ones may be waited for alone, from now.
+    #[must_use]
+    pub fn until_window(&self, now: u64, idle: usize) -> u64 {
+        // A good window: waking up for a small one has its price, too.
+        let wanted = self.price * (WINDOW / 2).min(idle as u64);
+        let earned = wanted.saturating_sub(self.credit) * TIME_SHARE;
+        earned.min(self.until_rested(now)).max(1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_of_the_time_is_earned_however_short_the_rounds() {
+        let mut budget = Budget::new(500);
+        for now in 0..=640_000 {
+            budget.accrue(now, 1000);
+        }
+        assert_eq!(budget.credit, 10_000);
+        // 10 µs are 20 of them: too few.
+        assert_eq!(budget.window(1000), 0);
+        assert_eq!(budget.window(10), 10);
+        budget.worked(1_080_000, 640_000, 1000);
+        assert_eq!(budget.window(1000), 200);
+        budget.worked(u64::MAX, 640_000, 1000);
+        assert_eq!(budget.window(10_000), WINDOW as usize);
+        budget.looked(1000 * 500, 10, false);
+        assert_eq!(budget.window(10_000), 0);
+    }
+
+    #[test]
+    fn what_is_found_is_free_and_measured() {
+        let mut budget = Budget::new(500);
+        budget.worked(u64::MAX, 0, 1000);
+        budget.looked(64 * 1300, 64, true);
+        assert_eq!((budget.price, budget.credit), (600, 500_000));
+    }
+
+    #[test]
+    fn rest_comes_after_the_last_progress() {
+        let mut budget = Budget::new(500);
+        budget.worked(0, 5, 0);
+        assert!(!budget.is_rested(BUSY_FOR));
+        assert!(budget.is_rested(BUSY_FOR + 5));
+        assert_eq!(budget.until_window(BUSY_FOR, 5000), 5);
+    }
+}

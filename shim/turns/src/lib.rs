@@ -1,0 +1,25 @@
+//! Which of many sockets to poll in this turn, where a poll costs time for each of its list.
+//!
+//! # The scheme
+//! A WASI runtime looks at every socket of the list for each poll, so thousands of idle connections
+//! would tax every request of the few that are busy. A connection where something happened within
+//! [`BUSY_FOR`] is *busy*, the others are *idle*. Each round polls the busy ones. The idle ones are
+//! looked at in turn, a window at a time, on a [`Budget`]; and when nothing is busy, all are waited
+//! for together.
+//!
+//! So with n idle connections of cost *p* (measured), while others are busy, each is looked at
+//! within one turn: 12·p·n of working time, or 64·p·n of any time. When nothing is busy, what happens
+//! to an idle one is seen at once.
+//!
+//! # Invariants
+//! - A place is in [`Turns::busy`], or found by [`Turns::next_idle`], or was removed.
+//! - Walking the idle goes by place, and a place never moves: nobody is passed over.
+//!
+//! # Out of scope
+//! Polling, and all knowledge of what a socket is: places are numbers.
+
+mod budget;
+mod sets;
+
+pub use self::budget::{BUSY_FOR, Budget};
+pub use self::sets::Turns;

@@ -1,0 +1,132 @@
+//! Sockets that are bound here, on WASI 0.2. None are handed over.
+
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::sync::Arc;
+
+use log::info;
+use wasip2::sockets::instance_network::instance_network;
+use wasip2::sockets::network::{ErrorCode, IpAddressFamily};
+use wasip2::sockets::tcp::TcpSocket;
+use wasip2::sockets::tcp_create_socket::create_tcp_socket;
+
+use super::check_syntax;
+use crate::error::{Error, ErrorKind, Result};
+use crate::reactor::wasip2::{Wasip2Reactor, addr, calls};
+
+/// A listening socket. The reactor has it too, and whoever is last drops it.
+#[derive(Debug)]
+pub(crate) struct Listeners {
+    socket: Arc<TcpSocket>,
+}
+
+impl Listeners {
+    /// Resolves `addr` and binds the first of its addresses that can be bound.
+    pub(crate) fn bind(addr: &str) -> Result<Self> {
+        check_syntax(addr)?;
+        let addresses = addr.to_socket_addrs().map_err(|error| {
+            Error::new(
+                ErrorKind::Address,
+                format!(
+                    "can't look up the host of {addr}: {error}. For a host name, the runtime has to \
+                     allow that too: wasmtime run -S inherit-network -S allow-ip-name-lookup"
+                ),
+            )
+        })?;
+        let mut failure = None;
+        for address in addresses {
+            match listen(address) {
+                Ok(socket) => {
+                    return Ok(Self {
+                        socket: Arc::new(socket),
+                    });
+                }
+                Err(code) => failure = failure.or(Some((address, code))),
+            }
+        }
+        Err(Error::new(
+            ErrorKind::Address,
+            match failure {
+                None => format!("can't listen on {addr}: the host has no address"),
+                Some((address, code)) => explain(address, code),
+            },
+        ))
+    }
+
+    pub(crate) fn preopened() -> Result<Self> {
+        Err(Error::new(
+            ErrorKind::Unsupported,
+            "WASI 0.2 runtimes hand no sockets over; use Server::new with an address",
+        ))
+    }
+
+    pub(crate) fn set_nodelay(&mut self, nodelay: bool) {
+        info!(target: "mini_http", "tcp_nodelay({nodelay}) has no effect on WASI 0.2");
+    }
+
+    pub(crate) fn local_addr(&self) -> Result<SocketAddr> {
+        let address = self.socket.local_address();
+        address.map(addr::to_std).map_err(|code| {
+            let error = calls::socket_error(code);
+            Error::io("can't tell the address", error)
+        })
+    }
+
+    /// The reactor that serves this socket; it stays open when that ends.
+    pub(crate) fn reactor(&self) -> Result<Wasip2Reactor> {
+        info!(target: "mini_http", "listening on {}", self.local_addr()?);
+        Ok(Wasip2Reactor::new([Arc::clone(&self.socket)]))
+    }
+}
+
+/// How many connections the system may keep until they are accepted; it cuts this to its own limit.
+const BACKLOG: u64 = 1024;
+
+fn listen(address: SocketAddr) -> Result<TcpSocket, ErrorCode> {
+    let socket = create_tcp_socket(match address {
+        SocketAddr::V4(_) => IpAddressFamily::Ipv4,
+        SocketAddr::V6(_) => IpAddressFamily::Ipv6,
+    })?;
+    socket.start_bind(&instance_network(), addr::to_wasi(address))?;
+    finish(&socket, TcpSocket::finish_bind)?;
+    // Only a hint.
+    let _ = socket.set_listen_backlog_size(BACKLOG);
+    socket.start_listen()?;
+    finish(&socket, TcpSocket::finish_listen)?;
+    Ok(socket)
+}
+
+/// Waits for the end of what was started.
+fn finish(
+    socket: &TcpSocket,
+    step: impl Fn(&TcpSocket) -> Result<(), ErrorCode>,
+) -> Result<(), ErrorCode> {
+    loop {
+        match step(socket) {
+            Err(ErrorCode::WouldBlock) => socket.subscribe().block(),
+            result => return result,
+        }
+    }
+}
+
+fn explain(address: SocketAddr, code: ErrorCode) -> String {
+    match code {
+        ErrorCode::AccessDenied | ErrorCode::NotSupported => {
+            // The runtime may have asked a system that lets not everyone have such a port.
+            let or_system = if address.port() < 1024 && address.port() != 0 {
+                " Or the system keeps ports below 1024 for others."
+            } else {
+                ""
+            };
+            format!(
+                "can't listen on {address}: the runtime doesn't allow the network ({}). Start it with \
+                 -S inherit-network (and without -S tcp=n): \
+                 wasmtime run -S inherit-network hello.wasm{or_system}",
+                code.name()
+            )
+        }
+        _ => {
+            let error = calls::socket_error(code);
+            format!("can't listen on {address}: {error}")
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! The calls of `wasi:sockets`, `wasi:io` and `wasi:clocks` that a server needs, each with a line in
+//! the log, like strace:
+//!
+//! ```text
+//! tcp-socket.accept(5) = 9 <14.2us>
+//! input-stream.read(9, 8192) = 82 <3.1us>
+//! output-stream.check-write(9) = 65536 <0.6us>
+//! poll([clock 66.6s, 5:accept, 9:read]) = [9:read] <112.0us>
+//! ```
+//!
+//! The numbers are the handles of the sockets; a stream and a pollable go by their socket's. The
+//! lines have level `trace` and the target `wasi`. When that is off a call costs one relaxed atomic
+//! load more, and no clock is read.
+
+use std::fmt::{self, Display};
+use std::io;
+
+use wasip2::clocks::monotonic_clock;
+use wasip2::io::poll::{Pollable, poll as poll_list};
+use wasip2::io::streams::{InputStream, OutputStream, StreamError};
+use wasip2::sockets::network::{ErrorCode, IpSocketAddress};
+use wasip2::sockets::tcp::{ShutdownType, TcpSocket};
+
+use super::addr;
+
+/// The log target of the lines.
+const TARGET: &str = "wasi";
+
+/// How many pollables one line shows.
+const SHOWN: usize = 32;
+
+/// What a pollable is for: the socket's handle, and its direction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Name {
+    Clock,
+    Accept(u32),
+    Read(u32),
+    Write(u32),
+}
+
+pub(super) fn accept(
+    listener: &TcpSocket,
+) -> Result<(TcpSocket, InputStream, OutputStream), ErrorCode> {
+    traced(
+        || listener.accept(),
+        |f| write!(f, "tcp-socket.accept({})", listener.handle()),
+        |result, f| match result {
+            Ok((socket, _, _)) => write!(f, "{}", socket.handle()),
+            Err(code) => f.write_str(code.name()),
+        },
+    )
+}
+
+pub(super) fn remote_address(socket: &TcpSocket) -> Result<IpSocketAddress, ErrorCode> {
+    traced(
+        || socket.remote_address(),
+        |f| write!(f, "tcp-socket.remote-address({})", socket.handle()),
+        |result, f| match result {
+            Ok(address) => addr::to_std(*address).fmt(f),
+            Err(code) => f.write_str(code.name()),
+        },
+    )
+}
+
+pub(super) fn shutdown(socket: &TcpSocket) -> Result<(), ErrorCode> {
+    traced(
+        || socket.shutdown(ShutdownType::Send),
+        |f| write!(f, "tcp-socket.shutdown({}, send)", socket.handle()),
+        |result, f| f.write_str(result.as_ref().map_or_else(|code| code.name(), |()| "ok")),
+    )
+}
+
+pub(super) fn read(of: u32, stream: &InputStream, len: usize) -> Result<Vec<u8>, StreamError> {
+    traced(
+        || stream.read(len as u64),
+        |f| write!(f, "input-stream.read({of}, {len})"),
+        |result, f| shown(result, |bytes| bytes.len(), f),
+    )
+}
+
+/// How many bytes the next [`write`] may have; the host ends the program that writes more.
+pub(super) fn check_write(of: u32, stream: &OutputStream) -> Result<usize, StreamError> {
+    traced(
+        || stream.check_write(),
+        |f| write!(f, "output-stream.check-write({of})"),
+        |result, f| shown(result, |room| *room, f),
+    )
+    .map(|room| usize::try_from(room).unwrap_or(usize::MAX))
+}
+
+pub(super) fn write(of: u32, stream: &OutputStream, bytes: &[u8]) -> Result<(), StreamError> {
+    traced(
+        || stream.write(bytes),
+        |f| write!(f, "output-stream.write({of}, [{}])", bytes.len()),
+        |result, f| shown(result, |()| "ok", f),
+    )
+}
+
+/// Waits for one of the pollables, and tells the places of those that are ready. The list may not be
+/// empty; `name` tells what is at a place, for the log.
+pub(super) fn poll(list: &[&Pollable], name: impl Fn(usize) -> Name) -> Vec<u32> {
+    debug_assert!(!list.is_empty(), "the host ends the program for that");
+    traced(
+        || poll_list(list),
+        |f| {
+            write!(f, "poll(")?;
+            names(f, list.len(), &name)?;
+            write!(f, ")")
+        },
+        |ready, f| names(f, ready.len(), |at| name(ready[at] as usize)),
+    )
+}
+
+/// Tells that a socket, with all that hangs on it, is dropped.
+pub(super) fn dropping(of: u32) {
+    if is_on() {
+        log::trace!(target: TARGET, "drop({of})");
+    }
+}
+
+pub(super) fn now() -> u64 {
+    monotonic_clock::now()
+}
+
+/// The error of a stream; `None` if it has just ended.
+pub(super) fn stream_error(error: StreamError) -> Option<io::Error> {
+    match error {
+        StreamError::Closed => None,
+        StreamError::LastOperationFailed(error) => Some(io::Error::other(error.to_debug_string())),
+    }
+}
+
+/// The error of a socket.
+pub(crate) fn socket_error(code: ErrorCode) -> io::Error {
+    let kind = match code {
+        ErrorCode::WouldBlock => return io::ErrorKind::WouldBlock.into(),
+        ErrorCode::AccessDenied => io::ErrorKind::PermissionDenied,
+        ErrorCode::AddressInUse => io::ErrorKind::AddrInUse,
+        ErrorCode::AddressNotBindable => io::ErrorKind::AddrNotAvailable,
+        ErrorCode::ConnectionAborted => io::ErrorKind::ConnectionAborted,
+        ErrorCode::ConnectionReset => io::ErrorKind::ConnectionReset,
+        ErrorCode::NotSupported => io::ErrorKind::Unsupported,
+        ErrorCode::OutOfMemory => io::ErrorKind::OutOfMemory,
+        _ => io::ErrorKind::Other,
+    };
+    io::Error::new(kind, code.name())
+}
+
+/// Makes a call, and logs it if that is on.
+fn traced<T>(
+    call: impl FnOnce() -> T,
+    name: impl Fn(&mut fmt::Formatter<'_>) -> fmt::Result,
+    told: impl Fn(&T, &mut fmt::Formatter<'_>) -> fmt::Result,
+) -> T {
+    if !is_on() {
+        return call();
+    }
+    let start = now();
+    let result = call();
+    let micros = now().saturating_sub(start) as f64 / 1e3;
+    let (name, value) = (
+        Shown(name),
+        Shown(|f: &mut fmt::Formatter<'_>| told(&result, f)),
+    );
+    log::trace!(target: TARGET, "{name} = {value} <{micros:.1}us>");
+    result
+}
+
+fn is_on() -> bool {
+    log::log_enabled!(target: TARGET, log::Level::Trace)
+}
+
+struct Shown<F>(F);
+
+impl<F: Fn(&mut fmt::Formatter<'_>) -> fmt::Result> Display for Shown<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (self.0)(f)
+    }
+}
+
+fn shown<T, S: Display>(
+    result: &Result<T, StreamError>,
+    value: impl Fn(&T) -> S,
+    f: &mut fmt::Formatter<'_>,
+) -> fmt::Result {
+    match result {
+        Ok(ok) => value(ok).fmt(f),
+        Err(StreamError::Closed) => f.write_str("closed"),
+        Err(StreamError::LastOperationFailed(error)) => f.write_str(&error.to_debug_string()),
+    }
+}
+
+fn names(f: &mut fmt::Formatter<'_>, count: usize, name: impl Fn(usize) -> Name) -> fmt::Result {
+    write!(f, "[")?;
+    for at in 0..count.min(SHOWN) {
+        let separator = if at == 0 { "" } else { ", " };
+        match name(at) {
+            Name::Clock => write!(f, "{separator}clock")?,
+            Name::Accept(of) => write!(f, "{separator}{of}:accept")?,
+            Name::Read(of) => write!(f, "{separator}{of}:read")?,
+            Name::Write(of) => write!(f, "{separator}{of}:write")?,
+        }
+    }
+    if count > SHOWN {
+        write!(f, ", {} more", count - SHOWN)?;
+    }
+    write!(f, "]")
+}

@@ -1,0 +1,275 @@
+//! The [`Reactor`] of WASI 0.2, over `wasi:sockets/tcp`, `wasi:io/streams` and `wasi:io/poll`.
+//!
+//! A poll tells exactly what is ready, and tells it again until it is used up. What is peculiar is
+//! what may *not* be done, because the host ends the program or stops the world for it:
+//!
+//! * write more than `check-write` has permitted, or poll an empty list: fatal;
+//! * drop a stream before its pollables or a socket before its streams: fatal ([`sources`]);
+//! * drop an output stream while the host has bytes of it that the client doesn't take: waits for
+//!   the client, for ever if need be ([`Source::close`]).
+//!
+//! The pollables live as long as their streams: to make and drop them for each wait would be half of
+//! all calls.
+
+pub(crate) mod addr;
+mod alarm;
+pub(crate) mod calls;
+mod rounds;
+mod sources;
+
+use std::io::{self, IoSlice};
+use std::sync::Arc;
+use std::time::Duration;
+
+use poll_turns::{Budget, Turns};
+use wasip2::io::poll::Pollable;
+use wasip2::sockets::tcp::TcpSocket;
+
+use self::alarm::Alarm;
+use self::calls::Name;
+use self::rounds::Asked;
+use self::sources::{Source, piece};
+use super::{Accepted, Event, Interest, Reactor};
+use crate::key::Key;
+use crate::time::Instant;
+
+/// The listeners and streams of one event loop, on WASI 0.2.
+#[derive(Debug)]
+pub(crate) struct Wasip2Reactor {
+    listeners: Vec<Listener>,
+    sources: Vec<Option<Source>>,
+    /// Places in `sources` that are empty.
+    free: Vec<u32>,
+    /// Which of the sources are busy.
+    turns: Turns,
+    budget: Budget,
+    alarm: Alarm,
+    /// The time when the last wait returned.
+    clock: u64,
+    /// Something has happened since then.
+    progress: bool,
+    /// The last wait for everything has found only idle ones.
+    only_idle: bool,
+    /// What the last look has found.
+    found_busy: bool,
+    found_idle: bool,
+    /// The sources of the present look; kept for its memory.
+    list: Vec<u32>,
+    /// What the list of the present poll consists of.
+    asked: Vec<(Asked, Name)>,
+    /// The sources that the present poll has found ready.
+    seen: Vec<u32>,
+    /// The sources that sit out the next poll; see [`CROWD`](Self::CROWD).
+    out: Vec<u32>,
+    /// Where output of several slices is gathered.
+    scratch: Vec<u8>,
+}
+
+/// A connection: the place of its [`Source`].
+#[derive(Debug)]
+pub(crate) struct Wasip2Stream(u32);
+
+#[derive(Debug)]
+struct Listener {
+    // Dropped before the socket.
+    acceptable: Pollable,
+    socket: Arc<TcpSocket>,
+    is_accepting: bool,
+}
+
+impl Wasip2Reactor {
+    /// A read asks for this much first, and for the rest of the buffer if it got it: the host clears
+    /// as much memory as is asked for.
+    const FIRST_READ: usize = 4 << 10;
+    /// A guess at what a pollable costs in a poll, in nanoseconds, until it is measured.
+    const PRICE: u64 = 200;
+    /// So many writes of one connection a turn; each takes up to 64 KiB.
+    const WRITES: usize = 16;
+
+    /// A reactor of listening sockets.
+    pub(crate) fn new(listeners: impl IntoIterator<Item = Arc<TcpSocket>>) -> Self {
+        let listeners = listeners.into_iter().map(|socket| Listener {
+            acceptable: socket.subscribe(),
+            socket,
+            is_accepting: true,
+        });
+        Self {
+            listeners: listeners.collect(),
+            sources: Vec::new(),
+            free: Vec::new(),
+            turns: Turns::default(),
+            budget: Budget::new(Self::PRICE),
+            alarm: Alarm::default(),
+            clock: calls::now(),
+            progress: false,
+            only_idle: false,
+            found_busy: false,
+            found_idle: false,
+            list: Vec::new(),
+            asked: Vec::new(),
+            seen: Vec::new(),
+            out: Vec::new(),
+            scratch: Vec::new(),
+        }
+    }
+
+    /// Something has happened at a connection.
+    fn touch(&mut self, stream: &Wasip2Stream) {
+        self.progress = true;
+        self.turns.touch(stream.0, self.clock);
+    }
+
+    fn insert(&mut self, source: Source) -> Wasip2Stream {
+        let place = self.free.pop().unwrap_or_else(|| {
+            self.sources.push(None);
+            u32::try_from(self.sources.len() - 1).expect("fewer sources than handles")
+        });
+        self.sources[place as usize] = Some(source);
+        self.turns.insert(place);
+        let stream = Wasip2Stream(place);
+        self.touch(&stream);
+        stream
+    }
+
+    fn remove(&mut self, place: u32) {
+        if let Some(source) = self.sources[place as usize].take() {
+            calls::dropping(source.handle());
+            self.turns.remove(place);
+            self.free.push(place);
+        }
+    }
+
+    fn source(&mut self, stream: &Wasip2Stream) -> &mut Source {
+        self.sources[stream.0 as usize]
+            .as_mut()
+            .expect("a source is there until its stream is closed, by value")
+    }
+}
+
+impl Reactor for Wasip2Reactor {
+    type Stream = Wasip2Stream;
+
+    /// The poll is level-triggered.
+    const SHORT_IS_LAST: bool = true;
+
+    fn listeners(&self) -> usize {
+        self.listeners.len()
+    }
+
+    fn wait(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()> {
+        self.wait_for(events, timeout.unwrap_or(Duration::MAX));
+        Ok(())
+    }
+
+    fn set_accepting(&mut self, listener: usize, accepting: bool) {
+        self.listeners[listener].is_accepting = accepting;
+    }
+
+    fn accept(&mut self, listener: usize, key: Key) -> io::Result<Accepted<Wasip2Stream>> {
+        let (socket, input, output) =
+            calls::accept(&self.listeners[listener].socket).map_err(calls::socket_error)?;
+        // A client that is gone already is found by the first read.
+        let peer = calls::remote_address(&socket).ok().map(addr::to_std);
+        let fd = Some(socket.handle());
+        let stream = self.insert(Source::new(socket, input, output, key));
+        Ok(Accepted { stream, peer, fd })
+    }
+
+    fn read(&mut self, stream: &mut Wasip2Stream, buf: &mut [u8]) -> io::Result<usize> {
+        let source = self.source(stream);
+        let mut filled = 0;
+        loop {
+            let asked = match filled {
+                0 => buf.len().min(Self::FIRST_READ),
+                _ => buf.len() - filled,
+            };
+            match calls::read(source.handle(), &source.input, asked) {
+                Ok(bytes) => {
+                    buf[filled..filled + bytes.len()].copy_from_slice(&bytes);
+                    filled += bytes.len();
+                    if bytes.len() == asked && filled < buf.len() {
+                        continue;
+                    }
+                }
+                // What came before comes first. A stream that has ended stays so and is reported
+                // again; of one that has failed only that remains.
+                Err(_) if filled > 0 => {}
+                Err(error) => return calls::stream_error(error).map_or(Ok(0), Err),
+            }
+            if filled == 0 {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            self.touch(stream);
+            return Ok(filled);
+        }
+    }
+
+    fn write(&mut self, stream: &mut Wasip2Stream, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        let source = self.sources[stream.0 as usize]
+            .as_ref()
+            .expect("a source is there until its stream is closed, by value");
+        let offered: usize = bufs.iter().map(|buf| buf.len()).sum();
+        let mut written = 0;
+        for _ in 0..Self::WRITES {
+            if written == offered {
+                break;
+            }
+            let result = calls::check_write(source.handle(), &source.output).and_then(|room| {
+                if room == 0 {
+                    return Ok(0);
+                }
+                let piece = piece(bufs, written, room, &mut self.scratch);
+                calls::write(source.handle(), &source.output, piece).map(|()| piece.len())
+            });
+            match result {
+                Ok(0) => break,
+                Ok(taken) => written += taken,
+                // The stream stays closed: the next write tells.
+                Err(_) if written > 0 => break,
+                Err(error) => {
+                    let gone = || io::ErrorKind::BrokenPipe.into();
+                    return Err(calls::stream_error(error).unwrap_or_else(gone));
+                }
+            }
+        }
+        if written == 0 && offered > 0 {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        self.touch(stream);
+        Ok(written)
+    }
+
+    fn set_interest(&mut self, stream: &mut Wasip2Stream, interest: Interest) {
+        self.source(stream).set_interest(interest);
+    }
+
+    fn shutdown_write(&mut self, stream: &mut Wasip2Stream) -> io::Result<()> {
+        calls::shutdown(&self.source(stream).socket).map_err(calls::socket_error)
+    }
+
+    fn close(&mut self, stream: Wasip2Stream) {
+        self.progress = true;
+        if self.source(&stream).close() {
+            self.remove(stream.0);
+        } else {
+            self.turns.rest(stream.0);
+        }
+    }
+
+    fn now(&self) -> Instant {
+        Instant::from_nanos(calls::now())
+    }
+}
+
+impl Drop for Wasip2Reactor {
+    /// What is still on its way is left to the host: to drop it would wait for the clients.
+    fn drop(&mut self) {
+        let sources = std::mem::take(&mut self.sources).into_iter().flatten();
+        sources
+            .filter(|source| source.is_closed())
+            .for_each(std::mem::forget);
+    }
+}
+
+#[cfg(test)]
+mod tests;

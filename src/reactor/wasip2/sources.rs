@@ -1,0 +1,157 @@
+//! The sockets' resources, in the order in which they have to be dropped.
+
+use std::io::IoSlice;
+
+use wasip2::io::poll::Pollable;
+use wasip2::io::streams::{InputStream, OutputStream};
+use wasip2::sockets::tcp::TcpSocket;
+
+use super::calls::{self, Name};
+use crate::key::Key;
+use crate::reactor::{Interest, Readiness};
+
+/// A connection. A host may end the program that drops a stream before its pollables, or a socket
+/// before its streams; fields are dropped from the first to the last.
+#[derive(Debug)]
+pub(super) struct Source {
+    readable: Pollable,
+    /// Made when output first had to wait.
+    writable: Option<Pollable>,
+    pub(super) input: InputStream,
+    pub(super) output: OutputStream,
+    pub(super) socket: TcpSocket,
+    pub(super) key: Key,
+    interest: Interest,
+    /// What the present poll has told.
+    pub(super) seen: Readiness,
+    /// It was told lately, and others aren't yet.
+    pub(super) is_out: bool,
+    is_closed: bool,
+}
+
+impl Source {
+    pub(super) fn new(
+        socket: TcpSocket,
+        input: InputStream,
+        output: OutputStream,
+        key: Key,
+    ) -> Self {
+        Self {
+            readable: input.subscribe(),
+            writable: None,
+            input,
+            output,
+            socket,
+            key,
+            interest: Interest::READ,
+            seen: Readiness::default(),
+            is_out: false,
+            is_closed: false,
+        }
+    }
+
+    /// The handle of the socket: the connection's name in the log.
+    pub(super) fn handle(&self) -> u32 {
+        self.socket.handle()
+    }
+
+    pub(super) fn set_interest(&mut self, interest: Interest) {
+        self.interest = interest;
+        if interest.write {
+            self.writable.get_or_insert_with(|| self.output.subscribe());
+        }
+    }
+
+    /// Whether there is a direction of interest.
+    pub(super) fn is_polled(&self) -> bool {
+        self.interest.read || self.interest.write
+    }
+
+    /// Calls `with` for each direction of interest.
+    pub(super) fn pollables<'a>(&'a self, mut with: impl FnMut(&'a Pollable, Name)) {
+        if self.interest.read {
+            with(&self.readable, Name::Read(self.handle()));
+        }
+        if let Some(writable) = self.writable.as_ref().filter(|_| self.interest.write) {
+            with(writable, Name::Write(self.handle()));
+        }
+    }
+
+    /// The connection is the loop's no more. Tells whether it can be dropped.
+    ///
+    /// What was written may still be on its way: the host keeps up to 64 KiB that the socket had no
+    /// room for. To drop the stream would wait until the client has taken them, which it may never
+    /// do, and nobody would be served meanwhile. There is no call that gives such a connection up.
+    /// So it is kept, and polled, until it can be dropped at once.
+    pub(super) fn close(&mut self) -> bool {
+        self.is_closed = true;
+        if !self.is_stuck() {
+            return true;
+        }
+        // If nothing is on its way, and there is just no room, this is the end.
+        let _ = calls::shutdown(&self.socket);
+        if !self.is_stuck() {
+            return true;
+        }
+        self.set_interest(Interest {
+            read: false,
+            write: true,
+        });
+        false
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.is_closed
+    }
+
+    fn is_stuck(&self) -> bool {
+        matches!(calls::check_write(self.handle(), &self.output), Ok(0))
+    }
+}
+
+/// The next bytes of `bufs` from the offset `from`, at most `room` of them and at least one: a part
+/// of one slice where that is all there is or enough, otherwise of several, copied to `scratch`.
+pub(super) fn piece<'a>(
+    bufs: &'a [IoSlice<'_>],
+    from: usize,
+    room: usize,
+    scratch: &'a mut Vec<u8>,
+) -> &'a [u8] {
+    let mut skip = from;
+    let mut parts = bufs.iter().filter_map(|buf| {
+        let part = buf.get(skip.min(buf.len())..).unwrap_or_default();
+        skip -= skip.min(buf.len());
+        (!part.is_empty()).then_some(part)
+    });
+    let first = parts.next().unwrap_or_default();
+    let Some(second) = parts.next().filter(|_| first.len() < room) else {
+        return &first[..first.len().min(room)];
+    };
+    scratch.clear();
+    for part in [first, second].into_iter().chain(parts) {
+        let left = room - scratch.len();
+        scratch.extend_from_slice(&part[..part.len().min(left)]);
+        if scratch.len() == room {
+            break;
+        }
+    }
+    scratch
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_are_of_one_slice_or_gathered() {
+        let bufs = [b"head".as_slice(), b"", b"body", b"!"].map(IoSlice::new);
+        let scratch = &mut Vec::new();
+        assert_eq!(piece(&bufs, 0, 100, scratch), b"headbody!");
+        assert_eq!(piece(&bufs, 0, 6, scratch), b"headbo");
+        assert_eq!(piece(&bufs, 0, 4, scratch), b"head");
+        assert_eq!(piece(&bufs, 3, 2, scratch), b"db");
+        assert_eq!(piece(&bufs, 4, 3, scratch), b"bod");
+        assert_eq!(piece(&bufs, 8, 100, scratch), b"!");
+        assert_eq!(piece(&bufs[2..3], 1, 100, scratch), b"ody");
+    }
+}

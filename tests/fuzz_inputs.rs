@@ -1,0 +1,102 @@
+//! The inputs of the fuzz targets: those that once failed are replayed, and the seeds are made from
+//! the conformance cases.
+#![cfg(not(target_os = "wasi"))]
+
+mod common;
+mod oracle;
+
+use common::check;
+use common::notation::Step;
+use oracle::choices::Choices;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+type Check = fn(&[u8]);
+
+const TARGETS: [(&str, Check); 3] = [
+    ("connection", oracle::connection::check),
+    ("head", oracle::head::check),
+    ("chunked", oracle::chunked::check),
+];
+
+/// `fuzz/regressions/TARGET/NAME`: what the fuzzer found, and what was mended.
+#[test]
+fn what_once_failed_passes() {
+    for (target, check) in TARGETS {
+        let folder = root().join("fuzz/regressions").join(target);
+        let entries = fs::read_dir(&folder).into_iter().flatten();
+        for path in entries.map(|entry| entry.expect("an entry").path()) {
+            let bytes = fs::read(&path).expect("readable");
+            let result = std::panic::catch_unwind(|| check(&bytes));
+            assert!(result.is_ok(), "{}: see above", path.display());
+        }
+    }
+}
+
+/// Every seed passes too: the conformance cases hold what must be true of all input.
+#[test]
+fn the_seeds_pass() {
+    for (target, check) in TARGETS {
+        for seed in seeds(target) {
+            check(&seed);
+        }
+    }
+}
+
+/// The seeds of each target, in a folder of its name.
+#[test]
+#[ignore = "writes into the folder MINI_HTTP_CORPUS, for ci/fuzz"]
+fn write_seeds() {
+    let folder = std::env::var_os("MINI_HTTP_CORPUS").expect("MINI_HTTP_CORPUS");
+    for (target, _) in TARGETS {
+        let folder = Path::new(&folder).join(target);
+        fs::create_dir_all(&folder).expect("a folder");
+        for (number, seed) in seeds(target).iter().enumerate() {
+            fs::write(folder.join(format!("case-{number:04}")), seed).expect("writable");
+        }
+    }
+}
+
+/// The longest seed: a long one slows the fuzzer down and leads to nothing that a short one doesn't.
+const LONGEST: usize = 2000;
+
+fn seeds(target: &str) -> Vec<Vec<u8>> {
+    let cases = common::cases::load(&root().join("tests/conformance"));
+    let mut seeds = Vec::new();
+    for input in cases.iter().flat_map(|case| &case.inputs) {
+        let bytes = check::bytes(input);
+        let ends = u8::from(input.contains(&Step::Eof));
+        if bytes.len() > LONGEST {
+            continue;
+        }
+        match target {
+            "chunked" => {
+                let head = String::from_utf8_lossy(&bytes).to_ascii_lowercase();
+                let end = bytes.windows(4).position(|four| four == b"\r\n\r\n");
+                if let Some(end) = end.filter(|_| head.contains("chunked")) {
+                    seeds.push(Choices::join(&bytes[end + 4..], &[]));
+                }
+            }
+            "head" => seeds.push(Choices::join(&bytes, &[])),
+            _ => {
+                seeds.push(Choices::join(&bytes, &[0, 0, ends]));
+                // The same in pieces, over small limits, with other answers and with waits.
+                seeds.push(Choices::join(
+                    &bytes,
+                    &[0, 7, ends, 1, 9, 1, 30, 1, 3, 2, 1],
+                ));
+                seeds.push(Choices::join(
+                    &bytes,
+                    &[5, 3, ends, 1, 9, 3, 1, 30, 4, 1, 3],
+                ));
+            }
+        }
+    }
+    seeds.sort();
+    seeds.dedup();
+    seeds
+}
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}

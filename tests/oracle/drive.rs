@@ -1,0 +1,337 @@
+//! One connection, driven as an event loop does, with what must hold behind every call.
+
+use super::handler::{Given, SECONDS};
+use super::request;
+use mini_http::conn::state::{Reading, Writing};
+use mini_http::conn::{CloseReason, Connection, Context, Shared, Step};
+use mini_http::{Instant, Limits};
+use std::io::IoSlice;
+use std::time::{Duration, UNIX_EPOCH};
+
+/// A request that the handler saw.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Seen {
+    pub(crate) method: String,
+    pub(crate) target: String,
+    pub(crate) is_http10: bool,
+    pub(crate) fields: Vec<(String, Vec<u8>)>,
+    pub(crate) body: Vec<u8>,
+    /// Bytes of the read that were left behind it.
+    pub(crate) left: usize,
+}
+
+impl Seen {
+    pub(crate) fn values<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
+        let lines = self.fields.iter().filter(move |(other, _)| other == name);
+        lines.map(|(_, value)| value.as_slice())
+    }
+
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        self.shown() == other.shown() && self.body == other.body
+    }
+
+    /// All but the body as one text, to compare.
+    pub(crate) fn shown(&self) -> String {
+        request::show(
+            &self.method,
+            &self.target,
+            self.is_http10,
+            self.fields.clone(),
+        )
+    }
+}
+
+/// A connection under test.
+pub(crate) struct Drive {
+    limits: Limits,
+    shared: Shared,
+    connection: Connection,
+    now: Instant,
+    handler: u8,
+    pub(crate) seen: Vec<Seen>,
+    pub(crate) given: Vec<Given>,
+    /// Bytes that were read from the client.
+    pub(crate) read: usize,
+    /// Bytes that the connection was given while it read requests.
+    pub(crate) fed: usize,
+    /// What the client got.
+    pub(crate) got: Vec<u8>,
+    /// The writing side is shut.
+    pub(crate) is_shut: bool,
+    pub(crate) closed: Option<CloseReason>,
+    /// Output was lost, because the connection was closed before it was taken.
+    pub(crate) is_cut: bool,
+    /// The server stops while the next request is with the handler.
+    pub(crate) stops_in_handler: bool,
+}
+
+impl Drive {
+    pub(crate) fn new(limits: Limits, handler: u8) -> Self {
+        let now = Instant::from_nanos(1 << 40);
+        let mut shared = Shared::new();
+        shared.set_date(now, UNIX_EPOCH + Duration::from_secs(SECONDS));
+        let mut cx = Context {
+            now,
+            limits: &limits,
+            shared: &mut shared,
+        };
+        let connection = Connection::new(1, None, &mut cx);
+        Self {
+            limits,
+            shared,
+            connection,
+            now,
+            handler,
+            seen: Vec::new(),
+            given: Vec::new(),
+            read: 0,
+            fed: 0,
+            got: Vec::new(),
+            is_shut: false,
+            closed: None,
+            is_cut: false,
+            stops_in_handler: false,
+        }
+    }
+
+    /// Makes a call, and checks the rule of `Connection::poll_timeout`: there is a deadline, unless
+    /// the next move is the owner's.
+    fn call<T>(&mut self, call: impl FnOnce(&mut Connection, &mut Context<'_>) -> T) -> T {
+        let had_output = self.connection.pending_output();
+        let result = call(
+            &mut self.connection,
+            &mut Context {
+                now: self.now,
+                limits: &self.limits,
+                shared: &mut self.shared,
+            },
+        );
+        let state = self.connection.state();
+        let is_owners_move = match (state.reading(), state.writing()) {
+            (_, Writing::Closed) | (Reading::Answering, _) => true,
+            (_, Writing::Closing) => self.connection.pending_output() == 0,
+            (_, Writing::Open | Writing::Lingering) => false,
+        };
+        assert!(
+            is_owners_move || self.connection.poll_timeout().is_some(),
+            "no deadline in {state:?}"
+        );
+        if state.writing() == Writing::Closed && had_output > 0 {
+            self.is_cut = true;
+        }
+        result
+    }
+
+    /// Whether a read may bring something now, or the end of the stream be told.
+    pub(crate) fn wants_input(&mut self) -> bool {
+        self.closed.is_none()
+            && self.call(|connection, cx| connection.wants_input(cx))
+            && !self.can_go_on()
+    }
+
+    fn can_go_on(&mut self) -> bool {
+        self.call(|connection, cx| connection.can_go_on(cx))
+    }
+
+    /// Bytes come in one read. At most `requests` of them are answered before others get their turn.
+    pub(crate) fn read(&mut self, mut input: &[u8], requests: usize) {
+        let before = self.seen.len();
+        let refused = self.is_refused();
+        let all = input.len();
+        self.read += all;
+        if !refused {
+            self.fed += all;
+        }
+        while let Some(request) =
+            self.call(|connection, cx| connection.handle_input(cx, &mut input))
+        {
+            assert!(!refused, "a request behind the last one");
+            assert!(input.len() <= all);
+            self.seen.push(seen(&request, input.len()));
+            self.answer();
+            if self.seen.len() - before >= requests {
+                self.call(|connection, cx| connection.keep_input(cx, input));
+                return;
+            }
+        }
+        assert!(input.is_empty(), "input is left");
+    }
+
+    fn is_refused(&self) -> bool {
+        matches!(
+            self.connection.state().reading(),
+            Reading::Discarding | Reading::Ended
+        )
+    }
+
+    fn answer(&mut self) {
+        let given = Given::new(self.handler, self.given.len());
+        if std::mem::take(&mut self.stops_in_handler) {
+            self.call(|connection, _| connection.close_after_answer(CloseReason::Stopped));
+        }
+        if given.panics {
+            self.call(Connection::respond_to_panic);
+        } else {
+            let response = given.response();
+            self.call(|connection, cx| connection.respond(cx, response));
+        }
+        self.given.push(given);
+    }
+
+    /// The client's stream ends.
+    pub(crate) fn end(&mut self) {
+        self.call(Connection::handle_end_of_input);
+    }
+
+    pub(crate) fn stop(&mut self) {
+        self.call(Connection::stop);
+    }
+
+    pub(crate) fn abandon(&mut self) {
+        self.call(|connection, cx| connection.abandon(cx, CloseReason::IoError));
+    }
+
+    /// The socket takes up to `most` bytes of output, and the step that follows is taken. Tells
+    /// whether it took any.
+    pub(crate) fn write(&mut self, most: usize) -> bool {
+        if self.closed.is_some() {
+            return false;
+        }
+        let mut slices = [IoSlice::new(&[]); 8];
+        let filled = self.connection.poll_output(&mut slices);
+        let mut taken = 0;
+        for slice in &slices[..filled] {
+            assert!(!slice.is_empty(), "an empty slice");
+            let part = &slice[..slice.len().min(most - taken)];
+            self.got.extend_from_slice(part);
+            taken += part.len();
+        }
+        assert_eq!(filled == 0, self.connection.pending_output() == 0);
+        assert!(
+            !self.is_shut || self.connection.pending_output() == 0,
+            "output behind the end"
+        );
+        if taken > 0 {
+            self.call(|connection, cx| connection.handle_written(cx, taken));
+        }
+        self.step();
+        taken > 0
+    }
+
+    /// Does what the machine says to do next.
+    fn step(&mut self) {
+        match self.call(Connection::poll_step) {
+            Step::Wait => {
+                let reading = self.connection.state().reading();
+                let writing = self.connection.state().writing();
+                assert_ne!(writing, Writing::Closed);
+                if self.connection.pending_output() == 0 && writing != Writing::Lingering {
+                    assert!(
+                        self.can_go_on() || self.call(|connection, cx| connection.wants_input(cx)),
+                        "stalls in {reading:?}, {writing:?}"
+                    );
+                }
+            }
+            Step::ShutdownWrite => {
+                assert!(!self.is_shut, "shut down twice");
+                assert_eq!(self.connection.pending_output(), 0);
+                self.is_shut = true;
+            }
+            Step::Close(reason) => {
+                self.is_shut = true;
+                self.closed = Some(reason);
+                assert_eq!(self.connection.state().close_reason(), Some(reason));
+                assert_eq!(self.shared.held(), 0, "closed, and holds memory");
+            }
+        }
+    }
+
+    /// Time passes, up to `until`, with every deadline looked at in its time.
+    pub(crate) fn pass(&mut self, time: Duration) {
+        let until = self.now + time;
+        while self.closed.is_none() && self.connection.poll_timeout().is_some_and(|at| at <= until)
+        {
+            self.pass_deadline();
+        }
+        self.now = self.now.max(until);
+    }
+
+    /// Time passes up to the next deadline, which is looked at.
+    pub(crate) fn pass_deadline(&mut self) {
+        let Some(deadline) = self.connection.poll_timeout() else {
+            return;
+        };
+        self.now = self.now.max(deadline);
+        self.call(Connection::handle_timeout);
+        assert!(
+            self.connection
+                .poll_timeout()
+                .is_none_or(|next| next > self.now),
+            "a deadline that has passed stays"
+        );
+        self.step();
+    }
+
+    /// Takes all output, and lets the connection go on with what it has kept.
+    pub(crate) fn drain(&mut self) {
+        loop {
+            while self.write(usize::MAX) {}
+            if self.closed.is_some() || !self.can_go_on() {
+                return;
+            }
+            self.read(&[], usize::MAX);
+        }
+    }
+
+    /// The client does nothing any more, and maybe takes nothing either: the connection must end by
+    /// itself.
+    pub(crate) fn silence(&mut self, takes_output: bool) {
+        for _ in 0..10_000 {
+            if takes_output {
+                self.drain();
+            } else {
+                self.write(0);
+            }
+            if self.closed.is_some() {
+                return;
+            }
+            assert!(self.connection.poll_timeout().is_some(), "no deadline");
+            self.pass_deadline();
+        }
+        panic!("a silent client is kept for ever");
+    }
+
+    /// Lets the connection go on with what it has kept, for so many requests.
+    pub(crate) fn go_on(&mut self, requests: usize) {
+        if self.closed.is_none() && self.can_go_on() {
+            self.read(&[], requests);
+        }
+    }
+
+    pub(crate) fn close_reason(&self) -> Option<CloseReason> {
+        self.connection.state().close_reason()
+    }
+
+    /// Whether the limit of memory is one that may be reached.
+    pub(crate) fn is_short_of_memory(&self) -> bool {
+        self.limits.max_held < Limits::default().max_held
+    }
+
+    pub(crate) fn pending_output(&self) -> usize {
+        self.connection.pending_output()
+    }
+}
+
+fn seen(request: &mini_http::Request, left: usize) -> Seen {
+    let fields = request.headers().iter();
+    Seen {
+        method: request.method().to_string(),
+        target: request.uri().to_string(),
+        is_http10: request.version() == mini_http::version::Version::HTTP_10,
+        fields: fields
+            .map(|(name, value)| (name.to_string(), value.as_bytes().to_vec()))
+            .collect(),
+        body: request.body().to_vec(),
+        left,
+    }
+}
