@@ -274,11 +274,6 @@ impl<W: Wasi> Poller<W> {
                 return Ok(());
             }
         }
-        // poll(2) refuses a list that is longer than the host's limit of open files, and each
-        // direction counts there.
-        if errno == Errno::INVAL && self.shorten() {
-            return Ok(());
-        }
         self.failures += 1;
         if self.failures >= GIVE_UP_AFTER {
             return Err(errno);
