@@ -80,6 +80,15 @@ impl Request {
 /// Only `drop` takes the parts away.
 const PRESENT: &str = "a request has its parts until it is dropped";
 
+/// For tests of handlers: a request that no client has sent.
+impl From<http::Request<Vec<u8>>> for Request {
+    fn from(inner: http::Request<Vec<u8>>) -> Self {
+        Self {
+            parts: Some(Box::new(Parts { inner, peer: None })),
+        }
+    }
+}
+
 impl Deref for Request {
     type Target = http::Request<Vec<u8>>;
 

@@ -17,6 +17,9 @@
 //! | what a client did wrong, and its answer | [`Fault`] |
 //! | why a connection ended | [`CloseReason`] |
 //!
+//! This module is public for whoever wants to drive a connection in another way, and for fuzzers. Its
+//! details may change with every release.
+//!
 //! # Driving one
 //!
 //! ```
@@ -63,7 +66,7 @@ use std::io::IoSlice;
 use std::net::SocketAddr;
 
 use http::{Response, StatusCode};
-use log::debug;
+use log::{debug, error};
 
 use self::encode::Exchange;
 use self::head::{Head, HeadScanner, Scan};
@@ -115,6 +118,9 @@ pub enum Step {
 }
 
 impl Connection {
+    /// How many slices [`poll_output`](Self::poll_output) can fill.
+    pub const MAX_SLICES: usize = Output::MAX_SLICES;
+
     /// A connection that was just accepted. `id` is its number in the log.
     #[must_use]
     pub fn new(id: u64, peer: Option<SocketAddr>, cx: &mut Context<'_>) -> Self {
@@ -143,6 +149,7 @@ impl Connection {
     /// Takes bytes that came, from the front of `input`, up to the end of a request, which it
     /// gives. Answer it with [`respond`](Self::respond) and call again, until it gives `None`:
     /// then all input is taken. With an empty `input` it goes on with bytes it has kept.
+    #[must_use = "a request waits for its answer"]
     pub fn handle_input(&mut self, cx: &mut Context<'_>, input: &mut &[u8]) -> Option<Request> {
         let request = if self.stash.is_empty() {
             let request = self.advance(cx, input);
@@ -195,20 +202,23 @@ impl Connection {
     /// # Panics
     /// If no request waits for its answer.
     pub fn respond<B: Body>(&mut self, cx: &mut Context<'_>, response: Response<B>) {
+        if self.is_given_up() {
+            return;
+        }
         self.assert_answering();
+        // The request's body is the handler's now.
+        self.account(cx);
         let (parts, body) = response.into_parts();
         if parts.status.is_informational() {
-            log::error!(
-                "conn {}: the handler answered {}, not a final status",
-                self.id,
-                parts.status
-            );
+            let (id, status) = (self.id, parts.status);
+            error!(target: "mini_http", "conn {id}: the handler answered {status}: not a final status");
             return self.respond_error(cx, "the handler gave no final answer");
         }
         let (exchange, length) = (self.exchange, body.as_bytes().len());
         // A small answer is always made, for a client with a small wish is to be served beside
         // those that hold all the memory; and a large one when nothing else is held.
-        let is_inserted = !exchange.is_head && !Output::is_small(length);
+        let has_body = !exchange.is_head && encode::has_content(parts.status);
+        let is_inserted = has_body && !Output::is_small(length);
         let budget = &cx.shared.budget;
         if is_inserted && !budget.has_room(body.memory(), cx.limits) && !budget.is_empty() {
             return self.respond_overloaded(cx);
@@ -243,8 +253,10 @@ impl Connection {
     /// # Panics
     /// If no request waits for its answer.
     pub fn respond_to_panic(&mut self, cx: &mut Context<'_>) {
+        if self.is_given_up() {
+            return;
+        }
         self.assert_answering();
-        self.state.will_close(CloseReason::HandlerPanicked);
         self.respond_error(cx, "the handler failed");
     }
 
@@ -294,8 +306,11 @@ impl Connection {
     /// unfinished request gets 503.
     pub fn stop(&mut self, cx: &mut Context<'_>) {
         match self.state.reading() {
-            Reading::Idle if self.output.pending() == 0 => self.state.closed(CloseReason::Stopped),
-            Reading::Idle => self.state.refused(CloseReason::Stopped),
+            Reading::Idle if self.output.pending() == 0 && self.stash.is_empty() => {
+                self.state.closed(CloseReason::Stopped);
+            }
+            // What is kept is not answered, but what was answered must not be lost by a reset.
+            Reading::Idle => self.state.last_answer(CloseReason::Stopped),
             Reading::Head | Reading::Body => {
                 self.state.will_close(CloseReason::Stopped);
                 self.refuse_unfinished(cx, Fault::stopped());
@@ -316,12 +331,14 @@ impl Connection {
 
     /// Fills `slices` with output to be sent, in order, and tells how many it filled; 0 when
     /// there is none.
+    #[must_use]
     pub fn poll_output<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
         self.output.slices(slices)
     }
 
-    /// Takes note that the first `count` bytes of the output are sent.
+    /// Takes note that the first `count` bytes of the output are sent; at most all that there are.
     pub fn handle_written(&mut self, cx: &mut Context<'_>, count: usize) {
+        let count = count.min(self.output.pending());
         self.written_in_window += count as u64;
         self.output.advance(count, &mut cx.shared.buffers);
         self.settle(cx);
@@ -344,9 +361,10 @@ impl Connection {
     }
 
     /// What to do next. Ask after each change, when the output is sent or can't be sent now.
+    #[must_use = "it says what to do"]
     pub fn poll_step(&mut self, cx: &mut Context<'_>) -> Step {
         if self.state.writing() == Writing::Closing && self.output.pending() == 0 {
-            self.state.all_sent(self.may_be_sending());
+            self.state.all_sent();
             self.settle(cx);
             if self.state.writing() == Writing::Lingering {
                 return Step::ShutdownWrite;
@@ -538,11 +556,12 @@ impl Connection {
         let Some(mut incoming) = self.incoming.take() else {
             return Err(Fault::malformed("a body without a head"));
         };
-        let (before, length_before) = (input.len(), incoming.request.body().len());
+        let length_before = incoming.request.body().len();
         let is_whole = incoming.read(cx, &mut self.accounted, input)?;
-        incoming.in_window += (before - input.len()) as u64;
         let (id, body) = (self.id, incoming.request.body());
         let (new, all) = (&body[length_before..], body.len());
+        // What chunks cost beside their data is no progress.
+        let in_window = incoming.in_window + new.len() as u64;
         if !new.is_empty() {
             debug!(
                 target: "mini_http::conn",
@@ -553,6 +572,7 @@ impl Connection {
             self.state.request_done();
             return Ok(Some(self.for_handler(incoming.request, incoming.persist)));
         }
+        incoming.in_window = in_window;
         self.incoming = Some(incoming);
         Ok(None)
     }
@@ -591,6 +611,9 @@ impl Connection {
             self.stash.drain(..self.stash_used);
         }
         self.stash_used = 0;
+        if self.stash.try_reserve(input.len()).is_err() {
+            return self.refuse_unfinished(cx, Fault::overloaded());
+        }
         self.stash.extend_from_slice(input);
     }
 
@@ -637,7 +660,7 @@ impl Connection {
             "conn {id}: refused with {status} ({:?}): {}", fault.kind(), fault.why()
         );
         self.queue_refusal(cx, fault.status(), fault.why());
-        self.state.refused(fault.close_reason());
+        self.state.last_answer(fault.close_reason());
         self.incoming = None;
         self.drop_stash(cx);
     }
@@ -655,7 +678,7 @@ impl Connection {
 
     /// Answers 500 to the request that is with the handler.
     fn respond_error(&mut self, cx: &mut Context<'_>, why: &'static str) {
-        self.state.will_close(CloseReason::HandlerAskedClose);
+        self.state.will_close(CloseReason::HandlerFailed);
         self.queue_refusal(cx, StatusCode::INTERNAL_SERVER_ERROR, why);
         self.state.answered();
         self.settle(cx);
@@ -678,16 +701,6 @@ impl Connection {
         });
     }
 
-    /// Whether the client may have sent, or may be sending, what will not be read: closing then
-    /// would reset the connection. A client that asked to close sends nothing more.
-    fn may_be_sending(&self) -> bool {
-        let asked = matches!(
-            self.state.close_reason(),
-            Some(CloseReason::ClientAskedClose | CloseReason::Http10)
-        );
-        !asked || self.discarded > 0 || !self.stash.is_empty()
-    }
-
     /// Brings deadlines and budget in line with the state, at the end of every call.
     fn settle(&mut self, cx: &mut Context<'_>) {
         let (reading, writing) = (self.state.reading(), self.state.writing());
@@ -700,13 +713,13 @@ impl Connection {
         let has_output = self.output.pending() > 0;
         let window = cx.limits.rate_window;
 
-        self.run(
+        self.keep_timer(
             cx,
             Timer::Head,
             reading == Reading::Head && is_taking,
             cx.limits.head_timeout,
         );
-        self.run(
+        self.keep_timer(
             cx,
             Timer::Body,
             reading == Reading::Body && is_taking,
@@ -715,12 +728,17 @@ impl Connection {
         if has_output && !self.timers.is_set(Timer::Write) {
             self.written_in_window = 0;
         }
-        self.run(cx, Timer::Write, has_output, window);
+        self.keep_timer(cx, Timer::Write, has_output, window);
         let is_idle = reading == Reading::Idle && !has_output && writing == Writing::Open;
-        self.run(cx, Timer::Idle, is_idle, cx.limits.idle_timeout);
+        self.keep_timer(cx, Timer::Idle, is_idle, cx.limits.idle_timeout);
         let is_lingering = writing == Writing::Lingering;
-        self.run(cx, Timer::Linger, is_lingering, cx.limits.linger_timeout);
+        self.keep_timer(cx, Timer::Linger, is_lingering, cx.limits.linger_timeout);
 
+        self.account(cx);
+    }
+
+    /// Tells the budget what is held.
+    fn account(&mut self, cx: &mut Context<'_>) {
         let incoming = self.incoming.as_ref().map_or(0, |incoming| incoming.held());
         let held = self.stash.capacity() + incoming + self.output.held();
         cx.shared.budget.replace(self.accounted, held);
@@ -728,12 +746,23 @@ impl Connection {
     }
 
     /// Starts a timer that should run and does not; stops one that should not.
-    fn run(&mut self, cx: &Context<'_>, timer: Timer, should: bool, after: std::time::Duration) {
+    fn keep_timer(
+        &mut self,
+        cx: &Context<'_>,
+        timer: Timer,
+        should: bool,
+        after: std::time::Duration,
+    ) {
         match (should, self.timers.is_set(timer)) {
             (true, false) => self.timers.set(timer, cx.now + after),
             (false, true) => self.timers.stop(timer),
             (true, true) | (false, false) => {}
         }
+    }
+
+    /// Whether the connection was given up while its request was with the handler.
+    fn is_given_up(&self) -> bool {
+        self.state.writing() == Writing::Closed
     }
 
     fn assert_answering(&self) {

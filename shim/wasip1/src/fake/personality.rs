@@ -17,6 +17,8 @@ pub struct Personality {
     pub clock_with_fds: bool,
     /// Waits last at least this many nanoseconds more than asked, and are rounded up to it.
     pub tick: u64,
+    /// A poll of more subscriptions than this fails with `INVAL`.
+    pub longest_poll: usize,
     /// What read events say about the number of bytes.
     pub nbytes: Nbytes,
     /// What calls cost.
@@ -89,6 +91,7 @@ impl Personality {
         bad_fd_fails_all: true,
         clock_with_fds: false,
         tick: 0,
+        longest_poll: usize::MAX,
         nbytes: Nbytes::AtLeastOne,
         costs: Costs {
             poll: 3_000,
@@ -107,6 +110,7 @@ impl Personality {
         bad_fd_fails_all: false,
         clock_with_fds: true,
         tick: 0,
+        longest_poll: usize::MAX,
         nbytes: Nbytes::Zero,
         costs: Costs {
             poll: 600,
@@ -125,6 +129,7 @@ impl Personality {
         bad_fd_fails_all: false,
         clock_with_fds: true,
         tick: 0,
+        longest_poll: usize::MAX,
         nbytes: Nbytes::Exact,
         costs: Costs {
             poll: 1_000,

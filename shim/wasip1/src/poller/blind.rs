@@ -13,7 +13,8 @@
 //! 30 µs.
 //!
 //! While something happens the busy ones and the listeners are tried in each round, and the idle
-//! ones in turn, on the budget; their turn takes n times 16 `AGAIN`s.
+//! ones in turn, on the [budget](super::budget); their turn takes what 64 n tries take at worst, and
+//! 12 n when the caller works all the time.
 
 use super::{Poller, Ready, Sight};
 use crate::errno::Errno;
@@ -80,7 +81,7 @@ impl<W: Wasi> Poller<W> {
         ready: &mut Vec<Ready>,
     ) -> Result<(), Errno> {
         // At once after progress.
-        if self.budget.progress != now {
+        if self.budget.progress() != now {
             let took = now.saturating_sub(self.clock);
             if let Some(count) = self.sleep.tried_all
                 && self.reported

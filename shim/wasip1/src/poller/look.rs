@@ -9,6 +9,7 @@ impl<W: Wasi> Poller<W> {
     /// Polls the list with a clock of `timeout`. The answer is whether any file descriptor was
     /// reported; [`seen`](Poller::seen) tells which.
     pub(super) fn look(&mut self, timeout: u64) -> Result<bool, Errno> {
+        let timeout = self.keep_within_longest(timeout);
         self.subscriptions.clear();
         self.subscriptions.reserve_exact(2 * self.list.len() + 1);
         self.subscriptions.push(Subscription::clock(0, timeout));
@@ -37,6 +38,36 @@ impl<W: Wasi> Poller<W> {
             .poll_oneoff(&self.subscriptions, &mut self.answers[..asked])?;
         self.understand(count.min(asked), asked - 1);
         Ok(!self.seen.is_empty())
+    }
+
+    /// Shortens a list that the runtime would refuse. Who is left out comes in the next polls, so
+    /// this one must not wait long; the answer is the timeout.
+    fn keep_within_longest(&mut self, timeout: u64) -> u64 {
+        let length = self.list.len();
+        if length <= self.longest {
+            return timeout;
+        }
+        self.turn = (self.turn + self.longest) % length;
+        self.list.rotate_left(self.turn);
+        self.list.truncate(self.longest);
+        timeout.min(PART_WAITS)
+    }
+
+    /// A poll of so many was refused: from now on a list is at most half as long. Tells whether it
+    /// could be shortened.
+    pub(super) fn shorten(&mut self) -> bool {
+        let length = self.list.len();
+        if length < 2 {
+            return false;
+        }
+        self.longest = length / 2;
+        log::warn!(
+            "the runtime can't poll {length} file descriptors at once; polling at most {} at a \
+             time. Its limit of open files (ulimit -n) is the likely cause: raise it, or accept \
+             fewer connections",
+            self.longest
+        );
+        true
     }
 
     /// Turns the answers to `asked` subscriptions into one [`Seen`] for each slot.
@@ -75,6 +106,9 @@ impl<W: Wasi> Poller<W> {
         self.seen.retain(|seen| !self.slots.at(seen.index).evicted);
     }
 }
+
+/// How long a poll of a part of the list may wait, in nanoseconds.
+const PART_WAITS: u64 = 5_000_000;
 
 /// What a poll has said about one slot.
 #[derive(Clone, Copy, Debug)]

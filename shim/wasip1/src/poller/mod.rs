@@ -107,6 +107,9 @@ pub struct Poller<W> {
     accepted: Vec<(u32, Fd)>,
     /// Waits that failed one after the other.
     failures: u32,
+    /// The longest list that the runtime takes, and where the last shortened one began.
+    longest: usize,
+    turn: usize,
     /// The slots of the present poll.
     list: Vec<u32>,
     subscriptions: Vec<Subscription>,
@@ -159,6 +162,8 @@ impl<W: Wasi> Poller<W> {
             resolved: 0,
             accepted: Vec::new(),
             failures: 0,
+            longest: usize::MAX,
+            turn: 0,
             list: Vec::new(),
             subscriptions: Vec::new(),
             answers: Vec::new(),
