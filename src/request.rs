@@ -13,8 +13,8 @@ use http::{Extensions, Uri};
 /// extensions. The target was checked to be right for the method (RFC 9112 §3.2); `uri()` has an
 /// authority only when the client sent one, so take the host from `Host` otherwise.
 ///
-/// Field values share one buffer with the request's whole head (up to 64 KiB); a handler that
-/// keeps one for long should copy it. The memory of a request that is dropped is used for the
+/// Field values share one buffer with the request's whole head, and that with other small ones; a
+/// handler that keeps a value for long should copy it. The memory of a request that is dropped is used for the
 /// next one; one that is kept is just not.
 pub struct Request {
     /// `None` only while it is taken apart.

@@ -40,7 +40,7 @@ pub enum CloseReason {
 }
 
 impl CloseReason {
-    /// Every reason, in the order of [`index`](Self::index).
+    /// Every reason.
     pub const ALL: &'static [Self] = &[
         Self::ClientClosed,
         Self::ClientAskedClose,

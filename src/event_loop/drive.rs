@@ -26,7 +26,6 @@ struct Turn {
 }
 
 impl Turn {
-    const READS: usize = 4;
     const REQUESTS: usize = 64;
     const WRITTEN: usize = 1 << 20;
     /// The time is looked at after so many requests, and the turn is over after so long.
@@ -34,10 +33,7 @@ impl Turn {
     const TIME: Duration = Duration::from_millis(20);
 
     fn is_over(&self) -> bool {
-        self.is_late
-            || self.reads >= Self::READS
-            || self.requests >= Self::REQUESTS
-            || self.written >= Self::WRITTEN
+        self.is_late || self.requests >= Self::REQUESTS || self.written >= Self::WRITTEN
     }
 }
 
@@ -67,7 +63,7 @@ where
             if !self.flush(key, &mut turn) {
                 return;
             }
-            if turn.is_over() {
+            if turn.is_over() || turn.reads >= self.reads_per_turn {
                 break self.can_write(key) || self.can_go_on(key) || self.can_read(key);
             }
             if self.can_go_on(key) {

@@ -55,6 +55,8 @@ pub(crate) struct EventLoop<'a, R: Reactor, H> {
     /// Connections that have more to do than one turn allowed.
     unfinished: Vec<Key>,
     listeners: Vec<Listener>,
+    /// Reads that a connection gets in the current turn.
+    reads_per_turn: usize,
     /// Where all connections' bytes are read to.
     buffer: Box<[u8]>,
     /// The number of the last accepted connection.
@@ -120,6 +122,10 @@ where
 {
     /// One read takes at most this much; so much of a pipeline is answered by one write.
     const READ_SIZE: usize = 64 << 10;
+    /// Reads of one connection a turn, if not many are ready. With many it is one: what they read
+    /// together is what a newcomer waits for.
+    const READS_PER_TURN: usize = 4;
+    const MANY: usize = 16;
 
     pub(crate) fn new(reactor: R, handler: H, settings: &'a Settings, handle: &'a Handle) -> Self {
         let now = reactor.now();
@@ -140,6 +146,7 @@ where
             idle_links: Links::default(),
             unfinished: Vec::new(),
             listeners,
+            reads_per_turn: Self::READS_PER_TURN,
             buffer: vec![0; Self::READ_SIZE].into_boxed_slice(),
             last_id: 0,
             accept_again_at: None,
@@ -171,6 +178,10 @@ where
         self.keep_date(now);
 
         let unfinished = std::mem::take(&mut self.unfinished);
+        self.reads_per_turn = match events.len().max(unfinished.len()) {
+            0..=Self::MANY => Self::READS_PER_TURN,
+            _ => 1,
+        };
         for event in events.iter() {
             match *event {
                 Event::Listener(number) => self.listeners[number].is_ready = true,

@@ -9,7 +9,7 @@
 const WORK_SHARE: u64 = 12;
 
 /// The part of all time that is spent on the idle, while others are busy.
-const TIME_SHARE: u64 = 64;
+pub const TIME_SHARE: u64 = 64;
 
 /// How long a connection counts as busy after it last did something, in nanoseconds.
 pub const BUSY_FOR: u64 = 10_000_000;
@@ -28,6 +28,8 @@ pub struct Budget {
     counted: u64,
     /// What it costs to look at one.
     price: u64,
+    /// How long the caller works in a round.
+    work: u64,
     /// When something last happened.
     progress: u64,
 }
@@ -40,6 +42,7 @@ impl Budget {
             credit: 0,
             counted: 0,
             price,
+            work: 20_000,
             progress: 0,
         }
     }
@@ -52,9 +55,14 @@ impl Budget {
         self.earn(earned, idle);
     }
 
-    /// The caller has worked for `nanos`, until now.
+    /// The caller has worked for `nanos` by the clock, until now.
+    ///
+    /// On a crowded machine most of that may have been another process' time, which would be earned
+    /// by nobody's work; so a round that is far longer than others counts for less.
     pub fn worked(&mut self, nanos: u64, now: u64, idle: usize) {
         self.progress = now;
+        let nanos = nanos.min(4 * self.work);
+        self.work = ((self.work * 7 + nanos) / 8).max(5_000);
         self.earn(nanos / WORK_SHARE, idle);
     }
 
@@ -68,12 +76,36 @@ impl Budget {
     /// nothing, it is to be paid.
     pub fn looked(&mut self, took: u64, count: usize, found: bool) {
         if count >= SMALLEST_WINDOW as usize {
-            let each = took / count as u64;
+            // As in `worked`.
+            let each = (took / count as u64).min(4 * self.price);
             self.price = ((self.price * 7 + each) / 8).clamp(20, 20_000);
         }
         if !found {
-            self.credit = self.credit.saturating_sub(took);
+            self.charge(self.price * count as u64);
         }
+    }
+
+    /// So much was spent in vain.
+    pub fn charge(&mut self, cost: u64) {
+        self.credit = self.credit.saturating_sub(cost);
+    }
+
+    /// What may be spent.
+    #[must_use]
+    pub const fn credit(&self) -> u64 {
+        self.credit
+    }
+
+    /// What it costs to look at one.
+    #[must_use]
+    pub const fn price(&self) -> u64 {
+        self.price
+    }
+
+    /// When something last happened.
+    #[must_use]
+    pub const fn progress(&self) -> u64 {
+        self.progress
     }
 
     /// Whether nothing has happened for so long that nobody is disturbed by a wait for all.
@@ -122,20 +154,26 @@ mod tests {
         // 10 µs are 20 of them: too few.
         assert_eq!(budget.window(1000), 0);
         assert_eq!(budget.window(10), 10);
-        budget.worked(1_080_000, 640_000, 1000);
+        for _ in 0..30 {
+            budget.worked(36_000, 640_000, 1000);
+        }
         assert_eq!(budget.window(1000), 200);
-        budget.worked(u64::MAX, 640_000, 1000);
+        for _ in 0..100 {
+            budget.worked(u64::MAX / 100, 640_000, 1000);
+        }
         assert_eq!(budget.window(10_000), WINDOW as usize);
-        budget.looked(1000 * 500, 10, false);
+        budget.charge(1000 * 500);
         assert_eq!(budget.window(10_000), 0);
     }
 
     #[test]
     fn what_is_found_is_free_and_measured() {
         let mut budget = Budget::new(500);
-        budget.worked(u64::MAX, 0, 1000);
+        budget.accrue(64 * 500_000, 1000);
         budget.looked(64 * 1300, 64, true);
         assert_eq!((budget.price, budget.credit), (600, 500_000));
+        budget.looked(64 * 600, 64, false);
+        assert_eq!((budget.price, budget.credit), (600, 500_000 - 64 * 600));
     }
 
     #[test]

@@ -21,5 +21,5 @@
 mod budget;
 mod sets;
 
-pub use self::budget::{BUSY_FOR, Budget};
+pub use self::budget::{BUSY_FOR, Budget, TIME_SHARE};
 pub use self::sets::Turns;

@@ -9,27 +9,47 @@ use wasip2::io::poll::Pollable;
 /// to the host, and the loop's next deadline is mostly the same as the time before, or later.
 #[derive(Debug, Default)]
 pub(super) struct Alarm {
-    set: Option<(u64, Pollable)>,
+    at: u64,
+    later: Option<Pollable>,
     now: Option<Pollable>,
 }
 
+/// When a look ends that finds nothing.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum End {
+    /// At once.
+    Now,
+    /// When so much time has passed since that moment; maybe earlier.
+    After(u64, Duration),
+}
+
 impl Alarm {
-    /// A pollable that is ready when `timeout` has passed since `now`, or earlier.
-    pub(super) fn after(&mut self, now: u64, timeout: Duration) -> &Pollable {
-        let deadline = now.saturating_add(u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX));
-        let is_of_use = |at: u64| now < at && at <= deadline;
-        let kept = self.set.take().filter(|(at, _)| is_of_use(*at));
-        let (_, pollable) = self.set.insert(kept.unwrap_or_else(|| {
-            // A new one each time, if it is ready from the start: at its first poll wasmtime lets its
-            // own event loop run, without which no socket would ever become ready.
-            (deadline, monotonic_clock::subscribe_instant(deadline))
-        }));
-        pollable
+    /// Makes the pollable for an end, if there is none that will do.
+    pub(super) fn set(&mut self, end: End) {
+        match end {
+            End::Now => {
+                self.now
+                    .get_or_insert_with(|| monotonic_clock::subscribe_duration(0));
+            }
+            End::After(now, timeout) => {
+                let timeout = u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX);
+                let deadline = now.saturating_add(timeout);
+                let will_do = now < self.at && self.at <= deadline;
+                if !will_do || self.later.is_none() {
+                    self.at = deadline;
+                    // If it is ready from the start, a new one each time: at its first poll wasmtime
+                    // lets its own event loop run.
+                    self.later = Some(monotonic_clock::subscribe_instant(deadline));
+                }
+            }
+        }
     }
 
-    /// A pollable that is ready.
-    pub(super) fn now(&mut self) -> &Pollable {
-        self.now
-            .get_or_insert_with(|| monotonic_clock::subscribe_duration(0))
+    /// The pollable for the end that was set.
+    pub(super) fn pollable(&self, end: End) -> Option<&Pollable> {
+        match end {
+            End::Now => self.now.as_ref(),
+            End::After(..) => self.later.as_ref(),
+        }
     }
 }

@@ -13,6 +13,7 @@
 
 pub(crate) mod addr;
 mod alarm;
+mod allowance;
 pub(crate) mod calls;
 mod rounds;
 mod sources;
@@ -26,7 +27,7 @@ use wasip2::io::poll::Pollable;
 use wasip2::sockets::tcp::TcpSocket;
 
 use self::alarm::Alarm;
-use self::calls::Name;
+use self::allowance::Allowance;
 use self::rounds::Asked;
 use self::sources::{Source, piece};
 use super::{Accepted, Event, Interest, Reactor};
@@ -44,6 +45,7 @@ pub(crate) struct Wasip2Reactor {
     turns: Turns,
     budget: Budget,
     alarm: Alarm,
+    allowance: Allowance,
     /// The time when the last wait returned.
     clock: u64,
     /// Something has happened since then.
@@ -56,7 +58,7 @@ pub(crate) struct Wasip2Reactor {
     /// The sources of the present look; kept for its memory.
     list: Vec<u32>,
     /// What the list of the present poll consists of.
-    asked: Vec<(Asked, Name)>,
+    asked: Vec<Asked>,
     /// The sources that the present poll has found ready.
     seen: Vec<u32>,
     /// The sources that sit out the next poll; see [`CROWD`](Self::CROWD).
@@ -100,6 +102,7 @@ impl Wasip2Reactor {
             turns: Turns::default(),
             budget: Budget::new(Self::PRICE),
             alarm: Alarm::default(),
+            allowance: Allowance::default(),
             clock: calls::now(),
             progress: false,
             only_idle: false,
@@ -214,7 +217,13 @@ impl Reactor for Wasip2Reactor {
             if written == offered {
                 break;
             }
-            let result = calls::check_write(source.handle(), &source.output).and_then(|room| {
+            self.allowance.spend(1);
+            let check = || calls::check_write(source.handle(), &source.output);
+            let mut room = check();
+            if matches!(room, Ok(0)) && self.allowance.may_have_been_short() {
+                room = check();
+            }
+            let result = room.and_then(|room| {
                 if room == 0 {
                     return Ok(0);
                 }

@@ -5,33 +5,29 @@ use std::time::Duration;
 use poll_turns::BUSY_FOR;
 
 use super::Wasip2Reactor;
+use super::alarm::End;
+use super::allowance::Allowance;
 use super::calls::{self, Name};
 use super::sources::Source;
 use crate::reactor::{Event, Readiness};
 use crate::time::Instant;
-
-/// When a look ends that finds nothing.
-#[derive(Clone, Copy, Debug)]
-enum End {
-    /// At once.
-    Now,
-    /// When so much time has passed since that moment; maybe earlier.
-    After(u64, Duration),
-}
 
 /// What a pollable of the list belongs to.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Asked {
     Alarm,
     Listener(u32),
-    Source(u32),
+    Read(u32),
+    Write(u32),
 }
 
 impl Wasip2Reactor {
-    /// A poll in wasmtime tells at most 128 sockets, and always those of the oldest streams: whoever
-    /// has more to say than that is never heard. So after a poll that tells as many as this, those
-    /// that were told sit out the polls that follow, until one tells fewer.
-    const CROWD: usize = 96;
+    /// A poll in wasmtime tells at most as many sockets as the [`Allowance`] permits, and always those
+    /// of the oldest streams: whoever has more to say than that is never heard. So after a poll that
+    /// tells as many as this, those that were told sit out the polls that follow, until one tells fewer.
+    ///
+    /// [`Allowance`]: super::allowance::Allowance
+    const CROWD: usize = Allowance::LEAST;
     /// The busy ones are waited for alone at least for so long.
     const PATIENCE: Duration = Duration::from_micros(100);
     /// A wait without an end is cut to this: an empty list is fatal, so there is always a clock.
@@ -120,45 +116,47 @@ impl Wasip2Reactor {
             (End::After(now, _), false) => End::After(now, Duration::ZERO),
             (end, _) => end,
         };
+        self.alarm.set(end);
         let mut list = Vec::with_capacity(1 + self.listeners.len() + 2 * places.len());
         self.asked.clear();
-        list.push(match end {
-            End::Now => self.alarm.now(),
-            End::After(now, timeout) => self.alarm.after(now, timeout),
-        });
-        self.asked.push((Asked::Alarm, Name::Clock));
+        list.extend(self.alarm.pollable(end));
+        self.asked.push(Asked::Alarm);
         for (number, listener) in (0..).zip(&self.listeners) {
             if listener.is_accepting {
                 list.push(&listener.acceptable);
-                let name = Name::Accept(listener.socket.handle());
-                self.asked.push((Asked::Listener(number), name));
+                self.asked.push(Asked::Listener(number));
             }
         }
         for &place in places {
             let source = self.sources.get(place as usize).and_then(Option::as_ref);
             if let Some(source) = source.filter(|source| !source.is_out) {
-                source.pollables(|pollable, name| {
+                if let Some(pollable) = source.to_read() {
                     list.push(pollable);
-                    self.asked.push((Asked::Source(place), name));
-                });
+                    self.asked.push(Asked::Read(place));
+                }
+                if let Some(pollable) = source.to_write() {
+                    list.push(pollable);
+                    self.asked.push(Asked::Write(place));
+                }
             }
         }
-        let ready = calls::poll(&list, |at| {
-            self.asked.get(at).map_or(Name::Clock, |(_, name)| *name)
-        });
+        self.allowance.before_poll();
+        let ready = calls::poll(&list, |at| self.name(at));
         let before = events.len();
         let is_crowd = ready.len() >= Self::CROWD;
+        self.allowance.spend(ready.len());
         for at in ready {
             match self.asked.get(at as usize) {
-                Some((Asked::Listener(number), _)) => {
+                Some(Asked::Listener(number)) => {
                     let event = Event::Listener(*number as usize);
                     // Two looks of one wait may find it.
                     if !events.contains(&event) {
                         events.push(event);
                     }
                 }
-                Some(&(Asked::Source(place), name)) => self.see(place, name),
-                Some((Asked::Alarm, _)) | None => {}
+                Some(&Asked::Read(place)) => self.see(place, |seen| seen.readable = true),
+                Some(&Asked::Write(place)) => self.see(place, |seen| seen.writable = true),
+                Some(Asked::Alarm) | None => {}
             }
         }
         self.report(events, is_crowd);
@@ -179,16 +177,32 @@ impl Wasip2Reactor {
         found
     }
 
+    /// What the log calls a place of the list.
+    fn name(&self, at: usize) -> Name {
+        let of = |place: u32| {
+            let source = self.sources.get(place as usize).and_then(Option::as_ref);
+            source.map_or(0, Source::handle)
+        };
+        match self.asked.get(at) {
+            Some(&Asked::Listener(number)) => {
+                let listener = self.listeners.get(number as usize);
+                Name::Accept(listener.map_or(0, |listener| listener.socket.handle()))
+            }
+            Some(&Asked::Read(place)) => Name::Read(of(place)),
+            Some(&Asked::Write(place)) => Name::Write(of(place)),
+            Some(Asked::Alarm) | None => Name::Clock,
+        }
+    }
+
     /// Remembers that a direction of a source is ready.
-    fn see(&mut self, place: u32, name: Name) {
+    fn see(&mut self, place: u32, mark: impl Fn(&mut Readiness)) {
         let Some(Some(source)) = self.sources.get_mut(place as usize) else {
             return;
         };
         if source.seen == Readiness::default() {
             self.seen.push(place);
         }
-        source.seen.readable |= matches!(name, Name::Read(_));
-        source.seen.writable |= matches!(name, Name::Write(_));
+        mark(&mut source.seen);
     }
 
     /// Makes an event of each source that was seen ready; both directions are in one.

@@ -6,7 +6,7 @@ use wasip2::io::poll::Pollable;
 use wasip2::io::streams::{InputStream, OutputStream};
 use wasip2::sockets::tcp::TcpSocket;
 
-use super::calls::{self, Name};
+use super::calls;
 use crate::key::Key;
 use crate::reactor::{Interest, Readiness};
 
@@ -67,14 +67,14 @@ impl Source {
         self.interest.read || self.interest.write
     }
 
-    /// Calls `with` for each direction of interest.
-    pub(super) fn pollables<'a>(&'a self, mut with: impl FnMut(&'a Pollable, Name)) {
-        if self.interest.read {
-            with(&self.readable, Name::Read(self.handle()));
-        }
-        if let Some(writable) = self.writable.as_ref().filter(|_| self.interest.write) {
-            with(writable, Name::Write(self.handle()));
-        }
+    /// The pollable for reading, if that is of interest.
+    pub(super) fn to_read(&self) -> Option<&Pollable> {
+        self.interest.read.then_some(&self.readable)
+    }
+
+    /// The pollable for writing, if that is of interest.
+    pub(super) fn to_write(&self) -> Option<&Pollable> {
+        self.writable.as_ref().filter(|_| self.interest.write)
     }
 
     /// The connection is the loop's no more. Tells whether it can be dropped.

@@ -94,6 +94,9 @@ impl Clients {
                 _ if now < end => end,
                 _ => end + PATIENCE,
             };
+            // A client that sleeps has to be woken by the server's write, at the server's expense: it
+            // would depend on who is faster. So under load this one doesn't.
+            let until = if plan.busy > 0 { now } else { until };
             self.wait(until)?;
             let events = std::mem::take(&mut self.events);
             for event in &events {
@@ -192,7 +195,7 @@ impl Clients {
     fn next_sample(&mut self, busy: usize) -> usize {
         let idle = self.clients.len() - busy;
         // The golden section spreads them.
-        self.sample = (self.sample + (idle * 618 / 1000 | 1)) % idle;
+        self.sample = (self.sample + ((idle * 618 / 1000) | 1)) % idle;
         busy + self.sample
     }
 }

@@ -13,12 +13,12 @@ pub struct Personality {
     pub blind: bool,
     /// A file descriptor that isn't open makes the whole call fail.
     pub bad_fd_fails_all: bool,
-    /// More subscriptions at once are refused with `INVAL`.
-    pub most_subscriptions: usize,
     /// A clock that has run out is reported together with ready file descriptors.
     pub clock_with_fds: bool,
     /// Waits last at least this many nanoseconds more than asked, and are rounded up to it.
     pub tick: u64,
+    /// A poll of more subscriptions than this fails with `INVAL`.
+    pub longest_poll: usize,
     /// What read events say about the number of bytes.
     pub nbytes: Nbytes,
     /// What calls cost.
@@ -89,9 +89,9 @@ impl Personality {
         reports_all: true,
         blind: false,
         bad_fd_fails_all: true,
-        most_subscriptions: usize::MAX,
         clock_with_fds: false,
         tick: 0,
+        longest_poll: usize::MAX,
         nbytes: Nbytes::AtLeastOne,
         costs: Costs {
             poll: 3_000,
@@ -108,9 +108,9 @@ impl Personality {
         reports_all: true,
         blind: true,
         bad_fd_fails_all: false,
-        most_subscriptions: usize::MAX,
         clock_with_fds: true,
         tick: 0,
+        longest_poll: usize::MAX,
         nbytes: Nbytes::Zero,
         costs: Costs {
             poll: 600,
@@ -127,9 +127,9 @@ impl Personality {
         reports_all: false,
         blind: false,
         bad_fd_fails_all: false,
-        most_subscriptions: usize::MAX,
         clock_with_fds: true,
         tick: 0,
+        longest_poll: usize::MAX,
         nbytes: Nbytes::Exact,
         costs: Costs {
             poll: 1_000,

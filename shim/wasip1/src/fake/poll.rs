@@ -22,10 +22,8 @@ impl Fake {
             (cost, world.personality)
         };
         self.pass(cost);
-        if subscriptions.is_empty()
-            || events.len() < subscriptions.len()
-            || subscriptions.len() > personality.most_subscriptions
-        {
+        let longest = personality.longest_poll.min(events.len());
+        if subscriptions.is_empty() || subscriptions.len() > longest {
             return Err(Errno::INVAL);
         }
         self.0.borrow_mut().note_closed(subscriptions);

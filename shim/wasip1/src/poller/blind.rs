@@ -81,7 +81,7 @@ impl<W: Wasi> Poller<W> {
         ready: &mut Vec<Ready>,
     ) -> Result<(), Errno> {
         // At once after progress.
-        if self.budget.progress != now {
+        if self.budget.progress() != now {
             let took = now.saturating_sub(self.clock);
             if let Some(count) = self.sleep.tried_all
                 && self.reported

@@ -9,53 +9,14 @@ impl<W: Wasi> Poller<W> {
     /// Polls the list with a clock of `timeout`. The answer is whether any file descriptor was
     /// reported; [`seen`](Poller::seen) tells which.
     pub(super) fn look(&mut self, timeout: u64) -> Result<bool, Errno> {
-        self.seen.clear();
-        loop {
-            let (at, is_all) = self.subscribe(0, timeout);
-            if is_all {
-                match self.poll_subscribed() {
-                    Err(Errno::INVAL) if self.can_shorten() => continue,
-                    result => return result,
-                }
-            }
-            match self.look_in_parts(at, timeout) {
-                Err(Errno::INVAL) if self.can_shorten() => {}
-                result => return result,
-            }
-        }
-    }
-
-    /// The list is longer than what can be polled at once: asks about one part after the other. As
-    /// none of them can be waited for, the wait is a short sleep.
-    fn look_in_parts(&mut self, first_end: usize, timeout: u64) -> Result<bool, Errno> {
-        self.seen.clear();
-        self.subscriptions[0] = Subscription::clock(0, 0);
-        let mut at = first_end;
-        self.poll_subscribed()?;
-        while at < self.list.len() {
-            (at, _) = self.subscribe(at, 0);
-            self.poll_subscribed()?;
-        }
-        if self.seen.is_empty() && timeout > 0 {
-            self.sleep_for(timeout.min(PART_SLEEP));
-        }
-        Ok(!self.seen.is_empty())
-    }
-
-    /// Makes the subscriptions for the list from one place on: the clock, and as many as can be polled
-    /// at once. Tells where the next ones begin, and whether this was all.
-    fn subscribe(&mut self, from: usize, timeout: u64) -> (usize, bool) {
+        let timeout = self.keep_within_longest(timeout);
         self.subscriptions.clear();
-        let wanted = 2 * (self.list.len() - from) + 1;
-        self.subscriptions.reserve_exact(wanted.min(self.most));
+        self.subscriptions.reserve_exact(2 * self.list.len() + 1);
         self.subscriptions.push(Subscription::clock(0, timeout));
-        for (at, &index) in self.list.iter().enumerate().skip(from) {
+        for &index in &self.list {
             let slot = self.slots.at(index);
             if !slot.is_polled() {
                 continue;
-            }
-            if self.subscriptions.len() + 2 > self.most {
-                return (at, false);
             }
             if slot.interest.read {
                 self.subscriptions
@@ -66,16 +27,12 @@ impl<W: Wasi> Poller<W> {
                     .push(Subscription::write(self.slots.userdata(index), slot.fd));
             }
         }
-        (self.list.len(), from == 0)
-    }
-
-    /// Polls the subscriptions, and adds what the answers say to [`seen`](Poller::seen).
-    fn poll_subscribed(&mut self) -> Result<bool, Errno> {
         let asked = self.subscriptions.len();
         if self.answers.len() < asked {
             self.answers.reserve_exact(asked - self.answers.len());
             self.answers.resize(asked, Event::default());
         }
+        self.seen.clear();
         let count = self
             .wasi
             .poll_oneoff(&self.subscriptions, &mut self.answers[..asked])?;
@@ -83,21 +40,33 @@ impl<W: Wasi> Poller<W> {
         Ok(!self.seen.is_empty())
     }
 
-    /// A poll was refused as invalid: most likely because the host's poll(2) takes no more entries
-    /// than there may be open files (`ulimit -n`), and a connection that is waited for in both
-    /// directions makes two. Then shorter ones will do.
-    fn can_shorten(&mut self) -> bool {
-        let asked = self.subscriptions.len();
-        if asked <= SHORTEST {
+    /// Shortens a list that the runtime would refuse. Who is left out comes in the next polls, so
+    /// this one must not wait long; the answer is the timeout.
+    fn keep_within_longest(&mut self, timeout: u64) -> u64 {
+        let length = self.list.len();
+        if length <= self.longest {
+            return timeout;
+        }
+        self.turn = (self.turn + self.longest) % length;
+        self.list.rotate_left(self.turn);
+        self.list.truncate(self.longest);
+        timeout.min(PART_WAITS)
+    }
+
+    /// A poll of so many was refused: from now on a list is at most half as long. Tells whether it
+    /// could be shortened.
+    pub(super) fn shorten(&mut self) -> bool {
+        let length = self.list.len();
+        if length < 2 {
             return false;
         }
-        if self.most == usize::MAX {
-            log::warn!(
-                "the runtime refuses to poll {asked} subscriptions at once; they are polled in parts, \
-                 which costs more. Raise the limit on open files (ulimit -n) to twice the connections"
-            );
-        }
-        self.most = (asked / 2).max(SHORTEST);
+        self.longest = length / 2;
+        log::warn!(
+            "the runtime can't poll {length} file descriptors at once; polling at most {} at a \
+             time. Its limit of open files (ulimit -n) is the likely cause: raise it, or accept \
+             fewer connections",
+            self.longest
+        );
         true
     }
 
@@ -137,6 +106,9 @@ impl<W: Wasi> Poller<W> {
         self.seen.retain(|seen| !self.slots.at(seen.index).evicted);
     }
 }
+
+/// How long a poll of a part of the list may wait, in nanoseconds.
+const PART_WAITS: u64 = 5_000_000;
 
 /// What a poll has said about one slot.
 #[derive(Clone, Copy, Debug)]
@@ -201,10 +173,3 @@ impl Seen {
         }
     }
 }
-
-/// A poll of no more subscriptions than these is never refused for its length: the clock, a few
-/// listeners and a connection.
-const SHORTEST: usize = 8;
-
-/// How long a wait in parts sleeps, in nanoseconds.
-const PART_SLEEP: u64 = 2_000_000;

@@ -1,10 +1,11 @@
 //! The registrations: a table whose slots are used again, each time with another generation.
 //!
-//! A slot is in one of two sets: the *busy* ones, listed, because something happened there lately;
-//! and the *idle* rest, which is found by walking the table. Walking in the table's order is what
-//! keeps a rotating look at the idle fair: a slot never moves.
+//! Which of the streams are busy and which idle is [`Turns`]' business; a slot's index is its place
+//! there.
 
 use std::num::NonZeroU32;
+
+use poll_turns::Turns;
 
 use super::Ready;
 use crate::errno::Errno;
@@ -59,12 +60,9 @@ impl Registration {
 pub(super) struct Slots {
     slots: Vec<Slot>,
     free: Vec<u32>,
-    busy: Vec<u32>,
+    /// The streams.
+    turns: Turns,
     listeners: Vec<u32>,
-    /// How many streams aren't busy.
-    idle: usize,
-    /// Where the rotating look at the idle goes on.
-    cursor: usize,
     /// By file descriptor, the slot that was last given it.
     owners: Vec<u32>,
     /// Evicted slots whose owners haven't been told.
@@ -76,12 +74,8 @@ pub(super) struct Slot {
     pub(super) token: u64,
     pub(super) fd: Fd,
     generation: u32,
-    /// When something last happened here, in wrapping microseconds.
-    active: u32,
-    /// When it was last tried.
+    /// When it was last tried, in wrapping microseconds.
     tried: u32,
-    /// The place in the list of the busy, if it is there.
-    busy_at: Option<NonZeroU32>,
     /// The place among the answers of the present poll.
     pub(super) seen: Option<NonZeroU32>,
     pub(super) kind: Kind,
@@ -117,14 +111,6 @@ impl Slot {
         self.kind != Kind::Free && !self.evicted && self.interest != Interest::NONE
     }
 
-    pub(super) fn is_busy(&self) -> bool {
-        self.busy_at.is_some()
-    }
-
-    pub(super) fn is_idle(&self) -> bool {
-        self.kind == Kind::Stream && !self.is_busy()
-    }
-
     /// Whether the last try is longer ago than `nanos`.
     pub(super) fn is_due(&self, now: u64, nanos: u64) -> bool {
         u64::from(micros(now).wrapping_sub(self.tried)) * 1000 >= nanos
@@ -149,9 +135,7 @@ impl Slots {
                 token: 0,
                 fd: 0,
                 generation: 0,
-                active: 0,
                 tried: 0,
-                busy_at: None,
                 seen: None,
                 kind: Kind::Free,
                 interest: Interest::NONE,
@@ -175,8 +159,8 @@ impl Slots {
         match kind {
             Kind::Listener => self.listeners.push(index),
             Kind::Stream => {
-                self.idle += 1;
-                self.touch(index, now);
+                self.turns.insert(index);
+                self.turns.touch(index, now);
             }
             Kind::Free => {}
         }
@@ -210,10 +194,9 @@ impl Slots {
     pub(super) fn remove(&mut self, registration: Registration) -> Option<Fd> {
         let slot = *self.get(&registration)?;
         let index = registration.index;
-        self.rest(index);
         match slot.kind {
             Kind::Listener => self.listeners.retain(|listener| *listener != index),
-            Kind::Stream => self.idle -= 1,
+            Kind::Stream => self.turns.remove(index),
             Kind::Free => {}
         }
         self.evicted.retain(|evicted| *evicted != index);
@@ -280,15 +263,10 @@ impl Slots {
         (slot.generation == (userdata >> 32) as u32 && slot.is_polled()).then_some(index)
     }
 
-    /// Something has happened: the slot is busy.
+    /// Something has happened: a stream is busy.
     pub(super) fn touch(&mut self, index: u32, now: u64) {
-        self.slots[index as usize].active = micros(now);
-        self.slots[index as usize].tried = micros(now);
-        if self.slots[index as usize].is_idle() {
-            self.busy.push(index);
-            self.slots[index as usize].busy_at = place(self.busy.len());
-            self.idle -= 1;
-        }
+        self.tried(index, now);
+        self.turns.touch(index, now);
     }
 
     /// It was tried, and there was nothing.
@@ -296,34 +274,21 @@ impl Slots {
         self.slots[index as usize].tried = micros(now);
     }
 
-    /// Takes the slot from the busy ones.
-    fn rest(&mut self, index: u32) {
-        let Some(at) = self.slots[index as usize].busy_at.take() else {
-            return;
-        };
-        let at = at.get() as usize - 1;
-        self.busy.swap_remove(at);
-        if let Some(moved) = self.busy.get(at) {
-            self.slots[*moved as usize].busy_at = place(at + 1);
-        }
-        self.idle += 1;
-    }
-
     /// Takes those from the busy ones where nothing has happened for `nanos`.
     pub(super) fn rest_if_quiet(&mut self, now: u64, nanos: u64) {
-        let mut at = 0;
-        while let Some(&index) = self.busy.get(at) {
-            let quiet = micros(now).wrapping_sub(self.at(index).active);
-            if u64::from(quiet) * 1000 >= nanos {
-                self.rest(index);
-            } else {
-                at += 1;
-            }
-        }
+        self.turns.rest_if_quiet(now, nanos);
     }
 
     pub(super) fn busy(&self) -> &[u32] {
-        &self.busy
+        self.turns.busy()
+    }
+
+    pub(super) fn is_busy(&self, index: u32) -> bool {
+        self.at(index).kind == Kind::Stream && !self.turns.is_idle(index)
+    }
+
+    pub(super) fn is_idle(&self, index: u32) -> bool {
+        self.turns.is_idle(index)
     }
 
     pub(super) fn listeners(&self) -> &[u32] {
@@ -331,7 +296,7 @@ impl Slots {
     }
 
     pub(super) fn idle(&self) -> usize {
-        self.idle
+        self.turns.idle()
     }
 
     /// Every slot in use that is polled, listeners too.
@@ -344,22 +309,9 @@ impl Slots {
 
     /// The next `count` idle slots in turn; fewer if there are fewer.
     pub(super) fn next_idle(&mut self, count: usize, to: &mut Vec<u32>) {
-        let start = to.len();
-        for _ in 0..self.slots.len() {
-            if to.len() - start >= count {
-                break;
-            }
-            self.cursor = if self.cursor >= self.slots.len() {
-                0
-            } else {
-                self.cursor
-            };
-            let slot = &self.slots[self.cursor];
-            if slot.is_idle() && slot.is_polled() {
-                to.push(self.cursor as u32);
-            }
-            self.cursor += 1;
-        }
+        let slots = &self.slots;
+        let wanted = |index: u32| slots.get(index as usize).is_some_and(Slot::is_polled);
+        self.turns.next_idle(count, wanted, to);
     }
 }
 

@@ -16,9 +16,8 @@ impl<W: Wasi> Poller<W> {
         let deadline = start.saturating_add(timeout);
         self.found_idle = false;
         if std::mem::take(&mut self.progress) {
-            self.budget
-                .worked(start.saturating_sub(self.clock), self.slots.idle());
-            self.budget.progress = start;
+            let worked = start.saturating_sub(self.clock);
+            self.budget.worked(worked, start, self.slots.idle());
             self.vain = 0;
             self.sleep.progress();
         } else if self.reported {
@@ -124,7 +123,7 @@ impl<W: Wasi> Poller<W> {
         let busy_is_ready = self
             .seen
             .iter()
-            .any(|seen| seen.sure && !self.slots.at(seen.index).is_idle());
+            .any(|seen| seen.sure && !self.slots.is_idle(seen.index));
         if self.seen.iter().all(|seen| !seen.sure) {
             self.resolved = now;
             self.report_unknown(ready)?;
@@ -137,10 +136,10 @@ impl<W: Wasi> Poller<W> {
                 let slot = self.slots.at(seen.index);
                 let due = match slot.kind {
                     Kind::Listener => slot.is_due(now, LISTENER_EVERY),
-                    _ => slot.is_busy() && slot.is_due(now, busy_every),
+                    _ => self.slots.is_busy(seen.index) && slot.is_due(now, busy_every),
                 };
                 if seen.sure || due {
-                    self.found_idle |= slot.is_idle();
+                    self.found_idle |= self.slots.is_idle(seen.index);
                     self.slots.tried(seen.index, now);
                     ready.push(seen.report(&self.slots));
                 } else if resolve {
@@ -171,9 +170,8 @@ impl<W: Wasi> Poller<W> {
         let before = self.now();
         let found = self.look(0)?;
         let took = self.now().saturating_sub(before);
-        self.budget.measured(took, count);
+        self.budget.looked(took, count, found);
         if !found {
-            self.budget.charge_look(count);
             return Ok(());
         }
         let mut rest = Vec::new();
@@ -212,7 +210,7 @@ impl<W: Wasi> Poller<W> {
         let mut parts = vec![maybes];
         while let Some(part) = parts.pop() {
             if part.len() <= FEW {
-                self.found_idle |= part.iter().any(|seen| self.slots.at(seen.index).is_idle());
+                self.found_idle |= part.iter().any(|seen| self.slots.is_idle(seen.index));
                 ready.extend(part.iter().map(|seen| seen.report(&self.slots)));
                 continue;
             }
@@ -224,7 +222,7 @@ impl<W: Wasi> Poller<W> {
                 }
                 let (sure, maybe): (Vec<Seen>, Vec<Seen>) =
                     self.seen.iter().partition(|seen| seen.sure);
-                self.found_idle |= sure.iter().any(|seen| self.slots.at(seen.index).is_idle());
+                self.found_idle |= sure.iter().any(|seen| self.slots.is_idle(seen.index));
                 ready.extend(sure.iter().map(|seen| seen.report(&self.slots)));
                 parts.push(maybe);
             }
@@ -275,6 +273,11 @@ impl<W: Wasi> Poller<W> {
             if self.slots.evicted.len() > before {
                 return Ok(());
             }
+        }
+        // poll(2) refuses a list that is longer than the host's limit of open files, and each
+        // direction counts there.
+        if errno == Errno::INVAL && self.shorten() {
+            return Ok(());
         }
         self.failures += 1;
         if self.failures >= GIVE_UP_AFTER {

@@ -1,0 +1,50 @@
+//! How many calls the host answers truly until it is let go.
+
+use wasip2::clocks::monotonic_clock;
+
+/// What is left of the host's patience.
+///
+/// wasmtime runs a program as one task of tokio. So that no task starves another, a task may use 128
+/// ready sockets; after that tokio says of every socket that it isn't ready, until the task has
+/// waited. Then a poll tells nothing, and `check-write` permits nothing, though there is room. A
+/// program under load never waits: so it has to say that the host may go on with its own affairs.
+#[derive(Debug, Default)]
+pub(super) struct Allowance {
+    /// Sockets that were told ready, and `check-write`s, since the host was last let go. (It may also
+    /// have been while a poll waited, which can't be seen.)
+    spent: usize,
+}
+
+impl Allowance {
+    /// A poll begins with at least so much left.
+    pub(super) const LEAST: usize = 80;
+    /// What tokio allows.
+    const ALL: usize = 128;
+
+    pub(super) fn spend(&mut self, count: usize) {
+        self.spent += count;
+    }
+
+    /// Sees to it that a poll can tell at least [`LEAST`](Self::LEAST).
+    pub(super) fn before_poll(&mut self) {
+        if self.spent > Self::ALL - Self::LEAST {
+            self.renew();
+        }
+    }
+
+    /// Whether a call that was answered by nothing is worth to be tried again: if it may have been
+    /// for want of an allowance, there is a new one now.
+    pub(super) fn may_have_been_short(&mut self) -> bool {
+        let may = self.spent > Self::LEAST / 2;
+        if may {
+            self.renew();
+        }
+        may
+    }
+
+    /// A clock of no time waits just once for the host's own event loop.
+    fn renew(&mut self) {
+        self.spent = 0;
+        monotonic_clock::subscribe_duration(0).block();
+    }
+}
