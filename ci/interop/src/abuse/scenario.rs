@@ -155,7 +155,7 @@ impl Scenario {
         match self.special {
             Special::TooFewDescriptors(_) => self.check_complaints(server, lasted),
             // A runtime may poll no more than there may be descriptors, which is worth a warning.
-            Special::Descriptors(_) => server.check_log_but(&["they are polled in parts"]),
+            Special::Descriptors(_) => server.check_log_but(&["file descriptors at once"]),
             Special::Nothing | Special::Full | Special::Quiet => server.check_log(),
         }
     }
