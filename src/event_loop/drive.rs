@@ -106,7 +106,9 @@ where
                     Ok(written) => {
                         debug!(target: "mini_http", "conn {id}: wrote {written} bytes");
                         turn.written += written;
-                        slot.readiness.writable = written == offered || !R::SHORT_IS_LAST;
+                        // A runtime that says 0 where it means `WouldBlock` is not asked again now.
+                        slot.readiness.writable =
+                            written == offered || written > 0 && !R::SHORT_IS_LAST;
                         slot.connection.handle_written(&mut cx, written);
                         if slot.connection.pending_output() == 0 {
                             debug!(target: "mini_http", "conn {id}: done writing");

@@ -200,6 +200,25 @@ impl Server {
     }
 }
 
+impl Server {
+    /// For how long its main thread, which is the one that serves, was ready to run so far while
+    /// others had the processor.
+    ///
+    /// # Errors
+    /// Where there is no `/proc/PID/schedstat`: on anything but Linux.
+    pub fn queued(&self) -> Outcome<Duration> {
+        let path = format!("/proc/{}/schedstat", self.pid());
+        let stat = fs::read_to_string(&path).map_err(|e| format!("{path}: {e}"))?;
+        let nanos = stat
+            .split_whitespace()
+            .nth(1)
+            .and_then(|nanos| nanos.parse().ok());
+        nanos
+            .map(Duration::from_nanos)
+            .ok_or_else(|| format!("{path} isn't understood: {stat}"))
+    }
+}
+
 impl Drop for Server {
     fn drop(&mut self) {
         // An error means that it has ended by itself.

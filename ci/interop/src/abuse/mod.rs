@@ -55,12 +55,12 @@ fn row(scenario: &Scenario, runtimes: &[Runtime]) -> String {
         .map(|&runtime| scenario.memory(runtime).to_string());
     let mut bounds: Vec<_> = bounds.collect();
     bounds.dedup();
-    format!(
-        "{} (at most {:.1?}, {} MiB)",
-        scenario.name,
-        scenario.within,
-        bounds.join(" or ")
-    )
+    let bounds = bounds.join(" or ");
+    if scenario.within.is_zero() {
+        return format!("{} (at most {bounds} MiB)", scenario.name);
+    }
+    let within = scenario.within;
+    format!("{} (at most {within:.1?}, {bounds} MiB)", scenario.name)
 }
 
 /// A crowd needs a file descriptor for each member here, and the server as many.

@@ -19,8 +19,9 @@ pub(super) struct Newcomers {
     pub(super) worst_connect: Duration,
     /// The longest time from then to the end of an answer.
     pub(super) worst: Duration,
-    /// When that was, from the first newcomer on.
-    pub(super) worst_at: Duration,
+    /// The longest without the time in which the server could have run and other processes had the
+    /// processor: this one is the server's doing.
+    pub(super) worst_own: Duration,
     /// The most processor time, in ticks of 10 ms, that the server used while one waited: where
     /// that is little and the wait was long, others have kept the processor.
     pub(super) worst_ticks: u64,
@@ -39,13 +40,12 @@ impl Newcomers {
     /// With what went wrong for the first one that was not served.
     pub(super) fn come(server: &Server, stop: &AtomicBool, may_be_full: bool) -> Outcome<Self> {
         let mut all = Self::default();
-        let first = Instant::now();
         while !stop.load(Ordering::Relaxed) {
-            let (asked_at, ticks) = (first.elapsed(), server.cpu_ticks()?);
+            let (started, ticks, queued) = (Instant::now(), server.cpu_ticks()?, server.queued()?);
             let with_body = all.count % POST_EVERY == POST_EVERY - 1;
             let number = all.count;
             let served = ask(server.address, with_body).map_err(|e| {
-                let waited = first.elapsed() - asked_at;
+                let waited = started.elapsed();
                 format!("newcomer {number} was not served after {waited:.1?}: {e}")
             });
             let (status, connected, answered) = served?;
@@ -58,9 +58,9 @@ impl Newcomers {
             all.overloaded += usize::from(is_overloaded);
             all.worst_connect = all.worst_connect.max(connected);
             all.worst_ticks = all.worst_ticks.max(server.cpu_ticks()? - ticks);
-            if answered > all.worst {
-                (all.worst, all.worst_at) = (answered, asked_at);
-            }
+            let queued = server.queued()?.saturating_sub(queued);
+            all.worst = all.worst.max(answered);
+            all.worst_own = all.worst_own.max(answered.saturating_sub(queued));
             thread::sleep(PAUSE);
         }
         Ok(all)

@@ -19,7 +19,8 @@ pub(super) struct Scenario {
     pub(super) settings: &'static [(&'static str, &'static str)],
     /// What the clients do, and for what reasons their connections are to be closed.
     pub(super) attack: fn(&Target) -> Outcome<Reasons>,
-    /// A newcomer has the whole answer so long after it is connected.
+    /// A newcomer has the whole answer so long after it is connected, not counting the time in which
+    /// other processes keep the server from running.
     pub(super) within: Duration,
     /// The most memory of the process, in MiB: natively, and in a runtime with what that needs for itself.
     pub(super) memory: (u64, u64),
@@ -124,7 +125,7 @@ impl Scenario {
             lasted,
         };
         eprintln!("    {}", figures.long());
-        let (worst, most) = (figures.newcomers.worst, self.memory(server.runtime));
+        let (worst, most) = (figures.newcomers.worst_own, self.memory(server.runtime));
         check_reasons(&figures, reasons, asked)?;
         let still = open_files(server.pid())?;
         // Of the question before the attack, and of the last one, the connection may just be closing.
@@ -193,8 +194,8 @@ impl Figures {
             .collect();
         let mib = |name| self.stats.get(name) >> 20;
         format!(
-            "{self}; worst at {:.1?}, in ticks {}, to connect {:.1?}; {} newcomers, {} of them refused a body; held at most {} MiB, linear memory {} MiB; {} accepted: {}",
-            self.newcomers.worst_at,
+            "{self}; with a busy machine {:.0?}, {} ticks, to connect {:.1?}; {} newcomers, {} of them refused a body; held at most {} MiB, linear memory {} MiB; {} accepted: {}",
+            self.newcomers.worst,
             self.newcomers.worst_ticks,
             self.newcomers.worst_connect,
             self.newcomers.count,
@@ -209,7 +210,7 @@ impl Figures {
 
 impl std::fmt::Display for Figures {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let worst = self.newcomers.worst.as_millis();
+        let worst = self.newcomers.worst_own.as_millis();
         write!(f, "{worst} ms, {} MiB", self.peak)
     }
 }
