@@ -22,6 +22,8 @@ pub(crate) struct Options {
     pub(crate) idle: Vec<usize>,
     pub(crate) rounds: Option<usize>,
     pub(crate) seconds: Option<f64>,
+    /// Whether clients with nothing to do sleep under load.
+    pub(crate) sleep: bool,
     /// Where the results are written, if at all.
     pub(crate) results: Option<PathBuf>,
 }
@@ -51,6 +53,7 @@ impl Options {
             idle: Vec::new(),
             rounds: None,
             seconds: None,
+            sleep: false,
             results: None,
         };
         let mut arguments = arguments.into_iter();
@@ -58,6 +61,7 @@ impl Options {
             let mut value = || arguments.next().ok_or(format!("{name} needs a value"));
             match name.as_str() {
                 "--quick" => options.extent = Extent::Quick,
+                "--sleep" => options.sleep = true,
                 "--smoke" => options.extent = Extent::Smoke,
                 "--only" => options.only.push(value()?),
                 "--server" => options.servers.push(value()?),

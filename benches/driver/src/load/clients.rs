@@ -103,10 +103,7 @@ impl Clients {
                 _ if now < end => end,
                 _ => end + PATIENCE,
             };
-            // A client that sleeps has to be woken by the server's write, at the server's expense: it
-            // would depend on who is faster. So under load this one doesn't.
-            let until = if plan.busy > 0 { now } else { until };
-            self.wait(until)?;
+            self.wait(if plan.spin { now } else { until })?;
             let events = std::mem::take(&mut self.events);
             for event in &events {
                 let index = event.data() as usize;
@@ -146,6 +143,7 @@ impl Clients {
             busy: 0,
             duration: Duration::ZERO,
             sample_every: None,
+            spin: false,
         })?;
         let mut byte = [0];
         for client in &self.clients {

@@ -43,6 +43,8 @@ pub(crate) struct Plan {
     /// Between two samples there is this time at most, and one part in ten of it at least; without it
     /// there are none.
     pub(crate) sample_every: Option<Duration>,
+    /// The clients never sleep, so that waking them is not at the server's expense.
+    pub(crate) spin: bool,
 }
 
 /// What a run has shown.
@@ -97,9 +99,10 @@ impl Load {
     pub(crate) fn run(&mut self, plan: Plan) -> Outcome<Measured> {
         let every = plan.sample_every.unwrap_or_default().as_nanos();
         let said = self.tell(&format!(
-            "run {} {} {every}",
+            "run {} {} {every} {}",
             plan.busy,
-            plan.duration.as_nanos()
+            plan.duration.as_nanos(),
+            u8::from(plan.spin)
         ))?;
         Measured::parse(&said).ok_or_else(|| "the clients' process says nonsense".into())
     }
@@ -149,11 +152,11 @@ fn obey(clients: &mut Clients, words: &mut SplitAsciiWhitespace<'_>) -> Outcome<
     if command == "ask" {
         return clients.ask(words.next().unwrap_or_default());
     }
-    let mut numbers = [0; 3];
+    let mut numbers = [0; 4];
     for (number, word) in numbers.iter_mut().zip(words) {
         *number = word.parse().map_err(|e| format!("{word}: {e}"))?;
     }
-    let [first, second, third]: [u64; 3] = numbers;
+    let [first, second, third, fourth]: [u64; 4] = numbers;
     match command {
         "open" => {
             let request = match third as usize {
@@ -169,6 +172,7 @@ fn obey(clients: &mut Clients, words: &mut SplitAsciiWhitespace<'_>) -> Outcome<
                 busy: first as usize,
                 duration: Duration::from_nanos(second),
                 sample_every: every,
+                spin: fourth != 0,
             };
             return Ok(clients.run(plan)?.to_line());
         }

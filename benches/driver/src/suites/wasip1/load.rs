@@ -54,8 +54,9 @@ fn compare(
 ) -> Outcome<Report> {
     let rounds = options.rounds.unwrap_or(options.by_extent(9, 3, 1));
     let seconds = options.seconds.unwrap_or(options.by_extent(2.0, 1.0, 0.1));
+    let clients = if options.sleep { "sleep" } else { "spin" };
     let about = format!(
-        "{busy} busy keep-alive connections, {rounds} interleaved rounds of {seconds} s. \
+        "{busy} busy keep-alive connections, {rounds} interleaved rounds of {seconds} s; the clients {clients}. \
          CPU: processor time of the server's process. Latencies in ms; an idle connection's next \
          request is sampled about every 10 ms."
     );
@@ -72,7 +73,7 @@ fn compare(
             let first = round % entries.len();
             for at in 0..entries.len() {
                 let at = (first + at) % entries.len();
-                entries[at].play(busy, duration);
+                entries[at].play(busy, duration, !options.sleep);
             }
         }
         goals(&mut report, runtime, &entries);
@@ -112,12 +113,12 @@ fn start(
 }
 
 impl Entry {
-    fn play(&mut self, busy: usize, duration: Duration) {
+    fn play(&mut self, busy: usize, duration: Duration, spin: bool) {
         let Ok(contestant) = &mut self.contestant else {
             return;
         };
         contestant.peer.resume();
-        let round = contestant.round(busy, duration);
+        let round = contestant.round(busy, duration, spin);
         match contestant.explained(round) {
             Ok(round) => {
                 contestant.peer.pause();
@@ -129,11 +130,12 @@ impl Entry {
 }
 
 impl Contestant {
-    fn round(&mut self, busy: usize, duration: Duration) -> Outcome<Round> {
+    fn round(&mut self, busy: usize, duration: Duration, spin: bool) -> Outcome<Round> {
         let plan = |duration, every| Plan {
             busy,
             duration,
             sample_every: every,
+            spin,
         };
         self.load.run(plan(duration / 4, None))?;
         let every = (self.idle > 0).then_some(Duration::from_millis(18));
@@ -241,7 +243,7 @@ fn goals(report: &mut Report, runtime: Runtime, entries: &[Entry]) {
                 limit,
             );
         }
-        if let Some(hyper) = find(entries, HYPER, idle).filter(|_| idle == 0) {
+        if let Some(hyper) = find(entries, HYPER, idle).filter(|_| idle == 0 && !one) {
             goal("CPU, times hyper's".into(), median(hyper), 0.5);
         }
         if let Some(without) = find(entries, OURS, least).filter(|_| idle > least) {

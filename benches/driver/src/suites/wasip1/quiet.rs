@@ -73,6 +73,7 @@ fn measure(
         busy: 0,
         duration,
         sample_every: Some(EVERY),
+        spin: false,
     });
     let measured = contestant.explained(measured)?;
     let used = contestant.peer.cpu()?.since(before);
