@@ -5,6 +5,7 @@
 //!
 //! * write more than `check-write` has permitted, or poll an empty list: fatal;
 //! * drop a stream before its pollables or a socket before its streams: fatal ([`sources`]);
+//! * go on for ever without a wait: then nothing is ready any more ([`allowance`]);
 //! * drop an output stream while the host has bytes of it that the client doesn't take: waits for
 //!   the client, for ever if need be ([`Source::close`]).
 //!

@@ -167,7 +167,7 @@ impl Scenario {
         // The line with which it first begins counts too.
         let most = lasted.as_secs() + 2;
         // cargo's runner tells what it runs.
-        let is_line = |line: &&str| !line.is_empty() && !line.starts_with("run-wasip1:");
+        let is_line = |line: &&str| !line.is_empty() && !line.starts_with("run-wasip");
         let complaints = log.lines().filter(is_line).count();
         ensure!(
             told >= 1 && told as u64 <= most && complaints == told,
