@@ -68,15 +68,22 @@ impl List {
 
 impl Links {
     fn make_room(&mut self, slot: usize) {
-        if slot >= self.links.len() {
-            self.links.resize(
-                slot + 1,
-                Link {
-                    before: NONE,
-                    after: NONE,
-                },
-            );
-        }
+        let none = Link {
+            before: NONE,
+            after: NONE,
+        };
+        grow(&mut self.links, slot + 1, none);
+    }
+}
+
+/// Makes a table of slots as long as this, if it is shorter. It grows by an eighth and not to the
+/// double: an idle connection's memory is counted in hundreds of bytes.
+pub(super) fn grow<T: Clone>(table: &mut Vec<T>, length: usize, value: T) {
+    if length > table.capacity() {
+        table.reserve_exact(length - table.len() + length / 8 + 16);
+    }
+    if length > table.len() {
+        table.resize(length, value);
     }
 }
 

@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use super::links::{Links, List};
+use super::links::{Links, List, grow};
 use crate::time::Instant;
 
 /// Slots by the tick in which they are due.
@@ -53,9 +53,7 @@ impl Wheel {
 
     /// Says that `slot` is due at `deadline`, and not before it.
     pub(super) fn set(&mut self, slot: usize, deadline: Instant) {
-        if slot >= self.tick_of.len() {
-            self.tick_of.resize(slot + 1, Self::NOT_SET);
-        }
+        grow(&mut self.tick_of, slot + 1, Self::NOT_SET);
         let tick = (deadline.as_nanos() >> Self::TICK_BITS).saturating_add(1);
         let tick = tick.clamp(self.done + 1, self.done + Self::TICKS as u64 - 1);
         if self.tick_of[slot] <= tick {

@@ -46,7 +46,12 @@ impl<W: Wasi> Poller<W> {
     /// at once. Tells where the next ones begin, and whether this was all.
     fn subscribe(&mut self, from: usize, timeout: u64) -> (usize, bool) {
         self.subscriptions.clear();
-        let wanted = 2 * (self.list.len() - from) + 1;
+        // Idle connections have no interest in writing.
+        let asked = |index: &u32| {
+            let interest = self.slots.at(*index).interest;
+            usize::from(interest.read) + usize::from(interest.write)
+        };
+        let wanted = 1 + self.list[from..].iter().map(asked).sum::<usize>();
         self.subscriptions.reserve_exact(wanted.min(self.most));
         self.subscriptions.push(Subscription::clock(0, timeout));
         for (at, &index) in self.list.iter().enumerate().skip(from) {
