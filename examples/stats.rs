@@ -53,7 +53,7 @@ fn stats(counters: &Counters) -> String {
         counters.held,
         counters.held_peak,
     );
-    for reason in CloseReason::ALL {
+    for &reason in CloseReason::ALL {
         text += &format!("closed {reason:?} {}\n", counters.closed(reason));
     }
     // The memory of a module never shrinks: what it has now is its peak.

@@ -2,12 +2,11 @@
 
 use bytes::Bytes;
 
-/// A response's body: what [`Server::serve`](crate::Server::serve) takes.
+/// A response's body: what [`Server::serve`](crate::Server::serve) takes. `Vec<u8>`, `String`,
+/// [`Bytes`], `&'static [u8]`, `&'static str`, or `()` for none.
 ///
 /// It is sealed: bodies of other kinds come with later versions of this crate.
 pub trait Body: sealed::Sealed {}
-
-impl<B: sealed::Sealed> Body for B {}
 
 pub(crate) mod sealed {
     use super::Bytes;
@@ -25,7 +24,9 @@ pub(crate) mod sealed {
 }
 
 macro_rules! body {
-    ($($body:ty, $is_static:literal);*) => {$(
+    ($($body:ty, |$it:ident| $memory:expr;)*) => {$(
+        impl Body for $body {}
+
         impl sealed::Sealed for $body {
             fn as_bytes(&self) -> &[u8] {
                 self.as_ref()
@@ -36,15 +37,23 @@ macro_rules! body {
             }
 
             fn memory(&self) -> usize {
-                if $is_static { 0 } else { self.as_bytes().len() }
+                let $it = self;
+                $memory
             }
         }
     )*};
 }
 
-body!(Vec<u8>, false; String, false; Bytes, false; &'static [u8], true; &'static str, true);
+body! {
+    Vec<u8>, |it| it.capacity();
+    String, |it| it.capacity();
+    Bytes, |it| it.len();
+    &'static [u8], |_it| 0;
+    &'static str, |_it| 0;
+}
 
-/// No body.
+impl Body for () {}
+
 impl sealed::Sealed for () {
     fn as_bytes(&self) -> &[u8] {
         &[]

@@ -9,8 +9,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// Why a server could not be made or run.
 ///
 /// What a client does wrong never comes out of [`Server::start`](crate::Server::start): it is
-/// answered on its connection, and logged and counted with one of the request
-/// [kinds](ErrorKind). The text of an error is for people; match on [`kind`](Error::kind).
+/// answered on its connection, logged with one of the request
+/// [kinds](ErrorKind), and counted by [`CloseReason`](crate::CloseReason). The text of an error is for people; match on [`kind`](Error::kind).
 pub struct Error {
     kind: ErrorKind,
     message: String,
@@ -95,7 +95,7 @@ pub enum ErrorKind {
     HeadersTooLarge,
     /// The request's body is longer than the limit (413).
     BodyTooLarge,
-    /// The request asks for what this server does not do: a tunnel, a transfer coding other than
+    /// The request asks for what this server does not do: a tunnel, a transfer coding before
     /// `chunked` (501), another version (505), another expectation than `100-continue` (417).
     UnsupportedRequest,
     /// The bytes held for all connections have reached their limit (503).

@@ -19,6 +19,8 @@ impl Handle {
     /// Ends the server: no connection is accepted any more, the answers in hand are sent, idle
     /// connections are closed, unfinished requests get 503, and then `start` returns `Ok`.
     ///
+    /// While no server runs, it ends the next one as soon as it starts.
+    ///
     /// A client that takes its answer slowly holds that up for as long as the limits let it.
     pub fn stop(&self) {
         self.shared.stop.store(true, Ordering::Release);
@@ -58,13 +60,17 @@ impl Handle {
         self.shared.stop.load(Ordering::Acquire)
     }
 
-    /// Makes the handle one of a server that starts (again).
-    pub(crate) fn started(&self, waker: Option<Waker>) {
+    /// Makes the handle one of a server that starts (again); tells whether none was running.
+    pub(crate) fn started(&self, waker: Option<Waker>) -> bool {
+        if self.shared.is_running.swap(true, Ordering::AcqRel) {
+            return false;
+        }
         *self
             .shared
             .waker
             .lock()
             .unwrap_or_else(PoisonError::into_inner) = waker;
+        true
     }
 
     /// Takes note that the server has stopped, so that it can be started again.
@@ -75,6 +81,7 @@ impl Handle {
             .lock()
             .unwrap_or_else(PoisonError::into_inner) = None;
         self.shared.stop.store(false, Ordering::Release);
+        self.shared.is_running.store(false, Ordering::Release);
     }
 
     pub(crate) fn count_accepted(&self) {
@@ -150,6 +157,7 @@ pub(crate) type Waker = Arc<dyn Fn() + Send + Sync>;
 
 #[derive(Default)]
 struct Shared {
+    is_running: AtomicBool,
     stop: AtomicBool,
     waker: Mutex<Option<Waker>>,
     accepted: AtomicU64,

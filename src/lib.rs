@@ -59,7 +59,8 @@ mod request;
 mod server;
 mod time;
 
-pub use http::{Response, header, method, response, status, uri, version};
+pub use bytes::Bytes;
+pub use http::{self, Response, header, method, response, status, uri, version};
 
 pub use body::Body;
 pub use conn::CloseReason;

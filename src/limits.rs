@@ -56,7 +56,7 @@ pub struct Limits {
     /// then it is closed.
     pub idle_timeout: Duration,
     /// The least average rate, in bytes a second, at which a body must arrive and an answer be
-    /// taken. Default 500; 0 turns it off. Measured over each [`rate_window`](Self::rate_window).
+    /// taken. Default 500; 0 turns it off, and then a body that never comes is waited for for ever. Measured over each [`rate_window`](Self::rate_window).
     pub min_rate: u32,
     /// The time over which the rate is measured, and so the grace at the start of a body or an
     /// answer. Default 10 s. A body that is too slow gets 408; an answer that is not taken is cut.
@@ -71,6 +71,9 @@ pub struct Limits {
 impl Limits {
     /// The most that [`max_fields`](Self::max_fields) can be set to.
     pub const MAX_FIELDS: usize = 512;
+
+    /// The most that [`max_request_line`](Self::max_request_line) can be set to.
+    pub const MAX_REQUEST_LINE: usize = 65_534;
 
     /// Refuses settings that would make a server that can't work.
     pub(crate) fn check(&self) -> Result<()> {
@@ -100,6 +103,22 @@ impl Limits {
             return Err(setting(format!(
                 "the limit max_fields is {set}: set it to at most {most}"
             )));
+        }
+        // `http::Uri` takes no more; and heads are counted in 32 bits.
+        let upper = [
+            (
+                "max_request_line",
+                self.max_request_line,
+                Self::MAX_REQUEST_LINE,
+            ),
+            ("max_head", self.max_head, 1 << 30),
+        ];
+        for (name, set, most) in upper {
+            if set > most {
+                return Err(setting(format!(
+                    "the limit {name} is {set}: set it to at most {most}"
+                )));
+            }
         }
         if self.max_connections > Key::MAX_SLOTS {
             let (set, most) = (self.max_connections, Key::MAX_SLOTS);

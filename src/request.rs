@@ -13,8 +13,8 @@ use http::{Extensions, Uri};
 /// extensions. The target was checked to be right for the method (RFC 9112 §3.2); `uri()` has an
 /// authority only when the client sent one, so take the host from `Host` otherwise.
 ///
-/// Field values share one buffer with the request's whole head (up to 64 KiB); a handler that
-/// keeps one for long should copy it. The memory of a request that is dropped is used for the
+/// Field values share one buffer with the request's whole head, and that with other small ones; a
+/// handler that keeps a value for long should copy it. The memory of a request that is dropped is used for the
 /// next one; one that is kept is just not.
 pub struct Request {
     /// `None` only while it is taken apart.
@@ -79,6 +79,15 @@ impl Request {
 
 /// Only `drop` takes the parts away.
 const PRESENT: &str = "a request has its parts until it is dropped";
+
+/// For tests of handlers: a request that no client has sent.
+impl From<http::Request<Vec<u8>>> for Request {
+    fn from(inner: http::Request<Vec<u8>>) -> Self {
+        Self {
+            parts: Some(Box::new(Parts { inner, peer: None })),
+        }
+    }
+}
 
 impl Deref for Request {
     type Target = http::Request<Vec<u8>>;

@@ -7,11 +7,12 @@ use std::net::TcpListener;
 use http::Response;
 
 use crate::body::Body;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::event_loop::{EventLoop, Settings};
 use crate::handle::Handle;
 use crate::limits::Limits;
 use crate::listeners::Listeners;
+use crate::reactor::Reactor;
 use crate::request::Request;
 
 /// An HTTP/1.1 server.
@@ -147,11 +148,15 @@ impl Server {
     {
         self.settings.limits.check()?;
         let reactor = self.listeners.reactor()?;
-        self.handle
-            .started(crate::reactor::Reactor::waker(&reactor));
-        let result = EventLoop::new(reactor, handler, &self.settings, &self.handle).run();
-        self.handle.stopped();
-        Ok(result?)
+        if !self.handle.started(reactor.waker()) {
+            return Err(Error::new(
+                ErrorKind::Setting,
+                "the server runs already: one server serves in one thread at a time",
+            ));
+        }
+        // Also when the handler's panic is passed on.
+        let _running = Running(&self.handle);
+        Ok(EventLoop::new(reactor, handler, &self.settings, &self.handle).run()?)
     }
 
     fn with(listeners: Listeners) -> Self {
@@ -164,5 +169,14 @@ impl Server {
             settings,
             handle: Handle::new(),
         }
+    }
+}
+
+/// While it lives, the server runs.
+struct Running<'a>(&'a Handle);
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.0.stopped();
     }
 }

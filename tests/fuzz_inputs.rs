@@ -80,15 +80,12 @@ fn seeds(target: &str) -> Vec<Vec<u8>> {
             "head" => seeds.push(Choices::join(&bytes, &[])),
             _ => {
                 seeds.push(Choices::join(&bytes, &[0, 0, ends]));
-                // The same in pieces, over small limits, with other answers and with waits.
-                seeds.push(Choices::join(
-                    &bytes,
-                    &[0, 7, ends, 1, 9, 1, 30, 1, 3, 2, 1],
-                ));
-                seeds.push(Choices::join(
-                    &bytes,
-                    &[5, 3, ends, 1, 9, 3, 1, 30, 4, 1, 3],
-                ));
+                // In pieces, with other answers, taken bit by bit.
+                let pieces = [1, 1, 7, ends, 10, 9, 3, 7, 10, 36, 10, 7];
+                seeds.push(Choices::join(&bytes, &pieces));
+                // With small limits, waits and other disturbances.
+                let disturbed = [7, 0, 4, 0, 0, 0, 3, ends | 8, 10, 9, 53, 36, 10, 61, 1, 5];
+                seeds.push(Choices::join(&bytes, &disturbed));
             }
         }
     }

@@ -13,8 +13,8 @@ pub enum CloseReason {
     Http10,
     /// The handler's response said `Connection: close`.
     HandlerAskedClose,
-    /// The handler panicked; the request got 500.
-    HandlerPanicked,
+    /// The handler panicked, or gave no final answer; the request got 500.
+    HandlerFailed,
     /// The request was malformed or asked for what this server does not do.
     BadRequest,
     /// The client's stream ended within a request.
@@ -40,13 +40,13 @@ pub enum CloseReason {
 }
 
 impl CloseReason {
-    /// Every reason, in the order of [`index`](Self::index).
-    pub const ALL: [Self; 16] = [
+    /// Every reason.
+    pub const ALL: &'static [Self] = &[
         Self::ClientClosed,
         Self::ClientAskedClose,
         Self::Http10,
         Self::HandlerAskedClose,
-        Self::HandlerPanicked,
+        Self::HandlerFailed,
         Self::BadRequest,
         Self::IncompleteRequest,
         Self::TooLarge,
@@ -61,8 +61,7 @@ impl CloseReason {
     ];
 
     /// The reason's place in [`ALL`](Self::ALL).
-    #[must_use]
-    pub const fn index(self) -> usize {
+    pub(crate) const fn index(self) -> usize {
         self as usize
     }
 
@@ -80,7 +79,7 @@ impl CloseReason {
             | Self::ClientAskedClose
             | Self::Http10
             | Self::HandlerAskedClose
-            | Self::HandlerPanicked
+            | Self::HandlerFailed
             | Self::WriteTimeout
             | Self::IdleTimeout
             | Self::Evicted
@@ -97,7 +96,7 @@ impl CloseReason {
             Self::ClientAskedClose => "the client asked to close",
             Self::Http10 => "HTTP/1.0 without keep-alive",
             Self::HandlerAskedClose => "the handler asked to close",
-            Self::HandlerPanicked => "the handler panicked",
+            Self::HandlerFailed => "the handler failed",
             Self::BadRequest => "bad request",
             Self::IncompleteRequest => "the client's stream ended within a request",
             Self::TooLarge => "the request is larger than the limits",
@@ -119,7 +118,7 @@ mod tests {
 
     #[test]
     fn every_reason_stands_at_its_index() {
-        for (place, reason) in CloseReason::ALL.into_iter().enumerate() {
+        for (place, reason) in CloseReason::ALL.iter().enumerate() {
             assert_eq!(reason.index(), place);
         }
     }

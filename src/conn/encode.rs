@@ -9,7 +9,7 @@ use http::header::{self, HeaderMap};
 use http::{Method, StatusCode, Version};
 use httpdate::parse_http_date;
 
-use super::grammar::trim_ows;
+use super::grammar::{is_token, trim_ows};
 use super::head::has_token;
 
 /// What an answer must know of its request.
@@ -33,16 +33,6 @@ impl Exchange {
 /// The interim answer to `Expect: 100-continue` (RFC 9110 §15.2.1).
 pub(super) const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
-/// How many bytes of body an answer has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum BodyLength {
-    /// Not even a `Content-Length` of 0: 204 must not have one (RFC 9110 §8.6), and a 304's would
-    /// have to be that of the 200 it stands for (§15.4.5).
-    Without,
-    /// `Content-Length`.
-    Length(u64),
-}
-
 /// Writes the head of an answer, and tells whether the body is to follow it.
 pub(super) fn response_head(
     out: &mut Vec<u8>,
@@ -56,13 +46,13 @@ pub(super) fn response_head(
     let status = response.status;
     let has_body = has_content(status) && !exchange.is_head;
     let length = match status {
-        StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED => BodyLength::Without,
-        StatusCode::RESET_CONTENT => BodyLength::Length(0),
+        // Not even a length of 0: 204 must not have one (RFC 9110 §8.6), and a 304's would have to
+        // be that of the 200 it stands for (§15.4.5).
+        StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED => None,
+        StatusCode::RESET_CONTENT => Some(0),
         // A handler may know the length that a GET's answer would have without making it.
-        _ if exchange.is_head && body_length == 0 => {
-            BodyLength::Length(announced_length(fields).unwrap_or(0))
-        }
-        _ => BodyLength::Length(body_length as u64),
+        _ if exchange.is_head && body_length == 0 => Some(announced_length(fields).unwrap_or(0)),
+        _ => Some(body_length as u64),
     };
 
     status_line(out, status);
@@ -87,9 +77,8 @@ pub(super) fn response_head(
     if !has_date {
         field(out, b"date", date);
     }
-    match length {
-        BodyLength::Without => {}
-        BodyLength::Length(length) => content_length(out, length),
+    if let Some(length) = length {
+        content_length(out, length);
     }
     let own = match (persists, exchange.is_http10) {
         (false, _) => Some(&b"close"[..]),
@@ -126,7 +115,7 @@ pub(super) fn refusal(
 }
 
 /// Whether an answer of this status can have content at all (RFC 9110 §6.4.1).
-fn has_content(status: StatusCode) -> bool {
+pub(super) fn has_content(status: StatusCode) -> bool {
     !matches!(
         status,
         StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED
@@ -184,7 +173,14 @@ fn merged_connection(out: &mut Vec<u8>, fields: &HeaderMap, own: Option<&[u8]>) 
     };
     let lines = fields.get_all(header::CONNECTION).iter();
     let options = lines.flat_map(|line| line.as_bytes().split(|&byte| byte == b',').map(trim_ows));
-    let others = options.filter(|option| !option.is_empty() && !is_own(option));
+    // A field that an option names is taken out by proxies: not those that every answer has.
+    let is_needed = |option: &[u8]| {
+        let needed = ["content-length", "transfer-encoding", "date", "connection"];
+        needed
+            .iter()
+            .any(|name| option.eq_ignore_ascii_case(name.as_bytes()))
+    };
+    let others = options.filter(|option| is_token(option) && !is_own(option) && !is_needed(option));
     let all: Vec<&[u8]> = others.chain(own).collect();
     if !all.is_empty() {
         field(out, b"connection", &all.join(&b", "[..]));
@@ -234,7 +230,7 @@ mod tests {
             .header("Content-Length", "99")
             .header("Content-Length", "98")
             .header("Transfer-Encoding", "chunked")
-            .header("Connection", "keep-alive, upgrade")
+            .header("Connection", "keep-alive, upgrade, content-length, a b")
             .header("Date", "mine")
             .header("Date", "Sun, 06 Nov 1994 08:49:37 GMT")
             .header("Date", "Sun, 06 Nov 1994 08:49:38 GMT");

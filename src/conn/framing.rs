@@ -21,7 +21,7 @@ impl Framing {
     /// different ends of one message are how requests are smuggled.
     ///
     /// # Errors
-    /// The [`Fault`] that refuses the request: 400, or 501 for an unknown transfer coding.
+    /// The [`Fault`] that refuses the request: 400, or 501 for an unknown coding before `chunked`.
     pub fn of_request(version: Version, fields: &HeaderMap) -> Result<Self, Fault> {
         let has_transfer_encoding = fields.contains_key(header::TRANSFER_ENCODING);
         let has_content_length = fields.contains_key(header::CONTENT_LENGTH);

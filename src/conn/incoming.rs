@@ -33,6 +33,9 @@ impl Incoming {
     /// The most memory that an announced length is believed for.
     const MAX_BELIEVED: usize = 64 << 10;
 
+    /// The least that a body grows by, if there can be so much of it.
+    const LEAST_GROWTH: usize = 4 << 10;
+
     pub(super) fn new(head: Head) -> Self {
         let decoder = match head.framing {
             Framing::None => Decoder::Length(0),
@@ -111,11 +114,13 @@ impl Incoming {
             }
             Decoder::Chunked(_) => exact.max(capacity),
         };
+        // Each step may copy the body, so there must be few of them however small the pieces are.
+        let modest = generous.min(exact.max(capacity / 8).max(Self::LEAST_GROWTH));
         let budget = &mut cx.shared.budget;
         let granted = if budget.has_room(generous, cx.limits) {
             generous
-        } else if budget.has_room(exact, cx.limits) {
-            exact
+        } else if budget.has_room(modest, cx.limits) {
+            modest
         } else {
             return Err(Fault::overloaded());
         };

@@ -10,12 +10,17 @@
 //! | the request's head: strict grammar, target, Host | `head/` |
 //! | how long the body is (RFC 9112 §6.3) | [`Framing`] |
 //! | chunked bodies | [`ChunkedDecoder`] |
+//! | using input: heads, bodies, what is kept | `reading` |
+//! | refusing, ending, keeping deadlines and budget | `ending` |
 //! | a body that is coming, and the memory budget | `incoming`, `shared` |
 //! | answers as bytes; what a handler may set | `encode` |
 //! | bytes waiting to be sent | `output` |
 //! | deadlines | `timers` |
 //! | what a client did wrong, and its answer | [`Fault`] |
 //! | why a connection ended | [`CloseReason`] |
+//!
+//! This module is public for whoever wants to drive a connection in another way, and for fuzzers. Its
+//! details may change with every release.
 //!
 //! # Driving one
 //!
@@ -42,6 +47,7 @@
 mod chunked;
 mod close_reason;
 mod encode;
+mod ending;
 mod fault;
 mod field_lines;
 mod framing;
@@ -49,6 +55,7 @@ mod grammar;
 mod head;
 mod incoming;
 mod output;
+mod reading;
 mod shared;
 pub mod state;
 mod timers;
@@ -62,17 +69,16 @@ pub use shared::{Context, Shared};
 use std::io::IoSlice;
 use std::net::SocketAddr;
 
-use http::{Response, StatusCode};
-use log::debug;
+use http::Response;
+use log::error;
 
 use self::encode::Exchange;
-use self::head::{Head, HeadScanner, Scan};
+use self::head::HeadScanner;
 use self::incoming::Incoming;
 use self::output::Output;
 use self::state::{KeepAlive, Reading, State, Writing};
 use self::timers::{Timer, TimerTable};
 use crate::body::Body;
-use crate::log_text::{Escaped, MaskedHead};
 use crate::request::Request;
 use crate::time::Instant;
 
@@ -115,6 +121,9 @@ pub enum Step {
 }
 
 impl Connection {
+    /// How many slices [`poll_output`](Self::poll_output) can fill.
+    pub const MAX_SLICES: usize = Output::MAX_SLICES;
+
     /// A connection that was just accepted. `id` is its number in the log.
     #[must_use]
     pub fn new(id: u64, peer: Option<SocketAddr>, cx: &mut Context<'_>) -> Self {
@@ -143,6 +152,7 @@ impl Connection {
     /// Takes bytes that came, from the front of `input`, up to the end of a request, which it
     /// gives. Answer it with [`respond`](Self::respond) and call again, until it gives `None`:
     /// then all input is taken. With an empty `input` it goes on with bytes it has kept.
+    #[must_use = "a request waits for its answer"]
     pub fn handle_input(&mut self, cx: &mut Context<'_>, input: &mut &[u8]) -> Option<Request> {
         let request = if self.stash.is_empty() {
             let request = self.advance(cx, input);
@@ -195,20 +205,23 @@ impl Connection {
     /// # Panics
     /// If no request waits for its answer.
     pub fn respond<B: Body>(&mut self, cx: &mut Context<'_>, response: Response<B>) {
+        if self.is_given_up() {
+            return;
+        }
         self.assert_answering();
+        // The request's body is the handler's now.
+        self.account(cx);
         let (parts, body) = response.into_parts();
         if parts.status.is_informational() {
-            log::error!(
-                "conn {}: the handler answered {}, not a final status",
-                self.id,
-                parts.status
-            );
+            let (id, status) = (self.id, parts.status);
+            error!(target: "mini_http", "conn {id}: the handler answered {status}: not a final status");
             return self.respond_error(cx, "the handler gave no final answer");
         }
         let (exchange, length) = (self.exchange, body.as_bytes().len());
         // A small answer is always made, for a client with a small wish is to be served beside
         // those that hold all the memory; and a large one when nothing else is held.
-        let is_inserted = !exchange.is_head && !Output::is_small(length);
+        let has_body = !exchange.is_head && encode::has_content(parts.status);
+        let is_inserted = has_body && !Output::is_small(length);
         let budget = &cx.shared.budget;
         if is_inserted && !budget.has_room(body.memory(), cx.limits) && !budget.is_empty() {
             return self.respond_overloaded(cx);
@@ -243,8 +256,10 @@ impl Connection {
     /// # Panics
     /// If no request waits for its answer.
     pub fn respond_to_panic(&mut self, cx: &mut Context<'_>) {
+        if self.is_given_up() {
+            return;
+        }
         self.assert_answering();
-        self.state.will_close(CloseReason::HandlerPanicked);
         self.respond_error(cx, "the handler failed");
     }
 
@@ -267,7 +282,7 @@ impl Connection {
                         .incoming
                         .as_mut()
                         .map(|incoming| &mut incoming.in_window);
-                    if came.is_some_and(|came| is_fast_enough(std::mem::take(came), cx)) {
+                    if came.is_some_and(|came| ending::is_fast_enough(std::mem::take(came), cx)) {
                         self.timers.set(Timer::Body, cx.now + cx.limits.rate_window);
                     } else {
                         self.state.will_close(CloseReason::BodyTimeout);
@@ -275,7 +290,7 @@ impl Connection {
                     }
                 }
                 Timer::Write => {
-                    if is_fast_enough(std::mem::take(&mut self.written_in_window), cx) {
+                    if ending::is_fast_enough(std::mem::take(&mut self.written_in_window), cx) {
                         self.timers
                             .set(Timer::Write, cx.now + cx.limits.rate_window);
                     } else {
@@ -294,8 +309,11 @@ impl Connection {
     /// unfinished request gets 503.
     pub fn stop(&mut self, cx: &mut Context<'_>) {
         match self.state.reading() {
-            Reading::Idle if self.output.pending() == 0 => self.state.closed(CloseReason::Stopped),
-            Reading::Idle => self.state.refused(CloseReason::Stopped),
+            Reading::Idle if self.output.pending() == 0 && self.stash.is_empty() => {
+                self.state.closed(CloseReason::Stopped);
+            }
+            // What is kept is not answered, but what was answered must not be lost by a reset.
+            Reading::Idle => self.state.last_answer(CloseReason::Stopped),
             Reading::Head | Reading::Body => {
                 self.state.will_close(CloseReason::Stopped);
                 self.refuse_unfinished(cx, Fault::stopped());
@@ -316,12 +334,14 @@ impl Connection {
 
     /// Fills `slices` with output to be sent, in order, and tells how many it filled; 0 when
     /// there is none.
+    #[must_use]
     pub fn poll_output<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
         self.output.slices(slices)
     }
 
-    /// Takes note that the first `count` bytes of the output are sent.
+    /// Takes note that the first `count` bytes of the output are sent; at most all that there are.
     pub fn handle_written(&mut self, cx: &mut Context<'_>, count: usize) {
+        let count = count.min(self.output.pending());
         self.written_in_window += count as u64;
         self.output.advance(count, &mut cx.shared.buffers);
         self.settle(cx);
@@ -344,9 +364,10 @@ impl Connection {
     }
 
     /// What to do next. Ask after each change, when the output is sent or can't be sent now.
+    #[must_use = "it says what to do"]
     pub fn poll_step(&mut self, cx: &mut Context<'_>) -> Step {
         if self.state.writing() == Writing::Closing && self.output.pending() == 0 {
-            self.state.all_sent(self.may_be_sending());
+            self.state.all_sent();
             self.settle(cx);
             if self.state.writing() == Writing::Lingering {
                 return Step::ShutdownWrite;
@@ -413,343 +434,6 @@ impl Connection {
     pub fn id(&self) -> u64 {
         self.id
     }
-}
-
-/// Reading.
-impl Connection {
-    /// Uses `input` up to the end of a request or to where it can't be used yet.
-    fn advance(&mut self, cx: &mut Context<'_>, input: &mut &[u8]) -> Option<Request> {
-        loop {
-            match self.state.reading() {
-                Reading::Idle | Reading::Head => {
-                    if input.is_empty() || !self.has_room_for_answers(cx) {
-                        return None;
-                    }
-                    match self.read_head(cx, input) {
-                        Ok(Some(head)) => {
-                            if let Some(request) = self.head_is_whole(cx, head) {
-                                return Some(request);
-                            }
-                        }
-                        Ok(None) => return None,
-                        Err(fault) => self.refuse(cx, fault),
-                    }
-                }
-                Reading::Body => match self.read_body(cx, input) {
-                    Ok(request) => return request,
-                    Err(fault) => self.refuse(cx, fault),
-                },
-                Reading::Answering => {
-                    debug_assert!(false, "a request waits for its answer");
-                    return None;
-                }
-                Reading::Discarding | Reading::Ended => {
-                    self.discard(cx, std::mem::take(input));
-                    return None;
-                }
-            }
-        }
-    }
-
-    /// The head at the front of `input`, if it is whole; if not, nothing is taken from `input`.
-    fn read_head(
-        &mut self,
-        cx: &mut Context<'_>,
-        input: &mut &[u8],
-    ) -> Result<Option<Head>, Fault> {
-        let heads = &mut cx.shared.heads;
-        if self.scanner.seen() == 0
-            && let Some(parsed) = head::parse_whole(input, cx.limits, heads)
-        {
-            return self.take_head(parsed, input);
-        }
-        let scanned = self.scanner.scan(&input[self.scanner.seen()..], cx.limits);
-        match scanned {
-            Ok(Scan::NeedInput) => {
-                if self.scanner.has_request() && self.state.reading() == Reading::Idle {
-                    self.state.head_began();
-                }
-                Ok(None)
-            }
-            Ok(Scan::Whole { start, end }) => {
-                let parsed = head::parse_scanned(&input[start..end], cx.limits, heads);
-                self.take_head(parsed.map(|head| (head, end)), input)
-            }
-            Err(fault) => {
-                // By the bytes up to the fault: more of them may have come, or not yet.
-                let seen = self.scanner.seen();
-                self.exchange.is_head = head::is_head_request(&input[..seen]);
-                Err(fault)
-            }
-        }
-    }
-
-    fn take_head(
-        &mut self,
-        parsed: Result<(Head, usize), Fault>,
-        input: &mut &[u8],
-    ) -> Result<Option<Head>, Fault> {
-        self.exchange.is_head = head::is_head_request(input);
-        let (head, length) = parsed?;
-        debug!(
-            target: "mini_http::conn",
-            "conn {}: headers complete: {length}, {}", self.id, MaskedHead(&input[..length])
-        );
-        *input = &input[length..];
-        self.scanner = HeadScanner::new();
-        Ok(Some(head))
-    }
-
-    /// Gives the request if it has no body; otherwise the body is read next.
-    fn head_is_whole(&mut self, cx: &mut Context<'_>, head: Head) -> Option<Request> {
-        self.exchange = Exchange::new(head.request.method(), head.request.version());
-        let length = match head.framing {
-            Framing::None => {
-                self.state.request_done();
-                return Some(self.for_handler(head.request, head.persist));
-            }
-            Framing::Length(length) => length,
-            Framing::Chunked => 0,
-        };
-        if length > cx.limits.max_body {
-            self.refuse(cx, Fault::body_too_large());
-            return None;
-        }
-        // The least that it will take; it may be refused later, when its body has grown.
-        if !cx.shared.budget.has_room(head.size, cx.limits) {
-            self.refuse(cx, Fault::overloaded());
-            return None;
-        }
-        if head.expects_continue {
-            let write = |out: &mut Vec<u8>| out.extend_from_slice(encode::CONTINUE);
-            self.output.append(&mut cx.shared.buffers, write);
-        }
-        self.state.body_began();
-        self.incoming = Some(Box::new(Incoming::new(head)));
-        None
-    }
-
-    /// Takes bytes of the body, and gives the request when it is whole.
-    fn read_body(
-        &mut self,
-        cx: &mut Context<'_>,
-        input: &mut &[u8],
-    ) -> Result<Option<Request>, Fault> {
-        let Some(mut incoming) = self.incoming.take() else {
-            return Err(Fault::malformed("a body without a head"));
-        };
-        let (before, length_before) = (input.len(), incoming.request.body().len());
-        let is_whole = incoming.read(cx, &mut self.accounted, input)?;
-        incoming.in_window += (before - input.len()) as u64;
-        let (id, body) = (self.id, incoming.request.body());
-        let (new, all) = (&body[length_before..], body.len());
-        if !new.is_empty() {
-            debug!(
-                target: "mini_http::conn",
-                "conn {id}: body bytes: {}, {all} in all: {}", new.len(), Escaped(new)
-            );
-        }
-        if is_whole {
-            self.state.request_done();
-            return Ok(Some(self.for_handler(incoming.request, incoming.persist)));
-        }
-        self.incoming = Some(incoming);
-        Ok(None)
-    }
-
-    fn for_handler(&mut self, mut request: Request, persist: bool) -> Request {
-        if !persist {
-            self.state.will_close(if self.exchange.is_http10 {
-                CloseReason::Http10
-            } else {
-                CloseReason::ClientAskedClose
-            });
-        }
-        request.set_peer(self.peer);
-        request
-    }
-
-    /// Keeps input that can't be used yet.
-    fn keep(&mut self, cx: &mut Context<'_>, input: &[u8]) {
-        if input.is_empty() {
-            return;
-        }
-        // Behind the last answer nothing is kept, and nothing refused either.
-        if !self.is_reading() {
-            return self.discard(cx, input);
-        }
-        if !cx.shared.budget.has_room(input.len(), cx.limits) {
-            // Enough to tell a HEAD request by; the refusal drops it.
-            let missing = head::MAX_METHOD_END.saturating_sub(self.stash.len() - self.stash_used);
-            let begin = &input[..input.len().min(missing)];
-            self.stash.extend_from_slice(begin);
-            return self.refuse_unfinished(cx, Fault::overloaded());
-        }
-        if self.stash.is_empty() {
-            self.stash = cx.shared.buffers.take();
-        } else if self.stash_used > 0 {
-            self.stash.drain(..self.stash_used);
-        }
-        self.stash_used = 0;
-        self.stash.extend_from_slice(input);
-    }
-
-    /// Drops input that comes behind the last request.
-    fn discard(&mut self, cx: &Context<'_>, input: &[u8]) {
-        self.discarded += input.len() as u64;
-        let is_lingering = self.state.writing() == Writing::Lingering;
-        if is_lingering && self.discarded > cx.limits.max_linger {
-            self.state.closed(CloseReason::ClientClosed);
-        }
-    }
-
-    fn drop_stash(&mut self, cx: &mut Context<'_>) {
-        cx.shared.buffers.give_back(&mut self.stash);
-        self.stash_used = 0;
-    }
-
-    fn is_reading(&self) -> bool {
-        match self.state.reading() {
-            Reading::Idle | Reading::Head | Reading::Body | Reading::Answering => true,
-            Reading::Discarding | Reading::Ended => false,
-        }
-    }
-
-    /// Backpressure: a client that does not take its answers gets no further ones made. When the
-    /// memory for all connections is used up, one at a time is enough.
-    fn has_room_for_answers(&self, cx: &Context<'_>) -> bool {
-        match self.output.pending() {
-            0 => true,
-            pending => {
-                pending < cx.limits.max_pending_output && cx.shared.budget.has_room(1, cx.limits)
-            }
-        }
-    }
-}
-
-/// Writing and ending.
-impl Connection {
-    /// Queues the answer to a request that is refused; it is the last one.
-    fn refuse(&mut self, cx: &mut Context<'_>, fault: Fault) {
-        let (id, status) = (self.id, fault.status().as_u16());
-        debug!(
-            target: "mini_http::conn",
-            "conn {id}: refused with {status} ({:?}): {}", fault.kind(), fault.why()
-        );
-        self.queue_refusal(cx, fault.status(), fault.why());
-        self.state.refused(fault.close_reason());
-        self.incoming = None;
-        self.drop_stash(cx);
-    }
-
-    /// Refuses a request whose end has not come.
-    fn refuse_unfinished(&mut self, cx: &mut Context<'_>, fault: Fault) {
-        match self.state.reading() {
-            Reading::Idle | Reading::Head => {
-                self.exchange.is_head = head::is_head_request(&self.stash[self.stash_used..]);
-            }
-            Reading::Body | Reading::Answering | Reading::Discarding | Reading::Ended => {}
-        }
-        self.refuse(cx, fault);
-    }
-
-    /// Answers 500 to the request that is with the handler.
-    fn respond_error(&mut self, cx: &mut Context<'_>, why: &'static str) {
-        self.state.will_close(CloseReason::HandlerAskedClose);
-        self.queue_refusal(cx, StatusCode::INTERNAL_SERVER_ERROR, why);
-        self.state.answered();
-        self.settle(cx);
-    }
-
-    /// Answers 503 to a request whose answer does not fit into the memory for all connections.
-    fn respond_overloaded(&mut self, cx: &mut Context<'_>) {
-        let fault = Fault::overloaded();
-        self.state.will_close(fault.close_reason());
-        self.queue_refusal(cx, fault.status(), fault.why());
-        self.state.answered();
-        self.settle(cx);
-    }
-
-    fn queue_refusal(&mut self, cx: &mut Context<'_>, status: StatusCode, why: &str) {
-        let Shared { buffers, date, .. } = &mut *cx.shared;
-        let is_head = self.exchange.is_head;
-        self.output.append(buffers, |out| {
-            encode::refusal(out, status, why, is_head, date.as_bytes());
-        });
-    }
-
-    /// Whether the client may have sent, or may be sending, what will not be read: closing then
-    /// would reset the connection. A client that asked to close sends nothing more.
-    fn may_be_sending(&self) -> bool {
-        let asked = matches!(
-            self.state.close_reason(),
-            Some(CloseReason::ClientAskedClose | CloseReason::Http10)
-        );
-        !asked || self.discarded > 0 || !self.stash.is_empty()
-    }
-
-    /// Brings deadlines and budget in line with the state, at the end of every call.
-    fn settle(&mut self, cx: &mut Context<'_>) {
-        let (reading, writing) = (self.state.reading(), self.state.writing());
-        if writing == Writing::Closed {
-            self.drop_stash(cx);
-            self.incoming = None;
-            self.output.clear(&mut cx.shared.buffers);
-        }
-        let is_taking = self.has_room_for_answers(cx);
-        let has_output = self.output.pending() > 0;
-        let window = cx.limits.rate_window;
-
-        self.run(
-            cx,
-            Timer::Head,
-            reading == Reading::Head && is_taking,
-            cx.limits.head_timeout,
-        );
-        self.run(
-            cx,
-            Timer::Body,
-            reading == Reading::Body && is_taking,
-            window,
-        );
-        if has_output && !self.timers.is_set(Timer::Write) {
-            self.written_in_window = 0;
-        }
-        self.run(cx, Timer::Write, has_output, window);
-        let is_idle = reading == Reading::Idle && !has_output && writing == Writing::Open;
-        self.run(cx, Timer::Idle, is_idle, cx.limits.idle_timeout);
-        let is_lingering = writing == Writing::Lingering;
-        self.run(cx, Timer::Linger, is_lingering, cx.limits.linger_timeout);
-
-        let incoming = self.incoming.as_ref().map_or(0, |incoming| incoming.held());
-        let held = self.stash.capacity() + incoming + self.output.held();
-        cx.shared.budget.replace(self.accounted, held);
-        self.accounted = held;
-    }
-
-    /// Starts a timer that should run and does not; stops one that should not.
-    fn run(&mut self, cx: &Context<'_>, timer: Timer, should: bool, after: std::time::Duration) {
-        match (should, self.timers.is_set(timer)) {
-            (true, false) => self.timers.set(timer, cx.now + after),
-            (false, true) => self.timers.stop(timer),
-            (true, true) | (false, false) => {}
-        }
-    }
-
-    fn assert_answering(&self) {
-        assert_eq!(
-            self.state.reading(),
-            Reading::Answering,
-            "no request waits for its answer"
-        );
-    }
-}
-
-/// Whether so many bytes in one window keep the least rate.
-fn is_fast_enough(bytes: u64, cx: &Context<'_>) -> bool {
-    // Without a division, which would make a small rate over a short window one of 0.
-    let due = u128::from(cx.limits.min_rate) * cx.limits.rate_window.as_nanos();
-    u128::from(bytes) * 1_000_000_000 >= due
 }
 
 #[cfg(test)]

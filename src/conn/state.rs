@@ -21,7 +21,7 @@
 //!
 //! Writing
 //!      Open ── last answer queued ──> Closing ── all sent ──> Lingering ──> Closed
-//!                                        └── nothing more can come ───────────^
+//!                                        └── the client's stream has ended ───^
 //!                                 any ── failed, too late ────────────────────^
 //!
 //! KeepAlive
@@ -32,7 +32,8 @@
 //! answers leave in the order of the requests. *Discarding* drops input: the client may still be
 //! sending, and bytes after a refused request can't be told from an attempt to smuggle one.
 //! *Lingering* has shut its writing side and waits for the client's end of stream (RFC 9112
-//! §9.6); closing at once would reset the connection, and the client might never see its answer.
+//! §9.6); closing at once would reset the connection if anything more came, even from a client that
+//! asked to close, and the client might never see its answer.
 //!
 //! `KeepAlive` only ever goes from `Persist` to `Close`, and its first reason stays: that is the
 //! one logged and counted.
@@ -163,7 +164,7 @@ impl State {
     }
 
     /// An answer that ends the connection is queued, whatever was being read.
-    pub(super) fn refused(&mut self, reason: CloseReason) {
+    pub(super) fn last_answer(&mut self, reason: CloseReason) {
         self.will_close(reason);
         self.last_answer_queued();
     }
@@ -175,7 +176,7 @@ impl State {
                 self.will_close(CloseReason::ClientClosed);
                 self.last_answer_queued();
             }
-            Reading::Head | Reading::Body => self.refused(CloseReason::IncompleteRequest),
+            Reading::Head | Reading::Body => self.last_answer(CloseReason::IncompleteRequest),
             Reading::Answering | Reading::Discarding | Reading::Ended => {}
         }
         self.reading = Reading::Ended;
@@ -184,9 +185,8 @@ impl State {
         }
     }
 
-    /// All output is sent. `may_come`: whether the client may still be sending, so that closing
-    /// now could cost it its answer.
-    pub(super) fn all_sent(&mut self, may_come: bool) {
+    /// All output is sent.
+    pub(super) fn all_sent(&mut self) {
         match self.writing {
             Writing::Open | Writing::Lingering | Writing::Closed => {}
             Writing::Closing => {
@@ -196,13 +196,7 @@ impl State {
                     | Reading::Head
                     | Reading::Body
                     | Reading::Answering
-                    | Reading::Discarding => {
-                        if may_come {
-                            Writing::Lingering
-                        } else {
-                            Writing::Closed
-                        }
-                    }
+                    | Reading::Discarding => Writing::Lingering,
                 }
             }
         }
@@ -275,8 +269,8 @@ mod tests {
     #[test]
     fn lingers_while_input_may_come_and_closes_at_its_end() {
         let mut state = State::new();
-        state.refused(CloseReason::BadRequest);
-        state.all_sent(true);
+        state.last_answer(CloseReason::BadRequest);
+        state.all_sent();
         assert_eq!(state.writing(), Writing::Lingering);
         state.input_ended();
         assert_eq!(state.writing(), Writing::Closed);
@@ -287,7 +281,7 @@ mod tests {
         let mut state = State::new();
         state.input_ended();
         assert_eq!(state.writing(), Writing::Closing);
-        state.all_sent(true);
+        state.all_sent();
         assert_eq!(state.writing(), Writing::Closed);
         assert_eq!(state.close_reason(), Some(CloseReason::ClientClosed));
     }

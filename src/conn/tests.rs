@@ -254,6 +254,20 @@ fn a_body_over_the_budget_gets_503_and_gives_its_memory_back() {
 }
 
 #[test]
+fn a_body_grows_in_few_steps_even_when_the_budget_is_nearly_used_up() {
+    let mut bench = Bench::with(|limits| limits.max_held = 100_000);
+    bench.input("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n");
+    let (mut steps, mut held) = (0, bench.shared.held());
+    for _ in 0..90_000 {
+        bench.input("1\r\nx\r\n");
+        steps += usize::from(bench.shared.held() != held);
+        held = bench.shared.held();
+    }
+    assert_eq!(bench.connection.state().reading(), Reading::Body);
+    assert!(steps < 30, "{steps} steps");
+}
+
+#[test]
 fn a_head_over_the_budget_gets_503() {
     let mut bench = Bench::with(|limits| limits.max_held = 1000);
     bench.input(format!("GET / HTTP/1.1\r\nA: {}", "x".repeat(2000)));
@@ -354,11 +368,14 @@ fn lingering_ends_with_the_clients_stream_its_bytes_or_its_time() {
     assert_eq!(bench.step(), Step::Close(CloseReason::BadRequest));
 }
 
+/// Closing at once would reset the connection if a byte more came, and the answer could be lost.
 #[test]
-fn a_client_that_asked_to_close_is_not_waited_for() {
+fn a_client_that_asked_to_close_is_waited_for_too() {
     let mut bench = Bench::new();
     bench.input("GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
     assert!(bench.output().contains("connection: close"));
+    assert_eq!(bench.step(), Step::ShutdownWrite);
+    bench.call(Connection::handle_end_of_input);
     assert_eq!(bench.step(), Step::Close(CloseReason::ClientAskedClose));
 }
 
@@ -401,6 +418,15 @@ fn stopping_finishes_what_is_in_hand() {
     assert!(bench.output().ends_with("hello!"));
     assert_eq!(bench.step(), Step::ShutdownWrite);
 
+    // Kept requests are not answered, but those before them must not be lost by a reset.
+    let mut bench = Bench::new();
+    bench.input(GET);
+    assert!(bench.output().ends_with("hello!"));
+    bench.call(|conn, cx| conn.keep_input(cx, GET.as_bytes()));
+    bench.call(Connection::stop);
+    assert_eq!(bench.step(), Step::ShutdownWrite);
+    assert_eq!(bench.requests.len(), 1);
+
     let mut bench = Bench::new();
     bench.input(POST_5);
     bench.call(Connection::stop);
@@ -421,6 +447,35 @@ fn a_panic_gets_500_and_a_close() {
     assert!(answer.starts_with("HTTP/1.1 500 ") && answer.contains("connection: close"));
     assert_eq!(
         bench.connection.state().close_reason(),
-        Some(CloseReason::HandlerPanicked)
+        Some(CloseReason::HandlerFailed)
     );
+}
+
+#[test]
+fn an_echo_is_not_counted_twice() {
+    let mut bench = Bench::with(|limits| limits.max_held = 3 << 20);
+    bench.input(format!(
+        "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: {}\r\n\r\n",
+        2 << 20
+    ));
+    for _ in 0..32 {
+        bench.input([b'x'; 1 << 16]);
+    }
+    let answer = bench.output();
+    assert!(answer.len() > 2 << 20, "{}", &answer[..100]);
+}
+
+#[test]
+fn a_connection_given_up_while_its_request_is_handled_takes_no_answer() {
+    let mut bench = Bench::new();
+    let mut input = GET.as_bytes();
+    assert!(
+        bench
+            .call(|conn, cx| conn.handle_input(cx, &mut input))
+            .is_some()
+    );
+    bench.call(|conn, cx| conn.abandon(cx, CloseReason::IoError));
+    bench.call(|conn, cx| conn.respond(cx, Response::new("too late")));
+    assert_eq!(bench.output(), "");
+    assert_eq!(bench.step(), Step::Close(CloseReason::IoError));
 }

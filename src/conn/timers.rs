@@ -44,7 +44,9 @@ impl TimerTable {
     }
 
     pub(super) fn set(&mut self, timer: Timer, deadline: Instant) {
-        self.deadlines[timer as usize] = deadline;
+        // The end of time is a deadline, too.
+        let last = Instant::from_nanos(u64::MAX - 1);
+        self.deadlines[timer as usize] = deadline.min(last);
     }
 
     pub(super) fn stop(&mut self, timer: Timer) {

@@ -175,6 +175,55 @@ fn a_pipeline_does_not_starve_the_others() {
     );
 }
 
+/// A client that always has more to say gets its share of each turn, and not more with each.
+#[test]
+fn a_client_that_never_stops_gets_no_growing_share() {
+    let bench = Bench::new(Personality::WASI_COMMON);
+    let (greedy, polite) = (bench.client(), bench.client());
+    greedy.set_room(1 << 30);
+    let pipeline = b"GET /greedy HTTP/1.1\r\nHost: h\r\n\r\n".repeat(300);
+    for step in 0..400 {
+        let (greedy, polite, pipeline) = (greedy.clone(), polite.clone(), pipeline.clone());
+        bench.at(step, move |_| {
+            greedy.send(&pipeline);
+            if step % 10 == 0 {
+                polite.send(b"GET /polite HTTP/1.1\r\nHost: h\r\n\r\n");
+            }
+        });
+    }
+    bench.run_until(2_000);
+    assert_eq!(answers(&polite), 40);
+    let seen = bench.seen.borrow();
+    let runs = seen
+        .split(|target| target == "/polite")
+        .map(<[String]>::len);
+    // Up to the last polite one the greedy client has at most its requests of a few turns between.
+    let longest = runs.take(40).skip(1).max().expect("forty runs");
+    assert!(
+        longest <= 300 * 10 + 128,
+        "{longest} requests of one client in a row"
+    );
+}
+
+/// A kernel tells of room to write only when there is much of it; a client that takes little at a
+/// time, but enough, must not be taken for one that takes nothing.
+#[test]
+fn a_reader_at_the_least_rate_is_never_cut() {
+    let bench = Bench::new(Personality::WASI_COMMON);
+    let client = bench.client();
+    client.set_room(1_000);
+    client.send(b"GET /large HTTP/1.1\r\nHost: h\r\n\r\n");
+    for step in 1..60 {
+        let client = client.clone();
+        bench.at(step * 1_000, move |_| drop(client.receive_at_most(700)));
+    }
+    let open = client.clone();
+    bench.at(59_000, move |_| assert!(!open.is_closed()));
+    bench.at(59_500, move |_| client.reset());
+    let counters = bench.run_until(60_000);
+    assert_eq!(counters.closed(CloseReason::WriteTimeout), 0);
+}
+
 #[test]
 fn at_the_limit_the_longest_idle_gives_way_to_a_newcomer() {
     let mut bench = Bench::new(Personality::WASI_COMMON);
@@ -259,7 +308,7 @@ fn a_panic_of_the_handler_costs_one_connection() {
     let counters = bench.run_until(100);
     assert!(client.receive().starts_with(b"HTTP/1.1 500 "));
     assert_eq!(answers(&other), 1);
-    assert_eq!(counters.closed(CloseReason::HandlerPanicked), 1);
+    assert_eq!(counters.closed(CloseReason::HandlerFailed), 1);
 }
 
 #[test]

@@ -43,6 +43,14 @@ impl Wheel {
         }
     }
 
+    /// Tells the time after a wait. Without a deadline nothing else moves the wheel, and then a new
+    /// one would be looked at for every turn of the wheel that was slept.
+    pub(super) fn awake(&mut self, now: Instant) {
+        if self.next_tick().is_none() {
+            self.done = self.done.max(now.as_nanos() >> Self::TICK_BITS);
+        }
+    }
+
     /// Says that `slot` is due at `deadline`, and not before it.
     pub(super) fn set(&mut self, slot: usize, deadline: Instant) {
         if slot >= self.tick_of.len() {

@@ -155,7 +155,7 @@ impl Reactor for MioReactor {
         match registry.reregister(&mut stream.socket, stream.token, both) {
             Ok(()) => stream.is_registered_for_writing = true,
             // The write's own deadline will end the connection.
-            Err(error) => log::error!("can't wait for room to write: {error}"),
+            Err(error) => log::error!(target: "mini_http", "can't wait for room to write: {error}"),
         }
     }
 
@@ -165,7 +165,7 @@ impl Reactor for MioReactor {
 
     fn close(&mut self, mut stream: MioStream) {
         if let Err(error) = self.poll.registry().deregister(&mut stream.socket) {
-            log::debug!("deregistering a stream: {error}");
+            log::debug!(target: "mini_http", "deregistering a stream: {error}");
         }
     }
 
@@ -178,7 +178,7 @@ impl Reactor for MioReactor {
         let waker = Arc::clone(&self.waker);
         Some(Arc::new(move || {
             if let Err(error) = waker.wake() {
-                log::error!("can't wake the server: {error}");
+                log::error!(target: "mini_http", "can't wake the server: {error}");
             }
         }))
     }

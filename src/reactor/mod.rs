@@ -108,6 +108,11 @@ pub trait Reactor {
     /// Ends the registration, then closes the stream.
     fn close(&mut self, stream: Self::Stream);
 
+    /// Streams that were closed and still take resources, because they can't be closed at once.
+    fn lingering(&self) -> usize {
+        0
+    }
+
     /// The monotonic clock.
     fn now(&self) -> Instant;
 

@@ -23,7 +23,7 @@ pub(crate) fn check(data: &[u8]) {
 
     let may_differ = limits.max_held != Limits::default().max_held;
     let mut drive = Drive::new(limits.clone(), handler);
-    let mut may_differ = script(&mut drive, bytes, &mut choices) || may_differ;
+    let mut may_differ = script(&mut drive, bytes, &mut choices, flags & 8 != 0) || may_differ;
     // Does the rest, or gives up in the middle of it.
     if flags & 4 == 0 {
         finish(&mut drive, bytes, ends);
@@ -114,7 +114,7 @@ fn plain(bytes: &[u8], limits: &Limits, handler: u8, ends: bool) -> Drive {
 
 /// Lets the choices say in what pieces the bytes come and what happens between them. Tells whether
 /// something happened after which fewer requests may be handled.
-fn script(drive: &mut Drive, bytes: &[u8], choices: &mut Choices<'_>) -> bool {
+fn script(drive: &mut Drive, bytes: &[u8], choices: &mut Choices<'_>, is_disturbed: bool) -> bool {
     let mut may_differ = false;
     while !choices.is_empty() && drive.closed.is_none() {
         let choice = choices.next();
@@ -136,37 +136,30 @@ fn script(drive: &mut Drive, bytes: &[u8], choices: &mut Choices<'_>) -> bool {
             4 => {
                 drive.write(1 << amount);
             }
-            5 => {
+            5 | 6 if is_disturbed => {
+                disturb(drive, choice);
                 may_differ = true;
-                match amount {
-                    0 => drive.pass_deadline(),
-                    _ => drive.pass(Duration::from_millis(1 << (amount % 18))),
-                }
             }
-            6 => match amount {
-                0 => {
-                    may_differ = true;
-                    drive.stop();
-                }
-                1 => {
-                    may_differ = true;
-                    drive.abandon();
-                }
-                2 => {
-                    may_differ = true;
-                    drive.stops_in_handler = true;
-                }
-                3 if can_read => {
-                    may_differ = true;
-                    drive.end();
-                }
-                _ => drive.go_on(1),
-            },
+            5 => drive.go_on(1),
             _ => drive.go_on(usize::MAX),
         }
         drive.write(0);
     }
     may_differ
+}
+
+/// Something happens that is not reading or writing.
+fn disturb(drive: &mut Drive, choice: u8) {
+    let amount = choice >> 3;
+    match (choice & 7, amount) {
+        (5, 0) => drive.pass_deadline(),
+        (5, _) => drive.pass(Duration::from_millis(1 << (amount % 18))),
+        (_, 0) => drive.stop(),
+        (_, 1) => drive.abandon(),
+        (_, 2) => drive.stops_in_handler = true,
+        (_, 3) if drive.wants_input() => drive.end(),
+        (_, _) => drive.go_on(1),
+    }
 }
 
 /// Takes all output and reads what is left.

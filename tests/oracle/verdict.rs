@@ -171,7 +171,7 @@ fn check_end(drive: &Drive, has_refusal: bool, says_close: bool) {
         CloseReason::ClientAskedClose
             | CloseReason::Http10
             | CloseReason::HandlerAskedClose
-            | CloseReason::HandlerPanicked
+            | CloseReason::HandlerFailed
     );
     if must_say && !is_unfinished(drive) {
         assert!(says_close, "{reason:?} and no answer says close");

@@ -66,9 +66,17 @@ impl Report {
     }
 
     /// Prints it, and writes both forms where `--results` says.
+    ///
+    /// # Errors
+    /// When something can't be written. In a smoke run, when a server has failed; elsewhere that is a
+    /// result.
     pub(crate) fn finish(&self, options: &Options, versions: &[(String, String)]) -> Outcome {
         let circumstances = circumstances(options, versions)?;
-        println!("\n{}", self.table());
+        println!("\n{}", self.table(options.extent == Extent::Smoke));
+        if options.extent == Extent::Smoke {
+            let failure = self.rows.iter().find_map(|row| row.failure.as_ref());
+            return failure.map_or(Ok(()), |why| Err(why.clone()));
+        }
         let Some(folder) = &options.results else {
             return Ok(());
         };
@@ -83,7 +91,7 @@ impl Report {
         write("json", json.map_err(|e| e.to_string())? + "\n")
     }
 
-    fn table(&self) -> String {
+    fn table(&self, without_goals: bool) -> String {
         let mut text = format!("{} {}: {}\n", self.suite, self.scenario, self.about);
         let mut last = None;
         for row in &self.rows {
@@ -107,9 +115,10 @@ impl Report {
             }
             text.push('\n');
         }
-        if !self.goals.is_empty() {
-            text.push_str("\ngoals\n");
+        if without_goals || self.goals.is_empty() {
+            return text;
         }
+        text.push_str("\ngoals\n");
         for goal in &self.goals {
             let mark = if goal.is_reached() {
                 "ok    "
@@ -133,7 +142,7 @@ impl Report {
         let _ = write!(
             text,
             "\nMedians, with quartiles in parentheses.\n\n```text\n{}```\n",
-            self.table()
+            self.table(false)
         );
         text
     }

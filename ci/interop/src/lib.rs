@@ -22,6 +22,7 @@ pub mod abuse;
 pub mod client;
 pub mod conformance;
 pub mod curl;
+pub mod files;
 pub mod idle;
 pub mod matrix;
 pub mod own_project;

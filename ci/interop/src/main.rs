@@ -4,6 +4,7 @@
 //! - `runner`: `cargo run --example hello` as a person types it.
 //! - `own-project`: a crate outside the checkout.
 //! - `conformance`: the conformance cases over sockets.
+//! - `files`: the example that reads files while it serves.
 //! - `idle [--connections 50] [--seconds 10] [--most-ticks 2]`: the cost of idle connections.
 //! - `probe [--json | --markdown] RUNTIME`: what a runtime does, by the example `probe`.
 //! - `probe --address HOST:PORT`: the other end for a probe that somebody else has started there.
@@ -21,8 +22,8 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use interop::{
-    Outcome, Report, Runtime, abuse, conformance, ensure, idle, matrix, own_project, probe, resets,
-    runner,
+    Outcome, Report, Runtime, abuse, conformance, ensure, files, idle, matrix, own_project, probe,
+    resets, runner,
 };
 
 fn main() -> ExitCode {
@@ -40,7 +41,7 @@ fn main() -> ExitCode {
 fn run(mut arguments: Vec<String>) -> Outcome<bool> {
     ensure!(
         !arguments.is_empty(),
-        "which command? matrix, runner, own-project, conformance, idle, resets, abuse or probe"
+        "which command? matrix, runner, own-project, conformance, files, idle, resets, abuse or probe"
     );
     let command = arguments.remove(0);
     if command == "probe" {
@@ -77,6 +78,7 @@ fn report(command: &str, mut arguments: Vec<String>) -> Outcome<Report> {
         "runner" => Ok(runner::run(&runtimes(&arguments)?)),
         "own-project" => Ok(own_project::run(&runtimes(&arguments)?)),
         "conformance" => Ok(conformance::run(&runtimes(&arguments)?)),
+        "files" => Ok(files::run(&runtimes(&arguments)?)),
         "idle" => {
             let settings = idle::Settings {
                 connections: option(&mut arguments, "--connections", 50)?,

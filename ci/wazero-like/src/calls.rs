@@ -112,8 +112,8 @@ fn descriptors(linker: &mut Linker<Host>) -> Result<(), Error> {
     call!(linker, fd_seek(fd: u32, offset: i64, whence: u32, result: u32) |host, guest| {
         files::seek(host, guest, fd, offset, whence, result)
     });
-    call!(linker, path_filestat_get(fd: u32, _flags: u32, name: u32, len: u32, result: u32) |host, guest| {
-        files::path_filestat(host, guest, [fd, name, len, result])
+    call!(linker, path_filestat_get(fd: u32, lookup: u32, name: u32, len: u32, result: u32) |host, guest| {
+        files::path_filestat(host, guest, [fd, lookup, name, len, result])
     });
     call!(linker, path_open(
         fd: u32, _lookup: u32, name: u32, len: u32, flags: u32, _base: u64, _inherited: u64,
@@ -242,4 +242,62 @@ fn put_texts(guest: &mut Guest<'_>, texts: &[String], mut list: u32, mut at: u32
         at = beyond(at, len + 1)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_address_makes_it_panic() {
+        const SIZE: u32 = 4096;
+        let edges = [
+            0,
+            1,
+            8,
+            63,
+            SIZE - 65,
+            SIZE - 8,
+            SIZE - 1,
+            SIZE,
+            1 << 31,
+            u32::MAX - 3,
+            u32::MAX,
+        ];
+        let mut host = Host::for_tests();
+        host.environment = vec!["NAME=value".into()];
+        let mut memory = vec![0; SIZE as usize];
+        let mut guest = Guest(&mut memory);
+        for a in edges {
+            for b in edges {
+                for c in edges {
+                    // Its memory is all zeroes: clocks of 0, and buffers without room.
+                    guest.0.fill(0);
+                    let _ = poll::oneoff(&mut host, &mut guest, [a, b, c % 100, c]);
+                    let _ = poll::oneoff(&mut host, &mut guest, [a, b, c.max(1_000), a]);
+                    // What is written to the standard streams would be seen.
+                    let _ = write(&mut host, &mut guest, 3, (a, b), c);
+                    let _ = read(&mut host, &mut guest, 3, (a, b), c);
+                    let _ = files::open(&mut host, &mut guest, [4, a, b, 0, c]);
+                    let _ = files::filestat(&mut host, &mut guest, 3, c);
+                    let _ = files::path_filestat(&mut host, &mut guest, [4, 1, a, b, c]);
+                    let environment = host.environment.clone();
+                    let _ = sizes(&mut guest, &environment, a, b);
+                    let _ = put_texts(&mut guest, &environment, a, b);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn arguments_are_laid_out_as_libc_reads_them() {
+        let mut memory = vec![0; 64];
+        let mut guest = Guest(&mut memory);
+        let texts = ["a".to_owned(), "bc".to_owned()];
+        assert_eq!(sizes(&mut guest, &texts, 0, 4), Ok(()));
+        assert_eq!((guest.u32(0), guest.u32(4)), (Ok(2), Ok(5)));
+        assert_eq!(put_texts(&mut guest, &texts, 8, 32), Ok(()));
+        assert_eq!((guest.u32(8), guest.u32(12)), (Ok(32), Ok(34)));
+        assert_eq!(guest.bytes(32, 5), Ok(&b"a\0bc\0"[..]));
+    }
 }

@@ -12,6 +12,8 @@ use crate::table::Entry;
 
 /// `O_CREAT`, `O_EXCL` and `O_TRUNC`: this host writes nothing.
 const WRITING: u32 = 1 | 4 | 8;
+/// The lookup flag `SYMLINK_FOLLOW`.
+const FOLLOW: u32 = 1;
 /// `O_DIRECTORY`.
 const DIRECTORY: u32 = 2;
 
@@ -47,10 +49,14 @@ pub fn open(host: &mut Host, guest: &mut Guest<'_>, list: [u32; 5]) -> Outcome {
     guest.put_u32(result, opened)
 }
 
-pub fn path_filestat(host: &mut Host, guest: &mut Guest<'_>, list: [u32; 4]) -> Outcome {
-    let [fd, name, len, result] = list;
+pub fn path_filestat(host: &mut Host, guest: &mut Guest<'_>, list: [u32; 5]) -> Outcome {
+    let [fd, lookup, name, len, result] = list;
     let path = below(host, guest, fd, name, len)?;
-    put_filestat(guest, result, &fs::metadata(path)?)
+    let metadata = match lookup & FOLLOW {
+        0 => fs::symlink_metadata(path)?,
+        _ => fs::metadata(path)?,
+    };
+    put_filestat(guest, result, &metadata)
 }
 
 pub fn filestat(host: &mut Host, guest: &mut Guest<'_>, fd: u32, result: u32) -> Outcome {
@@ -69,7 +75,12 @@ pub fn filestat(host: &mut Host, guest: &mut Guest<'_>, fd: u32, result: u32) ->
 
 fn put_filestat(guest: &mut Guest<'_>, at: u32, metadata: &Metadata) -> Outcome {
     guest.put(at, &[0; 64])?;
-    guest.put(at + 16, &[if metadata.is_dir() { 3 } else { 4 }])?;
+    let file_type = match metadata {
+        it if it.is_dir() => 3,
+        it if it.is_symlink() => 7,
+        _ => 4,
+    };
+    guest.put(at + 16, &[file_type])?;
     guest.put_u64(at + 24, 1)?;
     guest.put_u64(at + 32, metadata.len())?;
     let times = [

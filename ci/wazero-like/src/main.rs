@@ -38,6 +38,23 @@ struct Host {
     started: Instant,
 }
 
+#[cfg(test)]
+impl Host {
+    /// One listener, fd 3, and a directory that isn't there, fd 4 (which wazero would call 3).
+    fn for_tests() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let mut table = Table::new(Vec::new(), vec![listener]);
+        let (path, name) = ("/none".into(), None);
+        table.insert(table::Entry::Directory { path, name });
+        Self {
+            table,
+            arguments: Vec::new(),
+            environment: Vec::new(),
+            started: Instant::now(),
+        }
+    }
+}
+
 fn main() -> ExitCode {
     let command = match Command::parse(std::env::args().skip(1)) {
         Ok(command) => command,

@@ -61,3 +61,60 @@ pub fn oneoff(host: &mut Host, guest: &mut Guest<'_>, list: [u32; 4]) -> Outcome
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LISTENER: u32 = 3;
+    const NOT_OPEN: u32 = 9;
+
+    /// Polls for these: kind, file descriptor, timeout, flags. Gives each event's kind and error.
+    fn poll(list: &[(u8, u32, u64, u16)]) -> Outcome<Vec<(u8, u16)>> {
+        let mut memory = vec![0; 4096];
+        let mut guest = Guest(&mut memory);
+        for (at, (kind, fd, timeout, flags)) in (0..).step_by(48).zip(list) {
+            guest.put(at + 8, &[*kind])?;
+            guest.put_u32(at + 16, *fd)?;
+            guest.put_u64(at + 24, *timeout)?;
+            guest.put(at + 40, &flags.to_le_bytes())?;
+        }
+        let count = u32::try_from(list.len()).expect("few");
+        oneoff(&mut Host::for_tests(), &mut guest, [0, 2048, count, 4092])?;
+        assert_eq!(guest.u32(4092), Ok(count));
+        let event = |at: u32| Ok((guest.bytes(at + 10, 1)?[0], guest.u16(at + 8)?));
+        (2048..).step_by(32).take(list.len()).map(event).collect()
+    }
+
+    #[test]
+    fn it_reports_everything_and_sleeps_all_the_same() {
+        let started = std::time::Instant::now();
+        let events = poll(&[
+            (READ, LISTENER, 0, 0),
+            (WRITE, LISTENER, 0, 0),
+            (READ, NOT_OPEN, 0, 0),
+            (WRITE, NOT_OPEN, 0, 0),
+            (CLOCK, 0, 10_000_000, 0),
+            (CLOCK, 0, 5_000_000_000, 0),
+        ]);
+        let badf = Errno::BADF.0;
+        let expected = [
+            (1, 0),
+            (2, Errno::NOTSUP.0),
+            (1, badf),
+            (2, badf),
+            (0, 0),
+            (0, 0),
+        ];
+        assert_eq!(events.as_deref(), Ok(&expected[..]));
+        assert!((10..2_000).contains(&started.elapsed().as_millis()));
+    }
+
+    #[test]
+    fn what_it_cannot_do_fails_as_a_whole() {
+        assert_eq!(poll(&[]), Err(Errno::INVAL));
+        assert_eq!(poll(&[(CLOCK, 0, 0, 1)]), Err(Errno::NOTSUP));
+        assert_eq!(poll(&[(CLOCK, 0, 0, 2)]), Err(Errno::INVAL));
+        assert_eq!(poll(&[(3, 0, 0, 0)]), Err(Errno::INVAL));
+    }
+}

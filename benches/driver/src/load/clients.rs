@@ -23,6 +23,9 @@ pub(super) struct Clients {
     sample: usize,
 }
 
+/// How long it may take to open all connections.
+const OPENING: Duration = Duration::from_secs(120);
+
 impl Clients {
     pub(super) fn new(address: SocketAddr) -> Outcome<Self> {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map_err(|e| e.to_string())?;
@@ -39,8 +42,14 @@ impl Clients {
 
     /// Opens `count` connections, `at_once` at a time, and lets each ask `request` once.
     pub(super) fn open(&mut self, count: usize, at_once: usize, request: &[u8]) -> Outcome {
+        let end = Instant::now() + OPENING;
         let mut left = count;
         while left > 0 {
+            if Instant::now() >= end {
+                return Err(format!(
+                    "{left} of {count} connections aren't opened in {OPENING:?}"
+                ));
+            }
             let first = self.clients.len();
             for _ in 0..left.min(at_once) {
                 let mut client = Client::connect(self.address)?;
@@ -94,6 +103,9 @@ impl Clients {
                 _ if now < end => end,
                 _ => end + PATIENCE,
             };
+            // A client that sleeps has to be woken by the server's write, at the server's expense: it
+            // would depend on who is faster. So under load this one doesn't.
+            let until = if plan.busy > 0 { now } else { until };
             self.wait(until)?;
             let events = std::mem::take(&mut self.events);
             for event in &events {
@@ -192,7 +204,7 @@ impl Clients {
     fn next_sample(&mut self, busy: usize) -> usize {
         let idle = self.clients.len() - busy;
         // The golden section spreads them.
-        self.sample = (self.sample + (idle * 618 / 1000 | 1)) % idle;
+        self.sample = (self.sample + ((idle * 618 / 1000) | 1)) % idle;
         busy + self.sample
     }
 }

@@ -136,9 +136,21 @@ impl Crowd {
     /// # Errors
     /// Those of the system.
     pub(super) fn connect(address: SocketAddr, count: usize) -> Outcome<Self> {
+        Self::connect_sending(address, count, "")
+    }
+
+    /// Opens so many connections, and sends this on each as soon as it is open.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub(super) fn connect_sending(address: SocketAddr, count: usize, text: &str) -> Outcome<Self> {
         let connect = |_| {
             let stream = TcpStream::connect_timeout(&address, PATIENCE);
-            Member::new(stream.map_err(|e| format!("connecting: {e}"))?)
+            let mut member = Member::new(stream.map_err(|e| format!("connecting: {e}"))?)?;
+            if !text.is_empty() {
+                member.send(text.as_bytes());
+            }
+            Ok(member)
         };
         let members = (0..count).map(connect).collect::<Outcome<_>>()?;
         Ok(Self { members })

@@ -87,3 +87,13 @@ pub(super) fn peak_memory(pid: u32) -> Outcome<u64> {
     let kib = line.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
     Ok(kib.ok_or_else(|| format!("{path} has no VmHWM"))? >> 10)
 }
+
+/// How many files and sockets a process has open.
+///
+/// # Errors
+/// Where there is no `/proc/PID/fd`: on anything but Linux.
+pub(super) fn open_files(pid: u32) -> Outcome<usize> {
+    let path = format!("/proc/{pid}/fd");
+    let entries = fs::read_dir(&path).map_err(|e| format!("{path}: {e}"))?;
+    Ok(entries.count())
+}

@@ -36,11 +36,18 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         special: Special::Nothing,
     },
     Scenario {
-        name: "endless heads, extensions, trailers, chunks",
+        name: "endless heads, extensions, trailers",
         settings: &[],
         attack: endless,
         within: Duration::from_secs(1),
-        // Bodies of 16 MiB in chunks of a byte, ten at once.
+        memory: (16, 96),
+        special: Special::Nothing,
+    },
+    Scenario {
+        name: "5 endless bodies in chunks of a byte",
+        settings: &[],
+        attack: tiny_chunks,
+        within: Duration::from_secs(1),
         memory: (320, 208),
         special: Special::Full,
     },
@@ -140,7 +147,7 @@ fn endless(target: &Target) -> Outcome<Reasons> {
     const COUNT: usize = 10;
     let chunked = "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n";
     let x = || "x".repeat(64 << 10);
-    let cases: [(u16, &str, String, String); 7] = [
+    let cases: [(u16, &str, String, String); 6] = [
         (414, "TooLarge", "GET /".into(), x()),
         (
             431,
@@ -162,26 +169,32 @@ fn endless(target: &Target) -> Outcome<Reasons> {
             format!("{chunked}0\r\n"),
             "a: b\r\n".repeat(9_000),
         ),
-        (
-            413,
-            "TooLarge|Overloaded",
-            chunked.into(),
-            "1\r\nx\r\n".repeat(9_000),
-        ),
     ];
     let mut reasons = Vec::new();
     for (status, reason, start, more) in cases {
         let mut crowd = Crowd::connect(target.address, COUNT)?;
         crowd.send(&start);
         pour(&mut crowd, more.as_bytes()).map_err(|e| format!("after {start:?}: {e}"))?;
-        if reason == "TooLarge" || reason == "BadRequest" {
-            crowd
-                .check_statuses(status)
-                .map_err(|e| format!("after {start:?}: {e}"))?;
-        }
+        crowd
+            .check_statuses(status)
+            .map_err(|e| format!("after {start:?}: {e}"))?;
         reasons.push((reason, COUNT));
     }
     Ok(reasons)
+}
+
+/// Six bytes for one, as dear as a body gets, until it is too large or there is no memory for it.
+fn tiny_chunks(target: &Target) -> Outcome<Reasons> {
+    let mut crowd = Crowd::connect(target.address, 5)?;
+    crowd.send("POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n");
+    pour(&mut crowd, "1\r\nx\r\n".repeat(9_000).as_bytes())?;
+    let statuses = crowd.statuses();
+    let of = |status| statuses.get(&status).copied().unwrap_or(0);
+    ensure!(
+        of(413) + of(503) == 5,
+        "the statuses are {statuses:?} (0: none)"
+    );
+    Ok(vec![("TooLarge", of(413)), ("Overloaded", of(503))])
 }
 
 fn endless_pipelining(target: &Target) -> Outcome<Reasons> {
@@ -267,7 +280,7 @@ fn pour(crowd: &mut Crowd, bytes: &[u8]) -> Outcome {
         .collect();
     let mut number = 0;
     let count = crowd.members.len();
-    let end = Instant::now() + Duration::from_secs(30);
+    let end = Instant::now() + Duration::from_secs(60);
     while Instant::now() < end && crowd.members.iter().any(|member| !member.has_ended()) {
         writers[number % count].send(&mut crowd.members[number % count]);
         number += 1;

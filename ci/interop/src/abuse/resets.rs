@@ -38,10 +38,16 @@ fn reset_all(target: &Target) -> Outcome<Reasons> {
     for _ in 0..COUNT / 10 {
         let mut crowd = Crowd::connect_narrow(target.address, 10)?;
         crowd.send("GET /large HTTP/1.1\r\nHost: x\r\n\r\n");
-        sleep(READ / 5);
-        crowd.members.iter_mut().for_each(|member| {
-            member.read(100);
-        });
+        // Each has seen the beginning of it.
+        for _ in 0..100 {
+            sleep(READ / 10);
+            for member in crowd.members.iter_mut().filter(|member| member.read == 0) {
+                member.read(100);
+            }
+            if crowd.members.iter().all(|member| member.read > 0) {
+                break;
+            }
+        }
         crowd.check_statuses(200)?;
         reset(&mut crowd, 10)?;
     }

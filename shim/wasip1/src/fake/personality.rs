@@ -13,6 +13,8 @@ pub struct Personality {
     pub blind: bool,
     /// A file descriptor that isn't open makes the whole call fail.
     pub bad_fd_fails_all: bool,
+    /// More subscriptions at once are refused with `INVAL`.
+    pub most_subscriptions: usize,
     /// A clock that has run out is reported together with ready file descriptors.
     pub clock_with_fds: bool,
     /// Waits last at least this many nanoseconds more than asked, and are rounded up to it.
@@ -87,6 +89,7 @@ impl Personality {
         reports_all: true,
         blind: false,
         bad_fd_fails_all: true,
+        most_subscriptions: usize::MAX,
         clock_with_fds: false,
         tick: 0,
         nbytes: Nbytes::AtLeastOne,
@@ -105,6 +108,7 @@ impl Personality {
         reports_all: true,
         blind: true,
         bad_fd_fails_all: false,
+        most_subscriptions: usize::MAX,
         clock_with_fds: true,
         tick: 0,
         nbytes: Nbytes::Zero,
@@ -123,6 +127,7 @@ impl Personality {
         reports_all: false,
         blind: false,
         bad_fd_fails_all: false,
+        most_subscriptions: usize::MAX,
         clock_with_fds: true,
         tick: 0,
         nbytes: Nbytes::Exact,

@@ -22,7 +22,10 @@ impl Fake {
             (cost, world.personality)
         };
         self.pass(cost);
-        if subscriptions.is_empty() || events.len() < subscriptions.len() {
+        if subscriptions.is_empty()
+            || events.len() < subscriptions.len()
+            || subscriptions.len() > personality.most_subscriptions
+        {
             return Err(Errno::INVAL);
         }
         self.0.borrow_mut().note_closed(subscriptions);

@@ -13,7 +13,8 @@
 //! 30 µs.
 //!
 //! While something happens the busy ones and the listeners are tried in each round, and the idle
-//! ones in turn, on the budget; their turn takes n times 16 `AGAIN`s.
+//! ones in turn, on the [budget](super::budget); their turn takes what 64 n tries take at worst, and
+//! 12 n when the caller works all the time.
 
 use super::{Poller, Ready, Sight};
 use crate::errno::Errno;

@@ -46,6 +46,7 @@
 //! | `IO` or another error in an event | that connection is reported readable, with the error |
 //! | `NOTSUP`, `NOSYS`, `INTR`, `AGAIN` in an event | the direction is reported: it has to be tried |
 //! | `INTR` to a poll | the wait ends without events |
+//! | `INVAL` to a poll | shorter ones are tried, from then on: the host's poll(2) takes no more than `ulimit -n` |
 //! | anything else to a poll (`NOMEM`, `IO`, …) | a short sleep, and everything is reported, to be tried; after 100 times in a row the wait fails |
 //! | `AGAIN` after readiness | nothing: readiness is a hint |
 //! | `INTR` to a read, write or accept | `AGAIN` |
@@ -107,6 +108,8 @@ pub struct Poller<W> {
     accepted: Vec<(u32, Fd)>,
     /// Waits that failed one after the other.
     failures: u32,
+    /// The most subscriptions that are polled at once.
+    most: usize,
     /// The slots of the present poll.
     list: Vec<u32>,
     subscriptions: Vec<Subscription>,
@@ -159,6 +162,7 @@ impl<W: Wasi> Poller<W> {
             resolved: 0,
             accepted: Vec::new(),
             failures: 0,
+            most: usize::MAX,
             list: Vec::new(),
             subscriptions: Vec::new(),
             answers: Vec::new(),

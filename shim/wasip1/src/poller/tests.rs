@@ -228,6 +228,36 @@ fn a_blind_runtime_at_rest_is_asked_seldom() {
     assert!((8_000..12_500).contains(&tried), "{tried}");
 }
 
+#[test]
+fn a_host_that_polls_only_so_many_at_once_is_asked_in_parts() {
+    for most_subscriptions in [8, 20, 99] {
+        for personality in [Personality::WASI_COMMON, Personality::STRICT] {
+            let mut server = Server::new(Personality {
+                most_subscriptions,
+                ..personality
+            });
+            server.wait(0);
+            let both = Interest {
+                read: true,
+                write: true,
+            };
+            let connections: Vec<_> = (0..50).map(|token| server.accept(token)).collect();
+            for (client, registration) in &connections {
+                client.set_room(0);
+                server.poller.set_interest(registration, both);
+            }
+            for (token, (client, registration)) in (0..).zip(&connections) {
+                client.send(b"ab");
+                let found = (0..100).any(|_| of(&server.wait(20), token).is_some());
+                assert!(found, "{token} is found");
+                let mut buf = [0; 8];
+                assert_eq!(server.poller.read(registration, &mut buf), Ok(2));
+            }
+            assert_eq!(server.fake.violations(), [""; 0]);
+        }
+    }
+}
+
 /// A server with busy connections, each with a request again as soon as it was read, and idle
 /// ones.
 struct Load {
@@ -290,11 +320,11 @@ impl Load {
 fn idle_connections_hardly_tax_busy_ones() {
     let cost = |idle| {
         let mut load = Load::new(Personality::WASI_COMMON, 64, idle);
-        for _ in 0..200 {
+        for _ in 0..100 {
             load.round();
         }
         let (before, start) = (load.server.fake.counts(), load.server.fake.now());
-        for _ in 0..2000 {
+        for _ in 0..500 {
             load.round();
         }
         let requests = load.server.fake.counts().reads

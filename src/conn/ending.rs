@@ -1,0 +1,139 @@
+//! The connection's end: refusals and failures, deadlines, and the budget.
+
+use http::StatusCode;
+use log::debug;
+
+use super::state::{Reading, Writing};
+use super::timers::Timer;
+use super::{CloseReason, Connection, Context, Fault, Shared};
+use super::{encode, head};
+
+impl Connection {
+    /// Queues the answer to a request that is refused; it is the last one.
+    pub(super) fn refuse(&mut self, cx: &mut Context<'_>, fault: Fault) {
+        let (id, status) = (self.id, fault.status().as_u16());
+        debug!(
+            target: "mini_http::conn",
+            "conn {id}: refused with {status} ({:?}): {}", fault.kind(), fault.why()
+        );
+        self.queue_refusal(cx, fault.status(), fault.why());
+        self.state.last_answer(fault.close_reason());
+        self.incoming = None;
+        self.drop_stash(cx);
+    }
+
+    /// Refuses a request whose end has not come.
+    pub(super) fn refuse_unfinished(&mut self, cx: &mut Context<'_>, fault: Fault) {
+        match self.state.reading() {
+            Reading::Idle | Reading::Head => {
+                self.exchange.is_head = head::is_head_request(&self.stash[self.stash_used..]);
+            }
+            Reading::Body | Reading::Answering | Reading::Discarding | Reading::Ended => {}
+        }
+        self.refuse(cx, fault);
+    }
+
+    /// Answers 500 to the request that is with the handler.
+    pub(super) fn respond_error(&mut self, cx: &mut Context<'_>, why: &'static str) {
+        self.state.will_close(CloseReason::HandlerFailed);
+        self.queue_refusal(cx, StatusCode::INTERNAL_SERVER_ERROR, why);
+        self.state.answered();
+        self.settle(cx);
+    }
+
+    /// Answers 503 to a request whose answer does not fit into the memory for all connections.
+    pub(super) fn respond_overloaded(&mut self, cx: &mut Context<'_>) {
+        let fault = Fault::overloaded();
+        self.state.will_close(fault.close_reason());
+        self.queue_refusal(cx, fault.status(), fault.why());
+        self.state.answered();
+        self.settle(cx);
+    }
+
+    pub(super) fn queue_refusal(&mut self, cx: &mut Context<'_>, status: StatusCode, why: &str) {
+        let Shared { buffers, date, .. } = &mut *cx.shared;
+        let is_head = self.exchange.is_head;
+        self.output.append(buffers, |out| {
+            encode::refusal(out, status, why, is_head, date.as_bytes());
+        });
+    }
+
+    /// Brings deadlines and budget in line with the state, at the end of every call.
+    pub(super) fn settle(&mut self, cx: &mut Context<'_>) {
+        let (reading, writing) = (self.state.reading(), self.state.writing());
+        if writing == Writing::Closed {
+            self.drop_stash(cx);
+            self.incoming = None;
+            self.output.clear(&mut cx.shared.buffers);
+        }
+        let is_taking = self.has_room_for_answers(cx);
+        let has_output = self.output.pending() > 0;
+        let window = cx.limits.rate_window;
+
+        self.keep_timer(
+            cx,
+            Timer::Head,
+            reading == Reading::Head && is_taking,
+            cx.limits.head_timeout,
+        );
+        self.keep_timer(
+            cx,
+            Timer::Body,
+            reading == Reading::Body && is_taking,
+            window,
+        );
+        if has_output && !self.timers.is_set(Timer::Write) {
+            self.written_in_window = 0;
+        }
+        self.keep_timer(cx, Timer::Write, has_output, window);
+        let is_idle = reading == Reading::Idle && !has_output && writing == Writing::Open;
+        self.keep_timer(cx, Timer::Idle, is_idle, cx.limits.idle_timeout);
+        let is_lingering = writing == Writing::Lingering;
+        self.keep_timer(cx, Timer::Linger, is_lingering, cx.limits.linger_timeout);
+
+        self.account(cx);
+    }
+
+    /// Tells the budget what is held.
+    pub(super) fn account(&mut self, cx: &mut Context<'_>) {
+        let incoming = self.incoming.as_ref().map_or(0, |incoming| incoming.held());
+        let held = self.stash.capacity() + incoming + self.output.held();
+        cx.shared.budget.replace(self.accounted, held);
+        self.accounted = held;
+    }
+
+    /// Starts a timer that should run and does not; stops one that should not.
+    pub(super) fn keep_timer(
+        &mut self,
+        cx: &Context<'_>,
+        timer: Timer,
+        should: bool,
+        after: std::time::Duration,
+    ) {
+        match (should, self.timers.is_set(timer)) {
+            (true, false) => self.timers.set(timer, cx.now + after),
+            (false, true) => self.timers.stop(timer),
+            (true, true) | (false, false) => {}
+        }
+    }
+
+    /// Whether the connection was given up while its request was with the handler.
+    pub(super) fn is_given_up(&self) -> bool {
+        self.state.writing() == Writing::Closed
+    }
+
+    pub(super) fn assert_answering(&self) {
+        assert_eq!(
+            self.state.reading(),
+            Reading::Answering,
+            "no request waits for its answer"
+        );
+    }
+}
+
+/// Whether so many bytes in one window keep the least rate.
+pub(super) fn is_fast_enough(bytes: u64, cx: &Context<'_>) -> bool {
+    // Without a division, which would make a small rate over a short window one of 0.
+    let due = u128::from(cx.limits.min_rate) * cx.limits.rate_window.as_nanos();
+    u128::from(bytes) * 1_000_000_000 >= due
+}

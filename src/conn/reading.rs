@@ -1,0 +1,227 @@
+//! The connection's input: heads, bodies, and what can't be used yet.
+
+use log::debug;
+
+use super::encode::{self, Exchange};
+use super::head::{self, Head, HeadScanner, Scan};
+use super::incoming::Incoming;
+use super::state::{Reading, Writing};
+use super::{CloseReason, Connection, Context, Fault, Framing};
+use crate::log_text::{Escaped, MaskedHead};
+use crate::request::Request;
+
+impl Connection {
+    /// Uses `input` up to the end of a request or to where it can't be used yet.
+    pub(super) fn advance(&mut self, cx: &mut Context<'_>, input: &mut &[u8]) -> Option<Request> {
+        loop {
+            match self.state.reading() {
+                Reading::Idle | Reading::Head => {
+                    if input.is_empty() || !self.has_room_for_answers(cx) {
+                        return None;
+                    }
+                    match self.read_head(cx, input) {
+                        Ok(Some(head)) => {
+                            if let Some(request) = self.head_is_whole(cx, head) {
+                                return Some(request);
+                            }
+                        }
+                        Ok(None) => return None,
+                        Err(fault) => self.refuse(cx, fault),
+                    }
+                }
+                Reading::Body => match self.read_body(cx, input) {
+                    Ok(request) => return request,
+                    Err(fault) => self.refuse(cx, fault),
+                },
+                Reading::Answering => {
+                    debug_assert!(false, "a request waits for its answer");
+                    return None;
+                }
+                Reading::Discarding | Reading::Ended => {
+                    self.discard(cx, std::mem::take(input));
+                    return None;
+                }
+            }
+        }
+    }
+
+    /// The head at the front of `input`, if it is whole; if not, nothing is taken from `input`.
+    pub(super) fn read_head(
+        &mut self,
+        cx: &mut Context<'_>,
+        input: &mut &[u8],
+    ) -> Result<Option<Head>, Fault> {
+        let heads = &mut cx.shared.heads;
+        if self.scanner.seen() == 0
+            && let Some(parsed) = head::parse_whole(input, cx.limits, heads)
+        {
+            return self.take_head(parsed, input);
+        }
+        let scanned = self.scanner.scan(&input[self.scanner.seen()..], cx.limits);
+        match scanned {
+            Ok(Scan::NeedInput) => {
+                if self.scanner.has_request() && self.state.reading() == Reading::Idle {
+                    self.state.head_began();
+                }
+                Ok(None)
+            }
+            Ok(Scan::Whole { start, end }) => {
+                let parsed = head::parse_scanned(&input[start..end], cx.limits, heads);
+                self.take_head(parsed.map(|head| (head, end)), input)
+            }
+            Err(fault) => {
+                // By the bytes up to the fault: more of them may have come, or not yet.
+                let seen = self.scanner.seen();
+                self.exchange.is_head = head::is_head_request(&input[..seen]);
+                Err(fault)
+            }
+        }
+    }
+
+    pub(super) fn take_head(
+        &mut self,
+        parsed: Result<(Head, usize), Fault>,
+        input: &mut &[u8],
+    ) -> Result<Option<Head>, Fault> {
+        self.exchange.is_head = head::is_head_request(input);
+        let (head, length) = parsed?;
+        debug!(
+            target: "mini_http::conn",
+            "conn {}: headers complete: {length}, {}", self.id, MaskedHead(&input[..length])
+        );
+        *input = &input[length..];
+        self.scanner = HeadScanner::new();
+        Ok(Some(head))
+    }
+
+    /// Gives the request if it has no body; otherwise the body is read next.
+    pub(super) fn head_is_whole(&mut self, cx: &mut Context<'_>, head: Head) -> Option<Request> {
+        self.exchange = Exchange::new(head.request.method(), head.request.version());
+        let length = match head.framing {
+            Framing::None => {
+                self.state.request_done();
+                return Some(self.for_handler(head.request, head.persist));
+            }
+            Framing::Length(length) => length,
+            Framing::Chunked => 0,
+        };
+        if length > cx.limits.max_body {
+            self.refuse(cx, Fault::body_too_large());
+            return None;
+        }
+        // The least that it will take; it may be refused later, when its body has grown.
+        if !cx.shared.budget.has_room(head.size, cx.limits) {
+            self.refuse(cx, Fault::overloaded());
+            return None;
+        }
+        if head.expects_continue {
+            let write = |out: &mut Vec<u8>| out.extend_from_slice(encode::CONTINUE);
+            self.output.append(&mut cx.shared.buffers, write);
+        }
+        self.state.body_began();
+        self.incoming = Some(Box::new(Incoming::new(head)));
+        None
+    }
+
+    /// Takes bytes of the body, and gives the request when it is whole.
+    pub(super) fn read_body(
+        &mut self,
+        cx: &mut Context<'_>,
+        input: &mut &[u8],
+    ) -> Result<Option<Request>, Fault> {
+        let Some(mut incoming) = self.incoming.take() else {
+            return Err(Fault::malformed("a body without a head"));
+        };
+        let length_before = incoming.request.body().len();
+        let is_whole = incoming.read(cx, &mut self.accounted, input)?;
+        let (id, body) = (self.id, incoming.request.body());
+        let (new, all) = (&body[length_before..], body.len());
+        // What chunks cost beside their data is no progress.
+        let in_window = incoming.in_window + new.len() as u64;
+        if !new.is_empty() {
+            debug!(
+                target: "mini_http::conn",
+                "conn {id}: body bytes: {}, {all} in all: {}", new.len(), Escaped(new)
+            );
+        }
+        if is_whole {
+            self.state.request_done();
+            return Ok(Some(self.for_handler(incoming.request, incoming.persist)));
+        }
+        incoming.in_window = in_window;
+        self.incoming = Some(incoming);
+        Ok(None)
+    }
+
+    pub(super) fn for_handler(&mut self, mut request: Request, persist: bool) -> Request {
+        if !persist {
+            self.state.will_close(if self.exchange.is_http10 {
+                CloseReason::Http10
+            } else {
+                CloseReason::ClientAskedClose
+            });
+        }
+        request.set_peer(self.peer);
+        request
+    }
+
+    /// Keeps input that can't be used yet.
+    pub(super) fn keep(&mut self, cx: &mut Context<'_>, input: &[u8]) {
+        if input.is_empty() {
+            return;
+        }
+        // Behind the last answer nothing is kept, and nothing refused either.
+        if !self.is_reading() {
+            return self.discard(cx, input);
+        }
+        if !cx.shared.budget.has_room(input.len(), cx.limits) {
+            // Enough to tell a HEAD request by; the refusal drops it.
+            let missing = head::MAX_METHOD_END.saturating_sub(self.stash.len() - self.stash_used);
+            let begin = &input[..input.len().min(missing)];
+            self.stash.extend_from_slice(begin);
+            return self.refuse_unfinished(cx, Fault::overloaded());
+        }
+        if self.stash.is_empty() {
+            self.stash = cx.shared.buffers.take();
+        } else if self.stash_used > 0 {
+            self.stash.drain(..self.stash_used);
+        }
+        self.stash_used = 0;
+        if self.stash.try_reserve(input.len()).is_err() {
+            return self.refuse_unfinished(cx, Fault::overloaded());
+        }
+        self.stash.extend_from_slice(input);
+    }
+
+    /// Drops input that comes behind the last request.
+    pub(super) fn discard(&mut self, cx: &Context<'_>, input: &[u8]) {
+        self.discarded += input.len() as u64;
+        let is_lingering = self.state.writing() == Writing::Lingering;
+        if is_lingering && self.discarded > cx.limits.max_linger {
+            self.state.closed(CloseReason::ClientClosed);
+        }
+    }
+
+    pub(super) fn drop_stash(&mut self, cx: &mut Context<'_>) {
+        cx.shared.buffers.give_back(&mut self.stash);
+        self.stash_used = 0;
+    }
+
+    pub(super) fn is_reading(&self) -> bool {
+        match self.state.reading() {
+            Reading::Idle | Reading::Head | Reading::Body | Reading::Answering => true,
+            Reading::Discarding | Reading::Ended => false,
+        }
+    }
+
+    /// Backpressure: a client that does not take its answers gets no further ones made. When the
+    /// memory for all connections is used up, one at a time is enough.
+    pub(super) fn has_room_for_answers(&self, cx: &Context<'_>) -> bool {
+        match self.output.pending() {
+            0 => true,
+            pending => {
+                pending < cx.limits.max_pending_output && cx.shared.budget.has_room(1, cx.limits)
+            }
+        }
+    }
+}

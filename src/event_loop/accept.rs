@@ -1,0 +1,202 @@
+//! Newcomers: accepting them, and making room for them.
+
+use std::fmt;
+use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use http::Response;
+use log::{debug, error};
+
+use super::{EventLoop, Slot};
+use crate::body::Body;
+use crate::conn::{CloseReason, Connection};
+use crate::reactor::{Accepted, Interest, Reactor, Readiness};
+use crate::request::Request;
+use crate::time::Instant;
+
+/// What the loop knows of a listener.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Listener {
+    /// Reported, and no `accept` has answered `WouldBlock` since.
+    pub(super) is_ready: bool,
+    /// The reactor was told that nothing is accepted now.
+    is_paused: bool,
+}
+
+/// A connection gives way to a newcomer only when it was idle for so long; what it sends when it was
+/// just accepted may not be read yet.
+const EVICT_AFTER: Duration = Duration::from_millis(100);
+
+/// How long accepting rests when it failed for want of resources.
+const BACK_OFF: Duration = Duration::from_millis(50);
+
+/// A failure of accepting is logged at most so often.
+const LOG_INTERVAL: Duration = Duration::from_secs(1);
+
+impl<R, B, H> EventLoop<'_, R, H>
+where
+    R: Reactor,
+    B: Body,
+    H: FnMut(Request) -> Response<B>,
+{
+    /// Accepts from every listener that may have somebody.
+    pub(super) fn accept_all(&mut self) {
+        let now = self.common.now;
+        if self.accept_again_at.is_some_and(|at| now >= at) {
+            self.accept_again_at = None;
+        }
+        for number in 0..self.listeners.len() {
+            let may_accept = self.may_accept();
+            self.pause(number, !may_accept);
+            if may_accept && self.listeners[number].is_ready {
+                self.accept_from(number);
+            }
+        }
+    }
+
+    /// When to look again whether newcomers can be accepted, if that is not for an event to say.
+    pub(super) fn accept_at(&mut self) -> Option<Instant> {
+        // A level-triggered reactor is silent about a listener that is paused.
+        let may_have = |listener: &Listener| listener.is_ready || listener.is_paused;
+        if self.is_stopping || !self.listeners.iter().any(may_have) {
+            return None;
+        }
+        match self.accept_again_at {
+            Some(at) => Some(at),
+            None => self.place_from(),
+        }
+    }
+
+    pub(super) fn pause(&mut self, number: usize, should_pause: bool) {
+        let listener = &mut self.listeners[number];
+        if listener.is_paused != should_pause {
+            listener.is_paused = should_pause;
+            self.reactor.set_accepting(number, !should_pause);
+        }
+    }
+
+    fn may_accept(&mut self) -> bool {
+        let now = self.common.now;
+        !self.is_stopping
+            && self.accept_again_at.is_none()
+            && self.place_from().is_some_and(|from| from <= now)
+    }
+
+    /// Whether there is a place for a newcomer, or will be: when, if not now.
+    fn place_from(&mut self) -> Option<Instant> {
+        let now = self.common.now;
+        if self.slots.len() + self.reactor.lingering() < self.common.limits.max_connections {
+            return Some(now);
+        }
+        let longest_idle = self.slots.key_at(self.idle.first()?)?;
+        let idle = self.slots.get_mut(longest_idle)?.idle?;
+        Some(now.max(idle.since + EVICT_AFTER))
+    }
+
+    fn accept_from(&mut self, number: usize) {
+        for _ in 0..self.common.limits.accepts_per_turn {
+            if !self.may_accept() {
+                return;
+            }
+            match self.reactor.accept(number, self.slots.next_key()) {
+                Ok(accepted) => {
+                    let key = self.slots.next_key();
+                    self.open(accepted);
+                    if self.slots.len() > self.common.limits.max_connections {
+                        self.evict();
+                    }
+                    self.update(key);
+                }
+                Err(error) => match error.kind() {
+                    ErrorKind::WouldBlock => {
+                        self.listeners[number].is_ready = false;
+                        return;
+                    }
+                    ErrorKind::Interrupted => {}
+                    // The newcomer's own trouble; it was gone before it was accepted, or its
+                    // network is (accept(2) passes that on).
+                    ErrorKind::ConnectionAborted
+                    | ErrorKind::ConnectionReset
+                    | ErrorKind::TimedOut
+                    | ErrorKind::NetworkDown
+                    | ErrorKind::NetworkUnreachable
+                    | ErrorKind::HostUnreachable
+                    | ErrorKind::PermissionDenied => debug!(target: "mini_http", "accept: {error}"),
+                    _ => return self.accept_failed(&error),
+                },
+            }
+        }
+    }
+
+    /// Mostly for want of file descriptors or memory (EMFILE, ENFILE, ENOBUFS, ENOMEM). Gives the
+    /// place of the longest idle connection to a newcomer, and lets accepting rest for a while.
+    fn accept_failed(&mut self, error: &io::Error) {
+        let now = self.common.now;
+        let is_news = self
+            .accept_logged_at
+            .is_none_or(|at| now.saturating_since(at) >= LOG_INTERVAL);
+        if is_news {
+            self.accept_logged_at = Some(now);
+            error!(
+                target: "mini_http",
+                "can't accept connections: {error}; {} are open. If this is for want of file \
+                 descriptors, raise the limit (ulimit -n) or lower max_connections",
+                self.slots.len()
+            );
+        }
+        self.evict();
+        self.accept_again_at = Some(now + BACK_OFF);
+    }
+
+    fn open(&mut self, accepted: Accepted<R::Stream>) {
+        self.last_id += 1;
+        let (id, Accepted { stream, peer, fd }) = (self.last_id, accepted);
+        self.handle.count_accepted();
+        if let Some(fd) = fd {
+            self.reactor.name(fd, id);
+        }
+        debug!(target: "mini_http", "conn {id}: opened{}{}", OfFd(fd), FromPeer(peer));
+        self.slots.insert(Slot {
+            stream,
+            connection: Connection::new(id, peer, &mut self.common.cx()),
+            readiness: Readiness {
+                readable: false,
+                writable: true,
+                read_closed: false,
+            },
+            interest: Interest::READ,
+            idle: None,
+            is_queued: false,
+        });
+    }
+
+    /// Closes the longest idle connection.
+    fn evict(&mut self) {
+        let longest_idle = self.idle.first().and_then(|index| self.slots.key_at(index));
+        if let Some(key) = longest_idle {
+            self.with_connection(key, |connection, cx| {
+                connection.abandon(cx, CloseReason::Evicted);
+            });
+            self.drive(key);
+        }
+    }
+}
+
+/// The number of a connection's file descriptor, in the log.
+struct OfFd(Option<u32>);
+
+impl fmt::Display for OfFd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.map_or(Ok(()), |fd| write!(f, ", fd {fd}"))
+    }
+}
+
+/// The peer's address, in the log.
+struct FromPeer(Option<SocketAddr>);
+
+impl fmt::Display for FromPeer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.map_or(Ok(()), |peer| write!(f, ", from {peer}"))
+    }
+}
