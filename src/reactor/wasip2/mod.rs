@@ -42,6 +42,8 @@ pub(crate) struct Wasip2Reactor {
     sources: Vec<Option<Source>>,
     /// Places in `sources` that are empty.
     free: Vec<u32>,
+    /// Sources that are not closed.
+    open: usize,
     /// Which of the sources are busy.
     turns: Turns,
     budget: Budget,
@@ -100,6 +102,7 @@ impl Wasip2Reactor {
             listeners: listeners.collect(),
             sources: Vec::new(),
             free: Vec::new(),
+            open: 0,
             turns: Turns::default(),
             budget: Budget::new(Self::PRICE),
             alarm: Alarm::default(),
@@ -176,6 +179,7 @@ impl Reactor for Wasip2Reactor {
         let peer = calls::remote_address(&socket).ok().map(addr::to_std);
         let fd = Some(socket.handle());
         let stream = self.insert(Source::new(socket, input, output, key));
+        self.open += 1;
         Ok(Accepted { stream, peer, fd })
     }
 
@@ -259,11 +263,17 @@ impl Reactor for Wasip2Reactor {
 
     fn close(&mut self, stream: Wasip2Stream) {
         self.progress = true;
+        self.open -= 1;
         if self.source(&stream).close() {
             self.remove(stream.0);
         } else {
             self.turns.rest(stream.0);
         }
+    }
+
+    /// Those whose clients do not take what is on its way.
+    fn lingering(&self) -> usize {
+        self.sources.len() - self.free.len() - self.open
     }
 
     fn now(&self) -> Instant {
