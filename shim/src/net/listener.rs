@@ -50,6 +50,7 @@ impl TcpListener {
         Ok((TcpStream::of(socket), nowhere))
     }
 
+    #[cfg_attr(test, allow(dead_code, reason = "for the conversions of std"))]
     pub(super) fn into_socket(self) -> sys::TcpListener {
         self.source.into_socket()
     }

@@ -54,6 +54,12 @@ impl TcpStream {
         self.source.try_io(f)
     }
 
+    #[cfg(test)]
+    pub(crate) fn fd(&self) -> wasip1_poll::Fd {
+        sys::Socket::fd(self.source.socket())
+    }
+
+    #[cfg_attr(test, allow(dead_code, reason = "for the conversions of std"))]
     pub(super) fn into_socket(self) -> sys::TcpStream {
         self.source.into_socket()
     }
