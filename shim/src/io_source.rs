@@ -83,6 +83,13 @@ impl<T: Socket> IoSource<T> {
         Ok(())
     }
 
+    /// See [`Selector::has_backlog`].
+    pub(crate) fn has_backlog(&self) {
+        if let Some(it) = &self.registered {
+            it.selector.has_backlog(it.key);
+        }
+    }
+
     /// Ends the registration. The answer is what a listener has accepted before anyone asked.
     pub(crate) fn deregister(&mut self, registry: &Registry) -> io::Result<Vec<sys::TcpStream>> {
         let here = |it: &mut Registered| Arc::ptr_eq(&it.selector, &registry.selector);

@@ -55,6 +55,12 @@ impl TcpListener {
         self.source.into_socket()
     }
 
+    fn tell_backlog(&self) {
+        if !self.backlog().is_empty() {
+            self.source.has_backlog();
+        }
+    }
+
     fn backlog(&self) -> MutexGuard<'_, Vec<sys::TcpStream>> {
         self.backlog.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -67,9 +73,10 @@ impl Source for TcpListener {
         token: Token,
         interests: Interest,
     ) -> io::Result<()> {
-        let has_backlog = !self.backlog().is_empty();
-        let subject = Subject::Listener { has_backlog };
-        self.source.register(registry, subject, token, interests)
+        self.source
+            .register(registry, Subject::Listener, token, interests)?;
+        self.tell_backlog();
+        Ok(())
     }
 
     fn reregister(
@@ -78,7 +85,9 @@ impl Source for TcpListener {
         token: Token,
         interests: Interest,
     ) -> io::Result<()> {
-        self.source.reregister(registry, token, interests)
+        self.source.reregister(registry, token, interests)?;
+        self.tell_backlog();
+        Ok(())
     }
 
     fn deregister(&mut self, registry: &Registry) -> io::Result<()> {

@@ -65,8 +65,7 @@ enum Direction {
 /// What is to be registered.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Subject {
-    /// With connections that were accepted already.
-    Listener { has_backlog: bool },
+    Listener,
     Stream,
 }
 
@@ -122,7 +121,7 @@ impl<W: Wasi> Selector<W> {
         } = &mut *state;
         let name = entries.next_key().to_token();
         let (registration, is_listener) = match subject {
-            Subject::Listener { .. } => {
+            Subject::Listener => {
                 let registration = poller.register_listener(fd, name);
                 let refused = |error| io::Error::new(ErrorKind::Unsupported, error);
                 (registration.map_err(refused)?, true)
@@ -147,18 +146,6 @@ impl<W: Wasi> Selector<W> {
             doubts: 0,
         });
         state.begin(key);
-        if let Subject::Listener { has_backlog: true } = subject
-            && interests.is_readable()
-        {
-            let readable = true;
-            state.report(
-                key,
-                Readiness {
-                    readable,
-                    ..Readiness::NONE
-                },
-            );
-        }
         Ok(key)
     }
 
@@ -186,6 +173,26 @@ impl<W: Wasi> Selector<W> {
             };
         }
         state.begin(key);
+    }
+
+    /// A listener's owner has connections that were accepted already: it is readable.
+    pub(crate) fn has_backlog(&self, key: Key) {
+        let mut state = self.lock();
+        let State {
+            poller, entries, ..
+        } = &mut *state;
+        let Some(entry) = entries.get_mut(key) else {
+            return;
+        };
+        let readable = entry.wants(Direction::Read);
+        entry.arm(poller, wasip1_poll::Interest::NONE);
+        state.report(
+            key,
+            Readiness {
+                readable,
+                ..Readiness::NONE
+            },
+        );
     }
 
     /// Ends a registration. The answer is what a listener has accepted before anyone asked.
@@ -438,23 +445,29 @@ impl Entry {
         }
     }
 
-    /// There is nothing more in this direction: it is armed. The answer is what the user gets.
+    /// There is nothing more in this direction: it is armed, unless the runtime has said that it is
+    /// broken. The answer is what the user gets.
     fn blocked<W: Wasi>(&mut self, poller: &mut Poller<W>, direction: Direction) -> io::Error {
-        let mut armed = self.armed;
         let fault = match direction {
+            Direction::Read => self.read_fault.take(),
+            Direction::Write => self.write_fault.take(),
+        };
+        if let Some(fault) = fault {
+            return fault.into();
+        }
+        let mut armed = self.armed;
+        match direction {
             Direction::Read => {
                 armed.read = self.wants(direction);
                 self.pending.readable = false;
-                self.read_fault.take()
             }
             Direction::Write => {
                 armed.write = self.wants(direction);
                 self.pending.writable = false;
-                self.write_fault.take()
             }
-        };
+        }
         self.arm(poller, armed);
-        fault.map_or(ErrorKind::WouldBlock.into(), io::Error::from)
+        ErrorKind::WouldBlock.into()
     }
 }
 
