@@ -4,6 +4,8 @@
 //!
 //! `MIO_SEEDS=1000` runs more of them, `MIO_SEED=7` just one.
 
+#![allow(clippy::print_stdout, reason = "a failing test names its seed")]
+
 use std::io::{ErrorKind, Read, Write};
 use std::time::Duration;
 
