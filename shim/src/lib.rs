@@ -4,7 +4,7 @@
 //!
 //! # In scope
 //! - The API of mio 1.2 with the features `os-poll` and `net`, as far as preview 1 can.
-//! - mio's contracts: see [`Poll`](crate::Poll).
+//! - mio's contracts: see `Poll`.
 //!
 //! # Out of scope
 //! - Every other platform. Natively this crate is empty, and refuses its features.

@@ -1,7 +1,7 @@
 //! Hostile clients, hundreds and thousands of them: a polite newcomer is served all the while, memory
 //! stays bounded, and afterwards the counters tell that everything was closed, and why.
 //!
-//! Each [`Scenario`] has a server of its own, the example `stats`, whose timers are mostly set shorter
+//! Each `Scenario` has a server of its own, the example `stats`, whose timers are mostly set shorter
 //! than they are by default, so that the set stays within minutes. What a scenario states (how long a
 //! newcomer waits at most, how much memory the process takes at most) stands beside it.
 
