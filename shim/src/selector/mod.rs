@@ -386,7 +386,8 @@ impl<W: Wasi> State<W> {
             return;
         };
         let armed = wasip1_poll::Interest {
-            read: entry.wants(Direction::Read),
+            // A fault is pending as readable: that is its one report.
+            read: entry.wants(Direction::Read) && !entry.pending.readable,
             write: false,
         };
         entry.arm(&mut self.poller, armed);
