@@ -268,7 +268,7 @@ impl User {
                 assert!(self.listener_registered, "{event:?} after deregister");
                 assert!(!self.listener_fired || event.is_error(), "{event:?} again");
                 assert!(!event.is_read_closed() && !event.is_writable());
-                self.listener_fired = true;
+                self.listener_fired |= event.is_readable();
                 continue;
             }
             let is = |conn: &&mut Conn| conn.registered.is_some_and(|it| it.0 == event.token());
