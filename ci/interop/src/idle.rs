@@ -33,15 +33,19 @@ pub fn run(runtimes: &[Runtime], settings: Settings) -> Report {
         if runtime.is_blind() {
             settings.most_ticks = settings.seconds * 5;
         }
-        let outcome = measure(runtime, settings);
+        let outcome = Program::example(runtime, "echo", settings.release)
+            .and_then(|program| measure(&program, settings));
         report.add(&row, runtime, outcome);
     }
     report
 }
 
-fn measure(runtime: Runtime, settings: Settings) -> Outcome<String> {
-    let program = Program::example(runtime, "echo", settings.release)?;
-    let mut server = Server::start(&program, &[("RUST_LOG", "warn")])?;
+/// Measures one program that answers as `echo` does.
+///
+/// # Errors
+/// It has used more, or didn't serve.
+pub fn measure(program: &Program, settings: Settings) -> Outcome<String> {
+    let mut server = Server::start(program, &[("RUST_LOG", "warn")])?;
     let mut clients = Vec::new();
     for number in 0..settings.connections {
         let mut client = Client::connect(server.address)?;

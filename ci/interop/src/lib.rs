@@ -33,6 +33,7 @@ pub mod resets;
 pub mod runner;
 pub mod runtime;
 pub mod server;
+pub mod shim;
 
 use std::path::{Path, PathBuf};
 

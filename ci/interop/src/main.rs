@@ -9,6 +9,7 @@
 //! - `probe [--json | --markdown] RUNTIME`: what a runtime does, by the example `probe`.
 //! - `probe --address HOST:PORT`: the other end for a probe that somebody else has started there.
 //! - `abuse [--only WORDS]`: hostile clients; of the scenarios, those whose names contain the words.
+//! - `shim`: the programs of `examples/hyper`, on the mio shim in the runtimes of preview 1.
 //! - `resets [--count 10000] [--seed 1] [--limit-seconds 300]`: connections reset at random moments.
 
 #![allow(
@@ -23,7 +24,7 @@ use std::time::Duration;
 
 use interop::{
     Outcome, Report, Runtime, abuse, conformance, ensure, files, idle, matrix, own_project, probe,
-    resets, runner,
+    resets, runner, shim,
 };
 
 fn main() -> ExitCode {
@@ -41,7 +42,8 @@ fn main() -> ExitCode {
 fn run(mut arguments: Vec<String>) -> Outcome<bool> {
     ensure!(
         !arguments.is_empty(),
-        "which command? matrix, runner, own-project, conformance, files, idle, resets, abuse or probe"
+        "which command? matrix, runner, own-project, conformance, files, idle, resets, shim, abuse or \
+         probe"
     );
     let command = arguments.remove(0);
     if command == "probe" {
@@ -76,6 +78,7 @@ fn report(command: &str, mut arguments: Vec<String>) -> Outcome<Report> {
     match command {
         "matrix" => Ok(matrix::run(&runtimes(&arguments)?, release)),
         "runner" => Ok(runner::run(&runtimes(&arguments)?)),
+        "shim" => Ok(shim::run(&runtimes(&arguments)?)),
         "own-project" => Ok(own_project::run(&runtimes(&arguments)?)),
         "conformance" => Ok(conformance::run(&runtimes(&arguments)?)),
         "files" => Ok(files::run(&runtimes(&arguments)?)),

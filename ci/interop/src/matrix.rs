@@ -40,25 +40,44 @@ const CASES: &[Case] = &[
 pub fn run(runtimes: &[Runtime], release: bool) -> Report {
     let mut report = Report::new("curl matrix", runtimes);
     for &runtime in runtimes {
-        let mut server = start(runtime, release);
-        for (name, case) in CASES {
-            let outcome = match &mut server {
-                // The reason is told once.
-                Err(why) => Err(std::mem::replace(why, "no server".into())),
-                Ok(server) => case(server).and_then(|()| server.check_alive()),
-            };
-            let failed = outcome.is_err();
-            report.add(name, runtime, outcome.map(|()| "ok".into()));
-            if let (true, Ok(failing)) = (failed, &mut server) {
-                eprintln!("    the log: {}", failing.keep_log());
-                // The other cases are still worth a try.
-                if failing.ended().is_some() {
-                    server = start(runtime, release);
-                }
+        check(
+            &mut report,
+            "",
+            runtime,
+            |_| true,
+            || start(runtime, release),
+        );
+    }
+    report
+}
+
+/// Runs those cases that are wanted against any server that answers as `echo` does. `prefix` begins
+/// the names of the rows.
+pub fn check(
+    report: &mut Report,
+    prefix: &str,
+    runtime: Runtime,
+    is_wanted: impl Fn(&str) -> bool,
+    start: impl Fn() -> Outcome<Server>,
+) {
+    let mut server = start();
+    for (name, case) in CASES.iter().filter(|(name, _)| is_wanted(name)) {
+        let outcome = match &mut server {
+            // The reason is told once.
+            Err(why) => Err(std::mem::replace(why, "no server".into())),
+            Ok(server) => case(server).and_then(|()| server.check_alive()),
+        };
+        let failed = outcome.is_err();
+        let row = format!("{prefix}{name}");
+        report.add(&row, runtime, outcome.map(|()| "ok".into()));
+        if let (true, Ok(failing)) = (failed, &mut server) {
+            eprintln!("    the log: {}", failing.keep_log());
+            // The other cases are still worth a try.
+            if failing.ended().is_some() {
+                server = start();
             }
         }
     }
-    report
 }
 
 /// `echo`, telling of all it does, so that the code that tells is tried as well.

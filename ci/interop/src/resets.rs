@@ -37,15 +37,21 @@ pub fn run(runtimes: &[Runtime], settings: Settings) -> Report {
             "{runtime}: {} resets, seed {}",
             settings.count, settings.seed
         );
-        report.add(&row, runtime, reset_all(runtime, settings));
+        let outcome = Program::example(runtime, "echo", settings.release)
+            .and_then(|program| reset_all(&program, settings));
+        report.add(&row, runtime, outcome);
     }
     report
 }
 
-fn reset_all(runtime: Runtime, settings: Settings) -> Outcome<String> {
-    let program = Program::example(runtime, "echo", settings.release)?;
+/// Resets the connections of one program that answers as `echo` does.
+///
+/// # Errors
+/// It has ended, or didn't serve others all the while.
+pub fn reset_all(program: &Program, settings: Settings) -> Outcome<String> {
+    let runtime = program.runtime;
     // Its log would be large, and writing it would set the pace.
-    let mut server = Server::start(&program, &[("RUST_LOG", "warn")])?;
+    let mut server = Server::start(program, &[("RUST_LOG", "warn")])?;
     let started = Instant::now();
     let end = started + settings.limit;
     let (address, done) = (server.address, AtomicUsize::new(0));

@@ -108,6 +108,11 @@ impl Budget {
         self.progress
     }
 
+    /// What has happened just now was acted upon: it is a moment ago.
+    pub const fn progress_was_used(&mut self) {
+        self.progress = self.progress.saturating_sub(1);
+    }
+
     /// Whether nothing has happened for so long that nobody is disturbed by a wait for all.
     #[must_use]
     pub const fn is_rested(&self, now: u64) -> bool {

@@ -77,8 +77,10 @@ impl<W: Wasi> Poller<W> {
         left: u64,
         ready: &mut Vec<Ready>,
     ) -> Result<(), Errno> {
-        // At once after progress.
-        if self.budget.progress() != now {
+        // At once after progress; and once, as there may be nothing to try.
+        if self.budget.progress() == now {
+            self.budget.progress_was_used();
+        } else {
             let took = now.saturating_sub(self.clock);
             if let Some(count) = self.sleep.tried_all
                 && self.reported

@@ -328,6 +328,23 @@ impl<W: Wasi> Poller<W> {
         result
     }
 
+    /// Tells the poller what a call on the file descriptor has answered that didn't go through it.
+    pub fn note(&mut self, registration: &Registration, result: Result<(), Errno>) {
+        if self.slots.fd(registration).is_ok() {
+            // It is the caller's already.
+            let _ = self.learn(registration, result);
+        }
+    }
+
+    /// Takes the connections that were accepted before anyone asked. For who ends a listener's
+    /// registration, but goes on to accept: [`deregister`](Self::deregister) would close them.
+    pub fn take_accepted(&mut self, listener: &Registration) -> Vec<Fd> {
+        let of_it = self
+            .accepted
+            .extract_if(.., |(of, _)| *of == listener.index());
+        of_it.map(|(_, fd)| fd).collect()
+    }
+
     fn learn<T>(
         &mut self,
         registration: &Registration,

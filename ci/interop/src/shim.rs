@@ -1,0 +1,142 @@
+//! The programs of `examples/hyper`: hyper, axum and plain mio, on the mio shim in runtimes of preview
+//! 1, and natively on the mio of crates.io. Both are to behave as the example `echo`.
+
+use std::thread;
+use std::time::Duration;
+
+use crate::client::Client;
+use crate::curl::curl;
+use crate::{Outcome, Program, Report, Runtime, Server, ensure, idle, matrix, resets, root};
+
+/// What is checked where trying again and again stands in for waiting.
+const WHERE_BLIND: &[&str] = &["GET", "POST", "two URLs, one connection", "still answers"];
+
+/// Checks them on each of these runtimes.
+#[must_use]
+pub fn run(runtimes: &[Runtime]) -> Report {
+    let mut report = Report::new("mio shim", runtimes);
+    for &runtime in runtimes {
+        for name in ["hyper_echo", "axum_app"] {
+            let program = build(runtime, name);
+            let start = || Server::start(program.as_ref().map_err(Clone::clone)?, &[]);
+            let wanted = |case: &str| !runtime.is_blind() || WHERE_BLIND.contains(&case);
+            matrix::check(&mut report, &format!("{name}: "), runtime, wanted, start);
+            let mut add = |case: &str, outcome: Outcome<String>| {
+                report.add(&format!("{name}: {case}"), runtime, outcome);
+            };
+            let program = || program.as_ref().map_err(Clone::clone);
+            add(
+                "ticks in 5 s, 100 idle connections",
+                program().and_then(|it| {
+                    // Each try wakes a task there, which costs more than in the example `echo`.
+                    let most_ticks = if runtime.is_blind() { 5 * 10 } else { 2 };
+                    let settings = idle::Settings {
+                        connections: 100,
+                        seconds: 5,
+                        most_ticks,
+                        release: true,
+                    };
+                    idle::measure(it, settings)
+                }),
+            );
+            add(
+                "seconds for 2000 resets",
+                program().and_then(|it| {
+                    let settings = resets::Settings {
+                        count: 2000,
+                        seed: 1,
+                        limit: Duration::from_secs(120),
+                        release: true,
+                    };
+                    resets::reset_all(it, settings)
+                }),
+            );
+            add("256 connections", program().and_then(|it| many(it, 256)));
+            if !runtime.is_blind() {
+                add("1000 connections", program().and_then(|it| many(it, 1000)));
+            }
+        }
+        let outcome = build(runtime, "axum_app").and_then(|it| app(&it));
+        report.add("axum_app: router, JSON, state, stream", runtime, outcome);
+        let outcome = build(runtime, "mio_lines").and_then(|it| lines(&it));
+        report.add("mio_lines: greets and echoes", runtime, outcome);
+    }
+    report
+}
+
+/// The manifest with the patch can't be built natively; the other has the same sources.
+fn build(runtime: Runtime, name: &str) -> Outcome<Program> {
+    let folder = match runtime {
+        Runtime::Native => "examples/hyper/native",
+        Runtime::Wasmi | Runtime::Wasmtime36 | Runtime::WazeroLike => "examples/hyper/wasi",
+        Runtime::Wasmtime48 => return Err("the shim is for preview 1".into()),
+    };
+    let folder = root().join(folder);
+    Program::build(runtime, &folder, &["--locked", "--bin", name], true)
+}
+
+/// So many connections, kept alive, take turns.
+fn many(program: &Program, count: usize) -> Outcome<String> {
+    let mut server = Server::start(program, &[])?;
+    let mut clients = Vec::new();
+    for _ in 0..count {
+        clients.push(Client::connect(server.address)?);
+    }
+    for round in 0..3 {
+        for client in &mut clients {
+            client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n")?;
+        }
+        for (number, client) in clients.iter_mut().enumerate() {
+            let answer = client.answer().and_then(|it| it.check(b"hello!"));
+            answer.map_err(|why| format!("connection {number}, round {round}: {why}"))?;
+        }
+    }
+    server.check_alive()?;
+    Ok("ok".into())
+}
+
+fn app(program: &Program) -> Outcome<String> {
+    let mut server = Server::start(program, &[])?;
+    let json = ["-H", "Content-Type: application/json", "--data"];
+    for number in 1..=2 {
+        let url = server.url("/greet");
+        let said = curl(&[&json[..], &[r#"{"name":"you"}"#, &url]].concat())?.text();
+        let expected = format!(r#"{{"text":"hello, you!","number":{number}}}"#);
+        ensure!(said == expected, "{said} instead of {expected}");
+    }
+    let said = curl(&[&server.url("/greetings")])?.text();
+    ensure!(said == "2", "{said} greetings instead of 2");
+    let said = curl(&["-w", "%{http_code}", "-X", "DELETE", &server.url("/greet")])?.text();
+    ensure!(said.ends_with("405"), "the answer to DELETE is {said}");
+    let said = curl(&["-i", &server.url("/stream")])?.text();
+    ensure!(
+        said.to_ascii_lowercase()
+            .contains("transfer-encoding: chunked")
+            && said.ends_with("line 9\n"),
+        "no stream: {said}"
+    );
+    server.check_alive()?;
+    server.check_log()?;
+    Ok("ok".into())
+}
+
+fn lines(program: &Program) -> Outcome<String> {
+    let mut server = Server::start(program, &[])?;
+    let body = "x".repeat(300_000);
+    for text in ["one\n", body.as_str()] {
+        let mut client = Client::connect(server.address)?;
+        let mut sender = client.sender()?;
+        thread::scope(|scope| {
+            scope.spawn(move || std::io::Write::write_all(&mut sender, text.as_bytes()));
+            let expected = 7 + text.len();
+            let came = client.swallow(expected, Duration::from_secs(20));
+            ensure!(came == expected, "{came} bytes instead of {expected}");
+            Ok(())
+        })?;
+        client.half_close()?;
+        client.check_end()?;
+    }
+    server.check_alive()?;
+    server.check_log()?;
+    Ok("ok".into())
+}

@@ -1,0 +1,106 @@
+//! An axum app: a router, JSON, state, an echo, and an answer that is streamed.
+
+mod listener;
+
+use std::convert::Infallible;
+use std::error::Error;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use futures_util::stream;
+use hyper::server::conn::http1;
+use hyper_util::rt::TokioIo;
+use hyper_util::service::TowerToHyperService;
+use serde::{Deserialize, Serialize};
+
+/// How many greetings there were.
+type Greetings = Arc<AtomicU64>;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?
+        .block_on(serve())
+}
+
+fn app() -> Router {
+    Router::new()
+        .route("/greet", post(greet))
+        .route("/greetings", get(greetings))
+        .route("/stream", get(streamed))
+        .fallback(echo)
+        .with_state(Greetings::default())
+}
+
+/// What `axum::serve` does, and half-close beside it, which that has no setting for: a client may end
+/// its side after its last request and still get the answer.
+async fn serve() -> Result<(), Box<dyn Error>> {
+    let listener = tokio::net::TcpListener::from_std(listener::listener()?)?;
+    let app = app();
+    loop {
+        let Ok((stream, _)) = listener.accept().await else {
+            continue;
+        };
+        let service = TowerToHyperService::new(app.clone());
+        tokio::spawn(async move {
+            let mut connection = http1::Builder::new();
+            let connection = connection
+                .half_close(true)
+                .serve_connection(TokioIo::new(stream), service);
+            // A connection that fails just ends.
+            let _ = connection.await;
+        });
+    }
+}
+
+/// Who is to be greeted.
+#[derive(Deserialize)]
+struct Guest {
+    name: String,
+}
+
+/// A greeting, with its number.
+#[derive(Serialize)]
+struct Greeting {
+    text: String,
+    number: u64,
+}
+
+async fn greet(State(count): State<Greetings>, Json(guest): Json<Guest>) -> Json<Greeting> {
+    Json(Greeting {
+        text: format!("hello, {}!", guest.name),
+        number: count.fetch_add(1, Ordering::Relaxed) + 1,
+    })
+}
+
+async fn greetings(State(count): State<Greetings>) -> String {
+    count.load(Ordering::Relaxed).to_string()
+}
+
+/// Ten lines, each of which is sent before the next is made.
+async fn streamed() -> Response {
+    let lines = stream::unfold(0, |number| async move {
+        if number == 10 {
+            return None;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        let line = Bytes::from(format!("line {number}\n"));
+        Some((Ok::<_, Infallible>(line), number + 1))
+    });
+    Body::from_stream(lines).into_response()
+}
+
+async fn echo(body: Result<Bytes, axum::extract::rejection::BytesRejection>) -> Response {
+    match body {
+        Ok(body) if body.is_empty() => "hello!".into_response(),
+        Ok(body) => body.into_response(),
+        Err(_) => StatusCode::BAD_REQUEST.into_response(),
+    }
+}

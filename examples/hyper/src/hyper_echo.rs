@@ -1,0 +1,56 @@
+//! hyper 1 on tokio: answers with the request's body, or `hello!` if it has none.
+
+mod listener;
+
+use std::convert::Infallible;
+use std::error::Error;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?
+        .block_on(serve())
+}
+
+async fn serve() -> Result<(), Box<dyn Error>> {
+    let listener = tokio::net::TcpListener::from_std(listener::listener()?)?;
+    loop {
+        // A client that is gone before it is accepted is no reason to end.
+        let Ok((stream, _)) = listener.accept().await else {
+            continue;
+        };
+        tokio::spawn(async move {
+            let mut connection = http1::Builder::new();
+            let connection = connection
+                .half_close(true)
+                .pipeline_flush(true)
+                .serve_connection(TokioIo::new(stream), service_fn(echo));
+            // A connection that fails just ends.
+            let _ = connection.await;
+        });
+    }
+}
+
+async fn echo(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+    let body = match request.into_body().collect().await {
+        Ok(body) => body.to_bytes(),
+        Err(_) => {
+            let mut answer = Response::default();
+            *answer.status_mut() = StatusCode::BAD_REQUEST;
+            return Ok(answer);
+        }
+    };
+    Ok(Response::new(Full::new(if body.is_empty() {
+        Bytes::from_static(b"hello!")
+    } else {
+        body
+    })))
+}

@@ -1,0 +1,154 @@
+//! [`IoSource`]: a socket, and its registration.
+
+use std::fmt;
+use std::io::{self, ErrorKind, IoSlice};
+use std::sync::Arc;
+
+use wasip1_poll::{Shutdown, Wasi};
+
+use crate::selector::{self, Key, Selector, Subject};
+use crate::sys::{self, Socket, System};
+use crate::{Interest, Registry, Token};
+
+/// A socket that may be registered.
+pub(crate) struct IoSource<T> {
+    /// Before the socket, because it is dropped first: what is closed must not be polled.
+    registered: Option<Registered>,
+    socket: T,
+}
+
+/// A registration, which ends when this is dropped.
+struct Registered {
+    selector: Arc<Selector<System>>,
+    key: Key,
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        for fd in self.selector.deregister(self.key) {
+            drop(sys::accepted(fd));
+        }
+    }
+}
+
+impl<T: Socket> IoSource<T> {
+    pub(crate) const fn new(socket: T) -> Self {
+        Self {
+            registered: None,
+            socket,
+        }
+    }
+
+    pub(crate) const fn socket(&self) -> &T {
+        &self.socket
+    }
+
+    /// Ends the registration, if there is one.
+    pub(crate) fn into_socket(self) -> T {
+        drop(self.registered);
+        self.socket
+    }
+
+    pub(crate) fn register(
+        &mut self,
+        registry: &Registry,
+        subject: Subject,
+        token: Token,
+        interests: Interest,
+    ) -> io::Result<()> {
+        if self.registered.is_some() {
+            let text = "the source is registered already";
+            return Err(io::Error::new(ErrorKind::AlreadyExists, text));
+        }
+        let selector = Arc::clone(&registry.selector);
+        let key = selector.register(self.socket.fd(), subject, token, interests)?;
+        self.registered = Some(Registered { selector, key });
+        Ok(())
+    }
+
+    pub(crate) fn reregister(
+        &self,
+        registry: &Registry,
+        token: Token,
+        interests: Interest,
+    ) -> io::Result<()> {
+        let registered = self.registered.as_ref().ok_or_else(not_registered)?;
+        if !Arc::ptr_eq(&registered.selector, &registry.selector) {
+            let text = "the source is registered with another Poll";
+            return Err(io::Error::new(ErrorKind::AlreadyExists, text));
+        }
+        registered
+            .selector
+            .reregister(registered.key, token, interests);
+        Ok(())
+    }
+
+    /// See [`Selector::has_backlog`].
+    pub(crate) fn has_backlog(&self) {
+        if let Some(it) = &self.registered {
+            it.selector.has_backlog(it.key);
+        }
+    }
+
+    /// Ends the registration. The answer is what a listener has accepted before anyone asked.
+    pub(crate) fn deregister(&mut self, registry: &Registry) -> io::Result<Vec<sys::TcpStream>> {
+        let here = |it: &mut Registered| Arc::ptr_eq(&it.selector, &registry.selector);
+        let registered = self.registered.take_if(here).ok_or_else(not_registered)?;
+        let accepted = registered.selector.deregister(registered.key);
+        Ok(accepted.into_iter().map(sys::accepted).collect())
+    }
+
+    pub(crate) fn accept(&self) -> io::Result<sys::TcpStream> {
+        let fd = match &self.registered {
+            Some(it) => it.selector.accept(it.key)?,
+            None => sys::system().sock_accept(self.socket.fd(), NONBLOCK)?,
+        };
+        Ok(sys::accepted(fd))
+    }
+
+    pub(crate) fn read(&self, buf: &mut [u8]) -> io::Result<usize> {
+        match &self.registered {
+            Some(it) => it.selector.read(it.key, buf),
+            None => Ok(sys::system().fd_read(self.socket.fd(), buf)?),
+        }
+    }
+
+    pub(crate) fn write(&self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        match &self.registered {
+            Some(it) => it.selector.write(it.key, bufs),
+            // Only a poller knows whether the runtime bears several.
+            None => Ok(sys::system().fd_write(self.socket.fd(), selector::first(bufs))?),
+        }
+    }
+
+    pub(crate) fn shutdown(&self, how: Shutdown) -> io::Result<()> {
+        match &self.registered {
+            Some(it) => it.selector.shutdown(it.key, how),
+            None => Ok(sys::system().sock_shutdown(self.socket.fd(), how)?),
+        }
+    }
+
+    pub(crate) fn try_io<R>(&self, call: impl FnOnce() -> io::Result<R>) -> io::Result<R> {
+        let result = call();
+        if let Some(it) = &self.registered {
+            let kind = result.as_ref().err().map(io::Error::kind);
+            if let Some(error) = it.selector.tried(it.key, kind) {
+                return Err(error);
+            }
+        }
+        result
+    }
+}
+
+impl<T: fmt::Debug> fmt::Debug for IoSource<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.socket.fmt(f)
+    }
+}
+
+const NONBLOCK: wasip1_poll::FdFlags = wasip1_poll::FdFlags::NONBLOCK;
+
+fn not_registered() -> io::Error {
+    let text = "the source is not registered with this Poll";
+    io::Error::new(ErrorKind::NotFound, text)
+}

@@ -1,0 +1,104 @@
+use std::fmt;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::{TcpStream, unsupported};
+use crate::event::Source;
+use crate::io_source::IoSource;
+use crate::selector::Subject;
+use crate::{Interest, Registry, Token, sys};
+
+/// A listening socket that the runtime has handed over.
+pub struct TcpListener {
+    pub(super) source: IoSource<sys::TcpListener>,
+    /// Connections that were accepted before anyone asked, in a registration that has ended.
+    backlog: Mutex<Vec<sys::TcpStream>>,
+}
+
+impl TcpListener {
+    /// Always fails: preview 1 can't bind.
+    ///
+    /// # Errors
+    /// [`Unsupported`](io::ErrorKind::Unsupported).
+    pub fn bind(_addr: SocketAddr) -> io::Result<Self> {
+        Err(unsupported(
+            "WASI preview 1 can't bind: the runtime opens the listener (wasmtime 36 to 46: `-S \
+             preview2=n -S tcplisten=ADDR`, wasmi: `--tcplisten ADDR`, wazero: `-listen=ADDR`), and \
+             the program takes it with `from_std` and `FromRawFd`",
+        ))
+    }
+
+    pub(crate) const fn of(socket: sys::TcpListener) -> Self {
+        Self {
+            source: IoSource::new(socket),
+            backlog: Mutex::new(Vec::new()),
+        }
+    }
+
+    /// Accepts a connection, which is non-blocking. The address is 0.0.0.0:0, as std's: preview 1
+    /// doesn't tell it.
+    ///
+    /// # Errors
+    /// `WouldBlock` when there is none; otherwise what `sock_accept` answered.
+    pub fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
+        let socket = match self.backlog().pop() {
+            Some(socket) => socket,
+            None => self.source.accept()?,
+        };
+        let nowhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
+        Ok((TcpStream::of(socket), nowhere))
+    }
+
+    #[cfg_attr(test, allow(dead_code, reason = "for the conversions of std"))]
+    pub(super) fn into_socket(self) -> sys::TcpListener {
+        self.source.into_socket()
+    }
+
+    fn tell_backlog(&self) {
+        if !self.backlog().is_empty() {
+            self.source.has_backlog();
+        }
+    }
+
+    fn backlog(&self) -> MutexGuard<'_, Vec<sys::TcpStream>> {
+        self.backlog.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Source for TcpListener {
+    fn register(
+        &mut self,
+        registry: &Registry,
+        token: Token,
+        interests: Interest,
+    ) -> io::Result<()> {
+        self.source
+            .register(registry, Subject::Listener, token, interests)?;
+        self.tell_backlog();
+        Ok(())
+    }
+
+    fn reregister(
+        &mut self,
+        registry: &Registry,
+        token: Token,
+        interests: Interest,
+    ) -> io::Result<()> {
+        self.source.reregister(registry, token, interests)?;
+        self.tell_backlog();
+        Ok(())
+    }
+
+    fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
+        let accepted = self.source.deregister(registry)?;
+        self.backlog().extend(accepted);
+        Ok(())
+    }
+}
+
+impl fmt::Debug for TcpListener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.source.fmt(f)
+    }
+}

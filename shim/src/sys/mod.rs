@@ -1,0 +1,18 @@
+//! The sockets and the calls: those of preview 1, or of a fake runtime in tests.
+
+#[cfg(test)]
+mod fake;
+#[cfg(not(test))]
+mod preview1;
+
+#[cfg(test)]
+pub(crate) use fake::*;
+#[cfg(not(test))]
+pub(crate) use preview1::*;
+
+use wasip1_poll::Fd;
+
+/// A socket, which is closed when it is dropped.
+pub(crate) trait Socket {
+    fn fd(&self) -> Fd;
+}
