@@ -1,0 +1,33 @@
+//! `gates instructions | allocations [--record]`: what a request costs, in figures without noise.
+//!
+//! `ci/instructions` and `ci/allocations` call it. The figures are the same however busy the machine is,
+//! so each is held to the one that was recorded in `benches/results`.
+//!
+//! - [`requests`]: what is asked. The programs in `bin/` are what answers.
+//! - [`instructions`]: counted by valgrind.
+//! - [`recorded`]: the comparison with what was recorded.
+
+mod instructions;
+mod recorded;
+mod requests;
+
+use std::process::ExitCode;
+
+use interop::Outcome;
+
+fn main() -> ExitCode {
+    match run(std::env::args().skip(1)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("gates: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(mut arguments: impl Iterator<Item = String>) -> Outcome {
+    match arguments.next().as_deref() {
+        Some("instructions") => instructions::run(arguments),
+        _ => Err("which one? there is instructions".into()),
+    }
+}
