@@ -37,8 +37,16 @@ impl Instant {
 }
 
 /// The nanoseconds of a duration, at most 584 years.
+///
+/// Every request reads a clock and sets a deadline, so this does without the 128 bits of
+/// [`Duration::as_nanos`].
 fn nanos(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+    const PER_SECOND: u64 = 1_000_000_000;
+    if duration.as_secs() < u64::MAX / PER_SECOND {
+        duration.as_secs() * PER_SECOND + u64::from(duration.subsec_nanos())
+    } else {
+        u64::MAX
+    }
 }
 
 impl Add<Duration> for Instant {
@@ -67,5 +75,19 @@ mod tests {
             second.saturating_since(Instant::default()),
             Duration::from_secs(1)
         );
+    }
+
+    #[test]
+    fn a_duration_of_centuries_is_the_end_of_time() {
+        let most = Duration::from_nanos(u64::MAX);
+        for (duration, nanos) in [
+            (Duration::new(7, 9), 7_000_000_009),
+            (most - Duration::from_secs(1), u64::MAX - 1_000_000_000),
+            (most, u64::MAX),
+            (most + Duration::from_secs(1), u64::MAX),
+            (Duration::MAX, u64::MAX),
+        ] {
+            assert_eq!((Instant::default() + duration).as_nanos(), nanos);
+        }
     }
 }

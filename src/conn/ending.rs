@@ -54,7 +54,7 @@ impl Connection {
         let Shared { buffers, date, .. } = &mut *cx.shared;
         let is_head = self.exchange.is_head;
         self.output.append(buffers, |out| {
-            encode::refusal(out, status, why, is_head, date.as_bytes());
+            encode::refusal(out, status, why, is_head, date.line());
         });
     }
 
@@ -66,31 +66,34 @@ impl Connection {
             self.incoming = None;
             self.output.clear(&mut cx.shared.buffers);
         }
-        let is_taking = self.has_room_for_answers(cx);
         let has_output = self.output.pending() > 0;
-        let window = cx.limits.rate_window;
-
-        self.keep_timer(
-            cx,
-            Timer::Head,
-            reading == Reading::Head && is_taking,
-            cx.limits.head_timeout,
-        );
-        self.keep_timer(
-            cx,
-            Timer::Body,
-            reading == Reading::Body && is_taking,
-            window,
-        );
-        if has_output && !self.timers.is_set(Timer::Write) {
-            self.written_in_window = 0;
+        let awaited = match reading {
+            Reading::Idle if !has_output && writing == Writing::Open => Some(Timer::Idle),
+            Reading::Head if self.has_room_for_answers(cx) => Some(Timer::Head),
+            Reading::Body if self.has_room_for_answers(cx) => Some(Timer::Body),
+            Reading::Discarding if writing == Writing::Lingering => Some(Timer::Linger),
+            Reading::Idle
+            | Reading::Head
+            | Reading::Body
+            | Reading::Answering
+            | Reading::Discarding
+            | Reading::Ended => None,
+        };
+        // A timer that runs and should is left alone.
+        if awaited != self.timers.input() {
+            match awaited {
+                Some(timer) => self.timers.start(timer, cx.now, cx.limits),
+                None => self.timers.stop_input(),
+            }
         }
-        self.keep_timer(cx, Timer::Write, has_output, window);
-        let is_idle = reading == Reading::Idle && !has_output && writing == Writing::Open;
-        self.keep_timer(cx, Timer::Idle, is_idle, cx.limits.idle_timeout);
-        let is_lingering = writing == Writing::Lingering;
-        self.keep_timer(cx, Timer::Linger, is_lingering, cx.limits.linger_timeout);
-
+        if has_output != self.timers.is_write_set() {
+            if has_output {
+                self.written_in_window = 0;
+                self.timers.start(Timer::Write, cx.now, cx.limits);
+            } else {
+                self.timers.stop_write();
+            }
+        }
         self.account(cx);
     }
 
@@ -98,22 +101,9 @@ impl Connection {
     pub(super) fn account(&mut self, cx: &mut Context<'_>) {
         let incoming = self.incoming.as_ref().map_or(0, |incoming| incoming.held());
         let held = self.stash.capacity() + incoming + self.output.held();
-        cx.shared.budget.replace(self.accounted, held);
-        self.accounted = held;
-    }
-
-    /// Starts a timer that should run and does not; stops one that should not.
-    pub(super) fn keep_timer(
-        &mut self,
-        cx: &Context<'_>,
-        timer: Timer,
-        should: bool,
-        after: std::time::Duration,
-    ) {
-        match (should, self.timers.is_set(timer)) {
-            (true, false) => self.timers.set(timer, cx.now + after),
-            (false, true) => self.timers.stop(timer),
-            (true, true) | (false, false) => {}
+        if held != self.accounted {
+            cx.shared.budget.replace(self.accounted, held);
+            self.accounted = held;
         }
     }
 

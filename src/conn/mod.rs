@@ -154,6 +154,9 @@ impl Connection {
     /// then all input is taken. With an empty `input` it goes on with bytes it has kept.
     #[must_use = "a request waits for its answer"]
     pub fn handle_input(&mut self, cx: &mut Context<'_>, input: &mut &[u8]) -> Option<Request> {
+        if self.stash.is_empty() && input.is_empty() {
+            return None;
+        }
         let request = if self.stash.is_empty() {
             let request = self.advance(cx, input);
             if request.is_none() {
@@ -209,42 +212,41 @@ impl Connection {
             return;
         }
         self.assert_answering();
-        // The request's body is the handler's now.
-        self.account(cx);
-        let (parts, body) = response.into_parts();
-        if parts.status.is_informational() {
-            let (id, status) = (self.id, parts.status);
+        let (status, fields, body) = (response.status(), response.headers(), response.body());
+        if status.is_informational() {
+            let id = self.id;
             error!(target: "mini_http", "conn {id}: the handler answered {status}: not a final status");
             return self.respond_error(cx, "the handler gave no final answer");
         }
         let (exchange, length) = (self.exchange, body.as_bytes().len());
         // A small answer is always made, for a client with a small wish is to be served beside
         // those that hold all the memory; and a large one when nothing else is held.
-        let has_body = !exchange.is_head && encode::has_content(parts.status);
+        let has_body = encode::has_body(status, exchange);
         let is_inserted = has_body && !Output::is_small(length);
-        let budget = &cx.shared.budget;
-        if is_inserted && !budget.has_room(body.memory(), cx.limits) && !budget.is_empty() {
-            return self.respond_overloaded(cx);
+        if is_inserted {
+            // The request's body is the handler's now.
+            self.account(cx);
+            let budget = &cx.shared.budget;
+            if !budget.has_room(body.memory(), cx.limits) && !budget.is_empty() {
+                return self.respond_overloaded(cx);
+            }
         }
-        if encode::asks_to_close(&parts.headers) {
+        if encode::asks_to_close(fields) {
             self.state.will_close(CloseReason::HandlerAskedClose);
         }
         let persists = self.state.keep_alive() == KeepAlive::Persist;
         let Shared { buffers, date, .. } = &mut *cx.shared;
-        let mut insert = false;
         self.output.append(buffers, |out| {
-            let date = date.as_bytes();
-            if encode::response_head(out, &parts, length, exchange, persists, date) {
-                if Output::is_small(length) {
-                    out.extend_from_slice(body.as_bytes());
-                } else {
-                    insert = true;
-                }
+            let date = date.line();
+            encode::response_head(out, status, fields, length, exchange, persists, date);
+            if has_body && !is_inserted {
+                out.extend_from_slice(body.as_bytes());
             }
         });
-        if insert {
+        if is_inserted {
             let memory = body.memory();
-            self.output.insert(body.into_bytes(), memory);
+            self.output
+                .insert(response.into_body().into_bytes(), memory);
         }
         self.state.answered();
         self.settle(cx);
@@ -270,8 +272,7 @@ impl Connection {
 
     /// Looks which deadlines have passed.
     pub fn handle_timeout(&mut self, cx: &mut Context<'_>) {
-        while let Some(timer) = self.timers.expired(cx.now) {
-            self.timers.stop(timer);
+        while let Some(timer) = self.timers.take_expired(cx.now) {
             match timer {
                 Timer::Head => {
                     self.state.will_close(CloseReason::HeadTimeout);
@@ -283,7 +284,7 @@ impl Connection {
                         .as_mut()
                         .map(|incoming| &mut incoming.in_window);
                     if came.is_some_and(|came| ending::is_fast_enough(std::mem::take(came), cx)) {
-                        self.timers.set(Timer::Body, cx.now + cx.limits.rate_window);
+                        self.timers.start(Timer::Body, cx.now, cx.limits);
                     } else {
                         self.state.will_close(CloseReason::BodyTimeout);
                         self.refuse_unfinished(cx, Fault::timeout("the body arrived too slowly"));
@@ -291,8 +292,7 @@ impl Connection {
                 }
                 Timer::Write => {
                     if ending::is_fast_enough(std::mem::take(&mut self.written_in_window), cx) {
-                        self.timers
-                            .set(Timer::Write, cx.now + cx.limits.rate_window);
+                        self.timers.start(Timer::Write, cx.now, cx.limits);
                     } else {
                         self.state.closed(CloseReason::WriteTimeout);
                     }
@@ -420,7 +420,7 @@ impl Connection {
     /// due, or its last answer is sent and it only waits for the client to end.
     #[must_use]
     pub fn is_expendable(&self) -> bool {
-        self.timers.is_set(Timer::Idle) || self.timers.is_set(Timer::Linger)
+        matches!(self.timers.input(), Some(Timer::Idle | Timer::Linger))
     }
 
     /// The states, for tests and logs.

@@ -16,6 +16,8 @@ pub(super) struct Output {
     sent: usize,
     /// Large bodies, in order.
     inserts: VecDeque<Insert>,
+    /// The memory of all of them.
+    inserted: usize,
     /// Bytes left to send of both.
     pending: usize,
 }
@@ -45,12 +47,7 @@ impl Output {
 
     /// Bytes of memory held.
     pub(super) fn held(&self) -> usize {
-        self.buffer.capacity()
-            + self
-                .inserts
-                .iter()
-                .map(|insert| insert.memory)
-                .sum::<usize>()
+        self.buffer.capacity() + self.inserted
     }
 
     /// Appends by `write`, to the end of the buffer.
@@ -72,6 +69,7 @@ impl Output {
     /// Appends a large body without copying it. `memory` is what it holds until it is sent.
     pub(super) fn insert(&mut self, bytes: Bytes, memory: usize) {
         self.pending += bytes.len();
+        self.inserted += memory;
         self.inserts.push_back(Insert {
             at: self.buffer.len(),
             memory,
@@ -93,6 +91,14 @@ impl Output {
 
     /// Fills `slices` with what is to be sent next, and tells how many it filled.
     pub(super) fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+        // Mostly there is no large body.
+        if self.inserts.is_empty()
+            && self.pending > 0
+            && let Some(first) = slices.first_mut()
+        {
+            *first = IoSlice::new(&self.buffer[self.sent..]);
+            return 1;
+        }
         let mut filled = 0;
         let mut from = self.sent;
         let mut put = |bytes: &'a [u8]| {
@@ -128,6 +134,7 @@ impl Output {
                 return;
             }
             count -= insert.bytes.len();
+            self.inserted -= insert.memory;
             self.inserts.pop_front();
         }
         self.sent += count;
@@ -139,7 +146,10 @@ impl Output {
     /// Drops what is left, and the memory with it.
     pub(super) fn clear(&mut self, pool: &mut BufferPool) {
         pool.give_back(&mut self.buffer);
-        self.inserts = VecDeque::new();
+        if self.inserts.capacity() > 0 {
+            self.inserts = VecDeque::new();
+            self.inserted = 0;
+        }
         self.sent = 0;
         self.pending = 0;
     }

@@ -1,5 +1,6 @@
 //! What the connections of one event loop share: memory, its budget, and the date.
 
+use std::ops::Range;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::{Bytes, BytesMut};
@@ -144,25 +145,27 @@ impl Budget {
     }
 }
 
-/// The `Date` field's value (RFC 9110 §6.6.1), made once a second.
+/// The `Date` field (RFC 9110 §6.6.1), made once a second.
 #[derive(Debug)]
 pub(super) struct Date {
-    text: [u8; Self::LENGTH],
+    line: DateLine,
     expires: Instant,
 }
 
-impl Date {
-    /// The length of an `IMF-fixdate` (RFC 9110 §5.6.7).
-    const LENGTH: usize = 29;
+/// A whole field line, with a value of the 29 bytes of an `IMF-fixdate` (RFC 9110 §5.6.7).
+pub(super) type DateLine = [u8; 37];
 
-    pub(super) fn as_bytes(&self) -> &[u8] {
-        &self.text
+impl Date {
+    const VALUE: Range<usize> = 6..35;
+
+    pub(super) fn line(&self) -> &DateLine {
+        &self.line
     }
 
     fn set(&mut self, now: Instant, wall_clock: SystemTime) {
-        let text = httpdate::fmt_http_date(representable(wall_clock));
-        if let Ok(text) = text.as_bytes().try_into() {
-            self.text = text;
+        let value = httpdate::fmt_http_date(representable(wall_clock));
+        if value.len() == Self::VALUE.len() {
+            self.line[Self::VALUE].copy_from_slice(value.as_bytes());
         }
         let nanos = wall_clock
             .duration_since(UNIX_EPOCH)
@@ -174,7 +177,7 @@ impl Date {
 impl Default for Date {
     fn default() -> Self {
         Self {
-            text: *b"Thu, 01 Jan 1970 00:00:00 GMT",
+            line: *b"date: Thu, 01 Jan 1970 00:00:00 GMT\r\n",
             expires: Instant::default(),
         }
     }
@@ -201,7 +204,7 @@ mod tests {
             Instant::from_nanos(50),
             UNIX_EPOCH + Duration::new(784_111_777, 999_999_990),
         );
-        assert_eq!(date.as_bytes(), b"Sun, 06 Nov 1994 08:49:37 GMT");
+        assert_eq!(date.line(), b"date: Sun, 06 Nov 1994 08:49:37 GMT\r\n");
         assert_eq!(date.expires, Instant::from_nanos(60));
     }
 
@@ -209,12 +212,12 @@ mod tests {
     fn a_mad_clock_does_no_harm() {
         let mut date = Date::default();
         date.set(Instant::default(), UNIX_EPOCH - Duration::from_secs(9));
-        assert_eq!(date.as_bytes(), b"Thu, 01 Jan 1970 00:00:00 GMT");
+        assert_eq!(date.line(), b"date: Thu, 01 Jan 1970 00:00:00 GMT\r\n");
         date.set(
             Instant::default(),
             UNIX_EPOCH + Duration::from_secs(1 << 40),
         );
-        assert_eq!(date.as_bytes(), b"Fri, 31 Dec 9999 23:59:59 GMT");
+        assert_eq!(date.line(), b"date: Fri, 31 Dec 9999 23:59:59 GMT\r\n");
     }
 
     #[test]

@@ -1,5 +1,8 @@
 //! The deadlines of one connection.
 
+use std::time::Duration;
+
+use crate::limits::Limits;
 use crate::time::Instant;
 
 /// What a connection may be too late with.
@@ -18,19 +21,25 @@ pub(super) enum Timer {
 }
 
 impl Timer {
-    const ALL: [Self; 5] = [
-        Self::Head,
-        Self::Body,
-        Self::Write,
-        Self::Idle,
-        Self::Linger,
-    ];
+    /// How long after its start it is due.
+    pub(super) fn duration(self, limits: &Limits) -> Duration {
+        match self {
+            Self::Head => limits.head_timeout,
+            Self::Body | Self::Write => limits.rate_window,
+            Self::Idle => limits.idle_timeout,
+            Self::Linger => limits.linger_timeout,
+        }
+    }
 }
 
-/// The deadline of each [`Timer`] that is set.
+/// The deadline of each [`Timer`] that is set: [`Timer::Write`], and one of the others, for only
+/// one thing at a time is awaited of the client's input.
 #[derive(Clone, Debug)]
 pub(super) struct TimerTable {
-    deadlines: [Instant; Timer::ALL.len()],
+    /// Which timer the deadline of the input is that of.
+    input: Option<Timer>,
+    input_deadline: Instant,
+    write_deadline: Instant,
 }
 
 impl TimerTable {
@@ -39,35 +48,61 @@ impl TimerTable {
 
     pub(super) fn new() -> Self {
         Self {
-            deadlines: [Self::NEVER; Timer::ALL.len()],
+            input: None,
+            input_deadline: Self::NEVER,
+            write_deadline: Self::NEVER,
         }
     }
 
-    pub(super) fn set(&mut self, timer: Timer, deadline: Instant) {
+    /// Starts a timer. One of the input takes the place of the one that was set.
+    pub(super) fn start(&mut self, timer: Timer, now: Instant, limits: &Limits) {
         // The end of time is a deadline, too.
         let last = Instant::from_nanos(u64::MAX - 1);
-        self.deadlines[timer as usize] = deadline.min(last);
+        let deadline = (now + timer.duration(limits)).min(last);
+        match timer {
+            Timer::Write => self.write_deadline = deadline,
+            Timer::Head | Timer::Body | Timer::Idle | Timer::Linger => {
+                (self.input, self.input_deadline) = (Some(timer), deadline);
+            }
+        }
     }
 
-    pub(super) fn stop(&mut self, timer: Timer) {
-        self.deadlines[timer as usize] = Self::NEVER;
+    /// Stops the timer of the input, whichever is set.
+    pub(super) fn stop_input(&mut self) {
+        (self.input, self.input_deadline) = (None, Self::NEVER);
     }
 
-    pub(super) fn is_set(&self, timer: Timer) -> bool {
-        self.deadlines[timer as usize] != Self::NEVER
+    pub(super) fn stop_write(&mut self) {
+        self.write_deadline = Self::NEVER;
+    }
+
+    /// The timer of the input that is set.
+    pub(super) fn input(&self) -> Option<Timer> {
+        self.input
+    }
+
+    pub(super) fn is_write_set(&self) -> bool {
+        self.write_deadline != Self::NEVER
     }
 
     /// The earliest deadline.
     pub(super) fn next_timeout(&self) -> Option<Instant> {
-        let earliest = self.deadlines.into_iter().min().unwrap_or(Self::NEVER);
+        let earliest = self.input_deadline.min(self.write_deadline);
         (earliest != Self::NEVER).then_some(earliest)
     }
 
-    /// A timer whose deadline has passed, if there is one.
-    pub(super) fn expired(&self, now: Instant) -> Option<Timer> {
-        Timer::ALL
-            .into_iter()
-            .find(|timer| self.deadlines[*timer as usize] <= now)
+    /// Takes out a timer whose deadline has passed, if there is one.
+    pub(super) fn take_expired(&mut self, now: Instant) -> Option<Timer> {
+        if self.input_deadline <= now {
+            let timer = self.input;
+            self.stop_input();
+            timer
+        } else if self.write_deadline <= now {
+            self.stop_write();
+            Some(Timer::Write)
+        } else {
+            None
+        }
     }
 }
 
@@ -75,16 +110,35 @@ impl TimerTable {
 mod tests {
     use super::*;
 
+    fn at(seconds: u64) -> Instant {
+        Instant::from_nanos(seconds * 1_000_000_000)
+    }
+
     #[test]
     fn tells_the_earliest_deadline_and_what_has_expired() {
+        let limits = Limits::default();
         let mut timers = TimerTable::new();
         assert_eq!(timers.next_timeout(), None);
-        timers.set(Timer::Idle, Instant::from_nanos(9));
-        timers.set(Timer::Write, Instant::from_nanos(5));
-        assert_eq!(timers.next_timeout(), Some(Instant::from_nanos(5)));
-        assert_eq!(timers.expired(Instant::from_nanos(4)), None);
-        assert_eq!(timers.expired(Instant::from_nanos(5)), Some(Timer::Write));
-        timers.stop(Timer::Write);
-        assert_eq!(timers.expired(Instant::from_nanos(9)), Some(Timer::Idle));
+        timers.start(Timer::Head, at(0), &limits);
+        timers.start(Timer::Idle, at(5), &limits);
+        assert_eq!(timers.input(), Some(Timer::Idle));
+        timers.start(Timer::Write, at(2), &limits);
+        assert_eq!(timers.next_timeout(), Some(at(12)));
+        assert_eq!(timers.take_expired(at(11)), None);
+        assert_eq!(timers.take_expired(at(80)), Some(Timer::Idle));
+        assert_eq!(timers.take_expired(at(80)), Some(Timer::Write));
+        assert_eq!(timers.take_expired(at(80)), None);
+        assert_eq!(timers.next_timeout(), None);
+    }
+
+    #[test]
+    fn the_end_of_time_is_a_deadline() {
+        let limits = Limits {
+            idle_timeout: Duration::MAX,
+            ..Limits::default()
+        };
+        let mut timers = TimerTable::new();
+        timers.start(Timer::Idle, at(1), &limits);
+        assert!(timers.next_timeout().is_some());
     }
 }

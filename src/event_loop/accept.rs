@@ -42,7 +42,7 @@ where
 {
     /// Accepts from every listener that may have somebody.
     pub(super) fn accept_all(&mut self) {
-        let now = self.common.now;
+        let now = self.driver.common.now;
         if self.accept_again_at.is_some_and(|at| now >= at) {
             self.accept_again_at = None;
         }
@@ -72,12 +72,12 @@ where
         let listener = &mut self.listeners[number];
         if listener.is_paused != should_pause {
             listener.is_paused = should_pause;
-            self.reactor.set_accepting(number, !should_pause);
+            self.driver.reactor.set_accepting(number, !should_pause);
         }
     }
 
     fn may_accept(&mut self) -> bool {
-        let now = self.common.now;
+        let now = self.driver.common.now;
         !self.is_stopping
             && self.accept_again_at.is_none()
             && self.place_from().is_some_and(|from| from <= now)
@@ -85,8 +85,10 @@ where
 
     /// Whether there is a place for a newcomer, or will be: when, if not now.
     fn place_from(&mut self) -> Option<Instant> {
-        let now = self.common.now;
-        if self.slots.len() + self.reactor.lingering() < self.common.limits.max_connections {
+        let now = self.driver.common.now;
+        if self.slots.len() + self.driver.reactor.lingering()
+            < self.driver.common.limits.max_connections
+        {
             return Some(now);
         }
         let longest_idle = self.slots.key_at(self.idle.first()?)?;
@@ -95,15 +97,15 @@ where
     }
 
     fn accept_from(&mut self, number: usize) {
-        for _ in 0..self.common.limits.accepts_per_turn {
+        for _ in 0..self.driver.common.limits.accepts_per_turn {
             if !self.may_accept() {
                 return;
             }
-            match self.reactor.accept(number, self.slots.next_key()) {
+            match self.driver.reactor.accept(number, self.slots.next_key()) {
                 Ok(accepted) => {
                     let key = self.slots.next_key();
                     self.open(accepted);
-                    if self.slots.len() > self.common.limits.max_connections {
+                    if self.slots.len() > self.driver.common.limits.max_connections {
                         self.evict();
                     }
                     self.update(key);
@@ -132,7 +134,7 @@ where
     /// Mostly for want of file descriptors or memory (EMFILE, ENFILE, ENOBUFS, ENOMEM). Gives the
     /// place of the longest idle connection to a newcomer, and lets accepting rest for a while.
     fn accept_failed(&mut self, error: &io::Error) {
-        let now = self.common.now;
+        let now = self.driver.common.now;
         let is_news = self
             .accept_logged_at
             .is_none_or(|at| now.saturating_since(at) >= LOG_INTERVAL);
@@ -152,14 +154,14 @@ where
     fn open(&mut self, accepted: Accepted<R::Stream>) {
         self.last_id += 1;
         let (id, Accepted { stream, peer, fd }) = (self.last_id, accepted);
-        self.handle.count_accepted();
+        self.driver.handle.count_accepted();
         if let Some(fd) = fd {
-            self.reactor.name(fd, id);
+            self.driver.reactor.name(fd, id);
         }
         debug!(target: "mini_http", "conn {id}: opened{}{}", OfFd(fd), FromPeer(peer));
         self.slots.insert(Slot {
             stream,
-            connection: Connection::new(id, peer, &mut self.common.cx()),
+            connection: Connection::new(id, peer, &mut self.driver.common.cx()),
             readiness: Readiness {
                 readable: false,
                 writable: true,

@@ -7,13 +7,36 @@ use std::time::Duration;
 use http::Response;
 use log::{debug, error};
 
-use super::{EventLoop, Idle};
+use super::{Common, Slot};
 use crate::body::Body;
 use crate::conn::{CloseReason, Connection, Step};
-use crate::key::Key;
+use crate::handle::Handle;
 use crate::log_text::Escaped;
-use crate::reactor::{Interest, Reactor, Readiness};
+use crate::reactor::{Interest, Reactor};
 use crate::request::Request;
+
+/// What moves a connection on: all of the loop that its turn needs.
+pub(super) struct Driver<'a, R: Reactor, H> {
+    pub(super) reactor: R,
+    pub(super) handler: H,
+    pub(super) handle: &'a Handle,
+    pub(super) catch_panics: bool,
+    pub(super) common: Common<'a>,
+    /// Reads that a connection gets in the current turn.
+    pub(super) reads_per_turn: usize,
+    /// Where all connections' bytes are read to.
+    pub(super) buffer: Box<[u8]>,
+}
+
+/// What a turn of a connection has come to.
+pub(super) enum Outcome {
+    /// The next event or the deadline moves it on.
+    Waits,
+    /// It has more to do than one turn allows.
+    HasMore,
+    /// It is to be closed.
+    Ended(CloseReason),
+}
 
 /// What a connection may do in one turn, before the others get theirs.
 #[derive(Default)]
@@ -37,98 +60,67 @@ impl Turn {
     }
 }
 
-impl<R, B, H> EventLoop<'_, R, H>
+impl<R, B, H> Driver<'_, R, H>
 where
     R: Reactor,
     B: Body,
     H: FnMut(Request) -> Response<B>,
 {
-    /// Remembers what the reactor has reported, and acts on it.
-    pub(super) fn ready(&mut self, key: Key, reported: Readiness) {
-        let Some(slot) = self.slots.get_mut(key) else {
-            return;
-        };
-        slot.readiness.readable |= reported.readable || reported.read_closed;
-        slot.readiness.writable |= reported.writable;
-        slot.readiness.read_closed |= reported.read_closed;
-        if !slot.is_queued {
-            self.drive(key);
+    /// Writes, reads and handles until nothing more can be done now, or the turn is over.
+    pub(super) fn drive(&mut self, slot: &mut Slot<R::Stream>) -> Outcome {
+        let mut turn = Turn::default();
+        loop {
+            if let Some(reason) = self.flush(slot, &mut turn) {
+                return Outcome::Ended(reason);
+            }
+            let cx = self.common.cx();
+            let can_go_on = slot.connection.can_go_on(&cx);
+            let can_read = slot.readiness.readable && slot.connection.wants_input(&cx);
+            if turn.is_over() || turn.reads >= self.reads_per_turn {
+                return match slot.can_write() || can_go_on || can_read {
+                    true => Outcome::HasMore,
+                    false => Outcome::Waits,
+                };
+            }
+            if can_go_on {
+                self.handle_input(slot, 0, &mut turn);
+            } else if can_read {
+                turn.reads += 1;
+                self.read(slot, &mut turn);
+            } else {
+                return Outcome::Waits;
+            }
         }
     }
 
-    /// Writes, reads and handles until nothing more can be done now, or the turn is over.
-    pub(super) fn drive(&mut self, key: Key) {
-        let mut turn = Turn::default();
-        let has_more = loop {
-            if !self.flush(key, &mut turn) {
-                return;
-            }
-            if turn.is_over() || turn.reads >= self.reads_per_turn {
-                break self.can_write(key) || self.can_go_on(key) || self.can_read(key);
-            }
-            if self.can_go_on(key) {
-                self.handle_input(key, 0, &mut turn);
-            } else if self.can_read(key) {
-                turn.reads += 1;
-                self.read(key, &mut turn);
-            } else {
-                break false;
-            }
+    /// Tells the reactor which directions would be acted upon now.
+    pub(super) fn show_interest(&mut self, slot: &mut Slot<R::Stream>) {
+        let interest = Interest {
+            read: slot.connection.wants_input(&self.common.cx()),
+            write: slot.connection.pending_output() > 0,
         };
-        let slot = self
-            .slots
-            .get_mut(key)
-            .filter(|slot| has_more && !slot.is_queued);
-        if let Some(slot) = slot {
-            slot.is_queued = true;
-            self.unfinished.push(key);
+        if interest != slot.interest {
+            slot.interest = interest;
+            self.reactor.set_interest(&mut slot.stream, interest);
         }
-        self.update(key);
     }
 
     /// Writes what there is, as far as it can be written now, and takes the step that follows.
-    /// Tells whether the connection still exists.
-    fn flush(&mut self, key: Key, turn: &mut Turn) -> bool {
+    /// Tells why the connection is to be closed, if it is.
+    fn flush(&mut self, slot: &mut Slot<R::Stream>, turn: &mut Turn) -> Option<CloseReason> {
         loop {
-            let Some(slot) = self.slots.get_mut(key) else {
-                return false;
-            };
-            let mut cx = self.common.cx();
-            if slot.connection.pending_output() > 0 && slot.readiness.writable {
+            if slot.can_write() {
                 if turn.written >= Turn::WRITTEN {
-                    return true;
+                    return None;
                 }
-                let mut slices = [IoSlice::new(&[]); Connection::MAX_SLICES];
-                let filled = slot.connection.poll_output(&mut slices);
-                let offered: usize = slices[..filled].iter().map(|slice| slice.len()).sum();
-                let id = slot.connection.id();
-                match self.reactor.write(&mut slot.stream, &slices[..filled]) {
-                    Ok(written) => {
-                        debug!(target: "mini_http", "conn {id}: wrote {written} bytes");
-                        turn.written += written;
-                        // A runtime that says 0 where it means `WouldBlock` is not asked again now.
-                        slot.readiness.writable =
-                            written == offered || written > 0 && !R::SHORT_IS_LAST;
-                        slot.connection.handle_written(&mut cx, written);
-                        if slot.connection.pending_output() == 0 {
-                            debug!(target: "mini_http", "conn {id}: done writing");
-                        }
-                    }
-                    Err(error) => match error.kind() {
-                        ErrorKind::WouldBlock => slot.readiness.writable = false,
-                        ErrorKind::Interrupted => {}
-                        _ => {
-                            debug!(target: "mini_http", "conn {id}: write: {error}");
-                            slot.connection.abandon(&mut cx, CloseReason::IoError);
-                        }
-                    },
-                }
+                self.write(slot, turn);
                 continue;
             }
+            let mut cx = self.common.cx();
             match slot.connection.poll_step(&mut cx) {
-                Step::Wait => return true,
+                Step::Wait => return None,
                 Step::ShutdownWrite => match self.reactor.shutdown_write(&mut slot.stream) {
-                    Ok(()) => return true,
+                    Ok(()) => return None,
                     // The client is gone.
                     Err(error) => {
                         let id = slot.connection.id();
@@ -136,51 +128,70 @@ where
                         slot.connection.abandon(&mut cx, CloseReason::IoError);
                     }
                 },
-                Step::Close(reason) => {
-                    self.close(key, reason);
-                    return false;
-                }
+                Step::Close(reason) => return Some(reason),
             }
         }
     }
 
+    /// Writes once.
+    fn write(&mut self, slot: &mut Slot<R::Stream>, turn: &mut Turn) {
+        let mut cx = self.common.cx();
+        let mut slices = [IoSlice::new(&[]); Connection::MAX_SLICES];
+        let filled = slot.connection.poll_output(&mut slices);
+        let offered: usize = slices[..filled].iter().map(|slice| slice.len()).sum();
+        let id = slot.connection.id();
+        match self.reactor.write(&mut slot.stream, &slices[..filled]) {
+            Ok(written) => {
+                debug!(target: "mini_http", "conn {id}: wrote {written} bytes");
+                turn.written += written;
+                // A runtime that says 0 where it means `WouldBlock` is not asked again now.
+                slot.readiness.writable = written == offered || written > 0 && !R::SHORT_IS_LAST;
+                slot.connection.handle_written(&mut cx, written);
+                if slot.connection.pending_output() == 0 {
+                    debug!(target: "mini_http", "conn {id}: done writing");
+                }
+            }
+            Err(error) => match error.kind() {
+                ErrorKind::WouldBlock => slot.readiness.writable = false,
+                ErrorKind::Interrupted => {}
+                _ => {
+                    debug!(target: "mini_http", "conn {id}: write: {error}");
+                    slot.connection.abandon(&mut cx, CloseReason::IoError);
+                }
+            },
+        }
+    }
+
     /// Reads once, and handles what came.
-    fn read(&mut self, key: Key, turn: &mut Turn) {
-        let Some(slot) = self.slots.get_mut(key) else {
-            return;
-        };
+    fn read(&mut self, slot: &mut Slot<R::Stream>, turn: &mut Turn) {
+        let mut cx = self.common.cx();
         let id = slot.connection.id();
         match self.reactor.read(&mut slot.stream, &mut self.buffer) {
             Ok(0) => {
                 debug!(target: "mini_http", "conn {id}: end of the client's stream");
                 slot.readiness.readable = false;
-                self.with_connection(key, |connection, cx| connection.handle_end_of_input(cx));
+                slot.connection.handle_end_of_input(&mut cx);
             }
             Ok(length) => {
                 debug!(target: "mini_http", "conn {id}: read {length} bytes");
                 // A short read has drained the socket, unless its end stands behind it.
                 let is_drained = length < self.buffer.len() && !slot.readiness.read_closed;
                 slot.readiness.readable = !(is_drained && R::SHORT_IS_LAST);
-                self.handle_input(key, length, turn);
+                self.handle_input(slot, length, turn);
             }
             Err(error) => match error.kind() {
                 ErrorKind::WouldBlock => slot.readiness.readable = false,
                 ErrorKind::Interrupted => {}
                 _ => {
                     debug!(target: "mini_http", "conn {id}: read: {error}");
-                    self.with_connection(key, |connection, cx| {
-                        connection.abandon(cx, CloseReason::IoError);
-                    });
+                    slot.connection.abandon(&mut cx, CloseReason::IoError);
                 }
             },
         }
     }
 
     /// Feeds the first `length` bytes of the buffer to the connection, and answers its requests.
-    fn handle_input(&mut self, key: Key, length: usize, turn: &mut Turn) {
-        let Some(slot) = self.slots.get_mut(key) else {
-            return;
-        };
+    fn handle_input(&mut self, slot: &mut Slot<R::Stream>, length: usize, turn: &mut Turn) {
         let connection = &mut slot.connection;
         let mut cx = self.common.cx();
         let mut input = &self.buffer[..length];
@@ -216,71 +227,10 @@ where
             }
         }
     }
+}
 
-    fn can_write(&mut self, key: Key) -> bool {
-        self.slots
-            .get_mut(key)
-            .is_some_and(|slot| slot.readiness.writable && slot.connection.pending_output() > 0)
-    }
-
-    fn can_go_on(&mut self, key: Key) -> bool {
-        let cx = self.common.cx();
-        self.slots
-            .get_mut(key)
-            .is_some_and(|slot| slot.connection.can_go_on(&cx))
-    }
-
-    fn can_read(&mut self, key: Key) -> bool {
-        let cx = self.common.cx();
-        self.slots
-            .get_mut(key)
-            .is_some_and(|slot| slot.readiness.readable && slot.connection.wants_input(&cx))
-    }
-
-    /// Brings the reactor's interest, the deadline and the idle list in line with a connection.
-    pub(super) fn update(&mut self, key: Key) {
-        let Some(slot) = self.slots.get_mut(key) else {
-            return;
-        };
-        let cx = self.common.cx();
-        let interest = Interest {
-            read: slot.connection.wants_input(&cx),
-            write: slot.connection.pending_output() > 0,
-        };
-        if interest != slot.interest {
-            slot.interest = interest;
-            self.reactor.set_interest(&mut slot.stream, interest);
-        }
-        let deadline = slot.connection.poll_timeout();
-        if let Some(deadline) = deadline {
-            self.wheel.set(key.index(), deadline);
-        }
-        // A connection that was used has another deadline, and goes to the end of the list as the
-        // shortest idle.
-        let until = deadline.filter(|_| slot.connection.is_expendable());
-        if until != slot.idle.map(|idle| idle.until) {
-            if slot.idle.is_some() {
-                self.idle.remove(&mut self.idle_links, key.index());
-            }
-            if until.is_some() {
-                self.idle.push(&mut self.idle_links, key.index());
-            }
-            let since = cx.now;
-            slot.idle = until.map(|until| Idle { since, until });
-        }
-    }
-
-    fn close(&mut self, key: Key, reason: CloseReason) {
-        let Some(slot) = self.slots.remove(key) else {
-            return;
-        };
-        if slot.idle.is_some() {
-            self.idle.remove(&mut self.idle_links, key.index());
-        }
-        self.wheel.cancel(key.index());
-        self.handle.count_closed(reason);
-        let id = slot.connection.id();
-        debug!(target: "mini_http", "conn {id}: closed: {}", reason.explain());
-        self.reactor.close(slot.stream);
+impl<S> Slot<S> {
+    fn can_write(&self) -> bool {
+        self.readiness.writable && self.connection.pending_output() > 0
     }
 }

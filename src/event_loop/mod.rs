@@ -24,9 +24,10 @@ use std::io;
 use std::time::Duration;
 
 use http::Response;
-use log::info;
+use log::{debug, info};
 
 use self::accept::Listener;
+use self::drive::{Driver, Outcome};
 use self::links::{Links, List};
 use self::slab::Slab;
 use self::wheel::Wheel;
@@ -41,12 +42,8 @@ use crate::time::Instant;
 
 /// Serves what comes to the reactor's listeners, until the handle says to stop.
 pub(crate) struct EventLoop<'a, R: Reactor, H> {
-    reactor: R,
-    handler: H,
-    handle: &'a Handle,
-    catch_panics: bool,
+    driver: Driver<'a, R, H>,
     slots: Slab<Slot<R::Stream>>,
-    common: Common<'a>,
     /// Deadlines, by slot.
     wheel: Wheel,
     /// Connections that can give way to a newcomer, the longest idle first.
@@ -55,10 +52,6 @@ pub(crate) struct EventLoop<'a, R: Reactor, H> {
     /// Connections that have more to do than one turn allowed.
     unfinished: Vec<Key>,
     listeners: Vec<Listener>,
-    /// Reads that a connection gets in the current turn.
-    reads_per_turn: usize,
-    /// Where all connections' bytes are read to.
-    buffer: Box<[u8]>,
     /// The number of the last accepted connection.
     last_id: u64,
     /// No connection is accepted before this moment: accepting failed for want of resources.
@@ -131,23 +124,25 @@ where
         let now = reactor.now();
         let listeners = vec![Listener::default(); reactor.listeners()];
         Self {
-            reactor,
-            handler,
-            handle,
-            catch_panics: settings.catch_panics,
-            slots: Slab::new(),
-            common: Common {
-                limits: &settings.limits,
-                shared: Shared::new(),
-                now,
+            driver: Driver {
+                reactor,
+                handler,
+                handle,
+                catch_panics: settings.catch_panics,
+                common: Common {
+                    limits: &settings.limits,
+                    shared: Shared::new(),
+                    now,
+                },
+                reads_per_turn: Self::READS_PER_TURN,
+                buffer: vec![0; Self::READ_SIZE].into_boxed_slice(),
             },
+            slots: Slab::new(),
             wheel: Wheel::new(now),
             idle: List::EMPTY,
             idle_links: Links::default(),
             unfinished: Vec::new(),
             listeners,
-            reads_per_turn: Self::READS_PER_TURN,
-            buffer: vec![0; Self::READ_SIZE].into_boxed_slice(),
             last_id: 0,
             accept_again_at: None,
             accept_logged_at: None,
@@ -171,14 +166,14 @@ where
     fn turn(&mut self, events: &mut Vec<Event>) -> io::Result<()> {
         events.clear();
         let timeout = self.wait_timeout();
-        self.reactor.wait(events, timeout)?;
-        let now = self.reactor.now();
-        self.common.now = now;
+        self.driver.reactor.wait(events, timeout)?;
+        let now = self.driver.reactor.now();
+        self.driver.common.now = now;
         self.wheel.awake(now);
         self.keep_date(now);
 
         let unfinished = std::mem::take(&mut self.unfinished);
-        self.reads_per_turn = match events.len().max(unfinished.len()) {
+        self.driver.reads_per_turn = match events.len().max(unfinished.len()) {
             0..=Self::MANY => Self::READS_PER_TURN,
             _ => 1,
         };
@@ -195,36 +190,38 @@ where
                 self.drive(key);
             }
         }
-        if self.handle.is_stopping() && !self.is_stopping {
+        if self.driver.handle.is_stopping() && !self.is_stopping {
             self.stop();
         }
         self.accept_all();
         self.expire();
-        let shared = &self.common.shared;
-        self.handle.set_held(shared.held(), shared.held_peak());
+        let shared = &self.driver.common.shared;
+        self.driver
+            .handle
+            .set_held(shared.held(), shared.held_peak());
         Ok(())
     }
 
     fn keep_date(&mut self, now: Instant) {
-        if now >= self.common.shared.date_expires() {
-            let wall_clock = self.reactor.wall_clock();
-            self.common.shared.set_date(now, wall_clock);
+        let shared = &mut self.driver.common.shared;
+        if now >= shared.date_expires() {
+            shared.set_date(now, self.driver.reactor.wall_clock());
         }
     }
 
     fn wait_timeout(&mut self) -> Option<Duration> {
-        let must_stop = self.handle.is_stopping() && !self.is_stopping;
+        let must_stop = self.driver.handle.is_stopping() && !self.is_stopping;
         if must_stop || !self.unfinished.is_empty() {
             return Some(Duration::ZERO);
         }
-        let now = self.common.now;
+        let now = self.driver.common.now;
         let accept = self.accept_at().map(|at| at.saturating_since(now));
         [self.wheel.next(now), accept].into_iter().flatten().min()
     }
 
     /// Looks at the connections whose deadline may have passed.
     fn expire(&mut self) {
-        let now = self.common.now;
+        let now = self.driver.common.now;
         while let Some(index) = self.wheel.expired(now) {
             let Some(key) = self.slots.key_at(index) else {
                 continue;
@@ -257,13 +254,82 @@ where
         }
     }
 
+    /// Remembers what the reactor has reported, and acts on it.
+    fn ready(&mut self, key: Key, reported: Readiness) {
+        let Some(slot) = self.slots.get_mut(key) else {
+            return;
+        };
+        slot.readiness.readable |= reported.readable || reported.read_closed;
+        slot.readiness.writable |= reported.writable;
+        slot.readiness.read_closed |= reported.read_closed;
+        if !slot.is_queued {
+            self.drive(key);
+        }
+    }
+
+    /// Gives a connection its turn, and sees to what comes of it.
+    fn drive(&mut self, key: Key) {
+        let Some(slot) = self.slots.get_mut(key) else {
+            return;
+        };
+        match self.driver.drive(slot) {
+            Outcome::Waits => {}
+            Outcome::HasMore if slot.is_queued => {}
+            Outcome::HasMore => {
+                slot.is_queued = true;
+                self.unfinished.push(key);
+            }
+            Outcome::Ended(reason) => return self.close(key, reason),
+        }
+        self.update(key);
+    }
+
+    /// Brings the reactor's interest, the deadline and the idle list in line with a connection.
+    fn update(&mut self, key: Key) {
+        let Some(slot) = self.slots.get_mut(key) else {
+            return;
+        };
+        self.driver.show_interest(slot);
+        let deadline = slot.connection.poll_timeout();
+        if let Some(deadline) = deadline {
+            self.wheel.set(key.index(), deadline);
+        }
+        // A connection that was used has another deadline, and goes to the end of the list as the
+        // shortest idle.
+        let until = deadline.filter(|_| slot.connection.is_expendable());
+        if until != slot.idle.map(|idle| idle.until) {
+            if slot.idle.is_some() {
+                self.idle.remove(&mut self.idle_links, key.index());
+            }
+            if until.is_some() {
+                self.idle.push(&mut self.idle_links, key.index());
+            }
+            let since = self.driver.common.now;
+            slot.idle = until.map(|until| Idle { since, until });
+        }
+    }
+
+    fn close(&mut self, key: Key, reason: CloseReason) {
+        let Some(slot) = self.slots.remove(key) else {
+            return;
+        };
+        if slot.idle.is_some() {
+            self.idle.remove(&mut self.idle_links, key.index());
+        }
+        self.wheel.cancel(key.index());
+        self.driver.handle.count_closed(reason);
+        let id = slot.connection.id();
+        debug!(target: "mini_http", "conn {id}: closed: {}", reason.explain());
+        self.driver.reactor.close(slot.stream);
+    }
+
     fn with_connection(
         &mut self,
         key: Key,
         change: impl FnOnce(&mut Connection, &mut Context<'_>),
     ) {
         if let Some(slot) = self.slots.get_mut(key) {
-            change(&mut slot.connection, &mut self.common.cx());
+            change(&mut slot.connection, &mut self.driver.common.cx());
         }
     }
 }
@@ -273,8 +339,8 @@ impl<R: Reactor, H> Drop for EventLoop<'_, R, H> {
     fn drop(&mut self) {
         for key in self.slots.keys() {
             if let Some(slot) = self.slots.remove(key) {
-                self.handle.count_closed(CloseReason::Stopped);
-                self.reactor.close(slot.stream);
+                self.driver.handle.count_closed(CloseReason::Stopped);
+                self.driver.reactor.close(slot.stream);
             }
         }
     }

@@ -170,8 +170,7 @@ impl Reactor for MioReactor {
     }
 
     fn now(&self) -> Instant {
-        let nanos = self.started.elapsed().as_nanos();
-        Instant::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+        Instant::default() + self.started.elapsed()
     }
 
     fn waker(&self) -> Option<Arc<dyn Fn() + Send + Sync>> {
