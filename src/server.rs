@@ -8,7 +8,7 @@ use http::Response;
 
 use crate::body::Body;
 use crate::error::{Error, ErrorKind, Result};
-use crate::event_loop::{EventLoop, Settings};
+use crate::event_loop::{self, Settings};
 use crate::handle::Handle;
 use crate::limits::Limits;
 use crate::listeners::Listeners;
@@ -156,7 +156,12 @@ impl Server {
         }
         // Also when the handler's panic is passed on.
         let _running = Running(&self.handle);
-        Ok(EventLoop::new(reactor, handler, &self.settings, &self.handle).run()?)
+        Ok(event_loop::serve(
+            reactor,
+            handler,
+            &self.settings,
+            &self.handle,
+        )?)
     }
 
     fn with(listeners: Listeners) -> Self {

@@ -373,10 +373,12 @@ impl Connection {
                 return Step::ShutdownWrite;
             }
         }
-        match (self.state.writing(), self.state.close_reason()) {
-            (Writing::Closed, Some(reason)) => Step::Close(reason),
-            (Writing::Closed, None) => Step::Close(CloseReason::ClientClosed),
-            (Writing::Open | Writing::Closing | Writing::Lingering, _) => Step::Wait,
+        match self.state.writing() {
+            Writing::Open | Writing::Closing | Writing::Lingering => Step::Wait,
+            Writing::Closed => {
+                let reason = self.state.close_reason();
+                Step::Close(reason.unwrap_or(CloseReason::ClientClosed))
+            }
         }
     }
 

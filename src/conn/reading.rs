@@ -51,12 +51,24 @@ impl Connection {
         cx: &mut Context<'_>,
         input: &mut &[u8],
     ) -> Result<Option<Head>, Fault> {
-        let heads = &mut cx.shared.heads;
         if self.scanner.seen() == 0
-            && let Some(parsed) = head::parse_whole(input, cx.limits, heads)
+            && let Some(parsed) = head::parse_whole(input, cx.limits, &mut cx.shared.heads)
         {
-            return self.take_head(parsed, input);
+            let (head, length) = parsed.inspect_err(|_| {
+                self.exchange.is_head = head::is_head_request(input);
+            })?;
+            self.take_head(input, length);
+            return Ok(Some(head));
         }
+        self.scan_head(cx, input)
+    }
+
+    /// [`read_head`](Self::read_head) for a head that comes in pieces or has a fault.
+    fn scan_head(
+        &mut self,
+        cx: &mut Context<'_>,
+        input: &mut &[u8],
+    ) -> Result<Option<Head>, Fault> {
         let scanned = self.scanner.scan(&input[self.scanner.seen()..], cx.limits);
         match scanned {
             Ok(Scan::NeedInput) => {
@@ -66,8 +78,12 @@ impl Connection {
                 Ok(None)
             }
             Ok(Scan::Whole { start, end }) => {
-                let parsed = head::parse_scanned(&input[start..end], cx.limits, heads);
-                self.take_head(parsed.map(|head| (head, end)), input)
+                let heads = &mut cx.shared.heads;
+                let head = head::parse_scanned(&input[start..end], cx.limits, heads)
+                    .inspect_err(|_| self.exchange.is_head = head::is_head_request(input))?;
+                self.take_head(input, end);
+                self.scanner = HeadScanner::new();
+                Ok(Some(head))
             }
             Err(fault) => {
                 // By the bytes up to the fault: more of them may have come, or not yet.
@@ -78,20 +94,13 @@ impl Connection {
         }
     }
 
-    pub(super) fn take_head(
-        &mut self,
-        parsed: Result<(Head, usize), Fault>,
-        input: &mut &[u8],
-    ) -> Result<Option<Head>, Fault> {
-        self.exchange.is_head = head::is_head_request(input);
-        let (head, length) = parsed?;
+    fn take_head(&self, input: &mut &[u8], length: usize) {
+        let (head, rest) = input.split_at(length);
         debug!(
             target: "mini_http::conn",
-            "conn {}: headers complete: {length}, {}", self.id, MaskedHead(&input[..length])
+            "conn {}: headers complete: {length}, {}", self.id, MaskedHead(head)
         );
-        *input = &input[length..];
-        self.scanner = HeadScanner::new();
-        Ok(Some(head))
+        *input = rest;
     }
 
     /// Gives the request if it has no body; otherwise the body is read next.

@@ -42,15 +42,21 @@ where
 {
     /// Accepts from every listener that may have somebody.
     pub(super) fn accept_all(&mut self) {
-        let now = self.driver.common.now;
+        let now = self.driver.cx.now;
         if self.accept_again_at.is_some_and(|at| now >= at) {
             self.accept_again_at = None;
         }
         for number in 0..self.listeners.len() {
-            let may_accept = self.may_accept();
-            self.pause(number, !may_accept);
-            if may_accept && self.listeners[number].is_ready {
-                self.accept_from(number);
+            let Listener {
+                is_ready,
+                is_paused,
+            } = self.listeners[number];
+            if is_ready || is_paused {
+                let may_accept = self.may_accept();
+                self.pause(number, !may_accept);
+                if may_accept && is_ready {
+                    self.accept_from(number);
+                }
             }
         }
     }
@@ -77,7 +83,7 @@ where
     }
 
     fn may_accept(&mut self) -> bool {
-        let now = self.driver.common.now;
+        let now = self.driver.cx.now;
         !self.is_stopping
             && self.accept_again_at.is_none()
             && self.place_from().is_some_and(|from| from <= now)
@@ -85,19 +91,19 @@ where
 
     /// Whether there is a place for a newcomer, or will be: when, if not now.
     fn place_from(&mut self) -> Option<Instant> {
-        let now = self.driver.common.now;
+        let now = self.driver.cx.now;
         if self.slots.len() + self.driver.reactor.lingering()
-            < self.driver.common.limits.max_connections
+            < self.driver.cx.limits.max_connections
         {
             return Some(now);
         }
-        let longest_idle = self.slots.key_at(self.idle.first()?)?;
+        let longest_idle = self.slots.key_at(self.driver.schedule.longest_idle()?)?;
         let idle = self.slots.get_mut(longest_idle)?.idle?;
         Some(now.max(idle.since + EVICT_AFTER))
     }
 
     fn accept_from(&mut self, number: usize) {
-        for _ in 0..self.driver.common.limits.accepts_per_turn {
+        for _ in 0..self.driver.cx.limits.accepts_per_turn {
             if !self.may_accept() {
                 return;
             }
@@ -105,10 +111,10 @@ where
                 Ok(accepted) => {
                     let key = self.slots.next_key();
                     self.open(accepted);
-                    if self.slots.len() > self.driver.common.limits.max_connections {
+                    if self.slots.len() > self.driver.cx.limits.max_connections {
                         self.evict();
                     }
-                    self.update(key);
+                    self.drive(key);
                 }
                 Err(error) => match error.kind() {
                     ErrorKind::WouldBlock => {
@@ -134,7 +140,7 @@ where
     /// Mostly for want of file descriptors or memory (EMFILE, ENFILE, ENOBUFS, ENOMEM). Gives the
     /// place of the longest idle connection to a newcomer, and lets accepting rest for a while.
     fn accept_failed(&mut self, error: &io::Error) {
-        let now = self.driver.common.now;
+        let now = self.driver.cx.now;
         let is_news = self
             .accept_logged_at
             .is_none_or(|at| now.saturating_since(at) >= LOG_INTERVAL);
@@ -161,7 +167,7 @@ where
         debug!(target: "mini_http", "conn {id}: opened{}{}", OfFd(fd), FromPeer(peer));
         self.slots.insert(Slot {
             stream,
-            connection: Connection::new(id, peer, &mut self.driver.common.cx()),
+            connection: Connection::new(id, peer, &mut self.driver.cx),
             readiness: Readiness {
                 readable: false,
                 writable: true,
@@ -175,7 +181,11 @@ where
 
     /// Closes the longest idle connection.
     fn evict(&mut self) {
-        let longest_idle = self.idle.first().and_then(|index| self.slots.key_at(index));
+        let longest_idle = self
+            .driver
+            .schedule
+            .longest_idle()
+            .and_then(|index| self.slots.key_at(index));
         if let Some(key) = longest_idle {
             self.with_connection(key, |connection, cx| {
                 connection.abandon(cx, CloseReason::Evicted);

@@ -7,10 +7,12 @@ use std::time::Duration;
 use http::Response;
 use log::{debug, error};
 
-use super::{Common, Slot};
+use super::Slot;
+use super::schedule::Schedule;
 use crate::body::Body;
-use crate::conn::{CloseReason, Connection, Step};
+use crate::conn::{CloseReason, Connection, Context, Step};
 use crate::handle::Handle;
+use crate::key::Key;
 use crate::log_text::Escaped;
 use crate::reactor::{Interest, Reactor};
 use crate::request::Request;
@@ -21,21 +23,16 @@ pub(super) struct Driver<'a, R: Reactor, H> {
     pub(super) handler: H,
     pub(super) handle: &'a Handle,
     pub(super) catch_panics: bool,
-    pub(super) common: Common<'a>,
+    /// What every call of a connection is given; its time is that at which the current turn's wait
+    /// returned.
+    pub(super) cx: Context<'a>,
+    pub(super) schedule: Schedule,
+    /// Connections that have more to do than one turn allowed.
+    pub(super) unfinished: Vec<Key>,
     /// Reads that a connection gets in the current turn.
     pub(super) reads_per_turn: usize,
     /// Where all connections' bytes are read to.
     pub(super) buffer: Box<[u8]>,
-}
-
-/// What a turn of a connection has come to.
-pub(super) enum Outcome {
-    /// The next event or the deadline moves it on.
-    Waits,
-    /// It has more to do than one turn allows.
-    HasMore,
-    /// It is to be closed.
-    Ended(CloseReason),
 }
 
 /// What a connection may do in one turn, before the others get theirs.
@@ -66,21 +63,18 @@ where
     B: Body,
     H: FnMut(Request) -> Response<B>,
 {
-    /// Writes, reads and handles until nothing more can be done now, or the turn is over.
-    pub(super) fn drive(&mut self, slot: &mut Slot<R::Stream>) -> Outcome {
+    /// Writes, reads and handles until nothing more can be done now, or the turn is over. Tells why
+    /// the connection is to be closed, if it is.
+    pub(super) fn drive(&mut self, key: Key, slot: &mut Slot<R::Stream>) -> Option<CloseReason> {
         let mut turn = Turn::default();
-        loop {
+        let has_more = loop {
             if let Some(reason) = self.flush(slot, &mut turn) {
-                return Outcome::Ended(reason);
+                return Some(reason);
             }
-            let cx = self.common.cx();
-            let can_go_on = slot.connection.can_go_on(&cx);
-            let can_read = slot.readiness.readable && slot.connection.wants_input(&cx);
+            let can_go_on = slot.connection.can_go_on(&self.cx);
+            let can_read = slot.readiness.readable && slot.connection.wants_input(&self.cx);
             if turn.is_over() || turn.reads >= self.reads_per_turn {
-                return match slot.can_write() || can_go_on || can_read {
-                    true => Outcome::HasMore,
-                    false => Outcome::Waits,
-                };
+                break slot.can_write() || can_go_on || can_read;
             }
             if can_go_on {
                 self.handle_input(slot, 0, &mut turn);
@@ -88,15 +82,22 @@ where
                 turn.reads += 1;
                 self.read(slot, &mut turn);
             } else {
-                return Outcome::Waits;
+                break false;
             }
+        };
+        if has_more && !slot.is_queued {
+            slot.is_queued = true;
+            self.unfinished.push(key);
         }
+        self.show_interest(slot);
+        self.schedule.update(key.index(), slot, self.cx.now);
+        None
     }
 
     /// Tells the reactor which directions would be acted upon now.
-    pub(super) fn show_interest(&mut self, slot: &mut Slot<R::Stream>) {
+    fn show_interest(&mut self, slot: &mut Slot<R::Stream>) {
         let interest = Interest {
-            read: slot.connection.wants_input(&self.common.cx()),
+            read: slot.connection.wants_input(&self.cx),
             write: slot.connection.pending_output() > 0,
         };
         if interest != slot.interest {
@@ -116,8 +117,7 @@ where
                 self.write(slot, turn);
                 continue;
             }
-            let mut cx = self.common.cx();
-            match slot.connection.poll_step(&mut cx) {
+            match slot.connection.poll_step(&mut self.cx) {
                 Step::Wait => return None,
                 Step::ShutdownWrite => match self.reactor.shutdown_write(&mut slot.stream) {
                     Ok(()) => return None,
@@ -125,7 +125,7 @@ where
                     Err(error) => {
                         let id = slot.connection.id();
                         debug!(target: "mini_http", "conn {id}: shutdown: {error}");
-                        slot.connection.abandon(&mut cx, CloseReason::IoError);
+                        slot.connection.abandon(&mut self.cx, CloseReason::IoError);
                     }
                 },
                 Step::Close(reason) => return Some(reason),
@@ -135,7 +135,6 @@ where
 
     /// Writes once.
     fn write(&mut self, slot: &mut Slot<R::Stream>, turn: &mut Turn) {
-        let mut cx = self.common.cx();
         let mut slices = [IoSlice::new(&[]); Connection::MAX_SLICES];
         let filled = slot.connection.poll_output(&mut slices);
         let offered: usize = slices[..filled].iter().map(|slice| slice.len()).sum();
@@ -146,7 +145,7 @@ where
                 turn.written += written;
                 // A runtime that says 0 where it means `WouldBlock` is not asked again now.
                 slot.readiness.writable = written == offered || written > 0 && !R::SHORT_IS_LAST;
-                slot.connection.handle_written(&mut cx, written);
+                slot.connection.handle_written(&mut self.cx, written);
                 if slot.connection.pending_output() == 0 {
                     debug!(target: "mini_http", "conn {id}: done writing");
                 }
@@ -156,7 +155,7 @@ where
                 ErrorKind::Interrupted => {}
                 _ => {
                     debug!(target: "mini_http", "conn {id}: write: {error}");
-                    slot.connection.abandon(&mut cx, CloseReason::IoError);
+                    slot.connection.abandon(&mut self.cx, CloseReason::IoError);
                 }
             },
         }
@@ -164,13 +163,12 @@ where
 
     /// Reads once, and handles what came.
     fn read(&mut self, slot: &mut Slot<R::Stream>, turn: &mut Turn) {
-        let mut cx = self.common.cx();
         let id = slot.connection.id();
         match self.reactor.read(&mut slot.stream, &mut self.buffer) {
             Ok(0) => {
                 debug!(target: "mini_http", "conn {id}: end of the client's stream");
                 slot.readiness.readable = false;
-                slot.connection.handle_end_of_input(&mut cx);
+                slot.connection.handle_end_of_input(&mut self.cx);
             }
             Ok(length) => {
                 debug!(target: "mini_http", "conn {id}: read {length} bytes");
@@ -184,7 +182,7 @@ where
                 ErrorKind::Interrupted => {}
                 _ => {
                     debug!(target: "mini_http", "conn {id}: read: {error}");
-                    slot.connection.abandon(&mut cx, CloseReason::IoError);
+                    slot.connection.abandon(&mut self.cx, CloseReason::IoError);
                 }
             },
         }
@@ -193,9 +191,8 @@ where
     /// Feeds the first `length` bytes of the buffer to the connection, and answers its requests.
     fn handle_input(&mut self, slot: &mut Slot<R::Stream>, length: usize, turn: &mut Turn) {
         let connection = &mut slot.connection;
-        let mut cx = self.common.cx();
         let mut input = &self.buffer[..length];
-        while let Some(request) = connection.handle_input(&mut cx, &mut input) {
+        while let Some(request) = connection.handle_input(&mut self.cx, &mut input) {
             turn.requests += 1;
             self.handle.count_request();
             let id = connection.id();
@@ -213,17 +210,17 @@ where
                 connection.close_after_answer(CloseReason::Stopped);
             }
             match answer {
-                Ok(response) => connection.respond(&mut cx, response),
+                Ok(response) => connection.respond(&mut self.cx, response),
                 Err(_) => {
                     error!(target: "mini_http", "conn {id}: the handler panicked; answering 500");
-                    connection.respond_to_panic(&mut cx);
+                    connection.respond_to_panic(&mut self.cx);
                 }
             }
             if turn.requests.is_multiple_of(Turn::LOOK_EVERY) {
-                turn.is_late = self.reactor.now().saturating_since(cx.now) >= Turn::TIME;
+                turn.is_late = self.reactor.now().saturating_since(self.cx.now) >= Turn::TIME;
             }
             if turn.is_late || turn.requests >= Turn::REQUESTS {
-                return connection.keep_input(&mut cx, input);
+                return connection.keep_input(&mut self.cx, input);
             }
         }
     }

@@ -52,6 +52,14 @@ impl List {
         self.last = slot as u32;
     }
 
+    /// Makes a slot that is in this list its last.
+    pub(super) fn move_to_end(&mut self, links: &mut Links, slot: usize) {
+        if self.last as usize != slot {
+            self.remove(links, slot);
+            self.push(links, slot);
+        }
+    }
+
     /// Takes a slot out that is in this list.
     pub(super) fn remove(&mut self, links: &mut Links, slot: usize) {
         let Link { before, after } = links.links[slot];
@@ -110,6 +118,10 @@ mod tests {
         list.remove(&mut links, 4);
         list.push(&mut links, 4);
         assert_eq!(all(&list, &links), [0, 2, 4]);
+        list.move_to_end(&mut links, 4);
+        assert_eq!(all(&list, &links), [0, 2, 4]);
+        list.move_to_end(&mut links, 0);
+        assert_eq!(all(&list, &links), [2, 4, 0]);
         list.remove(&mut links, 4);
         list.remove(&mut links, 0);
         list.remove(&mut links, 2);

@@ -9,11 +9,13 @@
 //! judged, the connection is read and written once more: a slow handler, or a system that reports
 //! room late, makes nobody look late.
 //!
-//! `accept.rs` takes newcomers and makes room for them; `drive.rs` moves one connection on.
+//! `accept.rs` takes newcomers and makes room for them; `drive.rs` moves one connection on;
+//! `schedule.rs` knows when each is due, and which can give way.
 
 mod accept;
 mod drive;
 mod links;
+mod schedule;
 mod slab;
 mod wheel;
 
@@ -27,10 +29,9 @@ use http::Response;
 use log::{debug, info};
 
 use self::accept::Listener;
-use self::drive::{Driver, Outcome};
-use self::links::{Links, List};
+use self::drive::Driver;
+use self::schedule::{Idle, Schedule};
 use self::slab::Slab;
-use self::wheel::Wheel;
 use crate::body::Body;
 use crate::conn::{CloseReason, Connection, Context, Shared};
 use crate::handle::Handle;
@@ -40,25 +41,23 @@ use crate::reactor::{Event, Interest, Reactor, Readiness};
 use crate::request::Request;
 use crate::time::Instant;
 
-/// Serves what comes to the reactor's listeners, until the handle says to stop.
-pub(crate) struct EventLoop<'a, R: Reactor, H> {
-    driver: Driver<'a, R, H>,
-    slots: Slab<Slot<R::Stream>>,
-    /// Deadlines, by slot.
-    wheel: Wheel,
-    /// Connections that can give way to a newcomer, the longest idle first.
-    idle: List,
-    idle_links: Links,
-    /// Connections that have more to do than one turn allowed.
-    unfinished: Vec<Key>,
-    listeners: Vec<Listener>,
-    /// The number of the last accepted connection.
-    last_id: u64,
-    /// No connection is accepted before this moment: accepting failed for want of resources.
-    accept_again_at: Option<Instant>,
-    /// When a failure of accepting was last logged.
-    accept_logged_at: Option<Instant>,
-    is_stopping: bool,
+/// Serves what comes to the reactor's listeners, until the handle says to stop and all connections
+/// are closed.
+///
+/// # Errors
+/// What [`Reactor::wait`] can't survive.
+pub(crate) fn serve<R, B, H>(
+    reactor: R,
+    handler: H,
+    settings: &Settings,
+    handle: &Handle,
+) -> io::Result<()>
+where
+    R: Reactor,
+    B: Body,
+    H: FnMut(Request) -> Response<B>,
+{
+    EventLoop::new(reactor, handler, settings, handle, &mut Shared::new()).run()
 }
 
 /// What a server is set to.
@@ -68,22 +67,18 @@ pub(crate) struct Settings {
     pub(crate) catch_panics: bool,
 }
 
-/// What every call of a connection is given.
-struct Common<'a> {
-    limits: &'a Limits,
-    shared: Shared,
-    /// When the current turn's wait returned.
-    now: Instant,
-}
-
-impl Common<'_> {
-    fn cx(&mut self) -> Context<'_> {
-        Context {
-            now: self.now,
-            limits: self.limits,
-            shared: &mut self.shared,
-        }
-    }
+/// The listeners and connections, and what drives them.
+struct EventLoop<'a, R: Reactor, H> {
+    driver: Driver<'a, R, H>,
+    slots: Slab<Slot<R::Stream>>,
+    listeners: Vec<Listener>,
+    /// The number of the last accepted connection.
+    last_id: u64,
+    /// No connection is accepted before this moment: accepting failed for want of resources.
+    accept_again_at: Option<Instant>,
+    /// When a failure of accepting was last logged.
+    accept_logged_at: Option<Instant>,
+    is_stopping: bool,
 }
 
 /// A connection with its socket.
@@ -99,14 +94,6 @@ struct Slot<S> {
     is_queued: bool,
 }
 
-/// Since when a connection can give way, and the deadline it had then: another one tells that it
-/// was used.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Idle {
-    since: Instant,
-    until: Instant,
-}
-
 impl<'a, R, B, H> EventLoop<'a, R, H>
 where
     R: Reactor,
@@ -120,7 +107,13 @@ where
     const READS_PER_TURN: usize = 4;
     const MANY: usize = 16;
 
-    pub(crate) fn new(reactor: R, handler: H, settings: &'a Settings, handle: &'a Handle) -> Self {
+    fn new(
+        reactor: R,
+        handler: H,
+        settings: &'a Settings,
+        handle: &'a Handle,
+        shared: &'a mut Shared,
+    ) -> Self {
         let now = reactor.now();
         let listeners = vec![Listener::default(); reactor.listeners()];
         Self {
@@ -129,19 +122,17 @@ where
                 handler,
                 handle,
                 catch_panics: settings.catch_panics,
-                common: Common {
-                    limits: &settings.limits,
-                    shared: Shared::new(),
+                cx: Context {
                     now,
+                    limits: &settings.limits,
+                    shared,
                 },
+                schedule: Schedule::new(now),
+                unfinished: Vec::new(),
                 reads_per_turn: Self::READS_PER_TURN,
                 buffer: vec![0; Self::READ_SIZE].into_boxed_slice(),
             },
             slots: Slab::new(),
-            wheel: Wheel::new(now),
-            idle: List::EMPTY,
-            idle_links: Links::default(),
-            unfinished: Vec::new(),
             listeners,
             last_id: 0,
             accept_again_at: None,
@@ -150,11 +141,7 @@ where
         }
     }
 
-    /// Serves until the handle says to stop and all connections are closed.
-    ///
-    /// # Errors
-    /// What [`Reactor::wait`] can't survive.
-    pub(crate) fn run(&mut self) -> io::Result<()> {
+    fn run(&mut self) -> io::Result<()> {
         let mut events = Vec::new();
         while !self.is_stopping || self.slots.len() > 0 {
             self.turn(&mut events)?;
@@ -168,11 +155,11 @@ where
         let timeout = self.wait_timeout();
         self.driver.reactor.wait(events, timeout)?;
         let now = self.driver.reactor.now();
-        self.driver.common.now = now;
-        self.wheel.awake(now);
+        self.driver.cx.now = now;
+        self.driver.schedule.awake(now);
         self.keep_date(now);
 
-        let unfinished = std::mem::take(&mut self.unfinished);
+        let unfinished = std::mem::take(&mut self.driver.unfinished);
         self.driver.reads_per_turn = match events.len().max(unfinished.len()) {
             0..=Self::MANY => Self::READS_PER_TURN,
             _ => 1,
@@ -195,7 +182,7 @@ where
         }
         self.accept_all();
         self.expire();
-        let shared = &self.driver.common.shared;
+        let shared = &self.driver.cx.shared;
         self.driver
             .handle
             .set_held(shared.held(), shared.held_peak());
@@ -203,7 +190,7 @@ where
     }
 
     fn keep_date(&mut self, now: Instant) {
-        let shared = &mut self.driver.common.shared;
+        let shared = &mut self.driver.cx.shared;
         if now >= shared.date_expires() {
             shared.set_date(now, self.driver.reactor.wall_clock());
         }
@@ -211,18 +198,19 @@ where
 
     fn wait_timeout(&mut self) -> Option<Duration> {
         let must_stop = self.driver.handle.is_stopping() && !self.is_stopping;
-        if must_stop || !self.unfinished.is_empty() {
+        if must_stop || !self.driver.unfinished.is_empty() {
             return Some(Duration::ZERO);
         }
-        let now = self.driver.common.now;
+        let now = self.driver.cx.now;
         let accept = self.accept_at().map(|at| at.saturating_since(now));
-        [self.wheel.next(now), accept].into_iter().flatten().min()
+        let deadline = self.driver.schedule.next(now);
+        [deadline, accept].into_iter().flatten().min()
     }
 
     /// Looks at the connections whose deadline may have passed.
     fn expire(&mut self) {
-        let now = self.driver.common.now;
-        while let Some(index) = self.wheel.expired(now) {
+        let now = self.driver.cx.now;
+        while let Some(index) = self.driver.schedule.expired(now) {
             let Some(key) = self.slots.key_at(index) else {
                 continue;
             };
@@ -262,50 +250,19 @@ where
         slot.readiness.readable |= reported.readable || reported.read_closed;
         slot.readiness.writable |= reported.writable;
         slot.readiness.read_closed |= reported.read_closed;
-        if !slot.is_queued {
-            self.drive(key);
+        if !slot.is_queued
+            && let Some(reason) = self.driver.drive(key, slot)
+        {
+            self.close(key, reason);
         }
     }
 
-    /// Gives a connection its turn, and sees to what comes of it.
+    /// Gives a connection its turn.
     fn drive(&mut self, key: Key) {
-        let Some(slot) = self.slots.get_mut(key) else {
-            return;
-        };
-        match self.driver.drive(slot) {
-            Outcome::Waits => {}
-            Outcome::HasMore if slot.is_queued => {}
-            Outcome::HasMore => {
-                slot.is_queued = true;
-                self.unfinished.push(key);
-            }
-            Outcome::Ended(reason) => return self.close(key, reason),
-        }
-        self.update(key);
-    }
-
-    /// Brings the reactor's interest, the deadline and the idle list in line with a connection.
-    fn update(&mut self, key: Key) {
-        let Some(slot) = self.slots.get_mut(key) else {
-            return;
-        };
-        self.driver.show_interest(slot);
-        let deadline = slot.connection.poll_timeout();
-        if let Some(deadline) = deadline {
-            self.wheel.set(key.index(), deadline);
-        }
-        // A connection that was used has another deadline, and goes to the end of the list as the
-        // shortest idle.
-        let until = deadline.filter(|_| slot.connection.is_expendable());
-        if until != slot.idle.map(|idle| idle.until) {
-            if slot.idle.is_some() {
-                self.idle.remove(&mut self.idle_links, key.index());
-            }
-            if until.is_some() {
-                self.idle.push(&mut self.idle_links, key.index());
-            }
-            let since = self.driver.common.now;
-            slot.idle = until.map(|until| Idle { since, until });
+        if let Some(slot) = self.slots.get_mut(key)
+            && let Some(reason) = self.driver.drive(key, slot)
+        {
+            self.close(key, reason);
         }
     }
 
@@ -313,10 +270,7 @@ where
         let Some(slot) = self.slots.remove(key) else {
             return;
         };
-        if slot.idle.is_some() {
-            self.idle.remove(&mut self.idle_links, key.index());
-        }
-        self.wheel.cancel(key.index());
+        self.driver.schedule.remove(key.index(), &slot);
         self.driver.handle.count_closed(reason);
         let id = slot.connection.id();
         debug!(target: "mini_http", "conn {id}: closed: {}", reason.explain());
@@ -329,7 +283,7 @@ where
         change: impl FnOnce(&mut Connection, &mut Context<'_>),
     ) {
         if let Some(slot) = self.slots.get_mut(key) {
-            change(&mut slot.connection, &mut self.driver.common.cx());
+            change(&mut slot.connection, &mut self.driver.cx);
         }
     }
 }

@@ -85,9 +85,7 @@ impl Bench {
                 _ => Response::new(b"hello!".to_vec()),
             }
         };
-        EventLoop::new(reactor, handler, &self.settings, &self.handle)
-            .run()
-            .expect("nothing ends the server");
+        serve(reactor, handler, &self.settings, &self.handle).expect("nothing ends the server");
         assert_eq!(self.fake.violations(), [""; 0]);
         assert_eq!(self.fake.open_streams(), 0);
         let counters = self.handle.counters();

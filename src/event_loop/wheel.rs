@@ -53,12 +53,12 @@ impl Wheel {
 
     /// Says that `slot` is due at `deadline`, and not before it.
     pub(super) fn set(&mut self, slot: usize, deadline: Instant) {
-        grow(&mut self.tick_of, slot + 1, Self::NOT_SET);
-        let tick = (deadline.as_nanos() >> Self::TICK_BITS).saturating_add(1);
-        let tick = tick.clamp(self.done + 1, self.done + Self::TICKS as u64 - 1);
-        if self.tick_of[slot] <= tick {
+        let tick = (deadline.as_nanos() >> Self::TICK_BITS) + 1;
+        if self.tick_of.get(slot).is_some_and(|&set| set <= tick) {
             return;
         }
+        let tick = tick.clamp(self.done + 1, self.done + Self::TICKS as u64 - 1);
+        grow(&mut self.tick_of, slot + 1, Self::NOT_SET);
         self.cancel(slot);
         self.tick_of[slot] = tick;
         self.earliest = self.earliest.min(tick);
@@ -108,6 +108,10 @@ impl Wheel {
 
     fn next_tick(&mut self) -> Option<u64> {
         let from = self.earliest.max(self.done + 1);
+        // Mostly it stands where it was found last.
+        if from < u64::MAX && self.is_occupied(Self::place(from)) {
+            return Some(from);
+        }
         let start = Self::place(from);
         let (start_word, start_bit) = (start / 64, start % 64);
         let words = self.occupied.len();
@@ -128,6 +132,10 @@ impl Wheel {
         });
         self.earliest = next.unwrap_or(u64::MAX);
         next
+    }
+
+    fn is_occupied(&self, place: usize) -> bool {
+        self.occupied[place / 64] & 1 << (place % 64) != 0
     }
 
     fn place(tick: u64) -> usize {

@@ -1,0 +1,84 @@
+//! When connections are due, and which of them can give way.
+
+use std::time::Duration;
+
+use super::Slot;
+use super::links::{Links, List};
+use super::wheel::Wheel;
+use crate::time::Instant;
+
+/// The deadlines of all connections, and the order in which they became idle.
+#[derive(Debug)]
+pub(super) struct Schedule {
+    wheel: Wheel,
+    /// Connections that can give way to a newcomer, the longest idle first.
+    idle: List,
+    idle_links: Links,
+}
+
+/// Since when a connection can give way, and the deadline it had then: another one tells that it
+/// was used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Idle {
+    pub(super) since: Instant,
+    until: Instant,
+}
+
+impl Schedule {
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            wheel: Wheel::new(now),
+            idle: List::EMPTY,
+            idle_links: Links::default(),
+        }
+    }
+
+    /// Tells the time after a wait.
+    pub(super) fn awake(&mut self, now: Instant) {
+        self.wheel.awake(now);
+    }
+
+    /// Brings the deadline of the connection in a slot, and its place among the idle, up to date.
+    pub(super) fn update<S>(&mut self, index: usize, slot: &mut Slot<S>, now: Instant) {
+        let deadline = slot.connection.poll_timeout();
+        if let Some(deadline) = deadline {
+            self.wheel.set(index, deadline);
+        }
+        // A connection that was used has another deadline, and goes to the end of the list as the
+        // shortest idle.
+        let until = deadline.filter(|_| slot.connection.is_expendable());
+        if until == slot.idle.map(|idle| idle.until) {
+            return;
+        }
+        match (slot.idle.is_some(), until.is_some()) {
+            (true, true) => self.idle.move_to_end(&mut self.idle_links, index),
+            (true, false) => self.idle.remove(&mut self.idle_links, index),
+            (false, true) => self.idle.push(&mut self.idle_links, index),
+            (false, false) => {}
+        }
+        slot.idle = until.map(|until| Idle { since: now, until });
+    }
+
+    /// Takes a slot out whose connection is closed.
+    pub(super) fn remove<S>(&mut self, index: usize, slot: &Slot<S>) {
+        if slot.idle.is_some() {
+            self.idle.remove(&mut self.idle_links, index);
+        }
+        self.wheel.cancel(index);
+    }
+
+    /// The slot of the connection that was idle for the longest time.
+    pub(super) fn longest_idle(&self) -> Option<usize> {
+        self.idle.first()
+    }
+
+    /// The time from `now` until a connection may be due.
+    pub(super) fn next(&mut self, now: Instant) -> Option<Duration> {
+        self.wheel.next(now)
+    }
+
+    /// Takes out a slot whose connection may be due. Call until it gives `None`.
+    pub(super) fn expired(&mut self, now: Instant) -> Option<usize> {
+        self.wheel.expired(now)
+    }
+}
