@@ -15,8 +15,8 @@ pub(crate) mod sealed {
         /// The whole body.
         fn as_bytes(&self) -> &[u8];
 
-        /// The whole body, to be kept until it is sent.
-        fn into_bytes(self) -> Bytes;
+        /// Takes the whole body, to be kept until it is sent.
+        fn take(&mut self) -> Bytes;
 
         /// Bytes of memory that it holds until then; none if it is static.
         fn memory(&self) -> usize;
@@ -32,8 +32,8 @@ macro_rules! body {
                 self.as_ref()
             }
 
-            fn into_bytes(self) -> Bytes {
-                Bytes::from(self)
+            fn take(&mut self) -> Bytes {
+                Bytes::from(std::mem::take(self))
             }
 
             fn memory(&self) -> usize {
@@ -59,7 +59,7 @@ impl sealed::Sealed for () {
         &[]
     }
 
-    fn into_bytes(self) -> Bytes {
+    fn take(&mut self) -> Bytes {
         Bytes::new()
     }
 

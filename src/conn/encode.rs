@@ -79,15 +79,16 @@ pub(super) fn response_head(
     if let Some(length) = length {
         content_length(out, length);
     }
-    let own = match (persists, exchange.is_http10) {
-        (false, _) => Some(&b"close"[..]),
-        (true, true) => Some(&b"keep-alive"[..]),
-        (true, false) => None,
-    };
-    if has_connection {
-        merged_connection(out, fields, own);
-    } else if let Some(own) = own {
-        field(out, b"connection", own);
+    if !persists || exchange.is_http10 || has_connection {
+        let own = match (persists, exchange.is_http10) {
+            (false, _) => Some(&b"close"[..]),
+            (true, true) => Some(&b"keep-alive"[..]),
+            (true, false) => None,
+        };
+        match own {
+            Some(own) if !has_connection => field(out, b"connection", own),
+            Some(_) | None => merged_connection(out, fields, own),
+        }
     }
     out.extend_from_slice(b"\r\n");
 }
@@ -134,6 +135,10 @@ fn status_line(out: &mut Vec<u8>, status: StatusCode) {
         out.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
         return;
     }
+    other_status_line(out, status);
+}
+
+fn other_status_line(out: &mut Vec<u8>, status: StatusCode) {
     out.extend_from_slice(b"HTTP/1.1 ");
     out.extend_from_slice(status.as_str().as_bytes());
     out.push(b' ');

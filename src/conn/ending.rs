@@ -10,6 +10,7 @@ use super::{encode, head};
 
 impl Connection {
     /// Queues the answer to a request that is refused; it is the last one.
+    #[cold]
     pub(super) fn refuse(&mut self, cx: &mut Context<'_>, fault: Fault) {
         let (id, status) = (self.id, fault.status().as_u16());
         debug!(
@@ -23,6 +24,7 @@ impl Connection {
     }
 
     /// Refuses a request whose end has not come.
+    #[cold]
     pub(super) fn refuse_unfinished(&mut self, cx: &mut Context<'_>, fault: Fault) {
         match self.state.reading() {
             Reading::Idle | Reading::Head => {

@@ -207,7 +207,17 @@ impl Connection {
     ///
     /// # Panics
     /// If no request waits for its answer.
-    pub fn respond<B: Body>(&mut self, cx: &mut Context<'_>, response: Response<B>) {
+    pub fn respond<B: Body>(&mut self, cx: &mut Context<'_>, mut response: Response<B>) {
+        self.respond_in_place(cx, &mut response);
+    }
+
+    /// [`respond`](Self::respond) without moving the response, which is large; the body may be
+    /// taken out of it.
+    pub(crate) fn respond_in_place<B: Body>(
+        &mut self,
+        cx: &mut Context<'_>,
+        response: &mut Response<B>,
+    ) {
         if self.is_given_up() {
             return;
         }
@@ -245,8 +255,7 @@ impl Connection {
         });
         if is_inserted {
             let memory = body.memory();
-            self.output
-                .insert(response.into_body().into_bytes(), memory);
+            self.output.insert(response.body_mut().take(), memory);
         }
         self.state.answered();
         self.settle(cx);

@@ -1,4 +1,7 @@
 //! The connection's input: heads, bodies, and what can't be used yet.
+//!
+//! What is not on the way of a whole request without a body is kept out of line: inlined, it costs
+//! each of them as much as its framing does.
 
 use log::debug;
 
@@ -64,6 +67,7 @@ impl Connection {
     }
 
     /// [`read_head`](Self::read_head) for a head that comes in pieces or has a fault.
+    #[inline(never)]
     fn scan_head(
         &mut self,
         cx: &mut Context<'_>,
@@ -106,22 +110,27 @@ impl Connection {
     /// Gives the request if it has no body; otherwise the body is read next.
     pub(super) fn head_is_whole(&mut self, cx: &mut Context<'_>, head: Head) -> Option<Request> {
         self.exchange = Exchange::new(head.request.method(), head.request.version());
-        let length = match head.framing {
+        match head.framing {
             Framing::None => {
                 self.state.request_done();
-                return Some(self.for_handler(head.request, head.persist));
+                Some(self.for_handler(head.request, head.persist))
             }
-            Framing::Length(length) => length,
-            Framing::Chunked => 0,
-        };
-        if length > cx.limits.max_body {
-            self.refuse(cx, Fault::body_too_large());
-            return None;
+            Framing::Length(length) if length > cx.limits.max_body => {
+                self.refuse(cx, Fault::body_too_large());
+                None
+            }
+            Framing::Length(_) | Framing::Chunked => {
+                self.expect_body(cx, head);
+                None
+            }
         }
+    }
+
+    #[inline(never)]
+    fn expect_body(&mut self, cx: &mut Context<'_>, head: Head) {
         // The least that it will take; it may be refused later, when its body has grown.
         if !cx.shared.budget.has_room(head.size, cx.limits) {
-            self.refuse(cx, Fault::overloaded());
-            return None;
+            return self.refuse(cx, Fault::overloaded());
         }
         if head.expects_continue {
             let write = |out: &mut Vec<u8>| out.extend_from_slice(encode::CONTINUE);
@@ -129,10 +138,10 @@ impl Connection {
         }
         self.state.body_began();
         self.incoming = Some(Box::new(Incoming::new(head)));
-        None
     }
 
     /// Takes bytes of the body, and gives the request when it is whole.
+    #[inline(never)]
     pub(super) fn read_body(
         &mut self,
         cx: &mut Context<'_>,

@@ -1,5 +1,6 @@
 //! One connection moved on: written, read, and its requests given to the handler.
 
+use std::collections::VecDeque;
 use std::io::{ErrorKind, IoSlice};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
@@ -28,7 +29,7 @@ pub(super) struct Driver<'a, R: Reactor, H> {
     pub(super) cx: Context<'a>,
     pub(super) schedule: Schedule,
     /// Connections that have more to do than one turn allowed.
-    pub(super) unfinished: Vec<Key>,
+    pub(super) unfinished: VecDeque<Key>,
     /// Reads that a connection gets in the current turn.
     pub(super) reads_per_turn: usize,
     /// Where all connections' bytes are read to.
@@ -87,7 +88,7 @@ where
         };
         if has_more && !slot.is_queued {
             slot.is_queued = true;
-            self.unfinished.push(key);
+            self.unfinished.push_back(key);
         }
         self.show_interest(slot);
         self.schedule.update(key.index(), slot, self.cx.now);
@@ -201,7 +202,7 @@ where
                 "conn {id}: begin processing {}",
                 Escaped(format!("{} {}", request.method(), request.uri()).as_bytes())
             );
-            let answer = if self.catch_panics {
+            let mut answer = if self.catch_panics {
                 catch_unwind(AssertUnwindSafe(|| (self.handler)(request)))
             } else {
                 Ok((self.handler)(request))
@@ -209,8 +210,8 @@ where
             if self.handle.is_stopping() {
                 connection.close_after_answer(CloseReason::Stopped);
             }
-            match answer {
-                Ok(response) => connection.respond(&mut self.cx, response),
+            match &mut answer {
+                Ok(response) => connection.respond_in_place(&mut self.cx, response),
                 Err(_) => {
                     error!(target: "mini_http", "conn {id}: the handler panicked; answering 500");
                     connection.respond_to_panic(&mut self.cx);

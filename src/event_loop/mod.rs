@@ -22,6 +22,7 @@ mod wheel;
 #[cfg(all(test, not(target_os = "wasi")))]
 mod tests;
 
+use std::collections::VecDeque;
 use std::io;
 use std::time::Duration;
 
@@ -128,7 +129,7 @@ where
                     shared,
                 },
                 schedule: Schedule::new(now),
-                unfinished: Vec::new(),
+                unfinished: VecDeque::new(),
                 reads_per_turn: Self::READS_PER_TURN,
                 buffer: vec![0; Self::READ_SIZE].into_boxed_slice(),
             },
@@ -156,11 +157,10 @@ where
         self.driver.reactor.wait(events, timeout)?;
         let now = self.driver.reactor.now();
         self.driver.cx.now = now;
-        self.driver.schedule.awake(now);
         self.keep_date(now);
 
-        let unfinished = std::mem::take(&mut self.driver.unfinished);
-        self.driver.reads_per_turn = match events.len().max(unfinished.len()) {
+        let unfinished = self.driver.unfinished.len();
+        self.driver.reads_per_turn = match events.len().max(unfinished) {
             0..=Self::MANY => Self::READS_PER_TURN,
             _ => 1,
         };
@@ -171,8 +171,11 @@ where
             }
         }
         // Behind the others: these have had their turn.
-        for key in unfinished {
-            if let Some(slot) = self.slots.get_mut(key) {
+        for _ in 0..unfinished {
+            let next = self.driver.unfinished.pop_front();
+            if let Some(key) = next
+                && let Some(slot) = self.slots.get_mut(key)
+            {
                 slot.is_queued = false;
                 self.drive(key);
             }

@@ -33,16 +33,11 @@ impl Schedule {
         }
     }
 
-    /// Tells the time after a wait.
-    pub(super) fn awake(&mut self, now: Instant) {
-        self.wheel.awake(now);
-    }
-
     /// Brings the deadline of the connection in a slot, and its place among the idle, up to date.
     pub(super) fn update<S>(&mut self, index: usize, slot: &mut Slot<S>, now: Instant) {
         let deadline = slot.connection.poll_timeout();
         if let Some(deadline) = deadline {
-            self.wheel.set(index, deadline);
+            self.wheel.set(index, deadline, now);
         }
         // A connection that was used has another deadline, and goes to the end of the list as the
         // shortest idle.

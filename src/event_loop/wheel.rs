@@ -43,19 +43,16 @@ impl Wheel {
         }
     }
 
-    /// Tells the time after a wait. Without a deadline nothing else moves the wheel, and then a new
-    /// one would be looked at for every turn of the wheel that was slept.
-    pub(super) fn awake(&mut self, now: Instant) {
-        if self.next_tick().is_none() {
-            self.done = self.done.max(now.as_nanos() >> Self::TICK_BITS);
-        }
-    }
-
-    /// Says that `slot` is due at `deadline`, and not before it.
-    pub(super) fn set(&mut self, slot: usize, deadline: Instant) {
+    /// Says, at `now`, that `slot` is due at `deadline`, and not before it.
+    pub(super) fn set(&mut self, slot: usize, deadline: Instant, now: Instant) {
         let tick = (deadline.as_nanos() >> Self::TICK_BITS) + 1;
         if self.tick_of.get(slot).is_some_and(|&set| set <= tick) {
             return;
+        }
+        // Without a deadline nothing has moved the wheel in a wait, and the new one would be looked
+        // at for every turn of the wheel that was slept.
+        if self.next_tick().is_none() {
+            self.pass(now);
         }
         let tick = tick.clamp(self.done + 1, self.done + Self::TICKS as u64 - 1);
         grow(&mut self.tick_of, slot + 1, Self::NOT_SET);
@@ -91,19 +88,23 @@ impl Wheel {
 
     /// Takes out a slot that is due at `now`, or may be. Call until it gives `None`.
     pub(super) fn expired(&mut self, now: Instant) -> Option<usize> {
-        let now = now.as_nanos() >> Self::TICK_BITS;
         match self.next_tick() {
-            Some(tick) if tick <= now => {
+            Some(tick) if tick <= now.as_nanos() >> Self::TICK_BITS => {
                 self.done = self.done.max(tick - 1);
                 let slot = self.ticks[Self::place(tick)].first()?;
                 self.cancel(slot);
                 Some(slot)
             }
             Some(_) | None => {
-                self.done = self.done.max(now);
+                self.pass(now);
                 None
             }
         }
+    }
+
+    /// Takes note that there is nothing up to `now`.
+    fn pass(&mut self, now: Instant) {
+        self.done = self.done.max(now.as_nanos() >> Self::TICK_BITS);
     }
 
     fn next_tick(&mut self) -> Option<u64> {
@@ -112,6 +113,11 @@ impl Wheel {
         if from < u64::MAX && self.is_occupied(Self::place(from)) {
             return Some(from);
         }
+        self.find_tick(from)
+    }
+
+    /// The first tick with a slot in it, from this one on.
+    fn find_tick(&mut self, from: u64) -> Option<u64> {
         let start = Self::place(from);
         let (start_word, start_bit) = (start / 64, start % 64);
         let words = self.occupied.len();
@@ -161,8 +167,8 @@ mod tests {
     fn a_slot_is_due_after_its_deadline_and_within_a_tick() {
         for start in [0, 5, 1023, 1024, 5000] {
             let mut wheel = Wheel::new(at(start));
-            wheel.set(3, at(start + 10));
-            wheel.set(1, at(start + 900));
+            wheel.set(3, at(start + 10), at(start));
+            wheel.set(1, at(start + 900), at(start));
             assert_eq!(expired(&mut wheel, at(start + 10)), []);
             assert_eq!(wheel.next(at(start + 10)), Some(Duration::from_nanos(TICK)));
             assert_eq!(expired(&mut wheel, at(start + 11)), [3]);
@@ -174,9 +180,9 @@ mod tests {
     #[test]
     fn an_earlier_deadline_moves_a_slot_and_a_later_one_does_not() {
         let mut wheel = Wheel::new(at(0));
-        wheel.set(0, at(500));
-        wheel.set(0, at(50));
-        wheel.set(0, at(700));
+        wheel.set(0, at(500), at(0));
+        wheel.set(0, at(50), at(0));
+        wheel.set(0, at(700), at(0));
         assert_eq!(expired(&mut wheel, at(51)), [0]);
         assert_eq!(expired(&mut wheel, at(2000)), []);
     }
@@ -184,8 +190,8 @@ mod tests {
     #[test]
     fn a_cancelled_slot_is_never_due() {
         let mut wheel = Wheel::new(at(0));
-        wheel.set(0, at(5));
-        wheel.set(1, at(5));
+        wheel.set(0, at(5), at(0));
+        wheel.set(1, at(5), at(0));
         wheel.cancel(0);
         wheel.cancel(0);
         wheel.cancel(9);
@@ -195,16 +201,24 @@ mod tests {
     #[test]
     fn a_deadline_beyond_the_wheel_is_looked_at_on_the_way() {
         let mut wheel = Wheel::new(at(0));
-        wheel.set(0, at(100_000));
+        wheel.set(0, at(100_000), at(0));
         assert_eq!(expired(&mut wheel, at(1023)), [0]);
-        wheel.set(0, Instant::from_nanos(u64::MAX));
+        wheel.set(0, Instant::from_nanos(u64::MAX), at(1023));
         assert_eq!(expired(&mut wheel, at(3000)), [0]);
+    }
+
+    #[test]
+    fn a_deadline_set_after_a_long_sleep_is_not_looked_at_before() {
+        let mut wheel = Wheel::new(at(0));
+        wheel.set(0, at(5000 + 900), at(5000));
+        assert_eq!(expired(&mut wheel, at(5000)), []);
+        assert_eq!(wheel.next(at(5000)), Some(Duration::from_nanos(901 * TICK)));
     }
 
     #[test]
     fn a_deadline_in_the_past_is_due_with_the_next_tick() {
         let mut wheel = Wheel::new(at(100));
-        wheel.set(0, at(7));
+        wheel.set(0, at(7), at(100));
         assert_eq!(expired(&mut wheel, at(101)), [0]);
     }
 
@@ -224,7 +238,7 @@ mod tests {
             match random(10) {
                 0..5 => {
                     let deadline = now + random(1000);
-                    wheel.set(slot, at(deadline));
+                    wheel.set(slot, at(deadline), at(now));
                     let tick = model.entry(slot).or_insert(u64::MAX);
                     *tick = (*tick).min(deadline + 1);
                 }
