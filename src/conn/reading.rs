@@ -55,7 +55,7 @@ impl Connection {
         if self.scanner.seen() == 0
             && let Some(parsed) = head::parse_whole(input, cx.limits, heads)
         {
-            return self.take_head(parsed, input);
+            return self.take_head(Ok(parsed), input);
         }
         let scanned = self.scanner.scan(&input[self.scanner.seen()..], cx.limits);
         match scanned {
