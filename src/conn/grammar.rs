@@ -1,34 +1,60 @@
 //! Character classes of RFC 9110, 9112 and 3986, as tables.
 
-/// A set of bytes.
-pub(super) struct ByteSet([bool; 256]);
+/// A set of bytes: what is true of each byte, in bits.
+pub(super) struct ByteSet([u8; 256]);
 
 impl ByteSet {
+    /// It is in the set.
+    const MEMBER: u8 = 1;
+    /// It is in the set, and not `%`.
+    const PLAIN: u8 = 2;
+
     pub(super) const fn contains(&self, byte: u8) -> bool {
-        self.0[byte as usize]
+        self.0[byte as usize] != 0
     }
 
     pub(super) fn contains_all(&self, bytes: &[u8]) -> bool {
-        // Nearly all input is right, and the loop is quicker without a way out of it.
-        bytes
-            .iter()
-            .fold(true, |all, &byte| all & self.contains(byte))
+        self.common(bytes) & Self::MEMBER != 0
+    }
+
+    /// Whether all bytes of a URI's part are in the set, and each `%` among them is followed by two
+    /// hex digits (RFC 3986 §2.1).
+    pub(super) fn contains_encoded(&self, bytes: &[u8]) -> bool {
+        let common = self.common(bytes);
+        let is_plain = common & Self::PLAIN != 0;
+        is_plain || (common & Self::MEMBER != 0 && percent_encoding_is_whole(bytes))
+    }
+
+    /// What is true of all bytes. Nearly all input is right, and the loop is quicker without a way
+    /// out of it.
+    fn common(&self, bytes: &[u8]) -> u8 {
+        let of = |common: u8, byte: &u8| common & self.0[usize::from(*byte)];
+        let (eights, rest) = bytes.as_chunks::<8>();
+        let common = eights.iter().flatten().fold(u8::MAX, of);
+        rest.iter().fold(common, of)
     }
 
     const fn of(bytes: &[u8]) -> Self {
-        let mut set = [false; 256];
+        let mut set = Self([0; 256]);
         let mut i = 0;
         while i < bytes.len() {
-            set[bytes[i] as usize] = true;
+            set.insert(bytes[i]);
             i += 1;
         }
-        Self(set)
+        set
+    }
+
+    const fn insert(&mut self, byte: u8) {
+        self.0[byte as usize] = match byte {
+            b'%' => Self::MEMBER,
+            _ => Self::MEMBER | Self::PLAIN,
+        };
     }
 
     const fn with_range(mut self, first: u8, last: u8) -> Self {
         let mut byte = first as usize;
         while byte <= last as usize {
-            self.0[byte] = true;
+            self.insert(byte as u8);
             byte += 1;
         }
         self
@@ -43,7 +69,7 @@ impl ByteSet {
     const fn without(mut self, bytes: &[u8]) -> Self {
         let mut i = 0;
         while i < bytes.len() {
-            self.0[bytes[i] as usize] = false;
+            self.0[bytes[i] as usize] = 0;
             i += 1;
         }
         self
@@ -79,13 +105,11 @@ pub(super) static QUERY: ByteSet = ByteSet::of(b"-._~!$&'()*+,;=:@/?%[]|{}^`").w
 /// What a `reg-name` is made of, with `%` (RFC 3986 §3.2.2).
 pub(super) static REG_NAME: ByteSet = ByteSet::of(b"-._~!$&'()*+,;=%").with_alphanumerics();
 
-/// Whether each `%` of a URI is followed by two hex digits (RFC 3986 §2.1).
-pub(super) fn percent_encoding_is_whole(bytes: &[u8]) -> bool {
+fn percent_encoding_is_whole(bytes: &[u8]) -> bool {
     let mut rest = bytes;
-    while rest.contains(&b'%') {
-        let at = rest.iter().position(|&byte| byte == b'%').unwrap_or(0);
-        match rest.get(at + 1..at + 3) {
-            Some(digits) if digits.iter().all(u8::is_ascii_hexdigit) => rest = &rest[at + 3..],
+    while let Some(at) = find(b'%', rest) {
+        match rest[at + 1..].split_first_chunk::<2>() {
+            Some((digits, behind)) if digits.iter().all(u8::is_ascii_hexdigit) => rest = behind,
             Some(_) | None => return false,
         }
     }
@@ -97,16 +121,41 @@ pub(super) fn is_token(bytes: &[u8]) -> bool {
     !bytes.is_empty() && TOKEN.contains_all(bytes)
 }
 
+/// Optional whitespace (RFC 9110 §5.6.3).
+pub(super) const fn is_ows(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t')
+}
+
+/// Where `wanted` is first, looking at eight bytes at a time: quick in what is short, without any
+/// machine's own instructions.
+#[inline]
+pub(super) fn find(wanted: u8, bytes: &[u8]) -> Option<usize> {
+    const ONES: u64 = u64::from_ne_bytes([0x01; 8]);
+    const HIGH_BITS: u64 = u64::from_ne_bytes([0x80; 8]);
+    let wanted_everywhere = ONES * u64::from(wanted);
+    let mut rest = bytes;
+    while let Some((eight, behind)) = rest.split_first_chunk() {
+        // Zero where it is; taking one away sets the high bit there, and above that perhaps more.
+        let zeros = u64::from_le_bytes(*eight) ^ wanted_everywhere;
+        let found = zeros.wrapping_sub(ONES) & !zeros & HIGH_BITS;
+        if found != 0 {
+            return Some(bytes.len() - rest.len() + found.trailing_zeros() as usize / 8);
+        }
+        rest = behind;
+    }
+    let at = rest.iter().position(|&byte| byte == wanted)?;
+    Some(bytes.len() - rest.len() + at)
+}
+
 /// The bytes without the optional whitespace (SP and HTAB) around them.
 pub(super) fn trim_ows(bytes: &[u8]) -> &[u8] {
-    let is_ows = |byte: &u8| matches!(byte, b' ' | b'\t');
     let start = bytes
         .iter()
-        .position(|byte| !is_ows(byte))
+        .position(|&byte| !is_ows(byte))
         .unwrap_or(bytes.len());
     let end = bytes
         .iter()
-        .rposition(|byte| !is_ows(byte))
+        .rposition(|&byte| !is_ows(byte))
         .map_or(start, |last| last + 1);
     &bytes[start..end]
 }
@@ -143,9 +192,37 @@ mod tests {
 
     #[test]
     fn percent_encoding_has_two_digits() {
-        assert!(percent_encoding_is_whole(b"/a%20b%fF"));
-        for cut in ["%", "%2", "/%zz", "%2%20", "%20%"] {
-            assert!(!percent_encoding_is_whole(cut.as_bytes()), "{cut}");
+        assert!(PATH.contains_encoded(b"/a%20b%fF") && PATH.contains_encoded(b""));
+        for cut in ["%", "%2", "/%zz", "%2%20", "%20%", "/123456789%", "%20\""] {
+            assert!(!PATH.contains_encoded(cut.as_bytes()), "{cut}");
+        }
+    }
+
+    #[test]
+    fn one_byte_that_is_not_of_the_set_is_noticed_wherever_it_stands() {
+        for length in 1..40 {
+            for at in 0..length {
+                let mut bytes = vec![b'a'; length];
+                assert!(TOKEN.contains_all(&bytes) && PATH.contains_encoded(&bytes));
+                bytes[at] = b'"';
+                assert!(!TOKEN.contains_all(&bytes) && !PATH.contains_encoded(&bytes));
+            }
+        }
+    }
+
+    #[test]
+    fn finds_the_first_of_a_byte() {
+        // Also among bytes that differ from it in one bit, and at every place of a word.
+        for length in 0..40 {
+            for at in 0..length {
+                for filler in [b'\n', 0x0C, 0x8D, 0, 0xFF] {
+                    let mut bytes = vec![filler; length];
+                    assert_eq!(find(b'\r', &bytes), None);
+                    bytes[at] = b'\r';
+                    bytes[length - 1] = b'\r';
+                    assert_eq!(find(b'\r', &bytes), Some(at), "{bytes:?}");
+                }
+            }
         }
     }
 

@@ -55,11 +55,8 @@ impl Connection {
         input: &mut &[u8],
     ) -> Result<Option<Head>, Fault> {
         if self.scanner.seen() == 0
-            && let Some(parsed) = head::parse_whole(input, cx.limits, &mut cx.shared.heads)
+            && let Some((head, length)) = head::parse_whole(input, cx.limits, &mut cx.shared.heads)
         {
-            let (head, length) = parsed.inspect_err(|_| {
-                self.exchange.is_head = head::is_head_request(input);
-            })?;
             self.take_head(input, length);
             return Ok(Some(head));
         }

@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::{Bytes, BytesMut};
 
+use super::head::FieldLine;
 use crate::limits::Limits;
 use crate::time::Instant;
 
@@ -63,33 +64,39 @@ impl Shared {
     }
 }
 
+/// The memory that heads are parsed with.
+#[derive(Debug, Default)]
+pub(super) struct HeadArena {
+    pub(super) block: HeadBlock,
+    /// The field lines of the last one.
+    pub(super) lines: Vec<FieldLine>,
+}
+
 /// Where heads are copied to: all fields of a request share one copy, in a block that is used again
 /// when the requests in it are dropped.
 #[derive(Debug, Default)]
-pub(super) struct HeadArena {
-    block: BytesMut,
-}
+pub(super) struct HeadBlock(BytesMut);
 
-impl HeadArena {
+impl HeadBlock {
     /// The size of a block. A larger head gets memory of its own, so that a request that is kept
     /// never keeps more than this beside what is its own.
-    const BLOCK: usize = 4 << 10;
+    const SIZE: usize = 4 << 10;
 
     /// A copy of a head's bytes, to be shared.
     pub(super) fn copy(&mut self, head: &[u8]) -> Bytes {
-        if head.len() > Self::BLOCK {
+        if head.len() > Self::SIZE {
             return Bytes::copy_from_slice(head);
         }
-        if self.block.capacity() < head.len() && !self.block.try_reclaim(Self::BLOCK) {
-            self.block = BytesMut::with_capacity(Self::BLOCK);
+        if self.0.capacity() < head.len() && !self.0.try_reclaim(Self::SIZE) {
+            self.0 = BytesMut::with_capacity(Self::SIZE);
         }
-        self.block.extend_from_slice(head);
-        self.block.split().freeze()
+        self.0.extend_from_slice(head);
+        self.0.split().freeze()
     }
 
     /// The most memory that a kept head of this length keeps from being used again.
     pub(super) fn pinned_by(&self, length: usize) -> usize {
-        length.max(Self::BLOCK)
+        length.max(Self::SIZE)
     }
 }
 

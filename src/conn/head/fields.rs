@@ -5,33 +5,41 @@ use std::net::Ipv6Addr;
 use http::Version;
 use http::header::{self, HeaderMap, HeaderName};
 
+use super::names::Role;
 use crate::conn::fault::Fault;
-use crate::conn::grammar::{REG_NAME, percent_encoding_is_whole, trim_ows};
+use crate::conn::grammar::{REG_NAME, find, trim_ows};
 
-/// Which of the fields that the server acts upon are present, noted while they are gathered: most
+/// Which of the fields that the server acts upon are there, noted while they are gathered: most
 /// requests have only `Host`, and need not be searched for the others.
 #[derive(Debug, Default)]
-pub(super) struct Present<'a> {
+pub(super) struct ActedUpon<'a> {
     host: Option<&'a [u8]>,
     host_is_repeated: bool,
     /// `Content-Length` or `Transfer-Encoding`.
     pub(super) framing: bool,
-    pub(super) connection: bool,
     pub(super) expect: bool,
+    /// The tokens of `Connection` that say whether it persists.
+    close: bool,
+    keep_alive: bool,
 }
 
-impl<'a> Present<'a> {
+impl<'a> ActedUpon<'a> {
     /// Takes note of a field line.
-    pub(super) fn note(&mut self, name: &HeaderName, value: &'a [u8]) {
-        match *name {
-            header::HOST => {
+    pub(super) fn note(&mut self, role: Role, value: &'a [u8]) {
+        match role {
+            Role::Host => {
                 self.host_is_repeated |= self.host.is_some();
                 self.host = Some(value);
             }
-            header::CONTENT_LENGTH | header::TRANSFER_ENCODING => self.framing = true,
-            header::CONNECTION => self.connection = true,
-            header::EXPECT => self.expect = true,
-            _ => {}
+            Role::Framing => self.framing = true,
+            Role::Connection => {
+                for token in elements(value) {
+                    self.close |= token.eq_ignore_ascii_case(b"close");
+                    self.keep_alive |= token.eq_ignore_ascii_case(b"keep-alive");
+                }
+            }
+            Role::Expect => self.expect = true,
+            Role::None => {}
         }
     }
 
@@ -41,7 +49,7 @@ impl<'a> Present<'a> {
         if self.host_is_repeated {
             return Err(Fault::malformed("Host is given more than once"));
         }
-        let Some(host) = self.host.map(trim_ows) else {
+        let Some(host) = self.host else {
             return match version {
                 Version::HTTP_10 => Ok(()),
                 _ => Err(Fault::malformed("Host is missing")),
@@ -53,6 +61,12 @@ impl<'a> Present<'a> {
         } else {
             Err(Fault::malformed("Host is not a host with an optional port"))
         }
+    }
+
+    /// Whether the connection persists (RFC 9112 §9.3): in HTTP/1.1 unless told to close, in
+    /// HTTP/1.0 only if asked to be kept.
+    pub(super) fn persists(&self, version: Version) -> bool {
+        !self.close && (version >= Version::HTTP_11 || self.keep_alive)
     }
 }
 
@@ -75,20 +89,18 @@ pub(super) fn expects_continue(version: Version, fields: &HeaderMap) -> Result<b
     }
 }
 
-/// Whether the connection persists (RFC 9112 §9.3): in HTTP/1.1 unless told to close, in HTTP/1.0
-/// only if asked to be kept.
-pub(super) fn persists(version: Version, fields: &HeaderMap) -> bool {
-    let says = |token| super::has_token(fields, &header::CONNECTION, token);
-    !says("close") && (version >= Version::HTTP_11 || says("keep-alive"))
-}
-
 /// The elements of a field that is a list (RFC 9110 §5.6.1), over all its lines.
 pub(super) fn tokens<'a>(
     fields: &'a HeaderMap,
     name: &HeaderName,
 ) -> impl Iterator<Item = &'a [u8]> {
     let lines = fields.get_all(name).iter();
-    lines.flat_map(|line| line.as_bytes().split(|&byte| byte == b',').map(trim_ows))
+    lines.flat_map(|line| elements(line.as_bytes()))
+}
+
+/// The elements of one line of such a field.
+fn elements(line: &[u8]) -> impl Iterator<Item = &[u8]> {
+    line.split(|&byte| byte == b',').map(trim_ows)
 }
 
 /// `uri-host [ ":" port ]` (RFC 9110 §7.2, RFC 3986 §3.2.2), without user information.
@@ -105,17 +117,13 @@ impl<'a> Authority<'a> {
     pub(super) fn parse(bytes: &'a [u8]) -> Option<Self> {
         let (host, after) = match bytes {
             [b'[', literal @ ..] => {
-                let end = literal.iter().position(|&byte| byte == b']')?;
+                let end = find(b']', literal)?;
                 let host = &literal[..end];
                 (is_ip_literal(host).then_some(host)?, &literal[end + 1..])
             }
             _ => {
-                let end = bytes
-                    .iter()
-                    .position(|&byte| byte == b':')
-                    .unwrap_or(bytes.len());
-                let (host, after) = bytes.split_at(end);
-                let is_name = REG_NAME.contains_all(host) && percent_encoding_is_whole(host);
+                let (host, after) = bytes.split_at(find(b':', bytes).unwrap_or(bytes.len()));
+                let is_name = REG_NAME.contains_encoded(host);
                 (is_name.then_some(host)?, after)
             }
         };
@@ -130,11 +138,13 @@ impl<'a> Authority<'a> {
 
 /// `port = *DIGIT`, and a port that exists.
 fn is_port(digits: &[u8]) -> bool {
-    let number = digits.iter().try_fold(0_u32, |number, digit| {
-        let digit = digit.is_ascii_digit().then(|| u32::from(digit - b'0'))?;
-        Some(number * 10 + digit).filter(|number| *number <= u32::from(u16::MAX))
-    });
-    number.is_some()
+    let add = |number: u32, digit: &u8| {
+        number
+            .saturating_mul(10)
+            .saturating_add(u32::from(digit - b'0'))
+    };
+    let exists = || digits.iter().fold(0, add) <= u32::from(u16::MAX);
+    digits.iter().all(u8::is_ascii_digit) && (digits.len() < 5 || exists())
 }
 
 /// What stands between the brackets: an IPv6 address, or `IPvFuture`.
@@ -201,15 +211,12 @@ mod tests {
 
     #[test]
     fn tokens_are_found_over_all_lines_whatever_the_case() {
-        let mut fields = HeaderMap::new();
-        fields.append(
-            header::CONNECTION,
-            HeaderValue::from_static("x,  Keep-Alive"),
-        );
-        assert!(persists(Version::HTTP_10, &fields));
-        fields.append(header::CONNECTION, HeaderValue::from_static("CLOSE ,"));
-        assert!(!persists(Version::HTTP_10, &fields));
-        assert!(!persists(Version::HTTP_11, &fields));
+        let mut fields = ActedUpon::default();
+        fields.note(Role::Connection, b"x,  Keep-Alive");
+        assert!(fields.persists(Version::HTTP_10));
+        fields.note(Role::Connection, b"CLOSE ,");
+        assert!(!fields.persists(Version::HTTP_10));
+        assert!(!fields.persists(Version::HTTP_11));
     }
 
     #[test]

@@ -1,23 +1,24 @@
 //! The head of a request: from bytes to [`Head`].
 //!
-//! A head that arrives whole takes the short way: `httparse` tokenizes it, and what httparse is
-//! lenient about (line ends) is checked. Everything else, a head in pieces or one with a fault,
+//! A head that arrives whole takes the fast way: it is taken apart at its delimiters, and the types
+//! that are made of the parts are strict. Everything else, a head in pieces or one with a fault,
 //! goes through [`HeadScanner`], which is the strict grammar, byte by byte, and has the last word
 //! on every fault; that is why a request is judged alike however its bytes arrive.
 
 mod fields;
+mod names;
 mod scanner;
 mod target;
+mod tokens;
 
 pub(super) use scanner::{HeadScanner, Scan};
+pub(super) use tokens::FieldLine;
 
-use std::mem::MaybeUninit;
-
-use bytes::Bytes;
+use http::Method;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use http::{Method, Version};
 
-use self::fields::Present;
+use self::fields::ActedUpon;
+use self::names::{Common, Role};
 
 use super::fault::Fault;
 use super::framing::Framing;
@@ -48,135 +49,82 @@ pub(super) fn parse_whole(
     input: &[u8],
     limits: &Limits,
     arena: &mut HeadArena,
-) -> Option<Result<(Head, usize), Fault>> {
+) -> Option<(Head, usize)> {
     let window = &input[..input.len().min(limits.max_head)];
-    let mut lines = [const { MaybeUninit::uninit() }; Limits::MAX_FIELDS];
-    let mut request = httparse::Request::new(&mut []);
-    match request.parse_with_uninit_headers(window, &mut lines[..limits.max_fields]) {
-        Ok(httparse::Status::Complete(length)) => {
-            let head = &window[..length];
-            lines_end_with_crlf(head, &request, limits)
-                .then(|| Ok((build(&request, head, arena)?, length)))
-        }
-        Ok(httparse::Status::Partial) | Err(_) => None,
-    }
+    parse(window, limits, arena).ok()
 }
 
-/// Parses a head that the [`HeadScanner`] has found whole and without fault.
+/// Parses a head that the [`HeadScanner`] has found whole and without fault, and judges what its
+/// parts mean.
 pub(super) fn parse_scanned(
     head: &[u8],
     limits: &Limits,
     arena: &mut HeadArena,
 ) -> Result<Head, Fault> {
-    let read_as_1_1 = with_known_version(head);
-    match parse_whole(read_as_1_1.as_deref().unwrap_or(head), limits, arena) {
-        Some(result) => result.map(|(head, _)| head),
-        // The two grammars agree, as a fuzz target checks; if they should not, refuse.
-        None => Err(Fault::malformed("the head can't be parsed")),
-    }
+    parse(head, limits, arena).map(|(head, _)| head)
 }
 
-/// The head with the version HTTP/1.1 in place of a higher minor version of 1, as which it is to
-/// be read (RFC 9110 §2.5); httparse knows only 1.0 and 1.1. `None` if there is nothing to replace.
-fn with_known_version(head: &[u8]) -> Option<Vec<u8>> {
-    let end = head.iter().position(|&byte| byte == b'\r')?;
-    let minor = end.checked_sub(1)?;
-    matches!(head[minor], b'2'..=b'9').then(|| {
-        let mut head = head.to_vec();
-        head[minor] = b'1';
-        head
-    })
-}
+/// Parses the head at the front of `window`. Unless it is a right one, the fault means nothing: it
+/// may stand behind another.
+fn parse(window: &[u8], limits: &Limits, arena: &mut HeadArena) -> Result<(Head, usize), Fault> {
+    let HeadArena { block, lines } = arena;
+    // The scanner's grammar and this one agree, as a fuzz target checks; if they should not, refuse.
+    let (line, length) =
+        tokens::split(window, limits, lines).ok_or(Fault::malformed("the head can't be parsed"))?;
+    let head = &window[..length];
 
-/// httparse takes a bare LF for a line's end, any number of empty lines before the request line,
-/// and a request line of any length.
-fn lines_end_with_crlf(head: &[u8], request: &httparse::Request<'_, '_>, limits: &Limits) -> bool {
-    let is_crlf_before = |at: usize| at >= 2 && &head[at - 2..at] == b"\r\n";
-    let Some(method) = request.method else {
-        return false;
-    };
-    let end = match request.headers.first() {
-        Some(first) => offset(head, first.name.as_bytes()),
-        None => head.len() - 2,
-    };
-    offset(head, method.as_bytes()) == 0
-        && head.ends_with(b"\r\n\r\n")
-        && end <= limits.max_request_line + 2
-        && is_crlf_before(end)
-        && request
-            .headers
-            .iter()
-            .all(|line| is_crlf_before(offset(head, line.name.as_bytes())))
-}
-
-/// Where `part` begins in `whole`, of which it is a slice.
-fn offset(whole: &[u8], part: &[u8]) -> usize {
-    part.as_ptr() as usize - whole.as_ptr() as usize
-}
-
-/// Makes the checked head from its tokens. Everything in it shares one copy of the bytes.
-fn build(
-    tokens: &httparse::Request<'_, '_>,
-    head: &[u8],
-    arena: &mut HeadArena,
-) -> Result<Head, Fault> {
-    let shared = arena.copy(head);
-    let share = |part: &[u8]| -> Bytes {
-        let start = offset(head, part);
-        shared.slice(start..start + part.len())
-    };
     let mut request = Request::new();
-
-    let method = tokens.method.unwrap_or_default().as_bytes();
-    *request.method_mut() =
-        Method::from_bytes(method).map_err(|_| Fault::malformed("the method is not a token"))?;
-    let version = match tokens.version {
-        Some(0) => Version::HTTP_10,
-        _ => Version::HTTP_11,
-    };
-    *request.version_mut() = version;
-    let target = tokens.path.unwrap_or_default().as_bytes();
-    *request.uri_mut() = target::parse(request.method(), target, share)?;
+    *request.method_mut() = Method::from_bytes(line.method)
+        .map_err(|_| Fault::malformed("the method is not a token"))?;
+    *request.version_mut() = line.version;
+    // Everything in the request shares one copy of the bytes.
+    let shared = block.copy(head);
+    let target = line.method.len() + 1..line.method.len() + 1 + line.target.len();
+    *request.uri_mut() = target::parse(request.method(), line.target, || shared.slice(target))?;
 
     let fields = request.headers_mut();
-    fields.reserve(tokens.headers.len());
-    let mut present = Present::default();
-    for line in tokens.headers.iter() {
-        let name = HeaderName::from_bytes(line.name.as_bytes())
-            .map_err(|_| Fault::malformed("a field name is not a token"))?;
-        let value = HeaderValue::from_maybe_shared(share(line.value))
+    fields.reserve(lines.len());
+    let mut acted_upon = ActedUpon::default();
+    for line in lines.iter() {
+        let value = HeaderValue::from_maybe_shared(shared.slice(line.value()))
             .map_err(|_| Fault::malformed("a field value has a control character"))?;
-        present.note(&name, line.value);
+        let (name, role) = match Common::find(&head[line.name().start..], line.name().len()) {
+            Some(common) => (common.name.clone(), common.role),
+            None => {
+                let name = HeaderName::from_bytes(&head[line.name()])
+                    .map_err(|_| Fault::malformed("a field name is not a token"))?;
+                let role = Role::of(&name);
+                (name, role)
+            }
+        };
+        acted_upon.note(role, &head[line.value()]);
         fields.append(name, value);
     }
-    let size = arena.pinned_by(head.len()) + fields.capacity() * SIZE_OF_FIELD;
+    let size = block.pinned_by(length) + fields.capacity() * SIZE_OF_FIELD;
 
     if request.method() == Method::CONNECT {
         return Err(Fault::not_implemented(
             "this server makes no tunnels (CONNECT)",
         ));
     }
-    let fields = request.headers();
-    present.check_host(version)?;
-    let framing = if present.framing {
+    let (fields, version) = (request.headers(), request.version());
+    acted_upon.check_host(version)?;
+    let framing = if acted_upon.framing {
         Framing::of_request(version, fields)?
     } else {
         Framing::None
     };
     let expects_continue =
-        present.expect && fields::expects_continue(version, fields)? && framing != Framing::None;
-    let persist = if present.connection {
-        fields::persists(version, fields)
-    } else {
-        version >= Version::HTTP_11
-    };
-    Ok(Head {
+        acted_upon.expect && fields::expects_continue(version, fields)? && framing != Framing::None;
+    let persist = acted_upon.persists(version);
+    let head = Head {
         request,
         framing,
         persist,
         expects_continue,
         size,
-    })
+    };
+    Ok((head, length))
 }
 
 /// What a field takes in a [`HeaderMap`](http::HeaderMap), about: the entry, and its place in the
@@ -204,20 +152,17 @@ pub(super) fn has_token(fields: &HeaderMap, name: &header::HeaderName, token: &s
 #[cfg(test)]
 mod tests {
     use super::*;
+    use http::Version;
 
-    fn parse(head: &str) -> Option<Result<Head, u16>> {
+    fn parse(head: &str) -> Option<Head> {
         let mut arena = HeadArena::default();
-        parse_whole(head.as_bytes(), &Limits::default(), &mut arena).map(|result| {
-            result
-                .map(|(head, _)| head)
-                .map_err(|fault| fault.status().as_u16())
-        })
+        parse_whole(head.as_bytes(), &Limits::default(), &mut arena).map(|(head, _)| head)
     }
 
     #[test]
     fn builds_a_request_from_shared_bytes() {
         let text = "GET /a?b HTTP/1.1\r\nHost: h\r\nX-Y:\t z \r\nConnection: Close\r\n\r\n";
-        let head = parse(text).expect("it is whole").expect("it is right");
+        let head = parse(text).expect("it is right");
         assert_eq!(head.request.method(), "GET");
         assert_eq!(head.request.uri(), "/a?b");
         assert_eq!(head.request.headers()["x-y"], "z");
@@ -226,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn leaves_to_the_scanner_what_httparse_is_lenient_about() {
+    fn leaves_to_the_scanner_what_others_are_lenient_about() {
         for lenient in [
             "GET / HTTP/1.1\nHost: h\r\n\r\n",
             "GET / HTTP/1.1\r\nHost: h\n\r\n",

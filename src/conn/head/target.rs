@@ -5,16 +5,16 @@ use http::{Method, Uri};
 
 use super::fields::Authority;
 use crate::conn::fault::Fault;
-use crate::conn::grammar::{PATH, QUERY, percent_encoding_is_whole};
+use crate::conn::grammar::{PATH, QUERY, find};
 
-/// Parses `target`, which `share` turns into bytes that can be kept.
+/// Parses `target`, of which `share` gives the bytes to be kept.
 ///
 /// The form is checked before [`Uri`] sees it, because `Uri` takes more than the RFC: a bare word
 /// for an authority, a fragment, quotes and braces in a path.
 pub(super) fn parse(
     method: &Method,
     target: &[u8],
-    share: impl FnOnce(&[u8]) -> Bytes,
+    share: impl FnOnce() -> Bytes,
 ) -> Result<Uri, Fault> {
     let is_right = if method == Method::CONNECT {
         is_authority_form(target)
@@ -30,8 +30,7 @@ pub(super) fn parse(
             "the request target is malformed or not for this method",
         ));
     }
-    Uri::from_maybe_shared(share(target))
-        .map_err(|_| Fault::malformed("the request target is not a URI"))
+    Uri::from_maybe_shared(share()).map_err(|_| Fault::malformed("the request target is not a URI"))
 }
 
 /// `authority-form`: a host and a port, for CONNECT alone (RFC 9112 §3.2.3).
@@ -64,12 +63,8 @@ fn is_absolute_form(target: &[u8]) -> bool {
 }
 
 fn is_path_and_query(bytes: &[u8]) -> bool {
-    let end = bytes
-        .iter()
-        .position(|&byte| byte == b'?')
-        .unwrap_or(bytes.len());
-    let (path, query) = bytes.split_at(end);
-    PATH.contains_all(path) && QUERY.contains_all(query) && percent_encoding_is_whole(bytes)
+    let (path, query) = bytes.split_at(find(b'?', bytes).unwrap_or(bytes.len()));
+    PATH.contains_encoded(path) && QUERY.contains_encoded(query)
 }
 
 #[cfg(test)]
@@ -78,7 +73,8 @@ mod tests {
 
     fn accepts(method: &str, target: &str) -> bool {
         let method = Method::from_bytes(method.as_bytes()).expect("a method");
-        parse(&method, target.as_bytes(), Bytes::copy_from_slice).is_ok()
+        let bytes = target.as_bytes();
+        parse(&method, bytes, || Bytes::copy_from_slice(bytes)).is_ok()
     }
 
     #[test]
