@@ -4,27 +4,38 @@
 //! that the caller works, so that a request's price hardly grows, and one part in [`TIME_SHARE`] of
 //! all time, so that nobody is forgotten when there is little work. A look that finds something is
 //! free. What it costs to look at one is measured.
+//!
+//! Where there are few idle ones, that would buy more than is of use: so a turn of all of them takes
+//! [`TURN`], if not longer.
 
-/// The part of the caller's working time that is spent on the idle.
-const WORK_SHARE: u64 = 12;
+/// The part of the caller's working time that is spent on the idle, at most.
+const WORK_SHARE: u64 = 8;
 
 /// The part of all time that is spent on the idle, while others are busy.
 pub const TIME_SHARE: u64 = 64;
+
+/// What one turn of all the idle takes at least, in nanoseconds.
+const TURN: u64 = 10_000_000;
+
+/// If there are fewer, a turn may be as much shorter: it costs next to nothing.
+const FEW: u64 = 256;
 
 /// How long a connection counts as busy after it last did something, in nanoseconds.
 pub const BUSY_FOR: u64 = 10_000_000;
 
 /// The most of one look at the idle under load: it delays the busy ones.
-const WINDOW: u64 = 512;
+const WINDOW: usize = 512;
 
 /// The least: below that the call itself costs more.
-const SMALLEST_WINDOW: u64 = 64;
+const SMALLEST_WINDOW: usize = 64;
 
 /// Nanoseconds that may be spent.
 #[derive(Debug)]
 pub struct Budget {
     credit: u64,
-    /// When the credit was last counted.
+    /// How many looks the pace of a [`TURN`] permits, times that.
+    due: u64,
+    /// When both were last counted.
     counted: u64,
     /// What it costs to look at one.
     price: u64,
@@ -40,6 +51,7 @@ impl Budget {
     pub const fn new(price: u64) -> Self {
         Self {
             credit: 0,
+            due: 0,
             counted: 0,
             price,
             work: 20_000,
@@ -50,9 +62,12 @@ impl Budget {
     /// Time has passed.
     pub fn accrue(&mut self, now: u64, idle: usize) {
         let earned = now.saturating_sub(self.counted) / TIME_SHARE;
+        let passed = earned * TIME_SHARE;
         // The remainder isn't lost when rounds are short.
-        self.counted += earned * TIME_SHARE;
+        self.counted += passed;
         self.earn(earned, idle);
+        let most = (idle as u64).max(FEW);
+        self.due = (self.due + most * passed.min(TURN)).min(most * TURN);
     }
 
     /// The caller has worked for `nanos` by the clock, until now.
@@ -68,32 +83,32 @@ impl Budget {
 
     fn earn(&mut self, earned: u64, idle: usize) {
         // More than one turn is no use.
-        let most = self.price * (idle as u64).max(SMALLEST_WINDOW);
+        let most = self.price * idle.max(SMALLEST_WINDOW) as u64;
         self.credit = self.credit.saturating_add(earned).min(most);
     }
 
     /// A look at `count`, which waited for none of them, has taken `took`; and if it has `found`
     /// nothing, it is to be paid.
     pub fn looked(&mut self, took: u64, count: usize, found: bool) {
-        if count >= SMALLEST_WINDOW as usize {
+        if count >= SMALLEST_WINDOW {
             // As in `worked`.
             let each = (took / count as u64).min(4 * self.price);
             self.price = ((self.price * 7 + each) / 8).clamp(20, 20_000);
         }
-        if !found {
-            self.charge(self.price * count as u64);
-        }
+        self.charge(if found { 0 } else { self.price }, count);
     }
 
-    /// So much was spent in vain.
-    pub fn charge(&mut self, cost: u64) {
-        self.credit = self.credit.saturating_sub(cost);
+    /// So many were looked at, at a cost of `price` each.
+    pub fn charge(&mut self, price: u64, count: usize) {
+        let count = count as u64;
+        self.credit = self.credit.saturating_sub(price * count);
+        self.due = self.due.saturating_sub(TURN * count);
     }
 
-    /// What may be spent.
+    /// How many may be looked at now, if that costs `price` each.
     #[must_use]
-    pub const fn credit(&self) -> u64 {
-        self.credit
+    pub fn affordable(&self, price: u64) -> usize {
+        (self.credit / price).min(self.due / TURN) as usize
     }
 
     /// What it costs to look at one.
@@ -126,12 +141,11 @@ impl Budget {
     /// How many of the `idle` may be looked at now.
     #[must_use]
     pub fn window(&self, idle: usize) -> usize {
-        let idle = idle as u64;
-        let window = (self.credit / self.price).min(WINDOW).min(idle);
+        let window = self.affordable(self.price).min(WINDOW).min(idle);
         if window < SMALLEST_WINDOW.min(idle) {
             0
         } else {
-            window as usize
+            window
         }
     }
 
@@ -139,9 +153,11 @@ impl Budget {
     #[must_use]
     pub fn until_window(&self, now: u64, idle: usize) -> u64 {
         // A good window: waking up for a small one has its price, too.
-        let wanted = self.price * (WINDOW / 2).min(idle as u64);
-        let earned = wanted.saturating_sub(self.credit) * TIME_SHARE;
-        earned.min(self.until_rested(now)).max(1)
+        let idle = idle as u64;
+        let wanted = (WINDOW as u64 / 2).min(idle);
+        let earned = (wanted * self.price).saturating_sub(self.credit) * TIME_SHARE;
+        let due = (wanted * TURN).saturating_sub(self.due) / idle.max(FEW);
+        earned.max(due).min(self.until_rested(now)).max(1)
     }
 }
 
@@ -153,22 +169,39 @@ mod tests {
     fn a_share_of_the_time_is_earned_however_short_the_rounds() {
         let mut budget = Budget::new(500);
         for now in 0..=640_000 {
-            budget.accrue(now, 1000);
+            budget.accrue(now, 10_000);
         }
         assert_eq!(budget.credit, 10_000);
         // 10 µs are 20 of them: too few.
-        assert_eq!(budget.window(1000), 0);
+        assert_eq!(budget.window(10_000), 0);
         assert_eq!(budget.window(10), 10);
         for _ in 0..30 {
-            budget.worked(36_000, 640_000, 1000);
+            budget.worked(24_000, 640_000, 10_000);
         }
-        assert_eq!(budget.window(1000), 200);
+        assert_eq!(budget.window(10_000), 200);
         for _ in 0..100 {
-            budget.worked(u64::MAX / 100, 640_000, 1000);
+            budget.worked(u64::MAX / 100, 640_000, 10_000);
         }
-        assert_eq!(budget.window(10_000), WINDOW as usize);
-        budget.charge(1000 * 500);
+        assert_eq!(budget.window(10_000), WINDOW);
+        budget.charge(500, 10_000);
         assert_eq!(budget.window(10_000), 0);
+    }
+
+    #[test]
+    fn a_turn_takes_its_time_however_much_could_be_afforded() {
+        for (idle, in_ten_turns) in [(1000, 10_000), (10, 2560)] {
+            let mut budget = Budget::new(20);
+            let mut looked_at = 0;
+            for now in (0..=10 * TURN).step_by(100_000) {
+                budget.accrue(now, idle);
+                budget.worked(1_000_000, now, idle);
+                let window = budget.window(idle);
+                budget.looked(0, window, false);
+                looked_at += window;
+            }
+            let least = in_ten_turns - SMALLEST_WINDOW;
+            assert!((least..=in_ten_turns).contains(&looked_at), "{looked_at}");
+        }
     }
 
     #[test]

@@ -54,13 +54,13 @@ impl DerefMut for Budget {
 impl Budget {
     /// How many idle connections may be tried now, for nothing but `AGAIN`.
     pub(super) fn tries(&self) -> usize {
-        (self.credit() / self.again) as usize
+        self.affordable(self.again)
     }
 
     /// They were.
     pub(super) fn charge_tries(&mut self, count: usize) {
-        let cost = self.again * count as u64;
-        self.charge(cost);
+        let price = self.again;
+        self.charge(price, count);
     }
 
     /// A call has answered `AGAIN`.
