@@ -70,6 +70,20 @@ pub(super) fn shutdown(socket: &TcpSocket) -> Result<(), ErrorCode> {
     )
 }
 
+pub(super) fn set_send_buffer_size(socket: &TcpSocket, size: u64) -> Result<(), ErrorCode> {
+    traced(
+        || socket.set_send_buffer_size(size),
+        |f| {
+            write!(
+                f,
+                "tcp-socket.set-send-buffer-size({}, {size})",
+                socket.handle()
+            )
+        },
+        |result, f| f.write_str(result.as_ref().map_or_else(|code| code.name(), |()| "ok")),
+    )
+}
+
 pub(super) fn read(of: u32, stream: &InputStream, len: usize) -> Result<Vec<u8>, StreamError> {
     traced(
         || stream.read(len as u64),

@@ -6,8 +6,8 @@
 //! * write more than `check-write` has permitted, or poll an empty list: fatal;
 //! * drop a stream before its pollables or a socket before its streams: fatal ([`sources`]);
 //! * go on for ever without a wait: then nothing is ready any more ([`allowance`]);
-//! * drop an output stream while the host has bytes of it that the client doesn't take: waits for
-//!   the client, for ever if need be ([`Source::close`]).
+//! * drop an output stream while the host has bytes of it that the socket has no room for: waits until
+//!   it has, for ever if the client doesn't read ([`Source::close`]).
 //!
 //! The pollables live as long as their streams: to make and drop them for each wait would be half of
 //! all calls.
@@ -271,7 +271,7 @@ impl Reactor for Wasip2Reactor {
         }
     }
 
-    /// Those whose clients do not take what is on its way.
+    /// Those for which the socket has no room yet for what is on its way.
     fn lingering(&self) -> usize {
         self.sources.len() - self.free.len() - self.open
     }

@@ -30,6 +30,10 @@ pub(super) struct Source {
 }
 
 impl Source {
+    /// The send buffer of a socket that is closed with bytes on their way. Linux doubles it, and wakes
+    /// who waits for room when a third of it is free; by itself it lets a buffer grow to 4 MiB.
+    pub(super) const ROOM: u64 = 4 << 20;
+
     pub(super) fn new(
         socket: TcpSocket,
         input: InputStream,
@@ -81,8 +85,8 @@ impl Source {
     ///
     /// What was written may still be on its way: the host keeps up to 64 KiB that the socket had no
     /// room for. To drop the stream would wait until the client has taken them, which it may never
-    /// do, and nobody would be served meanwhile. There is no call that gives such a connection up.
-    /// So it is kept, and polled, until it can be dropped at once.
+    /// do, and nobody would be served meanwhile. There is no call that gives such a connection up, but
+    /// one that makes room for the rest. So it is kept, and polled, until it can be dropped at once.
     pub(super) fn close(&mut self) -> bool {
         self.is_closed = true;
         if !self.is_stuck() {
@@ -93,6 +97,8 @@ impl Source {
         if !self.is_stuck() {
             return true;
         }
+        // Only a hint; where the system doesn't follow it, the client has to read.
+        let _ = calls::set_send_buffer_size(&self.socket, Self::ROOM);
         self.set_interest(Interest {
             read: false,
             write: true,

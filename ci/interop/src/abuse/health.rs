@@ -9,6 +9,9 @@ use std::time::{Duration, Instant};
 use crate::client::Client;
 use crate::{Outcome, ensure};
 
+/// After a client has gone, so long may the server need to see it.
+const CLEARED_WITHIN: Duration = Duration::from_secs(3);
+
 /// The counters of the example `stats`, by name.
 #[derive(Debug, Clone)]
 pub(super) struct Stats(BTreeMap<String, u64>);
@@ -31,12 +34,36 @@ impl Stats {
         Ok(Self(counters.map_err(|e| format!("{text}: {e}"))?))
     }
 
+    /// Asks until so many connections were closed for this reason, and tells how often that was.
+    ///
+    /// # Errors
+    /// When that isn't so in time.
+    pub(super) fn ask_until_closed(
+        address: SocketAddr,
+        reason: &str,
+        count: usize,
+    ) -> Outcome<usize> {
+        let end = Instant::now() + CLEARED_WITHIN;
+        for asked in 1.. {
+            let closed = Self::ask(address)?.closed(reason);
+            if closed >= count as u64 {
+                return Ok(asked);
+            }
+            ensure!(
+                Instant::now() < end,
+                "after {CLEARED_WITHIN:?}, {closed} connections are closed for {reason}, and not {count}"
+            );
+            thread::sleep(Duration::from_millis(20));
+        }
+        unreachable!("the loop has no end of its own")
+    }
+
     /// Asks until nobody else is connected and nothing is held, and tells how often that was.
     ///
     /// # Errors
-    /// When that isn't so after that time.
-    pub(super) fn ask_until_alone(address: SocketAddr, limit: Duration) -> Outcome<(Self, u64)> {
-        let end = Instant::now() + limit;
+    /// When that isn't so in time.
+    pub(super) fn ask_until_alone(address: SocketAddr) -> Outcome<(Self, u64)> {
+        let end = Instant::now() + CLEARED_WITHIN;
         for asked in 1.. {
             let stats = Self::ask(address)?;
             let (open, held) = (stats.get("active"), stats.get("held"));
@@ -46,7 +73,7 @@ impl Stats {
             }
             ensure!(
                 Instant::now() < end,
-                "{limit:?} after the last client has gone, {} connections are open and {held} bytes held",
+                "{CLEARED_WITHIN:?} after the last client has gone, {} connections are open and {held} bytes held",
                 open - 1
             );
             thread::sleep(Duration::from_millis(100));

@@ -4,6 +4,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use super::crowd::Crowd;
+use super::health::Stats;
 use super::scenario::{Reasons, Scenario, Special, Target};
 use crate::Outcome;
 
@@ -34,8 +35,10 @@ fn reset_all(target: &Target) -> Outcome<Reasons> {
         sleep(READ);
         reset(&mut crowd, COUNT)?;
     }
-    // While the answer is being sent. They are fewer at a time, for the memory for all.
-    for _ in 0..COUNT / 10 {
+    // While the answer is being sent. They are fewer at a time, for the memory for all. Only when the
+    // server has seen the resets of some is there memory for the next.
+    let mut asked = 0;
+    for number in 1..=COUNT / 10 {
         let mut crowd = Crowd::connect_narrow(target.address, 10)?;
         crowd.send("GET /large HTTP/1.1\r\nHost: x\r\n\r\n");
         // Each has seen the beginning of it.
@@ -50,13 +53,18 @@ fn reset_all(target: &Target) -> Outcome<Reasons> {
         }
         crowd.check_statuses(200)?;
         reset(&mut crowd, 10)?;
+        asked += Stats::ask_until_closed(target.address, "IoError", 3 * COUNT + number * 10)?;
     }
     // While the server lingers, having said no.
     let mut crowd = Crowd::connect(target.address, COUNT)?;
     crowd.send("BAD\r\n\r\n");
     sleep(READ);
     reset(&mut crowd, COUNT)?;
-    Ok(vec![("IoError", 4 * COUNT), ("BadRequest", COUNT)])
+    Ok(vec![
+        ("IoError", 4 * COUNT),
+        ("BadRequest", COUNT),
+        ("ClientAskedClose", asked),
+    ])
 }
 
 /// Resets the first of them.

@@ -55,9 +55,7 @@ pub(super) struct Target<'a> {
 /// A newcomer is connected within that time. That is the system's business: when more connect at once
 /// than the listener's backlog takes, it drops what comes, and tries again after 1 s, and after 2 more.
 const CONNECTED_WITHIN: Duration = Duration::from_millis(3_500);
-/// After the last client has gone, so long may the server need to see it.
-const CLEARED_WITHIN: Duration = Duration::from_secs(3);
-/// And so long to end when it is told to.
+/// So long may the server need to end when it is told to.
 const STOPPED_WITHIN: Duration = Duration::from_secs(3);
 
 impl Scenario {
@@ -117,7 +115,7 @@ impl Scenario {
         let newcomers = newcomers.map_err(|_| "a newcomer panicked".to_owned())??;
         let reasons = reasons?;
         let lasted = started.elapsed();
-        let (stats, asked) = Stats::ask_until_alone(address, CLEARED_WITHIN)?;
+        let (stats, asked) = Stats::ask_until_alone(address)?;
         let figures = Figures {
             peak: peak_memory(server.pid())?,
             newcomers,
