@@ -5,8 +5,11 @@
 //!
 //! - [`requests`]: what is asked. The programs in `bin/` are what answers.
 //! - [`instructions`]: counted by valgrind.
+//! - [`allocations`]: counted by [`counting`], the allocator of this program.
 //! - [`recorded`]: the comparison with what was recorded.
 
+mod allocations;
+mod counting;
 mod instructions;
 mod recorded;
 mod requests;
@@ -28,6 +31,7 @@ fn main() -> ExitCode {
 fn run(mut arguments: impl Iterator<Item = String>) -> Outcome {
     match arguments.next().as_deref() {
         Some("instructions") => instructions::run(arguments),
-        _ => Err("which one? there is instructions".into()),
+        Some("allocations") => allocations::run(arguments),
+        _ => Err("which one? there are instructions and allocations".into()),
     }
 }

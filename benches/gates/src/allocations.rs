@@ -1,0 +1,179 @@
+//! Allocations a request, in steady state: those of the server's thread, counted by this program's allocator.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+
+use interop::{Client, Outcome, ensure};
+use mini_http::{Body, Bytes, Handle, Request, Response, Server, header};
+
+use crate::counting;
+use crate::recorded::{Allowance, Figures};
+use crate::requests::{Requests, Size};
+
+/// So many requests are counted, after as many that fill the pools.
+const COUNT: usize = 1024;
+
+/// The least of so many counts is taken: once a second the text of `Date` is made, which is an allocation
+/// that no request is to blame for.
+const ROUNDS: usize = 3;
+
+/// They are the same each time, whatever the compiler.
+const ALLOWANCE: Allowance = Allowance {
+    same_compiler: 0.0,
+    another_compiler: 0.0,
+};
+
+/// Runs with the rest of the command line.
+pub(crate) fn run(mut arguments: impl Iterator<Item = String>) -> Outcome {
+    let record = arguments.next().map(|argument| argument == "--record");
+    ensure!(record != Some(false), "only --record is understood");
+    println!("Allocations in {COUNT} requests:\n");
+    let figures = Figures {
+        name: "allocations",
+        all: all()?,
+    };
+    if record == Some(true) {
+        return figures.record();
+    }
+    figures.check(ALLOWANCE)
+}
+
+const BODY: &[u8] = b"Hello, world!";
+
+fn all() -> Outcome<Vec<(String, u64)>> {
+    let mut all = Vec::new();
+    let mut add = |name: String, count: u64| {
+        println!("{count:6}  {name}");
+        all.push((name, count));
+    };
+
+    // What goes without any.
+    for size in Size::ALL {
+        for depth in [1, 16] {
+            let mut requests = Requests::new(size);
+            let ask = || requests.batch(depth);
+            let count = counted(depth, ask, |_| Response::new(BODY))?;
+            add(
+                format!("static body, {}, {depth} at once", size.name()),
+                count,
+            );
+        }
+    }
+    let shared = Bytes::from(BODY.to_vec());
+    let count = counted(1, plain, move |_| Response::new(shared.clone()))?;
+    add("a body that the handler shares".into(), count);
+
+    // What doesn't.
+    let count = counted(1, plain, |_| Response::new(BODY.to_vec()))?;
+    add("a fresh Vec as body".into(), count);
+    let count = counted(1, plain, |_| {
+        let mut response = Response::new(BODY);
+        let text = header::HeaderValue::from_static("text/plain");
+        response.headers_mut().insert(header::CONTENT_TYPE, text);
+        response
+    })?;
+    add("a field that the handler sets".into(), count);
+    for names in [1, 2, 4] {
+        let count = counted(1, || custom(names), |_| Response::new(BODY))?;
+        add(format!("custom field names: {names}"), count);
+    }
+    let count = counted(1, post, |request| Response::new(request.into_body()))?;
+    add("a POST of 1 KiB whose body is the answer's".into(), count);
+    let count = counted(1, post, |_| Response::new(BODY))?;
+    add("a POST of 1 KiB".into(), count);
+    println!();
+    Ok(all)
+}
+
+fn plain() -> Vec<u8> {
+    b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n".to_vec()
+}
+
+/// A request with so many field names that the `http` crate doesn't have as constants.
+fn custom(names: usize) -> Vec<u8> {
+    let mut request = "GET / HTTP/1.1\r\nHost: localhost\r\n".to_owned();
+    for number in 0..names {
+        request.push_str(&format!("X-Custom-{number}: value\r\n"));
+    }
+    (request + "\r\n").into_bytes()
+}
+
+fn post() -> Vec<u8> {
+    let head = b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1024\r\n\r\n";
+    [&head[..], &[b'x'; 1024]].concat()
+}
+
+/// The allocations that `COUNT` requests cost a server with this handler; `ask` makes `depth` of them,
+/// which are sent by one write.
+fn counted<B: Body>(
+    depth: usize,
+    mut ask: impl FnMut() -> Vec<u8>,
+    handler: impl FnMut(Request) -> Response<B> + Send + 'static,
+) -> Outcome<u64> {
+    let server = Counted::start(handler)?;
+    let mut client = Client::connect(server.address)?;
+    let mut run = || -> Outcome<u64> {
+        for _ in 0..COUNT / depth {
+            client.send(ask())?;
+            for _ in 0..depth {
+                let status = client.answer()?.status;
+                ensure!(status == 200, "an answer is {status}");
+            }
+        }
+        Ok(server.allocations.load(Ordering::Acquire))
+    };
+    let mut before = run()?;
+    let mut least = u64::MAX;
+    for _ in 0..ROUNDS {
+        let after = run()?;
+        least = least.min(after - before);
+        before = after;
+    }
+    Ok(least)
+}
+
+/// A server in a thread of this process, whose handler sees what the thread has allocated.
+struct Counted {
+    address: SocketAddr,
+    /// What the thread had allocated when the last request was given to the handler.
+    allocations: Arc<AtomicU64>,
+    handle: Handle,
+    thread: Option<thread::JoinHandle<mini_http::Result<()>>>,
+}
+
+impl Counted {
+    fn start<B: Body>(
+        mut handler: impl FnMut(Request) -> Response<B> + Send + 'static,
+    ) -> Outcome<Self> {
+        let server = Server::new("127.0.0.1:0").map_err(|e| e.to_string())?;
+        let address = server.local_addr().map_err(|e| e.to_string())?;
+        let allocations = Arc::new(AtomicU64::new(0));
+        let handle = server.handle();
+        let told = Arc::clone(&allocations);
+        let thread = thread::spawn(move || {
+            server.serve(move |request| {
+                // Of each request, because to ask for it would cost something itself.
+                told.store(counting::allocations(), Ordering::Release);
+                handler(request)
+            })
+        });
+        Ok(Self {
+            address,
+            allocations,
+            handle,
+            thread: Some(thread),
+        })
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.handle.stop();
+        if let Some(thread) = self.thread.take() {
+            // How it ended was seen by its client.
+            let _ = thread.join();
+        }
+    }
+}
