@@ -69,6 +69,12 @@ pub(super) struct Socket {
     pub(super) to_client: VecDeque<u8>,
     /// How many bytes may wait in `to_client`.
     pub(super) room: usize,
+    /// When the server has last written.
+    pub(super) written_at: u64,
+    /// When the connection was accepted.
+    pub(super) accepted_at: Option<u64>,
+    /// A call on it has failed for no other reason than that this runtime is hostile.
+    pub(super) faulted: bool,
     pub(super) client_ended: bool,
     pub(super) server_ended: bool,
     pub(super) reset: bool,
@@ -84,6 +90,9 @@ impl Socket {
             to_server: VecDeque::new(),
             to_client: VecDeque::new(),
             room: 64 * 1024,
+            written_at: 0,
+            accepted_at: None,
+            faulted: false,
             client_ended: false,
             server_ended: false,
             reset: false,
@@ -93,12 +102,23 @@ impl Socket {
         }
     }
 
-    pub(super) fn is_readable(&self) -> bool {
-        !self.to_server.is_empty() || self.client_ended || self.reset
+    /// Whether a poll tells that there is something to read.
+    pub(super) fn is_seen_readable(&self, now: u64) -> bool {
+        let has_come = !self.to_server.is_empty() || self.client_ended;
+        has_come && now >= self.seen_from || self.reset
     }
 
-    pub(super) fn is_writable(&self) -> bool {
-        self.free() > 0 || self.server_ended || self.reset
+    /// Whether a poll tells that there is room.
+    pub(super) fn is_seen_writable(&self, tells_room_late: bool) -> bool {
+        let least = if tells_room_late { self.room / 3 } else { 0 };
+        self.free() > least || self.server_ended || self.reset
+    }
+
+    /// Resets the connection; what was on its way is lost.
+    pub(super) fn reset(&mut self) {
+        self.reset = true;
+        self.to_server.clear();
+        self.to_client.clear();
     }
 
     pub(super) fn free(&self) -> usize {
@@ -283,8 +303,11 @@ fn end(object: Object) {
         let mut socket = socket.borrow_mut();
         socket.server_closed = true;
         socket.server_ended = true;
-        // Closing with unread bytes resets the connection, as TCP does.
-        socket.reset |= !socket.to_server.is_empty();
+        // Closing with unread bytes resets the connection, as TCP does, and the client may lose what
+        // it hasn't taken.
+        if !socket.to_server.is_empty() {
+            socket.reset();
+        }
     }
 }
 
