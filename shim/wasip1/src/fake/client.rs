@@ -23,7 +23,7 @@ impl Client {
     pub fn send(&self, bytes: &[u8]) {
         let seen_from = self.fake.seen_from();
         let mut socket = self.socket.borrow_mut();
-        if socket.server_closed {
+        if socket.closed_at.is_some() {
             return socket.reset();
         }
         socket.seen_from = seen_from;
@@ -72,7 +72,7 @@ impl Client {
     /// Whether the server has closed its file descriptor.
     #[must_use]
     pub fn is_closed(&self) -> bool {
-        self.socket.borrow().server_closed
+        self.socket.borrow().closed_at.is_some()
     }
 
     /// Whether the connection was reset, by either end.
@@ -97,6 +97,12 @@ impl Client {
     #[must_use]
     pub fn accepted_at(&self) -> Option<u64> {
         self.socket.borrow().accepted_at
+    }
+
+    /// When the server has closed its file descriptor, in virtual nanoseconds.
+    #[must_use]
+    pub fn closed_at(&self) -> Option<u64> {
+        self.socket.borrow().closed_at
     }
 
     /// The server's file descriptor, once the connection was accepted.

@@ -40,7 +40,7 @@ impl Seeds {
         };
         let personality = Personality::of_name(name);
         if let Some(only) = set("PERSONALITY") {
-            Personality::of_name(&only);
+            let _ = Personality::of_name(&only);
             if only != name {
                 return;
             }

@@ -78,7 +78,8 @@ pub(super) struct Socket {
     pub(super) client_ended: bool,
     pub(super) server_ended: bool,
     pub(super) reset: bool,
-    pub(super) server_closed: bool,
+    /// When the server has closed it.
+    pub(super) closed_at: Option<u64>,
     pub(super) fd: Option<Fd>,
     /// Before this time polls don't see what has arrived.
     pub(super) seen_from: u64,
@@ -96,7 +97,7 @@ impl Socket {
             client_ended: false,
             server_ended: false,
             reset: false,
-            server_closed: false,
+            closed_at: None,
             fd: None,
             seen_from: 0,
         }
@@ -237,14 +238,14 @@ impl World {
             return false;
         };
         self.closed.insert(fd);
-        end(object);
+        end(object, self.now);
         true
     }
 
     pub(super) fn steal(&mut self, fd: Fd) {
         if let Some(object) = self.fds.remove(&fd) {
             self.stolen.insert(fd);
-            end(object);
+            end(object, self.now);
         }
     }
 
@@ -298,10 +299,10 @@ impl World {
     }
 }
 
-fn end(object: Object) {
+fn end(object: Object, now: u64) {
     if let Object::Stream { socket, .. } = object {
         let mut socket = socket.borrow_mut();
-        socket.server_closed = true;
+        socket.closed_at = Some(now);
         socket.server_ended = true;
         // Closing with unread bytes resets the connection, as TCP does, and the client may lose what
         // it hasn't taken.

@@ -11,7 +11,7 @@ use std::io::IoSlice;
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::peers::{CONNECTING, Peer, Peers, plan};
+use super::peers::{CONNECTING, Peer, plan};
 use crate::errno::Errno;
 use crate::fake::{Fake, Personality, Rng};
 use crate::poller::{Interest, Poller, Ready, Registration};
@@ -199,13 +199,7 @@ impl Run {
             self.round(1_000_000_000);
         }
         let calls = self.fake.counts().all - before.all;
-        let most = match (self.personality.blind, self.personality.faults.spurious) {
-            // 2 % of a second at 1.6 µs, and a thousand sleeps.
-            (true, _) => 13_500 / parts,
-            (false, 0) => 20,
-            // Each of them is a spurious event, or a poll that fails or returns at once.
-            (false, _) => 5_000,
-        };
+        let most = self.personality.calls_at_rest() / parts;
         assert!(
             calls <= most,
             "{calls} calls in a second at rest: {}",
