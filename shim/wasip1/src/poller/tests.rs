@@ -1,5 +1,5 @@
 use super::*;
-use crate::fake::{Client, Fake, Personality};
+use crate::fake::{Client, Fake, Faults, Personality};
 
 const LISTENER: u64 = 99;
 
@@ -59,6 +59,26 @@ fn blindness_is_recognised() {
         let mut server = Server::new(personality);
         server.wait(0);
         assert_eq!(server.poller.is_blind(), personality.blind);
+    }
+}
+
+/// Polls that report nothing at all, or an error, say nothing about it.
+#[test]
+fn blindness_is_recognised_behind_faults() {
+    for personality in ALL {
+        for seed in 0..100 {
+            let fake = Fake::new(personality, seed);
+            let fd = fake.preopen_listener();
+            let mut poller = Poller::new(fake.clone());
+            let _listener = poller.register_listener(fd, LISTENER).expect("a listener");
+            let mut faults = Faults::NONE;
+            (faults.poll_fails, faults.poll_is_empty, faults.event_error) = (100, 300, 100);
+            fake.set_faults(faults);
+            poller
+                .wait(&mut Vec::new(), Some(Duration::ZERO))
+                .expect("a wait");
+            assert_eq!(poller.is_blind(), personality.blind, "with seed {seed}");
+        }
     }
 }
 
