@@ -438,3 +438,28 @@ fn thousands_at_rest_cost_nothing() {
     assert!(of(&load.server.wait(1000), 5321).is_some());
     assert_eq!(load.server.fake.counts().polls - before.polls, 1);
 }
+
+/// Whoever waits for room alone must learn that there will be none.
+#[test]
+fn an_eviction_is_told_in_the_direction_that_is_waited_for() {
+    for personality in ALL {
+        let mut server = Server::new(personality);
+        let (_client, stream) = server.accept(1);
+        let interest = Interest {
+            read: false,
+            write: true,
+        };
+        server.poller.set_interest(&stream, interest);
+        server.fake.steal(stream.fd());
+        let told = (0..10).find_map(|_| {
+            let found = of(&server.wait(10), 1);
+            // A blind runtime learns of it by the write.
+            if personality.blind && found.is_some() {
+                let _ = server.poller.write(&stream, &[IoSlice::new(b"x")]);
+            }
+            found.filter(|ready| ready.error.is_some())
+        });
+        assert!(told.is_some_and(|ready| ready.writable), "{told:?}");
+        server.poller.close(stream);
+    }
+}
