@@ -11,6 +11,7 @@ use log::{debug, error};
 use super::{EventLoop, Slot};
 use crate::body::Body;
 use crate::conn::{CloseReason, Connection};
+use crate::key::Key;
 use crate::reactor::{Accepted, Interest, Reactor, Readiness};
 use crate::request::Request;
 use crate::time::Instant;
@@ -89,9 +90,15 @@ where
         if self.slots.len() + self.reactor.lingering() < self.common.limits.max_connections {
             return Some(now);
         }
-        let longest_idle = self.slots.key_at(self.idle.first()?)?;
-        let idle = self.slots.get_mut(longest_idle)?.idle?;
-        Some(now.max(idle.since + EVICT_AFTER))
+        let (_, from) = self.next_to_go()?;
+        Some(now.max(from))
+    }
+
+    /// The longest idle connection, and from when on it can give way.
+    fn next_to_go(&mut self) -> Option<(Key, Instant)> {
+        let key = self.slots.key_at(self.idle.first()?)?;
+        let idle = self.slots.get_mut(key)?.idle?;
+        Some((key, idle.since + EVICT_AFTER))
     }
 
     fn accept_from(&mut self, number: usize) {
@@ -171,10 +178,12 @@ where
         });
     }
 
-    /// Closes the longest idle connection.
+    /// Closes the longest idle connection, if it can give way already.
     fn evict(&mut self) {
-        let longest_idle = self.idle.first().and_then(|index| self.slots.key_at(index));
-        if let Some(key) = longest_idle {
+        let now = self.common.now;
+        if let Some((key, from)) = self.next_to_go()
+            && from <= now
+        {
             self.with_connection(key, |connection, cx| {
                 connection.abandon(cx, CloseReason::Evicted);
             });
