@@ -11,6 +11,7 @@ use log::{debug, error};
 use super::{EventLoop, Slot};
 use crate::body::Body;
 use crate::conn::{CloseReason, Connection};
+use crate::key::Key;
 use crate::reactor::{Accepted, Interest, Reactor, Readiness};
 use crate::request::Request;
 use crate::time::Instant;
@@ -97,9 +98,15 @@ where
         {
             return Some(now);
         }
-        let longest_idle = self.slots.key_at(self.driver.schedule.longest_idle()?)?;
-        let idle = self.slots.get_mut(longest_idle)?.idle?;
-        Some(now.max(idle.since + EVICT_AFTER))
+        let (_, from) = self.next_to_go()?;
+        Some(now.max(from))
+    }
+
+    /// The longest idle connection, and from when on it can give way.
+    fn next_to_go(&mut self) -> Option<(Key, Instant)> {
+        let key = self.slots.key_at(self.driver.schedule.longest_idle()?)?;
+        let idle = self.slots.get_mut(key)?.idle?;
+        Some((key, idle.since + EVICT_AFTER))
     }
 
     fn accept_from(&mut self, number: usize) {
@@ -179,14 +186,12 @@ where
         });
     }
 
-    /// Closes the longest idle connection.
+    /// Closes the longest idle connection, if it can give way already.
     fn evict(&mut self) {
-        let longest_idle = self
-            .driver
-            .schedule
-            .longest_idle()
-            .and_then(|index| self.slots.key_at(index));
-        if let Some(key) = longest_idle {
+        let now = self.driver.cx.now;
+        if let Some((key, from)) = self.next_to_go()
+            && from <= now
+        {
             self.with_connection(key, |connection, cx| {
                 connection.abandon(cx, CloseReason::Evicted);
             });

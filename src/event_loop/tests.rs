@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use http::Response;
 use wasip1_poll::Fd;
-use wasip1_poll::fake::{Client, Fake, Personality};
+use wasip1_poll::fake::{Client, Fake, Faults, Personality};
 
 use super::*;
 use crate::handle::Counters;
@@ -243,6 +243,30 @@ fn at_the_limit_the_longest_idle_gives_way_to_a_newcomer() {
     assert_eq!(counters.closed(CloseReason::Evicted), 1);
     let newcomer = newcomer.borrow_mut().take().expect("it came");
     assert_eq!(answers(&newcomer), 1);
+}
+
+/// Want of resources doesn't cost a newcomer its place before its request could come.
+#[test]
+fn when_accepting_fails_only_who_was_idle_for_a_while_gives_way() {
+    let bench = Bench::new(Personality::WASI_COMMON);
+    let client = bench.client();
+    let listener = bench.listener;
+    bench.at(10, move |fake| {
+        let mut faults = Faults::NONE;
+        faults.accept_fails = 1_000;
+        fake.set_faults(faults);
+        let _ = fake.connect(listener);
+    });
+    let early = client.clone();
+    bench.at(50, move |_| early.send(GET));
+    let late = client.clone();
+    bench.at(90, move |_| assert_eq!(answers(&late), 1));
+    bench.at(500, move |fake| {
+        assert!(client.is_closed());
+        fake.set_faults(Faults::NONE);
+    });
+    let counters = bench.run_until(1_000);
+    assert_eq!(counters.closed(CloseReason::Evicted), 1);
 }
 
 #[test]

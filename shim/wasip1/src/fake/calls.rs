@@ -1,9 +1,11 @@
 //! The calls, but for `poll_oneoff`.
 
+use std::cell::RefCell;
 use std::io::IoSlice;
+use std::rc::Rc;
 
 use super::Fake;
-use super::world::{Object, World};
+use super::world::{Object, Socket, World};
 use crate::errno::Errno;
 use crate::wasi::{ClockId, Event, Fd, FdFlags, Fdstat, Shutdown, Subscription, Wasi};
 
@@ -39,7 +41,9 @@ impl Wasi for Fake {
                 nonblock: flags.is_nonblock(),
             };
             let new = world.open(stream);
-            socket.borrow_mut().fd = Some(new);
+            let mut socket = socket.borrow_mut();
+            socket.fd = Some(new);
+            socket.accepted_at = Some(world.now());
             Ok(new)
         })
     }
@@ -56,6 +60,7 @@ impl Wasi for Fake {
                 Some(_) => return Err(Errno::NOTSUP),
                 None => return Err(Errno::BADF),
             };
+            world.fail(&socket)?;
             let mut socket = socket.borrow_mut();
             if socket.reset {
                 return Err(Errno::CONNRESET);
@@ -85,6 +90,7 @@ impl Wasi for Fake {
                 Some(_) => return Err(Errno::NOTSUP),
                 None => return Err(Errno::BADF),
             };
+            world.fail(&socket)?;
             let mut socket = socket.borrow_mut();
             if socket.reset {
                 return Err(Errno::CONNRESET);
@@ -102,22 +108,25 @@ impl Wasi for Fake {
             }
             let bytes = bufs.iter().flat_map(|buf| buf.iter()).take(count);
             socket.to_client.extend(bytes);
+            socket.written_at = world.now();
             Ok(count)
         })
     }
 
     fn sock_shutdown(&self, fd: Fd, how: Shutdown) -> Result<(), Errno> {
-        self.call(|world| match world.object(fd, "sock_shutdown") {
-            Some(Object::Stream { socket, .. }) => {
-                let mut socket = socket.borrow_mut();
-                if socket.reset {
-                    return Err(Errno::NOTCONN);
-                }
-                socket.server_ended |= how != Shutdown::Read;
-                Ok(())
+        self.call(|world| {
+            let socket = match world.object(fd, "sock_shutdown") {
+                Some(Object::Stream { socket, .. }) => Rc::clone(socket),
+                Some(_) => return Err(Errno::NOTSOCK),
+                None => return Err(Errno::BADF),
+            };
+            world.fail(&socket)?;
+            let mut socket = socket.borrow_mut();
+            if socket.reset {
+                return Err(Errno::NOTCONN);
             }
-            Some(_) => Err(Errno::NOTSOCK),
-            None => Err(Errno::BADF),
+            socket.server_ended |= how != Shutdown::Read;
+            Ok(())
         })
     }
 
@@ -182,10 +191,11 @@ impl Wasi for Fake {
     fn clock_time_get(&self, clock: ClockId) -> Result<u64, Errno> {
         // Some day in 2026; tests must not depend on the real one.
         const EPOCH: u64 = 1_790_000_000_000_000_000;
-        Ok(match clock {
-            ClockId::Realtime => EPOCH + self.now(),
-            ClockId::Monotonic => self.now(),
-        })
+        let now = self.now();
+        match clock {
+            ClockId::Realtime => Ok(EPOCH + now),
+            ClockId::Monotonic => self.0.borrow_mut().monotonic(now),
+        }
     }
 }
 
@@ -196,6 +206,31 @@ impl World {
             return Ok(());
         }
         Err(errnos[self.rng.below(errnos.len() as u64) as usize])
+    }
+
+    /// A failure of a call on `socket`, now and then.
+    fn fail(&mut self, socket: &RefCell<Socket>) -> Result<(), Errno> {
+        let failures = [
+            Errno::IO,
+            Errno::NOMEM,
+            Errno::CONNRESET,
+            Errno::PIPE,
+            Errno::TIMEDOUT,
+        ];
+        let result = self.hinder(self.personality.faults.call_fails, &failures);
+        socket.borrow_mut().faulted |= result.is_err();
+        result
+    }
+
+    /// What the monotonic clock says.
+    fn monotonic(&mut self, now: u64) -> Result<u64, Errno> {
+        if !self.chance(self.personality.faults.clock) {
+            return Ok(now);
+        }
+        match self.rng.below(4) {
+            0 => Err(Errno::IO),
+            _ => Ok(now.saturating_sub(self.rng.below(1_000_000))),
+        }
     }
 
     /// How much of `wanted` a call does at most.

@@ -19,10 +19,13 @@ impl Client {
         Self { fake, socket }
     }
 
-    /// Sends bytes; they arrive at once.
+    /// Sends bytes; they arrive at once. At a server that has closed they reset the connection.
     pub fn send(&self, bytes: &[u8]) {
         let seen_from = self.fake.seen_from();
         let mut socket = self.socket.borrow_mut();
+        if socket.closed_at.is_some() {
+            return socket.reset();
+        }
         socket.seen_from = seen_from;
         socket.to_server.extend(bytes);
     }
@@ -37,10 +40,7 @@ impl Client {
 
     /// Resets the connection; what was on its way is lost.
     pub fn reset(&self) {
-        let mut socket = self.socket.borrow_mut();
-        socket.reset = true;
-        socket.to_server.clear();
-        socket.to_client.clear();
+        self.socket.borrow_mut().reset();
     }
 
     /// Takes what has arrived.
@@ -72,13 +72,37 @@ impl Client {
     /// Whether the server has closed its file descriptor.
     #[must_use]
     pub fn is_closed(&self) -> bool {
-        self.socket.borrow().server_closed
+        self.socket.borrow().closed_at.is_some()
     }
 
     /// Whether the connection was reset, by either end.
     #[must_use]
     pub fn is_reset(&self) -> bool {
         self.socket.borrow().reset
+    }
+
+    /// Whether a call on the connection has failed only because the runtime is hostile.
+    #[must_use]
+    pub fn is_faulted(&self) -> bool {
+        self.socket.borrow().faulted
+    }
+
+    /// When the server has last written, in virtual nanoseconds.
+    #[must_use]
+    pub fn written_at(&self) -> u64 {
+        self.socket.borrow().written_at
+    }
+
+    /// When the connection was accepted, in virtual nanoseconds.
+    #[must_use]
+    pub fn accepted_at(&self) -> Option<u64> {
+        self.socket.borrow().accepted_at
+    }
+
+    /// When the server has closed its file descriptor, in virtual nanoseconds.
+    #[must_use]
+    pub fn closed_at(&self) -> Option<u64> {
+        self.socket.borrow().closed_at
     }
 
     /// The server's file descriptor, once the connection was accepted.

@@ -19,11 +19,13 @@
 //! at some time is put in the script with [`Fake::after`]; a wait that nothing in the script
 //! could ever end panics.
 
+mod bound;
 mod calls;
 mod client;
 mod personality;
 mod poll;
 mod rng;
+mod seeds;
 mod world;
 
 use std::cell::RefCell;
@@ -33,6 +35,7 @@ use std::time::Duration;
 pub use client::Client;
 pub use personality::{Costs, Faults, Nbytes, Personality};
 pub use rng::Rng;
+pub use seeds::Seeds;
 pub use world::Counts;
 
 use crate::wasi::Fd;
@@ -130,6 +133,11 @@ impl Fake {
     /// Closes a file descriptor behind the server's back.
     pub fn steal(&self, fd: Fd) {
         self.0.borrow_mut().steal(fd);
+    }
+
+    /// Lets time pass, as a program does that computes.
+    pub fn work(&self, time: Duration) {
+        self.pass(time.as_nanos() as u64);
     }
 
     fn seen_from(&self) -> u64 {

@@ -19,6 +19,9 @@ pub struct Personality {
     pub clock_with_fds: bool,
     /// Waits last at least this many nanoseconds more than asked, and are rounded up to it.
     pub tick: u64,
+    /// A stream is reported writable only when a third of its room is free, as Linux does; a write
+    /// is taken before that.
+    pub tells_room_late: bool,
     /// What read events say about the number of bytes.
     pub nbytes: Nbytes,
     /// What calls cost.
@@ -51,6 +54,11 @@ pub struct Faults {
     pub again: u16,
     /// A read, write or accept answers `INTR`.
     pub interrupted: u16,
+    /// A read, write or shutdown fails with `IO`, `NOMEM`, `CONNRESET`, `PIPE` or `TIMEDOUT`;
+    /// [`Client::is_faulted`](super::Client::is_faulted) tells whose it was.
+    pub call_fails: u16,
+    /// The monotonic clock fails, or tells a time that is up to a millisecond ago.
+    pub clock: u16,
     /// An accept fails with `CONNABORTED`, `MFILE`, `NOMEM` or `IO`; the connection stays in the
     /// queue.
     pub accept_fails: u16,
@@ -92,6 +100,7 @@ impl Personality {
         most_subscriptions: usize::MAX,
         clock_with_fds: false,
         tick: 0,
+        tells_room_late: true,
         nbytes: Nbytes::AtLeastOne,
         costs: Costs {
             poll: 3_000,
@@ -111,6 +120,7 @@ impl Personality {
         most_subscriptions: usize::MAX,
         clock_with_fds: true,
         tick: 0,
+        tells_room_late: false,
         nbytes: Nbytes::Zero,
         costs: Costs {
             poll: 600,
@@ -130,6 +140,7 @@ impl Personality {
         most_subscriptions: usize::MAX,
         clock_with_fds: true,
         tick: 0,
+        tells_room_late: false,
         nbytes: Nbytes::Exact,
         costs: Costs {
             poll: 1_000,
@@ -155,11 +166,64 @@ impl Personality {
             short: 200,
             again: 100,
             interrupted: 50,
+            call_fails: 1,
+            clock: 20,
             accept_fails: 50,
             random_fd: 300,
         },
         ..Self::WASI_COMMON
     };
+
+    /// wasi-common on a host that counts milliseconds.
+    pub const COARSE: Self = Self {
+        tick: 1_000_000,
+        ..Self::WASI_COMMON
+    };
+
+    /// wasi-common, ten times as slow.
+    pub const SLOW: Self = Self {
+        costs: Costs {
+            poll: 10_000,
+            subscription: 5_000,
+            call: 20_000,
+            failure: 60_000,
+        },
+        ..Self::WASI_COMMON
+    };
+
+    /// wazero, with everything going wrong now and then. (Its polls are only sleeps.)
+    pub const HOSTILE_BLIND: Self = Self {
+        faults: Faults {
+            poll_fails: 0,
+            ..Self::HOSTILE.faults
+        },
+        ..Self::WAZERO
+    };
+
+    /// Every personality, by the name that replays a seed of it.
+    pub const ALL: [(&str, Self); 7] = [
+        ("wasi-common", Self::WASI_COMMON),
+        ("coarse", Self::COARSE),
+        ("slow", Self::SLOW),
+        ("wazero", Self::WAZERO),
+        ("strict", Self::STRICT),
+        ("hostile", Self::HOSTILE),
+        ("hostile-blind", Self::HOSTILE_BLIND),
+    ];
+
+    /// The personality of this name.
+    ///
+    /// # Panics
+    /// There is none.
+    #[must_use]
+    pub fn of_name(name: &str) -> Self {
+        let found = Self::ALL.into_iter().find(|(other, _)| *other == name);
+        let names = || Self::ALL.map(|(name, _)| name).join(", ");
+        found.map_or_else(
+            || panic!("no personality {name}: {}", names()),
+            |(_, it)| it,
+        )
+    }
 }
 
 impl Faults {
@@ -175,6 +239,8 @@ impl Faults {
         short: 0,
         again: 0,
         interrupted: 0,
+        call_fails: 0,
+        clock: 0,
         accept_fails: 0,
         random_fd: 0,
     };

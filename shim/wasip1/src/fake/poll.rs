@@ -210,9 +210,9 @@ impl World {
                     return failed(Errno::IO);
                 }
                 let ready = if reading {
-                    socket.is_readable()
+                    socket.is_seen_readable(self.now())
                 } else {
-                    socket.is_writable()
+                    socket.is_seen_writable(self.personality.tells_room_late)
                 };
                 if !ready {
                     return State::Quiet;

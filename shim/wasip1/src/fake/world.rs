@@ -69,10 +69,17 @@ pub(super) struct Socket {
     pub(super) to_client: VecDeque<u8>,
     /// How many bytes may wait in `to_client`.
     pub(super) room: usize,
+    /// When the server has last written.
+    pub(super) written_at: u64,
+    /// When the connection was accepted.
+    pub(super) accepted_at: Option<u64>,
+    /// A call on it has failed for no other reason than that this runtime is hostile.
+    pub(super) faulted: bool,
     pub(super) client_ended: bool,
     pub(super) server_ended: bool,
     pub(super) reset: bool,
-    pub(super) server_closed: bool,
+    /// When the server has closed it.
+    pub(super) closed_at: Option<u64>,
     pub(super) fd: Option<Fd>,
     /// Before this time polls don't see what has arrived.
     pub(super) seen_from: u64,
@@ -84,21 +91,35 @@ impl Socket {
             to_server: VecDeque::new(),
             to_client: VecDeque::new(),
             room: 64 * 1024,
+            written_at: 0,
+            accepted_at: None,
+            faulted: false,
             client_ended: false,
             server_ended: false,
             reset: false,
-            server_closed: false,
+            closed_at: None,
             fd: None,
             seen_from: 0,
         }
     }
 
-    pub(super) fn is_readable(&self) -> bool {
-        !self.to_server.is_empty() || self.client_ended || self.reset
+    /// Whether a poll tells that there is something to read.
+    pub(super) fn is_seen_readable(&self, now: u64) -> bool {
+        let has_come = !self.to_server.is_empty() || self.client_ended;
+        has_come && now >= self.seen_from || self.reset
     }
 
-    pub(super) fn is_writable(&self) -> bool {
-        self.free() > 0 || self.server_ended || self.reset
+    /// Whether a poll tells that there is room.
+    pub(super) fn is_seen_writable(&self, tells_room_late: bool) -> bool {
+        let least = if tells_room_late { self.room / 3 } else { 0 };
+        self.free() > least || self.server_ended || self.reset
+    }
+
+    /// Resets the connection; what was on its way is lost.
+    pub(super) fn reset(&mut self) {
+        self.reset = true;
+        self.to_server.clear();
+        self.to_client.clear();
     }
 
     pub(super) fn free(&self) -> usize {
@@ -217,14 +238,14 @@ impl World {
             return false;
         };
         self.closed.insert(fd);
-        end(object);
+        end(object, self.now);
         true
     }
 
     pub(super) fn steal(&mut self, fd: Fd) {
         if let Some(object) = self.fds.remove(&fd) {
             self.stolen.insert(fd);
-            end(object);
+            end(object, self.now);
         }
     }
 
@@ -278,13 +299,16 @@ impl World {
     }
 }
 
-fn end(object: Object) {
+fn end(object: Object, now: u64) {
     if let Object::Stream { socket, .. } = object {
         let mut socket = socket.borrow_mut();
-        socket.server_closed = true;
+        socket.closed_at = Some(now);
         socket.server_ended = true;
-        // Closing with unread bytes resets the connection, as TCP does.
-        socket.reset |= !socket.to_server.is_empty();
+        // Closing with unread bytes resets the connection, as TCP does, and the client may lose what
+        // it hasn't taken.
+        if !socket.to_server.is_empty() {
+            socket.reset();
+        }
     }
 }
 

@@ -37,6 +37,9 @@ const FIRST: u64 = 20_000;
 const SHORTEST_REST: u64 = 4_500_000;
 const LONGEST_REST: u64 = 100_000_000;
 
+/// How often it is asked in a row whether the runtime looks at sockets.
+const MOST_QUESTIONS: usize = 16;
+
 /// Up to so many connections are always tried all.
 const FEW: usize = 32;
 
@@ -123,9 +126,11 @@ impl<W: Wasi> Poller<W> {
     }
 
     /// Finds out whether the runtime looks at sockets: one that doesn't reports a listener and a
-    /// clock of no time together, and then there is nobody to accept.
+    /// clock of no time together, and then there is nobody to accept. An answer that makes no sense,
+    /// or a failure, says nothing about that: the question is asked again.
     pub(super) fn decide_sight(&mut self) -> Sight {
-        for _ in 0..16 {
+        let (mut accepted, mut in_vain) = (0, 0);
+        for _ in 0..MOST_QUESTIONS {
             let mut listeners = self.slots.listeners().iter();
             let Some(&index) = listeners.find(|index| self.slots.at(**index).is_polled()) else {
                 return Sight::Undecided;
@@ -135,8 +140,9 @@ impl<W: Wasi> Poller<W> {
             let mut answers = [Event::default(); 2];
             match self.wasi.poll_oneoff(&asked, &mut answers) {
                 Ok(2) => {}
+                // The clock, at least, has run out.
+                Ok(0) | Err(_) => continue,
                 Ok(_) => return Sight::Sighted,
-                Err(_) => return Sight::Undecided,
             }
             let good = |kind| {
                 answers
@@ -144,21 +150,29 @@ impl<W: Wasi> Poller<W> {
                     .any(|event| event.kind() == kind && event.error == Errno::SUCCESS)
             };
             if !good(EventKind::Read) || !good(EventKind::Clock) {
-                return Sight::Sighted;
+                continue;
             }
             if self.may_block {
                 return Sight::Undecided;
             }
             match self.wasi.sock_accept(fd, FdFlags::NONBLOCK) {
-                Ok(stream) => self.accepted.push((index, stream)),
-                Err(Errno::AGAIN) => {
-                    log::info!("this runtime's poll_oneoff doesn't look at sockets: sleeping");
-                    return Sight::Blind;
+                Ok(stream) => {
+                    self.accepted.push((index, stream));
+                    accepted += 1;
                 }
-                Err(_) => return Sight::Undecided,
+                Err(Errno::AGAIN) => in_vain += 1,
+                Err(_) => {}
+            }
+            // Once may be an accident.
+            if in_vain == 2 {
+                log::info!("this runtime's poll_oneoff doesn't look at sockets: sleeping");
+                return Sight::Blind;
             }
         }
-        Sight::Undecided
+        match accepted {
+            0 => Sight::Sighted,
+            _ => Sight::Undecided,
+        }
     }
 }
 

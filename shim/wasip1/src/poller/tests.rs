@@ -1,5 +1,5 @@
 use super::*;
-use crate::fake::{Client, Fake, Personality};
+use crate::fake::{Client, Fake, Faults, Personality};
 
 const LISTENER: u64 = 99;
 
@@ -59,6 +59,26 @@ fn blindness_is_recognised() {
         let mut server = Server::new(personality);
         server.wait(0);
         assert_eq!(server.poller.is_blind(), personality.blind);
+    }
+}
+
+/// Polls that report nothing at all, or an error, say nothing about it.
+#[test]
+fn blindness_is_recognised_behind_faults() {
+    for personality in ALL {
+        for seed in 0..100 {
+            let fake = Fake::new(personality, seed);
+            let fd = fake.preopen_listener();
+            let mut poller = Poller::new(fake.clone());
+            let _listener = poller.register_listener(fd, LISTENER).expect("a listener");
+            let mut faults = Faults::NONE;
+            (faults.poll_fails, faults.poll_is_empty, faults.event_error) = (100, 300, 100);
+            fake.set_faults(faults);
+            poller
+                .wait(&mut Vec::new(), Some(Duration::ZERO))
+                .expect("a wait");
+            assert_eq!(poller.is_blind(), personality.blind, "with seed {seed}");
+        }
     }
 }
 
@@ -417,4 +437,29 @@ fn thousands_at_rest_cost_nothing() {
     let before = load.server.fake.counts();
     assert!(of(&load.server.wait(1000), 5321).is_some());
     assert_eq!(load.server.fake.counts().polls - before.polls, 1);
+}
+
+/// Whoever waits for room alone must learn that there will be none.
+#[test]
+fn an_eviction_is_told_in_the_direction_that_is_waited_for() {
+    for personality in ALL {
+        let mut server = Server::new(personality);
+        let (_client, stream) = server.accept(1);
+        let interest = Interest {
+            read: false,
+            write: true,
+        };
+        server.poller.set_interest(&stream, interest);
+        server.fake.steal(stream.fd());
+        let told = (0..10).find_map(|_| {
+            let found = of(&server.wait(10), 1);
+            // A blind runtime learns of it by the write.
+            if personality.blind && found.is_some() {
+                let _ = server.poller.write(&stream, &[IoSlice::new(b"x")]);
+            }
+            found.filter(|ready| ready.error.is_some())
+        });
+        assert!(told.is_some_and(|ready| ready.writable), "{told:?}");
+        server.poller.close(stream);
+    }
 }

@@ -233,11 +233,14 @@ impl<W: Wasi> Poller<W> {
     /// Reports what is known without a poll: evictions, and connections accepted already.
     pub(super) fn report_known(&mut self, ready: &mut Vec<Ready>) {
         for index in std::mem::take(&mut self.slots.evicted) {
+            let slot = self.slots.at(index);
             let closed = Ready {
                 readable: true,
+                // An owner that only has something to write must learn of it, too.
+                writable: slot.interest.write,
                 read_closed: true,
                 error: Some(Errno::BADF),
-                ..self.slots.at(index).nothing_ready()
+                ..slot.nothing_ready()
             };
             ready.push(closed);
         }

@@ -1,0 +1,56 @@
+//! An echo server on the fake runtime, with random clients: one run for each seed.
+//!
+//! `WASIP1_SEEDS=10000` runs so many seeds in each personality; `WASIP1_SEED=7
+//! WASIP1_PERSONALITY=hostile` runs that one, and shows it.
+
+mod peers;
+mod run;
+
+use crate::fake::Seeds;
+use run::Run;
+
+#[test]
+fn seeds_on_wasi_common() {
+    run_seeds("wasi-common");
+}
+
+#[test]
+fn seeds_on_a_runtime_that_counts_milliseconds() {
+    run_seeds("coarse");
+}
+
+#[test]
+fn seeds_on_a_slow_runtime() {
+    run_seeds("slow");
+}
+
+#[test]
+fn seeds_on_wazero() {
+    run_seeds("wazero");
+}
+
+#[test]
+fn seeds_on_the_text() {
+    run_seeds("strict");
+}
+
+#[test]
+fn seeds_on_a_hostile_runtime() {
+    run_seeds("hostile");
+}
+
+#[test]
+fn seeds_on_a_hostile_blind_runtime() {
+    run_seeds("hostile-blind");
+}
+
+fn run_seeds(name: &str) {
+    let seeds = Seeds {
+        prefix: "WASIP1",
+        test: "--package wasip1-poll --lib poller::seeds",
+        seeds: 150,
+    };
+    seeds.run(name, |personality, seed, shown| {
+        Run::new(personality, seed, shown).finish();
+    });
+}

@@ -1,0 +1,156 @@
+//! The clients: what they do is put in the fake runtime's script.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::time::Duration;
+
+use crate::fake::{Client, Fake, Rng};
+use crate::wasi::Fd;
+
+/// What a client sends and gets, and how it ends.
+pub(super) struct Peer {
+    pub(super) client: Client,
+    fate: Fate,
+    sent: Vec<u8>,
+    received: Vec<u8>,
+    /// When what was sent was sent, with the number of bytes before it.
+    pub(super) times: VecDeque<(u64, usize)>,
+    pub(super) ended: Option<u64>,
+    pub(super) over: bool,
+}
+
+impl Peer {
+    pub(super) fn describe(&self) -> String {
+        let Self {
+            client,
+            fate,
+            sent,
+            received,
+            ended,
+            ..
+        } = self;
+        let (sent, received, fd) = (sent.len(), received.len(), client.fd());
+        let closed = client.is_closed();
+        format!(
+            "fd {fd:?} {fate:?} sent {sent} received {received} ended {ended:?} closed {closed}"
+        )
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// Half-closes and waits for the server to end.
+    Ends,
+    Resets,
+    /// Is still there at the end.
+    Stays,
+    /// Its file descriptor is closed behind the poller's back.
+    Stolen,
+}
+
+/// When the last client connects, at the latest.
+pub(super) const CONNECTING: u64 = 60_000_000;
+
+pub(super) type Peers = Rc<RefCell<Vec<Rc<RefCell<Peer>>>>>;
+
+/// Puts a client in the script.
+pub(super) fn plan(fake: &Fake, listener: Fd, script: &mut Rng, peers: &Peers) {
+    let mut script = Rng::new(script.next_u64());
+    let peers = Rc::clone(peers);
+    let connects = Duration::from_nanos(script.below(CONNECTING));
+    fake.after(connects, move |fake| {
+        let client = fake.connect(listener);
+        client.set_room(200 + script.below(4000) as usize);
+        let fate = [
+            Fate::Ends,
+            Fate::Ends,
+            Fate::Resets,
+            Fate::Stays,
+            Fate::Stolen,
+        ];
+        let fate = fate[script.below(5) as usize];
+        let peer = Rc::new(RefCell::new(Peer {
+            client,
+            fate,
+            sent: Vec::new(),
+            received: Vec::new(),
+            times: VecDeque::new(),
+            ended: None,
+            over: false,
+        }));
+        peers.borrow_mut().push(Rc::clone(&peer));
+        let mut at = 0;
+        for _ in 0..script.below(6) {
+            // Pauses of all sizes: within a round, while busy, and long enough to be idle.
+            let pause = script.pick(&[10_000, 1_000_000, 50_000_000]);
+            at += script.below(pause);
+            let length = script.pick(&[1, 1, 2, 100, 3000]);
+            let peer = Rc::clone(&peer);
+            let bytes: Vec<u8> = (0..length).map(|_| script.next_u64() as u8).collect();
+            fake.after(Duration::from_nanos(at), move |fake| {
+                let mut peer = peer.borrow_mut();
+                if !peer.over {
+                    let before = peer.sent.len();
+                    peer.times.push_back((fake.now(), before));
+                    peer.client.send(&bytes);
+                    peer.sent.extend(bytes);
+                }
+            });
+        }
+        at += 1 + script.below(20_000_000);
+        let ending = Rc::clone(&peer);
+        fake.after(Duration::from_nanos(at), move |fake| end(fake, &ending));
+        let drains = script.below(3_000_000);
+        drain(fake, peer, Duration::from_nanos(drains));
+    });
+}
+
+/// Lets the client take what has arrived, again and again, until it is satisfied.
+fn drain(fake: &Fake, peer: Rc<RefCell<Peer>>, every: Duration) {
+    {
+        let mut peer = peer.borrow_mut();
+        let bytes = peer.client.receive();
+        peer.received.extend(bytes);
+        assert!(peer.sent.starts_with(&peer.received), "not what was sent");
+        // The server has closed it then, as it had to.
+        peer.over |= peer.client.is_faulted() && peer.client.is_closed();
+        let everything = peer.received.len() == peer.sent.len();
+        if peer.ended.is_some() && everything {
+            peer.over |= match peer.fate {
+                Fate::Ends => peer.client.is_at_end(),
+                Fate::Stays => true,
+                Fate::Resets | Fate::Stolen => false,
+            };
+        }
+        if peer.over {
+            return;
+        }
+    }
+    fake.after(every.max(Duration::from_micros(100)), move |fake| {
+        drain(fake, peer, every)
+    });
+}
+
+fn end(fake: &Fake, peer: &RefCell<Peer>) {
+    let mut peer = peer.borrow_mut();
+    peer.ended = Some(fake.now());
+    match peer.fate {
+        Fate::Ends => peer.client.end(),
+        Fate::Stays => {}
+        Fate::Resets => {
+            peer.client.reset();
+            peer.over = true;
+        }
+        Fate::Stolen => {
+            // Before it is accepted there is nothing to steal, and the number of one that is closed may
+            // be another's.
+            match peer.client.fd() {
+                Some(fd) if !peer.client.is_closed() => fake.steal(fd),
+                Some(_) => {}
+                None => peer.client.reset(),
+            }
+            peer.over = true;
+        }
+    }
+}
