@@ -4,7 +4,7 @@ use super::chunked::{Chunk, ChunkedDecoder};
 use super::fault::Fault;
 use super::framing::Framing;
 use super::head::Head;
-use super::shared::Context;
+use super::shared::{BodyPool, Context};
 use crate::request::Request;
 
 /// A request whose head is whole, and as much of its body as has come.
@@ -105,6 +105,16 @@ impl Incoming {
         if needed <= capacity {
             return Ok(());
         }
+        if let Decoder::Length(missing) = &self.decoder
+            && let Some(pooled) = pooled(cx, needed, *missing, capacity)
+        {
+            let grown = pooled.capacity() - capacity;
+            let small = std::mem::replace(body, pooled);
+            body.extend_from_slice(&small);
+            cx.shared.budget.replace(0, grown);
+            *accounted += grown;
+            return Ok(());
+        }
         let exact = needed - capacity;
         let generous = match &self.decoder {
             // `missing` has `more` subtracted already.
@@ -131,4 +141,24 @@ impl Incoming {
         *accounted += grown;
         Ok(())
     }
+}
+
+/// The memory of a former body for a large one of this length and `missing` bytes, in place of the
+/// `capacity` that it has, if it fits into the budget.
+fn pooled(cx: &mut Context<'_>, length: usize, missing: u64, capacity: usize) -> Option<Vec<u8>> {
+    let whole = length.checked_add(usize::try_from(missing).ok()?)?;
+    if whole <= BodyPool::SMALL {
+        return None;
+    }
+    let bodies = &mut cx.shared.buffers.bodies;
+    let buffer = bodies.take(whole)?;
+    if cx
+        .shared
+        .budget
+        .has_room(buffer.capacity() - capacity, cx.limits)
+    {
+        return Some(buffer);
+    }
+    bodies.keep(buffer);
+    None
 }

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::io::IoSlice;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 
 use super::shared::BufferPool;
 
@@ -130,11 +130,12 @@ impl Output {
             count -= before;
             self.sent = insert.at;
             if count < insert.bytes.len() {
-                drop(insert.bytes.split_to(count));
+                insert.bytes.advance(count);
                 return;
             }
             count -= insert.bytes.len();
             self.inserted -= insert.memory;
+            pool.bodies.give_back(std::mem::take(&mut insert.bytes));
             self.inserts.pop_front();
         }
         self.sent += count;

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 
 use super::head::FieldLine;
 use crate::limits::Limits;
@@ -105,6 +105,7 @@ impl HeadBlock {
 #[derive(Debug, Default)]
 pub(super) struct BufferPool {
     buffers: Vec<Vec<u8>>,
+    pub(super) bodies: BodyPool,
 }
 
 impl BufferPool {
@@ -122,6 +123,49 @@ impl BufferPool {
         let is_worth_keeping = (1..=Self::MAX_CAPACITY).contains(&buffer.capacity());
         if is_worth_keeping && self.buffers.len() < Self::MAX_BUFFERS {
             buffer.clear();
+            self.buffers.push(buffer);
+        }
+    }
+}
+
+/// Memory of large bodies that were sent, for those that come. Allocators give memory of this size
+/// back to the system, and what is fetched anew for each body costs as much as it costs to copy it.
+#[derive(Debug, Default)]
+pub(super) struct BodyPool {
+    buffers: Vec<Vec<u8>>,
+    /// The memory of all of them.
+    bytes: usize,
+}
+
+impl BodyPool {
+    /// A body up to this size needs no pool.
+    pub(super) const SMALL: usize = 64 << 10;
+    /// The most memory that is kept.
+    const MAX_BYTES: usize = 8 << 20;
+
+    /// An empty buffer for a body of this length: not a smaller one, nor one of more than twice its
+    /// size, which would be held for nothing.
+    pub(super) fn take(&mut self, length: usize) -> Option<Vec<u8>> {
+        let fits = length..=length.saturating_mul(2);
+        let is_fit = |buffer: &Vec<u8>| fits.contains(&buffer.capacity());
+        let at = self.buffers.iter().rposition(is_fit)?;
+        let buffer = self.buffers.swap_remove(at);
+        self.bytes -= buffer.capacity();
+        Some(buffer)
+    }
+
+    /// Keeps the memory of a body that was sent, unless somebody else still has a part of it.
+    pub(super) fn give_back(&mut self, mut body: Bytes) {
+        body.advance(body.len());
+        // Of one that is shared or static, this is nothing.
+        self.keep(body.into());
+    }
+
+    /// Keeps a buffer, if it is worth it and there is room.
+    pub(super) fn keep(&mut self, buffer: Vec<u8>) {
+        let is_large = buffer.capacity() > Self::SMALL;
+        if is_large && self.bytes + buffer.capacity() <= Self::MAX_BYTES {
+            self.bytes += buffer.capacity();
             self.buffers.push(buffer);
         }
     }
@@ -225,6 +269,26 @@ mod tests {
             UNIX_EPOCH + Duration::from_secs(1 << 40),
         );
         assert_eq!(date.line(), b"date: Fri, 31 Dec 9999 23:59:59 GMT\r\n");
+    }
+
+    #[test]
+    fn a_body_that_was_sent_leaves_its_memory_to_one_of_its_size() {
+        let mut pool = BodyPool::default();
+        let body = Bytes::from(vec![1; 200_000]);
+        let (somebody_elses, place) = (body.clone(), body.as_ptr());
+        pool.give_back(body);
+        assert_eq!(pool.bytes, 0);
+        pool.give_back(somebody_elses);
+        pool.give_back(Bytes::from_static(&[0; 100_000]));
+        assert_eq!(pool.bytes, 200_000);
+        assert!(pool.take(99_999).is_none() && pool.take(200_001).is_none());
+        let buffer = pool.take(100_000).expect("it is large enough");
+        assert!(buffer.is_empty() && buffer.capacity() == 200_000);
+        assert_eq!((buffer.as_ptr(), pool.bytes), (place, 0));
+        for _ in 0..100 {
+            pool.give_back(Bytes::from(vec![1; 1 << 20]));
+        }
+        assert_eq!(pool.bytes, BodyPool::MAX_BYTES);
     }
 
     #[test]

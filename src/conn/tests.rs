@@ -479,3 +479,29 @@ fn a_connection_given_up_while_its_request_is_handled_takes_no_answer() {
     assert_eq!(bench.output(), "");
     assert_eq!(bench.step(), Step::Close(CloseReason::IoError));
 }
+
+#[test]
+fn a_large_body_has_the_memory_of_one_that_was_sent() {
+    let mut bench = Bench::new();
+    let mut places = Vec::new();
+    for length in [300_000, 200_000, 300_000] {
+        let head = format!("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: {length}\r\n\r\n");
+        bench.input(&head);
+        bench.input(vec![b'x'; length / 2]);
+        let held = bench.shared.held();
+        let mut rest = &vec![b'y'; length - length / 2][..];
+        let request = bench.call(|conn, cx| conn.handle_input(cx, &mut rest));
+        let body = request.expect("it is whole").into_body();
+        let (xs, ys) = body.split_at(length / 2);
+        assert!(xs.iter().all(|&x| x == b'x') && ys.iter().all(|&y| y == b'y'));
+        assert_eq!(body.len(), length);
+        places.push((body.as_ptr(), held));
+        bench.call(|conn, cx| conn.respond(cx, Response::new(body)));
+        assert!(bench.output().len() > length);
+        assert_eq!(bench.shared.held(), 0);
+    }
+    // Its capacity is what is counted.
+    let (first, second) = (places[0], places[1]);
+    assert_eq!(first.0, second.0);
+    assert!(second.1 >= 300_000, "{} held", second.1);
+}
