@@ -1,11 +1,12 @@
-//! `gates instructions | allocations [--record]`: what a request costs, in figures without noise.
+//! `gates instructions | allocations | size [--record]`: what the server costs, in figures without noise.
 //!
-//! `ci/instructions` and `ci/allocations` call it. The figures are the same however busy the machine is,
-//! so each is held to the one that was recorded in `benches/results`.
+//! `ci/instructions`, `ci/allocations` and `ci/size` call it. The figures are the same however busy the
+//! machine is, so each is held to the one that was recorded in `benches/results`.
 //!
 //! - [`requests`]: what is asked. The programs in `bin/` are what answers.
 //! - [`instructions`]: counted by valgrind.
 //! - [`allocations`]: counted by [`counting`], the allocator of this program.
+//! - [`size`]: of modules.
 //! - [`recorded`]: the comparison with what was recorded.
 
 mod allocations;
@@ -13,6 +14,7 @@ mod counting;
 mod instructions;
 mod recorded;
 mod requests;
+mod size;
 
 use std::process::ExitCode;
 
@@ -32,6 +34,7 @@ fn run(mut arguments: impl Iterator<Item = String>) -> Outcome {
     match arguments.next().as_deref() {
         Some("instructions") => instructions::run(arguments),
         Some("allocations") => allocations::run(arguments),
-        _ => Err("which one? there are instructions and allocations".into()),
+        Some("size") => size::run(arguments),
+        _ => Err("which one? there are instructions, allocations and size".into()),
     }
 }

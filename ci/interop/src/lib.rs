@@ -23,6 +23,7 @@ pub mod client;
 pub mod conformance;
 pub mod curl;
 pub mod files;
+pub mod first_answer;
 pub mod idle;
 pub mod matrix;
 pub mod own_project;

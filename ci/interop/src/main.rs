@@ -5,6 +5,7 @@
 //! - `own-project`: a crate outside the checkout.
 //! - `conformance`: the conformance cases over sockets.
 //! - `files`: the example that reads files while it serves.
+//! - `first-answer [--starts 10] [--most-ms 50]`: of a precompiled module in wasmtime.
 //! - `idle [--connections 50] [--seconds 10] [--most-ticks 2]`: the cost of idle connections.
 //! - `probe [--json | --markdown] RUNTIME`: what a runtime does, by the example `probe`.
 //! - `probe --address HOST:PORT`: the other end for a probe that somebody else has started there.
@@ -23,8 +24,8 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use interop::{
-    Outcome, Report, Runtime, abuse, conformance, ensure, files, idle, matrix, own_project, probe,
-    resets, runner, shim,
+    Outcome, Report, Runtime, abuse, conformance, ensure, files, first_answer, idle, matrix,
+    own_project, probe, resets, runner, shim,
 };
 
 fn main() -> ExitCode {
@@ -42,8 +43,8 @@ fn main() -> ExitCode {
 fn run(mut arguments: Vec<String>) -> Outcome<bool> {
     ensure!(
         !arguments.is_empty(),
-        "which command? matrix, runner, own-project, conformance, files, idle, resets, shim, abuse or \
-         probe"
+        "which command? matrix, runner, own-project, conformance, files, first-answer, idle, resets, \
+         shim, abuse or probe"
     );
     let command = arguments.remove(0);
     if command == "probe" {
@@ -82,6 +83,13 @@ fn report(command: &str, mut arguments: Vec<String>) -> Outcome<Report> {
         "own-project" => Ok(own_project::run(&runtimes(&arguments)?)),
         "conformance" => Ok(conformance::run(&runtimes(&arguments)?)),
         "files" => Ok(files::run(&runtimes(&arguments)?)),
+        "first-answer" => {
+            let settings = first_answer::Settings {
+                starts: option(&mut arguments, "--starts", 10)?,
+                most: Duration::from_millis(option(&mut arguments, "--most-ms", 50)?),
+            };
+            Ok(first_answer::run(&runtimes(&arguments)?, settings))
+        }
         "idle" => {
             let settings = idle::Settings {
                 connections: option(&mut arguments, "--connections", 50)?,

@@ -112,6 +112,9 @@ impl Runtime {
                 command
             }
         };
+        if program.extension().is_some_and(|kind| kind == "cwasm") {
+            command.arg("--allow-precompiled");
+        }
         for (name, value) in env {
             command.arg("--env").arg(format!("{name}={value}"));
         }

@@ -205,7 +205,7 @@ A module of WASI preview 1 cannot open a listening socket itself; start it with 
   wasmi:              wasmi run --tcplisten 127.0.0.1:3000 MODULE.wasm
   wazero:             wazero run -listen=127.0.0.1:3000 MODULE.wasm
 wasmtime 47 and later cannot do it: it has no preview 1 sockets any more. Use wasmtime 36 (LTS) or
-wasmi instead. Support for wasm32-wasip2, which current wasmtime runs, is planned but not there yet.";
+wasmi instead, or a program built for wasm32-wasip2, which opens its sockets itself.";
 
 /// What is at a file descriptor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -255,8 +255,8 @@ fn scan<W: Wasi>(wasi: &W, only: Option<Fd>, hints: &Hints) -> Vec<(Fd, Kind)> {
             Ok(stat) => Kind::Open(stat.file_type),
             Err(errno) => Kind::Error(errno),
         };
-        seen.push((only, kind));
-        seen.sort_unstable_by_key(|(fd, _)| *fd);
+        let place = seen.partition_point(|(fd, _)| *fd < only);
+        seen.insert(place, (only, kind));
     }
     seen
 }

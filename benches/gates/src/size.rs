@@ -1,0 +1,41 @@
+//! How large the modules of two examples are: what a user's smallest server takes.
+
+use std::fs;
+
+use interop::{Outcome, Program, Runtime, ensure, root};
+
+use crate::recorded::{Allowance, Figures};
+
+/// The example, what it is, and how many bytes it should have at most.
+const MODULES: [(&str, &str, u64); 2] = [
+    ("minimal", "without a logger", 200_000),
+    ("hello", "with env_logger", 260_000),
+];
+
+/// It is the same each time, but for the paths of sources in it.
+const ALLOWANCE: Allowance = Allowance {
+    same_compiler: 0.01,
+    another_compiler: 0.05,
+};
+
+/// Runs with the rest of the command line.
+pub(crate) fn run(mut arguments: impl Iterator<Item = String>) -> Outcome {
+    let record = arguments.next().map(|argument| argument == "--record");
+    ensure!(record != Some(false), "only --record is understood");
+    let mut all = Vec::new();
+    for (example, about, most) in MODULES {
+        let what = ["--profile", "wasm-release", "--example", example];
+        let path = Program::build(Runtime::Wasmtime36, &root(), &what, false)?.path;
+        let size = fs::metadata(&path)
+            .map_err(|e| format!("{}: {e}", path.display()))?
+            .len();
+        let mark = if size <= most { "ok" } else { "MISSED" };
+        println!("goal: {example}.wasm, {about}, at most {most} bytes: {size} {mark}");
+        all.push((format!("{example}.wasm, {about}"), size));
+    }
+    let figures = Figures { name: "size", all };
+    if record == Some(true) {
+        return figures.record();
+    }
+    figures.check(ALLOWANCE)
+}

@@ -1,0 +1,96 @@
+//! How long it takes from the start of a runtime with a precompiled module to the first answer.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use crate::{Client, Outcome, Program, Report, Runtime, ensure, root};
+
+/// The settings of a run.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings {
+    /// How often the runtime is started. The median counts.
+    pub starts: usize,
+    /// So long it may take.
+    pub most: Duration,
+}
+
+/// Measures on each of these runtimes that can precompile, which is wasmtime.
+#[must_use]
+pub fn run(runtimes: &[Runtime], settings: Settings) -> Report {
+    let precompiling = [Runtime::Wasmtime36, Runtime::Wasmtime48];
+    let mut runtimes = runtimes.to_vec();
+    runtimes.retain(|runtime| precompiling.contains(runtime));
+    let mut report = Report::new("first answer", &runtimes);
+    for runtime in runtimes {
+        report.add(
+            "ms to the first answer",
+            runtime,
+            measure(runtime, settings),
+        );
+    }
+    report
+}
+
+fn measure(runtime: Runtime, settings: Settings) -> Outcome<String> {
+    let what = ["--profile", "wasm-release", "--example", "hello"];
+    let module = Program::build(runtime, &root(), &what, false)?.path;
+    let precompiled = module.with_extension(format!("{runtime}.cwasm"));
+    let status = Command::new(runtime.path()?)
+        .arg("compile")
+        .arg(&module)
+        .arg("-o")
+        .arg(&precompiled)
+        .status()
+        .map_err(|e| format!("{runtime}: {e}"))?;
+    ensure!(status.success(), "{runtime} compile failed: {status}");
+
+    let mut times = Vec::new();
+    for _ in 0..settings.starts {
+        times.push(first_answer(runtime, &precompiled)?);
+    }
+    times.sort_unstable();
+    let [least, .., most] = times[..] else {
+        return Err("one start says nothing: --starts 2 or more".into());
+    };
+    let median = times[times.len() / 2];
+    let [median_ms, least, most] = [median, least, most].map(|time| time.as_secs_f64() * 1e3);
+    let told = format!("{median_ms:.1} ({least:.1} to {most:.1})");
+    ensure!(
+        median <= settings.most,
+        "{told} ms, of which the median is more than {:?}",
+        settings.most
+    );
+    Ok(told)
+}
+
+fn first_answer(runtime: Runtime, precompiled: &Path) -> Outcome<Duration> {
+    let address = SocketAddr::from(([127, 0, 0, 1], Runtime::free_port()?));
+    let mut command = runtime.command(precompiled, &address.to_string(), &[])?;
+    // See ci/lib.sh.
+    command.env_remove("RUST_BACKTRACE").stdin(Stdio::null());
+    let start = Instant::now();
+    let mut child = command.spawn().map_err(|e| format!("{command:?}: {e}"))?;
+    let outcome = ask(address, start);
+    let took = start.elapsed();
+    // An error means that it has ended by itself.
+    let _ = child.kill();
+    let _ = child.wait();
+    outcome.map(|()| took)
+}
+
+/// Connects as soon as that is possible, and has one answer.
+fn ask(address: SocketAddr, start: Instant) -> Outcome {
+    const PATIENCE: Duration = Duration::from_secs(20);
+    let mut client = loop {
+        match Client::connect(address) {
+            Ok(client) => break client,
+            Err(why) => ensure!(start.elapsed() < PATIENCE, "nothing listens: {why}"),
+        }
+        sleep(Duration::from_micros(200));
+    };
+    client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n")?;
+    client.answer()?.check(b"Hello!")
+}
