@@ -63,6 +63,11 @@ impl Budget {
         self.charge(price, count);
     }
 
+    /// What a call costs that answers `AGAIN`.
+    pub(super) const fn again(&self) -> u64 {
+        self.again
+    }
+
     /// A call has answered `AGAIN`.
     pub(super) fn again_took(&mut self, took: u64) {
         self.again = took.clamp(100, 100_000);

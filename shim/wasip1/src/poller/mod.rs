@@ -17,6 +17,9 @@
 //! are looked at in turn, a window at a time, on a budget ([`budget`]). When nothing has happened
 //! for as long, or only where it was idle, the wait is for all of them together.
 //!
+//! **Nearly all busy.** While nearly all of the busy ones have something in each round, as under a
+//! full load, they are reported without a poll ([`speculate`]).
+//!
 //! # Nobody starves
 //!
 //! With b busy connections, n idle ones, *p* the cost of a subscription and *a* the cost of a call
@@ -57,6 +60,7 @@ mod blind;
 mod budget;
 mod look;
 mod slots;
+mod speculate;
 mod wait;
 
 use std::io::IoSlice;
@@ -70,6 +74,7 @@ use budget::Budget;
 use look::Seen;
 pub use slots::{Interest, Registration};
 use slots::{Kind, Slots};
+use speculate::Speculation;
 
 /// The registered file descriptors of one event loop, and the wait for them.
 ///
@@ -87,6 +92,7 @@ pub struct Poller<W> {
     sight: Sight,
     sleep: Sleep,
     budget: Budget,
+    speculation: Speculation,
     /// The time when the last wait returned.
     clock: u64,
     /// Something has happened since then.
@@ -152,6 +158,7 @@ impl<W: Wasi> Poller<W> {
             sight: Sight::Undecided,
             sleep: Sleep::default(),
             budget: Budget::default(),
+            speculation: Speculation::default(),
             clock: 0,
             progress: false,
             reported: false,
@@ -354,6 +361,7 @@ impl<W: Wasi> Poller<W> {
         match result {
             // An interrupted call is tried again after the next wait, which reports it again.
             Err(Errno::AGAIN | Errno::INTR) => {
+                self.speculation.refused();
                 self.slots.tried(registration.index(), self.clock);
                 Err(Errno::AGAIN)
             }

@@ -58,6 +58,9 @@ impl<W: Wasi> Poller<W> {
         let everything = idle > 0 && (self.only_idle || self.budget.is_rested(now));
         if !everything {
             let window = self.budget.window(idle);
+            if self.speculate(now, ready) {
+                return self.look_at_some_idle(window, ready);
+            }
             // Something busy will most likely end this wait early; a poll that only asks costs as
             // much as one that waits.
             let alone = match idle {
@@ -103,11 +106,13 @@ impl<W: Wasi> Poller<W> {
             return self.report_unknown(ready);
         }
         let every = self.budget.try_every(self.seen.len());
+        let mut streams = 0;
         for seen in &self.seen {
             let slot = self.slots.at(seen.index);
             let every = if slot.kind == Kind::Listener {
                 LISTENER_EVERY
             } else {
+                streams += usize::from(seen.sure);
                 every
             };
             if seen.sure || slot.is_due(now, every) {
@@ -115,6 +120,8 @@ impl<W: Wasi> Poller<W> {
                 ready.push(seen.report(&self.slots));
             }
         }
+        let busy = self.slots.busy().len();
+        self.speculation.polled(streams, busy, self.budget.again());
         Ok(())
     }
 
