@@ -257,9 +257,9 @@ fn circumstances(
     Ok(all)
 }
 
-/// The versions that `benches/Cargo.lock` has of these packages.
-pub(crate) fn locked(packages: &[&str]) -> Outcome<Vec<(String, String)>> {
-    let path = root().join("benches/Cargo.lock");
+/// The versions that the lock of a workspace of this repository has of these packages.
+pub(crate) fn locked(workspace: &str, packages: &[&str]) -> Outcome<Vec<(String, String)>> {
+    let path = root().join(workspace).join("Cargo.lock");
     let lock = read(&path)?;
     let version = |package: &str| {
         let (_, rest) = lock.split_once(&format!("name = \"{package}\"\nversion = \""))?;

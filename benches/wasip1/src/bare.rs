@@ -5,13 +5,15 @@
     reason = "a bare loop makes the calls of preview 1 itself: what is between is what it measures"
 )]
 
+use answer::{WHOLE, heads};
 use wasi::{Ciovec, Event, Fd, Iovec, Subscription, SubscriptionU, SubscriptionUU};
-
-use crate::answer::{MOST, READ_SIZE, WHOLE, heads};
 
 /// The listener's file descriptor: with nothing else handed over, the first after the standard
 /// three.
 pub const LISTENER: Fd = 3;
+
+/// So much is read at once.
+const READ_SIZE: usize = 16 << 10;
 
 /// A connection.
 #[derive(Clone, Copy, Debug)]
@@ -45,7 +47,7 @@ impl Buffers {
     pub fn new() -> Self {
         Self {
             input: vec![0; READ_SIZE],
-            answers: WHOLE.repeat(MOST),
+            answers: WHOLE.repeat(answer::most(READ_SIZE)),
         }
     }
 }

@@ -1,11 +1,9 @@
-//! What the servers of this package share: the answer, and for the bare loops the calls.
+//! What the bare loops of this package share: connections and calls.
 //!
 //! The programs, in `bin/`:
 //! - `floor`: the least that a server on preview 1 can cost; its head comment has the rules.
 //! - `naive`: a loop that believes every event.
-//! - `hyper`: hyper 1 on tokio on the mio of crates.io.
-//! - `ours`: `mini_http`.
+//! - `hyper`: hyper 1 on tokio on the mio of crates.io, and from `../wasip1-shim` on the shim.
 
-pub mod answer;
 #[cfg(all(target_os = "wasi", target_env = "p1"))]
 pub mod bare;

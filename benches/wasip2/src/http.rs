@@ -5,11 +5,11 @@
 mod component {
     #![allow(unsafe_code, reason = "the bindings export functions")]
 
+    use answer::BODY;
     use wasip2::exports::http::incoming_handler::Guest;
     use wasip2::http::types::{
         Fields, IncomingRequest, OutgoingBody, OutgoingResponse, ResponseOutparam,
     };
-    use wasip2_servers::BODY;
 
     struct Component;
 

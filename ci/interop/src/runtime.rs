@@ -277,12 +277,17 @@ impl Program {
     }
 }
 
-/// The path in one of cargo's JSON messages that tells of an executable. (A path that JSON has to
-/// escape isn't understood, and the build then counts as having made nothing.)
+/// The path in one of cargo's JSON messages that tells of an executable, or of a library that is a
+/// module. (A path that JSON has to escape isn't understood, and the build then counts as having made
+/// nothing.)
 fn executable(message: &str) -> Option<&str> {
-    let (_, rest) = message.split_once(r#""executable":""#)?;
-    let (path, _) = rest.split_once('"')?;
-    (!path.contains('\\')).then_some(path)
+    let after = |start| {
+        let (_, rest) = message.split_once(start)?;
+        let (path, _) = rest.split_once('"')?;
+        (!path.contains('\\')).then_some(path)
+    };
+    let module = || after(r#""filenames":[""#).filter(|path| path.ends_with(".wasm"));
+    after(r#""executable":""#).or_else(module)
 }
 
 #[cfg(test)]
@@ -305,5 +310,7 @@ mod tests {
             r#"{"reason":"compiler-artifact","executable":"/t/examples/echo","fresh":true}"#;
         assert_eq!(executable(library), None);
         assert_eq!(executable(program), Some("/t/examples/echo"));
+        let module = r#"{"filenames":["/t/x.wasm"],"executable":null,"fresh":true}"#;
+        assert_eq!(executable(module), Some("/t/x.wasm"));
     }
 }

@@ -55,6 +55,8 @@ pub(crate) struct Wasip2Reactor {
     progress: bool,
     /// The last wait for everything has found only idle ones.
     only_idle: bool,
+    /// And busy ones were told since, of which nothing has come yet.
+    told_busy: bool,
     /// What the last look has found.
     found_busy: bool,
     found_idle: bool,
@@ -110,6 +112,7 @@ impl Wasip2Reactor {
             clock: calls::now(),
             progress: false,
             only_idle: false,
+            told_busy: false,
             found_busy: false,
             found_idle: false,
             list: Vec::new(),

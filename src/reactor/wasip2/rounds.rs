@@ -39,6 +39,7 @@ impl Wasip2Reactor {
         if std::mem::take(&mut self.progress) {
             let worked = now.saturating_sub(self.clock);
             self.budget.worked(worked, now, self.turns.idle());
+            self.only_idle &= !std::mem::take(&mut self.told_busy);
         }
         loop {
             self.budget.accrue(now, self.turns.idle());
@@ -70,11 +71,13 @@ impl Wasip2Reactor {
             self.look_at_some_idle(window, &mut list, events);
         // Is it one of them? That is cheaper to find out than among all.
         } else if !list.is_empty() && self.look_at_all(&list, End::Now, events) {
-            self.only_idle = false;
+            // A stream that was read until it was empty is told once more, in vain. That is no reason to
+            // wait for the busy alone; what comes of it is, or that it is told again.
+            self.only_idle &= !std::mem::replace(&mut self.told_busy, true);
         } else {
             list.clear();
             list.extend(self.turns.all());
-            self.only_idle = false;
+            (self.only_idle, self.told_busy) = (false, false);
             self.look_at_all(&list, End::After(now, left), events);
             // Then it would be wrong to wait for the others alone.
             self.only_idle = self.found_idle && !self.found_busy;

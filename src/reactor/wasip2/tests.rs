@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
+use poll_turns::BUSY_FOR;
 use wasip2::sockets::instance_network::instance_network;
 use wasip2::sockets::network::IpAddressFamily;
 use wasip2::sockets::tcp_create_socket::create_tcp_socket;
@@ -180,6 +181,33 @@ fn a_reset_is_an_event_of_its_own() {
         matches!(&ended, Ok(0)) || ended.is_err_and(|error| error.kind() == io::ErrorKind::Other)
     );
     reactor.close(stream);
+}
+
+#[test]
+fn what_is_told_in_vain_keeps_nobody_waiting() {
+    let (mut reactor, address) = reactor();
+    let (mut client, mut stream) = connect(&mut reactor, address, Key::new(1, 1));
+    let (_other, idle) = connect(&mut reactor, address, Key::new(2, 1));
+    let mut buf = [0; 16];
+    // The two are idle by the time something happens.
+    let a_while = Some(Duration::from_nanos(3 * BUSY_FOR));
+    let mut events = Vec::new();
+    reactor.wait(&mut events, a_while).expect("a wait");
+    assert_eq!(events, []);
+    client.write_all(b"x").expect("room");
+    assert!(matches!(wait(&mut reactor)[..], [Event::Stream(..)]));
+    assert!(reactor.only_idle);
+    reactor.read(&mut stream, &mut buf).expect("a byte");
+    reactor
+        .wait(&mut events, Some(Duration::ZERO))
+        .expect("a wait");
+    // It is, by the host that this is about.
+    assert!(matches!(events[..], [Event::Stream(..)]));
+    let nothing = reactor.read(&mut stream, &mut buf);
+    assert!(nothing.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock));
+    assert!(reactor.only_idle, "the other one would have to wait");
+    reactor.close(stream);
+    reactor.close(idle);
 }
 
 #[test]

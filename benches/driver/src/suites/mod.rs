@@ -1,6 +1,6 @@
 //! What is measured. Each suite compares servers of one kind in its scenarios.
 
-mod wasip1;
+mod wasi;
 
 use interop::Outcome;
 
@@ -8,10 +8,12 @@ use crate::options::Options;
 
 /// Runs what the options want of all suites.
 pub(crate) fn run(options: &Options) -> Outcome {
-    let names: Vec<&str> = [wasip1::SUITE]
-        .into_iter()
-        .chain(wasip1::SCENARIOS)
+    let suites = [&wasi::WASIP1, &wasi::WASIP2];
+    let scenarios: Vec<&str> = suites.iter().flat_map(|suite| suite.names()).collect();
+    let servers: Vec<&str> = suites
+        .iter()
+        .flat_map(|suite| suite.server_names())
         .collect();
-    options.check_names(&names, &wasip1::SERVERS)?;
-    wasip1::run(options)
+    options.check_names(&scenarios, &servers)?;
+    suites.iter().try_for_each(|suite| suite.run(options))
 }

@@ -1,4 +1,5 @@
-//! hyper 1 on tokio on the mio of crates.io, with the answer of the others.
+//! hyper 1 on tokio, with the answer of the others: here on the mio of crates.io, and built by
+//! `../wasip1-shim` on the shim.
 #![cfg_attr(
     not(all(target_os = "wasi", target_env = "p1")),
     allow(unused, reason = "a program for WASI preview 1 only")
@@ -27,7 +28,6 @@ mod server {
     use hyper::{Request, Response};
     use hyper_util::rt::TokioIo;
     use tokio::net::TcpListener;
-    use wasip1_servers::answer;
 
     pub(super) async fn run() -> Result<(), Box<dyn std::error::Error>> {
         let listener = listener()?;
@@ -40,7 +40,7 @@ mod server {
                 let mut connection = http1::Builder::new();
                 let connection = connection
                     .pipeline_flush(true)
-                    .serve_connection(TokioIo::new(stream), service_fn(answer));
+                    .serve_connection(TokioIo::new(stream), service_fn(respond));
                 // A connection that fails just ends.
                 let _ = connection.await;
             });
@@ -59,7 +59,7 @@ mod server {
         TcpListener::from_std(listener)
     }
 
-    async fn answer(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+    async fn respond(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
         let is_memory = request.uri().path() == "/memory";
         // Read to the end, as `mini_http` does before it calls a handler.
         let _ = request.into_body().collect().await;

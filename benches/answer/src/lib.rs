@@ -1,4 +1,4 @@
-//! The answer that all programs give, and what the bare ones need to give it.
+//! The answer that all compared servers give, and what the bare loops need to give it.
 
 /// The body of every answer.
 pub const BODY: &str = "Hello, world!";
@@ -10,14 +10,15 @@ pub const WHOLE: &[u8] = b"HTTP/1.1 200 OK\r\n\
     \r\n\
     Hello, world!";
 
-/// How many requests one read of a bare loop can hold at most: none is shorter than 18 bytes.
-pub const MOST: usize = READ_SIZE / 18 + 1;
+/// How many answers one read of so many bytes can ask for at most: no request is shorter than 18
+/// bytes.
+#[must_use]
+pub const fn most(read: usize) -> usize {
+    read / 18 + 1
+}
 
-/// So much is read at once.
-pub const READ_SIZE: usize = 16 << 10;
-
-/// The size of the module's memory as text: the answer of `ours` and `hyper` to a request for
-/// `/memory`, from which the memory of a connection is told.
+/// The size of the program's linear memory as text: what some answer to a request for `/memory`, from
+/// which the memory of a connection is told.
 #[must_use]
 pub fn memory() -> String {
     #[cfg(target_family = "wasm")]

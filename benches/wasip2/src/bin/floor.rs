@@ -21,18 +21,16 @@ fn main() {
 mod bare {
     use std::net::SocketAddr;
 
+    use answer::{WHOLE, heads};
     use wasip2::io::poll::{Pollable, poll};
     use wasip2::io::streams::{InputStream, OutputStream};
     use wasip2::sockets::instance_network::instance_network;
     use wasip2::sockets::network::{IpAddressFamily, IpSocketAddress, Ipv4SocketAddress};
     use wasip2::sockets::tcp::TcpSocket;
     use wasip2::sockets::tcp_create_socket::create_tcp_socket;
-    use wasip2_servers::{WHOLE, heads};
 
     /// So much is read at once. The host clears as much memory for a read as is asked for.
     const READ_SIZE: u64 = 4 << 10;
-    /// No request is shorter than 18 bytes.
-    const MOST: usize = READ_SIZE as usize / 18 + 1;
 
     /// A connection; dropped from the first field to the last.
     struct Connection {
@@ -46,7 +44,7 @@ mod bare {
     pub(super) fn serve() {
         let listener = listen();
         let acceptable = listener.subscribe();
-        let answers = WHOLE.repeat(MOST);
+        let answers = WHOLE.repeat(answer::most(READ_SIZE as usize));
         let mut connections: Vec<Option<Connection>> = Vec::new();
         let mut free = Vec::new();
         let mut places = Vec::new();

@@ -5,33 +5,47 @@ use std::time::Duration;
 
 use interop::{Outcome, Runtime};
 
-use super::{Contestant, FLOOR, HYPER, Module, OURS, SUITE, percentile, tell};
+use super::contestant::Contestant;
+use super::{Case, FLOOR, HYPER, OURS, Run, SHIM, percentile};
 use crate::load::Plan;
-use crate::options::Options;
 use crate::report::{Goal, Report, Row, Series, quartiles};
 
+pub(super) const MANY: &str = "load";
+pub(super) const ONE: &str = "one";
+pub(super) const MIO: &str = "mio";
+
+/// What the others are compared with, and what the column of these figures is called.
+type Base = (&'static str, &'static str);
+const THE_FLOOR: Base = (FLOOR, "times the floor's");
+const THE_SHIM: Base = (SHIM, "times the shim's");
+
 /// 64 busy connections.
-pub(super) fn run(options: &Options, runtimes: &[Runtime], modules: &[Module]) -> Outcome<Report> {
-    let counts = match &options.idle[..] {
-        [] => options.by_extent(vec![0, 1_000, 5_000], vec![0, 1_000, 5_000], vec![0, 20]),
-        given => given.to_vec(),
-    };
-    compare("load", 64, &counts, options, runtimes, modules)
+pub(super) fn run_many(run: &Run<'_>) -> Outcome<Report> {
+    let cases = run.cases(&run.idle(run.suite.idle.load));
+    compare(run, MANY, 64, THE_FLOOR, &cases)
 }
 
 /// One busy connection: what a request costs that comes alone.
-pub(super) fn run_one(
-    options: &Options,
-    runtimes: &[Runtime],
-    modules: &[Module],
-) -> Outcome<Report> {
-    compare("one", 1, &[0], options, runtimes, modules)
+pub(super) fn run_one(run: &Run<'_>) -> Outcome<Report> {
+    compare(run, ONE, 1, THE_FLOOR, &run.cases(&[0]))
+}
+
+/// hyper on two mios, and who else is named on the command line.
+pub(super) fn run_mio(run: &Run<'_>) -> Outcome<Report> {
+    let mut cases = run.cases(&run.idle(&[0, 500]));
+    let others = run.suite.server_names();
+    let others: Vec<_> = others
+        .filter(|name| ![HYPER, SHIM].contains(name))
+        .collect();
+    cases.retain(|case| !others.contains(&case.module.name.as_str()));
+    compare(run, MIO, 32, THE_SHIM, &cases)
 }
 
 /// A contestant, or why it dropped out, with the rounds before.
 struct Entry {
     contestant: Outcome<Contestant>,
     name: String,
+    runtime: Runtime,
     idle: usize,
     rounds: Vec<Round>,
 }
@@ -45,29 +59,28 @@ struct Round {
 }
 
 fn compare(
+    run: &Run<'_>,
     scenario: &'static str,
     busy: usize,
-    counts: &[usize],
-    options: &Options,
-    runtimes: &[Runtime],
-    modules: &[Module],
+    base: Base,
+    cases: &[Case<'_>],
 ) -> Outcome<Report> {
+    let options = run.options;
     let rounds = options.rounds.unwrap_or(options.by_extent(9, 3, 1));
-    let seconds = options.seconds.unwrap_or(options.by_extent(2.0, 1.0, 0.1));
+    let (seconds, duration) = run.seconds(2.0, 1.0, 0.1);
     let clients = if options.sleep { "sleep" } else { "spin" };
     let about = format!(
         "{busy} busy keep-alive connections, {rounds} interleaved rounds of {seconds} s; the clients {clients}. \
          CPU: processor time of the server's process. Latencies in ms; an idle connection's next \
          request is sampled about every 10 ms."
     );
-    let mut report = Report::new(SUITE, scenario, about);
-    let duration = Duration::from_secs_f64(seconds);
-    for &runtime in runtimes {
-        let mut entries = start(scenario, busy, counts, runtime, modules);
+    let mut report = Report::new(run.suite.name, scenario, about);
+    for of_one_runtime in cases.chunk_by(|case, next| case.runtime == next.runtime) {
+        let mut entries = start(run, scenario, busy, of_one_runtime);
         for round in 0..rounds {
-            tell(
+            run.tell(
                 scenario,
-                format_args!("{runtime}, round {} of {rounds}", round + 1),
+                format_args!("{}, round {} of {rounds}", entries[0].runtime, round + 1),
             );
             // Who comes first changes.
             let first = round % entries.len();
@@ -76,38 +89,28 @@ fn compare(
                 entries[at].play(busy, duration, !options.sleep);
             }
         }
-        goals(&mut report, runtime, &entries);
-        report.rows.extend(rows(runtime, busy, &entries));
+        goals(run, &mut report, busy, &entries);
+        report.rows.extend(rows(busy, base, &entries));
     }
     Ok(report)
 }
 
 /// Starts all, and lets them wait for their turn.
-fn start(
-    scenario: &str,
-    busy: usize,
-    counts: &[usize],
-    runtime: Runtime,
-    modules: &[Module],
-) -> Vec<Entry> {
+fn start(run: &Run<'_>, scenario: &str, busy: usize, cases: &[Case<'_>]) -> Vec<Entry> {
     let mut entries = Vec::new();
-    for &idle in counts {
-        for module in modules {
-            tell(
-                scenario,
-                format_args!("{runtime}, starts {} with {idle} idle", module.name),
-            );
-            let contestant = Contestant::start(module, runtime, busy, idle);
-            if let Ok(contestant) = &contestant {
-                contestant.peer.pause();
-            }
-            entries.push(Entry {
-                contestant,
-                name: module.name.clone(),
-                idle,
-                rounds: Vec::new(),
-            });
+    for case in cases {
+        run.tell(scenario, format_args!("starts {case}"));
+        let contestant = Contestant::start(case, busy);
+        if let Ok(contestant) = &contestant {
+            contestant.peer.pause();
         }
+        entries.push(Entry {
+            contestant,
+            name: case.module.name.clone(),
+            runtime: case.runtime,
+            idle: case.idle,
+            rounds: Vec::new(),
+        });
     }
     entries
 }
@@ -152,27 +155,27 @@ impl Contestant {
     }
 }
 
-fn rows(runtime: Runtime, busy: usize, entries: &[Entry]) -> Vec<Row> {
+fn rows(busy: usize, base: Base, entries: &[Entry]) -> Vec<Row> {
     let row = |entry: &Entry| Row {
-        runtime,
+        runtime: entry.runtime,
         setting: format!("{busy} busy beside {} idle", entry.idle),
         server: entry.name.clone(),
-        series: series(entry, entries),
+        series: series(entry, base, entries),
         failure: entry.contestant.as_ref().err().cloned(),
     };
     entries.iter().map(row).collect()
 }
 
-fn series(entry: &Entry, entries: &[Entry]) -> Vec<Series> {
+fn series(entry: &Entry, (base, column): Base, entries: &[Entry]) -> Vec<Series> {
     let each = |figure: fn(&Round) -> Option<f64>| entry.rounds.iter().filter_map(figure).collect();
     let mut series = vec![Series {
         name: "CPU µs a request",
         values: each(|round| Some(round.cpu)),
     }];
-    if let Some(floor) = find(entries, FLOOR, entry.idle) {
+    if let Some(base) = find(entries, base, entry.idle) {
         series.push(Series {
-            name: "times the floor's",
-            values: ratios(entry, floor),
+            name: column,
+            values: ratios(entry, base),
         });
     }
     let least = entries.iter().map(|entry| entry.idle).min().unwrap_or(0);
@@ -213,12 +216,15 @@ fn series(entry: &Entry, entries: &[Entry]) -> Vec<Series> {
     series
 }
 
-fn goals(report: &mut Report, runtime: Runtime, entries: &[Entry]) {
-    // They are set for wasmtime, and for many connections.
-    if runtime != Runtime::Wasmtime36 {
+fn goals(run: &Run<'_>, report: &mut Report, busy: usize, entries: &[Entry]) {
+    let goals = &run.suite.goals;
+    let Some(runtime) = entries.first().map(|entry| entry.runtime) else {
+        return;
+    };
+    if runtime != goals.runtime {
         return;
     }
-    let one = report.scenario() == "one";
+    let scenario = report.scenario();
     let mut goal = |text: String, figure: f64, limit: f64| {
         let text = format!("{runtime}, {text}");
         report.goals.push(Goal {
@@ -227,30 +233,30 @@ fn goals(report: &mut Report, runtime: Runtime, entries: &[Entry]) {
             limit,
         });
     };
+    let median = |one: &Entry, other: &Entry| quartiles(&ratios(one, other))[1];
+    for times in goals
+        .times
+        .iter()
+        .filter(|times| times.scenario == scenario)
+    {
+        let (idle, server, of) = (times.idle, times.server, times.of);
+        let pair = (find(entries, server, idle), find(entries, of, idle));
+        if let (Some(one), Some(other)) = pair {
+            goal(
+                format!("CPU of {server} with {busy} busy beside {idle} idle, times {of}'s"),
+                median(one, other),
+                times.most,
+            );
+        }
+    }
     let least = entries.iter().map(|entry| entry.idle).min().unwrap_or(0);
     for ours in entries.iter().filter(|entry| entry.name == OURS) {
         let idle = ours.idle;
-        let median = |other: &Entry| quartiles(&ratios(ours, other))[1];
-        if let Some(floor) = find(entries, FLOOR, idle).filter(|_| idle == 0) {
-            let (busy, limit) = if one {
-                ("1 busy", 1.15)
-            } else {
-                ("64 busy", 1.25)
-            };
-            goal(
-                format!("CPU with {busy}, times the floor's"),
-                median(floor),
-                limit,
-            );
-        }
-        if let Some(hyper) = find(entries, HYPER, idle).filter(|_| idle == 0 && !one) {
-            goal("CPU, times hyper's".into(), median(hyper), 0.5);
-        }
         if let Some(without) = find(entries, OURS, least).filter(|_| idle > least) {
             goal(
                 format!("CPU beside {idle} idle, times that beside {least}"),
-                median(without),
-                1.25,
+                median(ours, without),
+                goals.beside_idle,
             );
         }
         let busy = percentile(&pooled(ours, |round| &round.busy), 0.99);

@@ -1,0 +1,129 @@
+//! A server in a runtime, with the connections to it.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use interop::{Outcome, Program, Runtime, root};
+
+use super::{Case, OURS};
+use crate::load::Load;
+use crate::options::Options;
+use crate::server::Peer;
+
+/// A program that is compared, of this repository.
+pub(super) struct Server {
+    /// What it is called in the tables.
+    pub(super) name: &'static str,
+    /// The workspace where it is built, seen from the root of the repository.
+    pub(super) workspace: &'static str,
+    /// What cargo is to build there: one program.
+    pub(super) what: &'static [&'static str],
+    /// Whether it answers a request for `/memory` with the size of its linear memory, and takes a body.
+    pub(super) tells_memory: bool,
+    pub(super) command: Start,
+}
+
+/// The command that serves an address.
+type Start = fn(Runtime, &Path, SocketAddr) -> Outcome<Command>;
+
+pub(super) const OUR_SERVER: Server = Server::new(OURS, &["--package", "ours"]);
+
+impl Server {
+    /// One of the usual kind.
+    pub(super) const fn new(name: &'static str, what: &'static [&'static str]) -> Self {
+        Self {
+            name,
+            workspace: "benches",
+            what,
+            tells_memory: true,
+            command: run,
+        }
+    }
+}
+
+/// As the README says.
+fn run(runtime: Runtime, program: &Path, address: SocketAddr) -> Outcome<Command> {
+    runtime.command(program, &address.to_string(), &[])
+}
+
+/// A program that was built, or that the options name.
+#[derive(Debug)]
+pub(super) struct Module {
+    pub(super) name: String,
+    pub(super) tells_memory: bool,
+    path: PathBuf,
+    command: Start,
+}
+
+/// Builds what the options want to be compared.
+pub(super) fn modules(
+    servers: &[Server],
+    options: &Options,
+    runtime: Runtime,
+) -> Outcome<Vec<Module>> {
+    let wanted = servers
+        .iter()
+        .filter(|server| options.compares(server.name));
+    let build = |server: &Server| -> Outcome<Module> {
+        let what = [server.what, &["--locked", "--profile", "wasm-release"]].concat();
+        let program = Program::build(runtime, &root().join(server.workspace), &what, false)?;
+        Ok(Module {
+            name: server.name.into(),
+            tells_memory: server.tells_memory,
+            path: program.path,
+            command: server.command,
+        })
+    };
+    let mut modules = wanted.map(build).collect::<Outcome<Vec<_>>>()?;
+    modules.extend(options.with.iter().map(|(name, path)| Module {
+        name: name.clone(),
+        tells_memory: true,
+        path: path.clone(),
+        command: run,
+    }));
+    Ok(modules)
+}
+
+/// A running server.
+pub(super) struct Contestant {
+    pub(super) idle: usize,
+    pub(super) peer: Peer,
+    pub(super) load: Load,
+}
+
+impl Contestant {
+    /// Starts it, without connections.
+    pub(super) fn alone(case: &Case<'_>) -> Outcome<Self> {
+        let Module {
+            name,
+            path,
+            command,
+            ..
+        } = case.module;
+        let start = |address| command(case.runtime, path, address);
+        let peer = Peer::start(name, case.runtime, start)?;
+        let load = Load::new(peer.address())?;
+        Ok(Self {
+            idle: case.idle,
+            peer,
+            load,
+        })
+    }
+
+    /// Starts it, and opens connections: `busy` and the case's idle ones, each with one request served.
+    pub(super) fn start(case: &Case<'_>, busy: usize) -> Outcome<Self> {
+        let mut contestant = Self::alone(case)?;
+        let opened = contestant.load.open(busy + case.idle, 64, 0);
+        contestant.explained(opened)?;
+        Ok(contestant)
+    }
+
+    /// If a server has ended, its last words say more than that a connection was closed.
+    pub(super) fn explained<T>(&mut self, outcome: Outcome<T>) -> Outcome<T> {
+        outcome.map_err(|why| match self.peer.check_alive() {
+            Ok(()) => why,
+            Err(words) => format!("{words} ({why})"),
+        })
+    }
+}

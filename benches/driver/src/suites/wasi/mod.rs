@@ -1,0 +1,272 @@
+//! WASI: the same scenarios for preview 1 and for 0.2, with the servers and the goals of each.
+//!
+//! - [`wasip1`], [`wasip2`]: what is compared there, and what is to be reached.
+//! - [`rest`], [`load`], [`quiet`], [`memory`]: the scenarios.
+//! - [`contestant`]: a server in a runtime, with the connections to it.
+
+mod contestant;
+mod load;
+mod memory;
+mod quiet;
+mod rest;
+mod wasip1;
+mod wasip2;
+
+use std::process::Command;
+use std::time::Duration;
+
+use interop::{Outcome, Runtime};
+
+use self::contestant::{Module, Server};
+pub(crate) use self::wasip1::WASIP1;
+pub(crate) use self::wasip2::WASIP2;
+use crate::cores;
+use crate::options::Options;
+use crate::report::{Goal, Report, Row, Series};
+
+/// Servers for one kind of runtimes, and what is to be seen of them.
+pub(crate) struct Suite {
+    name: &'static str,
+    /// The runtimes where it is measured unless others are named.
+    runtimes: &'static [Runtime],
+    servers: &'static [Server],
+    scenarios: &'static [(&'static str, Scenario)],
+    idle: Idle,
+    goals: Goals,
+    /// What of the locks is told with the figures.
+    versions: fn() -> Outcome<Vec<(String, String)>>,
+}
+
+type Scenario = fn(&Run<'_>) -> Outcome<Report>;
+
+/// The numbers of idle connections, by scenario.
+struct Idle {
+    rest: &'static [usize],
+    load: &'static [usize],
+    quiet: &'static [usize],
+    memory: usize,
+}
+
+/// What is to be reached.
+struct Goals {
+    /// Those of time are for this runtime: in an interpreter all is slow.
+    runtime: Runtime,
+    times: &'static [Times],
+    /// Our processor time a request beside idle connections, as a multiple of that without.
+    beside_idle: f64,
+}
+
+/// That a server's processor time a request is at most so many times another's, in a scenario beside
+/// so many idle connections.
+struct Times {
+    scenario: &'static str,
+    idle: usize,
+    server: &'static str,
+    of: &'static str,
+    most: f64,
+}
+
+/// The names of servers that are known to the scenarios.
+const OURS: &str = "ours";
+/// What the others are compared with.
+const FLOOR: &str = "floor";
+/// On the mio of crates.io, and on the shim.
+const HYPER: &str = "hyper";
+const SHIM: &str = "shim";
+
+impl Times {
+    const fn new(
+        scenario: &'static str,
+        idle: usize,
+        server: &'static str,
+        of: &'static str,
+        most: f64,
+    ) -> Self {
+        Self {
+            scenario,
+            idle,
+            server,
+            of,
+            most,
+        }
+    }
+}
+
+impl Suite {
+    /// What `--only` can name.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &'static str> {
+        let scenarios = self.scenarios.iter().map(|(name, _)| *name);
+        std::iter::once(self.name).chain(scenarios)
+    }
+
+    /// What `--server` can name.
+    pub(crate) fn server_names(&self) -> impl Iterator<Item = &'static str> {
+        self.servers.iter().map(|server| server.name)
+    }
+
+    /// Runs what the options want of it.
+    pub(crate) fn run(&'static self, options: &Options) -> Outcome {
+        let wanted: Vec<_> = self
+            .scenarios
+            .iter()
+            .filter(|(name, _)| options.wants(self.name, name))
+            .collect();
+        let runtimes: Vec<Runtime> = match &options.runtimes[..] {
+            [] => self.runtimes.to_vec(),
+            // The others are for the other suite.
+            named => named.iter().copied().filter(|it| self.has(*it)).collect(),
+        };
+        let (false, Some(&first)) = (wanted.is_empty(), runtimes.first()) else {
+            return Ok(());
+        };
+        for runtime in &runtimes {
+            runtime.prepare()?;
+        }
+        let run = Run {
+            suite: self,
+            options,
+            modules: contestant::modules(self.servers, options, first)?,
+            runtimes,
+        };
+        let versions = run.versions()?;
+        // Not before: what was built above may use all cores.
+        cores::prepare()?;
+        for (_, scenario) in wanted {
+            scenario(&run)?.finish(options, &versions)?;
+        }
+        Ok(())
+    }
+
+    /// Whether its programs run there.
+    fn has(&self, runtime: Runtime) -> bool {
+        self.runtimes
+            .iter()
+            .any(|own| own.target() == runtime.target())
+    }
+}
+
+/// What the scenarios of a suite are run with.
+struct Run<'a> {
+    suite: &'static Suite,
+    options: &'a Options,
+    runtimes: Vec<Runtime>,
+    modules: Vec<Module>,
+}
+
+/// One server in one setting.
+#[derive(Clone, Copy)]
+struct Case<'a> {
+    module: &'a Module,
+    runtime: Runtime,
+    idle: usize,
+}
+
+impl Run<'_> {
+    /// How long a measurement lasts, in seconds.
+    fn seconds(&self, full: f64, quick: f64, smoke: f64) -> (f64, Duration) {
+        let seconds = self.options.by_extent(full, quick, smoke);
+        let seconds = self.options.seconds.unwrap_or(seconds);
+        (seconds, Duration::from_secs_f64(seconds))
+    }
+
+    /// How many connections are idle: what the options say, or else the suite.
+    fn idle(&self, suite: &[usize]) -> Vec<usize> {
+        match &self.options.idle[..] {
+            [] => self.options.by_extent(suite, suite, &[0, 20]).to_vec(),
+            given => given.to_vec(),
+        }
+    }
+
+    /// Each server in each setting.
+    fn cases(&self, idle: &[usize]) -> Vec<Case<'_>> {
+        let mut cases = Vec::new();
+        for &runtime in &self.runtimes {
+            for &idle in idle {
+                let case = |module| Case {
+                    module,
+                    runtime,
+                    idle,
+                };
+                cases.extend(self.modules.iter().map(case));
+            }
+        }
+        cases
+    }
+
+    /// Measures one case after the other, each with figures that are no series: one value each. What
+    /// fails is a row that says so.
+    fn rows(
+        &self,
+        scenario: &'static str,
+        cases: &[Case<'_>],
+        measure: impl Fn(&Case<'_>) -> Outcome<Vec<(&'static str, f64)>>,
+    ) -> Vec<Row> {
+        let row = |case: &Case<'_>| {
+            self.tell(scenario, format_args!("{case}"));
+            let measured = measure(case);
+            let series = measured.iter().flatten().map(|&(name, value)| Series {
+                name,
+                values: vec![value],
+            });
+            Row {
+                runtime: case.runtime,
+                setting: format!("{} idle", case.idle),
+                server: case.module.name.clone(),
+                series: series.collect(),
+                failure: measured.as_ref().err().cloned(),
+            }
+        };
+        cases.iter().map(row).collect()
+    }
+
+    /// That a figure of ours is at most so much, in each of the report's rows.
+    fn goals(&self, report: &mut Report, text: &str, figure: &str, limit: f64) {
+        let ours = report.rows.iter().filter(|row| row.server == OURS);
+        for row in ours {
+            let series = row.series.iter().find(|series| series.name == figure);
+            if let Some(series) = series {
+                report.goals.push(Goal {
+                    text: format!("{}, {text} with {}", row.runtime, row.setting),
+                    figure: series.values[0],
+                    limit,
+                });
+            }
+        }
+    }
+
+    fn versions(&self) -> Outcome<Vec<(String, String)>> {
+        let mut versions = (self.suite.versions)()?;
+        for runtime in &self.runtimes {
+            let output = Command::new(runtime.path()?)
+                .arg("--version")
+                .output()
+                .map_err(|e| format!("{runtime}: {e}"))?;
+            let version = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+            versions.push((runtime.name().into(), version));
+        }
+        Ok(versions)
+    }
+
+    /// Says what is being done, as it takes a while.
+    fn tell(&self, scenario: &str, what: std::fmt::Arguments<'_>) {
+        eprintln!("{} {scenario}: {what}", self.suite.name);
+    }
+}
+
+impl std::fmt::Display for Case<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self {
+            module,
+            runtime,
+            idle,
+        } = self;
+        write!(f, "{runtime}, {} with {idle} idle", module.name)
+    }
+}
+
+/// `part` of the sorted values in ms, of which `None` if there are none.
+fn percentile(sorted: &[Duration], part: f64) -> Option<f64> {
+    let last = sorted.len().checked_sub(1)?;
+    let at = (last as f64 * part).ceil() as usize;
+    Some(sorted[at].as_secs_f64() * 1e3)
+}

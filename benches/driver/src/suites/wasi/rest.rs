@@ -1,0 +1,43 @@
+//! What idle connections cost when nothing happens.
+
+use std::thread::sleep;
+use std::time::Duration;
+
+use interop::Outcome;
+
+use super::contestant::Contestant;
+use super::{Case, Run};
+use crate::report::Report;
+
+pub(super) const SCENARIO: &str = "rest";
+/// What is to be reached: ticks in ten seconds.
+const MOST_TICKS: f64 = 2.0;
+const TICKS: &str = "ticks";
+
+pub(super) fn run(run: &Run<'_>) -> Outcome<Report> {
+    let (seconds, duration) = run.seconds(10.0, 3.0, 0.2);
+    let about = format!(
+        "processor time in {seconds} s at rest; each idle connection has had one answer. \
+         A tick is 10 ms."
+    );
+    let mut report = Report::new(run.suite.name, SCENARIO, about);
+    let cases = run.cases(&run.idle(run.suite.idle.rest));
+    report.rows = run.rows(SCENARIO, &cases, |case| measure(case, duration));
+    let goal = format!("ticks in {seconds} s");
+    run.goals(&mut report, &goal, TICKS, MOST_TICKS);
+    Ok(report)
+}
+
+fn measure(case: &Case<'_>, duration: Duration) -> Outcome<Vec<(&'static str, f64)>> {
+    let mut contestant = Contestant::start(case, 0)?;
+    // What the last requests have set in motion is to come to rest.
+    sleep(duration.min(Duration::from_secs(1)));
+    let before = contestant.peer.cpu()?;
+    sleep(duration);
+    let used = contestant.peer.cpu()?.since(before);
+    // They were idle, and not closed.
+    let open = contestant.load.check();
+    contestant.explained(open)?;
+    let milliseconds = used.total.as_secs_f64() * 1e3;
+    Ok(vec![(TICKS, used.ticks as f64), ("CPU ms", milliseconds)])
+}

@@ -1,0 +1,68 @@
+//! WASI preview 1: ours beside the floor, a naive loop, and hyper on tokio on two mios.
+
+use interop::{Outcome, Runtime, ensure};
+
+use super::contestant::{OUR_SERVER, Server};
+use super::{FLOOR, Goals, HYPER, Idle, OURS, SHIM, Suite, Times, load, memory, quiet, rest};
+use crate::report::locked;
+
+pub(crate) static WASIP1: Suite = Suite {
+    name: "wasip1",
+    runtimes: &[Runtime::Wasmtime36, Runtime::Wasmi],
+    servers: &[
+        Server {
+            tells_memory: false,
+            ..Server::new(FLOOR, &["--package", "wasip1-servers", "--bin", "floor"])
+        },
+        Server {
+            tells_memory: false,
+            ..Server::new("naive", &["--package", "wasip1-servers", "--bin", "naive"])
+        },
+        Server::new(HYPER, &["--package", "wasip1-servers", "--bin", "hyper"]),
+        Server {
+            workspace: SHIM_WORKSPACE,
+            ..Server::new(SHIM, &["--bin", "hyper"])
+        },
+        OUR_SERVER,
+    ],
+    scenarios: &[
+        (rest::SCENARIO, rest::run),
+        (load::MANY, load::run_many),
+        (load::ONE, load::run_one),
+        (load::MIO, load::run_mio),
+        (quiet::SCENARIO, quiet::run),
+        (memory::SCENARIO, memory::run),
+    ],
+    idle: Idle {
+        rest: &[0, 100, 5_000],
+        load: &[0, 1_000, 5_000],
+        quiet: &[100, 1_000, 5_000],
+        memory: 5_000,
+    },
+    goals: Goals {
+        runtime: Runtime::Wasmtime36,
+        times: &[
+            Times::new(load::MANY, 0, OURS, FLOOR, 1.25),
+            Times::new(load::MANY, 0, OURS, HYPER, 0.5),
+            Times::new(load::ONE, 0, OURS, FLOOR, 1.15),
+            Times::new(load::MIO, 0, SHIM, HYPER, 1.0 / 1.3),
+            Times::new(load::MIO, 500, SHIM, HYPER, 1.0 / 10.0),
+        ],
+        beside_idle: 1.25,
+    },
+    versions,
+};
+
+const SHIM_WORKSPACE: &str = "benches/wasip1-shim";
+
+/// The shim is compared with the mio of crates.io under the same hyper on the same tokio.
+fn versions() -> Outcome<Vec<(String, String)>> {
+    let same = ["hyper", "tokio"];
+    let (versions, on_the_shim) = (locked("benches", &same)?, locked(SHIM_WORKSPACE, &same)?);
+    ensure!(
+        versions == on_the_shim,
+        "{SHIM_WORKSPACE}/Cargo.lock has {on_the_shim:?}, and benches/Cargo.lock {versions:?}: \
+         `cargo update --precise` makes them alike"
+    );
+    Ok([versions, locked("benches", &["mio"])?].concat())
+}

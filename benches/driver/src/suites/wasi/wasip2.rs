@@ -1,0 +1,62 @@
+//! WASI 0.2: ours beside the floor, a bare loop over `wasi:sockets`, and a component of `wasi:http`
+//! that `wasmtime serve` runs.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Command;
+
+use interop::{Outcome, Runtime};
+
+use super::contestant::{OUR_SERVER, Server};
+use super::{FLOOR, Goals, Idle, OURS, Suite, Times, load, memory, quiet, rest};
+use crate::report::locked;
+
+pub(crate) static WASIP2: Suite = Suite {
+    name: "wasip2",
+    runtimes: &[Runtime::Wasmtime48],
+    servers: &[
+        Server {
+            tells_memory: false,
+            ..Server::new(FLOOR, &["--package", "wasip2-servers", "--bin", "floor"])
+        },
+        Server {
+            tells_memory: false,
+            command: serve,
+            ..Server::new(HTTP, &["--package", "wasip2-servers", "--example", "http"])
+        },
+        OUR_SERVER,
+    ],
+    scenarios: &[
+        (rest::SCENARIO, rest::run),
+        (load::MANY, load::run_many),
+        (load::ONE, load::run_one),
+        (quiet::SCENARIO, quiet::run),
+        (memory::SCENARIO, memory::run),
+    ],
+    idle: Idle {
+        rest: &[0, 1_000],
+        load: &[0, 1_000],
+        quiet: &[100, 1_000],
+        memory: 1_000,
+    },
+    goals: Goals {
+        runtime: Runtime::Wasmtime48,
+        times: &[
+            Times::new(load::MANY, 0, OURS, FLOOR, 1.15),
+            Times::new(load::MANY, 0, OURS, HTTP, 0.25),
+        ],
+        beside_idle: 1.4,
+    },
+    versions: || locked("benches", &["wasip2"]),
+};
+
+const HTTP: &str = "http";
+
+/// The host accepts and speaks HTTP. The component needs `cli` for what Rust's standard library imports;
+/// and of more than 1,000 connections the host accepts none, unless told.
+fn serve(runtime: Runtime, component: &Path, address: SocketAddr) -> Outcome<Command> {
+    let mut command = Command::new(runtime.path()?);
+    command.args(["serve", "-S", "cli", "--max-concurrent-connections=100000"]);
+    command.arg(format!("--addr={address}")).arg(component);
+    Ok(command)
+}
