@@ -100,13 +100,13 @@ impl Report {
                 let _ = writeln!(text, "\n{}, {}", row.runtime, row.setting);
                 last = Some(head);
                 let names = row.series.iter().map(|series| series.name);
-                let _ = write!(text, "  {:8}", "");
+                let _ = write!(text, "  {:12}", "");
                 for name in names {
                     let _ = write!(text, "  {name:>22}");
                 }
                 text.push('\n');
             }
-            let _ = write!(text, "  {:8}", row.server);
+            let _ = write!(text, "  {:12}", row.server);
             for series in &row.series {
                 let _ = write!(text, "  {:>22}", series.shown());
             }
@@ -259,7 +259,12 @@ fn circumstances(
 
 /// The versions that `benches/Cargo.lock` has of these packages.
 pub(crate) fn locked(packages: &[&str]) -> Outcome<Vec<(String, String)>> {
-    let path = root().join("benches/Cargo.lock");
+    locked_in("benches", packages)
+}
+
+/// The versions that the lock in a folder of the repository has of these packages.
+pub(crate) fn locked_in(folder: &str, packages: &[&str]) -> Outcome<Vec<(String, String)>> {
+    let path = root().join(folder).join("Cargo.lock");
     let lock = read(&path)?;
     let version = |package: &str| {
         let (_, rest) = lock.split_once(&format!("name = \"{package}\"\nversion = \""))?;
