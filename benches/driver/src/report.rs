@@ -285,7 +285,7 @@ fn first_line(text: &str) -> &str {
 }
 
 /// As many digits as are of use.
-fn number(value: f64) -> String {
+pub(crate) fn number(value: f64) -> String {
     match value.abs() {
         nan if nan.is_nan() => "no figure".into(),
         big if big >= 1000.0 => format!("{value:.0}"),

@@ -14,6 +14,7 @@ mod wrk;
 use interop::{Outcome, Runtime};
 
 use self::program::programs;
+use crate::chart;
 use crate::cores;
 use crate::options::Options;
 use crate::report;
@@ -69,7 +70,10 @@ pub(crate) fn run(options: &Options) -> Outcome {
         };
         report?.finish(options, &versions)?;
     }
-    Ok(())
+    match &options.results {
+        Some(folder) => chart::draw(folder),
+        None => Ok(()),
+    }
 }
 
 /// Says what is being done, as it takes a while.
