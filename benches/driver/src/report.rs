@@ -100,13 +100,13 @@ impl Report {
                 let _ = writeln!(text, "\n{}, {}", row.runtime, row.setting);
                 last = Some(head);
                 let names = row.series.iter().map(|series| series.name);
-                let _ = write!(text, "  {:8}", "");
+                let _ = write!(text, "  {:12}", "");
                 for name in names {
                     let _ = write!(text, "  {name:>22}");
                 }
                 text.push('\n');
             }
-            let _ = write!(text, "  {:8}", row.server);
+            let _ = write!(text, "  {:12}", row.server);
             for series in &row.series {
                 let _ = write!(text, "  {:>22}", series.shown());
             }
@@ -280,7 +280,7 @@ fn first_line(text: &str) -> &str {
 }
 
 /// As many digits as are of use.
-fn number(value: f64) -> String {
+pub(crate) fn number(value: f64) -> String {
     match value.abs() {
         nan if nan.is_nan() => "no figure".into(),
         big if big >= 1000.0 => format!("{value:.0}"),

@@ -63,14 +63,12 @@ impl Peer {
 
     /// Bytes of its memory that are resident: `VmRSS`.
     pub(crate) fn resident(&self) -> Outcome<u64> {
-        let path = format!("/proc/{}/status", self.server.pid());
-        let status = fs::read_to_string(&path).map_err(|e| format!("{path}: {e}"))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let kib = line.and_then(|line| line.trim().strip_suffix("kB"));
-        let kib: u64 = kib
-            .and_then(|kib| kib.trim().parse().ok())
-            .ok_or(format!("{path} has no VmRSS"))?;
-        Ok(kib << 10)
+        self.status_bytes("VmRSS:")
+    }
+
+    /// The most that ever were: `VmHWM`.
+    pub(crate) fn peak_resident(&self) -> Outcome<u64> {
+        self.status_bytes("VmHWM:")
     }
 
     /// Stops it where it is, so that the others have the core for themselves.
@@ -82,6 +80,17 @@ impl Peer {
     /// Lets it go on.
     pub(crate) fn resume(&self) {
         let _ = kill(self.pid(), Signal::SIGCONT);
+    }
+
+    fn status_bytes(&self, field: &str) -> Outcome<u64> {
+        let path = format!("/proc/{}/status", self.server.pid());
+        let status = fs::read_to_string(&path).map_err(|e| format!("{path}: {e}"))?;
+        let line = status.lines().find_map(|line| line.strip_prefix(field));
+        let kib = line.and_then(|line| line.trim().strip_suffix("kB"));
+        let kib: u64 = kib
+            .and_then(|kib| kib.trim().parse().ok())
+            .ok_or(format!("{path} has no {field}"))?;
+        Ok(kib << 10)
     }
 
     fn pid(&self) -> Pid {

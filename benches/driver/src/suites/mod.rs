@@ -1,5 +1,6 @@
 //! What is measured. Each suite compares servers of one kind in its scenarios.
 
+mod native;
 mod wasi;
 
 use interop::Outcome;
@@ -8,12 +9,13 @@ use crate::options::Options;
 
 /// Runs what the options want of all suites.
 pub(crate) fn run(options: &Options) -> Outcome {
-    let suites = [&wasi::WASIP1, &wasi::WASIP2];
-    let scenarios: Vec<&str> = suites.iter().flat_map(|suite| suite.names()).collect();
-    let servers: Vec<&str> = suites
-        .iter()
-        .flat_map(|suite| suite.server_names())
-        .collect();
+    let wasi = [&wasi::WASIP1, &wasi::WASIP2];
+    let mut scenarios = vec![native::SUITE];
+    scenarios.extend(native::SCENARIOS);
+    scenarios.extend(wasi.iter().flat_map(|suite| suite.names()));
+    let mut servers = native::SERVERS.to_vec();
+    servers.extend(wasi.iter().flat_map(|suite| suite.server_names()));
     options.check_names(&scenarios, &servers)?;
-    suites.iter().try_for_each(|suite| suite.run(options))
+    native::run(options)?;
+    wasi.iter().try_for_each(|suite| suite.run(options))
 }

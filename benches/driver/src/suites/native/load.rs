@@ -1,0 +1,293 @@
+//! What a request costs, under loads of several kinds.
+
+use std::time::Duration;
+
+use interop::{Outcome, Runtime};
+
+use super::program::Program;
+use super::turns::{Contestant, Plan, Turn};
+use super::wrk::Kind;
+use super::{FLOOR, OURS, SUITE, tell};
+use crate::options::Options;
+use crate::report::{Goal, Report, Row, Series, quartiles};
+
+/// A scenario.
+struct Scenario {
+    name: &'static str,
+    about: &'static str,
+    kind: Kind,
+    /// One setting for each: so many busy connections.
+    connections: &'static [usize],
+    /// Beside them there are idle ones.
+    is_beside_idle: bool,
+    /// With these numbers of busy connections, our processor time is to be at most so many times the
+    /// floor's.
+    goal: Option<(&'static [usize], f64)>,
+}
+
+const SCENARIOS: [Scenario; 5] = [
+    Scenario {
+        name: "keepalive",
+        about: "connections that ask again when they have their answer",
+        kind: Kind::Plain,
+        connections: &[1, 64, 256],
+        is_beside_idle: false,
+        goal: Some((&[64], 1.12)),
+    },
+    Scenario {
+        name: "pipelined",
+        about: "requests in pipelines of 16",
+        kind: Kind::Pipelined,
+        connections: &[64],
+        is_beside_idle: false,
+        goal: Some((&[64], 1.5)),
+    },
+    Scenario {
+        name: "echo",
+        about: "bodies of 1 MiB that are sent back",
+        kind: Kind::Echo,
+        connections: &[8, 64],
+        is_beside_idle: false,
+        goal: Some((&[8, 64], 1.4)),
+    },
+    Scenario {
+        name: "close",
+        about: "one connection a request",
+        kind: Kind::Close,
+        connections: &[64],
+        is_beside_idle: false,
+        goal: Some((&[64], 1.15)),
+    },
+    Scenario {
+        name: "idle",
+        about: "busy connections beside idle ones",
+        kind: Kind::Plain,
+        connections: &[64],
+        is_beside_idle: true,
+        goal: None,
+    },
+];
+
+/// Beside idle connections, a request is to cost at most so many times what it costs without them.
+const MOST_BESIDE_IDLE: f64 = 1.03;
+
+/// What is told of one server in one setting.
+struct Entry {
+    /// Its place among the contestants.
+    at: usize,
+    turns: Vec<Turn>,
+    /// The floor's turns beside them.
+    floors: Vec<Turn>,
+    /// Its turns without idle connections beside them.
+    without: Vec<Turn>,
+    failure: Option<String>,
+}
+
+pub(super) fn run(name: &str, options: &Options, programs: &[Program]) -> Outcome<Report> {
+    let scenario = SCENARIOS.iter().find(|scenario| scenario.name == name);
+    let scenario = scenario.ok_or_else(|| format!("no scenario is called '{name}'"))?;
+    let rounds = options.rounds.unwrap_or(options.by_extent(9, 3, 1));
+    let seconds = options.seconds.unwrap_or(options.by_extent(0.5, 0.3, 0.1));
+    let idle = match options.idle[..] {
+        _ if !scenario.is_beside_idle => 0,
+        [] => options.by_extent(5_000, 5_000, 20),
+        [given, ..] => given,
+    };
+    let (programs, absent) = takers(scenario.kind, idle, programs);
+    let mut report = Report::new(
+        SUITE,
+        scenario.name,
+        about(scenario, rounds, seconds, &absent),
+    );
+    let mut contestants = start(scenario.name, &programs, idle);
+    for &connections in scenario.connections {
+        let plan = Plan {
+            kind: scenario.kind,
+            connections,
+            duration: Duration::from_secs_f64(seconds),
+        };
+        let mut entries: Vec<Entry> = (0..programs.len()).map(Entry::new).collect();
+        for round in 0..rounds {
+            let of = format_args!("{connections} busy, round {} of {rounds}", round + 1);
+            tell(scenario.name, of);
+            for at in 0..entries.len() {
+                // Who comes first changes.
+                let at = (at + round) % programs.len();
+                entries[at].play(&mut contestants, plan, round % 2 == 1);
+            }
+        }
+        let setting = match idle {
+            0 => format!("{connections} busy"),
+            idle => format!("{connections} busy beside {idle} idle"),
+        };
+        for entry in entries {
+            let server = programs[entry.at].name.clone();
+            if server == OURS {
+                goals(&mut report, scenario, connections, &entry);
+            }
+            let series = entry.series(&contestants)?;
+            report.rows.push(Row {
+                runtime: Runtime::Native,
+                setting: setting.clone(),
+                server,
+                series,
+                failure: entry.failure,
+            });
+        }
+    }
+    Ok(report)
+}
+
+/// Who can take part, and why the others can't.
+fn takers(kind: Kind, idle: usize, programs: &[Program]) -> (Vec<&Program>, String) {
+    let reasons = programs.iter().filter_map(|program| {
+        let why = program.is_left_out(kind, idle)?;
+        Some(format!(" Without {}: it {why}.", program.name))
+    });
+    let takers = programs
+        .iter()
+        .filter(|program| program.is_left_out(kind, idle).is_none());
+    (takers.collect(), reasons.collect())
+}
+
+fn about(scenario: &Scenario, rounds: usize, seconds: f64, absent: &str) -> String {
+    format!(
+        "{}; {rounds} rounds, in which each server and the floor have turns of {seconds} s one after the \
+         other. CPU: processor time of the server's process. p99 in ms. Peak: the most memory that was \
+         resident so far, in MiB.{absent}",
+        scenario.about
+    )
+}
+
+/// All servers with the idle connections, and if there are some, once more without.
+fn start(scenario: &str, programs: &[&Program], idle: usize) -> Vec<Outcome<Contestant>> {
+    let mut contestants = Vec::new();
+    let counts: &[usize] = if idle > 0 { &[idle, 0] } else { &[0] };
+    for &idle in counts {
+        for program in programs {
+            tell(
+                scenario,
+                format_args!("starts {} with {idle} idle", program.name),
+            );
+            contestants.push(Contestant::start(program, idle));
+        }
+    }
+    contestants
+}
+
+impl Entry {
+    fn new(at: usize) -> Self {
+        Self {
+            at,
+            turns: Vec::new(),
+            floors: Vec::new(),
+            without: Vec::new(),
+            failure: None,
+        }
+    }
+
+    /// Its turn and those that it is compared with, in this order or the other way round.
+    fn play(&mut self, contestants: &mut [Outcome<Contestant>], plan: Plan, is_reverse: bool) {
+        if self.failure.is_some() {
+            return;
+        }
+        let is = |place: &Outcome<Contestant>, name| matches!(place, Ok(one) if one.name == name);
+        let floor = contestants.iter().position(|place| is(place, FLOOR));
+        let name = match &contestants[self.at] {
+            Ok(contestant) => contestant.name.clone(),
+            Err(why) => {
+                self.failure = Some(why.clone());
+                return;
+            }
+        };
+        // Those without idle connections come after those with them.
+        let without = contestants.iter().rposition(|place| is(place, &name));
+        let mut order = vec![self.at];
+        order.extend(floor.filter(|&floor| floor != self.at));
+        order.extend(without.filter(|&without| without != self.at));
+        if is_reverse {
+            order.reverse();
+        }
+        let mut turns = Vec::new();
+        for at in order {
+            let turn = contestants[at].as_mut().map_err(|why| why.clone());
+            match turn.and_then(|contestant| contestant.play(plan)) {
+                Ok(turn) => turns.push((at, turn)),
+                Err(why) => {
+                    contestants[at] = Err(why.clone());
+                    self.failure = Some(why);
+                    return;
+                }
+            }
+        }
+        for (at, turn) in turns {
+            if at == self.at {
+                self.turns.push(turn);
+            }
+            if Some(at) == floor {
+                self.floors.push(turn);
+            }
+            if Some(at) == without && at != self.at {
+                self.without.push(turn);
+            }
+        }
+    }
+
+    fn series(&self, contestants: &[Outcome<Contestant>]) -> Outcome<Vec<Series>> {
+        let each = |name, figure: fn(&Turn) -> Option<f64>| Series {
+            name,
+            values: self.turns.iter().filter_map(figure).collect(),
+        };
+        let mut series = vec![
+            each("CPU µs a request", |turn| Some(turn.cpu)),
+            Series {
+                name: "times the floor's",
+                values: ratios(&self.turns, &self.floors),
+            },
+        ];
+        if !self.without.is_empty() {
+            series.push(Series {
+                name: "times without idle",
+                values: ratios(&self.turns, &self.without),
+            });
+        }
+        series.push(each("requests/s", |turn| Some(turn.rate)));
+        let waits = each("p99", |turn| turn.p99);
+        series.extend(Some(waits).filter(|waits| !waits.values.is_empty()));
+        if let Ok(contestant) = &contestants[self.at] {
+            series.push(Series {
+                name: "peak",
+                values: vec![contestant.peak()?],
+            });
+        }
+        Ok(series)
+    }
+}
+
+fn goals(report: &mut Report, scenario: &Scenario, connections: usize, entry: &Entry) {
+    let mut goal = |text: String, turns: &[Turn], limit: f64| {
+        if !turns.is_empty() {
+            let figure = quartiles(&ratios(&entry.turns, turns))[1];
+            report.goals.push(Goal {
+                text,
+                figure,
+                limit,
+            });
+        }
+    };
+    if let Some((_, limit)) = scenario
+        .goal
+        .filter(|(counts, _)| counts.contains(&connections))
+    {
+        let text = format!("CPU with {connections} busy, times the floor's");
+        goal(text, &entry.floors, limit);
+    }
+    let text = "CPU beside idle connections, times that without";
+    goal(text.into(), &entry.without, MOST_BESIDE_IDLE);
+}
+
+/// Processor time a request, divided by that of the turn beside it.
+fn ratios(turns: &[Turn], others: &[Turn]) -> Vec<f64> {
+    let pairs = turns.iter().zip(others);
+    pairs.map(|(turn, other)| turn.cpu / other.cpu).collect()
+}

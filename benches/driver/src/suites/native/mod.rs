@@ -1,0 +1,82 @@
+//! Natively: ours beside a bare epoll loop, the servers of other libraries, and nginx.
+//!
+//! - [`program`]: the servers, and how each is started; nginx has a configuration written for it.
+//! - [`wrk`]: the load.
+//! - [`turns`]: turns of a server and the floor, one right after the other.
+//! - [`load`]: what a request costs, in all scenarios but the last; [`rss`]: what an idle connection does.
+
+mod load;
+mod program;
+mod rss;
+mod turns;
+mod wrk;
+
+use interop::{Outcome, Runtime};
+
+use self::program::programs;
+use crate::chart;
+use crate::cores;
+use crate::options::Options;
+use crate::report;
+
+pub(crate) const SUITE: &str = "native";
+pub(crate) const SCENARIOS: [&str; 6] = ["keepalive", "pipelined", "echo", "close", "idle", "rss"];
+/// The first one is what the others are compared with.
+pub(crate) const SERVERS: [&str; 8] = [
+    FLOOR,
+    OURS,
+    NGINX,
+    "may_minihttp",
+    "actix-web",
+    "hyper",
+    "axum",
+    "tiny_http",
+];
+const FLOOR: &str = "floor";
+const OURS: &str = "ours";
+const NGINX: &str = "nginx";
+
+pub(crate) fn run(options: &Options) -> Outcome {
+    let runtimes = &options.runtimes;
+    let wanted = |scenario: &&str| options.wants(SUITE, scenario);
+    let wanted: Vec<_> = SCENARIOS.into_iter().filter(wanted).collect();
+    if wanted.is_empty() || !runtimes.is_empty() && !runtimes.contains(&Runtime::Native) {
+        return Ok(());
+    }
+    wrk::prepare()?;
+    let programs = programs(options)?;
+    let mut versions = report::locked(
+        "benches/native",
+        &[
+            "hyper",
+            "axum",
+            "actix-web",
+            "may_minihttp",
+            "tiny_http",
+            "tokio",
+            "mio",
+        ],
+    )?;
+    versions.push(("wrk".into(), wrk::version()?));
+    for program in &programs {
+        versions.extend(program.version()?);
+    }
+    // Not before: what was built above may use all cores.
+    cores::prepare()?;
+    for scenario in wanted {
+        let report = match scenario {
+            "rss" => rss::run(options, &programs),
+            scenario => load::run(scenario, options, &programs),
+        };
+        report?.finish(options, &versions)?;
+    }
+    match &options.results {
+        Some(folder) => chart::draw(folder),
+        None => Ok(()),
+    }
+}
+
+/// Says what is being done, as it takes a while.
+fn tell(scenario: &str, what: std::fmt::Arguments<'_>) {
+    eprintln!("{SUITE} {scenario}: {what}");
+}

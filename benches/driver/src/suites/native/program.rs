@@ -1,0 +1,147 @@
+//! The servers that are compared, and how each is started.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use interop::curl::Scratch;
+use interop::{Outcome, Program as Built, Runtime, root};
+
+use super::wrk::Kind;
+use super::{NGINX, SERVERS};
+use crate::options::Options;
+use crate::server::Peer;
+
+/// A server that is compared.
+pub(super) struct Program {
+    pub(super) name: String,
+    how: How,
+}
+
+enum How {
+    /// A program of `benches/native`, or one of the command line.
+    Own(PathBuf),
+    /// nginx, with a folder for its configuration.
+    Nginx(PathBuf, Scratch),
+}
+
+impl Program {
+    pub(super) fn start(&self) -> Outcome<Peer> {
+        Peer::start(&self.name, Runtime::Native, |address| self.command(address))
+    }
+
+    /// Why it has no part in this, if it hasn't.
+    pub(super) fn is_left_out(&self, kind: Kind, idle: usize) -> Option<&'static str> {
+        match (self.name.as_str(), kind) {
+            (NGINX, Kind::Echo) => Some("can't send a body back"),
+            ("may_minihttp" | "tiny_http", Kind::Close) => {
+                Some("doesn't say `Connection: close` in its answers, without which wrk goes on")
+            }
+            ("tiny_http", _) if idle > 0 => {
+                Some("has a thread for each connection, and leaves some of many without")
+            }
+            _ => None,
+        }
+    }
+
+    /// Its version, if that isn't in the lock.
+    pub(super) fn version(&self) -> Outcome<Option<(String, String)>> {
+        let How::Nginx(path, _) = &self.how else {
+            return Ok(None);
+        };
+        let output = Command::new(path).arg("-v").output();
+        let output = output.map_err(|e| format!("{}: {e}", path.display()))?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        let version = said.trim().trim_start_matches("nginx version: ");
+        Ok(Some((NGINX.into(), version.into())))
+    }
+
+    fn command(&self, address: SocketAddr) -> Outcome<Command> {
+        match &self.how {
+            How::Own(path) => Runtime::Native.command(path, &address.to_string(), &[]),
+            How::Nginx(path, folder) => {
+                let configuration = folder.write("nginx.conf", nginx(address, folder.path()))?;
+                let mut command = Command::new(path);
+                command.args(["-e", "stderr", "-c", &configuration]);
+                command.arg("-p").arg(folder.path());
+                Ok(command)
+            }
+        }
+    }
+}
+
+/// Builds all that the options want.
+pub(super) fn programs(options: &Options) -> Outcome<Vec<Program>> {
+    let mut programs = Vec::new();
+    for name in SERVERS.into_iter().filter(|name| options.compares(name)) {
+        let how = match name {
+            NGINX => {
+                let installed = Command::new(root().join("ci/apt")).arg(NGINX).status();
+                if !installed.is_ok_and(|status| status.success()) {
+                    eprintln!("bench: goes on without nginx");
+                    continue;
+                }
+                let path = Path::new("/usr/sbin/nginx");
+                let path = if path.exists() {
+                    path
+                } else {
+                    Path::new(NGINX)
+                };
+                How::Nginx(path.into(), Scratch::new()?)
+            }
+            own => {
+                let folder = root().join("benches/native");
+                let what = ["--locked", "--bin", own];
+                How::Own(Built::build(Runtime::Native, &folder, &what, true)?.path)
+            }
+        };
+        programs.push(Program {
+            name: name.into(),
+            how,
+        });
+    }
+    let native = |path: &Path| path.extension().is_none_or(|kind| kind != "wasm");
+    for (name, path) in options.with.iter().filter(|(_, path)| native(path)) {
+        programs.push(Program {
+            name: name.clone(),
+            how: How::Own(fs::canonicalize(path).map_err(|e| format!("{}: {e}", path.display()))?),
+        });
+    }
+    Ok(programs)
+}
+
+/// nginx's configuration: one process, no logs, connections that stay, and the answer of the others.
+fn nginx(address: SocketAddr, folder: &Path) -> String {
+    let folder = folder.display();
+    format!(
+        r#"daemon off;
+master_process off;
+pid {folder}/nginx.pid;
+error_log stderr crit;
+worker_rlimit_nofile 20000;
+events {{
+    worker_connections 16384;
+}}
+http {{
+    access_log off;
+    default_type "";
+    server_tokens off;
+    keepalive_timeout 3600s;
+    keepalive_requests 1000000000;
+    client_max_body_size 2m;
+    client_body_temp_path {folder}/body;
+    proxy_temp_path {folder}/proxy;
+    fastcgi_temp_path {folder}/fastcgi;
+    uwsgi_temp_path {folder}/uwsgi;
+    scgi_temp_path {folder}/scgi;
+    server {{
+        listen {address} backlog=1024;
+        location / {{
+            return 200 "Hello, world!";
+        }}
+    }}
+}}
+"#
+    )
+}

@@ -1,0 +1,100 @@
+//! Turns: a server is loaded for a moment, and with it, in the same round and right before or after, the
+//! floor, so that what disturbs one disturbs the other.
+
+use std::thread::sleep;
+use std::time::Duration;
+
+use interop::Outcome;
+
+use super::program::Program;
+use super::wrk::{self, Kind};
+use crate::load::Load;
+use crate::server::Peer;
+
+/// A server that runs, with the idle connections to it. Unless it is its turn, it is stopped.
+pub(super) struct Contestant {
+    pub(super) name: String,
+    peer: Peer,
+    idle: Option<Load>,
+}
+
+/// What is done in a turn.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Plan {
+    pub(super) kind: Kind,
+    pub(super) connections: usize,
+    pub(super) duration: Duration,
+}
+
+/// What a turn has shown.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Turn {
+    /// Microseconds of processor time a request.
+    pub(super) cpu: f64,
+    /// Requests a second.
+    pub(super) rate: f64,
+    /// In milliseconds, if wrk tells it.
+    pub(super) p99: Option<f64>,
+}
+
+/// What the clients have left, the ends of their connections, is dealt with in this time.
+const REST: Duration = Duration::from_millis(15);
+
+impl Contestant {
+    /// Starts it, with so many idle connections, each with one request served.
+    pub(super) fn start(program: &Program, idle: usize) -> Outcome<Self> {
+        let peer = program.start()?;
+        let mut contestant = Self {
+            name: program.name.clone(),
+            peer,
+            idle: None,
+        };
+        if idle > 0 {
+            let opened = Load::new(contestant.peer.address()).and_then(|mut load| {
+                load.open(idle, 64, 0)?;
+                Ok(load)
+            });
+            contestant.idle = Some(contestant.explained(opened)?);
+        }
+        contestant.peer.pause();
+        Ok(contestant)
+    }
+
+    /// Loads it.
+    pub(super) fn play(&mut self, plan: Plan) -> Outcome<Turn> {
+        self.peer.resume();
+        let before = self.peer.cpu()?;
+        let measured = wrk::run(
+            self.peer.address(),
+            plan.kind,
+            plan.connections,
+            plan.duration,
+        );
+        let measured = self.explained(measured)?;
+        sleep(REST);
+        let used = self.peer.cpu()?.since(before);
+        if let Some(idle) = &mut self.idle {
+            let open = idle.check();
+            self.explained(open)?;
+        }
+        self.peer.pause();
+        Ok(Turn {
+            cpu: used.total.as_secs_f64() * 1e6 / measured.requests,
+            rate: measured.requests / measured.elapsed.as_secs_f64(),
+            p99: measured.p99.map(|p99| p99.as_secs_f64() * 1e3),
+        })
+    }
+
+    /// The most memory that was ever resident, in MiB.
+    pub(super) fn peak(&self) -> Outcome<f64> {
+        Ok(self.peer.peak_resident()? as f64 / f64::from(1 << 20))
+    }
+
+    /// If a server has ended, its last words say more than that a connection was closed.
+    fn explained<T>(&mut self, outcome: Outcome<T>) -> Outcome<T> {
+        outcome.map_err(|why| match self.peer.check_alive() {
+            Ok(()) => why,
+            Err(words) => format!("{words} ({why})"),
+        })
+    }
+}

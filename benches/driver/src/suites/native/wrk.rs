@@ -1,0 +1,131 @@
+//! The load: wrk, which is told what to send by `wrk.lua`.
+
+use std::net::SocketAddr;
+use std::process::{Command, Stdio};
+use std::thread::sleep;
+use std::time::Duration;
+
+use interop::{Outcome, ensure, root};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+/// What each connection does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// One request after the other.
+    Plain,
+    /// Sixteen at a time.
+    Pipelined,
+    /// Bodies of 1 MiB, which come back.
+    Echo,
+    /// `Connection: close`, and another connection.
+    Close,
+}
+
+/// What a run has shown.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Measured {
+    pub(super) requests: f64,
+    pub(super) elapsed: Duration,
+    /// What a request waited. wrk can't tell it of pipelined ones.
+    pub(super) p99: Option<Duration>,
+}
+
+/// wrk ends by itself after this, if it isn't ended before.
+const MOST: &str = "60s";
+
+/// Sees that wrk is there.
+pub(super) fn prepare() -> Outcome {
+    let status = Command::new(root().join("ci/apt")).arg("wrk").status();
+    let status = status.map_err(|e| format!("ci/apt: {e}"))?;
+    ensure!(status.success(), "there is no load without wrk");
+    Ok(())
+}
+
+/// The version of wrk.
+pub(super) fn version() -> Outcome<String> {
+    let output = Command::new("wrk").arg("-v").output();
+    let output = output.map_err(|e| format!("wrk: {e}"))?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    Ok(said.split_whitespace().nth(1).unwrap_or("?").into())
+}
+
+/// Loads a server with one thread and so many connections.
+pub(super) fn run(
+    address: SocketAddr,
+    kind: Kind,
+    connections: usize,
+    duration: Duration,
+) -> Outcome<Measured> {
+    let connections = connections.to_string();
+    let error = |e: std::io::Error| format!("wrk: {e}");
+    let wrk = Command::new("wrk")
+        .args(["-t", "1", "-c", &connections, "-d", MOST, "--latency", "-s"])
+        .arg(root().join("benches/driver/src/suites/native/wrk.lua"))
+        .args([&format!("http://{address}/"), "--", kind.name()])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(error)?;
+    // wrk itself counts whole seconds; interrupted, it ends its run in good order.
+    sleep(duration);
+    let id = Pid::from_raw(i32::try_from(wrk.id()).unwrap_or(0));
+    // It fails if wrk has ended already, which its output will explain.
+    let _ = kill(id, Signal::SIGINT);
+    let output = wrk.wait_with_output().map_err(error)?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    let Some((measured, errors)) = parse(&said) else {
+        let words = String::from_utf8_lossy(&output.stderr);
+        return Err(format!("wrk ended ({}): {words} {said}", output.status));
+    };
+    ensure!(errors == 0.0, "wrk counts {errors} failed requests");
+    ensure!(measured.requests > 0.0, "wrk got no answer");
+    Ok(measured)
+}
+
+impl Kind {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Plain => "plain",
+            Self::Pipelined => "pipelined",
+            Self::Echo => "echo",
+            Self::Close => "close",
+        }
+    }
+}
+
+/// The line of figures, and the number of errors in it. Times are in microseconds.
+fn parse(said: &str) -> Option<(Measured, f64)> {
+    let line = said
+        .lines()
+        .find_map(|line| line.strip_prefix("figures "))?;
+    let mut numbers = line.split_whitespace().map(|word| word.parse::<f64>().ok());
+    let mut next = || numbers.next().flatten();
+    let requests = next()?;
+    let [elapsed, p99] = [next()?, next()?].map(|micros| Duration::from_secs_f64(micros / 1e6));
+    let p99 = Some(p99).filter(|p99| !p99.is_zero());
+    let measured = Measured {
+        requests,
+        elapsed,
+        p99,
+    };
+    Some((measured, next()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_are_found_in_what_wrk_says() {
+        let expected = Measured {
+            requests: 10.0,
+            elapsed: Duration::from_millis(500),
+            p99: Some(Duration::from_micros(70)),
+        };
+        let said = "Running 1m test\nfigures 10 500000 70 3\n";
+        assert_eq!(parse(said), Some((expected, 3.0)));
+        assert_eq!(parse("figures 10 500000"), None);
+    }
+}

@@ -1,0 +1,41 @@
+//! What is sent.
+
+use native_servers::BODY;
+
+/// The answers to batches of requests, made in advance.
+pub(crate) struct Answers {
+    /// As many in a row as one read can ask for.
+    row: Vec<u8>,
+    one: usize,
+    last: Vec<u8>,
+}
+
+/// The others have these fields too, so that as many bytes are sent.
+const DATE: &str = "date: Sun, 22 Nov 2026 12:00:00 GMT";
+
+impl Answers {
+    pub(crate) fn new(most: usize) -> Self {
+        let one = [head(BODY.len(), false), BODY.into()].concat();
+        Self {
+            row: one.repeat(most),
+            one: one.len(),
+            last: [head(BODY.len(), true), BODY.into()].concat(),
+        }
+    }
+
+    /// For so many requests.
+    pub(crate) fn row(&self, count: usize) -> &[u8] {
+        &self.row[..count * self.one]
+    }
+
+    /// For one with `Connection: close`.
+    pub(crate) fn last(&self) -> &[u8] {
+        &self.last
+    }
+}
+
+/// The head of an answer with so long a body.
+pub(crate) fn head(length: usize, is_last: bool) -> Vec<u8> {
+    let close = if is_last { "connection: close\r\n" } else { "" };
+    format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n{close}{DATE}\r\n\r\n").into_bytes()
+}

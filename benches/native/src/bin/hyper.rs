@@ -1,0 +1,40 @@
+//! hyper 1 on tokio's `current_thread`.
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use native_servers::{BODY, listener};
+use tokio::net::TcpListener;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> std::io::Result<()> {
+    let listener = TcpListener::from_std(listener()?)?;
+    loop {
+        // A client that is gone before it is accepted is no reason to end.
+        let Ok((stream, _)) = listener.accept().await else {
+            continue;
+        };
+        tokio::spawn(async move {
+            let mut connection = http1::Builder::new();
+            let connection = connection
+                .pipeline_flush(true)
+                .serve_connection(TokioIo::new(stream), service_fn(answer));
+            // A connection that fails just ends.
+            let _ = connection.await;
+        });
+    }
+}
+
+async fn answer(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, hyper::Error> {
+    let is_echo = request.uri().path() == "/echo";
+    // Read to the end, as the others do before they call a handler.
+    let body = request.into_body().collect().await?.to_bytes();
+    Ok(Response::new(Full::new(match is_echo {
+        true => body,
+        false => Bytes::from_static(BODY.as_bytes()),
+    })))
+}

@@ -1,0 +1,23 @@
+//! `tiny_http`, answered by one thread. It has one more for each connection.
+
+use native_servers::{BODY, listener};
+use tiny_http::{Response, Server};
+
+fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let listener = listener()?;
+    listener.set_nonblocking(false)?;
+    let server = Server::from_listener(listener, None)?;
+    for mut request in server.incoming_requests() {
+        let mut body = Vec::new();
+        // A client that is gone is no reason to end.
+        let outcome = request.as_reader().read_to_end(&mut body).and_then(|_| {
+            let body = match request.url() {
+                "/echo" => body,
+                _ => BODY.into(),
+            };
+            request.respond(Response::from_data(body))
+        });
+        drop(outcome);
+    }
+    Ok(())
+}
