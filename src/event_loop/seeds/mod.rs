@@ -15,6 +15,8 @@
 
 mod answers;
 mod book;
+mod describe;
+mod facts;
 mod peer;
 mod plan;
 mod reasons;

@@ -1,149 +1,39 @@
 //! What each client must have got, may have missed, and why its connection has ended.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
-
-use wasip1_poll::fake::Personality;
 
 use super::book::Book;
-use super::peer::{Peer, PeerRef};
-use super::plan::{Ending, Manner, Reading};
+use super::facts::{Facts, TICK, nanos};
+use super::peer::Peer;
+use super::plan::{Manner, Reading};
 use crate::conn::CloseReason;
-use crate::limits::Limits;
-
-/// What holds for all clients of a world. Times are nanoseconds.
-pub(super) struct Facts<'a> {
-    limits: &'a Limits,
-    personality: Personality,
-    stopped_at: u64,
-    /// Within this time the loop acts upon what has happened.
-    bound: u64,
-    /// How much earlier than it was the loop may believe something to have happened: its time is
-    /// that of the turn's beginning, and a hostile clock's.
-    slack: u64,
-    /// There may be as many connections as the limit allows.
-    is_at_limit: bool,
-    /// Idle connections may be closed for newcomers.
-    is_evicting: bool,
-    /// Memory may be short.
-    is_short: bool,
-    clients: usize,
-    largest: usize,
-    is_slow: bool,
-}
 
 /// Why a connection may have been closed; empty if it never was one.
 pub(super) type Reasons = BTreeSet<usize>;
 
-/// Deadlines are rounded up to this.
-const TICK: u64 = 1 << 26;
-
-/// An idle connection is not closed for a newcomer before this.
-const EVICT_AFTER: u64 = 100_000_000;
-
-impl<'a> Facts<'a> {
-    pub(super) fn new(
-        personality: Personality,
-        limits: &'a Limits,
-        work: Duration,
-        peers: &[PeerRef],
-        stopped_at: u64,
-    ) -> Self {
-        let clients = peers.len();
-        // What the loop does for all of them in one turn: so many requests each, and a few calls.
-        let requests: u64 = peers
-            .iter()
-            .map(|peer| peer.borrow().plan.requests.len().min(64) as u64)
-            .sum();
-        let costs = personality.costs;
-        let turn =
-            requests * work.as_nanos() as u64 + clients as u64 * 12 * costs.failure.max(costs.call);
-        let bound = personality.found_within(clients as u64, turn) + 2 * turn;
-        let answers = peers.iter().map(|peer| {
-            let peer = peer.borrow();
-            let lengths = peer.plan.requests.iter().map(|it| it.answer.len());
-            lengths.max().unwrap_or(0)
-        });
-        let is_at_limit = limits.max_connections <= clients;
-        let is_slow = |peer: &PeerRef| matches!(peer.borrow().plan.reading, Reading::Slow { .. });
-        Self {
-            limits,
-            personality,
-            stopped_at,
-            bound,
-            slack: turn
-                + if personality.faults.clock > 0 {
-                    2_000_000
-                } else {
-                    0
-                },
-            is_at_limit,
-            is_evicting: is_at_limit || personality.faults.accept_fails > 0,
-            is_short: limits.max_held < 1 << 20,
-            clients,
-            largest: answers.max().unwrap_or(0),
-            is_slow: peers.iter().any(is_slow),
-        }
-    }
-
-    /// How long stopping takes at most: answers are still taken, and lingered for.
-    pub(super) fn longest_stop(&self) -> u64 {
-        let slow = if self.is_slow { 20_000_000_000 } else { 0 };
-        let rate = 3 * self.nanos(self.limits.rate_window);
-        rate + self.nanos(self.limits.linger_timeout) + 4 * TICK + self.bound + slow
-    }
-
-    /// The most bytes that may ever be held: what was asked for, or else for each connection a small
-    /// answer or two and what was read, and one large answer.
-    pub(super) fn most_held(&self) -> u64 {
-        let each = (16 << 10) + (8 << 10) + (64 << 10);
-        (self.limits.max_held + self.clients * each + self.largest) as u64
-    }
-
-    /// Fails if the client didn't get what it must. The answer is why its connection may have ended.
-    pub(super) fn judge(&self, peer: &Peer, book: &Book) -> Reasons {
-        let Some(accepted_at) = peer.client.accepted_at() else {
-            let waited = self.stopped_at.saturating_sub(peer.connected_at);
-            let in_time = waited <= self.bound + self.rests();
-            let is_excused = self.is_at_limit || peer.harmed_at.is_some();
-            assert!(in_time || is_excused, "never accepted: {}", self.show(peer));
-            return Reasons::new();
-        };
-        let case = Case {
-            facts: self,
-            peer,
-            book,
-            accepted_at,
-        };
-        case.check_answers();
-        case.check_latency();
-        case.check_closing();
-        case.reasons()
-    }
-
-    /// How long accepting may rest: each failure of it lets it rest for 50 ms.
-    fn rests(&self) -> u64 {
-        match self.personality.faults.accept_fails {
-            0 => 0,
-            _ => 500_000_000,
-        }
-    }
-
-    fn show(&self, peer: &Peer) -> String {
-        format!(
-            "{}\nstopped at {}, bound {}, evicting {}, short {}, {:#?}",
-            peer.describe(),
-            self.stopped_at,
-            self.bound,
-            self.is_evicting,
-            self.is_short,
-            self.limits
-        )
-    }
-
-    fn nanos(&self, time: Duration) -> u64 {
-        time.as_nanos() as u64
-    }
+/// Fails if the client didn't get what it must. The answer is why its connection may have ended.
+pub(super) fn judge(facts: &Facts<'_>, peer: &Peer, book: &Book) -> Reasons {
+    let Some(accepted_at) = peer.client.accepted_at() else {
+        let waited = facts.stopped_at.saturating_sub(peer.connected_at);
+        let in_time = waited <= facts.bound + facts.rests();
+        let is_excused = facts.is_at_limit || peer.harmed_at.is_some();
+        assert!(
+            in_time || is_excused,
+            "never accepted: {}",
+            facts.show(peer)
+        );
+        return Reasons::new();
+    };
+    let case = Case {
+        facts,
+        peer,
+        book,
+        accepted_at,
+    };
+    case.check_answers();
+    case.check_latency();
+    case.check_closing();
+    case.reasons()
 }
 
 /// One client that was accepted.
@@ -206,7 +96,7 @@ impl Case<'_> {
             .iter()
             .map(|it| it.answer.len() + 200)
             .sum();
-        (bytes / most + 2) as u64 * self.facts.nanos(every)
+        (bytes / most + 2) as u64 * nanos(every)
     }
 
     fn is_harmed(&self) -> bool {
@@ -222,7 +112,7 @@ impl Case<'_> {
         };
         let facts = self.facts;
         let since = self.idle_since();
-        let is_too_long = closed + facts.slack >= since + facts.nanos(facts.limits.idle_timeout);
+        let is_too_long = closed + facts.slack >= since + nanos(facts.limits.idle_timeout);
         // What has come is looked at once more before a deadline is judged.
         let look = match facts.personality.faults.again {
             0 => 20 * facts.personality.costs.failure,
@@ -247,7 +137,7 @@ impl Case<'_> {
         match status {
             // An unfinished request, after a while; not one that the client has sent in time.
             408 => {
-                let least = facts.nanos(limits.head_timeout.min(limits.rate_window));
+                let least = nanos(limits.head_timeout.min(limits.rate_window));
                 let begun = peer.begun_at.get(peer.answered);
                 let is_late = |begun: &u64| {
                     let sent = peer.sent_at.get(peer.answered);
@@ -304,7 +194,7 @@ impl Case<'_> {
             limits.rate_window,
             limits.linger_timeout,
         ];
-        let longest: u64 = longest.iter().map(|time| facts.nanos(*time) + TICK).sum();
+        let longest: u64 = longest.iter().map(|time| nanos(*time) + TICK).sum();
         let by = match peer.ended_at {
             Some(_) if peer.plan.reading.is_good() => quiet + self.backlog(),
             _ => quiet + longest,
@@ -323,7 +213,7 @@ impl Case<'_> {
             return;
         }
         let is_slow = !peer.plan.reading.is_good();
-        let idle = facts.nanos(limits.idle_timeout);
+        let idle = nanos(limits.idle_timeout);
         let is_idle = closed + facts.slack >= self.idle_since() + idle;
         let is_evictable = facts.is_evicting;
         assert!(
@@ -384,7 +274,7 @@ impl Case<'_> {
         if peer.ended_at.is_some() {
             may(CloseReason::ClientClosed);
         }
-        if closed + facts.slack >= self.idle_since() + facts.nanos(facts.limits.idle_timeout) {
+        if closed + facts.slack >= self.idle_since() + nanos(facts.limits.idle_timeout) {
             may(CloseReason::IdleTimeout);
         }
         if facts.is_evicting {
@@ -402,35 +292,5 @@ impl Case<'_> {
     }
 }
 
-impl Peer {
-    /// What a person needs to know of it.
-    pub(super) fn describe(&self) -> String {
-        let numbers = self.plan.requests.iter();
-        let numbers: Vec<_> = numbers.map(|it| (it.number, it.last)).take(8).collect();
-        let stolen = matches!(self.plan.ending, Ending::Stolen(_));
-        format!(
-            "client {numbers:?} connected {} accepted {:?} closed {:?} fd {:?}\n  {:?} {:?} {:?} stubborn {}\n  sent {} of {}, begun {:?} sent {:?} ended {:?} harmed {:?} (stolen {stolen}) faulted {} reset {}\n  answered {} {:?} refusal {:?} cut short {:?} written {}",
-            self.connected_at,
-            self.client.accepted_at(),
-            self.client.closed_at(),
-            self.client.fd(),
-            self.plan.manner,
-            self.plan.reading,
-            self.plan.ending,
-            self.plan.is_stubborn,
-            self.sent,
-            self.plan.most_sent,
-            self.begun_at.iter().take(8).collect::<Vec<_>>(),
-            self.sent_at.iter().take(8).collect::<Vec<_>>(),
-            self.ended_at,
-            self.harmed_at,
-            self.client.is_faulted(),
-            self.client.is_reset(),
-            self.answered,
-            self.answered_at.iter().take(8).collect::<Vec<_>>(),
-            self.refusal,
-            self.cut_short_at,
-            self.client.written_at(),
-        )
-    }
-}
+/// An idle connection is not closed for a newcomer before this.
+const EVICT_AFTER: u64 = 100_000_000;

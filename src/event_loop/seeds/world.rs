@@ -13,10 +13,11 @@ use wasip1_poll::Fd;
 use wasip1_poll::fake::{Fake, Personality, Rng};
 
 use super::book::{self, Book};
+use super::facts::Facts;
 use super::peer::{Peer, PeerRef};
 use super::plan::Plan;
 use super::reasons::Tally;
-use super::verdict::Facts;
+use super::verdict;
 use crate::event_loop::{EventLoop, Settings};
 use crate::handle::Handle;
 use crate::limits::Limits;
@@ -200,7 +201,7 @@ impl World {
         let mut tally = Tally::default();
         for peer in &peers {
             let peer = peer.borrow();
-            tally.add(&facts.judge(&peer, &book));
+            tally.add(&verdict::judge(&facts, &peer, &book));
         }
         tally.check(&counters, &book);
     }
