@@ -20,6 +20,8 @@ mod slab;
 mod wheel;
 
 #[cfg(all(test, not(target_os = "wasi")))]
+mod seeds;
+#[cfg(all(test, not(target_os = "wasi")))]
 mod tests;
 
 use std::collections::VecDeque;

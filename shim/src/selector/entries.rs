@@ -1,10 +1,7 @@
 //! The registered sources, in a table whose places are used again, each time with another
 //! generation.
 
-use wasip1_poll::{Errno, Registration};
-
-use crate::event::Readiness;
-use crate::{Interest, Token};
+use super::entry::Entry;
 
 /// Names a registration. It is never another's, even when its place is used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,32 +21,6 @@ impl Key {
             generation: (token >> 32) as u32,
         }
     }
-}
-
-/// A registered source.
-#[derive(Debug)]
-pub(super) struct Entry {
-    /// Its place in the poller.
-    pub(super) registration: Registration,
-    pub(super) is_listener: bool,
-    pub(super) token: Token,
-    /// What the user wants.
-    pub(super) interests: Interest,
-    /// What of that the poller waits for: not what has fired, and hasn't said `WouldBlock` since.
-    pub(super) armed: wasip1_poll::Interest,
-    /// What is to be reported.
-    pub(super) pending: Readiness,
-    /// It is in the queue of those that have something pending.
-    pub(super) is_queued: bool,
-    /// The last read has filled less than its buffer, so the next would answer `WouldBlock`.
-    pub(super) is_drained: bool,
-    /// The last write has taken less than it was given, so the next would answer `WouldBlock`.
-    pub(super) is_full: bool,
-    /// What the runtime says is wrong with reading and with writing, until a call has told.
-    pub(super) read_fault: Option<Errno>,
-    pub(super) write_fault: Option<Errno>,
-    /// How often in a row `try_io` has answered `WouldBlock` when one direction was ready.
-    pub(super) doubts: u8,
 }
 
 #[derive(Debug, Default)]

@@ -29,38 +29,24 @@
 //! room for events is reported by the next poll.
 
 mod entries;
+mod entry;
+mod state;
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::io::{self, ErrorKind, IoSlice};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use wasip1_poll::{Errno, Event as Answer, Fd, Poller, Ready, Shutdown, Subscription, Wasi};
+use wasip1_poll::{Errno, Event as Answer, Fd, Poller, Shutdown, Subscription, Wasi};
 
-use crate::event::{Event, Events, Readiness};
+use crate::event::{Events, Readiness};
 use crate::{Interest, Token};
-use entries::{Entries, Entry};
 pub(crate) use entries::Key;
+use entry::{Direction, Entry};
+use state::State;
 
 /// What a [`Poll`](crate::Poll), its registries and its sources share.
 pub(crate) struct Selector<W>(Mutex<State<W>>);
-
-struct State<W> {
-    poller: Poller<W>,
-    entries: Entries,
-    /// Those that have something pending, and some that had.
-    queue: VecDeque<Key>,
-    /// The reports of one wait; kept for its memory.
-    ready: Vec<Ready>,
-}
-
-/// A direction.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Direction {
-    Read,
-    Write,
-}
 
 /// What is to be registered.
 #[derive(Clone, Copy, Debug)]
@@ -71,12 +57,7 @@ pub(crate) enum Subject {
 
 impl<W: Wasi> Selector<W> {
     pub(crate) fn new(wasi: W) -> Self {
-        Self(Mutex::new(State {
-            poller: Poller::new(wasi),
-            entries: Entries::default(),
-            queue: VecDeque::new(),
-            ready: Vec::new(),
-        }))
+        Self(Mutex::new(State::new(wasi)))
     }
 
     /// Puts into `events` what has happened by the time something has, or `timeout` has passed.
@@ -326,149 +307,6 @@ impl<W: Wasi> Selector<W> {
 impl<W> fmt::Debug for Selector<W> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Selector").finish_non_exhaustive()
-    }
-}
-
-impl<W: Wasi> State<W> {
-    /// Whether there is something to report, with nothing else at the front of the queue.
-    fn has_pending(&mut self) -> bool {
-        while let Some(key) = self.queue.front() {
-            match self.entries.get_mut(*key) {
-                Some(entry) if entry.pending != Readiness::NONE => return true,
-                Some(entry) => entry.is_queued = false,
-                None => {}
-            }
-            self.queue.pop_front();
-        }
-        false
-    }
-
-    /// Waits, and puts what is reported into the queue.
-    fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
-        self.ready.clear();
-        self.poller.wait(&mut self.ready, timeout)?;
-        for ready in std::mem::take(&mut self.ready) {
-            self.found(ready);
-        }
-        Ok(())
-    }
-
-    fn found(&mut self, ready: Ready) {
-        let key = Key::from_token(ready.token);
-        let Some(entry) = self.entries.get_mut(key) else {
-            return;
-        };
-        let faulty = ready.error.is_some();
-        let readiness = Readiness {
-            readable: (ready.readable || faulty) && entry.wants(Direction::Read),
-            writable: (ready.writable || faulty) && entry.wants(Direction::Write),
-            // A listener that has failed once may go on.
-            read_closed: (ready.read_closed || faulty) && !entry.is_listener,
-            write_closed: faulty && !entry.is_listener,
-            error: faulty,
-        };
-        if !entry.is_listener {
-            let hung_up = ready.read_closed.then_some(Errno::CONNRESET);
-            entry.read_fault = ready.error.or(hung_up).or(entry.read_fault);
-            entry.write_fault = ready.error.or(entry.write_fault);
-        }
-        let armed = wasip1_poll::Interest {
-            read: entry.armed.read && !readiness.readable,
-            write: entry.armed.write && !readiness.writable,
-        };
-        entry.arm(&mut self.poller, armed);
-        self.report(key, readiness);
-    }
-
-    /// Arms what the interests say, as if nothing had fired: but writing fires at once.
-    fn begin(&mut self, key: Key) {
-        let Some(entry) = self.entries.get_mut(key) else {
-            return;
-        };
-        let armed = wasip1_poll::Interest {
-            // A fault is pending as readable: that is its one report.
-            read: entry.wants(Direction::Read) && !entry.pending.readable,
-            write: false,
-        };
-        entry.arm(&mut self.poller, armed);
-        let writable = entry.wants(Direction::Write) && !entry.is_listener;
-        self.report(
-            key,
-            Readiness {
-                writable,
-                ..Readiness::NONE
-            },
-        );
-    }
-
-    fn report(&mut self, key: Key, readiness: Readiness) {
-        let Some(entry) = self.entries.get_mut(key) else {
-            return;
-        };
-        entry.pending = entry.pending.and(readiness);
-        if entry.pending != Readiness::NONE && !entry.is_queued {
-            entry.is_queued = true;
-            self.queue.push_back(key);
-        }
-    }
-
-    fn deliver(&mut self, events: &mut Events) {
-        while events.has_room() && self.has_pending() {
-            let Some(entry) = self.queue.pop_front().and_then(|key| self.entries.get_mut(key))
-            else {
-                continue;
-            };
-            entry.is_queued = false;
-            events.push(Event::new(entry.token, std::mem::take(&mut entry.pending)));
-        }
-    }
-}
-
-impl Entry {
-    fn wants(&self, direction: Direction) -> bool {
-        match direction {
-            Direction::Read => self.interests.is_readable(),
-            Direction::Write => self.interests.is_writable(),
-        }
-    }
-
-    fn is_armed(&self, direction: Direction) -> bool {
-        match direction {
-            Direction::Read => self.armed.read,
-            Direction::Write => self.armed.write,
-        }
-    }
-
-    fn arm<W: Wasi>(&mut self, poller: &mut Poller<W>, armed: wasip1_poll::Interest) {
-        if self.armed != armed {
-            self.armed = armed;
-            poller.set_interest(&self.registration, armed);
-        }
-    }
-
-    /// There is nothing more in this direction: it is armed, unless the runtime has said that it is
-    /// broken. The answer is what the user gets.
-    fn blocked<W: Wasi>(&mut self, poller: &mut Poller<W>, direction: Direction) -> io::Error {
-        let fault = match direction {
-            Direction::Read => self.read_fault.take(),
-            Direction::Write => self.write_fault.take(),
-        };
-        if let Some(fault) = fault {
-            return fault.into();
-        }
-        let mut armed = self.armed;
-        match direction {
-            Direction::Read => {
-                armed.read = self.wants(direction);
-                self.pending.readable = false;
-            }
-            Direction::Write => {
-                armed.write = self.wants(direction);
-                self.pending.writable = false;
-            }
-        }
-        self.arm(poller, armed);
-        ErrorKind::WouldBlock.into()
     }
 }
 

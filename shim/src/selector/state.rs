@@ -1,0 +1,125 @@
+//! [`State`]: what is waited for, what was found, and what is still to be reported.
+
+use std::collections::VecDeque;
+use std::io;
+use std::time::Duration;
+
+use wasip1_poll::{Errno, Poller, Ready, Wasi};
+
+use super::entries::{Entries, Key};
+use super::entry::Direction;
+use crate::event::{Event, Events, Readiness};
+
+/// What the selector's lock guards.
+pub(super) struct State<W> {
+    pub(super) poller: Poller<W>,
+    pub(super) entries: Entries,
+    /// Those that have something pending, and some that had.
+    queue: VecDeque<Key>,
+    /// The reports of one wait; kept for its memory.
+    ready: Vec<Ready>,
+}
+
+impl<W: Wasi> State<W> {
+    pub(super) fn new(wasi: W) -> Self {
+        Self {
+            poller: Poller::new(wasi),
+            entries: Entries::default(),
+            queue: VecDeque::new(),
+            ready: Vec::new(),
+        }
+    }
+
+    /// Whether there is something to report, with nothing else at the front of the queue.
+    pub(super) fn has_pending(&mut self) -> bool {
+        while let Some(key) = self.queue.front() {
+            match self.entries.get_mut(*key) {
+                Some(entry) if entry.pending != Readiness::NONE => return true,
+                Some(entry) => entry.is_queued = false,
+                None => {}
+            }
+            self.queue.pop_front();
+        }
+        false
+    }
+
+    /// Waits, and puts what is reported into the queue.
+    pub(super) fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        self.ready.clear();
+        self.poller.wait(&mut self.ready, timeout)?;
+        for ready in std::mem::take(&mut self.ready) {
+            self.found(ready);
+        }
+        Ok(())
+    }
+
+    fn found(&mut self, ready: Ready) {
+        let key = Key::from_token(ready.token);
+        let Some(entry) = self.entries.get_mut(key) else {
+            return;
+        };
+        let faulty = ready.error.is_some();
+        let readiness = Readiness {
+            readable: (ready.readable || faulty) && entry.wants(Direction::Read),
+            writable: (ready.writable || faulty) && entry.wants(Direction::Write),
+            // A listener that has failed once may go on.
+            read_closed: (ready.read_closed || faulty) && !entry.is_listener,
+            write_closed: faulty && !entry.is_listener,
+            error: faulty,
+        };
+        if !entry.is_listener {
+            let hung_up = ready.read_closed.then_some(Errno::CONNRESET);
+            entry.read_fault = ready.error.or(hung_up).or(entry.read_fault);
+            entry.write_fault = ready.error.or(entry.write_fault);
+        }
+        let armed = wasip1_poll::Interest {
+            read: entry.armed.read && !readiness.readable,
+            write: entry.armed.write && !readiness.writable,
+        };
+        entry.arm(&mut self.poller, armed);
+        self.report(key, readiness);
+    }
+
+    /// Arms what the interests say, as if nothing had fired: but writing fires at once.
+    pub(super) fn begin(&mut self, key: Key) {
+        let Some(entry) = self.entries.get_mut(key) else {
+            return;
+        };
+        let armed = wasip1_poll::Interest {
+            // A fault is pending as readable: that is its one report.
+            read: entry.wants(Direction::Read) && !entry.pending.readable,
+            write: false,
+        };
+        entry.arm(&mut self.poller, armed);
+        let writable = entry.wants(Direction::Write) && !entry.is_listener;
+        self.report(
+            key,
+            Readiness {
+                writable,
+                ..Readiness::NONE
+            },
+        );
+    }
+
+    pub(super) fn report(&mut self, key: Key, readiness: Readiness) {
+        let Some(entry) = self.entries.get_mut(key) else {
+            return;
+        };
+        entry.pending = entry.pending.and(readiness);
+        if entry.pending != Readiness::NONE && !entry.is_queued {
+            entry.is_queued = true;
+            self.queue.push_back(key);
+        }
+    }
+
+    pub(super) fn deliver(&mut self, events: &mut Events) {
+        while events.has_room() && self.has_pending() {
+            let Some(entry) = self.queue.pop_front().and_then(|key| self.entries.get_mut(key))
+            else {
+                continue;
+            };
+            entry.is_queued = false;
+            events.push(Event::new(entry.token, std::mem::take(&mut entry.pending)));
+        }
+    }
+}

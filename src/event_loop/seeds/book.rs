@@ -1,0 +1,93 @@
+//! The handler, and what it has seen.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+use http::Response;
+use wasip1_poll::fake::Fake;
+
+use super::requests::{Act, Planned};
+use crate::handle::Handle;
+use crate::request::Request;
+
+/// All requests of a world, and when the handler had each.
+#[derive(Debug, Default)]
+pub(super) struct Book {
+    entries: HashMap<u64, Entry>,
+    pub(super) stopped_at: Option<u64>,
+    /// How many requests the handler had.
+    pub(super) seen: u64,
+}
+
+#[derive(Debug)]
+struct Entry {
+    request: Rc<Planned>,
+    /// The number of the client's request before this one.
+    before: Option<u64>,
+    seen_at: Option<u64>,
+}
+
+impl Book {
+    /// Takes note of a client's requests, in their order.
+    pub(super) fn add(&mut self, requests: &[Rc<Planned>]) {
+        let mut before = None;
+        for request in requests {
+            let entry = Entry {
+                request: Rc::clone(request),
+                before,
+                seen_at: None,
+            };
+            self.entries.insert(request.number, entry);
+            before = Some(request.number);
+        }
+    }
+
+    /// When the handler had the request of this number.
+    pub(super) fn seen_at(&self, number: u64) -> Option<u64> {
+        self.entries.get(&number)?.seen_at
+    }
+
+    fn note(&mut self, number: u64, now: u64, body: &[u8]) -> Rc<Planned> {
+        let is_seen = |number| self.seen_at(number).is_some();
+        let entry = self.entries.get(&number).expect("a number that was given");
+        assert!(!is_seen(number), "request {number} comes twice");
+        assert!(entry.before.is_none_or(is_seen), "{number} comes too early");
+        assert!(!entry.request.is_refused(), "request {number} is malformed");
+        assert!(entry.request.body == body, "the body of request {number}");
+        self.seen += 1;
+        let entry = self.entries.get_mut(&number).expect("it is there");
+        entry.seen_at = Some(now);
+        Rc::clone(&entry.request)
+    }
+}
+
+/// A handler that does what was planned, and takes `work` of the fake's time for it.
+pub(super) fn handler(
+    fake: Fake,
+    book: Rc<RefCell<Book>>,
+    handle: Handle,
+    work: Duration,
+) -> impl FnMut(Request) -> Response<Vec<u8>> {
+    move |request| {
+        fake.work(work);
+        let number = request.uri().path()[1..].parse().expect("a number");
+        let planned = book.borrow_mut().note(number, fake.now(), request.body());
+        match planned.act {
+            // Without the message of a panic, which nobody is to be alarmed by.
+            Act::Panic => std::panic::resume_unwind(Box::new("as planned")),
+            Act::Stop => {
+                book.borrow_mut().stopped_at.get_or_insert(fake.now());
+                handle.stop();
+            }
+            Act::Answer | Act::AnswerAndClose | Act::Nothing => {}
+        }
+        let mut response = Response::builder().header("number", number);
+        if planned.act == Act::AnswerAndClose {
+            response = response.header("connection", "close");
+        }
+        let response = response.body(planned.answer.clone());
+        response.expect("a right response")
+    }
+}

@@ -1,0 +1,116 @@
+//! What holds for all clients of a world.
+
+use std::time::Duration;
+
+use wasip1_poll::fake::Personality;
+
+use super::peer::{Peer, PeerRef};
+use super::plan::Reading;
+use crate::limits::Limits;
+
+/// What the clients of a world have in common. Times are nanoseconds.
+pub(super) struct Facts<'a> {
+    pub(super) limits: &'a Limits,
+    pub(super) personality: Personality,
+    pub(super) stopped_at: u64,
+    /// Within this time the loop acts upon what has happened.
+    pub(super) bound: u64,
+    /// How much earlier than it was the loop may believe something to have happened: its time is
+    /// that of the turn's beginning, and a hostile clock's.
+    pub(super) slack: u64,
+    /// There may be as many connections as the limit allows.
+    pub(super) is_at_limit: bool,
+    /// Idle connections may be closed for newcomers.
+    pub(super) is_evicting: bool,
+    /// Memory may be short.
+    pub(super) is_short: bool,
+    clients: usize,
+    largest: usize,
+    is_slow: bool,
+}
+
+impl<'a> Facts<'a> {
+    pub(super) fn new(
+        personality: Personality,
+        limits: &'a Limits,
+        work: Duration,
+        peers: &[PeerRef],
+        stopped_at: u64,
+    ) -> Self {
+        let clients = peers.len();
+        // What the loop does for all of them in one turn: so many requests each, and a few calls.
+        let requests: u64 = peers
+            .iter()
+            .map(|peer| peer.borrow().plan.requests.len().min(64) as u64)
+            .sum();
+        let costs = personality.costs;
+        let turn =
+            requests * work.as_nanos() as u64 + clients as u64 * 12 * costs.failure.max(costs.call);
+        let bound = personality.found_within(clients as u64, turn) + 2 * turn;
+        let answers = peers.iter().map(|peer| {
+            let peer = peer.borrow();
+            let lengths = peer.plan.requests.iter().map(|it| it.answer.len());
+            lengths.max().unwrap_or(0)
+        });
+        let wrong_by = match personality.faults.clock {
+            0 => 0,
+            _ => 2_000_000,
+        };
+        let is_at_limit = limits.max_connections <= clients;
+        let is_slow = |peer: &PeerRef| matches!(peer.borrow().plan.reading, Reading::Slow { .. });
+        Self {
+            limits,
+            personality,
+            stopped_at,
+            bound,
+            slack: turn + wrong_by,
+            is_at_limit,
+            is_evicting: is_at_limit || personality.faults.accept_fails > 0,
+            is_short: limits.max_held < 1 << 20,
+            clients,
+            largest: answers.max().unwrap_or(0),
+            is_slow: peers.iter().any(is_slow),
+        }
+    }
+
+    /// How long stopping takes at most: answers are still taken, and lingered for.
+    pub(super) fn longest_stop(&self) -> u64 {
+        let slow = if self.is_slow { 20_000_000_000 } else { 0 };
+        let rate = 3 * nanos(self.limits.rate_window);
+        rate + nanos(self.limits.linger_timeout) + 4 * TICK + self.bound + slow
+    }
+
+    /// The most bytes that may ever be held: what was asked for, or else for each connection a small
+    /// answer or two and what was read, and one large answer.
+    pub(super) fn most_held(&self) -> u64 {
+        let each = (16 << 10) + (8 << 10) + (64 << 10);
+        (self.limits.max_held + self.clients * each + self.largest) as u64
+    }
+
+    /// How long accepting may rest: each failure of it lets it rest for 50 ms.
+    pub(super) fn rests(&self) -> u64 {
+        match self.personality.faults.accept_fails {
+            0 => 0,
+            _ => 500_000_000,
+        }
+    }
+
+    pub(super) fn show(&self, peer: &Peer) -> String {
+        format!(
+            "{}\nstopped at {}, bound {}, evicting {}, short {}, {:#?}",
+            peer.describe(),
+            self.stopped_at,
+            self.bound,
+            self.is_evicting,
+            self.is_short,
+            self.limits
+        )
+    }
+}
+
+pub(super) fn nanos(time: Duration) -> u64 {
+    time.as_nanos() as u64
+}
+
+/// Deadlines are rounded up to this.
+pub(super) const TICK: u64 = 1 << 26;

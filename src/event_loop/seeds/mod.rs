@@ -1,0 +1,75 @@
+//! The whole loop on the fake runtime, with random clients, limits and faults: one world for each
+//! seed.
+//!
+//! `EVENT_LOOP_SEEDS=2000` runs so many seeds in each personality; `EVENT_LOOP_SEED=7
+//! EVENT_LOOP_PERSONALITY=hostile` runs that one, shows its clients, and its log as `RUST_LOG` says.
+//!
+//! | what must be so | where it is checked |
+//! |---|---|
+//! | requests reach the handler whole, once, in order | `book` |
+//! | answers come in order, right byte for byte, and nothing behind the last one | `peer` |
+//! | each request that is owed an answer gets it; who gets none has a reason of its own | `verdict` |
+//! | nobody waits longer than the bound, no connection outlives its deadlines | `verdict` |
+//! | the counters tell what has happened | `reasons` |
+//! | calls at rest are few; memory and file descriptors come back; the loop ends | `world` |
+
+mod answers;
+mod book;
+mod describe;
+mod facts;
+mod peer;
+mod plan;
+mod reasons;
+mod requests;
+mod verdict;
+mod world;
+
+use wasip1_poll::fake::Seeds;
+
+use self::world::World;
+
+#[test]
+fn seeds_on_wasi_common() {
+    run("wasi-common");
+}
+
+#[test]
+fn seeds_on_a_runtime_that_counts_milliseconds() {
+    run("coarse");
+}
+
+#[test]
+fn seeds_on_a_slow_runtime() {
+    run("slow");
+}
+
+#[test]
+fn seeds_on_wazero() {
+    run("wazero");
+}
+
+#[test]
+fn seeds_on_the_text() {
+    run("strict");
+}
+
+#[test]
+fn seeds_on_a_hostile_runtime() {
+    run("hostile");
+}
+
+#[test]
+fn seeds_on_a_hostile_blind_runtime() {
+    run("hostile-blind");
+}
+
+fn run(name: &str) {
+    let seeds = Seeds {
+        prefix: "EVENT_LOOP",
+        test: "--package mini_http --lib event_loop::seeds",
+        seeds: 20,
+    };
+    seeds.run(name, |personality, seed, is_shown| {
+        World::new(personality, seed, is_shown).run();
+    });
+}

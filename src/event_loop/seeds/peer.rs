@@ -1,0 +1,294 @@
+//! A client: it follows its plan by the fake's script, and keeps account.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::time::Duration;
+
+use wasip1_poll::Fd;
+use wasip1_poll::fake::{Client, Fake, Rng};
+
+use super::answers::{self, Answer};
+use super::plan::{Ending, Manner, Plan, Reading};
+use super::requests::Planned;
+
+/// A client with all that has happened to it. Times are nanoseconds.
+#[derive(Debug)]
+pub(super) struct Peer {
+    pub(super) client: Client,
+    pub(super) plan: Plan,
+    pub(super) connected_at: u64,
+    /// All that it may send, and where each request begins and ends there.
+    wire: Vec<u8>,
+    spans: Vec<(usize, usize)>,
+    pub(super) sent: usize,
+    /// When the first byte of each request was sent.
+    pub(super) begun_at: Vec<u64>,
+    /// When the last one was.
+    pub(super) sent_at: Vec<u64>,
+    /// When anything was last sent.
+    pub(super) last_sent_at: u64,
+    pub(super) ended_at: Option<u64>,
+    /// It was reset by the client, or its file descriptor was stolen.
+    pub(super) harmed_at: Option<u64>,
+    inbox: Vec<u8>,
+    /// The answers to its requests, in order.
+    pub(super) answered: usize,
+    /// When the server had last written, by the time each of them was taken.
+    pub(super) answered_at: Vec<u64>,
+    /// The status of an answer that came instead of one to a request, as the last.
+    pub(super) refusal: Option<(u16, u64)>,
+    /// When an answer said that it is the last one, which wasn't planned.
+    pub(super) cut_short_at: Option<u64>,
+    /// It was told that nothing follows.
+    pub(super) is_over: bool,
+    /// The last answer may have a body that it shouldn't have.
+    ignores_rest: bool,
+    rng: Rng,
+    /// No client sends anything from this time on.
+    quiet: u64,
+    /// What all clients have done so far.
+    acts: Rc<Cell<u64>>,
+}
+
+pub(super) type PeerRef = Rc<RefCell<Peer>>;
+
+impl Peer {
+    pub(super) fn connect(
+        fake: &Fake,
+        listener: Fd,
+        plan: Plan,
+        rng: Rng,
+        (quiet, acts): (u64, Rc<Cell<u64>>),
+    ) -> PeerRef {
+        let client = fake.connect(listener);
+        let room = match plan.reading {
+            Reading::Prompt => 1 << 24,
+            Reading::Slow { most, .. } => 3 * most,
+            Reading::TooSlow { .. } | Reading::Never => 5_000,
+        };
+        client.set_room(room);
+        let (spans, ending) = (plan.spans(), plan.ending);
+        let requests = plan.requests.iter();
+        let wire = requests
+            .flat_map(|request| &request.wire)
+            .copied()
+            .collect();
+        let peer = Rc::new(RefCell::new(Self {
+            client,
+            plan,
+            connected_at: fake.now(),
+            wire,
+            spans,
+            sent: 0,
+            begun_at: Vec::new(),
+            sent_at: Vec::new(),
+            last_sent_at: fake.now(),
+            ended_at: None,
+            harmed_at: None,
+            inbox: Vec::new(),
+            answered: 0,
+            answered_at: Vec::new(),
+            refusal: None,
+            cut_short_at: None,
+            is_over: false,
+            ignores_rest: false,
+            rng,
+            quiet,
+            acts,
+        }));
+        go_on(fake, &peer);
+        take(fake, &peer);
+        if let Ending::Resets(after) | Ending::Stolen(after) = ending {
+            let peer = Rc::clone(&peer);
+            fake.after(after, move |fake| peer.borrow_mut().harm(fake));
+        }
+        peer
+    }
+
+    /// Takes all that is left, when the server has ended.
+    pub(super) fn take_rest(&mut self) {
+        if self.plan.reading != Reading::Never {
+            let bytes = self.client.receive();
+            self.receive(&bytes);
+        }
+    }
+
+    fn harm(&mut self, fake: &Fake) {
+        self.acted();
+        match self.client.fd() {
+            _ if self.client.is_closed() => return,
+            Some(fd) if matches!(self.plan.ending, Ending::Stolen(_)) => fake.steal(fd),
+            _ => self.client.reset(),
+        }
+        self.harmed_at = Some(fake.now());
+    }
+
+    /// Sends the next piece. The answer is when to go on, if there is more to be done.
+    fn send(&mut self, now: u64) -> Option<Duration> {
+        let hears = !self.is_over || self.plan.is_stubborn;
+        if now >= self.quiet || self.harmed_at.is_some() || self.ended_at.is_some() || !hears {
+            return None;
+        }
+        let current = self.sent_at.len();
+        let Some(&(begin, end)) = self.spans.get(current) else {
+            return self.end(now);
+        };
+        let stop = end.min(self.plan.most_sent);
+        if self.sent >= stop {
+            return self.end(now);
+        }
+        let waits = matches!(self.plan.manner, Manner::Turns(_)) && self.sent == begin;
+        if waits && self.answered < current {
+            return Some(Duration::from_millis(2));
+        }
+        let (piece, pause) = match self.plan.manner {
+            Manner::Turns(piece) | Manner::Stream(piece) => {
+                (piece.max((end - begin) / 40), self.rng.below(2_000_000))
+            }
+            Manner::Drip => (1, 50_000_000 + self.rng.below(50_000_000)),
+        };
+        // A stream of whole requests goes out at once.
+        let whole = matches!(self.plan.manner, Manner::Stream(piece) if piece > 5_000);
+        let stop = if whole { self.plan.most_sent } else { stop };
+        self.send_up_to(now, stop.min(self.sent + piece));
+        let between = match self.rng.below(8) {
+            0 => self.rng.below(100_000_000),
+            _ => 0,
+        };
+        let is_between = self.sent == end;
+        Some(Duration::from_nanos(
+            pause + if is_between { between } else { 0 },
+        ))
+    }
+
+    fn send_up_to(&mut self, now: u64, to: usize) {
+        self.client.send(&self.wire[self.sent..to]);
+        let begun = self.spans.iter().filter(|(begin, _)| *begin < to).count();
+        let ended = self.spans.iter().filter(|(_, end)| *end <= to).count();
+        self.begun_at.resize(begun, now);
+        self.sent_at.resize(ended, now);
+        self.sent = to;
+        self.last_sent_at = now;
+        self.acted();
+    }
+
+    /// The client has nothing more to say.
+    fn end(&mut self, now: u64) -> Option<Duration> {
+        if self.plan.ending == Ending::HalfCloses {
+            self.client.end();
+            self.ended_at = Some(now);
+            self.acted();
+        }
+        None
+    }
+
+    fn receive(&mut self, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
+        }
+        self.acted();
+        if self.ignores_rest {
+            return;
+        }
+        assert!(!self.is_over, "bytes behind the last answer");
+        self.inbox.extend_from_slice(bytes);
+        let mut used = 0;
+        loop {
+            let planned = self.plan.requests.get(self.answered);
+            let is_head = planned.is_some_and(|request| request.is_head);
+            let Some((answer, length)) = answers::read(&self.inbox[used..], is_head) else {
+                break;
+            };
+            used += length;
+            self.check(&answer);
+            self.is_over = answer.says_close;
+            // Whether it refuses a HEAD request the server can't know when it has only seen "HE".
+            self.ignores_rest = is_head && answer.number.is_none();
+            if self.is_over && !self.ignores_rest {
+                let rest = &self.inbox[used..];
+                assert!(
+                    rest.is_empty(),
+                    "behind the last answer: {}",
+                    rest.escape_ascii()
+                );
+            }
+            if self.is_over {
+                break;
+            }
+        }
+        self.inbox.drain(..used);
+    }
+
+    /// Holds an answer to the plan.
+    fn check(&mut self, answer: &Answer) {
+        let at = self.client.written_at();
+        let next = self.plan.requests.get(self.answered);
+        let is_due = self.answered < self.begun_at.len();
+        let planned = next.filter(|_| is_due);
+        let is_that = |planned: &&Rc<Planned>| match answer.number {
+            Some(number) => planned.number == number,
+            None => planned.status == answer.status && answer.status >= 400,
+        };
+        let Some(planned) = planned.filter(is_that) else {
+            assert!(answer.number.is_none(), "out of order: {answer:?}");
+            assert!(answer.says_close, "a refusal is the last: {answer:?}");
+            self.refusal = Some((answer.status, at));
+            return;
+        };
+        if answer.number.is_some() {
+            assert_eq!(answer.status, planned.status);
+            let body: &[u8] = if planned.is_head {
+                &[]
+            } else {
+                &planned.answer
+            };
+            assert!(answer.body == body, "the answer to {}", planned.number);
+        }
+        assert!(
+            answer.says_close || planned.last.is_none(),
+            "it closes, and doesn't say so: {answer:?}"
+        );
+        if answer.says_close && planned.last.is_none() {
+            self.cut_short_at = Some(at);
+        }
+        self.answered += 1;
+        self.answered_at.push(at);
+    }
+
+    fn acted(&self) {
+        self.acts.set(self.acts.get() + 1);
+    }
+}
+
+/// Sends, and puts what follows in the script.
+fn go_on(fake: &Fake, peer: &PeerRef) {
+    let next = peer.borrow_mut().send(fake.now());
+    if let Some(pause) = next {
+        let peer = Rc::clone(peer);
+        fake.after(pause, move |fake| go_on(fake, &peer));
+    }
+}
+
+/// Takes what has come, and puts the next time in the script.
+fn take(fake: &Fake, peer: &PeerRef) {
+    assert!(fake.now() < 200_000_000_000, "the server doesn't end");
+    let next = {
+        let mut peer = peer.borrow_mut();
+        let (most, every) = match peer.plan.reading {
+            Reading::Prompt => (usize::MAX, Duration::from_millis(2)),
+            Reading::Slow { most, every } | Reading::TooSlow { most, every } => (most, every),
+            Reading::Never => return,
+        };
+        let bytes = peer.client.receive_at_most(most);
+        peer.receive(&bytes);
+        let waits = peer.answered < peer.sent_at.len() && peer.refusal.is_none();
+        let is_done = peer.client.is_reset() || peer.client.is_closed() && bytes.is_empty();
+        match is_done {
+            true => return,
+            false if waits || !bytes.is_empty() => every,
+            false => every.max(Duration::from_millis(20)),
+        }
+    };
+    let peer = Rc::clone(peer);
+    fake.after(next, move |fake| take(fake, &peer));
+}

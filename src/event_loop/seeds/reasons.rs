@@ -1,0 +1,42 @@
+//! Whether the server's counters tell what has happened.
+
+use super::book::Book;
+use super::verdict::Reasons;
+use crate::conn::CloseReason;
+use crate::handle::Counters;
+
+/// How many connections may have been closed for each reason, and how many must.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    accepted: u64,
+    least: [u64; CloseReason::ALL.len()],
+    most: [u64; CloseReason::ALL.len()],
+}
+
+impl Tally {
+    /// Adds a client's connection, which was closed for one of these reasons; none if there was none.
+    pub(super) fn add(&mut self, reasons: &Reasons) {
+        self.accepted += u64::from(!reasons.is_empty());
+        for &reason in reasons {
+            self.most[reason] += 1;
+            self.least[reason] += u64::from(reasons.len() == 1);
+        }
+    }
+
+    pub(super) fn check(&self, counters: &Counters, book: &Book) {
+        assert_eq!(counters.requests, book.seen);
+        assert_eq!(counters.accepted, self.accepted);
+        assert_eq!(counters.closed_in_all(), self.accepted);
+        let mut refused = 0;
+        for (index, &reason) in CloseReason::ALL.iter().enumerate() {
+            let closed = counters.closed(reason);
+            let may = self.least[index]..=self.most[index];
+            assert!(
+                may.contains(&closed),
+                "{closed} for {reason:?}, not {may:?}"
+            );
+            refused += if reason.is_refusal() { closed } else { 0 };
+        }
+        assert_eq!(counters.refused, refused);
+    }
+}

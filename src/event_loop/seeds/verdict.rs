@@ -1,0 +1,296 @@
+//! What each client must have got, may have missed, and why its connection has ended.
+
+use std::collections::BTreeSet;
+
+use super::book::Book;
+use super::facts::{Facts, TICK, nanos};
+use super::peer::Peer;
+use super::plan::{Manner, Reading};
+use crate::conn::CloseReason;
+
+/// Why a connection may have been closed; empty if it never was one.
+pub(super) type Reasons = BTreeSet<usize>;
+
+/// Fails if the client didn't get what it must. The answer is why its connection may have ended.
+pub(super) fn judge(facts: &Facts<'_>, peer: &Peer, book: &Book) -> Reasons {
+    let Some(accepted_at) = peer.client.accepted_at() else {
+        let waited = facts.stopped_at.saturating_sub(peer.connected_at);
+        let in_time = waited <= facts.bound + facts.rests();
+        let is_excused = facts.is_at_limit || peer.harmed_at.is_some();
+        assert!(
+            in_time || is_excused,
+            "never accepted: {}",
+            facts.show(peer)
+        );
+        return Reasons::new();
+    };
+    let case = Case {
+        facts,
+        peer,
+        book,
+        accepted_at,
+    };
+    case.check_answers();
+    case.check_latency();
+    case.check_closing();
+    case.reasons()
+}
+
+/// One client that was accepted.
+struct Case<'a> {
+    facts: &'a Facts<'a>,
+    peer: &'a Peer,
+    book: &'a Book,
+    accepted_at: u64,
+}
+
+impl Case<'_> {
+    /// Each whole request is answered, up to the last one, unless there is an excuse.
+    fn check_answers(&self) {
+        let Peer { plan, answered, .. } = self.peer;
+        if let Some((status, at)) = self.peer.refusal {
+            assert!(
+                self.may_refuse(status, at),
+                "refused with {status}: {}",
+                self.show()
+            );
+        }
+        if let Some(at) = self.peer.cut_short_at {
+            assert!(at >= self.facts.stopped_at, "cut short: {}", self.show());
+        }
+        if self.was_last() || *answered == self.peer.sent_at.len() {
+            return;
+        }
+        assert!(
+            self.is_excused(),
+            "request {} wasn't answered: {}",
+            plan.requests[*answered].number,
+            self.show()
+        );
+    }
+
+    /// Whether the server has said that nothing follows.
+    fn was_last(&self) -> bool {
+        self.peer.is_over
+    }
+
+    /// Why the first whole request that wasn't answered needn't be.
+    fn is_excused(&self) -> bool {
+        let (at, facts) = (self.peer.answered, self.facts);
+        let (begun, sent) = (self.peer.begun_at[at], self.peer.sent_at[at]);
+        self.is_harmed()
+            || !self.peer.plan.reading.is_good()
+            || sent.max(self.accepted_at) + facts.bound + self.backlog() >= facts.stopped_at
+            || self.is_closed_as_idle(begun)
+    }
+
+    /// Time to take what was answered before.
+    fn backlog(&self) -> u64 {
+        let Reading::Slow { most, every } = self.peer.plan.reading else {
+            return self.peer.sent_at.len() as u64 * 4_000_000;
+        };
+        let bytes: usize = self
+            .peer
+            .plan
+            .requests
+            .iter()
+            .map(|it| it.answer.len() + 200)
+            .sum();
+        (bytes / most + 2) as u64 * nanos(every)
+    }
+
+    fn is_harmed(&self) -> bool {
+        self.peer.harmed_at.is_some()
+            || self.peer.client.is_faulted()
+            || self.peer.client.is_reset() && self.peer.plan.is_stubborn
+    }
+
+    /// Whether the connection was closed before the loop could know of a request that began then.
+    fn is_closed_as_idle(&self, begun: u64) -> bool {
+        let Some(closed) = self.peer.client.closed_at() else {
+            return false;
+        };
+        let facts = self.facts;
+        let since = self.idle_since();
+        let is_too_long = closed + facts.slack >= since + nanos(facts.limits.idle_timeout);
+        // What has come is looked at once more before a deadline is judged.
+        let look = match facts.personality.faults.again {
+            0 => 20 * facts.personality.costs.failure,
+            _ => facts.bound,
+        };
+        let is_evictable = facts.is_evicting && closed + facts.slack >= since + EVICT_AFTER;
+        is_too_long && closed <= begun + look || is_evictable && closed <= begun + facts.bound
+    }
+
+    /// Since when the loop may have seen nothing to do: the handler had the last request then.
+    fn idle_since(&self) -> u64 {
+        let last = self.peer.answered.checked_sub(1);
+        let number = last.map(|last| self.peer.plan.requests[last].number);
+        let seen = number.and_then(|number| self.book.seen_at(number));
+        seen.unwrap_or(self.accepted_at)
+    }
+
+    /// Whether a refusal that was none of a planned one's is right.
+    fn may_refuse(&self, status: u16, at: u64) -> bool {
+        let (facts, peer) = (self.facts, self.peer);
+        let limits = facts.limits;
+        match status {
+            // An unfinished request, after a while; not one that the client has sent in time.
+            408 => {
+                let least = nanos(limits.head_timeout.min(limits.rate_window));
+                let begun = peer.begun_at.get(peer.answered);
+                let is_late = |begun: &u64| {
+                    let sent = peer.sent_at.get(peer.answered);
+                    let by = begun + least;
+                    at + facts.slack >= by && sent.is_none_or(|sent| *sent + facts.bound >= by)
+                };
+                begun.is_some_and(is_late)
+            }
+            503 => facts.is_short || at >= facts.stopped_at,
+            400 => peer.ended_at.is_some() && peer.sent_at.len() < peer.begun_at.len(),
+            _ => false,
+        }
+    }
+
+    /// Who sends one request at a time and takes the answer at once is answered within the bound.
+    fn check_latency(&self) {
+        let peer = self.peer;
+        let is_prompt = peer.plan.reading == Reading::Prompt;
+        if !is_prompt || !matches!(peer.plan.manner, Manner::Turns(_)) || self.is_harmed() {
+            return;
+        }
+        for (at, (sent, answered)) in peer.sent_at.iter().zip(&peer.answered_at).enumerate() {
+            let waited = answered.saturating_sub(*sent.max(&self.accepted_at));
+            // The poller may accept a connection before the loop takes it.
+            let most = match at {
+                0 if self.facts.is_at_limit => continue,
+                0 => self.facts.bound + self.facts.rests(),
+                _ => self.facts.bound,
+            };
+            let show = || self.show();
+            assert!(
+                waited <= most,
+                "{waited} ns to an answer, and {most} at most: {}",
+                show()
+            );
+        }
+    }
+
+    /// No connection is closed without a reason, and none outlives its last deadline.
+    fn check_closing(&self) {
+        let (peer, facts) = (self.peer, self.facts);
+        let closed = peer.client.closed_at().expect("all are closed in the end");
+        let quiet = peer
+            .last_sent_at
+            .max(peer.client.written_at())
+            .max(self.accepted_at);
+        let quiet = quiet.max(peer.ended_at.unwrap_or(0));
+        // Every timer may run, one after the other, and the rate's for a window more.
+        let limits = facts.limits;
+        let longest = [
+            limits.head_timeout,
+            limits.idle_timeout,
+            limits.rate_window,
+            limits.rate_window,
+            limits.linger_timeout,
+        ];
+        let longest: u64 = longest.iter().map(|time| nanos(*time) + TICK).sum();
+        let by = match peer.ended_at {
+            Some(_) if peer.plan.reading.is_good() => quiet + self.backlog(),
+            _ => quiet + longest,
+        };
+        let is_known = closed <= by + facts.bound + self.backlog();
+        assert!(
+            is_known || closed >= facts.stopped_at,
+            "open for too long: {}",
+            self.show()
+        );
+        if closed >= facts.stopped_at
+            || self.is_harmed()
+            || peer.ended_at.is_some()
+            || self.was_last()
+        {
+            return;
+        }
+        let is_slow = !peer.plan.reading.is_good();
+        let idle = nanos(limits.idle_timeout);
+        let is_idle = closed + facts.slack >= self.idle_since() + idle;
+        let is_evictable = facts.is_evicting;
+        assert!(
+            is_slow || is_idle || is_evictable,
+            "closed without a reason: {}",
+            self.show()
+        );
+    }
+
+    /// Why the connection may have been closed.
+    fn reasons(&self) -> Reasons {
+        let (peer, facts) = (self.peer, self.facts);
+        let closed = peer.client.closed_at().unwrap_or(u64::MAX);
+        let mut reasons = BTreeSet::new();
+        let was_stopped = closed >= facts.stopped_at;
+        if self.is_harmed() || !peer.plan.reading.is_good() {
+            // What the server has seen of it isn't known.
+            return (0..CloseReason::ALL.len()).collect();
+        }
+        let mut may = |reason: CloseReason| {
+            reasons.insert(reason.index());
+        };
+        if was_stopped {
+            may(CloseReason::Stopped);
+        }
+        match peer.refusal {
+            Some((408, _)) => {
+                may(CloseReason::HeadTimeout);
+                may(CloseReason::BodyTimeout);
+                return reasons;
+            }
+            Some((503, _)) => {
+                if facts.is_short {
+                    may(CloseReason::Overloaded);
+                }
+                // A request may have said close, too.
+                self.planned_last().into_iter().for_each(may);
+                return reasons;
+            }
+            Some(_) => {
+                may(CloseReason::IncompleteRequest);
+                return reasons;
+            }
+            None => {}
+        }
+        let last = peer
+            .answered
+            .checked_sub(1)
+            .and_then(|last| peer.plan.requests[last].last);
+        if let Some(last) = last {
+            may(last);
+            if peer.sent_at.len() < peer.answered && peer.ended_at.is_some() {
+                // It ended before it was known to be malformed.
+                may(CloseReason::IncompleteRequest);
+            }
+            return reasons;
+        }
+        if peer.ended_at.is_some() {
+            may(CloseReason::ClientClosed);
+        }
+        if closed + facts.slack >= self.idle_since() + nanos(facts.limits.idle_timeout) {
+            may(CloseReason::IdleTimeout);
+        }
+        if facts.is_evicting {
+            may(CloseReason::Evicted);
+        }
+        reasons
+    }
+
+    fn planned_last(&self) -> Option<CloseReason> {
+        self.peer.plan.requests.get(self.peer.answered)?.last
+    }
+
+    fn show(&self) -> String {
+        self.facts.show(self.peer)
+    }
+}
+
+/// An idle connection is not closed for a newcomer before this.
+const EVICT_AFTER: u64 = 100_000_000;

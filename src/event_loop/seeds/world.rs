@@ -1,0 +1,237 @@
+//! One world: a fake runtime, clients, limits, and the loop that serves them.
+
+#![allow(
+    clippy::print_stdout,
+    reason = "what a person who replays a seed wants to see"
+)]
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::time::Duration;
+
+use wasip1_poll::Fd;
+use wasip1_poll::fake::{Fake, Personality, Rng};
+
+use super::book::{self, Book};
+use super::facts::Facts;
+use super::peer::{Peer, PeerRef};
+use super::plan::Plan;
+use super::reasons::Tally;
+use super::verdict;
+use crate::event_loop::{EventLoop, Settings};
+use crate::handle::Handle;
+use crate::limits::Limits;
+use crate::reactor::wasip1::Wasip1Reactor;
+
+pub(super) struct World {
+    fake: Fake,
+    listener: Fd,
+    personality: Personality,
+    settings: Settings,
+    /// How long the handler works for a request.
+    work: Duration,
+    handle: Handle,
+    book: Rc<RefCell<Book>>,
+    peers: Rc<RefCell<Vec<PeerRef>>>,
+    acts: Rc<Cell<u64>>,
+    is_shown: bool,
+}
+
+impl World {
+    /// The last client connects by then, and the last byte is sent; in milliseconds.
+    const CONNECTING: u64 = 250;
+    const QUIET: u64 = 500;
+    /// What was to be done is done by then.
+    const REST: u64 = 900;
+
+    pub(super) fn new(personality: Personality, seed: u64, is_shown: bool) -> Self {
+        if is_shown {
+            // Another test of this process may have done it.
+            let _ = env_logger::builder().is_test(true).try_init();
+        }
+        let fake = Fake::new(personality, seed);
+        let listener = fake.preopen_listener();
+        let mut rng = Rng::new(!seed);
+        let limits = limits(&mut rng);
+        let work = Duration::from_micros(rng.pick(&[0, 0, 20, 300]));
+        let world = Self {
+            fake,
+            listener,
+            personality,
+            settings: Settings {
+                limits,
+                catch_panics: true,
+            },
+            work,
+            handle: Handle::new(),
+            book: Rc::default(),
+            peers: Rc::default(),
+            acts: Rc::default(),
+            is_shown,
+        };
+        world.plan(&mut rng);
+        world
+    }
+
+    /// Runs the server until it is stopped, and checks what has happened.
+    pub(super) fn run(self) {
+        let work = self.work;
+        let (fake, book) = (self.fake.clone(), Rc::clone(&self.book));
+        let handler = book::handler(fake, book, self.handle.clone(), work);
+        let reactor = Wasip1Reactor::new(self.fake.clone(), [self.listener]);
+        let reactor = reactor.expect("a listener");
+        let mut event_loop = EventLoop::new(reactor, handler, &self.settings, &self.handle);
+        event_loop.run().expect("nothing ends the server");
+        drop(event_loop);
+        self.check();
+    }
+
+    fn plan(&self, rng: &mut Rng) {
+        let mut numbers = 0;
+        let count = match rng.below(4) {
+            0 => 1 + rng.below(4),
+            _ => 1 + rng.below(24),
+        };
+        // Crowds, and one after the other.
+        let within = rng.pick(&[1, 20, Self::CONNECTING]);
+        for _ in 0..count {
+            let at = Duration::from_micros(rng.below(within * 1000));
+            let plan = Plan::random(rng, &self.settings.limits, &mut numbers);
+            self.connect_after(at, plan, Rng::new(rng.next_u64()));
+        }
+        let stops = match rng.below(4) {
+            0 => rng.below(Self::QUIET),
+            _ => Self::REST + 1_000,
+        };
+        self.check_rest();
+        for attempt in 0..200 {
+            // The connection may fail, or not be accepted.
+            let plan = Plan::stop(numbers + 1 + attempt);
+            let at = Duration::from_millis(stops + attempt * 100);
+            self.connect_after(at, plan, Rng::new(0));
+        }
+    }
+
+    fn connect_after(&self, at: Duration, plan: Plan, rng: Rng) {
+        self.book.borrow_mut().add(&plan.requests);
+        let (listener, peers) = (self.listener, Rc::clone(&self.peers));
+        let quiet = match at.as_millis() as u64 {
+            0..Self::QUIET => Self::QUIET,
+            later => later + 1_000,
+        };
+        let common = (quiet * 1_000_000, Rc::clone(&self.acts));
+        let handle = self.handle.clone();
+        self.fake.after(at, move |fake| {
+            if !handle.is_stopping() {
+                let peer = Peer::connect(fake, listener, plan, rng, common);
+                peers.borrow_mut().push(peer);
+            }
+        });
+    }
+
+    /// With everyone quiet the loop must be, too.
+    fn check_rest(&self) {
+        let begin = Rc::new(RefCell::new(None));
+        let note = |handle: &Handle, acts: &Rc<Cell<u64>>| {
+            let (handle, acts) = (handle.clone(), Rc::clone(acts));
+            move |fake: &Fake| (fake.counts().all, acts.get(), handle.counters())
+        };
+        let (start, now) = (Rc::clone(&begin), note(&self.handle, &self.acts));
+        self.fake
+            .after(Duration::from_millis(Self::REST), move |fake| {
+                *start.borrow_mut() = Some(now(fake));
+            });
+        let (handle, now) = (self.handle.clone(), note(&self.handle, &self.acts));
+        let personality = self.personality;
+        let is_limited = self.settings.limits.max_connections < 100;
+        // A blind one makes thousands of calls a second, so a part of one must do.
+        let parts = if personality.blind { 4 } else { 1 };
+        let until = Duration::from_millis(Self::REST + 1_000 / parts - 1);
+        self.fake.after(until, move |fake| {
+            if handle.is_stopping() {
+                return;
+            }
+            let (calls_before, acts_before, before) = begin.take().expect("it was noted");
+            let (calls, acts, counters) = now(fake);
+            let (calls, acts) = (calls - calls_before, acts - acts_before);
+            // Whatever happens, a client's act or a deadline, makes a connection busy for a while; and
+            // there may be newcomers who have waited for a place.
+            let ended = before.active + counters.accepted - before.accepted;
+            let requests = counters.requests - before.requests;
+            let work = 100 * (acts + ended + requests);
+            let most = personality.calls_at_rest() / parts + work;
+            assert!(calls <= most, "{calls} calls at rest, {most} at most");
+            let open = counters.active;
+            // At the limit the poller may have accepted some that the loop doesn't take yet.
+            let more = if is_limited { 16 } else { 0 };
+            let streams = fake.open_streams() as u64;
+            assert!(
+                (open..=open + more).contains(&streams),
+                "{streams} open, {open} of them known to the loop"
+            );
+        });
+    }
+
+    fn check(self) {
+        let ended_at = self.fake.now();
+        let peers = self.peers.take();
+        peers.iter().for_each(|peer| peer.borrow_mut().take_rest());
+        let (counters, limits) = (self.handle.counters(), &self.settings.limits);
+        if self.is_shown {
+            peers
+                .iter()
+                .for_each(|peer| println!("{}", peer.borrow().describe()));
+            println!("{:#?}\n{limits:#?}", counters);
+        }
+        assert_eq!(self.fake.violations(), [""; 0]);
+        assert_eq!(self.fake.open_streams(), 0, "a file descriptor has leaked");
+        assert_eq!(counters.active, 0);
+        assert_eq!(counters.held, 0, "of the memory budget");
+        let book = self.book.borrow();
+        let stopped_at = book.stopped_at.expect("it was stopped");
+        let facts = Facts::new(self.personality, limits, self.work, &peers, stopped_at);
+        let most = facts.longest_stop();
+        let took = ended_at - stopped_at;
+        assert!(took <= most, "{took} ns to stop");
+        assert!(
+            counters.held_peak <= facts.most_held(),
+            "{} bytes held",
+            counters.held_peak
+        );
+        let mut tally = Tally::default();
+        for peer in &peers {
+            let peer = peer.borrow();
+            tally.add(&verdict::judge(&facts, &peer, &book));
+        }
+        tally.check(&counters, &book);
+    }
+}
+
+/// Limits of which some are so small that they are met.
+fn limits(rng: &mut Rng) -> Limits {
+    let millis = |from, to, rng: &mut Rng| Duration::from_millis(from + rng.below(to - from));
+    let mut limits = Limits {
+        max_body: 1 << 16,
+        head_timeout: millis(3_000, 5_000, rng),
+        idle_timeout: millis(5_000, 10_000, rng),
+        rate_window: millis(2_000, 4_000, rng),
+        linger_timeout: millis(1_000, 3_000, rng),
+        min_rate: rng.pick(&[500, 20_000]),
+        max_pending_output: rng.pick(&[1, 1_000, 64 << 10]),
+        accepts_per_turn: rng.pick(&[1, 3, 64]),
+        ..Limits::default()
+    };
+    if rng.chance(400) {
+        limits.head_timeout = millis(150, 600, rng);
+        limits.idle_timeout = millis(250, 900, rng);
+        limits.rate_window = millis(200, 600, rng);
+        limits.linger_timeout = millis(200, 500, rng);
+    }
+    if rng.chance(250) {
+        limits.max_connections = 1 + rng.below(8) as usize;
+    }
+    if rng.chance(250) {
+        limits.max_held = 10_000 + rng.below(200_000) as usize;
+    }
+    limits
+}
