@@ -18,6 +18,7 @@ use super::peer::{Peer, PeerRef};
 use super::plan::Plan;
 use super::reasons::Tally;
 use super::verdict;
+use crate::conn::Shared;
 use crate::event_loop::{EventLoop, Settings};
 use crate::handle::Handle;
 use crate::limits::Limits;
@@ -80,7 +81,9 @@ impl World {
         let handler = book::handler(fake, book, self.handle.clone(), work);
         let reactor = Wasip1Reactor::new(self.fake.clone(), [self.listener]);
         let reactor = reactor.expect("a listener");
-        let mut event_loop = EventLoop::new(reactor, handler, &self.settings, &self.handle);
+        let mut shared = Shared::new();
+        let mut event_loop =
+            EventLoop::new(reactor, handler, &self.settings, &self.handle, &mut shared);
         event_loop.run().expect("nothing ends the server");
         drop(event_loop);
         self.check();
