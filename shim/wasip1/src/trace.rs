@@ -16,7 +16,6 @@
 //! When that level is off a call costs one relaxed atomic load more, and no clock is read.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::fmt::{self, Display};
 use std::io::IoSlice;
 use std::time::Duration;
@@ -43,13 +42,35 @@ pub const TARGET: &str = "wasi";
 /// It does nothing while nothing is traced.
 pub fn name(fd: Fd, connection: u64) {
     if is_on() {
-        NAMES.with_borrow_mut(|names| names.insert(fd, connection));
+        NAMES.with_borrow_mut(|names| names.set(fd, Some(connection)));
     }
 }
 
 thread_local! {
     /// File descriptors are the whole process', and so are their names.
-    static NAMES: RefCell<BTreeMap<Fd, u64>> = const { RefCell::new(BTreeMap::new()) };
+    static NAMES: RefCell<Names> = const { RefCell::new(Names(Vec::new())) };
+}
+
+/// Connections by file descriptor, in its order. (A map of std's is 5 kB more of a module.)
+struct Names(Vec<(Fd, u64)>);
+
+impl Names {
+    fn get(&self, fd: Fd) -> Option<u64> {
+        self.place(fd).ok().map(|place| self.0[place].1)
+    }
+
+    fn set(&mut self, fd: Fd, connection: Option<u64>) {
+        match (self.place(fd), connection) {
+            (Ok(place), Some(connection)) => self.0[place].1 = connection,
+            (Err(place), Some(connection)) => self.0.insert(place, (fd, connection)),
+            (Ok(place), None) => drop(self.0.remove(place)),
+            (Err(_), None) => {}
+        }
+    }
+
+    fn place(&self, fd: Fd) -> Result<usize, usize> {
+        self.0.binary_search_by_key(&fd, |(fd, _)| *fd)
+    }
 }
 
 /// How many subscriptions and events one line shows.
@@ -136,7 +157,7 @@ impl<W: Wasi> Wasi for Traced<W> {
             |(), f| write!(f, "0"),
         );
         if is_on() {
-            NAMES.with_borrow_mut(|names| names.remove(&fd));
+            NAMES.with_borrow_mut(|names| names.set(fd, None));
         }
         result
     }
@@ -198,14 +219,11 @@ impl<W: Wasi> Traced<W> {
         let start = self.start();
         let result = run();
         let took = self.since(start);
-        let (of, name) = (Of(fd), Shown(name));
-        match &result {
-            Ok(ok) => {
-                let value = Shown(|f: &mut fmt::Formatter<'_>| value(ok, f));
-                log::trace!(target: TARGET, "{of}{name} = {value} <{took}>");
-            }
-            Err(errno) => log::trace!(target: TARGET, "{of}{name} = {} <{took}>", errno.name()),
-        }
+        let value = Shown(|f: &mut fmt::Formatter<'_>| match &result {
+            Ok(ok) => value(ok, f),
+            Err(errno) => f.write_str(errno.name()),
+        });
+        log_call(fd, &Shown(name), &value, &took);
         result
     }
 
@@ -214,8 +232,15 @@ impl<W: Wasi> Traced<W> {
     }
 
     fn since(&self, start: u64) -> Took {
-        Took(Duration::from_nanos(self.start().saturating_sub(start)))
+        Took(self.start().saturating_sub(start))
     }
+}
+
+/// Not generic, so that a module has it once and not for each call.
+#[cold]
+fn log_call(fd: Fd, name: &dyn Display, value: &dyn Display, took: &Took) {
+    let of = Of(fd);
+    log::trace!(target: TARGET, "{of}{name} = {value} <{took}>");
 }
 
 /// One relaxed load unless some target is at `trace`; only then is the logger asked.
@@ -223,12 +248,13 @@ fn is_on() -> bool {
     log::log_enabled!(target: TARGET, log::Level::Trace)
 }
 
-struct Took(Duration);
+/// Nanoseconds.
+struct Took(u64);
 
 impl Display for Took {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // In whole numbers: the code that formats the others takes 10 kB of a module.
-        let tenths = (self.0.as_nanos() + 50) / 100;
+        let tenths = self.0.saturating_add(50) / 100;
         write!(f, "{}.{}us", tenths / 10, tenths % 10)
     }
 }
@@ -258,7 +284,7 @@ struct Of(Fd);
 
 impl Display for Of {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match NAMES.with_borrow(|names| names.get(&self.0).copied()) {
+        match NAMES.with_borrow(|names| names.get(self.0)) {
             Some(connection) => write!(f, "conn {connection}: "),
             None => Ok(()),
         }
@@ -270,7 +296,7 @@ struct Named(Fd);
 
 impl Display for Named {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match NAMES.with_borrow(|names| names.get(&self.0).copied()) {
+        match NAMES.with_borrow(|names| names.get(self.0)) {
             Some(connection) => write!(f, "{}(conn {connection})", self.0),
             None => write!(f, "{}", self.0),
         }
@@ -393,7 +419,7 @@ mod tests {
 
     #[test]
     fn a_time_has_one_decimal() {
-        let shown = |nanos| Took(Duration::from_nanos(nanos)).to_string();
+        let shown = |nanos| Took(nanos).to_string();
         assert_eq!(shown(0), "0.0us");
         assert_eq!(shown(949), "0.9us");
         assert_eq!(shown(950), "1.0us");
@@ -401,8 +427,22 @@ mod tests {
     }
 
     #[test]
+    fn a_name_is_that_of_the_last_connection() {
+        let mut names = Names(Vec::new());
+        for (fd, connection) in [(5, 1), (4, 2), (9, 3), (5, 4)] {
+            names.set(fd, Some(connection));
+        }
+        names.set(9, None);
+        names.set(8, None);
+        assert_eq!(
+            [4, 5, 8, 9].map(|fd| names.get(fd)),
+            [Some(2), Some(4), None, None]
+        );
+    }
+
+    #[test]
     fn a_connection_can_be_picked_out() {
-        NAMES.with_borrow_mut(|names| names.insert(5, 7));
+        NAMES.with_borrow_mut(|names| names.set(5, Some(7)));
         let asked = [Subscription::read(1, 3), Subscription::read(2, 5)];
         assert_eq!(
             Subscriptions(&asked).to_string(),
