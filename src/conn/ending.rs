@@ -64,9 +64,7 @@ impl Connection {
     pub(super) fn settle(&mut self, cx: &mut Context<'_>) {
         let (reading, writing) = (self.state.reading(), self.state.writing());
         if writing == Writing::Closed {
-            self.drop_stash(cx);
-            self.incoming = None;
-            self.output.clear(&mut cx.shared.buffers);
+            self.drop_all(cx);
         }
         let has_output = self.output.pending() > 0;
         let awaited = match reading {
@@ -97,6 +95,14 @@ impl Connection {
             }
         }
         self.account(cx);
+    }
+
+    /// Drops what a closed connection still has.
+    #[cold]
+    fn drop_all(&mut self, cx: &mut Context<'_>) {
+        self.drop_stash(cx);
+        self.incoming = None;
+        self.output.clear(&mut cx.shared.buffers);
     }
 
     /// Tells the budget what is held.

@@ -107,6 +107,7 @@ impl Wheel {
         self.done = self.done.max(now.as_nanos() >> Self::TICK_BITS);
     }
 
+    #[inline]
     fn next_tick(&mut self) -> Option<u64> {
         let from = self.earliest.max(self.done + 1);
         // Mostly it stands where it was found last.
@@ -117,6 +118,7 @@ impl Wheel {
     }
 
     /// The first tick with a slot in it, from this one on.
+    #[inline(never)]
     fn find_tick(&mut self, from: u64) -> Option<u64> {
         let start = Self::place(from);
         let (start_word, start_bit) = (start / 64, start % 64);
