@@ -1,5 +1,7 @@
 //! Requests, and what becomes of them.
 
+use std::sync::LazyLock;
+
 use wasip1_poll::fake::Rng;
 
 use crate::conn::CloseReason;
@@ -180,9 +182,14 @@ fn chunked(rng: &mut Rng, body: &[u8]) -> Vec<u8> {
     coded
 }
 
-/// Bytes in which neither two requests nor two places are alike.
+/// Bytes in which neither two requests nor two places are alike: from a place of its own on.
 fn pattern(number: u64, length: usize) -> Vec<u8> {
-    let of_place = |at: usize| (at * 7 + at / 251) as u64;
-    let bytes = (0..length).map(|at| (number * 31 + of_place(at)) as u8);
-    bytes.collect()
+    const PLACES: usize = 4_099;
+    static BYTES: LazyLock<Vec<u8>> = LazyLock::new(|| {
+        let mut rng = Rng::new(0);
+        let all = 0..PLACES + 400_000;
+        all.map(|_| rng.next_u64() as u8).collect()
+    });
+    let from = number as usize * 31 % PLACES;
+    BYTES[from..from + length].to_vec()
 }

@@ -106,8 +106,12 @@ impl Wasi for Fake {
                 );
                 return Err(Errno::AGAIN);
             }
-            let bytes = bufs.iter().flat_map(|buf| buf.iter()).take(count);
-            socket.to_client.extend(bytes);
+            let mut left = count;
+            for buf in bufs {
+                let taken = &buf[..left.min(buf.len())];
+                socket.to_client.extend(taken);
+                left -= taken.len();
+            }
             socket.written_at = world.now();
             Ok(count)
         })
