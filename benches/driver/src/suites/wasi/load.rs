@@ -13,6 +13,16 @@ use crate::report::{Goal, Report, Row, Series, quartiles};
 pub(super) const MANY: &str = "load";
 pub(super) const ONE: &str = "one";
 pub(super) const MIO: &str = "mio";
+pub(super) const MIO_SLEEP: &str = "mio-sleep";
+
+/// What is compared, and how.
+struct Setting {
+    scenario: &'static str,
+    busy: usize,
+    base: Base,
+    /// Clients with nothing to do sleep, whatever the options say.
+    sleep: bool,
+}
 
 /// What the others are compared with, and what the column of these figures is called.
 type Base = (&'static str, &'static str);
@@ -22,23 +32,46 @@ const THE_SHIM: Base = (SHIM, "times the shim's");
 /// 64 busy connections.
 pub(super) fn run_many(run: &Run<'_>) -> Outcome<Report> {
     let cases = run.cases(&run.idle(run.suite.idle.load));
-    compare(run, MANY, 64, THE_FLOOR, &cases)
+    compare(run, &setting(MANY, 64, THE_FLOOR), &cases)
 }
 
 /// One busy connection: what a request costs that comes alone.
 pub(super) fn run_one(run: &Run<'_>) -> Outcome<Report> {
-    compare(run, ONE, 1, THE_FLOOR, &run.cases(&[0]))
+    compare(run, &setting(ONE, 1, THE_FLOOR), &run.cases(&[0]))
+}
+
+/// hyper on two mios, as busy as it can be.
+pub(super) fn run_mio(run: &Run<'_>) -> Outcome<Report> {
+    compare(run, &setting(MIO, 32, THE_SHIM), &on_mio(run))
+}
+
+/// The same when it has time to rest.
+pub(super) fn run_mio_sleep(run: &Run<'_>) -> Outcome<Report> {
+    let setting = Setting {
+        sleep: true,
+        ..setting(MIO_SLEEP, 32, THE_SHIM)
+    };
+    compare(run, &setting, &on_mio(run))
+}
+
+const fn setting(scenario: &'static str, busy: usize, base: Base) -> Setting {
+    Setting {
+        scenario,
+        busy,
+        base,
+        sleep: false,
+    }
 }
 
 /// hyper on two mios, and who else is named on the command line.
-pub(super) fn run_mio(run: &Run<'_>) -> Outcome<Report> {
+fn on_mio<'a>(run: &'a Run<'_>) -> Vec<Case<'a>> {
     let mut cases = run.cases(&run.idle(&[0, 500]));
     let others = run.suite.server_names();
     let others: Vec<_> = others
         .filter(|name| ![HYPER, SHIM].contains(name))
         .collect();
     cases.retain(|case| !others.contains(&case.module.name.as_str()));
-    compare(run, MIO, 32, THE_SHIM, &cases)
+    cases
 }
 
 /// A contestant, or why it dropped out, with the rounds before.
@@ -58,17 +91,18 @@ struct Round {
     samples: Vec<Duration>,
 }
 
-fn compare(
-    run: &Run<'_>,
-    scenario: &'static str,
-    busy: usize,
-    base: Base,
-    cases: &[Case<'_>],
-) -> Outcome<Report> {
+fn compare(run: &Run<'_>, setting: &Setting, cases: &[Case<'_>]) -> Outcome<Report> {
     let options = run.options;
+    let Setting {
+        scenario,
+        busy,
+        base,
+        ..
+    } = *setting;
+    let sleep = setting.sleep || options.sleep;
     let rounds = options.rounds.unwrap_or(options.by_extent(9, 3, 1));
     let (seconds, duration) = run.seconds(2.0, 1.0, 0.1);
-    let clients = if options.sleep { "sleep" } else { "spin" };
+    let clients = if sleep { "sleep" } else { "spin" };
     let about = format!(
         "{busy} busy keep-alive connections, {rounds} interleaved rounds of {seconds} s; the clients {clients}. \
          CPU: processor time of the server's process. Latencies in ms; an idle connection's next \
@@ -86,7 +120,7 @@ fn compare(
             let first = round % entries.len();
             for at in 0..entries.len() {
                 let at = (first + at) % entries.len();
-                entries[at].play(busy, duration, !options.sleep);
+                entries[at].play(busy, duration, !sleep);
             }
         }
         goals(run, &mut report, busy, &entries);
