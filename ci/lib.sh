@@ -23,14 +23,15 @@ interop() {
     cargo run --quiet --package interop -- "$@"
 }
 
-# installed PROGRAM VERSION TAKES CRATE FEATURES : prints the path of a program of crates.io, and
-# installs it first when it isn't in the cache: one folder per name and version, so that versions never
-# mix. TAKES says how long that lasts. What goes wrong here is an error. It sets traps: call it last, or
-# as `"$(installed ...)"`.
+# installed PROGRAM VERSION TAKES COMMAND... : prints the path of a program, and installs it first when
+# it isn't in the cache: one folder per name and version, so that versions never mix. The command is
+# called with a folder, and puts the program into its `bin`. TAKES says how long that lasts. What goes
+# wrong here is an error. It sets traps: call it last, or as `"$(installed ...)"`.
 installed() {
-    local program="$1" version="$2" takes="$3" crate="$4" features="$5"
-    local folder="$MINI_HTTP_CACHE/$program-$version"
-    local path="$folder/bin/$program" part
+    local program="$1" version="$2" takes="$3" folder path part
+    shift 3
+    folder="$MINI_HTTP_CACHE/$program-$version"
+    path="$folder/bin/$program"
     if [ -x "$path" ]; then
         echo "$path"
         return
@@ -60,13 +61,7 @@ installed() {
     trap "rm -rf '$part'" EXIT
     trap 'exit 130' INT TERM HUP
     say "installing $program $version into $folder ($takes)"
-    # The caller may be cargo, busy with another target.
-    unset CARGO_BUILD_TARGET
-    # (On PATH, so that cargo doesn't warn that it isn't.)
-    PATH="$PATH:$part/bin" CARGO_TARGET_DIR="$part/target" cargo install "$crate" --version "$version" \
-        --locked --no-default-features --features "$features" --root "$part" >&2 ||
-        die "could not install $program $version: cargo's message is above; is crates.io reachable?"
-    rm -rf "$part/target"
+    "$@" "$part" >&2 || die "could not install $program $version: the message is above; is the registry reachable?"
     "$part/bin/$program" --version >&2 || die "$program $version was built but doesn't run"
     # A folder that is there already is another install's, or lacks the program and is of no use.
     [ -x "$path" ] || {
@@ -75,6 +70,27 @@ installed() {
     }
     [ -x "$path" ] || die "$program $version was installed but isn't at $path"
     echo "$path"
+}
+
+# cargo_install CRATE VERSION FEATURES FOLDER : for `installed`, a program of crates.io.
+cargo_install() {
+    # The caller may be cargo, busy with another target.
+    unset CARGO_BUILD_TARGET
+    # (On PATH, so that cargo doesn't warn that it isn't.)
+    PATH="$PATH:$4/bin" CARGO_TARGET_DIR="$4/target" cargo install "$1" --version "$2" \
+        --locked --no-default-features --features "$3" --root "$4" || return
+    rm -rf "$4/target"
+}
+
+# npm_install PROGRAM PACKAGE@VERSION... FOLDER : for `installed`, a program of npm, with the packages.
+npm_install() {
+    local program="$1" folder="${*: -1}"
+    command -v npm >/dev/null || {
+        say "there is no npm: install Node 20 or later"
+        return 1
+    }
+    npm install --prefix "$folder" --save-exact --no-fund --no-audit --loglevel=error "${@:2:$#-2}" || return
+    mkdir "$folder/bin" && ln -s "../node_modules/.bin/$program" "$folder/bin/$program"
 }
 
 # module_arguments ARGUMENT... : divides a runner's arguments. `options` is what a WASI runtime is to

@@ -140,7 +140,7 @@ fn option<T: FromStr>(arguments: &mut Vec<String>, name: &str, default: T) -> Ou
 fn runtimes(arguments: &[String]) -> Outcome<Vec<Runtime>> {
     let named: Outcome<Vec<Runtime>> = arguments.iter().map(|name| name.parse()).collect();
     let runtimes = if arguments.is_empty() {
-        Runtime::ALL.to_vec()
+        Runtime::USUAL.to_vec()
     } else {
         named?
     };

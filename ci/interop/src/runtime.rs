@@ -18,13 +18,24 @@ pub enum Runtime {
     Wasmtime36,
     /// wasmtime 48, the long-term release of today: WASI 0.2.
     Wasmtime48,
+    /// jco, which runs components in Node: WASI 0.2.
+    Jco,
     /// The host of `ci/wazero-like`, whose `poll_oneoff` is as blind as that of wazero.
     WazeroLike,
 }
 
 impl Runtime {
     /// All of them, in the order of the columns.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
+        Self::Native,
+        Self::Wasmi,
+        Self::Wasmtime36,
+        Self::Wasmtime48,
+        Self::Jco,
+        Self::WazeroLike,
+    ];
+    /// Those for which a server is made: the ones that are tried when none is named.
+    pub const USUAL: [Self; 5] = [
         Self::Native,
         Self::Wasmi,
         Self::Wasmtime36,
@@ -40,6 +51,7 @@ impl Runtime {
             Self::Wasmi => "wasmi",
             Self::Wasmtime36 => "wasmtime36",
             Self::Wasmtime48 => "wasmtime48",
+            Self::Jco => "jco",
             Self::WazeroLike => "wazero-like",
         }
     }
@@ -50,7 +62,7 @@ impl Runtime {
         match self {
             Self::Native => None,
             Self::Wasmi | Self::Wasmtime36 | Self::WazeroLike => Some("wasm32-wasip1"),
-            Self::Wasmtime48 => Some("wasm32-wasip2"),
+            Self::Wasmtime48 | Self::Jco => Some("wasm32-wasip2"),
         }
     }
 
@@ -106,6 +118,15 @@ impl Runtime {
                 command.arg(format!("MINI_HTTP_ADDR={address}"));
                 command
             }
+            Self::Jco => {
+                // It passes its own environment on.
+                let mut command = Command::new(self.path()?);
+                command.arg("run").arg(program);
+                command
+                    .env("MINI_HTTP_ADDR", address)
+                    .envs(env.iter().copied());
+                return Ok(command);
+            }
             Self::WazeroLike => {
                 let mut command = Command::new(self.path()?);
                 command.arg("run").arg(format!("-listen={address}"));
@@ -125,7 +146,14 @@ impl Runtime {
     /// Whether a program binds its address itself, and isn't handed a listener.
     #[must_use]
     pub fn binds(self) -> bool {
-        matches!(self, Self::Native | Self::Wasmtime48)
+        matches!(self, Self::Native | Self::Wasmtime48 | Self::Jco)
+    }
+
+    /// Whether it takes connections as soon as the program has bound its address, and drops those that
+    /// come before it listens.
+    #[must_use]
+    pub fn drops_early(self) -> bool {
+        self == Self::Jco
     }
 
     /// Whether its `poll_oneoff` doesn't look at sockets, so that waiting there is trying again and again.
@@ -253,13 +281,13 @@ impl Program {
         }
     }
 
-    /// The command that serves it at `address`: for an example in a runtime, cargo's own runner, so that
-    /// the runner is tested too.
+    /// The command that serves it at `address`: for an example in a runtime that has one, cargo's own
+    /// runner, so that the runner is tested too.
     ///
     /// # Errors
     /// When the runtime can't be had.
     pub fn command(&self, address: &str, env: &[(&str, &str)]) -> Outcome<Command> {
-        if !self.example || self.runtime == Runtime::Native {
+        if !self.example || matches!(self.runtime, Runtime::Native | Runtime::Jco) {
             return self.runtime.command(&self.path, address, env);
         }
         let mut command = Command::new(root().join(match self.runtime {

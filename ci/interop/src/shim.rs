@@ -69,7 +69,7 @@ fn build(runtime: Runtime, name: &str) -> Outcome<Program> {
     let folder = match runtime {
         Runtime::Native => "examples/hyper/native",
         Runtime::Wasmi | Runtime::Wasmtime36 | Runtime::WazeroLike => "examples/hyper/wasi",
-        Runtime::Wasmtime48 => return Err("the shim is for preview 1".into()),
+        Runtime::Wasmtime48 | Runtime::Jco => return Err("the shim is for preview 1".into()),
     };
     let folder = root().join(folder);
     Program::build(runtime, &folder, &["--locked", "--bin", name], true)

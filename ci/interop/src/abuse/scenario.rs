@@ -63,9 +63,11 @@ impl Scenario {
     pub(super) fn memory(&self, runtime: Runtime) -> u64 {
         match runtime {
             Runtime::Native => self.memory.0,
-            Runtime::Wasmi | Runtime::Wasmtime36 | Runtime::Wasmtime48 | Runtime::WazeroLike => {
-                self.memory.1
-            }
+            Runtime::Wasmi
+            | Runtime::Wasmtime36
+            | Runtime::Wasmtime48
+            | Runtime::Jco
+            | Runtime::WazeroLike => self.memory.1,
         }
     }
 
