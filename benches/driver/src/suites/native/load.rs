@@ -125,7 +125,7 @@ pub(super) fn run(name: &str, options: &Options, programs: &[Program]) -> Outcom
             if server == OURS {
                 goals(&mut report, scenario, connections, &entry);
             }
-            let series = entry.series(&contestants)?;
+            let series = entry.series(&contestants, scenario.kind)?;
             report.rows.push(Row {
                 runtime: Runtime::Native,
                 setting: setting.clone(),
@@ -233,13 +233,13 @@ impl Entry {
         }
     }
 
-    fn series(&self, contestants: &[Outcome<Contestant>]) -> Outcome<Vec<Series>> {
-        let each = |name, figure: fn(&Turn) -> Option<f64>| Series {
+    fn series(&self, contestants: &[Outcome<Contestant>], kind: Kind) -> Outcome<Vec<Series>> {
+        let each = |name, figure: fn(&Turn) -> f64| Series {
             name,
-            values: self.turns.iter().filter_map(figure).collect(),
+            values: self.turns.iter().map(figure).collect(),
         };
         let mut series = vec![
-            each("CPU µs a request", |turn| Some(turn.cpu)),
+            each("CPU µs a request", |turn| turn.cpu),
             Series {
                 name: "times the floor's",
                 values: ratios(&self.turns, &self.floors),
@@ -251,9 +251,10 @@ impl Entry {
                 values: ratios(&self.turns, &self.without),
             });
         }
-        series.push(each("requests/s", |turn| Some(turn.rate)));
-        let waits = each("p99", |turn| turn.p99);
-        series.extend(Some(waits).filter(|waits| !waits.values.is_empty()));
+        series.push(each("requests/s", |turn| turn.rate));
+        if kind != Kind::Pipelined {
+            series.push(each("p99", |turn| turn.p99));
+        }
         if let Ok(contestant) = &contestants[self.at] {
             series.push(Series {
                 name: "peak",

@@ -33,8 +33,8 @@ pub(super) struct Turn {
     pub(super) cpu: f64,
     /// Requests a second.
     pub(super) rate: f64,
-    /// In milliseconds, if wrk tells it.
-    pub(super) p99: Option<f64>,
+    /// In milliseconds.
+    pub(super) p99: f64,
 }
 
 /// What the clients have left, the ends of their connections, is dealt with in this time.
@@ -81,7 +81,7 @@ impl Contestant {
         Ok(Turn {
             cpu: used.total.as_secs_f64() * 1e6 / measured.requests,
             rate: measured.requests / measured.elapsed.as_secs_f64(),
-            p99: measured.p99.map(|p99| p99.as_secs_f64() * 1e3),
+            p99: measured.p99.as_secs_f64() * 1e3,
         })
     }
 

@@ -27,8 +27,8 @@ pub(super) enum Kind {
 pub(super) struct Measured {
     pub(super) requests: f64,
     pub(super) elapsed: Duration,
-    /// What a request waited. wrk can't tell it of pipelined ones.
-    pub(super) p99: Option<Duration>,
+    /// What a request waited. Of pipelined ones, wrk doesn't tell it rightly.
+    pub(super) p99: Duration,
 }
 
 /// wrk ends by itself after this, if it isn't ended before.
@@ -104,7 +104,6 @@ fn parse(said: &str) -> Option<(Measured, f64)> {
     let mut next = || numbers.next().flatten();
     let requests = next()?;
     let [elapsed, p99] = [next()?, next()?].map(|micros| Duration::from_secs_f64(micros / 1e6));
-    let p99 = Some(p99).filter(|p99| !p99.is_zero());
     let measured = Measured {
         requests,
         elapsed,
@@ -122,7 +121,7 @@ mod tests {
         let expected = Measured {
             requests: 10.0,
             elapsed: Duration::from_millis(500),
-            p99: Some(Duration::from_micros(70)),
+            p99: Duration::from_micros(70),
         };
         let said = "Running 1m test\nfigures 10 500000 70 3\n";
         assert_eq!(parse(said), Some((expected, 3.0)));
