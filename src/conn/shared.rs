@@ -70,6 +70,8 @@ pub(super) struct HeadArena {
     pub(super) block: HeadBlock,
     /// The field lines of the last one.
     pub(super) lines: Vec<FieldLine>,
+    /// The last `Host` that was right.
+    pub(super) right_host: Vec<u8>,
 }
 
 /// Where heads are copied to: all fields of a request share one copy, in a block that is used again

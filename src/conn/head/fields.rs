@@ -44,8 +44,9 @@ impl<'a> ActedUpon<'a> {
     }
 
     /// `Host`: once in HTTP/1.1, at most once in HTTP/1.0, and well-formed; it may be empty
-    /// (RFC 9112 §3.2, RFC 9110 §7.2).
-    pub(super) fn check_host(&self, version: Version) -> Result<(), Fault> {
+    /// (RFC 9112 §3.2, RFC 9110 §7.2). `known` is the last one that was right: most clients of a
+    /// server name it alike.
+    pub(super) fn check_host(&self, version: Version, known: &mut Vec<u8>) -> Result<(), Fault> {
         if self.host_is_repeated {
             return Err(Fault::malformed("Host is given more than once"));
         }
@@ -55,12 +56,17 @@ impl<'a> ActedUpon<'a> {
                 _ => Err(Fault::malformed("Host is missing")),
             };
         };
-        let is_right = || Authority::parse(host).is_some_and(|it| !it.host.is_empty());
-        if host.is_empty() || is_right() {
-            Ok(())
-        } else {
-            Err(Fault::malformed("Host is not a host with an optional port"))
+        if host == *known || host.is_empty() {
+            return Ok(());
         }
+        if Authority::parse(host).is_none_or(|authority| authority.host.is_empty()) {
+            return Err(Fault::malformed("Host is not a host with an optional port"));
+        }
+        if host.len() <= MAX_KNOWN {
+            known.clear();
+            known.extend_from_slice(host);
+        }
+        Ok(())
     }
 
     /// Whether the connection persists (RFC 9112 §9.3): in HTTP/1.1 unless told to close, in
@@ -69,6 +75,9 @@ impl<'a> ActedUpon<'a> {
         !self.close && (version >= Version::HTTP_11 || self.keep_alive)
     }
 }
+
+/// The longest `Host` that is remembered: a host name has at most 253 bytes (RFC 1035 §2.3.4).
+const MAX_KNOWN: usize = 260;
 
 /// `Expect`: `100-continue`, which HTTP/1.0 must not be given (RFC 9110 §10.1.1).
 pub(super) fn expects_continue(version: Version, fields: &HeaderMap) -> Result<bool, Fault> {
@@ -207,6 +216,31 @@ mod tests {
         ] {
             assert!(Authority::parse(wrong.as_bytes()).is_none(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_host_that_was_right_stays_right_and_others_are_looked_at() {
+        let mut known = Vec::new();
+        let mut check = |host: &'static str| {
+            let mut fields = ActedUpon::default();
+            fields.note(Role::Host, host.as_bytes());
+            let is_right = fields.check_host(Version::HTTP_11, &mut known).is_ok();
+            (is_right, String::from_utf8_lossy(&known).into_owned())
+        };
+        for (host, is_right, remembered) in [
+            ("a b", false, ""),
+            ("a:80", true, "a:80"),
+            ("a:80", true, "a:80"),
+            ("a:8x", false, "a:80"),
+            ("a:8", true, "a:8"),
+            ("a:80", true, "a:80"),
+            ("", true, "a:80"),
+            (":80", false, "a:80"),
+        ] {
+            assert_eq!(check(host), (is_right, remembered.to_owned()), "{host}");
+        }
+        let long: &str = "a".repeat(MAX_KNOWN + 1).leak();
+        assert_eq!(check(long), (true, "a:80".to_owned()));
     }
 
     #[test]

@@ -14,11 +14,13 @@ mod tokens;
 pub(super) use scanner::{HeadScanner, Scan};
 pub(super) use tokens::FieldLine;
 
+use bytes::Bytes;
 use http::Method;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 use self::fields::ActedUpon;
 use self::names::{Common, Role};
+use self::tokens::RequestLine;
 
 use super::fault::Fault;
 use super::framing::Framing;
@@ -67,39 +69,22 @@ pub(super) fn parse_scanned(
 /// Parses the head at the front of `window`. Unless it is a right one, the fault means nothing: it
 /// may stand behind another.
 fn parse(window: &[u8], limits: &Limits, arena: &mut HeadArena) -> Result<(Head, usize), Fault> {
-    let HeadArena { block, lines } = arena;
+    let HeadArena {
+        block,
+        lines,
+        right_host,
+    } = arena;
     // The scanner's grammar and this one agree, as a fuzz target checks; if they should not, refuse.
     let (line, length) =
         tokens::split(window, limits, lines).ok_or(Fault::malformed("the head can't be parsed"))?;
     let head = &window[..length];
 
-    let mut request = Request::new();
-    *request.method_mut() = Method::from_bytes(line.method)
-        .map_err(|_| Fault::malformed("the method is not a token"))?;
-    *request.version_mut() = line.version;
     // Everything in the request shares one copy of the bytes.
     let shared = block.copy(head);
-    let target = line.method.len() + 1..line.method.len() + 1 + line.target.len();
-    *request.uri_mut() = target::parse(request.method(), line.target, || shared.slice(target))?;
-
-    let fields = request.headers_mut();
-    fields.reserve(lines.len());
-    let mut acted_upon = ActedUpon::default();
-    for line in lines.iter() {
-        let value = HeaderValue::from_maybe_shared(shared.slice(line.value()))
-            .map_err(|_| Fault::malformed("a field value has a control character"))?;
-        let (name, role) = match Common::find(&head[line.name().start..], line.name().len()) {
-            Some(common) => (common.name.clone(), common.role),
-            None => {
-                let name = HeaderName::from_bytes(&head[line.name()])
-                    .map_err(|_| Fault::malformed("a field name is not a token"))?;
-                let role = Role::of(&name);
-                (name, role)
-            }
-        };
-        acted_upon.note(role, &head[line.value()]);
-        fields.append(name, value);
-    }
+    let mut request = Request::new();
+    request_line(&line, &shared, &mut request)?;
+    let acted_upon = gather(lines, &shared, request.headers_mut())?;
+    let (fields, version) = (request.headers(), request.version());
     let size = block.pinned_by(length) + fields.capacity() * SIZE_OF_FIELD;
 
     if request.method() == Method::CONNECT {
@@ -107,8 +92,7 @@ fn parse(window: &[u8], limits: &Limits, arena: &mut HeadArena) -> Result<(Head,
             "this server makes no tunnels (CONNECT)",
         ));
     }
-    let (fields, version) = (request.headers(), request.version());
-    acted_upon.check_host(version)?;
+    acted_upon.check_host(version, right_host)?;
     let framing = if acted_upon.framing {
         Framing::of_request(version, fields)?
     } else {
@@ -125,6 +109,55 @@ fn parse(window: &[u8], limits: &Limits, arena: &mut HeadArena) -> Result<(Head,
         size,
     };
     Ok((head, length))
+}
+
+/// Puts the parts of the request line into the request.
+// Inlined, the steps of `parse` take each other's registers.
+#[inline(never)]
+fn request_line(
+    line: &RequestLine<'_>,
+    head: &Bytes,
+    request: &mut http::Request<Vec<u8>>,
+) -> Result<(), Fault> {
+    *request.method_mut() = match line.method {
+        b"GET" => Method::GET,
+        other => {
+            Method::from_bytes(other).map_err(|_| Fault::malformed("the method is not a token"))?
+        }
+    };
+    *request.version_mut() = line.version;
+    let start = line.method.len() + 1;
+    let share = || head.slice(start..start + line.target.len());
+    *request.uri_mut() = target::parse(request.method(), line.target, share)?;
+    Ok(())
+}
+
+/// Puts the fields into the map.
+#[inline(never)]
+fn gather<'a>(
+    lines: &[FieldLine],
+    head: &'a Bytes,
+    fields: &mut HeaderMap,
+) -> Result<ActedUpon<'a>, Fault> {
+    fields.reserve(lines.len());
+    let mut acted_upon = ActedUpon::default();
+    for line in lines {
+        let value = HeaderValue::from_maybe_shared(head.slice(line.value()))
+            .map_err(|_| Fault::malformed("a field value has a control character"))?;
+        let bytes = &head[line.value()];
+        if let Some(common) = Common::find(&head[line.name().start..], line.name().len()) {
+            if common.role != Role::None {
+                acted_upon.note(common.role, bytes);
+            }
+            fields.append(&common.name, value);
+        } else {
+            let name = HeaderName::from_bytes(&head[line.name()])
+                .map_err(|_| Fault::malformed("a field name is not a token"))?;
+            acted_upon.note(Role::of(&name), bytes);
+            fields.append(name, value);
+        }
+    }
+    Ok(acted_upon)
 }
 
 /// What a field takes in a [`HeaderMap`](http::HeaderMap), about: the entry, and its place in the

@@ -1,6 +1,7 @@
 //! The request target: its form by the method (RFC 9112 §3.2), then [`Uri`].
 
 use bytes::Bytes;
+use http::uri::PathAndQuery;
 use http::{Method, Uri};
 
 use super::fields::Authority;
@@ -16,21 +17,23 @@ pub(super) fn parse(
     target: &[u8],
     share: impl FnOnce() -> Bytes,
 ) -> Result<Uri, Fault> {
-    let is_right = if method == Method::CONNECT {
-        is_authority_form(target)
-    } else {
-        match target {
-            [b'/', ..] => is_path_and_query(target),
-            b"*" => method == Method::OPTIONS,
-            _ => is_absolute_form(target),
-        }
+    let is_right = match target {
+        _ if method == Method::CONNECT => is_authority_form(target),
+        b"/" => return Ok(Uri::default()),
+        [b'/', ..] => is_path_and_query(target),
+        b"*" => method == Method::OPTIONS,
+        _ => is_absolute_form(target),
     };
     if !is_right {
         return Err(Fault::malformed(
             "the request target is malformed or not for this method",
         ));
     }
-    Uri::from_maybe_shared(share()).map_err(|_| Fault::malformed("the request target is not a URI"))
+    let uri = match target {
+        [b'/', ..] => PathAndQuery::from_maybe_shared(share()).map(Uri::from),
+        _ => Uri::from_maybe_shared(share()),
+    };
+    uri.map_err(|_| Fault::malformed("the request target is not a URI"))
 }
 
 /// `authority-form`: a host and a port, for CONNECT alone (RFC 9112 §3.2.3).
@@ -63,8 +66,14 @@ fn is_absolute_form(target: &[u8]) -> bool {
 }
 
 fn is_path_and_query(bytes: &[u8]) -> bool {
-    let (path, query) = bytes.split_at(find(b'?', bytes).unwrap_or(bytes.len()));
-    PATH.contains_encoded(path) && QUERY.contains_encoded(query)
+    // Most targets have no query.
+    if PATH.contains_encoded(bytes) {
+        return true;
+    }
+    find(b'?', bytes).is_some_and(|end| {
+        let (path, query) = bytes.split_at(end);
+        PATH.contains_encoded(path) && QUERY.contains_encoded(query)
+    })
 }
 
 #[cfg(test)]

@@ -30,6 +30,7 @@ pub(in crate::conn) struct FieldLine {
 /// `None` if the head is not whole, or a delimiter is not where the grammar wants it. What stands
 /// between the delimiters is not looked at, and may be anything, line ends too: the types that are
 /// made of it refuse what they can't be.
+#[inline(never)]
 pub(super) fn split<'a>(
     window: &'a [u8],
     limits: &Limits,
@@ -85,7 +86,10 @@ fn split_once(bytes: &[u8], delimiter: u8) -> Option<(&[u8], &[u8])> {
 /// The version at the end of the request line, and what follows the line. A higher minor version of
 /// 1 is read as 1.1 (RFC 9110 §2.5).
 fn split_version(bytes: &[u8]) -> Option<(Version, &[u8])> {
-    match bytes {
+    let (version, behind) = bytes.split_first_chunk::<10>()?;
+    let version = match version {
+        _ if version == b"HTTP/1.1\r\n" => Version::HTTP_11,
+        b"HTTP/1.0\r\n" => Version::HTTP_10,
         [
             b'H',
             b'T',
@@ -94,20 +98,13 @@ fn split_version(bytes: &[u8]) -> Option<(Version, &[u8])> {
             b'/',
             b'1',
             b'.',
-            minor,
+            b'2'..=b'9',
             b'\r',
             b'\n',
-            behind @ ..,
-        ] => {
-            let version = match minor {
-                b'0' => Version::HTTP_10,
-                b'1'..=b'9' => Version::HTTP_11,
-                _ => return None,
-            };
-            Some((version, behind))
-        }
-        _ => None,
-    }
+        ] => Version::HTTP_11,
+        _ => return None,
+    };
+    Some((version, behind))
 }
 
 fn trailing_ows(value: &[u8]) -> u32 {
