@@ -170,11 +170,12 @@ pub(super) const MAX_METHOD_END: usize = 9;
 /// Whether a head that may be faulty or unfinished is that of a HEAD request, whose answer has no
 /// body even when it is a refusal.
 pub(super) fn is_head_request(head: &[u8]) -> bool {
-    let start = head
-        .iter()
-        .position(|byte| !matches!(byte, b'\r' | b'\n'))
-        .unwrap_or(0);
-    head[start..].starts_with(b"HEAD ")
+    // As many empty lines as the scanner takes before a request line, and no other line ends.
+    let mut rest = head;
+    for _ in 0..2 {
+        rest = rest.strip_prefix(b"\r\n").unwrap_or(rest);
+    }
+    rest.starts_with(b"HEAD ")
 }
 
 /// Whether a field with tokens between commas has `token` among them, whatever the case.
@@ -233,6 +234,7 @@ mod tests {
     fn knows_a_head_request_by_its_first_bytes() {
         assert!(is_head_request(b"\r\nHEAD / HT"));
         assert!(!is_head_request(b"HEADS / HTTP/1.1\r\n"));
+        assert!(!is_head_request(b"\r\n\nHEAD / HT"));
         assert!(!is_head_request(b""));
     }
 }
