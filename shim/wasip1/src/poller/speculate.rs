@@ -70,7 +70,9 @@ fn is_worth_it(refused: usize, tried: usize, again: u64) -> bool {
 impl<W: Wasi> Poller<W> {
     /// Reports the busy ones without a poll, if that is likely to be right. Tells whether it did.
     pub(super) fn speculate(&mut self, now: u64, ready: &mut Vec<Ready>) -> bool {
-        if !self.speculation.dares(self.budget.again()) {
+        let dares = self.speculation.dares(self.budget.again());
+        // Those that were ready may be gone.
+        if !dares || self.slots.busy().len() < LEAST {
             return false;
         }
         let before = ready.len();

@@ -455,6 +455,22 @@ fn a_full_load_is_served_without_polls() {
     }
 }
 
+/// What was expected of connections that are gone is not to be waited for without a poll, for ever.
+#[test]
+fn the_end_of_all_busy_ones_ends_a_full_load() {
+    let mut load = Load::new(Personality::WASI_COMMON, 64, 0);
+    load.pause = 0;
+    for _ in 0..200 {
+        load.round();
+    }
+    for (_, stream) in load.busy.drain(..) {
+        load.server.poller.deregister(stream);
+    }
+    let before = load.server.fake.now();
+    assert_eq!(load.server.wait(50), []);
+    assert!(load.server.fake.now() - before >= 50_000_000);
+}
+
 #[test]
 fn reads_without_a_poll_are_seldom_in_vain() {
     for pause in [20, 100, 200, 300, 400, 1000] {
