@@ -161,6 +161,7 @@ fn run_all_ways(
         handler: case.handler,
         settings: &case.settings,
         end: case.end,
+        answers: case.answers.len(),
     };
     let mut whole = None;
     for places in check::ways_to_cut(input) {

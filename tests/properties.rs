@@ -216,6 +216,7 @@ fn serve(bytes: &[u8], places: &[Index], eof: bool) -> Outcome {
         handler: Handler::Echo,
         settings: &[],
         end: End::Waiting,
+        answers: 0,
     };
     Machine::default()
         .run(&steps, &setup)

@@ -19,6 +19,8 @@ pub(crate) struct Setup<'a> {
     pub(crate) settings: &'a [(String, u64)],
     /// What is expected, so that a subject behind a socket knows how long to wait.
     pub(crate) end: End,
+    /// How many answers are expected, for the same reason.
+    pub(crate) answers: usize,
 }
 
 /// What became of a connection.

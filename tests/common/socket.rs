@@ -32,7 +32,7 @@ pub(crate) enum Pieces {
     Many,
 }
 
-/// How long a server that is expected to do nothing is watched.
+/// How long a server that is expected to do nothing more is watched.
 const SILENCE: Duration = Duration::from_millis(150);
 
 /// Between two pieces, so that the server reads them one by one.
@@ -45,11 +45,11 @@ impl Subject for Socket<'_> {
             .map_err(failed("connecting"))?;
         stream.set_nodelay(true).map_err(failed("setting up"))?;
         let mut reader = stream.try_clone().map_err(failed("setting up"))?;
-        let (end, patience) = (setup.end, self.patience);
+        let (end, answers, patience) = (setup.end, setup.answers, self.patience);
         // A thread of its own reads, or a long answer and a long input could wait for each other.
         let sent = Arc::new(AtomicBool::new(false));
         let all_sent = Arc::clone(&sent);
-        let reading = thread::spawn(move || read(&mut reader, &all_sent, end, patience));
+        let reading = thread::spawn(move || read(&mut reader, &all_sent, end, answers, patience));
         let writing = write(&mut stream, steps);
         sent.store(true, Ordering::Release);
         let read = reading
@@ -89,11 +89,12 @@ fn read(
     stream: &mut TcpStream,
     sent: &AtomicBool,
     end: End,
+    answers: usize,
     patience: Duration,
 ) -> std::io::Result<(Vec<u8>, bool)> {
-    let wait = match end {
-        End::Close => patience,
-        End::Open | End::Waiting => SILENCE,
+    let wait = |answered: &[u8]| match end {
+        End::Open | End::Waiting if have_begun(answers, answered) => SILENCE,
+        End::Open | End::Waiting | End::Close => patience,
     };
     let mut answered = Vec::new();
     let mut last = Instant::now();
@@ -109,7 +110,7 @@ fn read(
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
                 if !sent.load(Ordering::Acquire) {
                     last = Instant::now();
-                } else if last.elapsed() >= wait {
+                } else if last.elapsed() >= wait(&answered) {
                     return Ok((answered, false));
                 }
             }
@@ -117,6 +118,13 @@ fn read(
             Err(error) => return Err(error),
         }
     }
+}
+
+/// Whether so many answers have begun.
+fn have_begun(count: usize, answered: &[u8]) -> bool {
+    const BEGIN: &[u8] = b"HTTP/1.1 ";
+    let begins = answered.windows(BEGIN.len()).filter(|it| *it == BEGIN);
+    begins.take(count).count() == count
 }
 
 /// Whether a case can run against this server, in a time that a person will wait.
@@ -174,6 +182,7 @@ fn run_case(case: &Case, mut subject: Socket<'_>, runs: &AtomicUsize) -> Vec<Str
                 handler: case.handler,
                 settings: &case.settings,
                 end,
+                answers: case.answers.len(),
             };
             runs.fetch_add(1, Ordering::Relaxed);
             let outcome = subject.run(&steps, &setup);
