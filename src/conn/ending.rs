@@ -56,7 +56,7 @@ impl Connection {
         let Shared { buffers, date, .. } = &mut *cx.shared;
         let is_head = self.exchange.is_head;
         self.output.append(buffers, |out| {
-            encode::refusal(out, status, why, is_head, date.line());
+            encode::refusal(out, status, why, is_head, date);
         });
     }
 

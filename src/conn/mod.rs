@@ -247,7 +247,6 @@ impl Connection {
         let persists = self.state.keep_alive() == KeepAlive::Persist;
         let Shared { buffers, date, .. } = &mut *cx.shared;
         self.output.append(buffers, |out| {
-            let date = date.line();
             encode::response_head(out, status, fields, length, exchange, persists, date);
             if has_body && !is_inserted {
                 out.extend_from_slice(body.as_bytes());

@@ -44,9 +44,8 @@ impl<'a> ActedUpon<'a> {
     }
 
     /// `Host`: once in HTTP/1.1, at most once in HTTP/1.0, and well-formed; it may be empty
-    /// (RFC 9112 §3.2, RFC 9110 §7.2). `known` is the last one that was right: most clients of a
-    /// server name it alike.
-    pub(super) fn check_host(&self, version: Version, known: &mut Vec<u8>) -> Result<(), Fault> {
+    /// (RFC 9112 §3.2, RFC 9110 §7.2). `known` are some that were right.
+    pub(super) fn check_host(&self, version: Version, known: &mut RightHosts) -> Result<(), Fault> {
         if self.host_is_repeated {
             return Err(Fault::malformed("Host is given more than once"));
         }
@@ -56,16 +55,13 @@ impl<'a> ActedUpon<'a> {
                 _ => Err(Fault::malformed("Host is missing")),
             };
         };
-        if host == *known || host.is_empty() {
+        if host.is_empty() || known.contains(host) {
             return Ok(());
         }
         if Authority::parse(host).is_none_or(|authority| authority.host.is_empty()) {
             return Err(Fault::malformed("Host is not a host with an optional port"));
         }
-        if host.len() <= MAX_KNOWN {
-            known.clear();
-            known.extend_from_slice(host);
-        }
+        known.remember(host);
         Ok(())
     }
 
@@ -76,8 +72,33 @@ impl<'a> ActedUpon<'a> {
     }
 }
 
-/// The longest `Host` that is remembered: a host name has at most 253 bytes (RFC 1035 §2.3.4).
-const MAX_KNOWN: usize = 260;
+/// The last few `Host`s that were right, which need not be looked at again: a server has few names,
+/// and most clients use one of them.
+#[derive(Debug, Default)]
+pub(in crate::conn) struct RightHosts {
+    all: [Vec<u8>; Self::COUNT],
+    /// The one that was remembered first of all.
+    oldest: usize,
+}
+
+impl RightHosts {
+    const COUNT: usize = 4;
+    /// The longest that is remembered: a host name has at most 253 bytes (RFC 1035 §2.3.4).
+    const MAX_LENGTH: usize = 260;
+
+    fn contains(&self, host: &[u8]) -> bool {
+        self.all.iter().any(|known| known == host)
+    }
+
+    fn remember(&mut self, host: &[u8]) {
+        if host.len() <= Self::MAX_LENGTH {
+            let place = &mut self.all[self.oldest];
+            place.clear();
+            place.extend_from_slice(host);
+            self.oldest = (self.oldest + 1) % Self::COUNT;
+        }
+    }
+}
 
 /// `Expect`: `100-continue`, which HTTP/1.0 must not be given (RFC 9110 §10.1.1).
 pub(super) fn expects_continue(version: Version, fields: &HeaderMap) -> Result<bool, Fault> {
@@ -219,28 +240,37 @@ mod tests {
     }
 
     #[test]
-    fn a_host_that_was_right_stays_right_and_others_are_looked_at() {
-        let mut known = Vec::new();
-        let mut check = |host: &'static str| {
+    fn hosts_that_were_right_stay_right_and_others_are_looked_at() {
+        let mut known = RightHosts::default();
+        let mut check = |host: &str| {
             let mut fields = ActedUpon::default();
             fields.note(Role::Host, host.as_bytes());
             let is_right = fields.check_host(Version::HTTP_11, &mut known).is_ok();
-            (is_right, String::from_utf8_lossy(&known).into_owned())
+            let remembered = known
+                .all
+                .each_ref()
+                .map(|host| String::from_utf8_lossy(host));
+            (is_right, remembered.join(" "))
         };
         for (host, is_right, remembered) in [
-            ("a b", false, ""),
-            ("a:80", true, "a:80"),
-            ("a:80", true, "a:80"),
-            ("a:8x", false, "a:80"),
-            ("a:8", true, "a:8"),
-            ("a:80", true, "a:80"),
-            ("", true, "a:80"),
-            (":80", false, "a:80"),
+            ("a b", false, "   "),
+            ("a:80", true, "a:80   "),
+            ("a:80", true, "a:80   "),
+            ("a:8x", false, "a:80   "),
+            ("a:8", true, "a:80 a:8  "),
+            ("a:80", true, "a:80 a:8  "),
+            ("", true, "a:80 a:8  "),
+            (":80", false, "a:80 a:8  "),
+            ("b", true, "a:80 a:8 b "),
+            ("c", true, "a:80 a:8 b c"),
+            ("d", true, "d a:8 b c"),
+            ("a:8", true, "d a:8 b c"),
+            ("a:80", true, "d a:80 b c"),
         ] {
             assert_eq!(check(host), (is_right, remembered.to_owned()), "{host}");
         }
-        let long: &str = "a".repeat(MAX_KNOWN + 1).leak();
-        assert_eq!(check(long), (true, "a:80".to_owned()));
+        let long = "a".repeat(RightHosts::MAX_LENGTH + 1);
+        assert_eq!(check(&long), (true, "d a:80 b c".to_owned()));
     }
 
     #[test]

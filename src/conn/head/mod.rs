@@ -11,6 +11,7 @@ mod scanner;
 mod target;
 mod tokens;
 
+pub(super) use fields::RightHosts;
 pub(super) use scanner::{HeadScanner, Scan};
 pub(super) use tokens::FieldLine;
 
@@ -72,7 +73,7 @@ fn parse(window: &[u8], limits: &Limits, arena: &mut HeadArena) -> Result<(Head,
     let HeadArena {
         block,
         lines,
-        right_host,
+        right_hosts,
     } = arena;
     // The scanner's grammar and this one agree, as a fuzz target checks; if they should not, refuse.
     let (line, length) =
@@ -92,7 +93,7 @@ fn parse(window: &[u8], limits: &Limits, arena: &mut HeadArena) -> Result<(Head,
             "this server makes no tunnels (CONNECT)",
         ));
     }
-    acted_upon.check_host(version, right_host)?;
+    acted_upon.check_host(version, right_hosts)?;
     let framing = if acted_upon.framing {
         Framing::of_request(version, fields)?
     } else {
@@ -139,7 +140,9 @@ fn gather<'a>(
     head: &'a Bytes,
     fields: &mut HeaderMap,
 ) -> Result<ActedUpon<'a>, Fault> {
-    fields.reserve(lines.len());
+    if lines.len() > fields.capacity() {
+        fields.reserve(lines.len());
+    }
     let mut acted_upon = ActedUpon::default();
     for line in lines {
         let value = HeaderValue::from_maybe_shared(head.slice(line.value()))
