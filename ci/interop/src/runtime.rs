@@ -156,6 +156,12 @@ impl Runtime {
         self == Self::Jco
     }
 
+    /// Whether a process of its own, which doesn't end with it, runs the program.
+    #[must_use]
+    pub fn forks(self) -> bool {
+        self == Self::Jco
+    }
+
     /// Whether its `poll_oneoff` doesn't look at sockets, so that waiting there is trying again and again.
     #[must_use]
     pub fn is_blind(self) -> bool {

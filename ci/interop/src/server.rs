@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -74,6 +75,9 @@ impl Server {
         let error_file = file
             .try_clone()
             .map_err(|e| format!("{}: {e}", log.display()))?;
+        if runtime.forks() {
+            command.process_group(0);
+        }
         let child = command
             // See ci/lib.sh.
             .env_remove("RUST_BACKTRACE")
@@ -223,6 +227,10 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         // An error means that it has ended by itself.
+        if self.runtime.forks() {
+            let group = format!("-{}", self.child.id());
+            let _ = Command::new("kill").args(["-KILL", "--", &group]).status();
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
         if !self.keep_log {
