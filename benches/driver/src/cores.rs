@@ -1,4 +1,4 @@
-//! The servers on one core, their clients on the other.
+//! The servers on one core, their clients on the other, unless they are to share one.
 
 use interop::Outcome;
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
@@ -24,7 +24,9 @@ pub(crate) fn on_the_servers_core<T>(start: impl FnOnce() -> Outcome<T>) -> Outc
 /// How the cores are shared out, for the report.
 pub(crate) fn describe() -> Outcome<String> {
     Ok(match cores()?[..] {
-        [.., servers, clients] => format!("servers on core {servers}, clients on core {clients}"),
+        [.., servers, clients] => format!(
+            "servers on core {servers}, clients on core {clients} unless it is said that they share one"
+        ),
         _ => "servers and clients on the same core".into(),
     })
 }

@@ -7,6 +7,7 @@ use std::process::Command;
 use interop::{Outcome, Program, Runtime, root};
 
 use super::{Case, OURS};
+use crate::cores;
 use crate::load::Load;
 use crate::options::Options;
 use crate::server::Peer;
@@ -95,6 +96,24 @@ pub(super) struct Contestant {
 impl Contestant {
     /// Starts it, without connections.
     pub(super) fn alone(case: &Case<'_>) -> Outcome<Self> {
+        Self::with_clients(case, Load::new)
+    }
+
+    /// Starts it, and opens connections: `busy` and the case's idle ones, each with one request served.
+    pub(super) fn start(case: &Case<'_>, busy: usize) -> Outcome<Self> {
+        Self::alone(case)?.opened(busy)
+    }
+
+    /// The same, with its clients on the servers' core.
+    pub(super) fn start_on_one_core(case: &Case<'_>, busy: usize) -> Outcome<Self> {
+        let clients = |address| cores::on_the_servers_core(|| Load::new(address));
+        Self::with_clients(case, clients)?.opened(busy)
+    }
+
+    fn with_clients(
+        case: &Case<'_>,
+        clients: impl FnOnce(SocketAddr) -> Outcome<Load>,
+    ) -> Outcome<Self> {
         let Module {
             name,
             path,
@@ -103,7 +122,7 @@ impl Contestant {
         } = case.module;
         let start = |address| command(case.runtime, path, address);
         let peer = Peer::start(name, case.runtime, start)?;
-        let load = Load::new(peer.address())?;
+        let load = clients(peer.address())?;
         Ok(Self {
             idle: case.idle,
             peer,
@@ -111,12 +130,10 @@ impl Contestant {
         })
     }
 
-    /// Starts it, and opens connections: `busy` and the case's idle ones, each with one request served.
-    pub(super) fn start(case: &Case<'_>, busy: usize) -> Outcome<Self> {
-        let mut contestant = Self::alone(case)?;
-        let opened = contestant.load.open(busy + case.idle, 64, 0);
-        contestant.explained(opened)?;
-        Ok(contestant)
+    fn opened(mut self, busy: usize) -> Outcome<Self> {
+        let opened = self.load.open(busy + self.idle, 64, 0);
+        self.explained(opened)?;
+        Ok(self)
     }
 
     /// If a server has ended, its last words say more than that a connection was closed.

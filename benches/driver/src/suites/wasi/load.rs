@@ -1,6 +1,7 @@
 //! What a request costs under load, beside idle connections, and what an idle connection's next
 //! request waits meanwhile.
 
+use std::fmt;
 use std::time::Duration;
 
 use interop::{Outcome, Runtime};
@@ -14,14 +15,26 @@ pub(super) const MANY: &str = "load";
 pub(super) const ONE: &str = "one";
 pub(super) const MIO: &str = "mio";
 pub(super) const MIO_SLEEP: &str = "mio-sleep";
+pub(super) const ONE_CORE: &str = "one-core";
+pub(super) const MIO_ONE_CORE: &str = "mio-one-core";
 
 /// What is compared, and how.
 struct Setting {
     scenario: &'static str,
     busy: usize,
     base: Base,
-    /// Clients with nothing to do sleep, whatever the options say.
-    sleep: bool,
+    clients: Clients,
+}
+
+/// What the clients do when they have nothing to do, and where they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Clients {
+    /// They go on asking the system, on their own core.
+    Spin,
+    /// They sleep, on their own core.
+    Sleep,
+    /// They sleep, and share the server's core: who spins there takes the time from the other.
+    ShareCore,
 }
 
 /// What the others are compared with, and what the column of these figures is called.
@@ -33,6 +46,12 @@ const THE_SHIM: Base = (SHIM, "times the shim's");
 pub(super) fn run_many(run: &Run<'_>) -> Outcome<Report> {
     let cases = run.cases(&run.idle(run.suite.idle.load));
     compare(run, &setting(MANY, 64, THE_FLOOR), &cases)
+}
+
+/// The same on one core, clients and all, as on a machine that has just one.
+pub(super) fn run_one_core(run: &Run<'_>) -> Outcome<Report> {
+    let cases = run.cases(&run.idle(run.suite.idle.load));
+    compare(run, &setting(ONE_CORE, 64, THE_FLOOR).on_one_core(), &cases)
 }
 
 /// One busy connection: what a request costs that comes alone.
@@ -48,9 +67,15 @@ pub(super) fn run_mio(run: &Run<'_>) -> Outcome<Report> {
 /// The same when it has time to rest.
 pub(super) fn run_mio_sleep(run: &Run<'_>) -> Outcome<Report> {
     let setting = Setting {
-        sleep: true,
+        clients: Clients::Sleep,
         ..setting(MIO_SLEEP, 32, THE_SHIM)
     };
+    compare(run, &setting, &on_mio(run))
+}
+
+/// The same on one core, clients and all.
+pub(super) fn run_mio_one_core(run: &Run<'_>) -> Outcome<Report> {
+    let setting = setting(MIO_ONE_CORE, 32, THE_SHIM).on_one_core();
     compare(run, &setting, &on_mio(run))
 }
 
@@ -59,7 +84,26 @@ const fn setting(scenario: &'static str, busy: usize, base: Base) -> Setting {
         scenario,
         busy,
         base,
-        sleep: false,
+        clients: Clients::Spin,
+    }
+}
+
+impl Setting {
+    fn on_one_core(self) -> Self {
+        Self {
+            clients: Clients::ShareCore,
+            ..self
+        }
+    }
+}
+
+impl fmt::Display for Clients {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Spin => "the clients spin",
+            Self::Sleep => "the clients sleep",
+            Self::ShareCore => "the clients sleep, and share the server's core",
+        })
     }
 }
 
@@ -97,20 +141,22 @@ fn compare(run: &Run<'_>, setting: &Setting, cases: &[Case<'_>]) -> Outcome<Repo
         scenario,
         busy,
         base,
-        ..
+        clients,
     } = *setting;
-    let sleep = setting.sleep || options.sleep;
+    let clients = match clients {
+        Clients::Spin if options.sleep => Clients::Sleep,
+        clients => clients,
+    };
     let rounds = options.rounds.unwrap_or(options.by_extent(9, 3, 1));
     let (seconds, duration) = run.seconds(2.0, 1.0, 0.1);
-    let clients = if sleep { "sleep" } else { "spin" };
     let about = format!(
-        "{busy} busy keep-alive connections, {rounds} interleaved rounds of {seconds} s; the clients {clients}. \
+        "{busy} busy keep-alive connections, {rounds} interleaved rounds of {seconds} s; {clients}. \
          CPU: processor time of the server's process. Latencies in ms; an idle connection's next \
          request is sampled about every 10 ms."
     );
     let mut report = Report::new(run.suite.name, scenario, about);
     for of_one_runtime in cases.chunk_by(|case, next| case.runtime == next.runtime) {
-        let mut entries = start(run, scenario, busy, of_one_runtime);
+        let mut entries = start(run, setting, of_one_runtime);
         for round in 0..rounds {
             run.tell(
                 scenario,
@@ -120,7 +166,7 @@ fn compare(run: &Run<'_>, setting: &Setting, cases: &[Case<'_>]) -> Outcome<Repo
             let first = round % entries.len();
             for at in 0..entries.len() {
                 let at = (first + at) % entries.len();
-                entries[at].play(busy, duration, !sleep);
+                entries[at].play(busy, duration, clients);
             }
         }
         goals(run, &mut report, busy, &entries);
@@ -130,11 +176,14 @@ fn compare(run: &Run<'_>, setting: &Setting, cases: &[Case<'_>]) -> Outcome<Repo
 }
 
 /// Starts all, and lets them wait for their turn.
-fn start(run: &Run<'_>, scenario: &str, busy: usize, cases: &[Case<'_>]) -> Vec<Entry> {
+fn start(run: &Run<'_>, setting: &Setting, cases: &[Case<'_>]) -> Vec<Entry> {
     let mut entries = Vec::new();
     for case in cases {
-        run.tell(scenario, format_args!("starts {case}"));
-        let contestant = Contestant::start(case, busy);
+        run.tell(setting.scenario, format_args!("starts {case}"));
+        let contestant = match setting.clients {
+            Clients::ShareCore => Contestant::start_on_one_core(case, setting.busy),
+            Clients::Spin | Clients::Sleep => Contestant::start(case, setting.busy),
+        };
         if let Ok(contestant) = &contestant {
             contestant.peer.pause();
         }
@@ -150,12 +199,12 @@ fn start(run: &Run<'_>, scenario: &str, busy: usize, cases: &[Case<'_>]) -> Vec<
 }
 
 impl Entry {
-    fn play(&mut self, busy: usize, duration: Duration, spin: bool) {
+    fn play(&mut self, busy: usize, duration: Duration, clients: Clients) {
         let Ok(contestant) = &mut self.contestant else {
             return;
         };
         contestant.peer.resume();
-        let round = contestant.round(busy, duration, spin);
+        let round = contestant.round(busy, duration, clients == Clients::Spin);
         match contestant.explained(round) {
             Ok(round) => {
                 contestant.peer.pause();
