@@ -129,9 +129,19 @@ impl Connection {
     }
 }
 
-/// Whether so many bytes in one window keep the least rate.
-pub(super) fn is_fast_enough(bytes: u64, cx: &Context<'_>) -> bool {
+/// Whether so many bytes in one window are enough for a body or for answers that hold so much memory.
+///
+/// Each must keep the least rate. While memory is scarce, one that holds much of it must also turn it
+/// over: else a few clients could fill the budget at once, and keep it at the least rate for as long as
+/// that takes them.
+pub(super) fn is_fast_enough(bytes: u64, held: usize, cx: &Context<'_>) -> bool {
+    let limits = cx.limits;
     // Without a division, which would make a small rate over a short window one of 0.
-    let due = u128::from(cx.limits.min_rate) * cx.limits.rate_window.as_nanos();
-    u128::from(bytes) * 1_000_000_000 >= due
+    let due = u128::from(limits.min_rate) * limits.rate_window.as_nanos();
+    let is_scarce = limits.min_rate > 0 && cx.shared.budget.is_scarce(limits);
+    let turned_over = !is_scarce || bytes.saturating_mul(TURNOVER) >= held as u64;
+    turned_over && u128::from(bytes) * 1_000_000_000 >= due
 }
+
+/// In so many windows memory is turned over while it is scarce.
+const TURNOVER: u64 = 12;

@@ -287,11 +287,11 @@ impl Connection {
                     self.refuse_unfinished(cx, Fault::timeout("the head did not arrive in time"));
                 }
                 Timer::Body => {
-                    let came = self
-                        .incoming
-                        .as_mut()
-                        .map(|incoming| &mut incoming.in_window);
-                    if came.is_some_and(|came| ending::is_fast_enough(std::mem::take(came), cx)) {
+                    let is_fast_enough = self.incoming.as_mut().is_some_and(|incoming| {
+                        let came = std::mem::take(&mut incoming.in_window);
+                        ending::is_fast_enough(came, incoming.held(), cx)
+                    });
+                    if is_fast_enough {
                         self.timers.start(Timer::Body, cx.now, cx.limits);
                     } else {
                         self.state.will_close(CloseReason::BodyTimeout);
@@ -299,7 +299,8 @@ impl Connection {
                     }
                 }
                 Timer::Write => {
-                    if ending::is_fast_enough(std::mem::take(&mut self.written_in_window), cx) {
+                    let taken = std::mem::take(&mut self.written_in_window);
+                    if ending::is_fast_enough(taken, self.output.held(), cx) {
                         self.timers.start(Timer::Write, cx.now, cx.limits);
                     } else {
                         self.state.closed(CloseReason::WriteTimeout);

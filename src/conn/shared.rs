@@ -191,6 +191,11 @@ impl Budget {
         self.held == 0
     }
 
+    /// Whether more than half of what can be held is.
+    pub(super) fn is_scarce(&self, limits: &Limits) -> bool {
+        self.held > limits.max_held / 2
+    }
+
     /// Whether `more` bytes can be held within the limits.
     pub(super) fn has_room(&self, more: usize, limits: &Limits) -> bool {
         self.held.saturating_add(more) <= limits.max_held

@@ -189,6 +189,47 @@ fn a_client_that_takes_its_answer_at_the_least_rate_gets_all_of_it() {
 }
 
 #[test]
+fn while_memory_is_scarce_who_holds_much_of_it_must_be_quick() {
+    const HEAD: &str = "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 10000000\r\n\r\n";
+    let slow = Some(CloseReason::BodyTimeout);
+    // What comes in each window after the first 60,000 bytes, and how that ends.
+    for (max_held, in_window, windows, end) in [
+        (1 << 20, 5_000, 20, None),
+        (100_000, 5_000, 1, slow),
+        (100_000, 9_000, 3, None),
+    ] {
+        let mut bench = Bench::with(|limits| limits.max_held = max_held);
+        bench.input(HEAD);
+        bench.input([b'x'; 60_000]);
+        bench.pass(seconds(10));
+        let mut borne = 0;
+        while bench.connection.state().close_reason().is_none() && borne < windows {
+            borne += 1;
+            bench.input(vec![b'x'; in_window]);
+            bench.pass(seconds(10));
+        }
+        let reason = bench.connection.state().close_reason();
+        assert_eq!((borne, reason), (windows, end), "{in_window} of {max_held}");
+    }
+}
+
+#[test]
+fn answers_too_are_cut_when_memory_is_scarce_and_they_are_taken_slowly() {
+    for (max_held, end) in [
+        (1 << 20, Step::Wait),
+        (60_000, Step::Close(CloseReason::WriteTimeout)),
+    ] {
+        let mut bench = Bench::with(|limits| limits.max_held = max_held);
+        bench.input_with(GET, |_| Response::new(vec![b'x'; 100_000]));
+        bench.call(|conn, cx| conn.handle_written(cx, 6_000));
+        bench.pass(seconds(10));
+        bench.call(|conn, cx| conn.handle_written(cx, 6_000));
+        bench.pass(seconds(10));
+        assert_eq!(bench.step(), end, "{max_held}");
+    }
+}
+
+#[test]
 fn unread_answers_hold_back_the_requests_behind_them() {
     let mut bench = Bench::with(|limits| limits.max_pending_output = 300);
     bench.input(GET.repeat(10));

@@ -28,6 +28,14 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         special: Special::Full,
     },
     Scenario {
+        name: "10 send 15 of 16 MiB, and then a trickle",
+        settings: &[("RATE_WINDOW", "3000"), ("MAX_HELD", "67108864")],
+        attack: trickled_bodies,
+        within: Duration::from_secs(1),
+        memory: (112, 208),
+        special: Special::Full,
+    },
+    Scenario {
         name: "10 GiB announced, and sent",
         settings: &[],
         attack: ten_gib,
@@ -124,6 +132,48 @@ fn announced_bodies(target: &Target) -> Outcome<Reasons> {
         "the statuses are {statuses:?} (0: none)"
     );
     Ok(vec![("BodyTimeout", of(408)), ("Overloaded", of(503))])
+}
+
+/// Four of them have all the memory there is, and could keep it for minutes at the least rate. While more
+/// than half of it is taken they are too slow; the others get 503.
+fn trickled_bodies(target: &Target) -> Outcome<Reasons> {
+    const LENGTH: usize = 16 << 20;
+    const COUNT: usize = 10;
+    let head = format!("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: {LENGTH}\r\n\r\n");
+    let mut crowd = Crowd::connect(target.address, COUNT)?;
+    crowd.send(&head);
+    let most = head.len() + LENGTH - (1 << 20);
+    let piece = [b'x'; 64 << 10];
+    crowd.act(AT_ONCE, Duration::from_secs(5), |member| {
+        let left = most - member.sent;
+        member.send(&piece[..piece.len().min(left)]);
+        member.read(usize::MAX);
+    });
+    let trickle = [b'x'; 600];
+    crowd.act(
+        Duration::from_millis(100),
+        Duration::from_secs(12),
+        |member| {
+            member.send(&trickle);
+            member.read(usize::MAX);
+        },
+    );
+    let (ended, open): (Vec<_>, Vec<_>) = crowd
+        .members
+        .into_iter()
+        .partition(|member| member.has_ended());
+    let mut open = Crowd { members: open };
+    let kept = open.members.len();
+    ensure!(kept <= 2, "{kept} of {COUNT} still have a body of 15 MiB");
+    let statuses = Crowd { members: ended }.statuses();
+    let of = |status| statuses.get(&status).copied().unwrap_or(0);
+    ensure!(
+        of(408) + of(503) + kept == COUNT && of(408) > 0,
+        "the statuses are {statuses:?} (0: none)"
+    );
+    let mut reasons = reset(&mut open)?;
+    reasons.extend([("BodyTimeout", of(408)), ("Overloaded", of(503))]);
+    Ok(reasons)
 }
 
 fn ten_gib(target: &Target) -> Outcome<Reasons> {
