@@ -9,7 +9,7 @@
 //! [`TURN`], if not longer.
 
 /// The part of the caller's working time that is spent on the idle, at most.
-const WORK_SHARE: u64 = 12;
+const WORK_SHARE: u64 = 13;
 
 /// The part of all time that is spent on the idle, while others are busy.
 pub const TIME_SHARE: u64 = 64;
@@ -178,7 +178,7 @@ mod tests {
         for _ in 0..30 {
             budget.worked(24_000, 640_000, 10_000);
         }
-        assert_eq!(budget.window(10_000), 140);
+        assert_eq!(budget.window(10_000), 130);
         for _ in 0..100 {
             budget.worked(u64::MAX / 100, 640_000, 10_000);
         }

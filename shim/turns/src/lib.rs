@@ -8,7 +8,7 @@
 //! for together.
 //!
 //! So with n idle connections of cost *p* (measured), while others are busy, each is looked at
-//! within one turn: 12·p·n of working time, or 64·p·n of any time, but not sooner than 10 ms when n is
+//! within one turn: 13·p·n of working time, or 64·p·n of any time, but not sooner than 10 ms when n is
 //! above 256: where a turn is cheap, busy connections get the rest. When nothing is busy, what
 //! happens to an idle one is seen at once.
 //!

@@ -31,7 +31,7 @@
 //! | a busy connection with two bytes or more, or an error | the next round |
 //! | a busy connection with a maybe (the end, one byte, room to write) | the first round after 16·a·b, at least 0.25 ms and at most 50 ms; the next round but one if nothing else is sure |
 //! | a listener | the first round after 1 ms; the next round if nothing else is sure |
-//! | an idle connection, while others are busy | one turn: 64·p·n at worst, 12·p·n when the caller works all the time, but not sooner than 10 ms with n above 256, nor than n / 512 rounds |
+//! | an idle connection, while others are busy | one turn: 64·p·n at worst, 13·p·n when the caller works all the time, but not sooner than 10 ms with n above 256, nor than n / 512 rounds |
 //! | an idle connection, when nothing is busy | at once |
 //!
 //! A round is one call of [`Poller::wait`] with what the caller does until the next. A host that
