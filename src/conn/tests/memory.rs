@@ -1,0 +1,221 @@
+//! Memory: what is held, what it is counted as, and what is held back.
+
+use super::*;
+
+#[test]
+fn while_memory_is_scarce_who_holds_much_of_it_must_be_quick() {
+    const HEAD: &str = "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 10000000\r\n\r\n";
+    let slow = Some(CloseReason::BodyTimeout);
+    // What comes in each window after the first 60,000 bytes, and how that ends.
+    for (max_held, in_window, windows, end) in [
+        (1 << 20, 5_000, 20, None),
+        (100_000, 5_000, 1, slow),
+        (100_000, 9_000, 3, None),
+    ] {
+        let mut bench = Bench::with(|limits| limits.max_held = max_held);
+        bench.input(HEAD);
+        bench.input([b'x'; 60_000]);
+        bench.pass(seconds(10));
+        let mut borne = 0;
+        while bench.connection.state().close_reason().is_none() && borne < windows {
+            borne += 1;
+            bench.input(vec![b'x'; in_window]);
+            bench.pass(seconds(10));
+        }
+        let reason = bench.connection.state().close_reason();
+        assert_eq!((borne, reason), (windows, end), "{in_window} of {max_held}");
+    }
+}
+
+#[test]
+fn answers_too_are_cut_when_memory_is_scarce_and_they_are_taken_slowly() {
+    for (max_held, end) in [
+        (1 << 20, Step::Wait),
+        (60_000, Step::Close(CloseReason::WriteTimeout)),
+    ] {
+        let mut bench = Bench::with(|limits| limits.max_held = max_held);
+        bench.input_with(GET, |_| Response::new(vec![b'x'; 100_000]));
+        bench.call(|conn, cx| conn.handle_written(cx, 6_000));
+        bench.pass(seconds(10));
+        bench.call(|conn, cx| conn.handle_written(cx, 6_000));
+        bench.pass(seconds(10));
+        assert_eq!(bench.step(), end, "{max_held}");
+    }
+}
+
+#[test]
+fn unread_answers_hold_back_the_requests_behind_them() {
+    let mut bench = Bench::with(|limits| limits.max_pending_output = 300);
+    bench.input(GET.repeat(10));
+    let served = bench.requests.len();
+    assert!((2..10).contains(&served), "{served} served");
+    bench.call(|conn, cx| assert!(!conn.wants_input(cx) && !conn.can_go_on(cx)));
+    let mut answers = bench.output();
+    while bench.call(|conn, cx| conn.can_go_on(cx)) {
+        bench.input("");
+        answers += &bench.output();
+    }
+    assert_eq!(bench.requests.len(), 10);
+    assert_eq!(answers.matches("hello!").count(), 10);
+    bench.call(|conn, cx| assert!(conn.wants_input(cx)));
+}
+
+#[test]
+fn announced_bodies_take_memory_only_as_they_come() {
+    let mut bench = Bench::new();
+    bench.input("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 16777216\r\n\r\n");
+    assert!(bench.shared.held() <= 64 << 10, "{}", bench.shared.held());
+    bench.input([b'x'; 1000]);
+    // 64 KiB of the body, and the head, which is counted too.
+    assert!(bench.shared.held() <= 72 << 10, "{}", bench.shared.held());
+}
+
+#[test]
+fn a_body_over_the_budget_gets_503_and_gives_its_memory_back() {
+    let mut bench = Bench::with(|limits| limits.max_held = 200_000);
+    bench.input("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1000000\r\n\r\n");
+    for _ in 0..10 {
+        bench.input([b'x'; 40_000]);
+        assert!(
+            bench.shared.held() <= 200_000 + 1024,
+            "{}",
+            bench.shared.held()
+        );
+    }
+    assert_eq!(bench.status(), "503");
+    assert_eq!(bench.shared.held(), 0);
+    assert_eq!(
+        bench.connection.state().close_reason(),
+        Some(CloseReason::Overloaded)
+    );
+}
+
+#[test]
+fn a_body_grows_in_few_steps_even_when_the_budget_is_nearly_used_up() {
+    let mut bench = Bench::with(|limits| limits.max_held = 100_000);
+    bench.input("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n");
+    let (mut steps, mut held) = (0, bench.shared.held());
+    for _ in 0..90_000 {
+        bench.input("1\r\nx\r\n");
+        steps += usize::from(bench.shared.held() != held);
+        held = bench.shared.held();
+    }
+    assert_eq!(bench.connection.state().reading(), Reading::Body);
+    assert!(steps < 30, "{steps} steps");
+}
+
+#[test]
+fn a_head_over_the_budget_gets_503() {
+    let mut bench = Bench::with(|limits| limits.max_held = 1000);
+    bench.input(format!("GET / HTTP/1.1\r\nA: {}", "x".repeat(2000)));
+    assert_eq!(bench.status(), "503");
+}
+
+#[test]
+fn a_large_answer_is_counted_until_it_is_sent() {
+    let mut bench = Bench::new();
+    bench.input_with(GET, |_| Response::new(vec![b'x'; 1 << 20]));
+    assert!(bench.shared.held() > 1 << 20);
+    let answer = bench.output();
+    let (_, body) = answer.split_once("\r\n\r\n").expect("a head");
+    assert_eq!(body.len(), 1 << 20);
+    assert_eq!(bench.shared.held(), 0);
+}
+
+#[test]
+fn a_large_answer_over_the_budget_becomes_503() {
+    let mut bench = Bench::with(|limits| limits.max_held = 1 << 20);
+    bench.input_with(GET, |_| Response::new(vec![b'x'; 2 << 20]));
+    assert!(bench.output().len() > 2 << 20, "nothing else is held");
+    // Another connection holds some.
+    bench.shared.budget.replace(0, 100);
+    bench.input_with(GET, |_| Response::new(&[b'x'; 2 << 20][..]));
+    assert!(
+        bench.output().len() > 2 << 20,
+        "a static body takes no memory"
+    );
+    bench.input_with(GET, |_| Response::new(vec![b'x'; 2 << 20]));
+    assert!(bench.shared.held() < 10_000, "{}", bench.shared.held());
+    assert_eq!(bench.status(), "503");
+    assert_eq!(
+        bench.connection.state().close_reason(),
+        Some(CloseReason::Overloaded)
+    );
+}
+
+#[test]
+fn over_the_budget_small_answers_are_made_one_at_a_time() {
+    let mut bench = Bench::with(|limits| limits.max_held = 1);
+    for _ in 0..3 {
+        bench.input(GET);
+        bench.call(|conn, cx| assert!(!conn.wants_input(cx)));
+        assert!(bench.output().ends_with("hello!"));
+        bench.call(|conn, cx| assert!(conn.wants_input(cx)));
+    }
+}
+
+#[test]
+fn a_head_is_counted_while_its_body_is_awaited() {
+    let mut bench = Bench::new();
+    let field = format!("A: {}\r\n", "x".repeat(5_000));
+    bench.input(format!(
+        "POST / HTTP/1.1\r\nHost: h\r\n{field}Content-Length: 9\r\n\r\n"
+    ));
+    assert!(bench.shared.held() > 5_000, "{}", bench.shared.held());
+}
+
+#[test]
+fn what_was_kept_is_given_back_however_the_connection_ends() {
+    let mut bench = Bench::with(|limits| limits.max_pending_output = 1);
+    bench.input(GET.repeat(3));
+    assert!(bench.shared.held() > 0);
+    bench.pass(seconds(10));
+    assert_eq!(bench.step(), Step::Close(CloseReason::WriteTimeout));
+    assert_eq!(bench.shared.held(), 0);
+
+    let mut bench = Bench::new();
+    bench.input("\r\n");
+    bench.pass(seconds(75));
+    assert_eq!(bench.step(), Step::Close(CloseReason::IdleTimeout));
+    assert_eq!(bench.shared.held(), 0);
+}
+
+#[test]
+fn an_echo_is_not_counted_twice() {
+    let mut bench = Bench::with(|limits| limits.max_held = 3 << 20);
+    bench.input(format!(
+        "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: {}\r\n\r\n",
+        2 << 20
+    ));
+    for _ in 0..32 {
+        bench.input([b'x'; 1 << 16]);
+    }
+    let answer = bench.output();
+    assert!(answer.len() > 2 << 20, "{}", &answer[..100]);
+}
+
+#[test]
+fn a_large_body_has_the_memory_of_one_that_was_sent() {
+    let mut bench = Bench::new();
+    let mut places = Vec::new();
+    for length in [300_000, 200_000, 300_000] {
+        let head = format!("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: {length}\r\n\r\n");
+        bench.input(&head);
+        bench.input(vec![b'x'; length / 2]);
+        let held = bench.shared.held();
+        let mut rest = &vec![b'y'; length - length / 2][..];
+        let request = bench.call(|conn, cx| conn.handle_input(cx, &mut rest));
+        let body = request.expect("it is whole").into_body();
+        let (xs, ys) = body.split_at(length / 2);
+        assert!(xs.iter().all(|&x| x == b'x') && ys.iter().all(|&y| y == b'y'));
+        assert_eq!(body.len(), length);
+        places.push((body.as_ptr(), held));
+        bench.call(|conn, cx| conn.respond(cx, Response::new(body)));
+        assert!(bench.output().len() > length);
+        assert_eq!(bench.shared.held(), 0);
+    }
+    // Its capacity is what is counted.
+    let (first, second) = (places[0], places[1]);
+    assert_eq!(first.0, second.0);
+    assert!(second.1 >= 300_000, "{} held", second.1);
+}

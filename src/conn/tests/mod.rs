@@ -1,0 +1,120 @@
+//! The machine as a whole: what it does with time, memory and backpressure. What it makes of
+//! bytes is stated by the conformance cases.
+
+mod ending;
+mod memory;
+mod time;
+
+use std::time::Duration;
+
+use super::state::Writing;
+use super::*;
+use crate::limits::Limits;
+
+/// A connection with what it needs, and a clock that the test moves.
+struct Bench {
+    limits: Limits,
+    shared: Shared,
+    connection: Connection,
+    now: Instant,
+    requests: Vec<String>,
+}
+
+impl Bench {
+    fn new() -> Self {
+        Self::with(|_| {})
+    }
+
+    fn with(set: impl FnOnce(&mut Limits)) -> Self {
+        let mut limits = Limits::default();
+        set(&mut limits);
+        let mut shared = Shared::new();
+        let now = Instant::default();
+        let mut cx = Context {
+            now,
+            limits: &limits,
+            shared: &mut shared,
+        };
+        let connection = Connection::new(1, None, &mut cx);
+        Self {
+            limits,
+            shared,
+            connection,
+            now,
+            requests: Vec::new(),
+        }
+    }
+
+    fn call<T>(&mut self, call: impl FnOnce(&mut Connection, &mut Context<'_>) -> T) -> T {
+        let (limits, shared) = (&self.limits, &mut self.shared);
+        let result = call(
+            &mut self.connection,
+            &mut Context {
+                now: self.now,
+                limits,
+                shared,
+            },
+        );
+        let state = self.connection.state();
+        let is_for_others = match (state.reading(), state.writing()) {
+            (_, Writing::Closed) | (Reading::Answering, _) => true,
+            (_, Writing::Closing) => self.connection.pending_output() == 0,
+            (_, Writing::Open | Writing::Lingering) => false,
+        };
+        let has_deadline = self.connection.poll_timeout().is_some();
+        assert!(is_for_others || has_deadline, "no deadline in {state:?}");
+        result
+    }
+
+    /// Feeds bytes and answers each request with the bytes of its body, or `hello!`.
+    fn input(&mut self, bytes: impl AsRef<[u8]>) {
+        self.input_with(bytes, |request| match request.body() {
+            [] => Response::new(b"hello!".to_vec()),
+            body => Response::new(body.to_vec()),
+        });
+    }
+
+    fn input_with<B: Body>(
+        &mut self,
+        bytes: impl AsRef<[u8]>,
+        answer: impl Fn(Request) -> Response<B>,
+    ) {
+        let mut input = bytes.as_ref();
+        while let Some(request) = self.call(|conn, cx| conn.handle_input(cx, &mut input)) {
+            self.requests
+                .push(format!("{} {}", request.method(), request.uri()));
+            let response = answer(request);
+            self.call(|conn, cx| conn.respond(cx, response));
+        }
+    }
+
+    fn output(&mut self) -> String {
+        let bytes = self.call(|conn, cx| conn.take_output(cx));
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    fn step(&mut self) -> Step {
+        let step = self.call(Connection::poll_step);
+        if let Step::Close(_) = step {
+            assert_eq!(self.shared.held(), 0, "a closed connection holds nothing");
+        }
+        step
+    }
+
+    fn pass(&mut self, time: Duration) {
+        self.now = self.now + time;
+        self.call(Connection::handle_timeout);
+    }
+
+    fn status(&mut self) -> String {
+        let output = self.output();
+        output.split(' ').nth(1).unwrap_or_default().to_owned()
+    }
+}
+
+const GET: &str = "GET / HTTP/1.1\r\nHost: h\r\n\r\n";
+const POST_5: &str = "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\n";
+
+fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
