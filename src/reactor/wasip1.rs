@@ -16,7 +16,7 @@ use crate::time::Instant;
 
 /// The listeners and streams of one event loop, on preview 1.
 #[derive(Debug)]
-pub(crate) struct Wasip1Reactor<W> {
+pub(crate) struct Wasip1Reactor<W: Wasi> {
     poller: Poller<W>,
     /// By the loop's numbers; an event's token is the number.
     listeners: Vec<Registration>,
@@ -31,17 +31,26 @@ impl<W: Wasi> Wasip1Reactor<W> {
     /// One of them is no listener, or the runtime has no sockets. The error's text tells which
     /// flag each runtime needs.
     pub(crate) fn new(wasi: W, listeners: impl IntoIterator<Item = Fd>) -> io::Result<Self> {
-        let mut poller = Poller::new(wasi);
-        let listeners = (0..).zip(listeners).map(|(token, fd)| {
-            let registration = poller.register_listener(fd, token);
-            registration.map_err(|error| io::Error::new(io::ErrorKind::Unsupported, error))
-        });
-        let listeners = listeners.collect::<io::Result<_>>()?;
-        Ok(Self {
-            poller,
-            listeners,
+        let mut reactor = Self {
+            poller: Poller::new(wasi),
+            listeners: Vec::new(),
             ready: Vec::new(),
-        })
+        };
+        for (token, fd) in (0..).zip(listeners) {
+            let registration = reactor.poller.register_listener(fd, token);
+            let refused = |error| io::Error::new(io::ErrorKind::Unsupported, error);
+            reactor.listeners.push(registration.map_err(refused)?);
+        }
+        Ok(reactor)
+    }
+}
+
+/// Connections that the poller has accepted, and the loop has never asked for, are closed.
+impl<W: Wasi> Drop for Wasip1Reactor<W> {
+    fn drop(&mut self) {
+        for listener in self.listeners.drain(..) {
+            self.poller.deregister(listener);
+        }
     }
 }
 
@@ -147,6 +156,17 @@ impl<W: Wasi> Reactor for Wasip1Reactor<W> {
 mod tests {
     use super::*;
     use wasip1_poll::fake::{Fake, Personality};
+
+    #[test]
+    fn what_nobody_has_asked_for_is_closed_at_the_end() {
+        let fake = Fake::new(Personality::STRICT, 0);
+        let listener = fake.preopen_listener();
+        let client = fake.connect(listener);
+        let reactor = Wasip1Reactor::new(fake.clone(), [listener]).expect("a listener");
+        assert!(client.accepted_at().is_some() && client.closed_at().is_none());
+        drop(reactor);
+        assert!(client.closed_at().is_some());
+    }
 
     #[test]
     fn a_connection_goes_through() {

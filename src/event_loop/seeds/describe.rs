@@ -1,14 +1,13 @@
 //! A client in words, for whoever replays a seed.
 
 use super::peer::Peer;
-use super::plan::Ending;
 
 impl Peer {
     /// What a person needs to know of it.
     pub(super) fn describe(&self) -> String {
         let numbers = self.plan.requests.iter();
         let numbers: Vec<_> = numbers.map(|it| (it.number, it.last)).take(8).collect();
-        let stolen = matches!(self.plan.ending, Ending::Stolen(_));
+        let stolen = self.is_stolen();
         format!(
             "client {numbers:?} connected {} accepted {:?} closed {:?} fd {:?}\n  {:?} {:?} {:?} stubborn {}\n  sent {} of {}, begun {:?} sent {:?} ended {:?} harmed {:?} (stolen {stolen}) faulted {} reset {}\n  answered {} {:?} refusal {:?} cut short {:?} written {}",
             self.connected_at,

@@ -41,6 +41,8 @@ pub(super) struct Peer {
     pub(super) cut_short_at: Option<u64>,
     /// It was told that nothing follows.
     pub(super) is_over: bool,
+    /// Its connection was accepted by the poller, and the loop has never asked for it.
+    pub(super) is_untaken: bool,
     /// The last answer may have a body that it shouldn't have.
     ignores_rest: bool,
     rng: Rng,
@@ -91,6 +93,7 @@ impl Peer {
             refusal: None,
             cut_short_at: None,
             is_over: false,
+            is_untaken: false,
             ignores_rest: false,
             rng,
             quiet,
@@ -113,11 +116,16 @@ impl Peer {
         }
     }
 
+    /// Whether its file descriptor was to be closed by somebody else.
+    pub(super) fn is_stolen(&self) -> bool {
+        matches!(self.plan.ending, Ending::Stolen(_))
+    }
+
     fn harm(&mut self, fake: &Fake) {
         self.acted();
         match self.client.fd() {
             _ if self.client.is_closed() => return,
-            Some(fd) if matches!(self.plan.ending, Ending::Stolen(_)) => fake.steal(fd),
+            Some(fd) if self.is_stolen() => fake.steal(fd),
             _ => self.client.reset(),
         }
         self.harmed_at = Some(fake.now());

@@ -13,7 +13,8 @@ pub(super) type Reasons = BTreeSet<usize>;
 
 /// Fails if the client didn't get what it must. The answer is why its connection may have ended.
 pub(super) fn judge(facts: &Facts<'_>, peer: &Peer, book: &Book) -> Reasons {
-    let Some(accepted_at) = peer.client.accepted_at() else {
+    let accepted_at = peer.client.accepted_at().filter(|_| !peer.is_untaken);
+    let Some(accepted_at) = accepted_at else {
         let waited = facts.stopped_at.saturating_sub(peer.connected_at);
         let in_time = waited <= facts.bound + facts.rests();
         let is_excused = facts.is_at_limit || peer.harmed_at.is_some();
@@ -185,6 +186,9 @@ impl Case<'_> {
             .max(peer.client.written_at())
             .max(self.accepted_at);
         let quiet = quiet.max(peer.ended_at.unwrap_or(0));
+        // At the limit it may have been the poller's for a while, before the loop took it.
+        let taken = peer.client.read_at().filter(|_| facts.is_at_limit);
+        let quiet = quiet.max(taken.unwrap_or(0));
         // Every timer may run, one after the other, and the rate's for a window more.
         let limits = facts.limits;
         let longest = [

@@ -60,6 +60,8 @@ impl Wasi for Fake {
                 Some(_) => return Err(Errno::NOTSUP),
                 None => return Err(Errno::BADF),
             };
+            let now = world.now();
+            socket.borrow_mut().read_at.get_or_insert(now);
             world.fail(&socket)?;
             let mut socket = socket.borrow_mut();
             if socket.reset {

@@ -99,6 +99,12 @@ impl Client {
         self.socket.borrow().accepted_at
     }
 
+    /// When the server has first read from the connection, in virtual nanoseconds.
+    #[must_use]
+    pub fn read_at(&self) -> Option<u64> {
+        self.socket.borrow().read_at
+    }
+
     /// When the server has closed its file descriptor, in virtual nanoseconds.
     #[must_use]
     pub fn closed_at(&self) -> Option<u64> {

@@ -73,6 +73,8 @@ pub(super) struct Socket {
     pub(super) written_at: u64,
     /// When the connection was accepted.
     pub(super) accepted_at: Option<u64>,
+    /// When the server has first read from it.
+    pub(super) read_at: Option<u64>,
     /// A call on it has failed for no other reason than that this runtime is hostile.
     pub(super) faulted: bool,
     pub(super) client_ended: bool,
@@ -93,6 +95,7 @@ impl Socket {
             room: 64 * 1024,
             written_at: 0,
             accepted_at: None,
+            read_at: None,
             faulted: false,
             client_ended: false,
             server_ended: false,

@@ -42,6 +42,10 @@ const LONGEST_REST: u64 = 100_000_000;
 /// How often it is asked in a row whether the runtime looks at sockets.
 const MOST_QUESTIONS: usize = 16;
 
+/// No connection is accepted for that while so many are: nobody has asked for them yet, and whoever is at
+/// a limit may leave them for long.
+const MOST_ACCEPTED: usize = 4;
+
 /// Up to so many connections are always tried all.
 const FEW: usize = 32;
 
@@ -138,6 +142,9 @@ impl<W: Wasi> Poller<W> {
     pub(super) fn decide_sight(&mut self) -> Sight {
         let (mut accepted, mut in_vain) = (0, 0);
         for _ in 0..MOST_QUESTIONS {
+            if self.accepted.len() == MOST_ACCEPTED {
+                return Sight::Undecided;
+            }
             let mut listeners = self.slots.listeners().iter();
             let Some(&index) = listeners.find(|index| self.slots.at(**index).is_polled()) else {
                 return Sight::Undecided;
@@ -164,7 +171,7 @@ impl<W: Wasi> Poller<W> {
             }
             match self.wasi.sock_accept(fd, FdFlags::NONBLOCK) {
                 Ok(stream) => {
-                    self.accepted.push((index, stream));
+                    self.keep_accepted(index, stream);
                     accepted += 1;
                 }
                 Err(Errno::AGAIN) => in_vain += 1,

@@ -215,7 +215,7 @@ impl<W: Wasi> Poller<W> {
             }
             let before = self.now();
             match self.wasi.sock_accept(fd, FdFlags::NONBLOCK) {
-                Ok(stream) => self.accepted.push((registration.index(), stream)),
+                Ok(stream) => self.keep_accepted(registration.index(), stream),
                 Err(
                     errno @ (Errno::NOTSOCK
                     | Errno::NOSYS
@@ -253,14 +253,13 @@ impl<W: Wasi> Poller<W> {
     /// `AGAIN` when there is none; otherwise what `sock_accept` answered.
     pub fn accept(&mut self, listener: &Registration) -> Result<Fd, Errno> {
         let fd = self.slots.fd(listener)?;
-        let stashed = self
-            .accepted
-            .iter()
-            .position(|(of, _)| *of == listener.index());
-        let result = match stashed {
-            Some(at) => Ok(self.accepted.remove(at).1),
+        let result = match self.next_accepted(listener) {
+            Some(stream) => Ok(stream),
             None => self.wasi.sock_accept(fd, FdFlags::NONBLOCK),
         };
+        if let Ok(stream) = result {
+            self.forget_accepted(stream);
+        }
         if result.is_ok() {
             self.blamed_listeners = false;
         }
@@ -307,13 +306,9 @@ impl<W: Wasi> Poller<W> {
     /// no more.
     pub fn deregister(&mut self, registration: Registration) -> Option<Fd> {
         self.progress = true;
-        self.accepted.retain(|(of, fd)| {
-            let keep = *of != registration.index();
-            if !keep {
-                let _ = self.wasi.fd_close(*fd);
-            }
-            keep
-        });
+        while let Some(stream) = self.next_accepted(&registration) {
+            let _ = self.wasi.fd_close(stream);
+        }
         self.slots.remove(registration)
     }
 
@@ -347,10 +342,36 @@ impl<W: Wasi> Poller<W> {
     /// Takes the connections that were accepted before anyone asked. For who ends a listener's
     /// registration, but goes on to accept: [`deregister`](Self::deregister) would close them.
     pub fn take_accepted(&mut self, listener: &Registration) -> Vec<Fd> {
-        let of_it = self
-            .accepted
-            .extract_if(.., |(of, _)| *of == listener.index());
-        of_it.map(|(_, fd)| fd).collect()
+        std::iter::from_fn(|| self.next_accepted(listener)).collect()
+    }
+
+    /// Keeps a connection that was accepted before anyone has asked for it.
+    fn keep_accepted(&mut self, listener: u32, stream: Fd) {
+        self.forget_accepted(stream);
+        self.accepted.push((listener, stream));
+    }
+
+    /// The first one that was kept for the listener.
+    fn next_accepted(&mut self, listener: &Registration) -> Option<Fd> {
+        loop {
+            let mut kept = self.accepted.iter();
+            let at = kept.position(|(of, _)| *of == listener.index())?;
+            let (_, stream) = self.accepted.remove(at);
+            if self.is_open(stream) {
+                return Some(stream);
+            }
+        }
+    }
+
+    /// A file descriptor has this number now: what was kept with it was closed behind our back.
+    fn forget_accepted(&mut self, stream: Fd) {
+        self.accepted.retain(|(_, fd)| *fd != stream);
+    }
+
+    /// Whether nobody has closed a file descriptor that wasn't polled yet: then its number may be
+    /// another's soon.
+    fn is_open(&self, fd: Fd) -> bool {
+        self.wasi.fd_fdstat_get(fd) != Err(Errno::BADF)
     }
 
     fn learn<T>(

@@ -54,6 +54,22 @@ fn a_connection_before_the_first_wait_is_kept() {
 }
 
 #[test]
+fn a_connection_that_was_kept_and_closed_by_somebody_is_forgotten() {
+    for personality in ALL {
+        let fake = Fake::new(personality, 0);
+        let fd = fake.preopen_listener();
+        let (first, second) = (fake.connect(fd), fake.connect(fd));
+        let mut poller = Poller::new(fake.clone());
+        let listener = poller.register_listener(fd, LISTENER).expect("a listener");
+        let stolen = first.fd().expect("it was accepted");
+        fake.steal(stolen);
+        assert_eq!(poller.accept(&listener).ok(), second.fd());
+        assert_eq!(poller.accept(&listener), Err(Errno::AGAIN));
+        assert_eq!(fake.violations(), [""; 0]);
+    }
+}
+
+#[test]
 fn bytes_and_room_come_as_one_event() {
     for personality in ALL {
         let mut server = Server::new(personality);
