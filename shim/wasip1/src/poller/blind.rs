@@ -142,7 +142,7 @@ impl<W: Wasi> Poller<W> {
     pub(super) fn decide_sight(&mut self) -> Sight {
         let (mut accepted, mut in_vain) = (0, 0);
         for _ in 0..MOST_QUESTIONS {
-            if self.accepted.len() == MOST_ACCEPTED {
+            if self.accepted.len() >= MOST_ACCEPTED {
                 return Sight::Undecided;
             }
             let mut listeners = self.slots.listeners().iter();
