@@ -13,9 +13,9 @@ use crate::report::{Goal, Report, Row, Series, quartiles};
 
 pub(super) const MANY: &str = "load";
 pub(super) const ONE: &str = "one";
+pub(super) const ONE_CORE: &str = "one-core";
 pub(super) const MIO: &str = "mio";
 pub(super) const MIO_SLEEP: &str = "mio-sleep";
-pub(super) const ONE_CORE: &str = "one-core";
 pub(super) const MIO_ONE_CORE: &str = "mio-one-core";
 
 /// What is compared, and how.
@@ -48,15 +48,15 @@ pub(super) fn run_many(run: &Run<'_>) -> Outcome<Report> {
     compare(run, &setting(MANY, 64, THE_FLOOR), &cases)
 }
 
-/// The same on one core, clients and all, as on a machine that has just one.
-pub(super) fn run_one_core(run: &Run<'_>) -> Outcome<Report> {
-    let cases = run.cases(&run.idle(run.suite.idle.load));
-    compare(run, &setting(ONE_CORE, 64, THE_FLOOR).on_one_core(), &cases)
-}
-
 /// One busy connection: what a request costs that comes alone.
 pub(super) fn run_one(run: &Run<'_>) -> Outcome<Report> {
     compare(run, &setting(ONE, 1, THE_FLOOR), &run.cases(&[0]))
+}
+
+/// 64 busy connections on one core, clients and all, as on a machine that has just one.
+pub(super) fn run_one_core(run: &Run<'_>) -> Outcome<Report> {
+    let cases = run.cases(&run.idle(run.suite.idle.load));
+    compare(run, &setting(ONE_CORE, 64, THE_FLOOR).on_one_core(), &cases)
 }
 
 /// hyper on two mios, as busy as it can be.
@@ -64,7 +64,7 @@ pub(super) fn run_mio(run: &Run<'_>) -> Outcome<Report> {
     compare(run, &setting(MIO, 32, THE_SHIM), &on_mio(run))
 }
 
-/// The same when it has time to rest.
+/// hyper on two mios, when it has time to rest.
 pub(super) fn run_mio_sleep(run: &Run<'_>) -> Outcome<Report> {
     let setting = Setting {
         clients: Clients::Sleep,
@@ -73,7 +73,7 @@ pub(super) fn run_mio_sleep(run: &Run<'_>) -> Outcome<Report> {
     compare(run, &setting, &on_mio(run))
 }
 
-/// The same on one core, clients and all.
+/// hyper on two mios, on one core, clients and all.
 pub(super) fn run_mio_one_core(run: &Run<'_>) -> Outcome<Report> {
     let setting = setting(MIO_ONE_CORE, 32, THE_SHIM).on_one_core();
     compare(run, &setting, &on_mio(run))
@@ -223,7 +223,10 @@ impl Contestant {
             sample_every: every,
             spin,
         };
+        // Not counted: the server was stopped, so that the busy ones look idle to it, and its caches
+        // are another's.
         self.load.run(plan(duration / 4, None))?;
+        // 1.8 to 18 ms after the last one's answer, so about 10.
         let every = (self.idle > 0).then_some(Duration::from_millis(18));
         let before = self.peer.cpu()?;
         let measured = self.load.run(plan(duration, every))?;
@@ -345,6 +348,7 @@ fn goals(run: &Run<'_>, report: &mut Report, busy: usize, entries: &[Entry]) {
         let busy = percentile(&pooled(ours, |round| &round.busy), 0.99);
         let samples = percentile(&pooled(ours, |round| &round.samples), 0.99);
         if let (Some(busy), Some(samples)) = (busy, samples) {
+            // A turn of all the idle takes the longer the more there are.
             let limit = if idle > 1_000 { 60.0 } else { 20.0 };
             let text = format!("ms more that an idle connection waits at p99, of {idle}");
             goal(text, samples - busy, limit);
