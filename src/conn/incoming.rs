@@ -3,15 +3,18 @@
 use super::chunked::{Chunk, ChunkedDecoder};
 use super::fault::Fault;
 use super::framing::Framing;
+use super::gathered::Gathered;
 use super::head::Head;
-use super::shared::{BodyPool, Context};
+use super::shared::Context;
 use crate::request::Request;
 
 /// A request whose head is whole, and as much of its body as has come.
 #[derive(Debug)]
 pub(super) struct Incoming {
-    /// The request, with as much of its body as has come.
-    pub(super) request: Request,
+    /// The request without its body.
+    request: Request,
+    /// As much of its body as has come.
+    pub(super) body: Gathered,
     /// Whether the connection persists behind it.
     pub(super) persist: bool,
     decoder: Decoder,
@@ -30,19 +33,14 @@ enum Decoder {
 }
 
 impl Incoming {
-    /// The most memory that an announced length is believed for.
-    const MAX_BELIEVED: usize = 64 << 10;
-
-    /// The least that a body grows by, if there can be so much of it.
-    const LEAST_GROWTH: usize = 4 << 10;
-
-    pub(super) fn new(head: Head) -> Self {
+    pub(super) fn new(mut head: Head) -> Self {
         let decoder = match head.framing {
             Framing::None => Decoder::Length(0),
             Framing::Length(length) => Decoder::Length(length),
             Framing::Chunked => Decoder::Chunked(ChunkedDecoder::new()),
         };
         Self {
+            body: Gathered::new(std::mem::take(head.request.body_mut())),
             request: head.request,
             persist: head.persist,
             decoder,
@@ -53,7 +51,7 @@ impl Incoming {
 
     /// Bytes of memory that the request holds.
     pub(super) fn held(&self) -> usize {
-        self.head_size + http::Request::body(&self.request).capacity()
+        self.head_size + self.body.capacity()
     }
 
     /// Takes the body's bytes from the front of `input`, and tells whether it is whole.
@@ -83,8 +81,12 @@ impl Incoming {
             };
             match chunk {
                 Chunk::Data(data) => {
-                    self.grow(cx, accounted, data.len())?;
-                    self.request.body_mut().extend_from_slice(data);
+                    let missing = match &self.decoder {
+                        // Without `data`.
+                        Decoder::Length(missing) => Some(*missing),
+                        Decoder::Chunked(_) => None,
+                    };
+                    self.body.extend(cx, accounted, data, missing)?;
                 }
                 Chunk::End => return Ok(true),
                 Chunk::NeedInput => return Ok(false),
@@ -92,73 +94,10 @@ impl Incoming {
         }
     }
 
-    /// Makes room for `more` bytes within the budget.
-    fn grow(
-        &mut self,
-        cx: &mut Context<'_>,
-        accounted: &mut usize,
-        more: usize,
-    ) -> Result<(), Fault> {
-        let body = self.request.body_mut();
-        let (length, capacity) = (body.len(), body.capacity());
-        let needed = length.saturating_add(more);
-        if needed <= capacity {
-            return Ok(());
-        }
-        if let Decoder::Length(missing) = &self.decoder
-            && let Some(pooled) = pooled(cx, needed, *missing, capacity)
-        {
-            let grown = pooled.capacity() - capacity;
-            let small = std::mem::replace(body, pooled);
-            body.extend_from_slice(&small);
-            cx.shared.budget.replace(0, grown);
-            *accounted += grown;
-            return Ok(());
-        }
-        let exact = needed - capacity;
-        let generous = match &self.decoder {
-            // `missing` has `more` subtracted already.
-            Decoder::Length(missing) => {
-                let missing = usize::try_from(*missing).unwrap_or(usize::MAX);
-                needed.saturating_add(missing.min(length.max(Self::MAX_BELIEVED))) - capacity
-            }
-            Decoder::Chunked(_) => exact.max(capacity),
-        };
-        // Each step may copy the body, so there must be few of them however small the pieces are.
-        let modest = generous.min(exact.max(capacity / 8).max(Self::LEAST_GROWTH));
-        let budget = &mut cx.shared.budget;
-        let granted = if budget.has_room(generous, cx.limits) {
-            generous
-        } else if budget.has_room(modest, cx.limits) {
-            modest
-        } else {
-            return Err(Fault::overloaded());
-        };
-        body.try_reserve_exact(capacity - length + granted)
-            .map_err(|_| Fault::overloaded())?;
-        let grown = body.capacity() - capacity;
-        budget.replace(0, grown);
-        *accounted += grown;
-        Ok(())
+    /// The request with its body, which is whole.
+    pub(super) fn into_request(self, cx: &mut Context<'_>) -> Result<Request, Fault> {
+        let mut request = self.request;
+        *request.body_mut() = self.body.into_body(cx)?;
+        Ok(request)
     }
-}
-
-/// The memory of a former body for a large one of this length and `missing` bytes, in place of the
-/// `capacity` that it has, if it fits into the budget.
-fn pooled(cx: &mut Context<'_>, length: usize, missing: u64, capacity: usize) -> Option<Vec<u8>> {
-    let whole = length.checked_add(usize::try_from(missing).ok()?)?;
-    if whole <= BodyPool::SMALL {
-        return None;
-    }
-    let bodies = &mut cx.shared.buffers.bodies;
-    let buffer = bodies.take(whole)?;
-    if cx
-        .shared
-        .budget
-        .has_room(buffer.capacity() - capacity, cx.limits)
-    {
-        return Some(buffer);
-    }
-    bodies.keep(buffer);
-    None
 }

@@ -12,7 +12,8 @@
 //! | chunked bodies | [`ChunkedDecoder`] |
 //! | using input: heads, bodies, what is kept | `reading` |
 //! | refusing, ending, keeping deadlines and budget | `ending` |
-//! | a body that is coming, and the memory budget | `incoming`, `shared` |
+//! | a request whose body is coming, and the body's memory | `incoming`, `gathered` |
+//! | memory that is used again, and the budget | `shared` |
 //! | answers as bytes; what a handler may set | `encode` |
 //! | bytes waiting to be sent | `output` |
 //! | deadlines | `timers` |
@@ -51,6 +52,7 @@ mod ending;
 mod fault;
 mod field_lines;
 mod framing;
+mod gathered;
 mod grammar;
 mod head;
 mod incoming;

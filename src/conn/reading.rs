@@ -147,23 +147,25 @@ impl Connection {
         let Some(mut incoming) = self.incoming.take() else {
             return Err(Fault::malformed("a body without a head"));
         };
-        let length_before = incoming.request.body().len();
+        let before = incoming.body.len();
         let is_whole = incoming.read(cx, &mut self.accounted, input)?;
-        let (id, body) = (self.id, incoming.request.body());
-        let (new, all) = (&body[length_before..], body.len());
-        // What chunks cost beside their data is no progress.
-        let in_window = incoming.in_window + new.len() as u64;
-        if !new.is_empty() {
+        let (id, all) = (self.id, incoming.body.len());
+        let new = all - before;
+        if new > 0 {
             debug!(
                 target: "mini_http::conn",
-                "conn {id}: body bytes: {}, {all} in all: {}", new.len(), Escaped(new)
+                "conn {id}: body bytes: {new}, {all} in all: {}",
+                Escaped(&incoming.body.copy_from(before))
             );
         }
+        // What chunks cost beside their data is no progress.
+        incoming.in_window += new as u64;
         if is_whole {
+            let persist = incoming.persist;
+            let request = incoming.into_request(cx)?;
             self.state.request_done();
-            return Ok(Some(self.for_handler(incoming.request, incoming.persist)));
+            return Ok(Some(self.for_handler(request, persist)));
         }
-        incoming.in_window = in_window;
         self.incoming = Some(incoming);
         Ok(None)
     }

@@ -136,13 +136,16 @@ pub(super) struct BodyPool {
     buffers: Vec<Vec<u8>>,
     /// The memory of all of them.
     bytes: usize,
+    /// Blocks of bodies that have come.
+    blocks: Vec<Vec<u8>>,
 }
 
 impl BodyPool {
-    /// A body up to this size needs no pool.
-    pub(super) const SMALL: usize = 64 << 10;
-    /// The most memory that is kept.
+    /// The blocks of a large body that comes. A body up to this size is small, and needs no pool.
+    pub(super) const BLOCK: usize = 64 << 10;
+    /// The most memory of bodies that is kept.
     const MAX_BYTES: usize = 8 << 20;
+    const MAX_BLOCKS: usize = 32;
 
     /// An empty buffer for a body of this length: not a smaller one, nor one of more than twice its
     /// size, which would be held for nothing.
@@ -164,10 +167,23 @@ impl BodyPool {
 
     /// Keeps a buffer, if it is worth it and there is room.
     pub(super) fn keep(&mut self, buffer: Vec<u8>) {
-        let is_large = buffer.capacity() > Self::SMALL;
+        let is_large = buffer.capacity() > Self::BLOCK;
         if is_large && self.bytes + buffer.capacity() <= Self::MAX_BYTES {
             self.bytes += buffer.capacity();
             self.buffers.push(buffer);
+        }
+    }
+
+    /// An empty block.
+    pub(super) fn take_block(&mut self) -> Option<Vec<u8>> {
+        self.blocks.pop()
+    }
+
+    /// Keeps a block of a body that has come.
+    pub(super) fn keep_block(&mut self, mut block: Vec<u8>) {
+        if block.capacity() == Self::BLOCK && self.blocks.len() < Self::MAX_BLOCKS {
+            block.clear();
+            self.blocks.push(block);
         }
     }
 }
