@@ -23,6 +23,17 @@ interop() {
     cargo run --quiet --package interop -- "$@"
 }
 
+# known_runtimes NAME... : ends if one of them is none that is tested.
+known_runtimes() {
+    local name
+    for name in "$@"; do
+        case "$name" in
+        native | wasmi | wasmtime36 | wasmtime48 | wazero-like) ;;
+        *) die "no runtime is called '$name': there are native, wasmi, wasmtime36, wasmtime48, wazero-like" ;;
+        esac
+    done
+}
+
 # installed PROGRAM VERSION TAKES COMMAND... : prints the path of a program, and installs it first when
 # it isn't in the cache: one folder per name and version, so that versions never mix. The command is
 # called with a folder, and puts the program into its `bin`. TAKES says how long that lasts. What goes

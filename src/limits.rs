@@ -56,10 +56,10 @@ pub struct Limits {
     /// then it is closed.
     pub idle_timeout: Duration,
     /// The least average rate, in bytes a second, at which a body must arrive and an answer be
-    /// taken. Default 500; 0 turns it off, and then a body that never comes is waited for for ever.
-    /// Measured over each [`rate_window`](Self::rate_window). While more than half of
-    /// [`max_held`](Self::max_held) is held, a body or answers that hold much of it have to be faster:
-    /// by at least a twelfth of that in a window.
+    /// taken. Default 500. Measured over each [`rate_window`](Self::rate_window). While more than half
+    /// of [`max_held`](Self::max_held) is held, a body or answers that hold much of it have to be
+    /// faster: by at least a twelfth of that in a window. 0 turns both off: then a body that never
+    /// comes is waited for for ever, and keeps its memory.
     pub min_rate: u32,
     /// The time over which the rate is measured, and so the grace at the start of a body or an
     /// answer. Default 10 s. A body that is too slow gets 408; an answer that is not taken is cut.

@@ -23,12 +23,12 @@ struct Setting {
     scenario: &'static str,
     busy: usize,
     base: Base,
-    clients: Clients,
+    clients: Pace,
 }
 
 /// What the clients do when they have nothing to do, and where they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Clients {
+enum Pace {
     /// They go on asking the system, on their own core.
     Spin,
     /// They sleep, on their own core.
@@ -56,7 +56,11 @@ pub(super) fn run_one(run: &Run<'_>) -> Outcome<Report> {
 /// 64 busy connections on one core, clients and all, as on a machine that has just one.
 pub(super) fn run_one_core(run: &Run<'_>) -> Outcome<Report> {
     let cases = run.cases(&run.idle(run.suite.idle.load));
-    compare(run, &setting(ONE_CORE, 64, THE_FLOOR).on_one_core(), &cases)
+    compare(
+        run,
+        &setting(ONE_CORE, 64, THE_FLOOR).with(Pace::ShareCore),
+        &cases,
+    )
 }
 
 /// hyper on two mios, as busy as it can be.
@@ -66,16 +70,13 @@ pub(super) fn run_mio(run: &Run<'_>) -> Outcome<Report> {
 
 /// hyper on two mios, when it has time to rest.
 pub(super) fn run_mio_sleep(run: &Run<'_>) -> Outcome<Report> {
-    let setting = Setting {
-        clients: Clients::Sleep,
-        ..setting(MIO_SLEEP, 32, THE_SHIM)
-    };
+    let setting = setting(MIO_SLEEP, 32, THE_SHIM).with(Pace::Sleep);
     compare(run, &setting, &on_mio(run))
 }
 
 /// hyper on two mios, on one core, clients and all.
 pub(super) fn run_mio_one_core(run: &Run<'_>) -> Outcome<Report> {
-    let setting = setting(MIO_ONE_CORE, 32, THE_SHIM).on_one_core();
+    let setting = setting(MIO_ONE_CORE, 32, THE_SHIM).with(Pace::ShareCore);
     compare(run, &setting, &on_mio(run))
 }
 
@@ -84,20 +85,17 @@ const fn setting(scenario: &'static str, busy: usize, base: Base) -> Setting {
         scenario,
         busy,
         base,
-        clients: Clients::Spin,
+        clients: Pace::Spin,
     }
 }
 
 impl Setting {
-    fn on_one_core(self) -> Self {
-        Self {
-            clients: Clients::ShareCore,
-            ..self
-        }
+    fn with(self, clients: Pace) -> Self {
+        Self { clients, ..self }
     }
 }
 
-impl fmt::Display for Clients {
+impl fmt::Display for Pace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Spin => "the clients spin",
@@ -110,10 +108,8 @@ impl fmt::Display for Clients {
 /// hyper on two mios, and who else is named on the command line.
 fn on_mio<'a>(run: &'a Run<'_>) -> Vec<Case<'a>> {
     let mut cases = run.cases(&run.idle(&[0, 500]));
-    let others = run.suite.server_names();
-    let others: Vec<_> = others
-        .filter(|name| ![HYPER, SHIM].contains(name))
-        .collect();
+    let is_other = |name: &&str| ![HYPER, SHIM].contains(name);
+    let others: Vec<_> = run.suite.server_names().filter(is_other).collect();
     cases.retain(|case| !others.contains(&case.module.name.as_str()));
     cases
 }
@@ -144,7 +140,7 @@ fn compare(run: &Run<'_>, setting: &Setting, cases: &[Case<'_>]) -> Outcome<Repo
         clients,
     } = *setting;
     let clients = match clients {
-        Clients::Spin if options.sleep => Clients::Sleep,
+        Pace::Spin if options.sleep => Pace::Sleep,
         clients => clients,
     };
     let rounds = options.rounds.unwrap_or(options.by_extent(9, 3, 1));
@@ -181,8 +177,8 @@ fn start(run: &Run<'_>, setting: &Setting, cases: &[Case<'_>]) -> Vec<Entry> {
     for case in cases {
         run.tell(setting.scenario, format_args!("starts {case}"));
         let contestant = match setting.clients {
-            Clients::ShareCore => Contestant::start_on_one_core(case, setting.busy),
-            Clients::Spin | Clients::Sleep => Contestant::start(case, setting.busy),
+            Pace::ShareCore => Contestant::start_on_one_core(case, setting.busy),
+            Pace::Spin | Pace::Sleep => Contestant::start(case, setting.busy),
         };
         if let Ok(contestant) = &contestant {
             contestant.peer.pause();
@@ -199,12 +195,12 @@ fn start(run: &Run<'_>, setting: &Setting, cases: &[Case<'_>]) -> Vec<Entry> {
 }
 
 impl Entry {
-    fn play(&mut self, busy: usize, duration: Duration, clients: Clients) {
+    fn play(&mut self, busy: usize, duration: Duration, clients: Pace) {
         let Ok(contestant) = &mut self.contestant else {
             return;
         };
         contestant.peer.resume();
-        let round = contestant.round(busy, duration, clients == Clients::Spin);
+        let round = contestant.round(busy, duration, clients == Pace::Spin);
         match contestant.explained(round) {
             Ok(round) => {
                 contestant.peer.pause();
