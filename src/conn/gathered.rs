@@ -94,10 +94,10 @@ impl Gathered {
         }
         // Not within the budget: there is only one such copy at a time, and a body that is whole is
         // not to be refused.
-        let bodies = &mut cx.shared.buffers.bodies;
-        let mut body = bodies.take(self.length).unwrap_or_default();
+        let mut body = self.pooled(cx, self.length).unwrap_or_default();
         body.try_reserve_exact(self.length)
             .map_err(|_| Fault::overloaded())?;
+        let bodies = &mut cx.shared.buffers.bodies;
         for block in once(self.first).chain(self.more) {
             body.extend_from_slice(&block);
             bodies.keep_block(block);
@@ -157,27 +157,34 @@ impl Gathered {
     }
 
     /// Goes on in the memory of a former body that has room for the whole of this one, of which
-    /// `coming` bytes are still to come, if there is such, and room for it within the budget.
+    /// `coming` bytes are still to come, if there is such.
     fn move_to_pooled(&mut self, cx: &mut Context<'_>, coming: usize) -> bool {
         let whole = self.length.saturating_add(coming);
         if whole <= Self::BLOCK || !self.more.is_empty() {
             return false;
         }
-        let Shared {
-            buffers, budget, ..
-        } = &mut *cx.shared;
-        let Some(mut pooled) = buffers.bodies.take(whole) else {
+        let Some(mut pooled) = self.pooled(cx, whole) else {
             return false;
         };
-        let grown = pooled.capacity() - self.capacity;
-        if !budget.has_room(grown, cx.limits) {
-            buffers.bodies.keep(pooled);
-            return false;
-        }
         pooled.extend_from_slice(&self.first);
         self.capacity = pooled.capacity();
         self.first = pooled;
         true
+    }
+
+    /// The memory of a former body for `length` bytes, if there is such, and room within the budget
+    /// for what it has more than this one.
+    fn pooled(&self, cx: &mut Context<'_>, length: usize) -> Option<Vec<u8>> {
+        let Shared {
+            buffers, budget, ..
+        } = &mut *cx.shared;
+        let pooled = buffers.bodies.take(length)?;
+        let grown = pooled.capacity().saturating_sub(self.capacity);
+        if budget.has_room(grown, cx.limits) {
+            return Some(pooled);
+        }
+        buffers.bodies.keep(pooled);
+        None
     }
 
     /// The block that is being filled.

@@ -219,3 +219,23 @@ fn a_large_body_has_the_memory_of_one_that_was_sent() {
     assert_eq!(first.0, second.0);
     assert!(second.1 >= 300_000, "{} held", second.1);
 }
+
+/// Else it might not be sent back, though there was room for it while it came.
+#[test]
+fn a_whole_body_takes_no_more_of_the_budget_for_the_memory_it_gets() {
+    const LENGTH: usize = 200_000;
+    let mut bench = Bench::with(|limits| limits.max_held = 1 << 20);
+    let chunked = "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n";
+    bench.input_with(GET, |_| Response::new(vec![b'x'; 2 * LENGTH]));
+    assert!(bench.output().len() > 2 * LENGTH, "which leaves its memory");
+    // Another connection holds most of the rest.
+    bench.shared.budget.replace(0, (1 << 20) - 300_000);
+    bench.input(format!("{chunked}{LENGTH:x}\r\n"));
+    for _ in 0..100 {
+        bench.input([b'x'; LENGTH / 100]);
+    }
+    bench.input_with("\r\n0\r\n\r\n", |request| {
+        Response::new(request.into_body())
+    });
+    assert_eq!(bench.status(), "200");
+}
