@@ -22,7 +22,8 @@ pub(super) struct Gathered {
 }
 
 impl Gathered {
-    /// What an announced length is believed for, and the most that a body grows by, in bytes.
+    /// What an announced length is believed for, unless memory is scarce, and the most that a body
+    /// grows by, in bytes.
     const BLOCK: usize = BodyPool::BLOCK;
 
     /// The least that a body grows by, if there can be so much of it.
@@ -116,7 +117,9 @@ impl Gathered {
             let missing = usize::try_from(missing).unwrap_or(usize::MAX);
             missing.saturating_add(more)
         });
+        let is_scarce = cx.shared.budget.is_scarce(cx.limits);
         if let Some(coming) = coming
+            && !is_scarce
             && self.move_to_pooled(cx, coming)
         {
             return Ok(());
@@ -137,7 +140,10 @@ impl Gathered {
         // Each step may copy the block, so there must be few of them however small the pieces are.
         let modest = generous.min(exact.max(capacity / 8).max(Self::LEAST_GROWTH));
         let Context { shared, limits, .. } = cx;
-        let granted = if shared.budget.has_room(generous, limits) {
+        // While memory is scarce, nobody gets a block for a few bytes: else some thousand clients
+        // could fill the budget with next to nothing.
+        let is_believed = !(is_first && is_scarce);
+        let granted = if is_believed && shared.budget.has_room(generous, limits) {
             generous
         } else if shared.budget.has_room(modest, limits) {
             modest

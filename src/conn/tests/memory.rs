@@ -71,6 +71,23 @@ fn announced_bodies_take_memory_only_as_they_come() {
 }
 
 #[test]
+fn while_memory_is_scarce_an_announcement_is_not_believed() {
+    let mut bench = Bench::new();
+    // A former body has left its memory.
+    bench.input_with(GET, |_| Response::new(vec![b'x'; 2 << 20]));
+    assert!(bench.output().len() > 2 << 20);
+    bench
+        .shared
+        .budget
+        .replace(0, bench.limits.max_held / 2 + 1);
+    let before = bench.shared.held();
+    bench.input("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1500000\r\n\r\nx");
+    let held = bench.shared.held() - before;
+    // 4 KiB of the body, and as much of the head.
+    assert!(held <= 9 << 10, "{held} bytes for one");
+}
+
+#[test]
 fn a_body_over_the_budget_gets_503_and_gives_its_memory_back() {
     let mut bench = Bench::with(|limits| limits.max_held = 200_000);
     bench.input("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1000000\r\n\r\n");
