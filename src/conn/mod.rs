@@ -302,7 +302,12 @@ impl Connection {
                 }
                 Timer::Write => {
                     let taken = std::mem::take(&mut self.written_in_window);
-                    if ending::is_fast_enough(taken, self.output.held(), cx) {
+                    // What waits until answers are taken is held for as long as they are.
+                    let held = match self.timers.input() {
+                        Some(_) => self.output.held(),
+                        None => self.accounted,
+                    };
+                    if ending::is_fast_enough(taken, held, cx) {
                         self.timers.start(Timer::Write, cx.now, cx.limits);
                     } else {
                         self.state.closed(CloseReason::WriteTimeout);

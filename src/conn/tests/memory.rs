@@ -44,6 +44,26 @@ fn answers_too_are_cut_when_memory_is_scarce_and_they_are_taken_slowly() {
 }
 
 #[test]
+fn a_body_is_not_kept_by_taking_the_answers_before_it_slowly() {
+    let mut bench = Bench::with(|limits| limits.max_held = 2 << 20);
+    bench.input_with(GET.repeat(3), |_| Response::new(vec![b'x'; 16_000]));
+    bench.input("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 10000000\r\n\r\n");
+    for _ in 0..16 {
+        bench.input([b'x'; 1 << 16]);
+    }
+    // Another connection holds the rest: no more of the body is read now.
+    let rest = bench.limits.max_held - bench.shared.held();
+    bench.shared.budget.replace(0, rest);
+    for _ in 0..2 {
+        bench.call(|conn, cx| conn.handle_written(cx, 8_500));
+        bench.call(|conn, cx| assert!(!conn.wants_input(cx)));
+        bench.pass(seconds(10));
+    }
+    let reason = bench.connection.state().close_reason();
+    assert_eq!(reason, Some(CloseReason::WriteTimeout));
+}
+
+#[test]
 fn unread_answers_hold_back_the_requests_behind_them() {
     let mut bench = Bench::with(|limits| limits.max_pending_output = 300);
     bench.input(GET.repeat(10));
