@@ -140,16 +140,18 @@ impl Gathered {
         // Each step may copy the block, so there must be few of them however small the pieces are.
         let modest = generous.min(exact.max(capacity / 8).max(Self::LEAST_GROWTH));
         let Context { shared, limits, .. } = cx;
+        let room = shared.budget.room(limits);
         // While memory is scarce, nobody gets a block for a few bytes: else some thousand clients
         // could fill the budget with next to nothing.
         let is_believed = !(is_first && is_scarce);
-        let granted = if is_believed && shared.budget.has_room(generous, limits) {
+        let granted = if is_believed && generous <= room {
             generous
-        } else if shared.budget.has_room(modest, limits) {
-            modest
         } else {
-            return Err(Fault::overloaded());
+            modest
         };
+        if granted > room {
+            return Err(Fault::overloaded());
+        }
         if granted == Self::BLOCK
             && let Some(block) = shared.buffers.bodies.take_block()
         {
@@ -184,13 +186,8 @@ impl Gathered {
         let Shared {
             buffers, budget, ..
         } = &mut *cx.shared;
-        let pooled = buffers.bodies.take(length)?;
-        let grown = pooled.capacity().saturating_sub(self.capacity);
-        if budget.has_room(grown, cx.limits) {
-            return Some(pooled);
-        }
-        buffers.bodies.keep(pooled);
-        None
+        let most = self.capacity.saturating_add(budget.room(cx.limits));
+        buffers.bodies.take(length, most)
     }
 
     /// The block that is being filled.

@@ -148,9 +148,9 @@ impl BodyPool {
     const MAX_BLOCKS: usize = 32;
 
     /// An empty buffer for a body of this length: not a smaller one, nor one of more than twice its
-    /// size, which would be held for nothing.
-    pub(super) fn take(&mut self, length: usize) -> Option<Vec<u8>> {
-        let fits = length..=length.saturating_mul(2);
+    /// size, which would be held for nothing, or of more than `most` bytes.
+    pub(super) fn take(&mut self, length: usize, most: usize) -> Option<Vec<u8>> {
+        let fits = length..=length.saturating_mul(2).min(most);
         let is_fit = |buffer: &Vec<u8>| fits.contains(&buffer.capacity());
         let at = self.buffers.iter().rposition(is_fit)?;
         let buffer = self.buffers.swap_remove(at);
@@ -158,15 +158,12 @@ impl BodyPool {
         Some(buffer)
     }
 
-    /// Keeps the memory of a body that was sent, unless somebody else still has a part of it.
+    /// Keeps the memory of a body that was sent, if it is worth it and there is room, unless somebody
+    /// else still has a part of it.
     pub(super) fn give_back(&mut self, mut body: Bytes) {
         body.advance(body.len());
         // Of one that is shared or static, this is nothing.
-        self.keep(body.into());
-    }
-
-    /// Keeps a buffer, if it is worth it and there is room.
-    pub(super) fn keep(&mut self, buffer: Vec<u8>) {
+        let buffer = Vec::from(body);
         let is_large = buffer.capacity() > Self::BLOCK;
         if is_large && self.bytes + buffer.capacity() <= Self::MAX_BYTES {
             self.bytes += buffer.capacity();
@@ -215,6 +212,11 @@ impl Budget {
     /// Whether `more` bytes can be held within the limits.
     pub(super) fn has_room(&self, more: usize, limits: &Limits) -> bool {
         self.held.saturating_add(more) <= limits.max_held
+    }
+
+    /// Bytes that can be held beside those that are.
+    pub(super) fn room(&self, limits: &Limits) -> usize {
+        limits.max_held.saturating_sub(self.held)
     }
 }
 
@@ -310,8 +312,10 @@ mod tests {
         pool.give_back(somebody_elses);
         pool.give_back(Bytes::from_static(&[0; 100_000]));
         assert_eq!(pool.bytes, 200_000);
-        assert!(pool.take(99_999).is_none() && pool.take(200_001).is_none());
-        let buffer = pool.take(100_000).expect("it is large enough");
+        for (length, most) in [(99_999, 1 << 20), (200_001, 1 << 20), (100_000, 199_999)] {
+            assert!(pool.take(length, most).is_none());
+        }
+        let buffer = pool.take(100_000, 200_000).expect("it is large enough");
         assert!(buffer.is_empty() && buffer.capacity() == 200_000);
         assert_eq!((buffer.as_ptr(), pool.bytes), (place, 0));
         for _ in 0..100 {
