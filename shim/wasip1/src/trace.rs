@@ -6,7 +6,7 @@
 //! sock_accept(3, NONBLOCK) = 5 <8.1us>
 //! conn 7: fd_read(5, [65536]) = 82 <12.3us>
 //! conn 7: fd_read(5, [65536]) = AGAIN <6.1us>
-//! poll_oneoff([clock 1.5s, 3:read, 5(conn 7):read], 3) = 1 [5(conn 7):read nbytes=82] <112.0us>
+//! poll_oneoff([clock 1.500000000s, 3:read, 5(conn 7):read], 3) = 1 [5(conn 7):read nbytes=82] <112.0us>
 //! ```
 //!
 //! The numbers of file descriptors are used again, so a server tells by [`name`] which connection one
@@ -312,7 +312,9 @@ impl Display for Subscriptions<'_> {
         let items = self.0.chunk_by(same).map(|group| {
             Shown(move |f: &mut fmt::Formatter<'_>| {
                 let Some(fd) = group[0].fd() else {
-                    return write!(f, "clock {:?}", Duration::from_nanos(group[0].timeout()));
+                    let timeout = Duration::from_nanos(group[0].timeout());
+                    let (seconds, nanos) = (timeout.as_secs(), timeout.subsec_nanos());
+                    return write!(f, "clock {seconds}.{nanos:09}s");
                 };
                 write!(f, "{}:", Named(fd))?;
                 for (at, subscription) in group.iter().enumerate() {
@@ -402,7 +404,7 @@ mod tests {
         ];
         assert_eq!(
             Subscriptions(&asked).to_string(),
-            "[clock 1.5s, 3:read, 5:read|write]"
+            "[clock 1.500000000s, 3:read, 5:read|write]"
         );
         let told = [
             Event::new(2, EventKind::Read).with_nbytes(82),
