@@ -30,10 +30,35 @@ pub(super) struct Driver<'a, R: Reactor, H> {
     pub(super) schedule: Schedule,
     /// Connections that have more to do than one turn allowed.
     pub(super) unfinished: VecDeque<Key>,
-    /// Reads that a connection gets in the current turn.
+    /// Reads that a connection gets now.
     pub(super) reads_per_turn: usize,
+    /// What the turns have cost since this was last set to nothing.
+    pub(super) spent: Spent,
     /// Where all connections' bytes are read to.
     pub(super) buffer: Box<[u8]>,
+}
+
+/// What some connections' turns have cost those that wait.
+#[derive(Default)]
+pub(super) struct Spent {
+    turns: usize,
+    /// Read and written.
+    bytes: usize,
+    /// A handler has taken long.
+    is_late: bool,
+}
+
+impl Spent {
+    const ENOUGH: usize = 4 << 20;
+
+    /// Whether the others have waited for long enough.
+    pub(super) fn is_enough(&self) -> bool {
+        self.is_late || self.bytes >= Self::ENOUGH
+    }
+
+    pub(super) fn turns(&self) -> usize {
+        self.turns
+    }
 }
 
 /// What a connection may do in one turn, before the others get theirs.
@@ -41,6 +66,7 @@ pub(super) struct Driver<'a, R: Reactor, H> {
 struct Turn {
     reads: usize,
     requests: usize,
+    /// Bytes written.
     written: usize,
     /// The handler has taken long enough.
     is_late: bool,
@@ -67,6 +93,7 @@ where
     /// Writes, reads and handles until nothing more can be done now, or the turn is over. Tells why
     /// the connection is to be closed, if it is.
     pub(super) fn drive(&mut self, key: Key, slot: &mut Slot<R::Stream>) -> Option<CloseReason> {
+        self.spent.turns += 1;
         let mut turn = Turn::default();
         let has_more = loop {
             if let Some(reason) = self.flush(slot, &mut turn) {
@@ -144,6 +171,7 @@ where
             Ok(written) => {
                 debug!(target: "mini_http", "conn {id}: wrote {written} bytes");
                 turn.written += written;
+                self.spent.bytes += written;
                 // A runtime that says 0 where it means `WouldBlock` is not asked again now.
                 slot.readiness.writable = written == offered || written > 0 && !R::SHORT_IS_LAST;
                 slot.connection.handle_written(&mut self.cx, written);
@@ -173,6 +201,7 @@ where
             }
             Ok(length) => {
                 debug!(target: "mini_http", "conn {id}: read {length} bytes");
+                self.spent.bytes += length;
                 // A short read has drained the socket, unless its end stands behind it.
                 let is_drained = length < self.buffer.len() && !slot.readiness.read_closed;
                 slot.readiness.readable = !(is_drained && R::SHORT_IS_LAST);
@@ -219,6 +248,7 @@ where
             }
             if turn.requests.is_multiple_of(Turn::LOOK_EVERY) {
                 turn.is_late = self.reactor.now().saturating_since(self.cx.now) >= Turn::TIME;
+                self.spent.is_late |= turn.is_late;
             }
             if turn.is_late || turn.requests >= Turn::REQUESTS {
                 return connection.keep_input(&mut self.cx, input);

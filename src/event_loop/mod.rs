@@ -4,12 +4,15 @@
 //! feeds the connection machine, runs the handler, writes. What is ready is remembered per
 //! connection, so it does not matter whether a reactor reports a thing once or again and again.
 //!
-//! **No connection starves another.** A connection gets a bounded number of reads, of requests and
-//! of written bytes a turn; if it has more, it queues behind the others, once. So who is ready is served
-//! within the time that the reactor takes to find it and two turns, in each of which every connection
-//! gets at most 64 requests, or 20 ms of the handler (looked at every 8 requests). Before a deadline is
-//! judged, the connection is read and written once more: a slow handler, or a system that reports
-//! room late, makes nobody look late.
+//! **No connection starves another.** A connection gets a bounded number of reads, of requests (64, or
+//! 20 ms of the handler, looked at every 8 requests) and of written bytes a turn; if it has more, it
+//! queues behind the others, once. Of this queue a turn takes as many as move 4 MiB, or one whose
+//! handler was slow, and at least as many as it has found newly ready. So who has just become ready is
+//! served within the time that the reactor takes to find it and two turns, and doesn't wait for all that
+//! send or take large bodies; and who stands in the queue is not left there for those who ask again and
+//! again. The queue's get up to 1 MiB each: a body that comes at one go is still in the processor's cache
+//! when it is answered. Before a deadline is judged, the connection is read and written once more: a slow
+//! handler, or a system that reports room late, makes nobody look late.
 //!
 //! `accept.rs` takes newcomers and makes room for them; `drive.rs` moves one connection on;
 //! `schedule.rs` knows when each is due, and which can give way.
@@ -34,7 +37,7 @@ use http::Response;
 use log::{debug, info};
 
 use self::accept::Listener;
-use self::drive::Driver;
+use self::drive::{Driver, Spent};
 use self::schedule::{Idle, Schedule};
 use self::slab::Slab;
 use crate::body::Body;
@@ -107,10 +110,12 @@ where
 {
     /// One read takes at most this much; so much of a pipeline is answered by one write.
     const READ_SIZE: usize = 64 << 10;
-    /// Reads of one connection a turn, if not many are ready. With many it is one: what they read
-    /// together is what a newcomer waits for.
+    /// Reads of one connection that has become ready, if not many have. With many it is one: what they
+    /// read together is what a newcomer waits for.
     const READS_PER_TURN: usize = 4;
     const MANY: usize = 16;
+    /// Reads of one that has more to do, in a later turn.
+    const READS_RESUMED: usize = 16;
 
     fn new(
         reactor: R,
@@ -135,6 +140,7 @@ where
                 schedule: Schedule::new(now),
                 unfinished: VecDeque::new(),
                 reads_per_turn: Self::READS_PER_TURN,
+                spent: Spent::default(),
                 buffer: vec![0; Self::READ_SIZE].into_boxed_slice(),
             },
             slots: Slab::new(),
@@ -163,6 +169,7 @@ where
         self.driver.cx.now = now;
         self.keep_date(now);
 
+        self.driver.spent = Spent::default();
         let unfinished = self.driver.unfinished.len();
         self.driver.reads_per_turn = match events.len().max(unfinished) {
             0..=Self::MANY => Self::READS_PER_TURN,
@@ -174,16 +181,7 @@ where
                 Event::Stream(key, readiness) => self.ready(key, readiness),
             }
         }
-        // Behind the others: these have had their turn.
-        for _ in 0..unfinished {
-            let next = self.driver.unfinished.pop_front();
-            if let Some(key) = next
-                && let Some(slot) = self.slots.get_mut(key)
-            {
-                slot.is_queued = false;
-                self.drive(key);
-            }
-        }
+        self.resume(unfinished);
         if self.driver.handle.is_stopping() && !self.is_stopping {
             self.stop();
         }
@@ -194,6 +192,29 @@ where
             .handle
             .set_held(shared.held(), shared.held_peak());
         Ok(())
+    }
+
+    /// Gives another turn to those among the first `count` of the unfinished for which the others can wait,
+    /// and, so that they don't wait for ever, to as many as have got a first turn before them.
+    fn resume(&mut self, count: usize) {
+        let before = std::mem::take(&mut self.driver.spent);
+        let usual = std::mem::replace(&mut self.driver.reads_per_turn, Self::READS_RESUMED);
+        for _ in 0..count {
+            if self.driver.spent.is_enough() {
+                if self.driver.spent.turns() >= before.turns() {
+                    break;
+                }
+                self.driver.reads_per_turn = usual;
+            }
+            let next = self.driver.unfinished.pop_front();
+            if let Some(key) = next
+                && let Some(slot) = self.slots.get_mut(key)
+            {
+                slot.is_queued = false;
+                self.drive(key);
+            }
+        }
+        self.driver.reads_per_turn = usual;
     }
 
     fn keep_date(&mut self, now: Instant) {

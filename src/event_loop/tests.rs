@@ -20,6 +20,8 @@ const ALL: [Personality; 3] = [
 
 const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n";
 
+type OnRequest = Rc<dyn Fn(&Fake, &str)>;
+
 /// A server in a fake runtime.
 struct Bench {
     fake: Fake,
@@ -30,6 +32,8 @@ struct Bench {
     seen: Rc<RefCell<Vec<String>>>,
     /// How many polls there had been when it saw each.
     polls: Rc<RefCell<Vec<u64>>>,
+    /// What the handler does first with each target.
+    on_request: OnRequest,
 }
 
 impl Bench {
@@ -50,6 +54,7 @@ impl Bench {
             handle,
             seen,
             polls: Rc::default(),
+            on_request: Rc::new(|_, _| {}),
         }
     }
 
@@ -76,9 +81,12 @@ impl Bench {
             Rc::clone(&self.polls),
             self.fake.clone(),
         );
+        let on_request = Rc::clone(&self.on_request);
         let handler = move |request: Request| {
             polls.borrow_mut().push(fake.counts().polls);
-            seen.borrow_mut().push(request.uri().to_string());
+            let target = request.uri().to_string();
+            on_request(&fake, &target);
+            seen.borrow_mut().push(target);
             match request.uri().path() {
                 "/panic" => panic!("as asked"),
                 "/large" => Response::new(vec![b'x'; 1 << 20]),
@@ -196,6 +204,84 @@ fn a_client_that_never_stops_gets_no_growing_share() {
     assert!(
         most.is_some_and(|most| most <= 64),
         "{most:?} requests in one turn"
+    );
+}
+
+/// Who asks for little waits for a few large bodies, and not for those of all that send or take some.
+#[test]
+fn a_crowd_with_large_bodies_keeps_nobody_waiting_for_all_of_it() {
+    let body = "x".repeat(1 << 20);
+    let upload = |target: &str| {
+        format!("POST {target} HTTP/1.1\r\nHost: h\r\nContent-Length: 1048576\r\n\r\n{body}")
+    };
+    let download = |target: &str| format!("GET {target} HTTP/1.1\r\nHost: h\r\n\r\n");
+    for [large, signal] in [
+        [upload("/"), upload("/?signal")],
+        [download("/large"), download("/large?signal")],
+    ] {
+        let mut bench = Bench::new(Personality::WASI_COMMON);
+        for number in 0..60 {
+            let client = bench.client();
+            client.set_room(1 << 30);
+            let second = if number == 30 { &signal } else { &large };
+            client.send(format!("{large}{second}{large}{large}").as_bytes());
+        }
+        let polite = bench.client();
+        let asks = polite.clone();
+        bench.on_request = Rc::new(move |_, target| {
+            if target.ends_with("signal") {
+                asks.send(b"GET /polite HTTP/1.1\r\nHost: h\r\n\r\n");
+            }
+        });
+        bench.run_until(10_000);
+        assert_eq!(answers(&polite), 1);
+        let seen = bench.seen.borrow();
+        let position = |wanted| seen.iter().position(|target| target.ends_with(wanted));
+        let between = position("polite").zip(position("signal"));
+        let between = between.map(|(polite, signal)| polite - signal);
+        assert!(
+            between.is_some_and(|between| between <= 12),
+            "{between:?} bodies came before it"
+        );
+    }
+}
+
+/// Where the handler is slow, who has more to do than one turn allows is not left behind by many that
+/// ask again and again.
+#[test]
+fn a_crowd_that_asks_for_little_keeps_nobody_waiting_for_the_rest() {
+    let mut bench = Bench::new(Personality::WASI_COMMON);
+    for _ in 0..30 {
+        bench
+            .client()
+            .send(&b"GET /much HTTP/1.1\r\nHost: h\r\n\r\n".repeat(16));
+    }
+    let crowd: Rc<[Client]> = (0..30).map(|_| bench.client()).collect();
+    let ask = |client: &Client, number| {
+        client.send(format!("GET /{number} HTTP/1.1\r\nHost: h\r\n\r\n").as_bytes());
+    };
+    for (number, client) in crowd.iter().enumerate() {
+        ask(client, number);
+    }
+    let again = Rc::clone(&crowd);
+    bench.on_request = Rc::new(move |fake, target| {
+        fake.work(Duration::from_millis(3));
+        if let Ok(number) = target[1..].parse() {
+            ask(&again[number], number);
+        }
+    });
+    bench.run_until(60_000);
+    let seen = bench.seen.borrow();
+    let last = seen.iter().rposition(|target| target == "/much");
+    let between = last.map(|last| {
+        seen[..last]
+            .iter()
+            .filter(|target| *target != "/much")
+            .count()
+    });
+    assert!(
+        between.is_some_and(|between| between <= 30 * 5),
+        "{between:?} requests of the crowd came before the last"
     );
 }
 
