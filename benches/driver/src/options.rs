@@ -24,6 +24,8 @@ pub(crate) struct Options {
     pub(crate) seconds: Option<f64>,
     /// Whether clients with nothing to do sleep under load.
     pub(crate) sleep: bool,
+    /// Whether a goal that is missed is a failure.
+    pub(crate) assert: bool,
     /// Where the results are written, if at all.
     pub(crate) results: Option<PathBuf>,
 }
@@ -54,6 +56,7 @@ impl Options {
             rounds: None,
             seconds: None,
             sleep: false,
+            assert: false,
             results: None,
         };
         let mut arguments = arguments.into_iter();
@@ -61,6 +64,7 @@ impl Options {
             let mut value = || arguments.next().ok_or(format!("{name} needs a value"));
             match name.as_str() {
                 "--quick" => options.extent = Extent::Quick,
+                "--assert" => options.assert = true,
                 "--sleep" => options.sleep = true,
                 "--smoke" => options.extent = Extent::Smoke,
                 "--only" => options.only.push(value()?),

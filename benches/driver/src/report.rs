@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 use std::{fs, io};
 
-use interop::{Outcome, Runtime, root};
+use interop::{Outcome, Runtime, ensure, root};
 use serde_json::{Map, Value, json};
 
 use crate::cores;
@@ -69,7 +69,7 @@ impl Report {
     ///
     /// # Errors
     /// When something can't be written. In a smoke run, when a server has failed; elsewhere that is a
-    /// result.
+    /// result. With `--assert`, when a goal is missed, or there is none.
     pub(crate) fn finish(&self, options: &Options, versions: &[(String, String)]) -> Outcome {
         let circumstances = circumstances(options, versions)?;
         println!("\n{}", self.table(options.extent == Extent::Smoke));
@@ -77,17 +77,28 @@ impl Report {
             let failure = self.rows.iter().find_map(|row| row.failure.as_ref());
             return failure.map_or(Ok(()), |why| Err(why.clone()));
         }
-        let Some(folder) = &options.results else {
-            return Ok(());
-        };
+        if let Some(folder) = &options.results {
+            self.write(folder, &circumstances)?;
+        }
+        let missed = self.goals.iter().filter(|goal| !goal.is_reached()).count();
+        ensure!(
+            !options.assert || missed == 0 && !self.goals.is_empty(),
+            "{missed} of {} goals are missed",
+            self.goals.len()
+        );
+        Ok(())
+    }
+
+    /// Writes both forms.
+    fn write(&self, folder: &Path, circumstances: &[(String, String)]) -> Outcome {
         let name = format!("{}-{}", self.suite, self.scenario);
         let write = |kind: &str, text: String| {
             let path = folder.join(format!("{name}.{kind}"));
             fs::write(&path, text).map_err(|e| format!("{}: {e}", path.display()))
         };
         fs::create_dir_all(folder).map_err(|e| format!("{}: {e}", folder.display()))?;
-        write("md", self.markdown(&circumstances))?;
-        let json = serde_json::to_string_pretty(&self.json(&circumstances));
+        write("md", self.markdown(circumstances))?;
+        let json = serde_json::to_string_pretty(&self.json(circumstances));
         write("json", json.map_err(|e| e.to_string())? + "\n")
     }
 
