@@ -183,6 +183,7 @@ where
             interest: Interest::READ,
             idle: None,
             is_queued: false,
+            reads_left: 0,
         });
     }
 

@@ -31,7 +31,7 @@ pub(super) struct Driver<'a, R: Reactor, H> {
     /// Connections that have more to do than one turn allowed.
     pub(super) unfinished: VecDeque<Key>,
     /// Reads that a connection gets now.
-    pub(super) reads_per_turn: usize,
+    pub(super) reads_per_turn: u8,
     /// What the turns have cost since this was last set to nothing.
     pub(super) spent: Spent,
     /// Where all connections' bytes are read to.
@@ -64,7 +64,7 @@ impl Spent {
 /// What a connection may do in one turn, before the others get theirs.
 #[derive(Default)]
 struct Turn {
-    reads: usize,
+    reads: u8,
     requests: usize,
     /// Bytes written.
     written: usize,
@@ -95,13 +95,17 @@ where
     pub(super) fn drive(&mut self, key: Key, slot: &mut Slot<R::Stream>) -> Option<CloseReason> {
         self.spent.turns += 1;
         let mut turn = Turn::default();
+        let mut most_reads = self.reads_per_turn;
+        if !self.spent.is_enough() {
+            most_reads = most_reads.max(slot.reads_left);
+        }
         let has_more = loop {
             if let Some(reason) = self.flush(slot, &mut turn) {
                 return Some(reason);
             }
             let can_go_on = slot.connection.can_go_on(&self.cx);
             let can_read = slot.readiness.readable && slot.connection.wants_input(&self.cx);
-            if turn.is_over() || turn.reads >= self.reads_per_turn {
+            if turn.is_over() || turn.reads >= most_reads {
                 break slot.can_write() || can_go_on || can_read;
             }
             if can_go_on {
@@ -113,7 +117,10 @@ where
                 break false;
             }
         };
-        if has_more && !slot.is_queued {
+        slot.reads_left = 0;
+        if !has_more {
+            slot.reads_left = most_reads - turn.reads;
+        } else if !slot.is_queued {
             slot.is_queued = true;
             self.unfinished.push_back(key);
         }

@@ -6,13 +6,14 @@
 //!
 //! **No connection starves another.** A connection gets a bounded number of reads, of requests (64, or
 //! 20 ms of the handler, looked at every 8 requests) and of written bytes a turn; if it has more, it
-//! queues behind the others, once. Of this queue a turn takes as many as move 4 MiB, or one whose
-//! handler was slow, and at least as many as it has found newly ready. So who has just become ready is
-//! served within the time that the reactor takes to find it and two turns, and doesn't wait for all that
-//! send or take large bodies; and who stands in the queue is not left there for those who ask again and
-//! again. The queue's get up to 1 MiB each: a body that comes at one go is still in the processor's cache
-//! when it is answered. Before a deadline is judged, the connection is read and written once more: a slow
-//! handler, or a system that reports room late, makes nobody look late.
+//! queues behind the others, once. The queue goes on until a turn has moved 4 MiB or a handler was slow,
+//! and by at least as many as the turn has found newly ready. So who has just become ready is served
+//! within the time that the reactor takes to find it and two turns, and doesn't wait for all that send or
+//! take large bodies; and who stands in the queue is not left there for those who ask again and again.
+//! The queue's get up to 1 MiB each, at once or, if the system's buffers have room for less, as it comes:
+//! a body that comes at one go is still in the processor's cache when it is answered. Before a deadline is
+//! judged, the connection is read and written once more: a slow handler, or a system that reports room
+//! late, makes nobody look late.
 //!
 //! `accept.rs` takes newcomers and makes room for them; `drive.rs` moves one connection on;
 //! `schedule.rs` knows when each is due, and which can give way.
@@ -100,6 +101,9 @@ struct Slot<S> {
     idle: Option<Idle>,
     /// Whether the connection is among the unfinished.
     is_queued: bool,
+    /// Reads that its last turn has left it. Who could not send more at once, by the room in the system's
+    /// buffers, goes on as soon as it can, and doesn't queue for each such piece.
+    reads_left: u8,
 }
 
 impl<'a, R, B, H> EventLoop<'a, R, H>
@@ -112,10 +116,10 @@ where
     const READ_SIZE: usize = 64 << 10;
     /// Reads of one connection that has become ready, if not many have. With many it is one: what they
     /// read together is what a newcomer waits for.
-    const READS_PER_TURN: usize = 4;
+    const READS_PER_TURN: u8 = 4;
     const MANY: usize = 16;
     /// Reads of one that has more to do, in a later turn.
-    const READS_RESUMED: usize = 16;
+    const READS_RESUMED: u8 = 16;
 
     fn new(
         reactor: R,
@@ -197,11 +201,11 @@ where
     /// Gives another turn to those among the first `count` of the unfinished for which the others can wait,
     /// and, so that they don't wait for ever, to as many as have got a first turn before them.
     fn resume(&mut self, count: usize) {
-        let before = std::mem::take(&mut self.driver.spent);
+        let first_turns = self.driver.spent.turns();
         let usual = std::mem::replace(&mut self.driver.reads_per_turn, Self::READS_RESUMED);
-        for _ in 0..count {
+        for resumed in 0..count {
             if self.driver.spent.is_enough() {
-                if self.driver.spent.turns() >= before.turns() {
+                if resumed >= first_turns {
                     break;
                 }
                 self.driver.reads_per_turn = usual;

@@ -1,7 +1,7 @@
 //! The loop against the scripted fake runtime: virtual time, in-memory clients, misbehaviour on
 //! purpose. Everything runs natively, and takes no real time.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use http::Response;
@@ -244,6 +244,36 @@ fn a_crowd_with_large_bodies_keeps_nobody_waiting_for_all_of_it() {
             "{between:?} bodies came before it"
         );
     }
+}
+
+/// A client's system may have little room for what it sends, so that its body comes in pieces. It waits
+/// for its turn once, and not for each.
+#[test]
+fn a_crowd_with_large_bodies_keeps_nobody_waiting_for_each_piece_of_one() {
+    const PIECE: usize = 150_000;
+    let mut bench = Bench::new(Personality::WASI_COMMON);
+    for _ in 0..60 {
+        let client = bench.client();
+        client.set_room(1 << 30);
+        client.send(&b"GET /large HTTP/1.1\r\nHost: h\r\n\r\n".repeat(16));
+    }
+    let client = bench.client();
+    client.send(b"POST /pieces HTTP/1.1\r\nHost: h\r\nContent-Length: 750000\r\n\r\n");
+    client.send(&[b'x'; PIECE]);
+    let pieces = Cell::new(1);
+    bench.on_request = Rc::new(move |_, _| {
+        if pieces.get() < 5 && client.unread() == 0 {
+            pieces.set(pieces.get() + 1);
+            client.send(&[b'x'; PIECE]);
+        }
+    });
+    bench.run_until(10_000);
+    let seen = bench.seen.borrow();
+    let before = seen.iter().position(|target| target == "/pieces");
+    assert!(
+        before.is_some_and(|before| before <= 3 * 60),
+        "{before:?} bodies came before it"
+    );
 }
 
 /// Where the handler is slow, who has more to do than one turn allows is not left behind by many that

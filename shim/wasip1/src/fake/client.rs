@@ -87,6 +87,12 @@ impl Client {
         self.socket.borrow().faulted
     }
 
+    /// Bytes sent that the server has not read yet.
+    #[must_use]
+    pub fn unread(&self) -> usize {
+        self.socket.borrow().to_server.len()
+    }
+
     /// When the server has last written, in virtual nanoseconds.
     #[must_use]
     pub fn written_at(&self) -> u64 {
