@@ -49,18 +49,6 @@ impl Gathered {
         self.capacity
     }
 
-    /// A copy of what came behind the first `start` bytes.
-    pub(super) fn copy_from(&self, start: usize) -> Vec<u8> {
-        let mut before = start;
-        let mut copy = Vec::with_capacity(self.length.saturating_sub(start));
-        for block in once(&self.first).chain(&self.more) {
-            let skipped = before.min(block.len());
-            before -= skipped;
-            copy.extend_from_slice(&block[skipped..]);
-        }
-        copy
-    }
-
     /// Appends what has come, within the budget. `missing` is what is still to come behind it, where
     /// that is known; `accounted` is what the connection has told the budget that it holds.
     pub(super) fn extend(
@@ -272,8 +260,6 @@ mod tests {
                             let missing = is_announced.then_some(missing as u64);
                             bench.extend(data, missing).expect("there is room");
                         }
-                        let start = length.saturating_sub(piece);
-                        assert_eq!(bench.body.copy_from(start), all[start..]);
                         assert_eq!(bench.body.len(), length);
                         let body = bench.finish();
                         assert!(body == all, "{length} bytes by {piece}, round {round}");

@@ -1,11 +1,14 @@
 //! A request whose body is coming.
 
+use log::debug;
+
 use super::chunked::{Chunk, ChunkedDecoder};
 use super::fault::Fault;
 use super::framing::Framing;
 use super::gathered::Gathered;
 use super::head::Head;
 use super::shared::Context;
+use crate::log_text::Escaped;
 use crate::request::Request;
 
 /// A request whose head is whole, and as much of its body as has come.
@@ -55,10 +58,11 @@ impl Incoming {
     }
 
     /// Takes the body's bytes from the front of `input`, and tells whether it is whole.
-    /// `accounted` is what the connection has told the budget that it holds.
+    /// `id` is the connection's, and `accounted` what it has told the budget that it holds.
     pub(super) fn read(
         &mut self,
         cx: &mut Context<'_>,
+        id: u64,
         accounted: &mut usize,
         input: &mut &[u8],
     ) -> Result<bool, Fault> {
@@ -87,6 +91,13 @@ impl Incoming {
                         Decoder::Chunked(_) => None,
                     };
                     self.body.extend(cx, accounted, data, missing)?;
+                    // What chunks cost beside their data is no progress.
+                    self.in_window += data.len() as u64;
+                    debug!(
+                        target: "mini_http::conn",
+                        "conn {id}: body bytes: {}, {} in all: {}",
+                        data.len(), self.body.len(), Escaped(data)
+                    );
                 }
                 Chunk::End => return Ok(true),
                 Chunk::NeedInput => return Ok(false),

@@ -10,7 +10,7 @@ use super::head::{self, Head, HeadScanner, Scan};
 use super::incoming::Incoming;
 use super::state::{Reading, Writing};
 use super::{CloseReason, Connection, Context, Fault, Framing};
-use crate::log_text::{Escaped, MaskedHead};
+use crate::log_text::MaskedHead;
 use crate::request::Request;
 
 impl Connection {
@@ -147,19 +147,7 @@ impl Connection {
         let Some(mut incoming) = self.incoming.take() else {
             return Err(Fault::malformed("a body without a head"));
         };
-        let before = incoming.body.len();
-        let is_whole = incoming.read(cx, &mut self.accounted, input)?;
-        let (id, all) = (self.id, incoming.body.len());
-        let new = all - before;
-        if new > 0 {
-            debug!(
-                target: "mini_http::conn",
-                "conn {id}: body bytes: {new}, {all} in all: {}",
-                Escaped(&incoming.body.copy_from(before))
-            );
-        }
-        // What chunks cost beside their data is no progress.
-        incoming.in_window += new as u64;
+        let is_whole = incoming.read(cx, self.id, &mut self.accounted, input)?;
         if is_whole {
             let persist = incoming.persist;
             let request = incoming.into_request(cx)?;
