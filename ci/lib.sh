@@ -23,6 +23,14 @@ interop() {
     cargo run --quiet --package interop -- "$@"
 }
 
+# descriptors COUNT : so many file descriptors, for as many connections. If that is refused, what needs
+# them says what to do.
+descriptors() {
+    if [ "$(ulimit -n)" != unlimited ] && [ "$(ulimit -n)" -lt "$1" ]; then
+        ulimit -n "$1" 2>/dev/null || ulimit -n "$(ulimit -Hn)" || true
+    fi
+}
+
 # known_runtimes NAME... : ends if one of them is none that is tested.
 known_runtimes() {
     local name

@@ -29,6 +29,7 @@ pub mod matrix;
 pub mod own_project;
 pub mod probe;
 pub mod random;
+pub mod registry_mio;
 pub mod report;
 pub mod resets;
 pub mod runner;

@@ -84,7 +84,10 @@ pub fn reset_all(program: &Program, settings: Settings) -> Outcome<String> {
     });
     let seconds = started.elapsed().as_secs_f64();
     // First of all, because it explains the rest.
-    server.check_alive()?;
+    let begun = done.into_inner().min(settings.count);
+    server
+        .check_alive()
+        .map_err(|why| format!("after {begun} of them {why}"))?;
     let slowest = slowest?;
     ask(address)?;
     server.check_log()?;

@@ -143,7 +143,7 @@ impl Server {
     pub fn check_alive(&mut self) -> Outcome {
         match self.ended() {
             None => Ok(()),
-            Some(status) => Err(format!("it ended ({status}):\n{}", self.log_end(15))),
+            Some(status) => Err(format!("it ended ({status}):\n{}", self.log_end(30))),
         }
     }
 

@@ -64,8 +64,12 @@ pub fn run(runtimes: &[Runtime]) -> Report {
     report
 }
 
-/// The manifest with the patch can't be built natively; the other has the same sources.
-fn build(runtime: Runtime, name: &str) -> Outcome<Program> {
+/// One of the programs. The manifest with the patch can't be built natively; the other has the same
+/// sources.
+///
+/// # Errors
+/// Those of [`Program::build`], and that a runtime isn't one of preview 1.
+pub fn build(runtime: Runtime, name: &str) -> Outcome<Program> {
     let folder = match runtime {
         Runtime::Native => "examples/hyper/native",
         Runtime::Wasmi | Runtime::Wasmtime36 | Runtime::WazeroLike => "examples/hyper/wasi",
@@ -76,7 +80,10 @@ fn build(runtime: Runtime, name: &str) -> Outcome<Program> {
 }
 
 /// So many connections, kept alive, take turns.
-fn many(program: &Program, count: usize) -> Outcome<String> {
+///
+/// # Errors
+/// One wasn't served.
+pub fn many(program: &Program, count: usize) -> Outcome<String> {
     let mut server = Server::start(program, &[])?;
     let mut clients = Vec::new();
     for _ in 0..count {
