@@ -17,6 +17,7 @@ use crate::key::Key;
 use crate::log_text::Escaped;
 use crate::reactor::{Interest, Reactor};
 use crate::request::Request;
+use crate::time::Instant;
 
 /// What moves a connection on: all of the loop that its turn needs.
 pub(super) struct Driver<'a, R: Reactor, H> {
@@ -42,10 +43,10 @@ pub(super) struct Driver<'a, R: Reactor, H> {
 #[derive(Default)]
 pub(super) struct Spent {
     turns: usize,
+    /// They have taken long, by a slow handler or otherwise.
+    is_late: bool,
     /// Read and written.
     bytes: usize,
-    /// A handler has taken long.
-    is_late: bool,
 }
 
 impl Spent {
@@ -58,6 +59,12 @@ impl Spent {
 
     pub(super) fn turns(&self) -> usize {
         self.turns
+    }
+
+    /// Tells, and remembers, whether they have taken long: from `since` until `now`.
+    pub(super) fn look_at_time(&mut self, now: Instant, since: Instant) -> bool {
+        self.is_late = now.saturating_since(since) >= Turn::TIME;
+        self.is_late
     }
 }
 
@@ -254,10 +261,9 @@ where
                 }
             }
             if turn.requests.is_multiple_of(Turn::LOOK_EVERY) {
-                turn.is_late = self.reactor.now().saturating_since(self.cx.now) >= Turn::TIME;
-                self.spent.is_late |= turn.is_late;
+                turn.is_late = self.spent.look_at_time(self.reactor.now(), self.cx.now);
             }
-            if turn.is_late || turn.requests >= Turn::REQUESTS {
+            if turn.requests >= Turn::REQUESTS || turn.is_late {
                 return connection.keep_input(&mut self.cx, input);
             }
         }

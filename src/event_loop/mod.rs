@@ -6,7 +6,7 @@
 //!
 //! **No connection starves another.** A connection gets a bounded number of reads, of requests (64, or
 //! 20 ms of the handler, looked at every 8 requests) and of written bytes a turn; if it has more, it
-//! queues behind the others, once. The queue goes on until a turn has moved 4 MiB or a handler was slow,
+//! queues behind the others, once. The queue goes on until a turn has moved 4 MiB or taken 20 ms,
 //! and by at least as many as the turn has found newly ready. So who has just become ready is served
 //! within the time that the reactor takes to find it and two turns, and doesn't wait for all that send or
 //! take large bodies; and who stands in the queue is not left there for those who ask again and again.
@@ -216,6 +216,11 @@ where
             {
                 slot.is_queued = false;
                 self.drive(key);
+                // One turn looks at the time only if it has many requests; a few of each can be slow.
+                let Driver {
+                    reactor, cx, spent, ..
+                } = &mut self.driver;
+                spent.look_at_time(reactor.now(), cx.now);
             }
         }
         self.driver.reads_per_turn = usual;

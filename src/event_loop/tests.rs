@@ -315,6 +315,38 @@ fn a_crowd_that_asks_for_little_keeps_nobody_waiting_for_the_rest() {
     );
 }
 
+/// Where the handler is slow, who asks for little doesn't wait for all that stand in the queue, not even
+/// when each of them has few requests.
+#[test]
+fn a_crowd_with_a_few_slow_requests_each_keeps_nobody_waiting_for_all_of_it() {
+    let mut bench = Bench::new(Personality::WASI_COMMON);
+    let slow = "GET /slow HTTP/1.1\r\nHost: h\r\n\r\n".repeat(6);
+    for _ in 0..40 {
+        // One turn doesn't take it all: the requests are left for the queue.
+        let body = "x".repeat(1 << 18);
+        let head = "POST /slow HTTP/1.1\r\nHost: h\r\nContent-Length: 262144\r\n\r\n";
+        bench
+            .client()
+            .send(format!("{head}{body}{slow}").as_bytes());
+    }
+    let polite = bench.client();
+    let has_asked = Cell::new(false);
+    bench.on_request = Rc::new(move |fake, _| {
+        fake.work(Duration::from_millis(30));
+        if !has_asked.replace(true) {
+            polite.send(b"GET /polite HTTP/1.1\r\nHost: h\r\n\r\n");
+        }
+    });
+    bench.run_until(60_000);
+    let seen = bench.seen.borrow();
+    assert_eq!(seen.len(), 40 * 7 + 1);
+    let before = seen.iter().position(|target| target == "/polite");
+    assert!(
+        before.is_some_and(|before| before <= 2 * 8),
+        "{before:?} slow requests came before it"
+    );
+}
+
 /// A client that takes little at a time, but enough, is not taken for one that takes nothing: not even
 /// when a third of a large room has to be free before the runtime tells of it, which is never the case
 /// within a window of the rate.
