@@ -42,6 +42,7 @@ pub(super) struct Driver<'a, R: Reactor, H> {
 /// What some connections' turns have cost those that wait.
 #[derive(Default)]
 pub(super) struct Spent {
+    /// Turns that have moved something: where readiness is a hint, some are for nothing.
     turns: usize,
     /// They have taken long, by a slow handler or otherwise.
     is_late: bool,
@@ -100,7 +101,7 @@ where
     /// Writes, reads and handles until nothing more can be done now, or the turn is over. Tells why
     /// the connection is to be closed, if it is.
     pub(super) fn drive(&mut self, key: Key, slot: &mut Slot<R::Stream>) -> Option<CloseReason> {
-        self.spent.turns += 1;
+        let bytes_before = self.spent.bytes;
         let mut turn = Turn::default();
         let mut most_reads = self.reads_per_turn;
         if !self.spent.is_enough() {
@@ -124,6 +125,7 @@ where
                 break false;
             }
         };
+        self.spent.turns += usize::from(self.spent.bytes > bytes_before);
         slot.reads_left = 0;
         if !has_more {
             slot.reads_left = most_reads - turn.reads;

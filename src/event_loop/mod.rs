@@ -114,8 +114,8 @@ where
 {
     /// One read takes at most this much; so much of a pipeline is answered by one write.
     const READ_SIZE: usize = 64 << 10;
-    /// Reads of one connection that has become ready, if not many have. With many it is one: what they
-    /// read together is what a newcomer waits for.
+    /// Reads of one connection that has become ready, if not many have, and of a newcomer. With many it
+    /// is one, but for what was left of the last turn: what they read together is what others wait for.
     const READS_PER_TURN: u8 = 4;
     const MANY: usize = 16;
     /// Reads of one that has more to do, in a later turn.
@@ -199,9 +199,9 @@ where
     }
 
     /// Gives another turn to those among the first `count` of the unfinished for which the others can wait,
-    /// and, so that they don't wait for ever, to as many as have got a first turn before them.
+    /// and, so that they don't wait for ever, to as many as have had a first turn before them, and to one.
     fn resume(&mut self, count: usize) {
-        let first_turns = self.driver.spent.turns();
+        let first_turns = self.driver.spent.turns().max(1);
         let usual = std::mem::replace(&mut self.driver.reads_per_turn, Self::READS_RESUMED);
         for resumed in 0..count {
             if self.driver.spent.is_enough() {

@@ -105,10 +105,10 @@ impl Budget {
         self.due = self.due.saturating_sub(TURN * count);
     }
 
-    /// How many may be looked at now, if that costs `price` each.
+    /// How many may be looked at now, if that costs `price` each, which is at least 1.
     #[must_use]
     pub fn affordable(&self, price: u64) -> usize {
-        (self.credit / price).min(self.due / TURN) as usize
+        (self.credit / price.max(1)).min(self.due / TURN) as usize
     }
 
     /// What it costs to look at one.

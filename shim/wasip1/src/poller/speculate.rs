@@ -86,8 +86,9 @@ impl<W: Wasi> Poller<W> {
             ready.push(self.slots.tentative(index));
         }
         self.speculation.tried = ready.len() - before;
-        for at in 0..self.slots.listeners().len() {
-            let index = self.slots.listeners()[at];
+        let mut listeners = 0;
+        while let Some(&index) = self.slots.listeners().get(listeners) {
+            listeners += 1;
             let slot = self.slots.at(index);
             if slot.is_polled() && slot.is_due(now, LISTENER_EVERY) {
                 self.slots.tried(index, now);
