@@ -56,6 +56,13 @@ impl Request {
         self.parts().peer
     }
 
+    /// The request with another [`peer_addr`](Self::peer_addr): for tests of handlers.
+    #[must_use]
+    pub fn with_peer_addr(mut self, peer: SocketAddr) -> Self {
+        self.set_peer(Some(peer));
+        self
+    }
+
     /// The request as the `http` crate's own, to be taken apart or kept.
     #[must_use]
     pub fn into_inner(mut self) -> http::Request<Vec<u8>> {
@@ -80,7 +87,8 @@ impl Request {
 /// Only `drop` takes the parts away.
 const PRESENT: &str = "a request has its parts until it is dropped";
 
-/// For tests of handlers: a request that no client has sent.
+/// For tests of handlers: a request that no client has sent. It has no peer;
+/// [`with_peer_addr`](Request::with_peer_addr) gives it one.
 impl From<http::Request<Vec<u8>>> for Request {
     fn from(inner: http::Request<Vec<u8>>) -> Self {
         Self {
