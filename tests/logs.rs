@@ -208,3 +208,22 @@ fn a_chunk_that_is_refused_is_logged_at_trace_and_a_trailer_never() {
         );
     }
 }
+
+#[test]
+fn an_upgrade_by_the_handler_is_named() {
+    for (status, why) in [
+        (101, "this server doesn't support upgrades"),
+        (103, "not a final status"),
+    ] {
+        log_of(&[], End::Nothing, Level::Debug);
+        converse(
+            &[b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"],
+            End::Nothing,
+            status,
+        );
+        let lines = LINES.with(RefCell::take);
+        let is_named =
+            |(level, line): &(Level, String)| *level == Level::Error && line.contains(why);
+        assert!(lines.iter().any(is_named), "{lines:?}");
+    }
+}

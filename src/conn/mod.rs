@@ -229,8 +229,8 @@ impl Connection {
         self.assert_answering();
         let (status, fields, body) = (response.status(), response.headers(), response.body());
         if status.is_informational() {
-            let id = self.id;
-            error!(target: "mini_http", "conn {id}: the handler answered {status}: not a final status");
+            let (id, why) = (self.id, encode::why_not_final(status));
+            error!(target: "mini_http", "conn {id}: the handler answered {status}: {why}");
             return self.respond_error(cx, "the handler gave no final answer");
         }
         let (exchange, length) = (self.exchange, body.as_bytes().len());
