@@ -90,7 +90,7 @@ impl Connection {
                 // By the bytes up to the fault: more of them may have come, or not yet.
                 let seen = &input[..self.scanner.seen()];
                 self.head_is_refused(seen);
-                Err(fault)
+                Err(head::name_protocol(fault, seen))
             }
         }
     }
