@@ -43,10 +43,11 @@
 //! # Logs
 //! By the [`log`] crate. Target `mini_http`: at `info` where it listens, at `debug` what happens
 //! to each connection, at `error` what the operator should act on. Target `mini_http::conn`: at
-//! `debug` what was received, escaped and cut at 1 KiB, with `Authorization`,
-//! `Proxy-Authorization`, `Cookie` and `Set-Cookie` masked. Target `wasi` (on WASI): at `trace`
-//! every call to the runtime, one a line; on preview 1 with its connection, so that
-//! `grep -w 'conn 7'` gives all of one.
+//! `debug` the heads of requests, also of those that are refused, with `Authorization`,
+//! `Proxy-Authorization`, `Cookie`, `Set-Cookie` and user information masked; at `trace` also
+//! bodies, which are not masked and may have passwords. All of it is escaped and cut at 1 KiB.
+//! Target `wasi` (on WASI): at `trace` every call to the runtime, one a line; on preview 1 with its
+//! connection, so that `grep -w 'conn 7'` gives all of one.
 #![forbid(unsafe_code)]
 // Builds with the feature have these lints; without it, what it would make public looks unused.
 #![cfg_attr(
