@@ -11,6 +11,7 @@
 //! - `probe --address HOST:PORT`: the other end for a probe that somebody else has started there.
 //! - `abuse [--only WORDS]`: hostile clients; of the scenarios, those whose names contain the words.
 //! - `shim`: the programs of `examples/hyper`, on the mio shim in the runtimes of preview 1.
+//! - `websocket`: one of them, with a client of WebSockets; a part of `shim`.
 //! - `registry-mio [--resets 2000] [--seconds 5]`: one of them beside itself on the mio of crates.io.
 //! - `resets [--count 10000] [--seed 1] [--limit-seconds 300]`: connections reset at random moments.
 
@@ -26,7 +27,7 @@ use std::time::Duration;
 
 use interop::{
     Outcome, Report, Runtime, abuse, conformance, ensure, files, first_answer, idle, matrix,
-    own_project, probe, registry_mio, resets, runner, shim,
+    own_project, probe, registry_mio, resets, runner, shim, websocket,
 };
 
 fn main() -> ExitCode {
@@ -45,7 +46,7 @@ fn run(mut arguments: Vec<String>) -> Outcome<bool> {
     ensure!(
         !arguments.is_empty(),
         "which command? matrix, runner, own-project, conformance, files, first-answer, idle, resets, \
-         shim, registry-mio, abuse or probe"
+         shim, websocket, registry-mio, abuse or probe"
     );
     let command = arguments.remove(0);
     if command == "probe" {
@@ -81,6 +82,7 @@ fn report(command: &str, mut arguments: Vec<String>) -> Outcome<Report> {
         "matrix" => Ok(matrix::run(&runtimes(&arguments)?, release)),
         "runner" => Ok(runner::run(&runtimes(&arguments)?)),
         "shim" => Ok(shim::run(&runtimes(&arguments)?)),
+        "websocket" => Ok(websocket::run(&runtimes(&arguments)?)),
         "registry-mio" => {
             let settings = registry_mio::Settings {
                 resets: option(&mut arguments, "--resets", 2000)?,

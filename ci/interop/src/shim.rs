@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use crate::client::Client;
 use crate::curl::curl;
-use crate::{Outcome, Program, Report, Runtime, Server, ensure, idle, matrix, resets, root};
+use crate::{
+    Outcome, Program, Report, Runtime, Server, ensure, idle, matrix, resets, root, websocket,
+};
 
 /// What is checked where trying again and again stands in for waiting.
 const WHERE_BLIND: &[&str] = &["GET", "POST", "two URLs, one connection", "still answers"];
@@ -60,6 +62,7 @@ pub fn run(runtimes: &[Runtime]) -> Report {
         report.add("axum_app: router, JSON, state, stream", runtime, outcome);
         let outcome = build(runtime, "mio_lines").and_then(|it| lines(&it));
         report.add("mio_lines: greets and echoes", runtime, outcome);
+        websocket::check(&mut report, runtime);
     }
     report
 }
