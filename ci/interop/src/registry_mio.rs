@@ -18,6 +18,8 @@ pub struct Settings {
 
 /// The program, of which nothing differs but its mio.
 const PROGRAM: &str = "hyper_echo";
+/// Its name without the shim. Another one, because with `CARGO_TARGET_DIR` both are built into one folder.
+const UNPATCHED: &str = "hyper_echo_unpatched";
 /// What it is made of, in `examples/hyper`.
 const FILES: [&str; 5] = [
     ".cargo/config.toml",
@@ -122,7 +124,9 @@ impl Unpatched {
     fn build(runtime: Runtime) -> Outcome<Self> {
         let folder = Scratch::new()?;
         let own = root().join("shim/wasip1").display().to_string();
+        let [old_name, new_name] = [PROGRAM, UNPATCHED].map(|it| format!("name = \"{it}\""));
         let without = [
+            (old_name.as_str(), new_name.as_str()),
             (r#"mio = { path = "../../../shim" }"#, ""),
             ("../../../shim/wasip1", &own),
             ("mio::WASIP1_SHIM", r#""any mio will do""#),
@@ -132,7 +136,7 @@ impl Unpatched {
             copy(name, &folder, &without)?;
         }
         let manifest = folder.path().join("wasi");
-        let program = Program::build(runtime, &manifest, &["--bin", PROGRAM], true)?;
+        let program = Program::build(runtime, &manifest, &["--bin", UNPATCHED], true)?;
         let lock = String::from_utf8_lossy(&folder.read("wasi/Cargo.lock")?).into_owned();
         let mio = locked(&lock, "mio")
             .ok_or("its lock has no mio")?
