@@ -28,6 +28,7 @@ pub mod idle;
 pub mod matrix;
 pub mod own_project;
 pub mod probe;
+pub mod program;
 pub mod random;
 pub mod registry_mio;
 pub mod report;
@@ -40,8 +41,9 @@ pub mod shim;
 use std::path::{Path, PathBuf};
 
 pub use client::Client;
+pub use program::Program;
 pub use report::Report;
-pub use runtime::{Program, Runtime};
+pub use runtime::Runtime;
 pub use server::Server;
 
 /// How a check ends: well, or with what went wrong, for a person to read.

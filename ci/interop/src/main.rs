@@ -148,7 +148,7 @@ fn option<T: FromStr>(arguments: &mut Vec<String>, name: &str, default: T) -> Ou
 fn runtimes(arguments: &[String]) -> Outcome<Vec<Runtime>> {
     let named: Outcome<Vec<Runtime>> = arguments.iter().map(|name| name.parse()).collect();
     let runtimes = if arguments.is_empty() {
-        Runtime::USUAL.to_vec()
+        Runtime::all().filter(|it| it.is_usual()).collect()
     } else {
         named?
     };
