@@ -8,6 +8,7 @@
 //!   time, half a request, a reset.
 //! - [`Report`] collects the outcomes, prints them as a table (rows cases, columns runtimes), and then
 //!   a line `N passed, N failed`.
+//! - [`door`] is the command line, `ci/run`: a new check is an entry of its table.
 //!
 //! Everything is bounded in time: each read, each write and each curl has its limit, so that a server
 //! that hangs is a failure and not a test that hangs.
@@ -22,6 +23,7 @@ pub mod abuse;
 pub mod client;
 pub mod conformance;
 pub mod curl;
+pub mod door;
 pub mod files;
 pub mod first_answer;
 pub mod idle;
@@ -37,6 +39,7 @@ pub mod runner;
 pub mod runtime;
 pub mod server;
 pub mod shim;
+pub mod unit_tests;
 
 use std::path::{Path, PathBuf};
 
