@@ -2,19 +2,23 @@
 
 use super::call::Call;
 use super::check::Check;
-use super::find;
+use super::{find, table};
 use crate::runtime::Wasi;
 use crate::{Outcome, Runtime};
 
 /// What `ci/run help` says about it.
-pub(super) const USAGE: &str =
-    "ci/run runtimes [--json] [--wasi 0|1|2] [--by-default] [CHECK [RUNTIME...]]";
+pub(super) const USAGE: &str = "ci/run runtimes [--json] [--wasi 0|1|2] [CHECK [RUNTIME...]]";
 
-/// The names of all runtimes; or, of a check and the runtimes that are named for it, those on which it would
-/// run. With `--by-default` only those of them where it also runs when none is named. `--wasi` leaves those of
-/// one version of WASI, where 0 stands for none.
+/// Without a check, the names of all runtimes. With one, those on which it would run if it were given the
+/// same arguments. `--wasi` leaves those of one version of WASI, where 0 stands for none.
+///
+/// `--checks [RUNTIME...]` gives a line for each check: its name, and those of the named runtimes where it
+/// runs by default.
 pub(super) fn run(words: &[&str]) -> Outcome<String> {
-    let (mut json, mut by_default) = (false, false);
+    if let ["--checks", named @ ..] = words {
+        return checks(named);
+    }
+    let mut json = false;
     let mut version = None;
     let mut check = None;
     let mut named = Vec::new();
@@ -22,7 +26,6 @@ pub(super) fn run(words: &[&str]) -> Outcome<String> {
     while let Some(&word) = words.next() {
         match word {
             "--json" => json = true,
-            "--by-default" => by_default = true,
             "--wasi" => version = Some(wasi(words.next().copied().unwrap_or_default())?),
             _ if word.starts_with('-') => return Err(format!("'{word}' isn't known: {USAGE}")),
             _ if check.is_none() => check = Some(find(word)?),
@@ -31,7 +34,6 @@ pub(super) fn run(words: &[&str]) -> Outcome<String> {
     }
     let runtimes = match check {
         None => Runtime::all().collect(),
-        Some(check) if by_default => among_defaults(check, &named)?,
         Some(check) => Call::of(check, &named)?.runtimes,
     };
     let names: Vec<_> = runtimes
@@ -45,16 +47,16 @@ pub(super) fn run(words: &[&str]) -> Outcome<String> {
     })
 }
 
-/// The named runtimes on which a check runs by default. Those on which it can't run at all are no error.
-fn among_defaults(check: &Check, names: &[&str]) -> Outcome<Vec<Runtime>> {
-    let mut runtimes = Vec::new();
-    for name in names {
-        let runtime = name.parse()?;
-        if (check.does)(runtime) {
-            runtimes.push(runtime);
-        }
-    }
-    Ok(runtimes)
+fn checks(names: &[&str]) -> Outcome<String> {
+    let named: Vec<Runtime> = names.iter().map(|it| it.parse()).collect::<Outcome<_>>()?;
+    let line = |check: &Check| {
+        let on = named.iter().filter(|&&it| (check.does)(it));
+        let names = on.map(|it| it.name());
+        let words: Vec<_> = std::iter::once(check.name).chain(names).collect();
+        words.join(" ")
+    };
+    let lines: Vec<_> = table::CHECKS.iter().map(line).collect();
+    Ok(lines.join("\n"))
 }
 
 fn wasi(version: &str) -> Outcome<Option<Wasi>> {
@@ -77,18 +79,22 @@ mod tests {
             (&["--json", "test"], r#"["native", "wasmi"]"#),
             (&["--wasi", "2", "all"], "wasmtime48"),
             (&["test", "wasmtime48", "native"], "wasmtime48 native"),
-            (
-                &["--by-default", "abuse", "wasmi", "wasmtime36"],
-                "wasmtime36",
-            ),
-            (&["--by-default", "size", "native"], ""),
             (&["seeds"], ""),
         ] {
             assert_eq!(run(words).as_deref(), Ok(names), "{words:?}");
         }
         assert!(run(&["abuse", "wasmer"]).is_err());
-        assert!(run(&["--by-default", "abuse", "wasmer"]).is_err());
         assert!(run(&["size", "native"]).is_err());
         assert!(run(&["abuze"]).is_err());
+    }
+
+    #[test]
+    fn a_script_learns_which_checks_run_on_its_runtimes() {
+        let text = run(&["--checks", "wasmi", "wasmtime36"]).expect("lines");
+        let lines: Vec<_> = text.lines().collect();
+        for line in ["abuse wasmtime36", "idle wasmi wasmtime36", "host", "seeds"] {
+            assert!(lines.contains(&line), "{text}");
+        }
+        assert!(run(&["--checks", "wasmer"]).is_err());
     }
 }
