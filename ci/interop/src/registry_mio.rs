@@ -18,6 +18,8 @@ pub struct Settings {
 
 /// The program, of which nothing differs but its mio.
 const PROGRAM: &str = "hyper_echo";
+/// Its name without the shim. Another one, because with `CARGO_TARGET_DIR` both are built into one folder.
+const UNPATCHED: &str = "hyper_echo_unpatched";
 /// What it is made of, in `examples/hyper`.
 const FILES: [&str; 5] = [
     ".cargo/config.toml",
@@ -28,7 +30,8 @@ const FILES: [&str; 5] = [
 ];
 /// What stands in these files for the shim, and what replaces it: no patch, and no function that finds
 /// the listener. Without directories it is fd 3 in every runtime here.
-const REPLACED: [(&str, &str); 3] = [
+const REPLACED: [(&str, &str); 4] = [
+    (r#"name = "hyper_echo""#, r#"name = "hyper_echo_unpatched""#),
     (r#"mio = { path = "../../../shim" }"#, ""),
     (r#"unsafe_code = "forbid""#, r#"unsafe_code = "allow""#),
     (
@@ -138,7 +141,7 @@ impl Unpatched {
             copy(name, &folder)?;
         }
         let manifest = folder.path().join("wasi");
-        let program = Program::build(runtime, &manifest, &["--bin", PROGRAM], true)?;
+        let program = Program::build(runtime, &manifest, &["--bin", UNPATCHED], true)?;
         let lock = String::from_utf8_lossy(&folder.read("wasi/Cargo.lock")?).into_owned();
         let mio = locked(&lock, "mio")
             .ok_or("its lock has no mio")?

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::client::Client;
 use crate::curl::curl;
+use crate::runtime::Wasi;
 use crate::{
     Outcome, Program, Report, Runtime, Server, ensure, idle, matrix, resets, root, websocket,
 };
@@ -73,10 +74,10 @@ pub fn run(runtimes: &[Runtime]) -> Report {
 /// # Errors
 /// Those of [`Program::build`], and that a runtime isn't one of preview 1.
 pub fn build(runtime: Runtime, name: &str) -> Outcome<Program> {
-    let folder = match runtime {
-        Runtime::Native => "examples/hyper/native",
-        Runtime::Wasmi | Runtime::Wasmtime36 | Runtime::WazeroLike => "examples/hyper/wasi",
-        Runtime::Wasmtime48 | Runtime::Jco => return Err("the shim is for preview 1".into()),
+    let folder = match runtime.wasi() {
+        None => "examples/hyper/native",
+        Some(Wasi::Preview1) => "examples/hyper/wasi",
+        Some(Wasi::Preview2) => return Err("the shim is for preview 1".into()),
     };
     let folder = root().join(folder);
     Program::build(runtime, &folder, &["--locked", "--bin", name], true)
