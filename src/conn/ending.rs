@@ -1,5 +1,7 @@
 //! The connection's end: refusals and failures, deadlines, and the budget.
 
+use std::time::Duration;
+
 use http::StatusCode;
 use log::debug;
 
@@ -82,7 +84,10 @@ impl Connection {
         // A timer that runs and should is left alone.
         if awaited != self.timers.input() {
             match awaited {
-                Some(timer) => self.timers.start(timer, cx.now, cx.limits),
+                Some(timer) => {
+                    self.timers.start(timer, cx.now, cx.limits);
+                    self.shorten_lingering(cx);
+                }
                 None => self.timers.stop_input(),
             }
         }
@@ -95,6 +100,13 @@ impl Connection {
             }
         }
         self.account(cx);
+    }
+
+    /// A server that stops waits only for a while for clients that don't close.
+    pub(super) fn shorten_lingering(&mut self, cx: &Context<'_>) {
+        if cx.shared.is_stopping && self.timers.input() == Some(Timer::Linger) {
+            self.timers.end_input_by(cx.now + STOP_LINGER);
+        }
     }
 
     /// Drops what a closed connection still has.
@@ -128,6 +140,10 @@ impl Connection {
         );
     }
 }
+
+/// How long a connection lingers at most while the server stops: enough for a client across the world
+/// to get its last response and to close, and short enough to wait for at each restart.
+const STOP_LINGER: Duration = Duration::from_secs(1);
 
 /// Whether so many bytes in one window are enough for a body or for answers that hold so much memory.
 ///

@@ -67,6 +67,11 @@ impl TimerTable {
         }
     }
 
+    /// Makes the timer of the input end no later than this.
+    pub(super) fn end_input_by(&mut self, latest: Instant) {
+        self.input_deadline = self.input_deadline.min(latest);
+    }
+
     /// Stops the timer of the input, whichever is set.
     pub(super) fn stop_input(&mut self) {
         (self.input, self.input_deadline) = (None, Self::NEVER);

@@ -24,7 +24,7 @@ fn reactor() -> (Wasip2Reactor, SocketAddr) {
     socket.start_listen().expect("a listener");
     socket.finish_listen().expect("a listener");
     let address = addr::to_std(socket.local_address().expect("an address"));
-    (Wasip2Reactor::new([Arc::new(socket)]), address)
+    (Wasip2Reactor::new([socket]), address)
 }
 
 /// Waits until there are events.
