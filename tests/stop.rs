@@ -213,16 +213,22 @@ fn within_the_grace_an_idle_connection_is_served() {
 #[derive(Debug, Default)]
 struct Tried {
     served: u64,
-    /// The system has refused the connection, or dropped it unaccepted.
+    /// The system has refused the connection.
     refused: u64,
+    /// The connection was reset.
+    dropped: u64,
 }
 
 /// Clients that open a connection a request, until `is_over`.
 fn clients(addr: SocketAddr, is_over: &AtomicBool) -> Tried {
     let mut tried = Tried::default();
     while !is_over.load(Ordering::Relaxed) {
-        let exchange = || {
-            let mut stream = TcpStream::connect(addr)?;
+        let Ok(mut stream) = TcpStream::connect(addr) else {
+            tried.refused += 1;
+            thread::sleep(Duration::from_millis(1));
+            continue;
+        };
+        let mut exchange = || {
             stream.set_read_timeout(Some(SOON))?;
             stream.write_all(b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")?;
             let mut response = String::new();
@@ -238,16 +244,12 @@ fn clients(addr: SocketAddr, is_over: &AtomicBool) -> Tried {
                 tried.served += 1;
             }
             Err(error) => {
-                let kind = std::io::Error::kind(&error);
-                let is_refusal = matches!(
-                    kind,
-                    ErrorKind::ConnectionRefused
-                        | ErrorKind::ConnectionReset
-                        | ErrorKind::BrokenPipe
+                let is_drop = matches!(
+                    std::io::Error::kind(&error),
+                    ErrorKind::ConnectionReset | ErrorKind::BrokenPipe
                 );
-                assert!(is_refusal, "{error}");
-                tried.refused += 1;
-                thread::sleep(Duration::from_millis(1));
+                assert!(is_drop, "{error}");
+                tried.dropped += 1;
             }
         }
     }
@@ -278,6 +280,7 @@ fn restarts(addr: SocketAddr, server: impl Fn() -> Server) -> (u64, Tried) {
         let tried = tried.fold(Tried::default(), |all, it| Tried {
             served: all.served + it.served,
             refused: all.refused + it.refused,
+            dropped: all.dropped + it.dropped,
         });
         last.handle.stop();
         let (_, counters) = last.end();
@@ -293,7 +296,8 @@ fn ten_restarts_on_a_shared_listener_lose_nothing() {
     let (accepted, tried) = restarts(addr, || {
         Server::from_listener(listener.try_clone().expect("a copy"))
     });
-    assert_eq!((tried.served, tried.refused), (accepted, 0));
+    let lost = tried.refused + tried.dropped;
+    assert_eq!((tried.served, lost), (accepted, 0));
     assert!(accepted > 100, "{accepted} connections are too few to tell");
 }
 
@@ -310,5 +314,7 @@ fn ten_restarts_lose_nothing_that_was_accepted() {
         taken.unwrap_or_else(|| Server::new(&addr.to_string()).expect("the port is free again"))
     });
     assert_eq!(tried.served, accepted, "{tried:?}");
+    // One at a time may come in the system's moment between the last accept and the close.
+    assert!(tried.dropped <= 10, "{tried:?}");
     assert!(accepted > 100, "{accepted} connections are too few to tell");
 }

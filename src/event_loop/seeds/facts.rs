@@ -13,6 +13,10 @@ pub(super) struct Facts<'a> {
     pub(super) limits: &'a Limits,
     pub(super) personality: Personality,
     pub(super) stopped_at: u64,
+    /// The listener couldn't be closed when the server stopped.
+    pub(super) keeps_listeners: bool,
+    /// A call that says that nothing waits tells the truth.
+    pub(super) is_truthful: bool,
     /// Within this time the loop acts upon what has happened.
     pub(super) bound: u64,
     /// How much earlier than it was the loop may believe something to have happened: its time is
@@ -35,7 +39,7 @@ impl<'a> Facts<'a> {
         limits: &'a Limits,
         work: Duration,
         peers: &[PeerRef],
-        stopped_at: u64,
+        (stopped_at, keeps_listeners): (u64, bool),
     ) -> Self {
         let clients = peers.len();
         // What the loop does for all of them in one turn: so many requests each, and a few calls.
@@ -62,6 +66,8 @@ impl<'a> Facts<'a> {
             limits,
             personality,
             stopped_at,
+            keeps_listeners,
+            is_truthful: personality.faults.again == 0 && personality.faults.accept_fails == 0,
             bound,
             slack: turn + wrong_by,
             is_at_limit,
@@ -73,11 +79,14 @@ impl<'a> Facts<'a> {
         }
     }
 
-    /// How long stopping takes at most: answers are still taken, and lingered for.
+    /// How long stopping takes at most: responses are still taken, and lingered for; and then for those
+    /// of the last that were turned away.
     pub(super) fn longest_stop(&self) -> u64 {
         let slow = if self.is_slow { 20_000_000_000 } else { 0 };
         let rate = 3 * nanos(self.limits.rate_window);
-        rate + nanos(self.limits.linger_timeout) + 4 * TICK + self.bound + slow
+        let linger = nanos(self.limits.linger_timeout).min(1_000_000_000);
+        let lingers = if self.keeps_listeners { 2 } else { 1 };
+        rate + GRACE + lingers * (linger + TICK) + 4 * TICK + self.bound + slow
     }
 
     /// The most bytes that may ever be held: what was asked for, or else for each connection a small
@@ -97,9 +106,10 @@ impl<'a> Facts<'a> {
 
     pub(super) fn show(&self, peer: &Peer) -> String {
         format!(
-            "{}\nstopped at {}, bound {}, evicting {}, short {}, {:#?}",
+            "{}\nstopped at {}, keeps listeners {}, bound {}, evicting {}, short {}, {:#?}",
             peer.describe(),
             self.stopped_at,
+            self.keeps_listeners,
             self.bound,
             self.is_evicting,
             self.is_short,
@@ -111,6 +121,9 @@ impl<'a> Facts<'a> {
 pub(super) fn nanos(time: Duration) -> u64 {
     time.as_nanos() as u64
 }
+
+/// How long a server that stops waits for requests.
+pub(super) const GRACE: u64 = 500_000_000;
 
 /// Deadlines are rounded up to this.
 pub(super) const TICK: u64 = 1 << 26;
