@@ -36,6 +36,7 @@ pub mod runner;
 pub mod runtime;
 pub mod server;
 pub mod shim;
+pub mod stop;
 
 use std::path::{Path, PathBuf};
 

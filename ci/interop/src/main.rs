@@ -13,6 +13,7 @@
 //! - `shim`: the programs of `examples/hyper`, on the mio shim in the runtimes of preview 1.
 //! - `registry-mio [--resets 2000] [--seconds 5]`: one of them beside itself on the mio of crates.io.
 //! - `resets [--count 10000] [--seed 1] [--limit-seconds 300]`: connections reset at random moments.
+//! - `stop`: what a server that is stopped still serves, and when it ends.
 
 #![allow(
     clippy::print_stdout,
@@ -26,7 +27,7 @@ use std::time::Duration;
 
 use interop::{
     Outcome, Report, Runtime, abuse, conformance, ensure, files, first_answer, idle, matrix,
-    own_project, probe, registry_mio, resets, runner, shim,
+    own_project, probe, registry_mio, resets, runner, shim, stop,
 };
 
 fn main() -> ExitCode {
@@ -45,7 +46,7 @@ fn run(mut arguments: Vec<String>) -> Outcome<bool> {
     ensure!(
         !arguments.is_empty(),
         "which command? matrix, runner, own-project, conformance, files, first-answer, idle, resets, \
-         shim, registry-mio, abuse or probe"
+         stop, shim, registry-mio, abuse or probe"
     );
     let command = arguments.remove(0);
     if command == "probe" {
@@ -116,6 +117,10 @@ fn report(command: &str, mut arguments: Vec<String>) -> Outcome<Report> {
             };
             Ok(resets::run(&runtimes(&arguments)?, settings))
         }
+        "stop" => Ok(stop::run(
+            &runtimes(&arguments)?,
+            stop::Settings { release },
+        )),
         "abuse" => {
             let only = option(&mut arguments, "--only", String::new())?;
             Ok(abuse::run(&runtimes(&arguments)?, &only, release))
