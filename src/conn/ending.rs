@@ -92,14 +92,24 @@ impl Connection {
             }
         }
         if has_output != self.timers.is_write_set() {
-            if has_output {
+            if !has_output {
+                self.all_is_taken(cx);
+            } else if !self.timers.resume_write(cx.now) {
                 self.written_in_window = 0;
                 self.timers.start(Timer::Write, cx.now, cx.limits);
-            } else {
-                self.timers.stop_write();
             }
         }
         self.account(cx);
+    }
+
+    /// The client has taken all output. A server that stops measures the rate over all responses of a
+    /// pipeline: else a client could hold it up for a window with each small response.
+    fn all_is_taken(&mut self, cx: &Context<'_>) {
+        if cx.shared.is_stopping && self.has_kept() {
+            self.timers.pause_write(cx.now);
+        } else {
+            self.timers.stop_write();
+        }
     }
 
     /// A server that stops waits only for a while for clients that don't close.

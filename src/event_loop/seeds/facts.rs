@@ -5,7 +5,7 @@ use std::time::Duration;
 use wasip1_poll::fake::Personality;
 
 use super::peer::{Peer, PeerRef};
-use super::plan::Reading;
+use super::plan::{Plan, Reading};
 use crate::limits::Limits;
 
 /// What the clients of a world have in common. Times are nanoseconds.
@@ -30,7 +30,8 @@ pub(super) struct Facts<'a> {
     pub(super) is_short: bool,
     clients: usize,
     largest: usize,
-    is_slow: bool,
+    /// In so much time the slowest client takes all that it has asked for.
+    slowest: u64,
 }
 
 impl<'a> Facts<'a> {
@@ -61,7 +62,7 @@ impl<'a> Facts<'a> {
             _ => 2_000_000,
         };
         let is_at_limit = limits.max_connections <= clients;
-        let is_slow = |peer: &PeerRef| matches!(peer.borrow().plan.reading, Reading::Slow { .. });
+        let slowest = peers.iter().map(|peer| slowness(&peer.borrow().plan)).max();
         Self {
             limits,
             personality,
@@ -75,18 +76,17 @@ impl<'a> Facts<'a> {
             is_short: limits.max_held < 1 << 20,
             clients,
             largest: answers.max().unwrap_or(0),
-            is_slow: peers.iter().any(is_slow),
+            slowest: slowest.unwrap_or(0),
         }
     }
 
     /// How long stopping takes at most: responses are still taken, and lingered for; and then for those
     /// of the last that were turned away.
     pub(super) fn longest_stop(&self) -> u64 {
-        let slow = if self.is_slow { 20_000_000_000 } else { 0 };
         let rate = 3 * nanos(self.limits.rate_window);
         let linger = nanos(self.limits.linger_timeout).min(1_000_000_000);
         let lingers = if self.keeps_listeners { 2 } else { 1 };
-        rate + GRACE + lingers * (linger + TICK) + 4 * TICK + self.bound + slow
+        rate + GRACE + lingers * (linger + TICK) + 4 * TICK + self.bound + self.slowest
     }
 
     /// The most bytes that may ever be held: what was asked for, or else for each connection a small
@@ -116,6 +116,15 @@ impl<'a> Facts<'a> {
             self.limits
         )
     }
+}
+
+/// How long a client that reads slowly, but quickly enough, takes for all of its responses.
+pub(super) fn slowness(plan: &Plan) -> u64 {
+    let Reading::Slow { most, every } = plan.reading else {
+        return 0;
+    };
+    let bytes: usize = plan.requests.iter().map(|it| it.answer.len() + 200).sum();
+    (bytes / most + 2) as u64 * nanos(every)
 }
 
 pub(super) fn nanos(time: Duration) -> u64 {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::book::Book;
-use super::facts::{Facts, GRACE, TICK, nanos};
+use super::facts::{Facts, GRACE, TICK, nanos, slowness};
 use super::peer::Peer;
 use super::plan::{Manner, Reading};
 use crate::conn::CloseReason;
@@ -111,17 +111,10 @@ impl Case<'_> {
 
     /// Time to take what was answered before.
     fn backlog(&self) -> u64 {
-        let Reading::Slow { most, every } = self.peer.plan.reading else {
-            return self.peer.sent_at.len() as u64 * 4_000_000;
-        };
-        let bytes: usize = self
-            .peer
-            .plan
-            .requests
-            .iter()
-            .map(|it| it.answer.len() + 200)
-            .sum();
-        (bytes / most + 2) as u64 * nanos(every)
+        match self.peer.plan.reading {
+            Reading::Slow { .. } => slowness(&self.peer.plan),
+            _ => self.peer.sent_at.len() as u64 * 4_000_000,
+        }
     }
 
     fn is_harmed(&self) -> bool {

@@ -328,3 +328,24 @@ fn nobody_keeps_the_server_from_stopping() {
             .is_some_and(|(_, is_last)| *is_last)
     );
 }
+
+/// The rate is that of all responses of a pipeline, and not of each.
+#[test]
+fn a_pipeline_whose_responses_are_taken_too_slowly_is_cut() {
+    for personality in ALL {
+        let mut bench = bench(personality, Duration::ZERO);
+        bench.settings.limits.max_pending_output = 1;
+        let (stopper, slow) = (bench.client(), bench.client());
+        slow.set_room(40);
+        slow.send(&GET.repeat(200));
+        for step in 1..2_000 {
+            let slow = slow.clone();
+            bench.at(step * 100, move |_| drop(slow.receive_at_most(13)));
+        }
+        bench.at(1_000, move |_| stopper.send(STOP));
+        let counters = bench.run();
+        let ended = bench.fake.now();
+        assert!(ended <= 25_000_000_000, "it has taken until {ended} ns");
+        assert_eq!(counters.closed(CloseReason::WriteTimeout), 1);
+    }
+}
