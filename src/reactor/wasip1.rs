@@ -197,6 +197,39 @@ mod tests {
     }
 
     #[test]
+    fn a_listener_that_cant_be_closed_stays_as_it_was() {
+        let fake = Fake::new(Personality::STRICT, 0);
+        let listener = fake.preopen_listener();
+        fake.keep_listeners();
+        let mut reactor = Wasip1Reactor::new(fake.clone(), [listener]).expect("a listener");
+        let error = reactor.close_listener(0).expect_err("it can't be closed");
+        assert_eq!(error.kind(), io::ErrorKind::Unsupported);
+        fake.connect(listener);
+        let accepted = reactor.accept(0, Key::new(0, 0)).expect("a connection");
+        reactor.close(accepted.stream);
+        assert_eq!(fake.violations(), [""; 0]);
+    }
+
+    #[test]
+    fn a_closed_listener_is_polled_no_more() {
+        let fake = Fake::new(Personality::STRICT, 0);
+        let listener = fake.preopen_listener();
+        let mut reactor = Wasip1Reactor::new(fake.clone(), [listener]).expect("a listener");
+        reactor.close_listener(0).expect("it can be closed");
+        assert!(fake.connect(listener).is_reset());
+        let mut events = Vec::new();
+        let soon = Some(Duration::from_millis(1));
+        reactor.wait(&mut events, soon).expect("a wait");
+        let error = reactor.accept(0, Key::new(0, 0)).expect_err("no listener");
+        assert_eq!(
+            (events, error.kind()),
+            (Vec::new(), io::ErrorKind::WouldBlock)
+        );
+        drop(reactor);
+        assert_eq!(fake.violations(), [""; 0]);
+    }
+
+    #[test]
     fn a_connection_goes_through() {
         for personality in [
             Personality::WASI_COMMON,

@@ -236,3 +236,19 @@ fn more_than_a_hundred_at_once_all_get_their_turn() {
         reactor.close(stream);
     }
 }
+
+#[test]
+fn a_closed_listener_refuses_and_is_polled_no_more() {
+    let (mut reactor, address) = reactor();
+    let (mut client, mut stream) = connect(&mut reactor, address, Key::new(0, 0));
+    reactor.close_listener(0).expect("it can be closed");
+    let error = reactor.accept(0, Key::new(1, 0)).expect_err("no listener");
+    assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+    assert!(TcpStream::connect(address).is_err());
+    // What was accepted goes on.
+    client.write_all(b"hello").expect("room");
+    let mut buf = [0; 8];
+    assert!(matches!(wait(&mut reactor)[..], [Event::Stream(..)]));
+    assert_eq!(reactor.read(&mut stream, &mut buf).expect("bytes"), 5);
+    reactor.close(stream);
+}
