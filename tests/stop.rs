@@ -209,6 +209,22 @@ fn within_the_grace_an_idle_connection_is_served() {
     server.end();
 }
 
+/// Stopped before it starts, a server serves those that wait, and ends.
+#[test]
+fn a_server_that_is_stopped_before_it_starts_serves_those_that_wait() {
+    let server = Server::new("127.0.0.1:0").expect("a free port");
+    let addr = server.local_addr().expect("an address");
+    let mut early = TcpStream::connect(addr).expect("the system takes it");
+    early.write_all(GET).expect("room");
+    server.handle().stop();
+    let running = Running::of(server);
+    assert!(is_last(&rest(&mut early)));
+    drop(early);
+    let (took, counters) = running.end();
+    assert!(took < Duration::from_secs(1), "{took:?} to stop");
+    assert_eq!(counters.requests, 1);
+}
+
 /// What became of the requests of some clients that open a connection for each.
 #[derive(Debug, Default)]
 struct Tried {

@@ -222,7 +222,7 @@ where
             idle: None,
             is_queued: false,
             reads_left: 0,
-            late_reads: 0,
+            late_turns: 0,
             is_turned_away: false,
         });
     }

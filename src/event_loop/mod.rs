@@ -106,8 +106,8 @@ struct Slot<S> {
     /// Reads that its last turn has left it. Who could not send more at once, by the room in the system's
     /// buffers, goes on as soon as it can, and doesn't queue for each such piece.
     reads_left: u8,
-    /// Reads since the end of the grace, when the server stops.
-    late_reads: u8,
+    /// Turns in which it was read since the end of the grace, when the server stops.
+    late_turns: u8,
     /// It came after the listeners were shut, and gets 503.
     is_turned_away: bool,
 }

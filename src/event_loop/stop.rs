@@ -53,7 +53,7 @@ const MOST_ACCEPTED: usize = 4096;
 
 /// Turns in which a connection is read after the grace: enough for what a system's buffer holds, and
 /// for a few bodies. A client that sends without a pause doesn't keep the server from stopping.
-const MOST_LATE_READS: u8 = 64;
+const MOST_LATE_TURNS: u8 = 64;
 
 impl<R, B, H> EventLoop<'_, R, H>
 where
@@ -225,8 +225,8 @@ where
     /// After the grace a connection is read before it is closed: what waits may not be reported.
     pub(super) fn look_again(&self, slot: &mut Slot<R::Stream>) {
         if self.phase == Phase::Closing && !slot.connection.is_ending() {
-            slot.readiness.readable = slot.late_reads < MOST_LATE_READS;
-            slot.late_reads +=
+            slot.readiness.readable = slot.late_turns < MOST_LATE_TURNS;
+            slot.late_turns +=
                 u8::from(slot.readiness.readable && slot.connection.wants_input(&self.cx));
         }
     }
