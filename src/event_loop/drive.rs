@@ -220,6 +220,7 @@ where
     }
 
     /// Reads once into the buffer; 0 is the end of the stream.
+    #[inline]
     pub(super) fn read_some(&mut self, slot: &mut Slot<R::Stream>) -> Option<usize> {
         let id = slot.connection.id();
         match self.reactor.read(&mut slot.stream, &mut self.buffer) {

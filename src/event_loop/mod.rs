@@ -249,8 +249,11 @@ where
         let now = self.driver.cx.now;
         let accept = self.accept_at().map(|at| at.saturating_since(now));
         let deadline = self.driver.schedule.next(now);
-        let stop = self.stop_again_at().map(|at| at.saturating_since(now));
-        [deadline, accept, stop].into_iter().flatten().min()
+        if self.is_stopping() {
+            let stop = self.stop_again_at().map(|at| at.saturating_since(now));
+            return [deadline, stop].into_iter().flatten().min();
+        }
+        [deadline, accept].into_iter().flatten().min()
     }
 
     /// Looks at the connections whose deadline may have passed.

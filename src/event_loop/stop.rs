@@ -70,6 +70,7 @@ where
     }
 
     /// When stopping goes on, if that is not for an event to say.
+    #[cold]
     pub(super) fn stop_again_at(&self) -> Option<Instant> {
         let grace = match self.driver.phase {
             Phase::Serving => return None,
@@ -80,6 +81,7 @@ where
     }
 
     /// The part of stopping that is due in each turn.
+    #[cold]
     pub(super) fn go_on_stopping(&mut self) {
         let now = self.driver.cx.now;
         if self.accept_again_at.is_some_and(|at| now >= at) {
@@ -239,12 +241,14 @@ where
 
     /// Makes the next response of a server that stops the last one, unless more input waits. That is
     /// kept for after the response.
+    #[cold]
     pub(super) fn read_behind(&mut self, slot: &mut Slot<R::Stream>) {
         if slot.connection.is_ending() || slot.connection.has_kept() {
             return;
         }
         let can_keep = slot.connection.can_keep(&self.cx, self.buffer.len());
-        if can_keep && self.phase != Phase::Closing {
+        if can_keep && slot.late_turns < MOST_LATE_TURNS {
+            slot.late_turns += u8::from(self.phase == Phase::Closing);
             match self.read_some(slot) {
                 // The end of the stream is for after the response, too.
                 Some(0) => slot.readiness.readable = true,

@@ -131,10 +131,11 @@ impl World {
             _ => Self::REST + 1_000,
         };
         self.check_rest();
-        // Some come while the server stops, in the grace, and too late.
+        // Some come just before the server stops, some in the grace and some too late.
         for _ in 0..rng.below(6) {
-            let at =
-                Duration::from_micros((stops * 1_000).saturating_sub(5_000) + rng.below(700_000));
+            let later = rng.pick(&[21, 21, 700]);
+            let from = stops.saturating_sub(20) * 1_000;
+            let at = Duration::from_micros(from + rng.below(later * 1_000));
             let plan = Plan::random(rng, &self.settings.limits, &mut numbers);
             self.connect_after(at, plan, Rng::new(rng.next_u64()), |_| true);
         }
