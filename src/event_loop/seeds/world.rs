@@ -128,7 +128,8 @@ impl World {
         }
         let stops = match rng.below(4) {
             0 => rng.below(Self::QUIET),
-            _ => Self::REST + 1_000,
+            // Those that come just before it come after the look at the rest.
+            _ => Self::REST + 1_030,
         };
         self.check_rest();
         // Some come just before the server stops, some in the grace and some too late.
