@@ -152,7 +152,6 @@ where
     }
 
     /// Accepts a connection, which has yet to be driven.
-    #[inline(never)]
     pub(super) fn accept_one(&mut self, number: usize) -> Attempt {
         let key = self.slots.next_key();
         match self.driver.reactor.accept(number, key) {
