@@ -1,10 +1,11 @@
 //! What can be seen and done from outside of a running server.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::conn::CloseReason;
+use crate::error::{Error, ErrorKind, Result};
 
 /// A hold on a server while it runs: its counters, and the means to stop it.
 ///
@@ -16,12 +17,16 @@ pub struct Handle {
 }
 
 impl Handle {
-    /// Ends the server: no connection is accepted any more, the answers in hand are sent, idle
-    /// connections are closed, unfinished requests get 503, and then `start` returns `Ok`.
+    /// Ends the server, and then `start` returns `Ok`. The connections that wait are accepted, and the
+    /// listening sockets closed. Every request that has come whole is served; the last response on each
+    /// connection says `Connection: close`. Connections without a request stay open for half a second,
+    /// in which a request is still served. An unfinished request gets 503 then.
     ///
-    /// While no server runs, it ends the next one as soon as it starts.
+    /// A stopped server can't be started again. While the server doesn't run yet, this ends it as soon
+    /// as it has started and served what waits.
     ///
-    /// A client that takes its answer slowly holds that up for as long as the limits let it.
+    /// A client that takes its response slowly holds that up for as long as the limits let it; one that
+    /// doesn't close its end, for a second.
     pub fn stop(&self) {
         self.shared.stop.store(true, Ordering::Release);
         let waker = self
@@ -60,28 +65,42 @@ impl Handle {
         self.shared.stop.load(Ordering::Acquire)
     }
 
-    /// Makes the handle one of a server that starts (again); tells whether none was running.
-    pub(crate) fn started(&self, waker: Option<Waker>) -> bool {
-        if self.shared.is_running.swap(true, Ordering::AcqRel) {
-            return false;
-        }
+    /// Marks the server as running.
+    ///
+    /// # Errors
+    /// It runs already, or has run: its listening sockets are closed then.
+    pub(crate) fn start(&self) -> Result<()> {
+        let why = match self.shared.life.compare_exchange(
+            Life::FRESH,
+            Life::RUNNING,
+            Ordering::AcqRel,
+            Ordering::Acquire,
+        ) {
+            Ok(_) => return Ok(()),
+            Err(Life::RUNNING) => {
+                "the server runs already: one server serves in one thread at a time"
+            }
+            Err(_) => {
+                "the server was stopped and has closed its listening sockets: make a new one, with \
+                 Server::new or another constructor"
+            }
+        };
+        Err(Error::new(ErrorKind::Setting, why))
+    }
+
+    /// Sets what ends a wait of the running server, where there is such a thing.
+    pub(crate) fn set_waker(&self, waker: Option<Waker>) {
         *self
             .shared
             .waker
             .lock()
             .unwrap_or_else(PoisonError::into_inner) = waker;
-        true
     }
 
-    /// Takes note that the server has stopped, so that it can be started again.
+    /// Marks the server as stopped.
     pub(crate) fn stopped(&self) {
-        *self
-            .shared
-            .waker
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = None;
-        self.shared.stop.store(false, Ordering::Release);
-        self.shared.is_running.store(false, Ordering::Release);
+        self.set_waker(None);
+        self.shared.life.store(Life::OVER, Ordering::Release);
     }
 
     pub(crate) fn count_accepted(&self) {
@@ -155,9 +174,18 @@ impl Counters {
 /// Something that ends a wait from another thread.
 pub(crate) type Waker = Arc<dyn Fn() + Send + Sync>;
 
+/// The values of [`Shared::life`]: a server runs once.
+struct Life;
+
+impl Life {
+    const FRESH: u8 = 0;
+    const RUNNING: u8 = 1;
+    const OVER: u8 = 2;
+}
+
 #[derive(Default)]
 struct Shared {
-    is_running: AtomicBool,
+    life: AtomicU8,
     stop: AtomicBool,
     waker: Mutex<Option<Waker>>,
     accepted: AtomicU64,

@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpListener};
 use http::Response;
 
 use crate::body::Body;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::event_loop::{self, Settings};
 use crate::handle::Handle;
 use crate::limits::Limits;
@@ -122,7 +122,8 @@ impl Server {
         self.handle.clone()
     }
 
-    /// Serves, until [`Handle::stop`] is called. Each request is given to `handler`, whole, and
+    /// Serves, until [`Handle::stop`] is called; only once, since the listening sockets are closed then.
+    /// Each request is given to `handler`, whole, and
     /// what it returns is sent; requests of one connection in their order.
     ///
     /// `Date`, `Content-Length` and `Connection` are added. A handler may set `Date` itself, and
@@ -131,7 +132,8 @@ impl Server {
     /// `Content-Length` of an empty answer to HEAD.
     ///
     /// # Errors
-    /// [`Setting`](crate::ErrorKind::Setting) if a limit is out of range;
+    /// [`Setting`](crate::ErrorKind::Setting) if a limit is out of range, or the server was started
+    /// before;
     /// [`Io`](crate::ErrorKind::Io) if the operating system or runtime fails in a way that ends
     /// the server. Nothing that a client does is such an error.
     pub fn start<H>(&self, handler: H) -> Result<()>
@@ -152,15 +154,11 @@ impl Server {
         H: FnMut(Request) -> Response<B>,
     {
         self.settings.limits.check()?;
-        let reactor = self.listeners.reactor()?;
-        if !self.handle.started(reactor.waker()) {
-            return Err(Error::new(
-                ErrorKind::Setting,
-                "the server runs already: one server serves in one thread at a time",
-            ));
-        }
+        self.handle.start()?;
         // Also when the handler's panic is passed on.
         let _running = Running(&self.handle);
+        let reactor = self.listeners.reactor()?;
+        self.handle.set_waker(reactor.waker());
         Ok(event_loop::serve(
             reactor,
             handler,

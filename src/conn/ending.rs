@@ -1,5 +1,7 @@
 //! The connection's end: refusals and failures, deadlines, and the budget.
 
+use std::time::Duration;
+
 use http::StatusCode;
 use log::debug;
 
@@ -88,19 +90,39 @@ impl Connection {
         // A timer that runs and should is left alone.
         if awaited != self.timers.input() {
             match awaited {
-                Some(timer) => self.timers.start(timer, cx.now, cx.limits),
+                Some(timer) => {
+                    self.timers.start(timer, cx.now, cx.limits);
+                    self.shorten_lingering(cx);
+                }
                 None => self.timers.stop_input(),
             }
         }
         if has_output != self.timers.is_write_set() {
-            if has_output {
+            if !has_output {
+                self.all_is_taken(cx);
+            } else if !self.timers.resume_write(cx.now) {
                 self.written_in_window = 0;
                 self.timers.start(Timer::Write, cx.now, cx.limits);
-            } else {
-                self.timers.stop_write();
             }
         }
         self.account(cx);
+    }
+
+    /// The client has taken all output. A server that stops measures the rate over all responses of a
+    /// pipeline: else a client could hold it up for a window with each small response.
+    fn all_is_taken(&mut self, cx: &Context<'_>) {
+        if cx.shared.is_stopping && self.has_kept() {
+            self.timers.pause_write(cx.now);
+        } else {
+            self.timers.stop_write();
+        }
+    }
+
+    /// A server that stops waits only for a while for clients that don't close.
+    pub(super) fn shorten_lingering(&mut self, cx: &Context<'_>) {
+        if cx.shared.is_stopping && self.timers.input() == Some(Timer::Linger) {
+            self.timers.end_input_by(cx.now + STOP_LINGER);
+        }
     }
 
     /// Drops what a closed connection still has.
@@ -134,6 +156,10 @@ impl Connection {
         );
     }
 }
+
+/// How long a connection lingers at most while the server stops: enough for a client across the world
+/// to get its last response and to close, and short enough to wait for at each restart.
+const STOP_LINGER: Duration = Duration::from_secs(1);
 
 /// Whether so many bytes in one window are enough for a body or for answers that hold so much memory.
 ///

@@ -324,23 +324,40 @@ impl Connection {
         }
     }
 
-    /// Ends the connection as soon as the answers that are queued are sent: the server stops. An
-    /// unfinished request gets 503.
-    pub fn stop(&mut self, cx: &mut Context<'_>) {
+    /// Lets a connection that lingers already do so only for as long as is right when the server stops;
+    /// see [`Shared::begin_to_stop`].
+    pub fn hurry(&mut self, cx: &mut Context<'_>) {
+        self.shorten_lingering(cx);
+    }
+
+    /// Ends the wait for input, because the server stops and nothing waits to be read. An unfinished
+    /// request gets 503; a connection without a request is closed when its responses are sent. While
+    /// input is kept that can be used, or none is wanted because responses wait, nothing changes: call
+    /// again later. Returns whether anything has changed.
+    pub fn stop(&mut self, cx: &mut Context<'_>) -> bool {
+        if !self.has_room_for_answers(cx) || self.can_go_on(cx) {
+            return false;
+        }
         match self.state.reading() {
-            Reading::Idle if self.output.pending() == 0 && self.stash.is_empty() => {
+            Reading::Idle if self.output.pending() == 0 => {
                 self.state.closed(CloseReason::Stopped);
             }
-            // What is kept is not answered, but what was answered must not be lost by a reset.
+            // What was answered must not be lost by a reset.
             Reading::Idle => self.state.last_answer(CloseReason::Stopped),
             Reading::Head | Reading::Body => {
                 self.state.will_close(CloseReason::Stopped);
                 self.refuse_unfinished(cx, Fault::stopped());
             }
-            Reading::Answering => self.state.will_close(CloseReason::Stopped),
-            Reading::Discarding | Reading::Ended => {}
+            Reading::Answering | Reading::Discarding | Reading::Ended => return false,
         }
-        self.drop_stash(cx);
+        self.settle(cx);
+        true
+    }
+
+    /// Refuses a connection that came after the server was stopped: it gets 503 without a request.
+    pub fn turn_away(&mut self, cx: &mut Context<'_>) {
+        self.state.will_close(CloseReason::Stopped);
+        self.refuse(cx, Fault::stopped());
         self.settle(cx);
     }
 
@@ -429,6 +446,24 @@ impl Connection {
             && self.stash.len() - self.stash_used > self.scanner.seen()
             && self.is_reading()
             && self.has_room_for_answers(cx)
+    }
+
+    /// Whether there will be no further request: the next response is the last one, or was.
+    #[must_use]
+    pub fn is_ending(&self) -> bool {
+        self.state.close_reason().is_some()
+    }
+
+    /// Whether there is kept input.
+    #[must_use]
+    pub fn has_kept(&self) -> bool {
+        self.stash.len() > self.stash_used
+    }
+
+    /// Whether the budget has room to keep so much input.
+    #[must_use]
+    pub fn can_keep(&self, cx: &Context<'_>, length: usize) -> bool {
+        cx.shared.budget.has_room(length, cx.limits)
     }
 
     /// Bytes waiting to be sent.

@@ -28,6 +28,7 @@ pub struct Shared {
     pub(super) budget: Budget,
     pub(super) date: Date,
     pub(super) heads: HeadArena,
+    pub(super) is_stopping: bool,
 }
 
 impl Shared {
@@ -41,6 +42,11 @@ impl Shared {
     /// [`date_expires`](Self::date_expires).
     pub fn set_date(&mut self, now: Instant, wall_clock: SystemTime) {
         self.date.set(now, wall_clock);
+    }
+
+    /// The server stops: from now on connections linger for a second at most.
+    pub fn begin_to_stop(&mut self) {
+        self.is_stopping = true;
     }
 
     /// When the next second begins and [`set_date`](Self::set_date) is to be called before an

@@ -40,6 +40,8 @@ pub(super) struct TimerTable {
     input: Option<Timer>,
     input_deadline: Instant,
     write_deadline: Instant,
+    /// What is left of a write timer that is paused, in milliseconds; 0 if none is.
+    write_left: u32,
 }
 
 impl TimerTable {
@@ -51,6 +53,7 @@ impl TimerTable {
             input: None,
             input_deadline: Self::NEVER,
             write_deadline: Self::NEVER,
+            write_left: 0,
         }
     }
 
@@ -67,13 +70,34 @@ impl TimerTable {
         }
     }
 
+    /// Makes the timer of the input end no later than this.
+    pub(super) fn end_input_by(&mut self, latest: Instant) {
+        self.input_deadline = self.input_deadline.min(latest);
+    }
+
     /// Stops the timer of the input, whichever is set.
     pub(super) fn stop_input(&mut self) {
         (self.input, self.input_deadline) = (None, Self::NEVER);
     }
 
     pub(super) fn stop_write(&mut self) {
-        self.write_deadline = Self::NEVER;
+        (self.write_deadline, self.write_left) = (Self::NEVER, 0);
+    }
+
+    /// Stops the write timer, which is to go on later.
+    pub(super) fn pause_write(&mut self, now: Instant) {
+        let left = self.write_deadline.saturating_since(now).as_millis();
+        self.stop_write();
+        self.write_left = u32::try_from(left).unwrap_or(u32::MAX).max(1);
+    }
+
+    /// Lets a write timer that is paused go on. Returns whether there is one.
+    pub(super) fn resume_write(&mut self, now: Instant) -> bool {
+        let left = std::mem::take(&mut self.write_left);
+        if left > 0 {
+            self.write_deadline = now + Duration::from_millis(left.into());
+        }
+        left > 0
     }
 
     /// The timer of the input that is set.
@@ -128,6 +152,19 @@ mod tests {
         assert_eq!(timers.take_expired(at(80)), Some(Timer::Idle));
         assert_eq!(timers.take_expired(at(80)), Some(Timer::Write));
         assert_eq!(timers.take_expired(at(80)), None);
+        assert_eq!(timers.next_timeout(), None);
+    }
+
+    #[test]
+    fn a_write_timer_that_was_paused_goes_on() {
+        let mut timers = TimerTable::new();
+        timers.start(Timer::Write, at(0), &Limits::default());
+        timers.pause_write(at(4));
+        assert_eq!(timers.next_timeout(), None);
+        assert!(timers.resume_write(at(100)));
+        assert_eq!(timers.next_timeout(), Some(at(106)));
+        timers.stop_write();
+        assert!(!timers.resume_write(at(101)));
         assert_eq!(timers.next_timeout(), None);
     }
 

@@ -23,6 +23,30 @@ pub(super) struct Listener {
     pub(super) is_ready: bool,
     /// The reactor was told that nothing is accepted now.
     is_paused: bool,
+    pub(super) door: Door,
+}
+
+/// What becomes of those that come to a listener.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Door {
+    /// They are served.
+    #[default]
+    Open,
+    /// They get 503: the server stops, and the listener can't be closed.
+    Refusing,
+    /// The listener is closed.
+    Closed,
+}
+
+/// What came of an attempt to accept.
+pub(super) enum Attempt {
+    Accepted(Key),
+    /// Nobody waits.
+    Nobody,
+    /// The next attempt may succeed.
+    Retry,
+    /// There are no resources for it.
+    Failed(io::Error),
 }
 
 /// A connection gives way to a newcomer only when it was idle for so long; what it sends when it was
@@ -51,6 +75,7 @@ where
             let Listener {
                 is_ready,
                 is_paused,
+                ..
             } = self.listeners[number];
             if is_ready || is_paused {
                 let may_accept = self.may_accept();
@@ -66,7 +91,7 @@ where
     pub(super) fn accept_at(&mut self) -> Option<Instant> {
         // A level-triggered reactor is silent about a listener that is paused.
         let may_have = |listener: &Listener| listener.is_ready || listener.is_paused;
-        if self.is_stopping || !self.listeners.iter().any(may_have) {
+        if self.is_stopping() || !self.listeners.iter().any(may_have) {
             return None;
         }
         match self.accept_again_at {
@@ -85,9 +110,7 @@ where
 
     fn may_accept(&mut self) -> bool {
         let now = self.driver.cx.now;
-        !self.is_stopping
-            && self.accept_again_at.is_none()
-            && self.place_from().is_some_and(|from| from <= now)
+        self.accept_again_at.is_none() && self.place_from().is_some_and(|from| from <= now)
     }
 
     /// Whether there is a place for a newcomer, or will be: when, if not now.
@@ -114,39 +137,54 @@ where
             if !self.may_accept() {
                 return;
             }
-            match self.driver.reactor.accept(number, self.slots.next_key()) {
-                Ok(accepted) => {
-                    let key = self.slots.next_key();
-                    self.open(accepted);
+            match self.accept_one(number) {
+                Attempt::Accepted(key) => {
                     if self.slots.len() > self.driver.cx.limits.max_connections {
                         self.evict();
                     }
                     self.drive(key);
                 }
-                Err(error) => match error.kind() {
-                    ErrorKind::WouldBlock => {
-                        self.listeners[number].is_ready = false;
-                        return;
-                    }
-                    ErrorKind::Interrupted => {}
-                    // The newcomer's own trouble; it was gone before it was accepted, or its
-                    // network is (accept(2) passes that on).
-                    ErrorKind::ConnectionAborted
-                    | ErrorKind::ConnectionReset
-                    | ErrorKind::TimedOut
-                    | ErrorKind::NetworkDown
-                    | ErrorKind::NetworkUnreachable
-                    | ErrorKind::HostUnreachable
-                    | ErrorKind::PermissionDenied => debug!(target: "mini_http", "accept: {error}"),
-                    _ => return self.accept_failed(&error),
-                },
+                Attempt::Nobody => return,
+                Attempt::Retry => {}
+                Attempt::Failed(error) => return self.accept_failed(&error),
             }
+        }
+    }
+
+    /// Accepts a connection, which has yet to be driven.
+    pub(super) fn accept_one(&mut self, number: usize) -> Attempt {
+        let key = self.slots.next_key();
+        match self.driver.reactor.accept(number, key) {
+            Ok(accepted) => {
+                self.open(accepted);
+                Attempt::Accepted(key)
+            }
+            Err(error) => match error.kind() {
+                ErrorKind::WouldBlock => {
+                    self.listeners[number].is_ready = false;
+                    Attempt::Nobody
+                }
+                ErrorKind::Interrupted => Attempt::Retry,
+                // The newcomer's own trouble; it was gone before it was accepted, or its
+                // network is (accept(2) passes that on).
+                ErrorKind::ConnectionAborted
+                | ErrorKind::ConnectionReset
+                | ErrorKind::TimedOut
+                | ErrorKind::NetworkDown
+                | ErrorKind::NetworkUnreachable
+                | ErrorKind::HostUnreachable
+                | ErrorKind::PermissionDenied => {
+                    debug!(target: "mini_http", "accept: {error}");
+                    Attempt::Retry
+                }
+                _ => Attempt::Failed(error),
+            },
         }
     }
 
     /// Mostly for want of file descriptors or memory (EMFILE, ENFILE, ENOBUFS, ENOMEM). Gives the
     /// place of the longest idle connection to a newcomer, and lets accepting rest for a while.
-    fn accept_failed(&mut self, error: &io::Error) {
+    pub(super) fn accept_failed(&mut self, error: &io::Error) {
         let now = self.driver.cx.now;
         let is_news = self
             .accept_logged_at
@@ -184,6 +222,8 @@ where
             idle: None,
             is_queued: false,
             reads_left: 0,
+            late_turns: 0,
+            is_turned_away: false,
         });
     }
 

@@ -10,6 +10,7 @@ use log::{debug, error};
 
 use super::Slot;
 use super::schedule::Schedule;
+use super::stop::Phase;
 use crate::body::Body;
 use crate::conn::{CloseReason, Connection, Context, Step};
 use crate::handle::Handle;
@@ -35,6 +36,8 @@ pub(super) struct Driver<'a, R: Reactor, H> {
     pub(super) reads_per_turn: u8,
     /// What the turns have cost since this was last set to nothing.
     pub(super) spent: Spent,
+    /// How far the loop is with stopping.
+    pub(super) phase: Phase,
     /// Where all connections' bytes are read to.
     pub(super) buffer: Box<[u8]>,
 }
@@ -107,6 +110,7 @@ where
         if !self.spent.is_enough() {
             most_reads = most_reads.max(slot.reads_left);
         }
+        self.look_again(slot);
         let has_more = loop {
             if let Some(reason) = self.flush(slot, &mut turn) {
                 return Some(reason);
@@ -121,7 +125,7 @@ where
             } else if can_read {
                 turn.reads += 1;
                 self.read(slot, &mut turn);
-            } else {
+            } else if !self.stop_waiting(slot) {
                 break false;
             }
         };
@@ -208,12 +212,22 @@ where
 
     /// Reads once, and handles what came.
     fn read(&mut self, slot: &mut Slot<R::Stream>, turn: &mut Turn) {
+        match self.read_some(slot) {
+            Some(0) => slot.connection.handle_end_of_input(&mut self.cx),
+            Some(length) => self.handle_input(slot, length, turn),
+            None => {}
+        }
+    }
+
+    /// Reads once into the buffer; 0 is the end of the stream.
+    #[inline]
+    pub(super) fn read_some(&mut self, slot: &mut Slot<R::Stream>) -> Option<usize> {
         let id = slot.connection.id();
         match self.reactor.read(&mut slot.stream, &mut self.buffer) {
             Ok(0) => {
                 debug!(target: "mini_http", "conn {id}: end of the client's stream");
                 slot.readiness.readable = false;
-                slot.connection.handle_end_of_input(&mut self.cx);
+                return Some(0);
             }
             Ok(length) => {
                 debug!(target: "mini_http", "conn {id}: read {length} bytes");
@@ -221,7 +235,7 @@ where
                 // A short read has drained the socket, unless its end stands behind it.
                 let is_drained = length < self.buffer.len() && !slot.readiness.read_closed;
                 slot.readiness.readable = !(is_drained && R::SHORT_IS_LAST);
-                self.handle_input(slot, length, turn);
+                return Some(length);
             }
             Err(error) => match error.kind() {
                 ErrorKind::WouldBlock => slot.readiness.readable = false,
@@ -232,16 +246,16 @@ where
                 }
             },
         }
+        None
     }
 
     /// Feeds the first `length` bytes of the buffer to the connection, and answers its requests.
     fn handle_input(&mut self, slot: &mut Slot<R::Stream>, length: usize, turn: &mut Turn) {
-        let connection = &mut slot.connection;
         let mut input = &self.buffer[..length];
-        while let Some(request) = connection.handle_input(&mut self.cx, &mut input) {
+        while let Some(request) = slot.connection.handle_input(&mut self.cx, &mut input) {
             turn.requests += 1;
             self.handle.count_request();
-            let id = connection.id();
+            let id = slot.connection.id();
             debug!(
                 target: "mini_http",
                 "conn {id}: begin processing {}",
@@ -252,9 +266,11 @@ where
             } else {
                 Ok((self.handler)(request))
             };
-            if self.handle.is_stopping() {
-                connection.close_after_answer(CloseReason::Stopped);
+            if self.handle.is_stopping() && input.is_empty() {
+                input = &[];
+                self.read_behind(slot);
             }
+            let connection = &mut slot.connection;
             match &mut answer {
                 Ok(response) => connection.respond_in_place(&mut self.cx, response),
                 Err(_) => {

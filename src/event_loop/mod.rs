@@ -16,13 +16,14 @@
 //! late, makes nobody look late.
 //!
 //! `accept.rs` takes newcomers and makes room for them; `drive.rs` moves one connection on;
-//! `schedule.rs` knows when each is due, and which can give way.
+//! `schedule.rs` knows when each is due, and which can give way; `stop.rs` ends it all.
 
 mod accept;
 mod drive;
 mod links;
 mod schedule;
 mod slab;
+mod stop;
 mod wheel;
 
 #[cfg(all(test, not(target_os = "wasi")))]
@@ -35,12 +36,13 @@ use std::io;
 use std::time::Duration;
 
 use http::Response;
-use log::{debug, info};
+use log::debug;
 
 use self::accept::Listener;
 use self::drive::{Driver, Spent};
 use self::schedule::{Idle, Schedule};
 use self::slab::Slab;
+use self::stop::{Phase, Stop};
 use crate::body::Body;
 use crate::conn::{CloseReason, Connection, Context, Shared};
 use crate::handle::Handle;
@@ -87,7 +89,7 @@ struct EventLoop<'a, R: Reactor, H> {
     accept_again_at: Option<Instant>,
     /// When a failure of accepting was last logged.
     accept_logged_at: Option<Instant>,
-    is_stopping: bool,
+    stop: Stop,
 }
 
 /// A connection with its socket.
@@ -104,6 +106,10 @@ struct Slot<S> {
     /// Reads that its last turn has left it. Who could not send more at once, by the room in the system's
     /// buffers, goes on as soon as it can, and doesn't queue for each such piece.
     reads_left: u8,
+    /// Turns in which it was read since the end of the grace, when the server stops.
+    late_turns: u8,
+    /// It came after the listeners were shut, and gets 503.
+    is_turned_away: bool,
 }
 
 impl<'a, R, B, H> EventLoop<'a, R, H>
@@ -145,6 +151,7 @@ where
                 unfinished: VecDeque::new(),
                 reads_per_turn: Self::READS_PER_TURN,
                 spent: Spent::default(),
+                phase: Phase::Serving,
                 buffer: vec![0; Self::READ_SIZE].into_boxed_slice(),
             },
             slots: Slab::new(),
@@ -152,13 +159,13 @@ where
             last_id: 0,
             accept_again_at: None,
             accept_logged_at: None,
-            is_stopping: false,
+            stop: Stop::default(),
         }
     }
 
     fn run(&mut self) -> io::Result<()> {
         let mut events = Vec::new();
-        while !self.is_stopping || self.slots.len() > 0 {
+        while !self.has_stopped() {
             self.turn(&mut events)?;
         }
         Ok(())
@@ -186,10 +193,11 @@ where
             }
         }
         self.resume(unfinished);
-        if self.driver.handle.is_stopping() && !self.is_stopping {
-            self.stop();
+        if self.driver.handle.is_stopping() {
+            self.go_on_stopping();
+        } else {
+            self.accept_all();
         }
-        self.accept_all();
         self.expire();
         let shared = &self.driver.cx.shared;
         self.driver
@@ -234,13 +242,17 @@ where
     }
 
     fn wait_timeout(&mut self) -> Option<Duration> {
-        let must_stop = self.driver.handle.is_stopping() && !self.is_stopping;
+        let must_stop = self.driver.handle.is_stopping() && !self.is_stopping();
         if must_stop || !self.driver.unfinished.is_empty() {
             return Some(Duration::ZERO);
         }
         let now = self.driver.cx.now;
         let accept = self.accept_at().map(|at| at.saturating_since(now));
         let deadline = self.driver.schedule.next(now);
+        if self.is_stopping() {
+            let stop = self.stop_again_at().map(|at| at.saturating_since(now));
+            return [deadline, stop].into_iter().flatten().min();
+        }
         [deadline, accept].into_iter().flatten().min()
     }
 
@@ -262,19 +274,6 @@ where
                 self.drive(key);
             }
             self.with_connection(key, |connection, cx| connection.handle_timeout(cx));
-            self.drive(key);
-        }
-    }
-
-    /// Ends what can be ended at once and lets the rest be finished.
-    fn stop(&mut self) {
-        info!(target: "mini_http", "stopping: {} connections open", self.slots.len());
-        self.is_stopping = true;
-        for listener in 0..self.listeners.len() {
-            self.pause(listener, true);
-        }
-        for key in self.slots.keys() {
-            self.with_connection(key, |connection, cx| connection.stop(cx));
             self.drive(key);
         }
     }
@@ -308,6 +307,7 @@ where
             return;
         };
         self.driver.schedule.remove(key.index(), &slot);
+        self.stop.turned_away -= usize::from(slot.is_turned_away);
         self.driver.handle.count_closed(reason);
         let id = slot.connection.id();
         debug!(target: "mini_http", "conn {id}: closed: {}", reason.explain());

@@ -20,7 +20,32 @@ cfg_if::cfg_if! {
     }
 }
 
+#[cfg(not(all(target_os = "wasi", target_env = "p1")))]
+use std::sync::{Mutex, PoisonError};
+
 use crate::error::{Error, ErrorKind, Result};
+
+/// Sockets until the one reactor takes them, which closes them when the server stops.
+#[cfg(not(all(target_os = "wasi", target_env = "p1")))]
+#[derive(Debug)]
+struct Untaken<T>(Mutex<Option<T>>);
+
+#[cfg(not(all(target_os = "wasi", target_env = "p1")))]
+impl<T> Untaken<T> {
+    const fn new(sockets: T) -> Self {
+        Self(Mutex::new(Some(sockets)))
+    }
+
+    fn take(&self) -> Result<T> {
+        let mut sockets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        sockets.take().ok_or_else(|| {
+            Error::new(
+                ErrorKind::NoListener,
+                "the listening sockets were taken already",
+            )
+        })
+    }
+}
 
 /// Checks that an address has the form `host:port`, without looking the host up.
 fn check_syntax(addr: &str) -> Result<()> {

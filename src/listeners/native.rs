@@ -7,14 +7,16 @@ use listenfd::ListenFd;
 use log::info;
 use socket2::SockRef;
 
-use super::check_syntax;
+use super::{Untaken, check_syntax};
 use crate::error::{Error, ErrorKind, Result};
 use crate::reactor::mio::MioReactor;
 
 /// Listening sockets.
 #[derive(Debug)]
 pub(crate) struct Listeners {
-    sockets: Vec<TcpListener>,
+    sockets: Untaken<Vec<TcpListener>>,
+    /// The first socket's address, or why there is none.
+    address: std::result::Result<SocketAddr, String>,
     nodelay: bool,
 }
 
@@ -44,25 +46,20 @@ impl Listeners {
 
     /// The first socket's address.
     pub(crate) fn local_addr(&self) -> Result<SocketAddr> {
-        let first = self.sockets.first().ok_or_else(|| {
-            Error::new(ErrorKind::NoListener, "the server has no listening socket")
-        })?;
-        first
-            .local_addr()
-            .map_err(|error| Error::io("can't tell the address", error))
+        self.address
+            .clone()
+            .map_err(|why| Error::new(ErrorKind::Io, format!("can't tell the address: {why}")))
     }
 
-    /// The reactor that serves these sockets; they stay open when it ends.
+    /// The one reactor, which serves these sockets and closes them.
     pub(crate) fn reactor(&self) -> Result<MioReactor> {
-        let mut sockets = Vec::with_capacity(self.sockets.len());
-        for socket in &self.sockets {
+        let sockets = self.sockets.take()?;
+        for socket in &sockets {
             match socket.local_addr() {
                 Ok(addr) => info!(target: "mini_http", "listening on {addr}"),
                 Err(error) => info!(target: "mini_http", "listening on a socket: {error}"),
             }
-            let socket = socket.try_clone()?;
-            set_nodelay(&socket, self.nodelay)?;
-            sockets.push(socket);
+            set_nodelay(socket, self.nodelay)?;
         }
         Ok(MioReactor::new(sockets, self.nodelay && !INHERITS_NODELAY)?)
     }
@@ -91,8 +88,13 @@ impl From<TcpListener> for Listeners {
 
 impl From<Vec<TcpListener>> for Listeners {
     fn from(sockets: Vec<TcpListener>) -> Self {
+        let address = match sockets.first() {
+            Some(first) => first.local_addr().map_err(|error| error.to_string()),
+            None => Err("the server has no listening socket".into()),
+        };
         Self {
-            sockets,
+            sockets: Untaken::new(sockets),
+            address,
             nodelay: true,
         }
     }

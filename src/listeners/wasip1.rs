@@ -96,7 +96,7 @@ impl Listeners {
         ))
     }
 
-    /// The reactor that serves these sockets.
+    /// The one reactor, which serves these sockets and closes them.
     pub(crate) fn reactor(&self) -> Result<Wasip1Reactor<Traced<Preview1>>> {
         for fd in &self.fds {
             info!(target: "mini_http", "listening on preopened socket fd {fd}");

@@ -1,7 +1,6 @@
 //! Sockets that are bound here, on WASI 0.2. None are handed over.
 
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
-use std::sync::Arc;
 
 use log::info;
 use wasip2::sockets::instance_network::instance_network;
@@ -9,14 +8,15 @@ use wasip2::sockets::network::{ErrorCode, IpAddressFamily};
 use wasip2::sockets::tcp::TcpSocket;
 use wasip2::sockets::tcp_create_socket::create_tcp_socket;
 
-use super::check_syntax;
+use super::{Untaken, check_syntax};
 use crate::error::{Error, ErrorKind, Result};
 use crate::reactor::wasip2::{Wasip2Reactor, addr, calls};
 
-/// A listening socket. The reactor has it too, and whoever is last drops it.
+/// A listening socket.
 #[derive(Debug)]
 pub(crate) struct Listeners {
-    socket: Arc<TcpSocket>,
+    socket: Untaken<TcpSocket>,
+    address: std::result::Result<SocketAddr, ErrorCode>,
 }
 
 impl Listeners {
@@ -37,7 +37,8 @@ impl Listeners {
             match listen(address) {
                 Ok(socket) => {
                     return Ok(Self {
-                        socket: Arc::new(socket),
+                        address: socket.local_address().map(addr::to_std),
+                        socket: Untaken::new(socket),
                     });
                 }
                 Err(code) => failure = failure.or(Some((address, code))),
@@ -79,17 +80,16 @@ impl Listeners {
     }
 
     pub(crate) fn local_addr(&self) -> Result<SocketAddr> {
-        let address = self.socket.local_address();
-        address.map(addr::to_std).map_err(|code| {
+        self.address.map_err(|code| {
             let error = calls::socket_error(code);
             Error::io("can't tell the address", error)
         })
     }
 
-    /// The reactor that serves this socket; it stays open when that ends.
+    /// The one reactor, which serves this socket and closes it.
     pub(crate) fn reactor(&self) -> Result<Wasip2Reactor> {
         info!(target: "mini_http", "listening on {}", self.local_addr()?);
-        Ok(Wasip2Reactor::new([Arc::clone(&self.socket)]))
+        Ok(Wasip2Reactor::new([self.socket.take()?]))
     }
 }
 

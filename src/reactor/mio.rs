@@ -19,7 +19,8 @@ use crate::time::Instant;
 pub(crate) struct MioReactor {
     poll: Poll,
     events: Events,
-    listeners: Vec<mio::net::TcpListener>,
+    /// By the loop's numbers; none where one was closed.
+    listeners: Vec<Option<mio::net::TcpListener>>,
     waker: Arc<Waker>,
     started: StdInstant,
     /// Whether each accepted stream is to be given TCP_NODELAY.
@@ -50,7 +51,7 @@ impl MioReactor {
             let token = Self::listener_token(number);
             poll.registry()
                 .register(&mut listener, token, mio::Interest::READABLE)?;
-            registered.push(listener);
+            registered.push(Some(listener));
         }
         Ok(Self {
             poll,
@@ -112,8 +113,20 @@ impl Reactor for MioReactor {
     /// The loop remembers that a listener was reported; there is nothing to tell mio.
     fn set_accepting(&mut self, _listener: usize, _accepting: bool) {}
 
+    fn close_listener(&mut self, listener: usize) -> io::Result<()> {
+        if let Some(mut listener) = self.listeners[listener].take()
+            && let Err(error) = self.poll.registry().deregister(&mut listener)
+        {
+            log::debug!(target: "mini_http", "deregistering a listener: {error}");
+        }
+        Ok(())
+    }
+
     fn accept(&mut self, listener: usize, key: Key) -> io::Result<Accepted<MioStream>> {
-        let (mut socket, peer) = self.listeners[listener].accept()?;
+        let Some(listener) = &self.listeners[listener] else {
+            return Err(io::ErrorKind::WouldBlock.into());
+        };
+        let (mut socket, peer) = listener.accept()?;
         let token = Token(key.to_usize());
         if self.nodelay {
             // A client that is gone already is found by the first read.

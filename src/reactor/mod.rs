@@ -70,6 +70,13 @@ pub trait Reactor {
     /// Says whether the loop would accept from `listener` now. On at the start.
     fn set_accepting(&mut self, listener: usize, accepting: bool);
 
+    /// Closes a listener, of which no event comes from then on and nothing is accepted. It is closed and
+    /// never shut down: the socket may be another process's, too, whose connections it has to take.
+    ///
+    /// # Errors
+    /// The runtime can't close it: it stays as it was.
+    fn close_listener(&mut self, listener: usize) -> io::Result<()>;
+
     /// Accepts one connection, whose events will carry `key`; non-blocking.
     ///
     /// A new stream is registered with [`Interest::READ`].

@@ -8,7 +8,7 @@
 use std::io::{self, IoSlice};
 use std::time::Duration;
 
-use wasip1_poll::{Fd, Poller, Ready, Registration, Shutdown, Wasi};
+use wasip1_poll::{Errno, Fd, Poller, Ready, Registration, Shutdown, Wasi};
 
 use super::{Accepted, Event, Interest, Reactor, Readiness};
 use crate::key::Key;
@@ -18,14 +18,20 @@ use crate::time::Instant;
 #[derive(Debug)]
 pub(crate) struct Wasip1Reactor<W: Wasi> {
     poller: Poller<W>,
-    /// By the loop's numbers; an event's token is the number.
-    listeners: Vec<Registration>,
+    /// By the loop's numbers; an event's token is the number. None where one was closed.
+    listeners: Vec<Option<Listener>>,
     /// The reports of one wait; kept for its memory.
     ready: Vec<Ready>,
 }
 
+#[derive(Debug)]
+struct Listener {
+    fd: Fd,
+    registration: Registration,
+}
+
 impl<W: Wasi> Wasip1Reactor<W> {
-    /// A reactor of these listeners, whose file descriptors are never closed.
+    /// A reactor of these listeners.
     ///
     /// # Errors
     /// One of them is no listener, or the runtime has no sockets. The error's text tells which
@@ -39,7 +45,8 @@ impl<W: Wasi> Wasip1Reactor<W> {
         for (token, fd) in (0..).zip(listeners) {
             let registration = reactor.poller.register_listener(fd, token);
             let refused = |error| io::Error::new(io::ErrorKind::Unsupported, error);
-            reactor.listeners.push(registration.map_err(refused)?);
+            let registration = registration.map_err(refused)?;
+            reactor.listeners.push(Some(Listener { fd, registration }));
         }
         Ok(reactor)
     }
@@ -48,8 +55,8 @@ impl<W: Wasi> Wasip1Reactor<W> {
 /// Connections that the poller has accepted, and the loop has never asked for, are closed.
 impl<W: Wasi> Drop for Wasip1Reactor<W> {
     fn drop(&mut self) {
-        for listener in self.listeners.drain(..) {
-            self.poller.deregister(listener);
+        for listener in self.listeners.drain(..).flatten() {
+            self.poller.deregister(listener.registration);
         }
     }
 }
@@ -86,12 +93,33 @@ impl<W: Wasi> Reactor for Wasip1Reactor<W> {
             read: accepting,
             write: false,
         };
-        self.poller
-            .set_interest(&self.listeners[listener], interest);
+        if let Some(listener) = &self.listeners[listener] {
+            self.poller.set_interest(&listener.registration, interest);
+        }
+    }
+
+    fn close_listener(&mut self, listener: usize) -> io::Result<()> {
+        let place = &mut self.listeners[listener];
+        if let Some(listener) = place.take() {
+            match self.poller.wasi().fd_close(listener.fd) {
+                // Closed by somebody else, it is closed as well.
+                Ok(()) | Err(Errno::BADF) => {
+                    self.poller.deregister(listener.registration);
+                }
+                Err(errno) => {
+                    *place = Some(listener);
+                    return Err(errno.into());
+                }
+            }
+        }
+        Ok(())
     }
 
     fn accept(&mut self, listener: usize, key: Key) -> io::Result<Accepted<Registration>> {
-        let fd = self.poller.accept(&self.listeners[listener])?;
+        let Some(listener) = &self.listeners[listener] else {
+            return Err(io::ErrorKind::WouldBlock.into());
+        };
+        let fd = self.poller.accept(&listener.registration)?;
         let token = key.to_usize() as u64;
         let stream = self.poller.register(fd, token, wasip1_poll::Interest::READ);
         // Preview 1 can't tell the peer's address.
@@ -166,6 +194,39 @@ mod tests {
         assert!(client.accepted_at().is_some() && client.closed_at().is_none());
         drop(reactor);
         assert!(client.closed_at().is_some());
+    }
+
+    #[test]
+    fn a_listener_that_cant_be_closed_stays_as_it_was() {
+        let fake = Fake::new(Personality::STRICT, 0);
+        let listener = fake.preopen_listener();
+        fake.keep_listeners();
+        let mut reactor = Wasip1Reactor::new(fake.clone(), [listener]).expect("a listener");
+        let error = reactor.close_listener(0).expect_err("it can't be closed");
+        assert_eq!(error.kind(), io::ErrorKind::Unsupported);
+        fake.connect(listener);
+        let accepted = reactor.accept(0, Key::new(0, 0)).expect("a connection");
+        reactor.close(accepted.stream);
+        assert_eq!(fake.violations(), [""; 0]);
+    }
+
+    #[test]
+    fn a_closed_listener_is_polled_no_more() {
+        let fake = Fake::new(Personality::STRICT, 0);
+        let listener = fake.preopen_listener();
+        let mut reactor = Wasip1Reactor::new(fake.clone(), [listener]).expect("a listener");
+        reactor.close_listener(0).expect("it can be closed");
+        assert!(fake.connect(listener).is_reset());
+        let mut events = Vec::new();
+        let soon = Some(Duration::from_millis(1));
+        reactor.wait(&mut events, soon).expect("a wait");
+        let error = reactor.accept(0, Key::new(0, 0)).expect_err("no listener");
+        assert_eq!(
+            (events, error.kind()),
+            (Vec::new(), io::ErrorKind::WouldBlock)
+        );
+        drop(reactor);
+        assert_eq!(fake.violations(), [""; 0]);
     }
 
     #[test]

@@ -39,6 +39,7 @@ pub mod runner;
 pub mod runtime;
 pub mod server;
 pub mod shim;
+pub mod stop;
 pub mod unit_tests;
 pub mod websocket;
 

@@ -77,19 +77,53 @@ fn stopping_finishes_what_is_in_hand() {
     assert!(bench.output().ends_with("hello!"));
     assert_eq!(bench.step(), Step::ShutdownWrite);
 
-    // Kept requests are not answered, but those before them must not be lost by a reset.
+    // Kept requests are served first.
     let mut bench = Bench::new();
     bench.input(GET);
     assert!(bench.output().ends_with("hello!"));
     bench.call(|conn, cx| conn.keep_input(cx, GET.as_bytes()));
-    bench.call(Connection::stop);
+    assert!(!bench.call(Connection::stop));
+    bench.input("");
+    assert_eq!(bench.requests.len(), 2);
+    assert!(bench.call(Connection::stop));
+    assert!(bench.output().ends_with("hello!"));
     assert_eq!(bench.step(), Step::ShutdownWrite);
-    assert_eq!(bench.requests.len(), 1);
 
     let mut bench = Bench::new();
     bench.input(POST_5);
     bench.call(Connection::stop);
     assert_eq!(bench.status(), "503");
+}
+
+#[test]
+fn a_server_that_stops_waits_a_second_for_clients_that_dont_close() {
+    let bad = "BAD\r\n\r\n";
+    // One that lingers already, and one that begins to.
+    let (mut early, mut late) = (Bench::new(), Bench::new());
+    early.input(bad);
+    assert_eq!(early.status(), "400");
+    assert_eq!(early.step(), Step::ShutdownWrite);
+    for bench in [&mut early, &mut late] {
+        bench.call(|_, cx| cx.shared.begin_to_stop());
+        bench.call(Connection::hurry);
+    }
+    late.input(bad);
+    assert_eq!(late.status(), "400");
+    assert_eq!(late.step(), Step::ShutdownWrite);
+    for bench in [&mut early, &mut late] {
+        bench.pass(Duration::from_millis(990));
+        assert_eq!(bench.step(), Step::Wait);
+        bench.pass(Duration::from_millis(10));
+        assert_eq!(bench.step(), Step::Close(CloseReason::BadRequest));
+    }
+    // A shorter limit stays.
+    let mut bench = Bench::with(|limits| limits.linger_timeout = Duration::from_millis(300));
+    bench.call(|_, cx| cx.shared.begin_to_stop());
+    bench.input(bad);
+    bench.output();
+    assert_eq!(bench.step(), Step::ShutdownWrite);
+    bench.pass(Duration::from_millis(300));
+    assert_eq!(bench.step(), Step::Close(CloseReason::BadRequest));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use wasip1_poll::fake::Personality;
 
 use super::peer::{Peer, PeerRef};
-use super::plan::Reading;
+use super::plan::{Plan, Reading};
 use crate::limits::Limits;
 
 /// What the clients of a world have in common. Times are nanoseconds.
@@ -13,6 +13,10 @@ pub(super) struct Facts<'a> {
     pub(super) limits: &'a Limits,
     pub(super) personality: Personality,
     pub(super) stopped_at: u64,
+    /// The listener couldn't be closed when the server stopped.
+    pub(super) keeps_listeners: bool,
+    /// A call that says that nothing waits tells the truth.
+    pub(super) is_truthful: bool,
     /// Within this time the loop acts upon what has happened.
     pub(super) bound: u64,
     /// How much earlier than it was the loop may believe something to have happened: its time is
@@ -26,7 +30,8 @@ pub(super) struct Facts<'a> {
     pub(super) is_short: bool,
     clients: usize,
     largest: usize,
-    is_slow: bool,
+    /// In so much time the slowest client takes all that it has asked for.
+    slowest: u64,
 }
 
 impl<'a> Facts<'a> {
@@ -35,7 +40,7 @@ impl<'a> Facts<'a> {
         limits: &'a Limits,
         work: Duration,
         peers: &[PeerRef],
-        stopped_at: u64,
+        (stopped_at, keeps_listeners): (u64, bool),
     ) -> Self {
         let clients = peers.len();
         // What the loop does for all of them in one turn: so many requests each, and a few calls.
@@ -57,11 +62,13 @@ impl<'a> Facts<'a> {
             _ => 2_000_000,
         };
         let is_at_limit = limits.max_connections <= clients;
-        let is_slow = |peer: &PeerRef| matches!(peer.borrow().plan.reading, Reading::Slow { .. });
+        let slowest = peers.iter().map(|peer| slowness(&peer.borrow().plan)).max();
         Self {
             limits,
             personality,
             stopped_at,
+            keeps_listeners,
+            is_truthful: personality.faults.again == 0 && personality.faults.accept_fails == 0,
             bound,
             slack: turn + wrong_by,
             is_at_limit,
@@ -69,15 +76,17 @@ impl<'a> Facts<'a> {
             is_short: limits.max_held < 1 << 20,
             clients,
             largest: answers.max().unwrap_or(0),
-            is_slow: peers.iter().any(is_slow),
+            slowest: slowest.unwrap_or(0),
         }
     }
 
-    /// How long stopping takes at most: answers are still taken, and lingered for.
+    /// How long stopping takes at most: responses are still taken, and lingered for; and then for those
+    /// of the last that were turned away.
     pub(super) fn longest_stop(&self) -> u64 {
-        let slow = if self.is_slow { 20_000_000_000 } else { 0 };
         let rate = 3 * nanos(self.limits.rate_window);
-        rate + nanos(self.limits.linger_timeout) + 4 * TICK + self.bound + slow
+        let linger = nanos(self.limits.linger_timeout).min(1_000_000_000);
+        let lingers = if self.keeps_listeners { 2 } else { 1 };
+        rate + GRACE + lingers * (linger + TICK) + 4 * TICK + self.bound + self.slowest
     }
 
     /// The most bytes that may ever be held: what was asked for, or else for each connection a small
@@ -97,9 +106,10 @@ impl<'a> Facts<'a> {
 
     pub(super) fn show(&self, peer: &Peer) -> String {
         format!(
-            "{}\nstopped at {}, bound {}, evicting {}, short {}, {:#?}",
+            "{}\nstopped at {}, keeps listeners {}, bound {}, evicting {}, short {}, {:#?}",
             peer.describe(),
             self.stopped_at,
+            self.keeps_listeners,
             self.bound,
             self.is_evicting,
             self.is_short,
@@ -108,9 +118,21 @@ impl<'a> Facts<'a> {
     }
 }
 
+/// How long a client that reads slowly, but quickly enough, takes for all of its responses.
+pub(super) fn slowness(plan: &Plan) -> u64 {
+    let Reading::Slow { most, every } = plan.reading else {
+        return 0;
+    };
+    let bytes: usize = plan.requests.iter().map(|it| it.answer.len() + 200).sum();
+    (bytes / most + 2) as u64 * nanos(every)
+}
+
 pub(super) fn nanos(time: Duration) -> u64 {
     time.as_nanos() as u64
 }
+
+/// How long a server that stops waits for requests.
+pub(super) const GRACE: u64 = 500_000_000;
 
 /// Deadlines are rounded up to this.
 pub(super) const TICK: u64 = 1 << 26;

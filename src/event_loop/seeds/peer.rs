@@ -69,7 +69,7 @@ impl Peer {
             Reading::TooSlow { .. } | Reading::Never => 5_000,
         };
         client.set_room(room);
-        let (spans, ending) = (plan.spans(), plan.ending);
+        let (spans, ending, begins_after) = (plan.spans(), plan.ending, plan.begins_after);
         let requests = plan.requests.iter();
         let wire = requests
             .flat_map(|request| &request.wire)
@@ -99,7 +99,8 @@ impl Peer {
             quiet,
             acts,
         }));
-        go_on(fake, &peer);
+        let begins = Rc::clone(&peer);
+        fake.after(begins_after, move |fake| go_on(fake, &begins));
         take(fake, &peer);
         if let Ending::Resets(after) | Ending::Stolen(after) = ending {
             let peer = Rc::clone(&peer);

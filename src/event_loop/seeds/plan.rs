@@ -12,6 +12,8 @@ use crate::limits::Limits;
 #[derive(Debug)]
 pub(super) struct Plan {
     pub(super) requests: Vec<Rc<Planned>>,
+    /// It sends nothing for so long after it has connected.
+    pub(super) begins_after: Duration,
     pub(super) manner: Manner,
     /// It sends no more than this much.
     pub(super) most_sent: usize,
@@ -102,8 +104,13 @@ impl Plan {
             }
             _ => Reading::Never,
         };
+        let begins_after = match rng.below(5) {
+            0 => Duration::from_micros(rng.below(450_000)),
+            _ => Duration::ZERO,
+        };
         Self {
             requests,
+            begins_after,
             manner,
             most_sent: match rng.below(6) {
                 0 => rng.below(all as u64) as usize,
@@ -130,6 +137,7 @@ impl Plan {
         Self {
             most_sent: request.wire.len(),
             requests: vec![Rc::new(request)],
+            begins_after: Duration::ZERO,
             manner: Manner::Turns(1 << 20),
             reading: Reading::Prompt,
             ending: Ending::Stays,

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::book::Book;
-use super::facts::{Facts, TICK, nanos};
+use super::facts::{Facts, GRACE, TICK, nanos, slowness};
 use super::peer::Peer;
 use super::plan::{Manner, Reading};
 use crate::conn::CloseReason;
@@ -15,11 +15,13 @@ pub(super) type Reasons = BTreeSet<usize>;
 pub(super) fn judge(facts: &Facts<'_>, peer: &Peer, book: &Book) -> Reasons {
     let accepted_at = peer.client.accepted_at().filter(|_| !peer.is_untaken);
     let Some(accepted_at) = accepted_at else {
+        // When the server stops it accepts all that wait, beyond the limit of connections, too.
+        let is_late = peer.connected_at >= facts.stopped_at;
         let waited = facts.stopped_at.saturating_sub(peer.connected_at);
         let in_time = waited <= facts.bound + facts.rests();
-        let is_excused = facts.is_at_limit || peer.harmed_at.is_some();
+        let may_be_missed = !facts.is_truthful && (in_time || facts.is_at_limit);
         assert!(
-            in_time || is_excused,
+            is_late || may_be_missed || peer.harmed_at.is_some(),
             "never accepted: {}",
             facts.show(peer)
         );
@@ -58,6 +60,11 @@ impl Case<'_> {
         }
         if let Some(at) = self.peer.cut_short_at {
             assert!(at >= self.facts.stopped_at, "cut short: {}", self.show());
+            assert!(
+                self.has_served_what_had_come() || self.may_miss(),
+                "whole requests were left when it stopped: {}",
+                self.show()
+            );
         }
         if self.was_last() || *answered == self.peer.sent_at.len() {
             return;
@@ -79,25 +86,35 @@ impl Case<'_> {
     fn is_excused(&self) -> bool {
         let (at, facts) = (self.peer.answered, self.facts);
         let (begun, sent) = (self.peer.begun_at[at], self.peer.sent_at[at]);
+        let by = sent.max(self.accepted_at) + facts.bound + self.backlog();
         self.is_harmed()
             || !self.peer.plan.reading.is_good()
-            || sent.max(self.accepted_at) + facts.bound + self.backlog() >= facts.stopped_at
+            || self.may_miss() && by >= facts.stopped_at
+            || sent + facts.slack >= facts.stopped_at + GRACE
             || self.is_closed_as_idle(begun)
+    }
+
+    /// Whether all requests were served that were whole when the server was stopped.
+    fn has_served_what_had_come(&self) -> bool {
+        let had_come = |sent: &&u64| **sent <= self.facts.stopped_at;
+        self.peer.sent_at.iter().filter(had_come).count() <= self.peer.answered
+    }
+
+    /// Whether a request that waits may be missed when the server stops.
+    fn may_miss(&self) -> bool {
+        let facts = self.facts;
+        !facts.is_truthful
+            || facts.is_short
+            || self.is_harmed()
+            || !self.peer.plan.reading.is_good()
     }
 
     /// Time to take what was answered before.
     fn backlog(&self) -> u64 {
-        let Reading::Slow { most, every } = self.peer.plan.reading else {
-            return self.peer.sent_at.len() as u64 * 4_000_000;
-        };
-        let bytes: usize = self
-            .peer
-            .plan
-            .requests
-            .iter()
-            .map(|it| it.answer.len() + 200)
-            .sum();
-        (bytes / most + 2) as u64 * nanos(every)
+        match self.peer.plan.reading {
+            Reading::Slow { .. } => slowness(&self.peer.plan),
+            _ => self.peer.sent_at.len() as u64 * 4_000_000,
+        }
     }
 
     fn is_harmed(&self) -> bool {
@@ -147,10 +164,21 @@ impl Case<'_> {
                 };
                 begun.is_some_and(is_late)
             }
-            503 => facts.is_short || at >= facts.stopped_at,
+            503 if facts.is_short => true,
+            503 => {
+                let is_turned_away = facts.keeps_listeners && peer.connected_at >= facts.stopped_at;
+                let is_whole = !is_turned_away && self.was_whole_at_the_stop();
+                at >= facts.stopped_at && (!is_whole || self.may_miss())
+            }
             400 => peer.ended_at.is_some() && peer.sent_at.len() < peer.begun_at.len(),
             _ => false,
         }
+    }
+
+    /// Whether the request that comes next had come whole when the server was stopped.
+    fn was_whole_at_the_stop(&self) -> bool {
+        let sent = self.peer.sent_at.get(self.peer.answered);
+        sent.is_some_and(|sent| *sent <= self.facts.stopped_at)
     }
 
     /// Who sends one request at a time and takes the answer at once is answered within the bound.

@@ -35,6 +35,8 @@ pub(super) struct World {
     book: Rc<RefCell<Book>>,
     peers: Rc<RefCell<Vec<PeerRef>>>,
     acts: Rc<Cell<u64>>,
+    /// The runtime can't close listeners.
+    keeps_listeners: bool,
     is_shown: bool,
 }
 
@@ -57,6 +59,10 @@ impl World {
         let mut rng = Rng::new(!seed);
         let limits = limits(&mut rng);
         let work = Duration::from_micros(rng.pick(&[0, 0, 20, 300]));
+        let keeps_listeners = rng.chance(200);
+        if keeps_listeners {
+            fake.keep_listeners();
+        }
         let world = Self {
             fake,
             listener,
@@ -70,6 +76,7 @@ impl World {
             book: Rc::default(),
             peers: Rc::default(),
             acts: Rc::default(),
+            keeps_listeners,
             is_shown,
         };
         world.plan(&mut rng);
@@ -117,22 +124,31 @@ impl World {
         for _ in 0..count {
             let at = Duration::from_micros(rng.below(within * 1000));
             let plan = Plan::random(rng, &self.settings.limits, &mut numbers);
-            self.connect_after(at, plan, Rng::new(rng.next_u64()));
+            self.connect_after(at, plan, Rng::new(rng.next_u64()), |_| true);
         }
         let stops = match rng.below(4) {
             0 => rng.below(Self::QUIET),
-            _ => Self::REST + 1_000,
+            // Those that come just before it come after the look at the rest.
+            _ => Self::REST + 1_030,
         };
         self.check_rest();
+        // Some come just before the server stops, some in the grace and some too late.
+        for _ in 0..rng.below(6) {
+            let later = rng.pick(&[21, 21, 700]);
+            let from = stops.saturating_sub(20) * 1_000;
+            let at = Duration::from_micros(from + rng.below(later * 1_000));
+            let plan = Plan::random(rng, &self.settings.limits, &mut numbers);
+            self.connect_after(at, plan, Rng::new(rng.next_u64()), |_| true);
+        }
         for attempt in 0..200 {
             // The connection may fail, or not be accepted.
             let plan = Plan::stop(numbers + 1 + attempt);
             let at = Duration::from_millis(stops + attempt * 100);
-            self.connect_after(at, plan, Rng::new(0));
+            self.connect_after(at, plan, Rng::new(0), |handle| !handle.is_stopping());
         }
     }
 
-    fn connect_after(&self, at: Duration, plan: Plan, rng: Rng) {
+    fn connect_after(&self, at: Duration, plan: Plan, rng: Rng, is_due: fn(&Handle) -> bool) {
         self.book.borrow_mut().add(&plan.requests);
         let (listener, peers) = (self.listener, Rc::clone(&self.peers));
         let quiet = match at.as_millis() as u64 {
@@ -142,7 +158,7 @@ impl World {
         let common = (quiet * 1_000_000, Rc::clone(&self.acts));
         let handle = self.handle.clone();
         self.fake.after(at, move |fake| {
-            if !handle.is_stopping() {
+            if is_due(&handle) {
                 let peer = Peer::connect(fake, listener, plan, rng, common);
                 peers.borrow_mut().push(peer);
             }
@@ -209,7 +225,14 @@ impl World {
         assert_eq!(counters.held, 0, "of the memory budget");
         let book = self.book.borrow();
         let stopped_at = book.stopped_at.expect("it was stopped");
-        let facts = Facts::new(self.personality, limits, self.work, &peers, stopped_at);
+        let keeps = self.keeps_listeners;
+        let facts = Facts::new(
+            self.personality,
+            limits,
+            self.work,
+            &peers,
+            (stopped_at, keeps),
+        );
         let most = facts.longest_stop();
         let took = ended_at - stopped_at;
         assert!(took <= most, "{took} ns to stop");

@@ -20,7 +20,6 @@ mod rounds;
 mod sources;
 
 use std::io::{self, IoSlice};
-use std::sync::Arc;
 use std::time::Duration;
 
 use poll_turns::{Budget, Turns};
@@ -38,7 +37,8 @@ use crate::time::Instant;
 /// The listeners and streams of one event loop, on WASI 0.2.
 #[derive(Debug)]
 pub(crate) struct Wasip2Reactor {
-    listeners: Vec<Listener>,
+    /// By the loop's numbers; none where one was closed.
+    listeners: Vec<Option<Listener>>,
     sources: Vec<Option<Source>>,
     /// Places in `sources` that are empty.
     free: Vec<u32>,
@@ -80,7 +80,7 @@ pub(crate) struct Wasip2Stream(u32);
 struct Listener {
     // Dropped before the socket.
     acceptable: Pollable,
-    socket: Arc<TcpSocket>,
+    socket: TcpSocket,
     is_accepting: bool,
 }
 
@@ -94,11 +94,13 @@ impl Wasip2Reactor {
     const WRITES: usize = 16;
 
     /// A reactor of listening sockets.
-    pub(crate) fn new(listeners: impl IntoIterator<Item = Arc<TcpSocket>>) -> Self {
-        let listeners = listeners.into_iter().map(|socket| Listener {
-            acceptable: socket.subscribe(),
-            socket,
-            is_accepting: true,
+    pub(crate) fn new(listeners: impl IntoIterator<Item = TcpSocket>) -> Self {
+        let listeners = listeners.into_iter().map(|socket| {
+            Some(Listener {
+                acceptable: socket.subscribe(),
+                socket,
+                is_accepting: true,
+            })
         });
         Self {
             listeners: listeners.collect(),
@@ -172,12 +174,24 @@ impl Reactor for Wasip2Reactor {
     }
 
     fn set_accepting(&mut self, listener: usize, accepting: bool) {
-        self.listeners[listener].is_accepting = accepting;
+        if let Some(listener) = &mut self.listeners[listener] {
+            listener.is_accepting = accepting;
+        }
+    }
+
+    fn close_listener(&mut self, listener: usize) -> io::Result<()> {
+        if let Some(listener) = self.listeners[listener].take() {
+            calls::dropping(listener.socket.handle());
+        }
+        Ok(())
     }
 
     fn accept(&mut self, listener: usize, key: Key) -> io::Result<Accepted<Wasip2Stream>> {
+        let Some(listener) = &self.listeners[listener] else {
+            return Err(io::ErrorKind::WouldBlock.into());
+        };
         let (socket, input, output) =
-            calls::accept(&self.listeners[listener].socket).map_err(calls::socket_error)?;
+            calls::accept(&listener.socket).map_err(calls::socket_error)?;
         // A client that is gone already is found by the first read.
         let peer = calls::remote_address(&socket).ok().map(addr::to_std);
         let fd = Some(socket.handle());

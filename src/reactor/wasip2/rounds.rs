@@ -125,7 +125,7 @@ impl Wasip2Reactor {
         list.extend(self.alarm.pollable(end));
         self.asked.push(Asked::Alarm);
         for (number, listener) in (0..).zip(&self.listeners) {
-            if listener.is_accepting {
+            if let Some(listener) = listener.as_ref().filter(|it| it.is_accepting) {
                 list.push(&listener.acceptable);
                 self.asked.push(Asked::Listener(number));
             }
@@ -189,6 +189,7 @@ impl Wasip2Reactor {
         match self.asked.get(at) {
             Some(&Asked::Listener(number)) => {
                 let listener = self.listeners.get(number as usize);
+                let listener = listener.and_then(Option::as_ref);
                 Name::Accept(listener.map_or(0, |listener| listener.socket.handle()))
             }
             Some(&Asked::Read(place)) => Name::Read(of(place)),

@@ -24,7 +24,7 @@ fn reactor() -> (Wasip2Reactor, SocketAddr) {
     socket.start_listen().expect("a listener");
     socket.finish_listen().expect("a listener");
     let address = addr::to_std(socket.local_address().expect("an address"));
-    (Wasip2Reactor::new([Arc::new(socket)]), address)
+    (Wasip2Reactor::new([socket]), address)
 }
 
 /// Waits until there are events.
@@ -235,4 +235,20 @@ fn more_than_a_hundred_at_once_all_get_their_turn() {
     for (_, stream) in held {
         reactor.close(stream);
     }
+}
+
+#[test]
+fn a_closed_listener_refuses_and_is_polled_no_more() {
+    let (mut reactor, address) = reactor();
+    let (mut client, mut stream) = connect(&mut reactor, address, Key::new(0, 0));
+    reactor.close_listener(0).expect("it can be closed");
+    let error = reactor.accept(0, Key::new(1, 0)).expect_err("no listener");
+    assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+    assert!(TcpStream::connect(address).is_err());
+    // What was accepted goes on.
+    client.write_all(b"hello").expect("room");
+    let mut buf = [0; 8];
+    assert!(matches!(wait(&mut reactor)[..], [Event::Stream(..)]));
+    assert_eq!(reactor.read(&mut stream, &mut buf).expect("bytes"), 5);
+    reactor.close(stream);
 }

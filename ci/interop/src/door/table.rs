@@ -7,7 +7,7 @@ use super::check::{Check, Run, flag, option, path};
 use crate::runtime::Wasi;
 use crate::{
     Outcome, Report, Runtime, abuse, conformance, ensure, files, first_answer, idle, matrix,
-    own_project, probe, registry_mio, resets, runner, shim, unit_tests, websocket,
+    own_project, probe, registry_mio, resets, runner, shim, stop, unit_tests, websocket,
 };
 
 pub(super) const CHECKS: &[Check] = &[
@@ -111,6 +111,15 @@ pub(super) const CHECKS: &[Check] = &[
         can: any,
         does: Runtime::is_usual,
         run: Run::Report(resets),
+    },
+    Check {
+        name: "stop",
+        about: "what a server that is stopped still serves, and when it ends",
+        details: "Its program is the example stop_server.",
+        options: &[],
+        can: Runtime::is_usual,
+        does: Runtime::is_usual,
+        run: Run::Report(|call| Ok(stop::run(&call.ready()?, stop::Settings { release: true }))),
     },
     Check {
         name: "abuse",

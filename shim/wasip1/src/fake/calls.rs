@@ -138,6 +138,10 @@ impl Wasi for Fake {
 
     fn fd_close(&self, fd: Fd) -> Result<(), Errno> {
         self.call(|world| {
+            let is_listener = matches!(world.peek(fd), Some(Object::Listener { .. }));
+            if is_listener && world.keeps_listeners {
+                return Err(Errno::NOTSUP);
+            }
             if world.close(fd) {
                 Ok(())
             } else {

@@ -76,12 +76,18 @@ impl Fake {
         self.0.borrow_mut().renumber();
     }
 
-    /// A client's connection to a listener, waiting to be accepted.
+    /// A client's connection to a listener, waiting to be accepted. At a listener that the server has
+    /// closed it is reset.
     ///
     /// # Panics
-    /// `listener` is none.
+    /// `listener` never was one.
     pub fn connect(&self, listener: Fd) -> Client {
         Client::new(self.clone(), self.0.borrow_mut().connect(listener))
+    }
+
+    /// From now on the server can't close a listener: `fd_close` answers `NOTSUP`.
+    pub fn keep_listeners(&self) {
+        self.0.borrow_mut().keeps_listeners = true;
     }
 
     /// Lets `action` happen when `delay` has passed.

@@ -42,6 +42,10 @@ pub(super) struct World {
     fds: BTreeMap<Fd, Object>,
     /// Numbers the server has closed, until they are used again.
     closed: BTreeSet<Fd>,
+    /// Numbers of listeners that the server has closed.
+    closed_listeners: BTreeSet<Fd>,
+    /// Closing a listener answers `NOTSUP`.
+    pub(super) keeps_listeners: bool,
     /// Numbers that were taken from the server; its use of them is no fault.
     stolen: BTreeSet<Fd>,
     violations: Vec<String>,
@@ -159,6 +163,8 @@ impl World {
             now: 0,
             fds: BTreeMap::new(),
             closed: BTreeSet::new(),
+            closed_listeners: BTreeSet::new(),
+            keeps_listeners: false,
             stolen: BTreeSet::new(),
             violations: Vec::new(),
             script: BTreeMap::new(),
@@ -213,6 +219,7 @@ impl World {
         let socket = Rc::new(RefCell::new(Socket::new()));
         match self.fds.get_mut(&listener) {
             Some(Object::Listener { backlog, .. }) => backlog.push_back(Rc::clone(&socket)),
+            _ if self.closed_listeners.contains(&listener) => socket.borrow_mut().reset(),
             _ => panic!("fd {listener} is not a listener"),
         }
         socket
@@ -241,6 +248,9 @@ impl World {
             return false;
         };
         self.closed.insert(fd);
+        if matches!(object, Object::Listener { .. }) {
+            self.closed_listeners.insert(fd);
+        }
         end(object, self.now);
         true
     }
@@ -303,15 +313,24 @@ impl World {
 }
 
 fn end(object: Object, now: u64) {
-    if let Object::Stream { socket, .. } = object {
-        let mut socket = socket.borrow_mut();
-        socket.closed_at = Some(now);
-        socket.server_ended = true;
-        // Closing with unread bytes resets the connection, as TCP does, and the client may lose what
-        // it hasn't taken.
-        if !socket.to_server.is_empty() {
-            socket.reset();
+    match object {
+        Object::Stream { socket, .. } => {
+            let mut socket = socket.borrow_mut();
+            socket.closed_at = Some(now);
+            socket.server_ended = true;
+            // Closing with unread bytes resets the connection, as TCP does, and the client may lose what
+            // it hasn't taken.
+            if !socket.to_server.is_empty() {
+                socket.reset();
+            }
         }
+        // As the system does with those that nobody has accepted.
+        Object::Listener { backlog, .. } => {
+            backlog
+                .iter()
+                .for_each(|socket| socket.borrow_mut().reset());
+        }
+        Object::Directory(_) => {}
     }
 }
 

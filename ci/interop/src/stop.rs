@@ -1,0 +1,207 @@
+//! A server that is stopped serves what has come, refuses newcomers, and ends soon.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use crate::client::Answer;
+use crate::{Client, Outcome, Program, Report, Runtime, Server, ensure};
+
+/// The settings of a run.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings {
+    /// Whether the server is a release build.
+    pub release: bool,
+}
+
+type Scene = fn(&mut Server) -> Outcome<String>;
+
+const SCENES: [(&str, Scene); 4] = [
+    ("7 that came while the handler stopped it", came_meanwhile),
+    ("a pipeline, and a request cut short", pipeline),
+    ("newcomers while a slow download drains", newcomers),
+    ("ms to stop with clients that don't close", dont_close),
+];
+
+const GET: &str = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
+/// What `/large` gets.
+const LARGE: usize = 16 << 20;
+
+/// Stops a server in each scene, on each of these runtimes.
+#[must_use]
+pub fn run(runtimes: &[Runtime], settings: Settings) -> Report {
+    let mut report = Report::new("stop", runtimes);
+    for &runtime in runtimes {
+        let program = Program::example(runtime, "stop_server", settings.release);
+        for (name, scene) in SCENES {
+            let outcome = program.clone().and_then(|program| {
+                let mut server = Server::start(&program, &[("RUST_LOG", "info")])?;
+                // In a runtime it listens before the program runs.
+                kept(&server)?;
+                let word = scene(&mut server)?;
+                server.check_log()?;
+                Ok(word)
+            });
+            report.add(name, runtime, outcome);
+        }
+    }
+    report
+}
+
+fn came_meanwhile(server: &mut Server) -> Outcome<String> {
+    let mut others = Vec::new();
+    for _ in 0..3 {
+        others.push(kept(server)?);
+    }
+    let mut stopper = Client::connect(server.address)?;
+    stopper.send(stop_after(1_000))?;
+    sleep(Duration::from_millis(500));
+    for _ in 0..4 {
+        others.push(Client::connect(server.address)?);
+    }
+    for client in &mut others {
+        client.send(GET)?;
+    }
+    stopper.answer()?.check(b"stopping")?;
+    for client in &mut others {
+        let answer = client.answer()?;
+        answer.check(b"hello!")?;
+        check_last(&answer)?;
+        client.check_end()?;
+    }
+    drop((stopper, others));
+    ends_within(server, Duration::from_secs(5))?;
+    Ok("served".into())
+}
+
+fn pipeline(server: &mut Server) -> Outcome<String> {
+    const COUNT: usize = 500;
+    let (mut whole, mut cut) = (kept(server)?, kept(server)?);
+    let mut stopper = Client::connect(server.address)?;
+    stopper.send(stop_after(1_000))?;
+    sleep(Duration::from_millis(500));
+    whole.send(GET.repeat(COUNT))?;
+    cut.send(format!("{GET}{GET}{}", &GET[..20]))?;
+    stopper.answer()?.check(b"stopping")?;
+    for number in 1..=COUNT {
+        let answer = whole.answer()?;
+        answer.check(b"hello!")?;
+        let closes = answer.values("connection").any(|value| value == "close");
+        ensure!(
+            closes == (number == COUNT),
+            "the response {number} of {COUNT} says close: {closes}"
+        );
+    }
+    whole.check_end()?;
+    for _ in 0..2 {
+        cut.answer()?.check(b"hello!")?;
+    }
+    let refused = cut.any_answer()?;
+    ensure!(
+        refused.status == 503,
+        "the part of a request got {}",
+        refused.status
+    );
+    check_last(&refused)?;
+    cut.check_end()?;
+    drop((stopper, whole, cut));
+    ends_within(server, Duration::from_secs(5))?;
+    Ok("served".into())
+}
+
+fn newcomers(server: &mut Server) -> Outcome<String> {
+    let mut slow = Client::connect_slow(server.address)?;
+    slow.send("GET /large HTTP/1.1\r\nHost: x\r\n\r\n")?;
+    let mut got = slow.swallow(1 << 16, Duration::from_secs(10));
+    let mut stopper = Client::connect(server.address)?;
+    stopper.send(stop_after(0))?;
+    stopper.answer()?.check(b"stopping")?;
+    let mut words = Vec::new();
+    for _ in 0..4 {
+        sleep(Duration::from_millis(300));
+        words.push(newcomer(server)?);
+        got += slow.swallow(1 << 18, Duration::from_secs(10));
+    }
+    ensure!(server.ended().is_none(), "it didn't wait for the download");
+    got += slow.swallow(usize::MAX, Duration::from_secs(60));
+    ensure!(got > LARGE, "{got} bytes of the download came");
+    drop((stopper, slow));
+    ends_within(server, Duration::from_secs(5))?;
+    ensure!(
+        words.iter().all(|word| *word == words[0]),
+        "not all newcomers fared alike: {words:?}"
+    );
+    Ok(words[0].into())
+}
+
+/// What becomes of a newcomer; it must be one of two things, and at once.
+fn newcomer(server: &Server) -> Outcome<&'static str> {
+    let mut stream = match TcpStream::connect_timeout(&server.address, Duration::from_secs(2)) {
+        Ok(stream) => stream,
+        Err(error) if error.kind() == ErrorKind::ConnectionRefused => return Ok("refused"),
+        Err(error) => return Err(format!("a newcomer: {error}")),
+    };
+    let failed = |error: std::io::Error| format!("a newcomer was accepted: {error}");
+    stream
+        .set_read_timeout(Some(Duration::from_secs(2)))
+        .map_err(failed)?;
+    stream.write_all(GET.as_bytes()).map_err(failed)?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).map_err(failed)?;
+    ensure!(
+        answer.starts_with("HTTP/1.1 503 "),
+        "a newcomer got {answer:?}"
+    );
+    Ok("503")
+}
+
+fn dont_close(server: &mut Server) -> Outcome<String> {
+    let idle = kept(server)?;
+    let mut lingers = Client::connect(server.address)?;
+    lingers.send("GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")?;
+    lingers.answer()?.check(b"hello!")?;
+    let mut stopper = Client::connect(server.address)?;
+    stopper.send(stop_after(0))?;
+    stopper.answer()?.check(b"stopping")?;
+    let took = ends_within(server, Duration::from_secs(2))?;
+    drop((idle, lingers, stopper));
+    Ok(took.as_millis().to_string())
+}
+
+/// A connection on which a request was served.
+fn kept(server: &Server) -> Outcome<Client> {
+    let mut client = Client::connect(server.address)?;
+    client.send(GET)?;
+    client.answer()?.check(b"hello!")?;
+    Ok(client)
+}
+
+fn stop_after(millis: u64) -> String {
+    format!("GET /stop?{millis} HTTP/1.1\r\nHost: x\r\n\r\n")
+}
+
+fn check_last(answer: &Answer) -> Outcome {
+    ensure!(
+        answer.values("connection").any(|value| value == "close"),
+        "a last response doesn't say that it is one"
+    );
+    Ok(())
+}
+
+/// Waits until it has ended well; how long that took.
+fn ends_within(server: &mut Server, most: Duration) -> Outcome<Duration> {
+    let since = Instant::now();
+    loop {
+        if let Some(status) = server.ended() {
+            ensure!(
+                status.success(),
+                "it ended with {status}:\n{}",
+                server.log_end(5)
+            );
+            return Ok(since.elapsed());
+        }
+        ensure!(since.elapsed() < most, "it was stopped, and goes on");
+        sleep(Duration::from_millis(5));
+    }
+}

@@ -1,0 +1,351 @@
+//! Stopping: what must be served, how long it takes, and who comes too late.
+
+use super::*;
+
+const STOP: &[u8] = b"GET /stop HTTP/1.1\r\nHost: h\r\n\r\n";
+const LARGE: &[u8] = b"GET /large HTTP/1.1\r\nHost: h\r\n\r\n";
+const TICK: u64 = 1 << 26;
+
+/// A server that `/stop` stops, after `work` of the handler.
+fn bench(personality: Personality, work: Duration) -> Bench {
+    let mut bench = Bench::new(personality);
+    let handle = bench.handle.clone();
+    bench.on_request = Rc::new(move |fake, target| {
+        if target == "/stop" {
+            fake.work(work);
+            handle.stop();
+        }
+    });
+    bench
+}
+
+/// The responses that a client has got: status, and whether the connection closes after it.
+fn responses(client: &Client) -> Vec<(u16, bool)> {
+    let bytes = client.receive();
+    let text = String::from_utf8_lossy(&bytes);
+    let heads = text.split("HTTP/1.1 ").skip(1);
+    heads
+        .map(|head| {
+            let status = head[..3].parse().expect("a status");
+            (status, head.contains("connection: close\r\n"))
+        })
+        .collect()
+}
+
+const SERVED: (u16, bool) = (200, false);
+const SERVED_LAST: (u16, bool) = (200, true);
+const REFUSED: (u16, bool) = (503, true);
+
+#[test]
+fn what_comes_while_the_handler_stops_the_server_is_served() {
+    for personality in ALL {
+        let bench = bench(personality, Duration::from_secs(1));
+        let stopper = bench.client();
+        let kept: Vec<Client> = (0..3).map(|_| bench.client()).collect();
+        for client in &kept {
+            client.send(GET);
+        }
+        let begins = stopper.clone();
+        bench.at(100, move |_| begins.send(STOP));
+        let asks = kept.clone();
+        bench.at(600, move |_| {
+            asks.iter().for_each(|client| client.send(GET))
+        });
+        let (listener, new) = (bench.listener, Rc::new(RefCell::new(Vec::new())));
+        let keep = Rc::clone(&new);
+        bench.at(700, move |fake| {
+            for _ in 0..4 {
+                let client = fake.connect(listener);
+                client.send(GET);
+                keep.borrow_mut().push(client);
+            }
+        });
+        let counters = bench.run();
+        assert_eq!(responses(&stopper), [SERVED_LAST]);
+        for client in &kept {
+            assert_eq!(responses(client), [SERVED, SERVED_LAST]);
+        }
+        for client in new.borrow().iter() {
+            assert_eq!(responses(client), [SERVED_LAST]);
+        }
+        assert_eq!(counters.closed(CloseReason::Stopped), 8);
+    }
+}
+
+#[test]
+fn newcomers_are_refused_at_once_while_a_slow_download_drains() {
+    for personality in ALL {
+        let bench = bench(personality, Duration::ZERO);
+        let slow = bench.client();
+        slow.set_room(100_000);
+        slow.send(LARGE);
+        let received = Rc::new(RefCell::new(0));
+        for step in 1..40 {
+            let (slow, received) = (slow.clone(), Rc::clone(&received));
+            bench.at(step * 500, move |_| {
+                *received.borrow_mut() += slow.receive_at_most(40_000).len();
+            });
+        }
+        let stopper = bench.client();
+        bench.at(1_000, move |_| stopper.send(STOP));
+        let listener = bench.listener;
+        let open = slow.clone();
+        bench.at(1_100, move |fake| {
+            assert!(fake.connect(listener).is_reset(), "it should be refused");
+            assert!(!open.is_closed());
+        });
+        bench.run();
+        let rest = slow.receive().len();
+        let all = *received.borrow() + rest;
+        assert!(all > 1 << 20, "{all} bytes of the download");
+    }
+}
+
+#[test]
+fn a_client_that_doesnt_close_is_waited_for_a_second() {
+    for personality in ALL {
+        let bench = bench(personality, Duration::ZERO);
+        let (stopper, lingering) = (bench.client(), bench.client());
+        lingering.send(b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
+        bench.at(100, move |_| stopper.send(STOP));
+        bench.run();
+        let ended = bench.fake.now();
+        let most = 1_100_000_000 + 2 * TICK;
+        assert!(ended <= most, "it has taken until {ended} ns");
+    }
+}
+
+/// Each whole request is served, and the last response says that it is the last.
+#[test]
+fn a_pipeline_is_served_up_to_its_last_whole_request() {
+    let part = &GET[..GET.len() - 5];
+    for personality in ALL {
+        let bench = bench(personality, Duration::ZERO);
+        let (stopper, whole, cut) = (bench.client(), bench.client(), bench.client());
+        for client in [&whole, &cut] {
+            client.set_room(1 << 30);
+        }
+        let (sends, sends_part) = (whole.clone(), cut.clone());
+        bench.at(100, move |_| {
+            stopper.send(&[STOP, GET, GET].concat());
+            // More than one read takes.
+            sends.send(&GET.repeat(5_000));
+            sends_part.send(&[&GET.repeat(200), part].concat());
+        });
+        bench.run();
+        let got = responses(&whole);
+        assert_eq!(got.len(), 5_000);
+        assert_eq!(got.iter().rposition(|it| *it == SERVED), Some(4_998));
+        assert_eq!(got[4_999], SERVED_LAST);
+        let got = responses(&cut);
+        assert_eq!(got[..200], [SERVED; 200]);
+        assert_eq!(got[200..], [REFUSED]);
+    }
+}
+
+#[test]
+fn within_the_grace_an_idle_connection_is_still_served() {
+    for personality in ALL {
+        let bench = bench(personality, Duration::ZERO);
+        let clients: Vec<Client> = (0..4).map(|_| bench.client()).collect();
+        for client in &clients[..3] {
+            client.send(GET);
+        }
+        let [stops, early, late, fresh] = [0, 1, 2, 3].map(|at: usize| clients[at].clone());
+        bench.at(1_000, move |_| stops.send(STOP));
+        bench.at(1_400, move |_| {
+            early.send(GET);
+            // This one had only connected.
+            fresh.send(GET);
+        });
+        let open = late.clone();
+        bench.at(1_490, move |_| assert!(!open.is_closed()));
+        bench.at(1_600, move |_| {
+            assert!(late.is_closed());
+            late.send(GET);
+        });
+        bench.run();
+        assert_eq!(responses(&clients[1]), [SERVED, SERVED_LAST]);
+        assert_eq!(responses(&clients[3]), [SERVED_LAST]);
+        // What crosses the close is lost.
+        assert!(clients[2].is_reset());
+    }
+}
+
+#[test]
+fn those_that_wait_for_a_place_are_served_beyond_the_limit() {
+    for personality in ALL {
+        let mut bench = bench(personality, Duration::ZERO);
+        bench.settings.limits.max_connections = 2;
+        let busy = bench.client();
+        busy.send(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\n");
+        let stopper = bench.client();
+        stopper.send(&GET[..5]);
+        let waiting: Vec<Client> = (0..20).map(|_| bench.client()).collect();
+        waiting.iter().for_each(|client| client.send(GET));
+        bench.at(100, move |_| {
+            stopper.send(&GET[5..]);
+            stopper.send(STOP);
+        });
+        bench.run();
+        for client in &waiting {
+            assert_eq!(responses(client).len(), 1);
+        }
+        assert_eq!(responses(&busy), [REFUSED]);
+    }
+}
+
+#[test]
+fn no_more_than_a_backlog_is_accepted() {
+    let bench = bench(Personality::STRICT, Duration::from_millis(100));
+    let stopper = bench.client();
+    stopper.send(STOP);
+    let (listener, crowd) = (bench.listener, Rc::new(RefCell::new(Vec::new())));
+    let keep = Rc::clone(&crowd);
+    bench.at(50, move |fake| {
+        for _ in 0..5_000 {
+            let client = fake.connect(listener);
+            client.send(GET);
+            keep.borrow_mut().push(client);
+        }
+    });
+    bench.run();
+    let crowd = crowd.borrow();
+    let served = crowd
+        .iter()
+        .filter(|client| responses(client) == [SERVED_LAST]);
+    assert_eq!(served.count(), 4_096);
+    let reset = crowd.iter().filter(|client| client.is_reset());
+    assert_eq!(reset.count(), 5_000 - 4_096);
+}
+
+/// Want of resources is mostly over when those that are served have gone.
+#[test]
+fn accepting_that_fails_is_tried_again_within_the_grace() {
+    for personality in ALL {
+        let bench = bench(personality, Duration::from_millis(100));
+        let (stopper, listener) = (bench.client(), bench.listener);
+        bench.at(10, move |_| stopper.send(STOP));
+        let late = Rc::new(RefCell::new(None));
+        let keep = Rc::clone(&late);
+        bench.at(50, move |fake| {
+            let mut faults = Faults::NONE;
+            faults.accept_fails = 1_000;
+            fake.set_faults(faults);
+            let client = fake.connect(listener);
+            client.send(GET);
+            *keep.borrow_mut() = Some(client);
+        });
+        bench.at(400, |fake| fake.set_faults(Faults::NONE));
+        bench.run();
+        let late = late.borrow_mut().take().expect("it came");
+        assert_eq!(responses(&late), [SERVED_LAST]);
+    }
+}
+
+#[test]
+fn accepting_that_goes_on_failing_doesnt_keep_the_server_from_stopping() {
+    let bench = bench(Personality::WASI_COMMON, Duration::ZERO);
+    let (stopper, listener) = (bench.client(), bench.listener);
+    bench.at(10, move |fake| {
+        stopper.send(STOP);
+        stopper.end();
+        let mut faults = Faults::NONE;
+        faults.accept_fails = 1_000;
+        fake.set_faults(faults);
+        let _ = fake.connect(listener);
+    });
+    bench.run();
+    let ended = bench.fake.now();
+    assert!(ended <= 600_000_000, "it has taken until {ended} ns");
+}
+
+#[test]
+fn where_a_listener_cant_be_closed_newcomers_get_503() {
+    for personality in ALL {
+        let bench = bench(personality, Duration::ZERO);
+        bench.fake.keep_listeners();
+        let slow = bench.client();
+        slow.set_room(100_000);
+        slow.send(LARGE);
+        for step in 1..40 {
+            let slow = slow.clone();
+            bench.at(step * 500, move |_| drop(slow.receive_at_most(40_000)));
+        }
+        let stopper = bench.client();
+        bench.at(1_000, move |_| stopper.send(STOP));
+        let (listener, newcomers) = (bench.listener, Rc::new(RefCell::new(Vec::new())));
+        for at in [1_100, 3_000, 10_000] {
+            let keep = Rc::clone(&newcomers);
+            bench.at(at, move |fake| {
+                let client = fake.connect(listener);
+                client.send(GET);
+                keep.borrow_mut().push(client);
+            });
+            let newest = Rc::clone(&newcomers);
+            bench.at(at + 100, move |_| {
+                let newest = newest.borrow();
+                let newest = newest.last().expect("it came");
+                assert_eq!(responses(newest), [REFUSED]);
+            });
+        }
+        let polls = Rc::new(Cell::new(0));
+        let before = Rc::clone(&polls);
+        bench.at(11_500, move |fake| before.set(fake.counts().polls));
+        let is_blind = personality.blind;
+        bench.at(12_400, move |fake| {
+            let polls = fake.counts().polls - polls.get();
+            assert!(is_blind || polls < 20, "{polls} polls while little happens");
+        });
+        bench.run();
+        assert_eq!(newcomers.borrow().len(), 3);
+    }
+}
+
+/// Not even a client that sends requests without a pause.
+#[test]
+fn nobody_keeps_the_server_from_stopping() {
+    let mut bench = Bench::new(Personality::STRICT);
+    let greedy = bench.client();
+    greedy.set_room(1 << 40);
+    greedy.send(&GET.repeat(5_000));
+    let (handle, sends) = (bench.handle.clone(), greedy.clone());
+    bench.on_request = Rc::new(move |fake, _| {
+        if fake.now() > 100_000_000 {
+            handle.stop();
+        }
+        fake.work(Duration::from_micros(50));
+        if sends.unread() < 1 << 17 {
+            sends.send(&GET.repeat(5_000));
+        }
+    });
+    bench.run();
+    let ended = bench.fake.now();
+    assert!(ended <= 60_000_000_000, "it has taken until {ended} ns");
+    assert!(
+        responses(&greedy)
+            .last()
+            .is_some_and(|(_, is_last)| *is_last)
+    );
+}
+
+/// The rate is that of all responses of a pipeline, and not of each.
+#[test]
+fn a_pipeline_whose_responses_are_taken_too_slowly_is_cut() {
+    for personality in ALL {
+        let mut bench = bench(personality, Duration::ZERO);
+        bench.settings.limits.max_pending_output = 1;
+        let (stopper, slow) = (bench.client(), bench.client());
+        slow.set_room(40);
+        slow.send(&GET.repeat(200));
+        for step in 1..2_000 {
+            let slow = slow.clone();
+            bench.at(step * 100, move |_| drop(slow.receive_at_most(13)));
+        }
+        bench.at(1_000, move |_| stopper.send(STOP));
+        let counters = bench.run();
+        let ended = bench.fake.now();
+        assert!(ended <= 25_000_000_000, "it has taken until {ended} ns");
+        assert_eq!(counters.closed(CloseReason::WriteTimeout), 1);
+    }
+}
