@@ -74,7 +74,7 @@ use crate::wasi::{ClockId, Event, Fd, Shutdown, Subscription, Wasi};
 use blind::Sleep;
 use budget::Budget;
 use look::Seen;
-pub use silent::shut_down;
+pub use silent::{accept, shut_down};
 pub use slots::{Interest, Registration};
 use slots::{Kind, Slots};
 use speculate::Speculation;
@@ -298,7 +298,11 @@ impl<W: Wasi> Poller<W> {
     /// # Errors
     /// What `sock_shutdown` answered.
     pub fn shutdown(&mut self, stream: &Registration, how: Shutdown) -> Result<(), Errno> {
-        let result = self.wasi.sock_shutdown(self.slots.fd(stream)?, how);
+        let fd = self.slots.fd(stream)?;
+        let result = match how {
+            Shutdown::Both if self.closes_late() => shut_down(&self.wasi, fd),
+            how => self.wasi.sock_shutdown(fd, how),
+        };
         self.learn(stream, result)
     }
 

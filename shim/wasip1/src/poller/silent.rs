@@ -25,7 +25,8 @@ impl<W: Wasi> Poller<W> {
     /// Closes a stream, so that its peer sees the end at once.
     pub(super) fn close_stream(&self, fd: Fd) {
         if self.closes_late() {
-            shut_down(&self.wasi, fd);
+            // An error means that the peer is gone already.
+            let _ = shut_down(&self.wasi, fd);
         }
         self.close_fd(fd);
     }
@@ -37,20 +38,9 @@ impl<W: Wasi> Poller<W> {
         }
     }
 
-    /// Accepts a connection, and makes sure that it is non-blocking.
+    /// Accepts a connection, which is non-blocking.
     pub(super) fn accept_from(&mut self, listener: Fd) -> Result<Fd, Errno> {
-        let stream = self.wasi.sock_accept(listener, FdFlags::NONBLOCK)?;
-        if self.accepts_blocking.is_none()
-            && let Ok(stat) = self.wasi.fd_fdstat_get(stream)
-        {
-            self.accepts_blocking = Some(!stat.flags.is_nonblock());
-        }
-        if self.accepts_blocking == Some(true)
-            && let Err(errno) = self.wasi.fd_fdstat_set_flags(stream, FdFlags::NONBLOCK)
-        {
-            log::warn!("the connection at fd {stream} can't be made non-blocking: {errno}");
-        }
-        Ok(stream)
+        accept(&self.wasi, listener, &mut self.accepts_blocking)
     }
 
     /// Makes a listener non-blocking. Returns whether that is sure: true as well for what is no
@@ -74,15 +64,40 @@ impl<W: Wasi> Poller<W> {
     }
 }
 
-/// Ends both directions of a stream, one at a time, before it is closed. For runtimes where closing does
-/// nothing until later, and shutting down both in one call does nothing either.
+/// Accepts a connection, and makes sure that it is non-blocking.
+///
+/// `accepts_blocking` is whether the runtime ignores that this was asked for: `None` until it is known,
+/// which takes a call.
+///
+/// # Errors
+/// What `sock_accept` returned.
+pub fn accept<W: Wasi>(
+    wasi: &W,
+    listener: Fd,
+    accepts_blocking: &mut Option<bool>,
+) -> Result<Fd, Errno> {
+    let stream = wasi.sock_accept(listener, FdFlags::NONBLOCK)?;
+    if accepts_blocking.is_none()
+        && let Ok(stat) = wasi.fd_fdstat_get(stream)
+    {
+        *accepts_blocking = Some(!stat.flags.is_nonblock());
+    }
+    if *accepts_blocking == Some(true)
+        && let Err(errno) = wasi.fd_fdstat_set_flags(stream, FdFlags::NONBLOCK)
+    {
+        log::warn!("the connection at fd {stream} can't be made non-blocking: {errno}");
+    }
+    Ok(stream)
+}
+
+/// Ends both directions of a stream, one at a time: for runtimes where closing does nothing until later,
+/// and shutting down both in one call does nothing either.
 ///
 /// Then the peer sees the end at once, and what it sends afterwards resets the connection.
-pub fn shut_down<W: Wasi>(wasi: &W, fd: Fd) {
-    for how in [Shutdown::Write, Shutdown::Read] {
-        if let Err(errno) = wasi.sock_shutdown(fd, how) {
-            // The peer is gone, or the file descriptor.
-            log::debug!("sock_shutdown({fd}): {errno}");
-        }
-    }
+///
+/// # Errors
+/// The first of what the two calls returned.
+pub fn shut_down<W: Wasi>(wasi: &W, fd: Fd) -> Result<(), Errno> {
+    let [write, read] = [Shutdown::Write, Shutdown::Read].map(|how| wasi.sock_shutdown(fd, how));
+    write.and(read)
 }
