@@ -168,6 +168,12 @@ impl Runtime {
         self == Self::WazeroLike
     }
 
+    /// Whether what the module has closed is closed only at a collection.
+    #[must_use]
+    pub fn closes_late(self) -> bool {
+        self == Self::WazeroLike
+    }
+
     /// The path of the runtime's program, which `ci/runtime` installs when it isn't there yet.
     ///
     /// # Errors
