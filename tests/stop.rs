@@ -310,7 +310,7 @@ fn ten_restarts_on_a_shared_listener_lose_nothing() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let addr = listener.local_addr().expect("an address");
     let (accepted, tried) = restarts(addr, || {
-        Server::from_listener(listener.try_clone().expect("a copy"))
+        Server::from_listener(listener.try_clone().expect("a copy")).expect("a listener")
     });
     let lost = tried.refused + tried.dropped;
     assert_eq!((tried.served, lost), (accepted, 0));

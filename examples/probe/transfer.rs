@@ -4,7 +4,7 @@ use std::io::{IoSlice, IoSliceMut};
 
 use wasip1_poll::{Errno, Preview1, Shutdown, Wasi};
 
-use crate::lab::{Connection, Lab, Outcome, close, count, errno};
+use crate::lab::{Connection, Lab, Outcome, close, count, errno, now};
 use crate::peer::sleep;
 use crate::polling::fill;
 use crate::table::Table;
@@ -163,6 +163,7 @@ fn after_the_end(lab: &mut Lab, table: &mut Table) -> Outcome {
         "ends its side, and reads on for a while before it closes",
     );
     close(connection)?;
+    closing(lab, table)?;
     let mut shown = Vec::new();
     for (name, fd) in [("the listener", lab.listener), ("stdout", 1)] {
         // The listener is needed on: only its receiving side would end it.
@@ -178,6 +179,53 @@ fn after_the_end(lab: &mut Lab, table: &mut Table) -> Outcome {
         "never does it",
     );
     Ok(())
+}
+
+/// What the other end sees.
+fn closing(lab: &mut Lab, table: &mut Table) -> Outcome {
+    let connection = lab.connect()?;
+    let both = errno(Preview1.sock_shutdown(connection.fd, Shutdown::Both));
+    let sees = end(lab, connection)?;
+    table.row(
+        "`sock_shutdown` of both sides at once",
+        "the other end reads its end",
+        format!("{both} (the other end {sees})"),
+        "where `poll_oneoff` is blind, shuts down one side after the other",
+    );
+    close(connection)?;
+    let connection = lab.connect()?;
+    for how in [Shutdown::Write, Shutdown::Read] {
+        let _ = Preview1.sock_shutdown(connection.fd, how);
+    }
+    let sees = end(lab, connection)?;
+    table.row(
+        "`sock_shutdown` of one side after the other",
+        "the other end reads its end",
+        format!("the other end {sees}"),
+        "the same",
+    );
+    close(connection)?;
+    let connection = lab.connect()?;
+    close(connection)?;
+    let sees = end(lab, connection)?;
+    table.row(
+        "`fd_close`",
+        "the other end reads its end",
+        format!("the other end {sees}"),
+        "where `poll_oneoff` is blind, shuts down both sides first",
+    );
+    Ok(())
+}
+
+/// Whether the other end sees the end at once.
+fn end(lab: &mut Lab, connection: Connection) -> Outcome<&'static str> {
+    let asked = now();
+    lab.ask(connection, "watch")?;
+    Ok(match (now() - asked) / 1_000_000 {
+        0..100 => "reads its end",
+        100..500 => "reads its end later",
+        _ => "doesn't see it for 500 ms",
+    })
 }
 
 fn write(connection: Connection) -> String {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::io::{self, ErrorKind, IoSlice};
 use std::sync::Arc;
 
-use wasip1_poll::{Shutdown, Wasi};
+use wasip1_poll::{Fd, Shutdown, Wasi, accept, shut_down};
 
 use crate::selector::{self, Key, Selector, Subject};
 use crate::sys::{self, Socket, System};
@@ -14,6 +14,9 @@ use crate::{Interest, Registry, Token};
 pub(crate) struct IoSource<T> {
     /// Before the socket, because it is dropped first: what is closed must not be polled.
     registered: Option<Registered>,
+    /// Dropped next: what is shut down must be open still. A listener has none, because others may
+    /// share it.
+    ending: Option<Ending>,
     socket: T,
 }
 
@@ -26,15 +29,48 @@ struct Registered {
 impl Drop for Registered {
     fn drop(&mut self) {
         for fd in self.selector.deregister(self.key) {
-            drop(sys::accepted(fd));
+            let mut unasked = IoSource::stream(sys::accepted(fd));
+            unasked.know(&self.selector);
+        }
+    }
+}
+
+/// Shuts a stream down when this is dropped, where closing it does nothing until later.
+struct Ending {
+    fd: Option<Fd>,
+    /// The last one that it was registered with, which knows the runtime.
+    selector: Option<Arc<Selector<System>>>,
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        let closes_late = |it: &Arc<Selector<System>>| it.closes_late();
+        if let Some(fd) = self.fd
+            && self.selector.as_ref().is_none_or(closes_late)
+        {
+            // An error means that the peer is gone already.
+            let _ = shut_down(&sys::system(), fd);
         }
     }
 }
 
 impl<T: Socket> IoSource<T> {
-    pub(crate) const fn new(socket: T) -> Self {
+    pub(crate) const fn listener(socket: T) -> Self {
         Self {
             registered: None,
+            ending: None,
+            socket,
+        }
+    }
+
+    pub(crate) fn stream(socket: T) -> Self {
+        let ending = Ending {
+            fd: Some(socket.fd()),
+            selector: None,
+        };
+        Self {
+            registered: None,
+            ending: Some(ending),
             socket,
         }
     }
@@ -46,6 +82,10 @@ impl<T: Socket> IoSource<T> {
     /// Ends the registration, if there is one.
     pub(crate) fn into_socket(self) -> T {
         drop(self.registered);
+        if let Some(mut ending) = self.ending {
+            // It stays open.
+            ending.fd = None;
+        }
         self.socket
     }
 
@@ -62,8 +102,16 @@ impl<T: Socket> IoSource<T> {
         }
         let selector = Arc::clone(&registry.selector);
         let key = selector.register(self.socket.fd(), subject, token, interests)?;
+        self.know(&selector);
         self.registered = Some(Registered { selector, key });
         Ok(())
+    }
+
+    /// Notes which selector knows the runtime.
+    fn know(&mut self, selector: &Arc<Selector<System>>) {
+        if let Some(ending) = &mut self.ending {
+            ending.selector = Some(Arc::clone(selector));
+        }
     }
 
     pub(crate) fn reregister(
@@ -101,7 +149,7 @@ impl<T: Socket> IoSource<T> {
     pub(crate) fn accept(&self) -> io::Result<sys::TcpStream> {
         let fd = match &self.registered {
             Some(it) => it.selector.accept(it.key)?,
-            None => sys::system().sock_accept(self.socket.fd(), NONBLOCK)?,
+            None => accept(&sys::system(), self.socket.fd(), &mut None)?,
         };
         Ok(sys::accepted(fd))
     }
@@ -124,6 +172,8 @@ impl<T: Socket> IoSource<T> {
     pub(crate) fn shutdown(&self, how: Shutdown) -> io::Result<()> {
         match &self.registered {
             Some(it) => it.selector.shutdown(it.key, how),
+            // Only a poller knows whether both at once does anything.
+            None if how == Shutdown::Both => Ok(shut_down(&sys::system(), self.socket.fd())?),
             None => Ok(sys::system().sock_shutdown(self.socket.fd(), how)?),
         }
     }
@@ -145,8 +195,6 @@ impl<T: fmt::Debug> fmt::Debug for IoSource<T> {
         self.socket.fmt(f)
     }
 }
-
-const NONBLOCK: wasip1_poll::FdFlags = wasip1_poll::FdFlags::NONBLOCK;
 
 fn not_registered() -> io::Error {
     let text = "the source is not registered with this Poll";

@@ -183,9 +183,11 @@ where
     }
 
     /// Mostly for want of file descriptors or memory (EMFILE, ENFILE, ENOBUFS, ENOMEM). Gives the
-    /// place of the longest idle connection to a newcomer, and lets accepting rest for a while.
+    /// place of the longest idle connection to a newcomer, if that is of use, and lets accepting rest
+    /// for a while.
     pub(super) fn accept_failed(&mut self, error: &io::Error) {
         let now = self.driver.cx.now;
+        let gains_by_closing = self.driver.reactor.gains_by_closing();
         let is_news = self
             .accept_logged_at
             .is_none_or(|at| now.saturating_since(at) >= LOG_INTERVAL);
@@ -194,11 +196,19 @@ where
             error!(
                 target: "mini_http",
                 "can't accept connections: {error}; {} are open. If this is for want of file \
-                 descriptors, raise the limit (ulimit -n) or lower max_connections",
-                self.slots.len()
+                 descriptors, {}",
+                self.slots.len(),
+                if gains_by_closing {
+                    "raise the limit (ulimit -n) or lower max_connections"
+                } else {
+                    "those of closed connections come back when the runtime collects garbage: let it \
+                     do so more often (wazero: GOGC=1), or raise the limit (ulimit -n)"
+                }
             );
         }
-        self.evict();
+        if gains_by_closing {
+            self.evict();
+        }
         self.accept_again_at = Some(now + BACK_OFF);
     }
 

@@ -1,6 +1,8 @@
 //! The loop against the scripted fake runtime: virtual time, in-memory clients, misbehaviour on
 //! purpose. Everything runs natively, and takes no real time.
 
+mod closing;
+
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 

@@ -120,6 +120,12 @@ pub trait Reactor {
         0
     }
 
+    /// Whether closing a stream makes room for a connection that could not be accepted. Not where
+    /// descriptors come back later, and enough of them are on their way.
+    fn gains_by_closing(&self) -> bool {
+        true
+    }
+
     /// The monotonic clock.
     fn now(&self) -> Instant;
 

@@ -5,11 +5,14 @@
 //!
 //! It is generic over the calls, so that tests drive it natively against the fake runtime.
 
+mod returning;
+
 use std::io::{self, IoSlice};
 use std::time::Duration;
 
 use wasip1_poll::{Errno, Fd, Poller, Ready, Registration, Shutdown, Wasi};
 
+use self::returning::Returning;
 use super::{Accepted, Event, Interest, Reactor, Readiness};
 use crate::key::Key;
 use crate::time::Instant;
@@ -20,6 +23,9 @@ pub(crate) struct Wasip1Reactor<W: Wasi> {
     poller: Poller<W>,
     /// By the loop's numbers; an event's token is the number. None where one was closed.
     listeners: Vec<Option<Listener>>,
+    /// How many streams are open.
+    open: usize,
+    returning: Returning,
     /// The reports of one wait; kept for its memory.
     ready: Vec<Ready>,
 }
@@ -40,6 +46,8 @@ impl<W: Wasi> Wasip1Reactor<W> {
         let mut reactor = Self {
             poller: Poller::new(wasi),
             listeners: Vec::new(),
+            open: 0,
+            returning: Returning::default(),
             ready: Vec::new(),
         };
         for (token, fd) in (0..).zip(listeners) {
@@ -119,7 +127,17 @@ impl<W: Wasi> Reactor for Wasip1Reactor<W> {
         let Some(listener) = &self.listeners[listener] else {
             return Err(io::ErrorKind::WouldBlock.into());
         };
-        let fd = self.poller.accept(&listener.registration)?;
+        let fd = match self.poller.accept(&listener.registration) {
+            Ok(fd) => fd,
+            Err(errno) => {
+                if errno != Errno::AGAIN {
+                    self.returning.failed_to_accept();
+                }
+                return Err(errno.into());
+            }
+        };
+        self.open += 1;
+        self.returning.accepted();
         let token = key.to_usize() as u64;
         let stream = self.poller.register(fd, token, wasip1_poll::Interest::READ);
         // Preview 1 can't tell the peer's address.
@@ -173,6 +191,14 @@ impl<W: Wasi> Reactor for Wasip1Reactor<W> {
 
     fn close(&mut self, stream: Registration) {
         self.poller.close(stream);
+        self.open -= 1;
+        if self.poller.is_blind() {
+            self.returning.closed(self.now());
+        }
+    }
+
+    fn gains_by_closing(&self) -> bool {
+        !self.poller.is_blind() || self.returning.are_few(self.now(), self.open)
     }
 
     fn now(&self) -> Instant {

@@ -109,6 +109,8 @@ fn obey(address: SocketAddr, clients: &mut Vec<Option<Client>>, line: &str) -> O
             ensure!(read == count, "only {read} of {count} bytes came");
             Ok(read)
         }
+        // The module takes the time until its end is seen.
+        "watch" => Ok(it.swallow(usize::MAX, Duration::from_millis(500))),
         "drain" => Ok(it.swallow(usize::MAX, PATIENCE)),
         "end" => it.check_end().map(|()| 0),
         "half-close" => it.half_close().map(|()| 0),

@@ -299,6 +299,12 @@ impl Runtime {
         self.has(Trait::Blind)
     }
 
+    /// Whether what the module has closed is closed only at a collection.
+    #[must_use]
+    pub fn closes_late(self) -> bool {
+        self == Self::WazeroLike
+    }
+
     /// The path of the runtime's program, which `ci/runtime` installs when it isn't there yet.
     ///
     /// # Errors

@@ -68,6 +68,7 @@ fn sockets(linker: &mut Linker<Host>) -> Result<(), Error> {
         poll::oneoff(host, guest, [asked, told, count, result])
     });
     call!(linker, sock_accept(fd: u32, flags: u32, result: u32) |host, guest| {
+        host.table.collect();
         let fd = host.table.accept(fd, flags & NONBLOCK != 0)?;
         guest.put_u32(result, fd)
     });

@@ -1,12 +1,15 @@
 //! A WASI preview 1 host with the habits of wazero, on the interpreter wasmi.
 //!
 //! ```text
-//! wazero-like run [-listen=127.0.0.1:3000] [-env=NAME=VALUE] [-mount=FOLDER[:NAME]] MODULE.wasm [ARGUMENT]...
+//! wazero-like run [-listen=127.0.0.1:3000] [-env=NAME=VALUE] [-mount=FOLDER[:NAME]]
+//!     [-collect=MILLISECONDS[,ACCEPTS]] MODULE.wasm [ARGUMENT]...
 //! ```
 //!
 //! The arguments are wazero's, each option as `-name=value`, `-name value`, or with two dashes, and as
-//! often as needed. What it does otherwise than the text of preview 1 is in `poll` and in `calls::write`;
-//! sockets get their numbers after the directories, and errors that wazero doesn't know are `IO`. It
+//! often as needed; but for `-collect`, which wazero doesn't have. What it does otherwise than the text of
+//! preview 1 is in `poll`, in `calls::write`, and in `garbage`: the sockets of closed connections are closed
+//! by a collection, which comes after 250 ms or 256 accepted connections (as with GOGC=1), or as `-collect`
+//! or the variable WAZERO_LIKE_COLLECT says: `120000,1000000` is about what Go does by default. Sockets get their numbers after the directories, and errors that wazero doesn't know are `IO`. It
 //! writes nothing of its own unless something is wrong.
 //!
 //! It is not wazero: what it does was read and measured there once. One thing is simpler: a file
@@ -16,6 +19,7 @@
 mod calls;
 mod errno;
 mod files;
+mod garbage;
 mod guest;
 mod poll;
 mod table;
@@ -23,10 +27,11 @@ mod table;
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use wasmi::{Engine, Linker, Module, Store};
 
+use garbage::{Garbage, Schedule};
 use table::Table;
 
 /// What the calls work on.
@@ -43,7 +48,8 @@ impl Host {
     /// One listener, fd 3, and a directory that isn't there, fd 4 (which wazero would call 3).
     fn for_tests() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let mut table = Table::new(Vec::new(), vec![listener]);
+        let garbage = Garbage::new(Schedule::default());
+        let mut table = Table::new(Vec::new(), vec![listener], garbage);
         let (path, name) = ("/none".into(), None);
         table.insert(table::Entry::Directory { path, name });
         Self {
@@ -78,6 +84,7 @@ struct Command {
     listen: Vec<String>,
     environment: Vec<String>,
     mounts: Vec<(PathBuf, String)>,
+    schedule: Schedule,
     /// The module, and what it gets as its arguments: the module's own name first.
     arguments: Vec<String>,
 }
@@ -88,6 +95,9 @@ impl Command {
             return Err("the one command is: run [OPTION]... MODULE.wasm [ARGUMENT]...".into());
         }
         let mut command = Self::default();
+        if let Ok(value) = std::env::var("WAZERO_LIKE_COLLECT") {
+            command.schedule = schedule(&value)?;
+        }
         while let Some(argument) = given.next() {
             let Some(option) = argument.strip_prefix('-') else {
                 command.arguments = [argument].into_iter().chain(given).collect();
@@ -102,6 +112,7 @@ impl Command {
             match name {
                 "listen" => command.listen.push(value),
                 "env" => command.environment.push(value),
+                "collect" => command.schedule = schedule(&value)?,
                 "mount" => {
                     let (folder, name) = value.split_once(':').unwrap_or((&value, &value));
                     command.mounts.push((folder.into(), name.to_owned()));
@@ -126,7 +137,7 @@ impl Command {
         let mut linker = Linker::new(&engine);
         calls::define(&mut linker, &module).map_err(|e| e.to_string())?;
         let host = Host {
-            table: Table::new(self.mounts, listeners),
+            table: Table::new(self.mounts, listeners, Garbage::new(self.schedule)),
             arguments: self.arguments,
             environment: self.environment,
             started: Instant::now(),
@@ -146,4 +157,17 @@ impl Command {
             },
         }
     }
+}
+
+/// When there are collections: milliseconds, and after a comma accepted connections.
+fn schedule(text: &str) -> Result<Schedule, String> {
+    let why = || format!("collections: {text}: MILLISECONDS[,ACCEPTS]");
+    let (every, accepts) = match text.split_once(',') {
+        Some((every, accepts)) => (every, accepts.parse().map_err(|_| why())?),
+        None => (text, Schedule::default().accepts),
+    };
+    Ok(Schedule {
+        every: Duration::from_millis(every.parse().map_err(|_| why())?),
+        accepts,
+    })
 }

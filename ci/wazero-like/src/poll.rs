@@ -19,6 +19,7 @@ const READ: u8 = 1;
 const WRITE: u8 = 2;
 
 pub fn oneoff(host: &mut Host, guest: &mut Guest<'_>, list: [u32; 4]) -> Outcome {
+    host.table.collect();
     let [asked, told, count, result] = list;
     if count == 0 {
         return Err(Errno::INVAL);

@@ -13,7 +13,7 @@ use crate::{Interest, Registry, Token, sys};
 pub struct TcpListener {
     pub(super) source: IoSource<sys::TcpListener>,
     /// Connections that were accepted before anyone asked, in a registration that has ended.
-    backlog: Mutex<Vec<sys::TcpStream>>,
+    backlog: Mutex<Vec<TcpStream>>,
 }
 
 impl TcpListener {
@@ -31,7 +31,7 @@ impl TcpListener {
 
     pub(crate) const fn of(socket: sys::TcpListener) -> Self {
         Self {
-            source: IoSource::new(socket),
+            source: IoSource::listener(socket),
             backlog: Mutex::new(Vec::new()),
         }
     }
@@ -42,12 +42,12 @@ impl TcpListener {
     /// # Errors
     /// `WouldBlock` when there is none; otherwise what `sock_accept` answered.
     pub fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
-        let socket = match self.backlog().pop() {
-            Some(socket) => socket,
-            None => self.source.accept()?,
+        let stream = match self.backlog().pop() {
+            Some(stream) => stream,
+            None => TcpStream::of(self.source.accept()?),
         };
         let nowhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
-        Ok((TcpStream::of(socket), nowhere))
+        Ok((stream, nowhere))
     }
 
     #[cfg_attr(test, allow(dead_code, reason = "for the conversions of std"))]
@@ -61,7 +61,7 @@ impl TcpListener {
         }
     }
 
-    fn backlog(&self) -> MutexGuard<'_, Vec<sys::TcpStream>> {
+    fn backlog(&self) -> MutexGuard<'_, Vec<TcpStream>> {
         self.backlog.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -92,7 +92,7 @@ impl Source for TcpListener {
 
     fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
         let accepted = self.source.deregister(registry)?;
-        self.backlog().extend(accepted);
+        self.backlog().extend(accepted.into_iter().map(TcpStream::of));
         Ok(())
     }
 }

@@ -25,8 +25,8 @@ impl TcpStream {
         ))
     }
 
-    pub(crate) const fn of(socket: sys::TcpStream) -> Self {
-        let source = IoSource::new(socket);
+    pub(crate) fn of(socket: sys::TcpStream) -> Self {
+        let source = IoSource::stream(socket);
         Self { source }
     }
 

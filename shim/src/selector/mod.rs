@@ -191,6 +191,11 @@ impl<W: Wasi> Selector<W> {
         accepted
     }
 
+    /// Whether a stream has to be shut down before it is closed.
+    pub(crate) fn closes_late(&self) -> bool {
+        self.lock().poller.closes_late()
+    }
+
     pub(crate) fn accept(&self, key: Key) -> io::Result<Fd> {
         let mut state = self.lock();
         let State {

@@ -34,6 +34,11 @@ fn on_the_text() {
 }
 
 #[test]
+fn on_a_runtime_where_calls_do_nothing() {
+    run_seeds("silent", Personality::SILENT);
+}
+
+#[test]
 fn on_a_hostile_runtime() {
     run_seeds("hostile", Personality::HOSTILE);
 }

@@ -63,6 +63,11 @@ fn seeds_on_a_hostile_blind_runtime() {
     run("hostile-blind");
 }
 
+#[test]
+fn seeds_on_a_runtime_where_calls_do_nothing() {
+    run("silent");
+}
+
 fn run(name: &str) {
     let seeds = Seeds {
         prefix: "EVENT_LOOP",

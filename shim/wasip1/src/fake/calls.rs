@@ -26,6 +26,9 @@ impl Wasi for Fake {
             world.hinder(faults.again, &[Errno::AGAIN])?;
             let failures = [Errno::CONNABORTED, Errno::MFILE, Errno::NOMEM, Errno::IO];
             world.hinder(faults.accept_fails, &failures)?;
+            if !world.has_descriptors() {
+                return Err(Errno::IO);
+            }
             let socket = match world.object(fd, "sock_accept") {
                 Some(Object::Listener { backlog, nonblock }) => match backlog.pop_front() {
                     Some(socket) => socket,
@@ -38,7 +41,7 @@ impl Wasi for Fake {
             };
             let stream = Object::Stream {
                 socket: socket.clone(),
-                nonblock: flags.is_nonblock(),
+                nonblock: flags.is_nonblock() && !world.personality.silence.accept_flags,
             };
             let new = world.open(stream);
             let mut socket = socket.borrow_mut();
@@ -101,6 +104,9 @@ impl Wasi for Fake {
                 return Err(Errno::PIPE);
             }
             let count = most.min(socket.free());
+            if count == 0 && wanted > 0 && world.personality.silence.write {
+                return Ok(0);
+            }
             if count == 0 && wanted > 0 {
                 assert!(
                     nonblock,
@@ -123,6 +129,10 @@ impl Wasi for Fake {
         self.call(|world| {
             let socket = match world.object(fd, "sock_shutdown") {
                 Some(Object::Stream { socket, .. }) => Rc::clone(socket),
+                Some(Object::Listener { .. }) => {
+                    world.violate(format!("sock_shutdown on fd {fd}, which is a listener"));
+                    return Err(Errno::NOTSOCK);
+                }
                 Some(_) => return Err(Errno::NOTSOCK),
                 None => return Err(Errno::BADF),
             };
@@ -131,7 +141,11 @@ impl Wasi for Fake {
             if socket.reset {
                 return Err(Errno::NOTCONN);
             }
+            if how == Shutdown::Both && world.personality.silence.shutdown_both {
+                return Ok(());
+            }
             socket.server_ended |= how != Shutdown::Read;
+            socket.server_is_deaf |= how != Shutdown::Write;
             Ok(())
         })
     }
@@ -170,13 +184,17 @@ impl Wasi for Fake {
     }
 
     fn fd_fdstat_set_flags(&self, fd: Fd, flags: FdFlags) -> Result<(), Errno> {
-        self.call(|world| match world.object(fd, "fd_fdstat_set_flags") {
-            Some(Object::Listener { nonblock, .. } | Object::Stream { nonblock, .. }) => {
-                *nonblock = flags.is_nonblock();
-                Ok(())
+        self.call(|world| {
+            let is_silent = world.personality.silence.listener_flags;
+            match world.object(fd, "fd_fdstat_set_flags") {
+                Some(Object::Listener { .. }) if is_silent => Ok(()),
+                Some(Object::Listener { nonblock, .. } | Object::Stream { nonblock, .. }) => {
+                    *nonblock = flags.is_nonblock();
+                    Ok(())
+                }
+                Some(Object::Directory(_)) => Err(Errno::NOTSUP),
+                None => Err(Errno::BADF),
             }
-            Some(Object::Directory(_)) => Err(Errno::NOTSUP),
-            None => Err(Errno::BADF),
         })
     }
 

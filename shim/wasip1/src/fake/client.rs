@@ -23,7 +23,7 @@ impl Client {
     pub fn send(&self, bytes: &[u8]) {
         let seen_from = self.fake.seen_from();
         let mut socket = self.socket.borrow_mut();
-        if socket.closed_at.is_some() {
+        if socket.closed_at.is_some() || socket.is_shut() {
             return socket.reset();
         }
         socket.seen_from = seen_from;
@@ -69,7 +69,8 @@ impl Client {
         socket.server_ended && socket.to_client.is_empty()
     }
 
-    /// Whether the server has closed its file descriptor.
+    /// Whether the server has closed its file descriptor, as far as the client can see. Where that does
+    /// nothing at first, the server has also shut down both directions, or a collection has come.
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.socket.borrow().closed_at.is_some()
@@ -111,7 +112,7 @@ impl Client {
         self.socket.borrow().read_at
     }
 
-    /// When the server has closed its file descriptor, in virtual nanoseconds.
+    /// When the server has closed it, in virtual nanoseconds; see [`is_closed`](Self::is_closed).
     #[must_use]
     pub fn closed_at(&self) -> Option<u64> {
         self.socket.borrow().closed_at

@@ -33,7 +33,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 pub use client::Client;
-pub use personality::{Costs, Faults, Nbytes, Personality};
+pub use personality::{Costs, Faults, Nbytes, Personality, Silence};
 pub use rng::Rng;
 pub use seeds::Seeds;
 pub use world::Counts;
@@ -134,6 +134,22 @@ impl Fake {
     #[must_use]
     pub fn violations(&self) -> Vec<String> {
         self.0.borrow().violations()
+    }
+
+    /// Changes which calls do nothing from now on.
+    pub fn set_silence(&self, silence: Silence) {
+        self.0.borrow_mut().personality.silence = silence;
+    }
+
+    /// Sets how many file descriptors there may be from now on. Those that were closed count until the
+    /// next collection.
+    pub fn set_most_descriptors(&self, most: usize) {
+        self.0.borrow_mut().personality.most_descriptors = most;
+    }
+
+    /// Makes a listener blocking, as some runtimes hand it over.
+    pub fn make_blocking(&self, listener: Fd) {
+        self.0.borrow_mut().make_blocking(listener);
     }
 
     /// Closes a file descriptor behind the server's back.

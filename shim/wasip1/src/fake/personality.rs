@@ -26,8 +26,29 @@ pub struct Personality {
     pub nbytes: Nbytes,
     /// What calls cost.
     pub costs: Costs,
+    /// Which calls return success and do nothing.
+    pub silence: Silence,
+    /// How many file descriptors there may be; more are refused with `IO`, as wazero does.
+    pub most_descriptors: usize,
     /// What goes wrong at random.
     pub faults: Faults,
+}
+
+/// Calls that return success and do nothing, or not yet.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Silence {
+    /// `fd_close` gives the number back, but the socket is closed only at the next collection. There is
+    /// one each time so many nanoseconds have passed; 0: sockets are closed at once.
+    pub close: u64,
+    /// `sock_shutdown` of both directions in one call.
+    pub shutdown_both: bool,
+    /// The flags given to `sock_accept`: the new file descriptor blocks.
+    pub accept_flags: bool,
+    /// `fd_fdstat_set_flags` of a listener.
+    pub listener_flags: bool,
+    /// `fd_write` into a full socket, which returns 0 bytes instead of `AGAIN`.
+    pub write: bool,
 }
 
 /// How often something goes wrong, in cases of 1,000.
@@ -108,6 +129,8 @@ impl Personality {
             call: 2_000,
             failure: 6_400,
         },
+        silence: Silence::NONE,
+        most_descriptors: usize::MAX,
         faults: Faults::NONE,
     };
 
@@ -128,6 +151,8 @@ impl Personality {
             call: 1_500,
             failure: 1_600,
         },
+        silence: Silence::WAZERO,
+        most_descriptors: usize::MAX,
         faults: Faults::NONE,
     };
 
@@ -148,6 +173,8 @@ impl Personality {
             call: 1_000,
             failure: 1_000,
         },
+        silence: Silence::NONE,
+        most_descriptors: usize::MAX,
         faults: Faults::NONE,
     };
 
@@ -200,8 +227,19 @@ impl Personality {
         ..Self::WAZERO
     };
 
+    /// wazero, where other calls do nothing either, with frequent collections.
+    pub const SILENT: Self = Self {
+        silence: Silence {
+            close: 300_000_000,
+            accept_flags: true,
+            write: true,
+            ..Silence::WAZERO
+        },
+        ..Self::WAZERO
+    };
+
     /// Every personality, by the name that replays a seed of it.
-    pub const ALL: [(&str, Self); 7] = [
+    pub const ALL: [(&str, Self); 8] = [
         ("wasi-common", Self::WASI_COMMON),
         ("coarse", Self::COARSE),
         ("slow", Self::SLOW),
@@ -209,6 +247,7 @@ impl Personality {
         ("strict", Self::STRICT),
         ("hostile", Self::HOSTILE),
         ("hostile-blind", Self::HOSTILE_BLIND),
+        ("silent", Self::SILENT),
     ];
 
     /// The personality of this name.
@@ -224,6 +263,24 @@ impl Personality {
             |(_, it)| it,
         )
     }
+}
+
+impl Silence {
+    /// Every call does what it says.
+    pub const NONE: Self = Self {
+        close: 0,
+        shutdown_both: false,
+        accept_flags: false,
+        listener_flags: false,
+        write: false,
+    };
+
+    /// wazero: Go's garbage collector closes the sockets, after two minutes at the latest.
+    pub const WAZERO: Self = Self {
+        close: 120_000_000_000,
+        shutdown_both: true,
+        ..Self::NONE
+    };
 }
 
 impl Faults {

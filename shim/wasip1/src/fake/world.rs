@@ -49,6 +49,8 @@ pub(super) struct World {
     /// Numbers that were taken from the server; its use of them is no fault.
     stolen: BTreeSet<Fd>,
     violations: Vec<String>,
+    /// Sockets that were closed, until the next collection.
+    garbage: Vec<Rc<RefCell<Socket>>>,
     /// By time, then in the order they were put in.
     script: BTreeMap<(u64, u64), Action>,
     scheduled: u64,
@@ -83,6 +85,8 @@ pub(super) struct Socket {
     pub(super) faulted: bool,
     pub(super) client_ended: bool,
     pub(super) server_ended: bool,
+    /// The server has shut down its receiving direction.
+    pub(super) server_is_deaf: bool,
     pub(super) reset: bool,
     /// When the server has closed it.
     pub(super) closed_at: Option<u64>,
@@ -103,6 +107,7 @@ impl Socket {
             faulted: false,
             client_ended: false,
             server_ended: false,
+            server_is_deaf: false,
             reset: false,
             closed_at: None,
             fd: None,
@@ -131,6 +136,11 @@ impl Socket {
 
     pub(super) fn free(&self) -> usize {
         self.room.saturating_sub(self.to_client.len())
+    }
+
+    /// Whether the server has shut down both directions: the client can't tell it from closing.
+    pub(super) fn is_shut(&self) -> bool {
+        self.server_ended && self.server_is_deaf
     }
 
     pub(super) fn hangup(&self) -> bool {
@@ -167,6 +177,7 @@ impl World {
             keeps_listeners: false,
             stolen: BTreeSet::new(),
             violations: Vec::new(),
+            garbage: Vec::new(),
             script: BTreeMap::new(),
             scheduled: 0,
         }
@@ -225,6 +236,11 @@ impl World {
         socket
     }
 
+    /// Notes what the server must not do.
+    pub(super) fn violate(&mut self, what: String) {
+        self.violations.push(what);
+    }
+
     /// What `fd` is; notes it if the server uses what it has closed.
     pub(super) fn object(&mut self, fd: Fd, call: &str) -> Option<&mut Object> {
         if self.closed.contains(&fd) {
@@ -251,8 +267,46 @@ impl World {
         if matches!(object, Object::Listener { .. }) {
             self.closed_listeners.insert(fd);
         }
-        end(object, self.now);
+        match object {
+            Object::Stream { socket, .. } if self.personality.silence.close > 0 => {
+                self.discard(socket);
+            }
+            object => end(object, self.now),
+        }
         true
+    }
+
+    /// Keeps a socket that was closed until the next collection.
+    fn discard(&mut self, socket: Rc<RefCell<Socket>>) {
+        {
+            let mut socket = socket.borrow_mut();
+            // A connection on which a call has failed is broken, and its client knows.
+            if socket.is_shut() || socket.reset || socket.faulted {
+                socket.closed_at = Some(self.now);
+            }
+        }
+        self.garbage.push(socket);
+    }
+
+    /// Closes what was closed before, if it is time.
+    fn collect(&mut self, before: u64) {
+        let every = self.personality.silence.close;
+        if every == 0 || before / every < self.now / every {
+            for socket in std::mem::take(&mut self.garbage) {
+                end_socket(&mut socket.borrow_mut(), self.now);
+            }
+        }
+    }
+
+    /// Whether another file descriptor can be opened.
+    pub(super) fn has_descriptors(&self) -> bool {
+        self.fds.len() + self.garbage.len() < self.personality.most_descriptors
+    }
+
+    pub(super) fn make_blocking(&mut self, fd: Fd) {
+        if let Some(Object::Listener { nonblock, .. }) = self.fds.get_mut(&fd) {
+            *nonblock = false;
+        }
     }
 
     pub(super) fn steal(&mut self, fd: Fd) {
@@ -293,7 +347,9 @@ impl World {
     }
 
     pub(super) fn set_now(&mut self, now: u64) {
-        self.now = self.now.max(now);
+        let before = self.now;
+        self.now = before.max(now);
+        self.collect(before);
     }
 
     pub(super) fn counts(&self) -> Counts {
@@ -314,16 +370,7 @@ impl World {
 
 fn end(object: Object, now: u64) {
     match object {
-        Object::Stream { socket, .. } => {
-            let mut socket = socket.borrow_mut();
-            socket.closed_at = Some(now);
-            socket.server_ended = true;
-            // Closing with unread bytes resets the connection, as TCP does, and the client may lose what
-            // it hasn't taken.
-            if !socket.to_server.is_empty() {
-                socket.reset();
-            }
-        }
+        Object::Stream { socket, .. } => end_socket(&mut socket.borrow_mut(), now),
         // As the system does with those that nobody has accepted.
         Object::Listener { backlog, .. } => {
             backlog
@@ -331,6 +378,16 @@ fn end(object: Object, now: u64) {
                 .for_each(|socket| socket.borrow_mut().reset());
         }
         Object::Directory(_) => {}
+    }
+}
+
+fn end_socket(socket: &mut Socket, now: u64) {
+    socket.closed_at.get_or_insert(now);
+    socket.server_ended = true;
+    // Closing with unread bytes resets the connection, as TCP does, and the client may lose what
+    // it hasn't taken.
+    if !socket.to_server.is_empty() {
+        socket.reset();
     }
 }
 

@@ -20,7 +20,7 @@
 
 use super::{Poller, Ready, Sight};
 use crate::errno::Errno;
-use crate::wasi::{Event, EventKind, FdFlags, Subscription, Wasi};
+use crate::wasi::{Event, EventKind, Subscription, Wasi};
 
 /// How long to sleep.
 #[derive(Debug, Default)]
@@ -169,7 +169,7 @@ impl<W: Wasi> Poller<W> {
             if self.may_block {
                 return Sight::Undecided;
             }
-            match self.wasi.sock_accept(fd, FdFlags::NONBLOCK) {
+            match self.accept_from(fd) {
                 Ok(stream) => {
                     self.keep_accepted(index, stream);
                     accepted += 1;

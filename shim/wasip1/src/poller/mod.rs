@@ -39,7 +39,8 @@
 //! nothing, and up to 8 for every factor of 8 among the maybes.
 //!
 //! **A blind runtime** (wazero), whose poll doesn't look at sockets, is recognised at the start;
-//! [`blind`] is about that.
+//! [`blind`] is about that. There closing does nothing at first either, and a few other calls may do
+//! nothing anywhere; [`silent`] is about those.
 //!
 //! # Errors
 //!
@@ -59,6 +60,7 @@
 mod blind;
 mod budget;
 mod look;
+mod silent;
 mod slots;
 mod speculate;
 mod wait;
@@ -68,10 +70,11 @@ use std::time::Duration;
 
 use crate::discover::NoListener;
 use crate::errno::Errno;
-use crate::wasi::{ClockId, Event, Fd, FdFlags, FileType, Shutdown, Subscription, Wasi};
+use crate::wasi::{ClockId, Event, Fd, Shutdown, Subscription, Wasi};
 use blind::Sleep;
 use budget::Budget;
 use look::Seen;
+pub use silent::{accept, shut_down};
 pub use slots::{Interest, Registration};
 use slots::{Kind, Slots};
 use speculate::Speculation;
@@ -103,6 +106,8 @@ pub struct Poller<W> {
     vain: u32,
     /// A listener can't be made non-blocking.
     may_block: bool,
+    /// Whether connections are blocking when they are accepted, once that is known.
+    accepts_blocking: Option<bool>,
     /// An idle connection was reported in this round.
     found_idle: bool,
     /// The last wait for everything has found idle connections, and no busy ones.
@@ -164,6 +169,7 @@ impl<W: Wasi> Poller<W> {
             reported: false,
             vain: 0,
             may_block: false,
+            accepts_blocking: None,
             found_idle: false,
             only_idle: false,
             blamed_listeners: false,
@@ -214,7 +220,7 @@ impl<W: Wasi> Poller<W> {
                 break;
             }
             let before = self.now();
-            match self.wasi.sock_accept(fd, FdFlags::NONBLOCK) {
+            match self.accept_from(fd) {
                 Ok(stream) => self.keep_accepted(registration.index(), stream),
                 Err(
                     errno @ (Errno::NOTSOCK
@@ -255,7 +261,7 @@ impl<W: Wasi> Poller<W> {
         let fd = self.slots.fd(listener)?;
         let result = match self.next_accepted(listener) {
             Some(stream) => Ok(stream),
-            None => self.wasi.sock_accept(fd, FdFlags::NONBLOCK),
+            None => self.accept_from(fd),
         };
         if let Ok(stream) = result {
             self.forget_accepted(stream);
@@ -280,7 +286,10 @@ impl<W: Wasi> Poller<W> {
     /// # Errors
     /// `AGAIN` when there is no room; otherwise what `fd_write` answered.
     pub fn write(&mut self, stream: &Registration, bufs: &[IoSlice<'_>]) -> Result<usize, Errno> {
-        let result = self.wasi.fd_write(self.slots.fd(stream)?, bufs);
+        let result = match self.wasi.fd_write(self.slots.fd(stream)?, bufs) {
+            Ok(0) if bufs.iter().any(|buf| !buf.is_empty()) => Err(Errno::AGAIN),
+            result => result,
+        };
         self.learn(stream, result)
     }
 
@@ -289,16 +298,22 @@ impl<W: Wasi> Poller<W> {
     /// # Errors
     /// What `sock_shutdown` answered.
     pub fn shutdown(&mut self, stream: &Registration, how: Shutdown) -> Result<(), Errno> {
-        let result = self.wasi.sock_shutdown(self.slots.fd(stream)?, how);
+        let fd = self.slots.fd(stream)?;
+        let result = match how {
+            Shutdown::Both if self.closes_late() => shut_down(&self.wasi, fd),
+            how => self.wasi.sock_shutdown(fd, how),
+        };
         self.learn(stream, result)
     }
 
-    /// Ends the registration, then closes the file descriptor.
+    /// Ends the registration, then closes the file descriptor. The peer of a stream sees the end at
+    /// once, even where the runtime closes only later.
     pub fn close(&mut self, registration: Registration) {
-        if let Some(fd) = self.deregister(registration)
-            && let Err(errno) = self.wasi.fd_close(fd)
-        {
-            log::debug!("fd_close({fd}): {errno}");
+        let is_listener = self.slots.is_listener(&registration);
+        match self.deregister(registration) {
+            Some(fd) if is_listener => self.close_fd(fd),
+            Some(fd) => self.close_stream(fd),
+            None => {}
         }
     }
 
@@ -307,7 +322,7 @@ impl<W: Wasi> Poller<W> {
     pub fn deregister(&mut self, registration: Registration) -> Option<Fd> {
         self.progress = true;
         while let Some(stream) = self.next_accepted(&registration) {
-            let _ = self.wasi.fd_close(stream);
+            self.close_stream(stream);
         }
         self.slots.remove(registration)
     }
@@ -399,27 +414,6 @@ impl<W: Wasi> Poller<W> {
                     self.slots.evict(registration.index());
                 }
                 Err(errno)
-            }
-        }
-    }
-
-    /// Makes a listener non-blocking. Whether that is sure is the answer: true as well for what is
-    /// no socket, and so can't block either.
-    fn make_nonblocking(&self, fd: Fd) -> bool {
-        let stat = self.wasi.fd_fdstat_get(fd);
-        let flags = stat.map_or(FdFlags::EMPTY, |stat| stat.flags);
-        if flags.is_nonblock() {
-            return true;
-        }
-        match self
-            .wasi
-            .fd_fdstat_set_flags(fd, FdFlags(flags.0 | FdFlags::NONBLOCK.0))
-        {
-            Ok(()) => true,
-            Err(_) if stat.is_ok_and(|stat| stat.file_type != FileType::SOCKET_STREAM) => true,
-            Err(errno) => {
-                log::warn!("the listener at fd {fd} can't be made non-blocking: {errno}");
-                false
             }
         }
     }

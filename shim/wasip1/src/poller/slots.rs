@@ -227,6 +227,11 @@ impl Slots {
         slot.map(|slot| slot.fd).ok_or(Errno::BADF)
     }
 
+    pub(super) fn is_listener(&self, registration: &Registration) -> bool {
+        self.get(registration)
+            .is_some_and(|slot| slot.kind == Kind::Listener)
+    }
+
     pub(super) fn set_interest(&mut self, registration: &Registration, interest: Interest) {
         if self.get(registration).is_some() {
             self.slots[registration.index as usize].interest = interest;

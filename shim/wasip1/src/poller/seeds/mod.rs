@@ -44,6 +44,11 @@ fn seeds_on_a_hostile_blind_runtime() {
     run_seeds("hostile-blind");
 }
 
+#[test]
+fn seeds_on_a_runtime_where_calls_do_nothing() {
+    run_seeds("silent");
+}
+
 fn run_seeds(name: &str) {
     let seeds = Seeds {
         prefix: "WASIP1",

@@ -2,9 +2,10 @@
 
 mod events;
 mod load;
+mod silent;
 
 use super::*;
-use crate::fake::{Client, Fake, Faults, Personality};
+use crate::fake::{Client, Fake, Faults, Personality, Silence};
 
 const LISTENER: u64 = 99;
 

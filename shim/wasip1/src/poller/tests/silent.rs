@@ -1,0 +1,120 @@
+//! Calls that return success and do nothing.
+
+use super::*;
+
+/// Where `fd_close` does nothing until later.
+const LATE: [Personality; 3] = [
+    Personality::WAZERO,
+    Personality::HOSTILE_BLIND,
+    Personality::SILENT,
+];
+
+#[test]
+fn a_peer_sees_the_end_at_once_though_closing_does_nothing() {
+    for personality in LATE {
+        let mut server = Server::new(personality);
+        server.fake.set_faults(Faults::NONE);
+        // Before it is known that the runtime is blind, and afterwards.
+        let (first, stream) = server.accept(1);
+        server.poller.close(stream);
+        assert!(first.is_at_end() && first.is_closed());
+        server.wait(0);
+        assert!(server.poller.is_blind());
+        let (second, stream) = server.accept(2);
+        server.poller.close(stream);
+        assert!(second.is_at_end() && second.is_closed());
+        // What comes now isn't swallowed.
+        second.send(b"anybody there?");
+        assert!(second.is_reset());
+        assert_eq!(server.fake.violations(), [""; 0]);
+    }
+}
+
+#[test]
+fn what_was_accepted_before_anyone_asked_sees_the_end_too() {
+    for personality in LATE {
+        let fake = Fake::new(personality, 0);
+        fake.set_faults(Faults::NONE);
+        let fd = fake.preopen_listener();
+        let client = fake.connect(fd);
+        let mut poller = Poller::new(fake.clone());
+        let listener = poller.register_listener(fd, LISTENER).expect("a listener");
+        assert!(client.accepted_at().is_some());
+        // A listener is closed, and not shut down: others may share it.
+        poller.close(listener);
+        assert!(client.is_at_end() && client.is_closed());
+        assert_eq!(fake.violations(), [""; 0]);
+    }
+}
+
+#[test]
+fn a_runtime_that_sees_and_closes_is_spared_the_calls() {
+    for personality in [Personality::WASI_COMMON, Personality::STRICT] {
+        let mut server = Server::new(personality);
+        server.wait(0);
+        let (client, stream) = server.accept(1);
+        let before = server.fake.counts().all;
+        server.poller.close(stream);
+        assert_eq!(server.fake.counts().all - before, 1);
+        assert!(client.is_closed());
+    }
+}
+
+#[test]
+fn a_listener_that_stays_blocking_is_not_tried_before_it_was_reported() {
+    let fake = Fake::new(Personality::STRICT, 0);
+    fake.set_silence(Silence {
+        listener_flags: true,
+        ..Silence::NONE
+    });
+    let fd = fake.preopen_listener();
+    fake.make_blocking(fd);
+    let mut poller = Poller::new(fake.clone());
+    let listener = poller.register_listener(fd, LISTENER).expect("a listener");
+    let mut ready = Vec::new();
+    poller
+        .wait(&mut ready, Some(Duration::from_millis(10)))
+        .expect("a wait never fails here");
+    assert_eq!(ready, []);
+    let client = fake.connect(fd);
+    poller
+        .wait(&mut ready, None)
+        .expect("a wait never fails here");
+    assert!(of(&ready, LISTENER).is_some());
+    assert_eq!(poller.accept(&listener).ok(), client.fd());
+}
+
+#[test]
+fn connections_are_made_non_blocking_though_accepting_ignores_that() {
+    for personality in ALL {
+        let mut server = Server::new(personality);
+        server.fake.set_silence(Silence {
+            accept_flags: true,
+            ..Silence::NONE
+        });
+        let mut buf = [0; 16];
+        for token in 0..3 {
+            let (_client, stream) = server.accept(token);
+            assert_eq!(server.poller.read(&stream, &mut buf), Err(Errno::AGAIN));
+        }
+    }
+}
+
+#[test]
+fn a_write_of_nothing_means_that_there_is_no_room() {
+    for personality in ALL {
+        let mut server = Server::new(personality);
+        server.fake.set_silence(Silence {
+            write: true,
+            ..Silence::NONE
+        });
+        let (client, stream) = server.accept(1);
+        client.set_room(2);
+        let mut write = |bytes: &[u8]| server.poller.write(&stream, &[IoSlice::new(bytes)]);
+        assert_eq!(write(b"hello"), Ok(2));
+        assert_eq!(write(b"llo"), Err(Errno::AGAIN));
+        assert_eq!(write(b""), Ok(0));
+        assert_eq!(client.receive(), b"he");
+        assert_eq!(write(b"llo"), Ok(2));
+    }
+}

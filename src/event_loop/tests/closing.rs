@@ -1,0 +1,153 @@
+//! Where closing does nothing until later, and descriptors come back later still.
+
+use super::*;
+
+const LATE: [Personality; 2] = [Personality::WAZERO, Personality::SILENT];
+
+/// A client sees its end within this, in milliseconds: a rest of the poller and some calls. (SILENT
+/// collects only every 300 ms.)
+const PROMPTLY: u64 = 20;
+
+fn bench(personality: Personality, limits: impl FnOnce(&mut Limits)) -> Bench {
+    let mut bench = Bench::new(personality);
+    limits(&mut bench.settings.limits);
+    bench
+}
+
+#[test]
+fn a_half_close_and_a_last_request_are_answered_by_an_end() {
+    for personality in LATE {
+        let bench = Bench::new(personality);
+        let (half, last) = (bench.client(), bench.client());
+        half.send(GET);
+        half.end();
+        last.send(b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
+        bench.at(PROMPTLY, move |_| {
+            for client in [&half, &last] {
+                assert_eq!(answers(client), 1);
+                assert!(client.is_at_end());
+            }
+            assert!(half.is_closed());
+            last.end();
+            last.fake().after(Duration::from_millis(PROMPTLY), {
+                let last = last.clone();
+                move |_| assert!(last.is_closed())
+            });
+        });
+        bench.run_until(200);
+    }
+}
+
+#[test]
+fn an_idle_connection_sees_its_end_and_a_late_request_is_refused() {
+    for personality in LATE {
+        let bench = bench(personality, |limits| {
+            limits.idle_timeout = Duration::from_millis(1_000);
+        });
+        let client = bench.client();
+        client.send(GET);
+        // Deadlines are kept to 67 ms.
+        bench.at(1_070 + PROMPTLY, move |_| {
+            assert_eq!(answers(&client), 1);
+            assert!(client.is_at_end() && client.is_closed());
+            client.send(GET);
+            assert!(client.is_reset());
+        });
+        let counters = bench.run_until(1_200);
+        assert_eq!(counters.closed(CloseReason::IdleTimeout), 1);
+    }
+}
+
+#[test]
+fn an_evicted_connection_sees_its_end() {
+    for personality in LATE {
+        let bench = bench(personality, |limits| limits.max_connections = 1);
+        let (client, listener) = (bench.client(), bench.listener);
+        client.send(GET);
+        bench.at(310, move |fake| fake.connect(listener).send(GET));
+        bench.at(310 + PROMPTLY, move |_| {
+            assert_eq!(answers(&client), 1);
+            assert!(client.is_at_end() && client.is_closed());
+        });
+        let counters = bench.run_until(400);
+        assert_eq!(counters.closed(CloseReason::Evicted), 1);
+    }
+}
+
+#[test]
+fn a_connection_that_is_cut_sees_its_end() {
+    for personality in LATE {
+        let bench = bench(personality, |limits| {
+            limits.rate_window = Duration::from_millis(1_000);
+        });
+        let client = bench.client();
+        client.set_room(1_000);
+        client.send(b"GET /large HTTP/1.1\r\nHost: h\r\n\r\n");
+        bench.at(2_200, move |_| {
+            assert!(client.is_closed());
+            assert!(!client.receive().is_empty());
+            assert!(client.is_at_end());
+        });
+        let counters = bench.run_until(2_300);
+        assert_eq!(counters.closed(CloseReason::WriteTimeout), 1);
+    }
+}
+
+/// Short connections use up the descriptors. Closing live ones would be for nothing.
+#[test]
+fn descriptors_that_come_back_later_are_waited_for() {
+    let bench = bench(Personality::WAZERO, |limits| {
+        limits.idle_timeout = Duration::from_secs(300);
+    });
+    bench.fake.set_most_descriptors(20);
+    let listener = bench.listener;
+    let live: Vec<Client> = (0..3).map(|_| bench.client()).collect();
+    live.iter().for_each(|client| client.send(GET));
+    let short = Rc::new(RefCell::new(Vec::new()));
+    for number in 0..30 {
+        let short = Rc::clone(&short);
+        bench.at(200 + 10 * number, move |fake| {
+            let client = fake.connect(listener);
+            client.send(b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
+            client.end();
+            short.borrow_mut().push(client);
+        });
+    }
+    let accepts = Rc::new(Cell::new(0));
+    let before = Rc::clone(&accepts);
+    bench.at(10_000, move |fake| before.set(fake.counts().accepts));
+    bench.at(110_000, move |fake| {
+        let tries = fake.counts().accepts - accepts.get();
+        assert!((1_000..=2_000).contains(&tries), "{tries} in 100 s");
+    });
+    let still = live.clone();
+    bench.at(119_000, move |_| {
+        for client in still {
+            assert!(!client.is_closed());
+            client.send(GET);
+        }
+    });
+    let served = Rc::clone(&short);
+    // Go collects within two minutes.
+    bench.at(121_000, move |_| {
+        assert!(served.borrow().iter().all(|client| answers(client) == 1));
+    });
+    let counters = bench.run_until(122_000);
+    assert_eq!(counters.closed(CloseReason::Evicted), 0);
+    assert!(live.iter().all(|client| answers(client) == 2));
+}
+
+/// Idle connections hold all descriptors: only if they give way there is a place for a newcomer.
+#[test]
+fn a_crowd_that_holds_all_descriptors_gives_way() {
+    let bench = Bench::new(Personality::SILENT);
+    bench.fake.set_most_descriptors(20);
+    let crowd: Vec<Client> = (0..60).map(|_| bench.client()).collect();
+    let newcomer = bench.client();
+    newcomer.send(GET);
+    let late = newcomer.clone();
+    bench.at(5_000, move |_| assert_eq!(answers(&late), 1));
+    let counters = bench.run_until(5_100);
+    assert!(counters.closed(CloseReason::Evicted) >= 41);
+    assert!(crowd.iter().all(|client| client.accepted_at().is_some()));
+}
