@@ -12,8 +12,8 @@
 //! | chunked bodies | [`ChunkedDecoder`] |
 //! | using input: heads, bodies, what is kept | `reading` |
 //! | refusing, ending, keeping deadlines and budget | `ending` |
-//! | a request whose body is coming, and the body's memory | `incoming`, `gathered` |
-//! | memory that is used again, and the budget | `shared` |
+//! | a request whose body is coming | `incoming` |
+//! | memory: the budget, what is used again, a body's | `memory/` |
 //! | answers as bytes; what a handler may set | `encode` |
 //! | bytes waiting to be sent | `output` |
 //! | deadlines | `timers` |
@@ -52,10 +52,10 @@ mod ending;
 mod fault;
 mod field_lines;
 mod framing;
-mod gathered;
 mod grammar;
 mod head;
 mod incoming;
+mod memory;
 mod output;
 mod reading;
 mod shared;

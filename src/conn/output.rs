@@ -5,7 +5,7 @@ use std::io::IoSlice;
 
 use bytes::{Buf, Bytes};
 
-use super::shared::BufferPool;
+use super::memory::BufferPool;
 
 /// What is to be sent, in order: small things one behind the other in one buffer, with large
 /// bodies set in between without a copy.

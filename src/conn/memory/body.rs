@@ -2,8 +2,8 @@
 
 use std::iter::once;
 
-use super::fault::Fault;
-use super::shared::{BodyPool, Context, Shared};
+use super::BodyPool;
+use crate::conn::{Context, Fault, Shared};
 
 /// A body of which more is coming: in blocks of one size while it is large, and in the end in one
 /// piece.
@@ -11,7 +11,7 @@ use super::shared::{BodyPool, Context, Shared};
 /// Bodies that grow beside one another, each in one piece, leave holes that are too small for any of
 /// them. A wasm module's memory never shrinks: it took nearly three times what was held.
 #[derive(Debug)]
-pub(super) struct Gathered {
+pub(in crate::conn) struct Gathered {
     /// All of a small body; and of any for which there was a former body's memory.
     first: Vec<u8>,
     /// The blocks behind it. All are full but for the last.
@@ -30,7 +30,7 @@ impl Gathered {
     const LEAST_GROWTH: usize = 4 << 10;
 
     /// Nothing yet, and the memory of `first`, which is empty.
-    pub(super) fn new(first: Vec<u8>) -> Self {
+    pub(in crate::conn) fn new(first: Vec<u8>) -> Self {
         Self {
             length: 0,
             capacity: first.capacity(),
@@ -40,18 +40,18 @@ impl Gathered {
     }
 
     /// Bytes that have come.
-    pub(super) fn len(&self) -> usize {
+    pub(in crate::conn) fn len(&self) -> usize {
         self.length
     }
 
     /// Bytes of memory.
-    pub(super) fn capacity(&self) -> usize {
+    pub(in crate::conn) fn capacity(&self) -> usize {
         self.capacity
     }
 
     /// Appends what has come, within the budget. `missing` is what is still to come behind it, where
     /// that is known; `accounted` is what the connection has told the budget that it holds.
-    pub(super) fn extend(
+    pub(in crate::conn) fn extend(
         &mut self,
         cx: &mut Context<'_>,
         accounted: &mut usize,
@@ -77,7 +77,7 @@ impl Gathered {
     }
 
     /// The whole body in one piece.
-    pub(super) fn into_body(self, cx: &mut Context<'_>) -> Result<Vec<u8>, Fault> {
+    pub(in crate::conn) fn into_body(self, cx: &mut Context<'_>) -> Result<Vec<u8>, Fault> {
         if self.more.is_empty() {
             return Ok(self.first);
         }
