@@ -6,7 +6,7 @@ use super::chunked::{Chunk, ChunkedDecoder};
 use super::fault::Fault;
 use super::framing::Framing;
 use super::head::Head;
-use super::memory::Gathered;
+use super::memory::{Account, Gathered};
 use super::shared::Context;
 use crate::log_text::Escaped;
 use crate::request::Request;
@@ -58,12 +58,12 @@ impl Incoming {
     }
 
     /// Takes the body's bytes from the front of `input`, and tells whether it is whole.
-    /// `id` is the connection's, and `accounted` what it has told the budget that it holds.
+    /// `id` and `account` are the connection's.
     pub(super) fn read(
         &mut self,
         cx: &mut Context<'_>,
         id: u64,
-        accounted: &mut usize,
+        account: &mut Account,
         input: &mut &[u8],
     ) -> Result<bool, Fault> {
         loop {
@@ -90,7 +90,7 @@ impl Incoming {
                         Decoder::Length(missing) => Some(*missing),
                         Decoder::Chunked(_) => None,
                     };
-                    self.body.extend(cx, accounted, data, missing)?;
+                    self.body.extend(cx, account, data, missing)?;
                     // What chunks cost beside their data is no progress.
                     self.in_window += data.len() as u64;
                     debug!(

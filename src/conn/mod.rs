@@ -77,6 +77,7 @@ use log::error;
 use self::encode::Exchange;
 use self::head::HeadScanner;
 use self::incoming::Incoming;
+use self::memory::Account;
 use self::output::Output;
 use self::state::{KeepAlive, Reading, State, Writing};
 use self::timers::{Timer, TimerTable};
@@ -103,8 +104,8 @@ pub struct Connection {
     exchange: Exchange,
     output: Output,
     timers: TimerTable,
-    /// Bytes told to the shared budget.
-    accounted: usize,
+    /// The memory of all this, as the budget counts it.
+    account: Account,
     /// Bytes read and dropped since the last answer was queued.
     discarded: u64,
     /// Bytes of output taken in the current window of the rate.
@@ -143,7 +144,7 @@ impl Connection {
             },
             output: Output::default(),
             timers: TimerTable::new(),
-            accounted: 0,
+            account: Account::default(),
             discarded: 0,
             written_in_window: 0,
         };
@@ -237,10 +238,10 @@ impl Connection {
         let is_inserted = has_body && !Output::is_small(length);
         if is_inserted {
             // The request's body is the handler's now.
-            self.account(cx);
-            let budget = &cx.shared.budget;
-            if !budget.has_room(body.memory(), cx.limits) && !budget.is_empty() {
-                return self.respond_overloaded(cx);
+            self.count_memory(cx);
+            let admitted = cx.shared.budget.admit_response(body.memory(), cx.limits);
+            if let Err(fault) = admitted {
+                return self.respond_fault(cx, fault);
             }
         }
         if encode::asks_to_close(fields) {
@@ -305,7 +306,7 @@ impl Connection {
                     // What waits until answers are taken is held for as long as they are.
                     let held = match self.timers.input() {
                         Some(_) => self.output.held(),
-                        None => self.accounted,
+                        None => self.account.held(),
                     };
                     if ending::is_fast_enough(taken, held, cx) {
                         self.timers.start(Timer::Write, cx.now, cx.limits);

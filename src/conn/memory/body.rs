@@ -2,7 +2,7 @@
 
 use std::iter::once;
 
-use super::BodyPool;
+use super::{Account, BodyPool, allocated};
 use crate::conn::{Context, Fault, Shared};
 
 /// A body of which more is coming: in blocks of one size while it is large, and in the end in one
@@ -50,11 +50,11 @@ impl Gathered {
     }
 
     /// Appends what has come, within the budget. `missing` is what is still to come behind it, where
-    /// that is known; `accounted` is what the connection has told the budget that it holds.
+    /// that is known.
     pub(in crate::conn) fn extend(
         &mut self,
         cx: &mut Context<'_>,
-        accounted: &mut usize,
+        account: &mut Account,
         mut data: &[u8],
         missing: Option<u64>,
     ) -> Result<(), Fault> {
@@ -71,8 +71,7 @@ impl Gathered {
             let before = self.capacity;
             self.grow(cx, data.len(), missing)?;
             let grown = self.capacity - before;
-            cx.shared.budget.replace(0, grown);
-            *accounted += grown;
+            account.grow(&mut cx.shared.budget, grown);
         }
     }
 
@@ -84,8 +83,7 @@ impl Gathered {
         // Not within the budget: there is only one such copy at a time, and a body that is whole is
         // not to be refused.
         let mut body = self.pooled(cx, self.length).unwrap_or_default();
-        body.try_reserve_exact(self.length)
-            .map_err(|_| Fault::overloaded())?;
+        allocated(body.try_reserve_exact(self.length))?;
         let bodies = &mut cx.shared.buffers.bodies;
         for block in once(self.first).chain(self.more) {
             body.extend_from_slice(&block);
@@ -137,16 +135,13 @@ impl Gathered {
         } else {
             modest
         };
-        if granted > room {
-            return Err(Fault::overloaded());
-        }
+        shared.budget.admit(granted, limits)?;
         if granted == Self::BLOCK
             && let Some(block) = shared.buffers.bodies.take_block()
         {
             *last = block;
         } else {
-            last.try_reserve_exact(granted)
-                .map_err(|_| Fault::overloaded())?;
+            allocated(last.try_reserve_exact(granted))?;
         }
         self.capacity += self.last().capacity() - capacity;
         Ok(())
@@ -195,7 +190,7 @@ mod tests {
         shared: Shared,
         limits: Limits,
         body: Gathered,
-        accounted: usize,
+        account: Account,
     }
 
     impl Bench {
@@ -208,7 +203,7 @@ mod tests {
                 shared: Shared::new(),
                 limits,
                 body: Gathered::new(Vec::new()),
-                accounted: 0,
+                account: Account::default(),
             }
         }
 
@@ -219,18 +214,17 @@ mod tests {
                 shared: &mut self.shared,
             };
             self.body
-                .extend(&mut cx, &mut self.accounted, data, missing)?;
-            assert_eq!(self.accounted, self.body.capacity());
-            assert_eq!(self.accounted, self.shared.held());
-            assert!(self.accounted <= self.limits.max_held);
+                .extend(&mut cx, &mut self.account, data, missing)?;
+            assert_eq!(self.account.held(), self.body.capacity());
+            assert_eq!(self.account.held(), self.shared.held());
+            assert!(self.account.held() <= self.limits.max_held);
             Ok(())
         }
 
         /// The whole body; another one can come.
         fn finish(&mut self) -> Vec<u8> {
             let body = std::mem::replace(&mut self.body, Gathered::new(Vec::new()));
-            self.shared.budget.replace(self.accounted, 0);
-            self.accounted = 0;
+            self.account.set(&mut self.shared.budget, 0);
             body.into_body(&mut Context {
                 now: Instant::default(),
                 limits: &self.limits,

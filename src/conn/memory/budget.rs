@@ -1,5 +1,9 @@
-//! The bytes that all connections hold together, and how many they may.
+//! The bytes that all connections hold together, how many they may, and 503 for the rest. That is
+//! decided here and nowhere else.
 
+use std::collections::TryReserveError;
+
+use crate::conn::Fault;
 use crate::limits::Limits;
 
 /// The bytes held for all connections.
@@ -10,15 +14,31 @@ pub(in crate::conn) struct Budget {
 }
 
 impl Budget {
+    /// Refuses what would hold `more` bytes for which there is no room.
+    pub(in crate::conn) fn admit(&self, more: usize, limits: &Limits) -> Result<(), Fault> {
+        if self.has_room(more, limits) {
+            return Ok(());
+        }
+        Err(Fault::overloaded())
+    }
+
+    /// Refuses a large response of so much memory, if there is no room for it. One that is larger
+    /// than all of the budget is sent when nothing else is held.
+    pub(in crate::conn) fn admit_response(
+        &self,
+        memory: usize,
+        limits: &Limits,
+    ) -> Result<(), Fault> {
+        if self.held == 0 {
+            return Ok(());
+        }
+        self.admit(memory, limits)
+    }
+
     /// Replaces what one connection holds.
     pub(in crate::conn) fn replace(&mut self, before: usize, after: usize) {
         self.held = self.held.saturating_sub(before).saturating_add(after);
         self.peak = self.peak.max(self.held);
-    }
-
-    /// Whether nothing is held.
-    pub(in crate::conn) fn is_empty(&self) -> bool {
-        self.held == 0
     }
 
     /// Whether more than half of what can be held is.
@@ -35,4 +55,9 @@ impl Budget {
     pub(in crate::conn) fn room(&self, limits: &Limits) -> usize {
         limits.max_held.saturating_sub(self.held)
     }
+}
+
+/// Refuses what the allocator had no memory for.
+pub(in crate::conn) fn allocated(reserved: Result<(), TryReserveError>) -> Result<(), Fault> {
+    reserved.map_err(|_| Fault::overloaded())
 }
