@@ -303,6 +303,8 @@ impl Connection {
                 }
                 Timer::Write => {
                     let taken = std::mem::take(&mut self.written_in_window);
+                    self.output.recount();
+                    self.count_memory(cx);
                     // What waits until answers are taken is held for as long as they are.
                     let held = match self.timers.input() {
                         Some(_) => self.output.held(),
