@@ -151,7 +151,7 @@ impl Connection {
         let is_whole = incoming.read(cx, self.id, &mut self.account, input)?;
         if is_whole {
             let persist = incoming.persist;
-            let request = incoming.into_request(cx)?;
+            let request = incoming.into_request();
             self.state.request_done();
             return Ok(Some(self.for_handler(request, persist)));
         }

@@ -1,182 +1,102 @@
-//! The memory of a body that is coming.
+//! The memory of a body that is coming: one piece, which grows with what has come.
+//!
+//! A body grows in few steps. Where several bodies grow beside one another, each step leaves a hole
+//! that is too small for the next, and the memory of a wasm module never shrinks.
 
-use std::iter::once;
-
-use super::{Account, BodyPool, allocated};
+use super::{Account, allocated};
 use crate::conn::{Context, Fault, Shared};
 
-/// A body of which more is coming: in blocks of one size while it is large, and in the end in one
-/// piece.
-///
-/// Bodies that grow beside one another, each in one piece, leave holes that are too small for any of
-/// them. A wasm module's memory never shrinks: it took nearly three times what was held.
-#[derive(Debug)]
-pub(in crate::conn) struct Gathered {
-    /// All of a small body; and of any for which there was a former body's memory.
-    first: Vec<u8>,
-    /// The blocks behind it. All are full but for the last.
-    more: Vec<Vec<u8>>,
-    length: usize,
-    /// The memory of all of them.
-    capacity: usize,
+/// What an announced length is believed for in any case, in bytes: a body up to this size is made
+/// room for at once.
+const BELIEVED: usize = 64 << 10;
+
+/// How often what has come an announced body gets beyond that. The step before the last is then at
+/// most a sixteenth of the body: to copy it costs little, in time and in memory.
+const LEAP: usize = 16;
+
+/// The least that a body grows by, if there can be so much of it, in bytes.
+const LEAST_GROWTH: usize = 4 << 10;
+
+/// Appends what has come to a body, within the budget. `missing` is what is still to come behind it,
+/// where that is known.
+pub(in crate::conn) fn append(
+    body: &mut Vec<u8>,
+    data: &[u8],
+    missing: Option<u64>,
+    account: &mut Account,
+    cx: &mut Context<'_>,
+) -> Result<(), Fault> {
+    if data.len() > body.capacity() - body.len() {
+        let needed = body.len() + data.len();
+        let whole = missing.map(|missing| {
+            let missing = usize::try_from(missing).unwrap_or(usize::MAX);
+            missing.saturating_add(needed)
+        });
+        let before = body.capacity();
+        grow(body, needed, whole, cx)?;
+        let grown = body.capacity().saturating_sub(before);
+        account.grow(&mut cx.shared.budget, grown);
+    }
+    body.extend_from_slice(data);
+    Ok(())
 }
 
-impl Gathered {
-    /// What an announced length is believed for, unless memory is scarce, and the most that a body
-    /// grows by, in bytes.
-    const BLOCK: usize = BodyPool::BLOCK;
-
-    /// The least that a body grows by, if there can be so much of it.
-    const LEAST_GROWTH: usize = 4 << 10;
-
-    /// Nothing yet, and the memory of `first`, which is empty.
-    pub(in crate::conn) fn new(first: Vec<u8>) -> Self {
-        Self {
-            length: 0,
-            capacity: first.capacity(),
-            first,
-            more: Vec::new(),
-        }
+/// Gives back what a whole body has no use for: of one whose length was not announced, that may be
+/// as much as the body itself.
+pub(in crate::conn) fn trim(body: &mut Vec<u8>) {
+    if body.capacity() > BELIEVED {
+        body.shrink_to_fit();
     }
+}
 
-    /// Bytes that have come.
-    pub(in crate::conn) fn len(&self) -> usize {
-        self.length
+/// Makes room for `needed` bytes at least, of the `whole` body if its length is known.
+#[inline(never)]
+fn grow(
+    body: &mut Vec<u8>,
+    needed: usize,
+    whole: Option<usize>,
+    cx: &mut Context<'_>,
+) -> Result<(), Fault> {
+    let Shared {
+        buffers, budget, ..
+    } = &mut *cx.shared;
+    let capacity = body.capacity();
+    let is_scarce = budget.is_scarce(cx.limits);
+    let at_least = |size: usize| size.max(needed).min(whole.unwrap_or(usize::MAX));
+    let doubled = at_least(capacity.max(LEAST_GROWTH / 2).saturating_mul(2));
+    let most = capacity.saturating_add(budget.room(cx.limits));
+    if !is_scarce && let Some(mut former) = buffers.bodies.take(whole.unwrap_or(doubled), most) {
+        former.extend_from_slice(body);
+        *body = former;
+        return Ok(());
     }
+    let sizes = [
+        // While memory is scarce, or would be used up by the whole body, nobody gets much for a few
+        // bytes: else some thousand clients could fill the budget with next to nothing.
+        match whole {
+            Some(whole) if !is_scarce && whole <= most => leap(whole, needed),
+            _ => doubled,
+        },
+        doubled,
+        at_least(capacity + (capacity / 8).max(LEAST_GROWTH)),
+    ];
+    let granted = budget.grant(
+        sizes.map(|size| size - capacity),
+        needed - capacity,
+        cx.limits,
+    )?;
+    allocated(body.try_reserve_exact(capacity + granted - body.len()))
+}
 
-    /// Bytes of memory.
-    pub(in crate::conn) fn capacity(&self) -> usize {
-        self.capacity
+/// The capacity that a body is given of which `needed` bytes have come. The sizes of one body are its
+/// `whole` length, a sixteenth of it, and so on: so the last step is a leap, too.
+fn leap(whole: usize, needed: usize) -> usize {
+    let most = needed.saturating_mul(LEAP).max(BELIEVED);
+    let mut size = whole;
+    while size > most {
+        size = size.div_ceil(LEAP);
     }
-
-    /// Appends what has come, within the budget. `missing` is what is still to come behind it, where
-    /// that is known.
-    pub(in crate::conn) fn extend(
-        &mut self,
-        cx: &mut Context<'_>,
-        account: &mut Account,
-        mut data: &[u8],
-        missing: Option<u64>,
-    ) -> Result<(), Fault> {
-        loop {
-            let last = self.last();
-            let room = last.capacity() - last.len();
-            let (fits, rest) = data.split_at(room.min(data.len()));
-            last.extend_from_slice(fits);
-            self.length += fits.len();
-            if rest.is_empty() {
-                return Ok(());
-            }
-            data = rest;
-            let before = self.capacity;
-            self.grow(cx, data.len(), missing)?;
-            let grown = self.capacity - before;
-            account.grow(&mut cx.shared.budget, grown);
-        }
-    }
-
-    /// The whole body in one piece.
-    pub(in crate::conn) fn into_body(self, cx: &mut Context<'_>) -> Result<Vec<u8>, Fault> {
-        if self.more.is_empty() {
-            return Ok(self.first);
-        }
-        // Not within the budget: there is only one such copy at a time, and a body that is whole is
-        // not to be refused.
-        let mut body = self.pooled(cx, self.length).unwrap_or_default();
-        allocated(body.try_reserve_exact(self.length))?;
-        let bodies = &mut cx.shared.buffers.bodies;
-        for block in once(self.first).chain(self.more) {
-            body.extend_from_slice(&block);
-            bodies.keep_block(block);
-        }
-        Ok(body)
-    }
-
-    /// Makes room for at least one of `more` bytes, for as many as is sensible. The last block is full.
-    fn grow(
-        &mut self,
-        cx: &mut Context<'_>,
-        more: usize,
-        missing: Option<u64>,
-    ) -> Result<(), Fault> {
-        let coming = missing.map(|missing| {
-            let missing = usize::try_from(missing).unwrap_or(usize::MAX);
-            missing.saturating_add(more)
-        });
-        let is_scarce = cx.shared.budget.is_scarce(cx.limits);
-        if let Some(coming) = coming
-            && !is_scarce
-            && self.move_to_pooled(cx, coming)
-        {
-            return Ok(());
-        }
-        if self.last().capacity() >= Self::BLOCK {
-            self.more.push(Vec::new());
-        }
-        let is_first = self.more.is_empty();
-        let last = self.last();
-        let capacity = last.capacity();
-        let most = Self::BLOCK - capacity;
-        let exact = more.min(most);
-        let generous = match coming {
-            Some(coming) => coming.min(most),
-            None if is_first => exact.max(capacity).min(most),
-            None => most,
-        };
-        // Each step may copy the block, so there must be few of them however small the pieces are.
-        let modest = generous.min(exact.max(capacity / 8).max(Self::LEAST_GROWTH));
-        let Context { shared, limits, .. } = cx;
-        let room = shared.budget.room(limits);
-        // While memory is scarce, nobody gets a block for a few bytes: else some thousand clients
-        // could fill the budget with next to nothing.
-        let is_believed = !(is_first && is_scarce);
-        let granted = if is_believed && generous <= room {
-            generous
-        } else {
-            modest
-        };
-        shared.budget.admit(granted, limits)?;
-        if granted == Self::BLOCK
-            && let Some(block) = shared.buffers.bodies.take_block()
-        {
-            *last = block;
-        } else {
-            allocated(last.try_reserve_exact(granted))?;
-        }
-        self.capacity += self.last().capacity() - capacity;
-        Ok(())
-    }
-
-    /// Goes on in the memory of a former body that has room for the whole of this one, of which
-    /// `coming` bytes are still to come, if there is such.
-    fn move_to_pooled(&mut self, cx: &mut Context<'_>, coming: usize) -> bool {
-        let whole = self.length.saturating_add(coming);
-        if whole <= Self::BLOCK || !self.more.is_empty() {
-            return false;
-        }
-        let Some(mut pooled) = self.pooled(cx, whole) else {
-            return false;
-        };
-        pooled.extend_from_slice(&self.first);
-        self.capacity = pooled.capacity();
-        self.first = pooled;
-        true
-    }
-
-    /// The memory of a former body for `length` bytes, if there is such, and room within the budget
-    /// for what it has more than this one.
-    fn pooled(&self, cx: &mut Context<'_>, length: usize) -> Option<Vec<u8>> {
-        let Shared {
-            buffers, budget, ..
-        } = &mut *cx.shared;
-        let most = self.capacity.saturating_add(budget.room(cx.limits));
-        buffers.bodies.take(length, most)
-    }
-
-    /// The block that is being filled.
-    fn last(&mut self) -> &mut Vec<u8> {
-        self.more.last_mut().unwrap_or(&mut self.first)
-    }
+    size
 }
 
 #[cfg(test)]
@@ -189,8 +109,10 @@ mod tests {
     struct Bench {
         shared: Shared,
         limits: Limits,
-        body: Gathered,
+        body: Vec<u8>,
         account: Account,
+        /// How often it has grown.
+        steps: usize,
     }
 
     impl Bench {
@@ -202,19 +124,21 @@ mod tests {
             Self {
                 shared: Shared::new(),
                 limits,
-                body: Gathered::new(Vec::new()),
+                body: Vec::new(),
                 account: Account::default(),
+                steps: 0,
             }
         }
 
-        fn extend(&mut self, data: &[u8], missing: Option<u64>) -> Result<(), Fault> {
+        fn append(&mut self, data: &[u8], missing: Option<u64>) -> Result<(), Fault> {
             let mut cx = Context {
                 now: Instant::default(),
                 limits: &self.limits,
                 shared: &mut self.shared,
             };
-            self.body
-                .extend(&mut cx, &mut self.account, data, missing)?;
+            let before = self.body.capacity();
+            append(&mut self.body, data, missing, &mut self.account, &mut cx)?;
+            self.steps += usize::from(self.body.capacity() != before);
             assert_eq!(self.account.held(), self.body.capacity());
             assert_eq!(self.account.held(), self.shared.held());
             assert!(self.account.held() <= self.limits.max_held);
@@ -223,38 +147,29 @@ mod tests {
 
         /// The whole body; another one can come.
         fn finish(&mut self) -> Vec<u8> {
-            let body = std::mem::replace(&mut self.body, Gathered::new(Vec::new()));
             self.account.set(&mut self.shared.budget, 0);
-            body.into_body(&mut Context {
-                now: Instant::default(),
-                limits: &self.limits,
-                shared: &mut self.shared,
-            })
-            .expect("there is memory")
+            std::mem::take(&mut self.body)
         }
     }
 
-    /// So many bytes that no two blocks are the same.
+    /// So many bytes that no two pages are the same.
     fn bytes(length: usize) -> Vec<u8> {
         (0..length).map(|at| (at % 251) as u8).collect()
     }
 
-    const BLOCK: usize = Gathered::BLOCK;
-
     #[test]
     fn all_that_came_is_there_however_it_came() {
-        for length in [1, BLOCK - 1, BLOCK, BLOCK + 1, 3 * BLOCK, 200_001] {
+        for length in [1, 65_535, 65_536, 65_537, 200_001] {
             let all = bytes(length);
-            for piece in [999, BLOCK - 1, BLOCK, 150_000] {
+            for piece in [999, 65_536, 150_000] {
                 for is_announced in [true, false] {
                     let mut bench = Bench::new(1 << 20);
                     for round in 0..3 {
                         for (number, data) in all.chunks(piece).enumerate() {
                             let missing = length - (number * piece + data.len());
                             let missing = is_announced.then_some(missing as u64);
-                            bench.extend(data, missing).expect("there is room");
+                            bench.append(data, missing).expect("there is room");
                         }
-                        assert_eq!(bench.body.len(), length);
                         let body = bench.finish();
                         assert!(body == all, "{length} bytes by {piece}, round {round}");
                         // As one that was sent: the next has its memory.
@@ -266,44 +181,86 @@ mod tests {
     }
 
     #[test]
-    fn no_more_than_a_block_is_held_beside_what_has_come() {
-        for missing in [Some(1 << 40), None] {
-            let mut bench = Bench::new(1 << 30);
+    fn what_is_held_follows_what_has_come() {
+        const GIB: usize = 1 << 30;
+        for (max_held, missing, times) in [
+            (4 * GIB, Some(GIB as u64), LEAP),
+            (4 * GIB, None, 2),
+            // There is no room for all of it.
+            (GIB, Some(GIB as u64), 2),
+        ] {
+            let mut bench = Bench::new(max_held);
             for _ in 0..1_000 {
-                bench.extend(&bytes(1_000), missing).expect("room");
+                bench.append(&bytes(1_000), missing).expect("room");
                 let (held, came) = (bench.body.capacity(), bench.body.len());
-                assert!(held <= came + BLOCK, "{held} bytes for {came}");
+                assert!(
+                    held <= (came * times).max(BELIEVED),
+                    "{held} bytes for {came} of {missing:?}"
+                );
             }
         }
     }
 
     #[test]
-    fn the_budget_can_be_used_up() {
-        let max_held = 2 * BLOCK + 10_000;
-        let mut bench = Bench::new(max_held);
-        let fault = (0..)
-            .find_map(|_| bench.extend(&bytes(100), None).err())
-            .expect("an end");
-        assert_eq!(fault.status(), 503);
-        let came = bench.body.len();
-        assert!(came > max_held - Gathered::LEAST_GROWTH, "{came} bytes");
+    fn an_announced_body_has_exactly_its_length_after_a_few_steps() {
+        const LENGTH: usize = 40_000_001;
+        let mut bench = Bench::new(LENGTH);
+        let mut last = (0, 0);
+        while bench.body.len() < LENGTH {
+            let data = bytes((LENGTH - bench.body.len()).min(1 << 16));
+            let missing = LENGTH - bench.body.len() - data.len();
+            let before = bench.body.capacity();
+            bench.append(&data, Some(missing as u64)).expect("room");
+            if bench.body.capacity() != before {
+                last = (before, bench.body.capacity());
+            }
+        }
+        assert_eq!(last, (LENGTH.div_ceil(LEAP), LENGTH));
+        assert!(bench.steps <= 4, "{} steps", bench.steps);
     }
 
     #[test]
-    fn blocks_are_used_again_and_not_hoarded() {
-        let mut bench = Bench::new(1 << 30);
-        let all = bytes(40 * BLOCK);
-        bench.extend(&all, None).expect("room");
-        bench.finish();
-        let mut kept = Vec::new();
-        while let Some(block) = bench.shared.buffers.bodies.take_block() {
-            assert!(block.is_empty() && block.capacity() == BLOCK);
-            kept.push(block);
-        }
-        assert_eq!(kept.len(), 32);
-        let place = kept[0].as_ptr();
-        bench.shared.buffers.bodies.keep_block(kept.swap_remove(0));
-        bench.extend(&all[..3 * BLOCK], None).expect("room");
-        assert_eq!(bench.body.first.as_ptr(), place);
+    fn while_memory_is_scarce_nobody_gets_much_for_a_few_bytes() {
+        let mut bench = Bench::new(1 << 20);
+        let mut others = Account::default();
+        others.set(&mut bench.shared.budget, (1 << 19) + 1);
+        let mut cx = Context {
+            now: Instant::default(),
+            limits: &bench.limits,
+            shared: &mut bench.shared,
+        };
+        append(
+            &mut bench.body,
+            b"x",
+            Some(100_000),
+            &mut bench.account,
+            &mut cx,
+        )
+        .expect("there is room");
+        assert_eq!(bench.body.capacity(), LEAST_GROWTH);
+    }
+
+    #[test]
+    fn the_budget_can_be_used_up() {
+        let max_held = 2 * BELIEVED + 10_000;
+        let mut bench = Bench::new(max_held);
+        let fault = (0..)
+            .find_map(|_| bench.append(&bytes(100), None).err())
+            .expect("an end");
+        assert_eq!(fault.status(), 503);
+        let came = bench.body.len();
+        assert!(came > max_held - LEAST_GROWTH, "{came} bytes");
+        assert!(bench.steps < 20, "{} steps", bench.steps);
+    }
+
+    #[test]
+    fn a_whole_body_gives_back_what_it_has_no_use_for() {
+        let mut body = Vec::with_capacity(200_000);
+        body.resize(100_001, 1);
+        trim(&mut body);
+        assert_eq!(body.capacity(), 100_001);
+        let mut small = Vec::with_capacity(8_000);
+        trim(&mut small);
+        assert_eq!(small.capacity(), 8_000, "it is used again as it is");
     }
 }

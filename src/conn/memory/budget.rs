@@ -35,6 +35,22 @@ impl Budget {
         self.admit(memory, limits)
     }
 
+    /// How many more bytes a body gets: the first of the wished numbers for which there is room, or what
+    /// is left. Refuses it if that is less than `least`.
+    pub(in crate::conn) fn grant(
+        &self,
+        wishes: [usize; 3],
+        least: usize,
+        limits: &Limits,
+    ) -> Result<usize, Fault> {
+        self.admit(least, limits)?;
+        let room = self.room(limits);
+        Ok(wishes
+            .into_iter()
+            .find(|&wish| wish <= room)
+            .unwrap_or(room))
+    }
+
     /// Replaces what one connection holds.
     pub(in crate::conn) fn replace(&mut self, before: usize, after: usize) {
         self.held = self.held.saturating_sub(before).saturating_add(after);

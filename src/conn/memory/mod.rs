@@ -13,6 +13,6 @@ mod budget;
 mod pools;
 
 pub(super) use account::Account;
-pub(super) use body::Gathered;
+pub(super) use body::{append, trim};
 pub(super) use budget::{Budget, allocated};
-pub(super) use pools::{BodyPool, BufferPool};
+pub(super) use pools::BufferPool;

@@ -37,20 +37,20 @@ pub(in crate::conn) struct BodyPool {
     buffers: Vec<Vec<u8>>,
     /// The memory of all of them.
     bytes: usize,
-    /// Blocks of bodies that have come.
-    blocks: Vec<Vec<u8>>,
 }
 
 impl BodyPool {
-    /// The blocks of a large body that comes. A body up to this size is small, and needs no pool.
-    pub(in crate::conn) const BLOCK: usize = 64 << 10;
+    /// A body up to this size is small, and needs no pool: allocators keep such memory themselves.
+    const SMALL: usize = 64 << 10;
     /// The most memory of bodies that is kept.
     const MAX_BYTES: usize = 8 << 20;
-    const MAX_BLOCKS: usize = 32;
 
     /// An empty buffer for a body of this length: not a smaller one, nor one of more than twice its
     /// size, which would be held for nothing, or of more than `most` bytes.
     pub(in crate::conn) fn take(&mut self, length: usize, most: usize) -> Option<Vec<u8>> {
+        if length <= Self::SMALL {
+            return None;
+        }
         let fits = length..=length.saturating_mul(2).min(most);
         let is_fit = |buffer: &Vec<u8>| fits.contains(&buffer.capacity());
         let at = self.buffers.iter().rposition(is_fit)?;
@@ -65,23 +65,10 @@ impl BodyPool {
         body.advance(body.len());
         // Of one that is shared or static, this is nothing.
         let buffer = Vec::from(body);
-        let is_large = buffer.capacity() > Self::BLOCK;
+        let is_large = buffer.capacity() > Self::SMALL;
         if is_large && self.bytes + buffer.capacity() <= Self::MAX_BYTES {
             self.bytes += buffer.capacity();
             self.buffers.push(buffer);
-        }
-    }
-
-    /// An empty block.
-    pub(in crate::conn) fn take_block(&mut self) -> Option<Vec<u8>> {
-        self.blocks.pop()
-    }
-
-    /// Keeps a block of a body that has come.
-    pub(in crate::conn) fn keep_block(&mut self, mut block: Vec<u8>) {
-        if block.capacity() == Self::BLOCK && self.blocks.len() < Self::MAX_BLOCKS {
-            block.clear();
-            self.blocks.push(block);
         }
     }
 }
