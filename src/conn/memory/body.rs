@@ -10,9 +10,14 @@ use crate::conn::{Context, Fault, Shared};
 /// room for at once.
 const BELIEVED: usize = 64 << 10;
 
-/// How often what has come an announced body gets beyond that. The step before the last is then at
-/// most a sixteenth of the body: to copy it costs little, in time and in memory.
+/// The sizes that a body of announced length has one after the other: its length, a sixteenth of that,
+/// and so on. So the last copy costs little, in time and in memory.
 const LEAP: usize = 16;
+
+/// The same for a body whose length is not announced, of what it may have at most. It holds up to four
+/// times what has come, but leaves holes of a third of its size only; by doubling it would leave twice
+/// as many of all sizes.
+const STEP: usize = 4;
 
 /// The least that a body grows by, if there can be so much of it, in bytes.
 const LEAST_GROWTH: usize = 4 << 10;
@@ -62,22 +67,27 @@ fn grow(
     } = &mut *cx.shared;
     let capacity = body.capacity();
     let is_scarce = budget.is_scarce(cx.limits);
-    let at_least = |size: usize| size.max(needed).min(whole.unwrap_or(usize::MAX));
-    let doubled = at_least(capacity.max(LEAST_GROWTH / 2).saturating_mul(2));
     let most = capacity.saturating_add(budget.room(cx.limits));
-    if !is_scarce && let Some(mut former) = buffers.bodies.take(whole.unwrap_or(doubled), most) {
+    let largest = usize::try_from(cx.limits.max_body).unwrap_or(usize::MAX);
+    let largest = whole.unwrap_or(largest).max(needed);
+    // Nobody gets much for a few bytes while memory is scarce, or of what there is no room for as a
+    // whole: else some thousand clients could fill the budget with next to nothing.
+    let (factor, least) = match whole {
+        Some(whole) if whole > most => (2, LEAST_GROWTH),
+        Some(_) if is_scarce => (LEAP, LEAST_GROWTH),
+        Some(_) => (LEAP, BELIEVED),
+        None => (STEP, LEAST_GROWTH),
+    };
+    let wished = size_for(needed, largest, factor, least);
+    if !is_scarce && let Some(mut former) = buffers.bodies.take(whole.unwrap_or(wished), most) {
         former.extend_from_slice(body);
         *body = former;
         return Ok(());
     }
+    let at_least = |size: usize| size.max(needed).min(largest);
     let sizes = [
-        // While memory is scarce, or would be used up by the whole body, nobody gets much for a few
-        // bytes: else some thousand clients could fill the budget with next to nothing.
-        match whole {
-            Some(whole) if !is_scarce && whole <= most => leap(whole, needed),
-            _ => doubled,
-        },
-        doubled,
+        wished,
+        at_least(capacity.saturating_mul(2)),
         at_least(capacity + (capacity / 8).max(LEAST_GROWTH)),
     ];
     let granted = budget.grant(
@@ -88,13 +98,14 @@ fn grow(
     allocated(body.try_reserve_exact(capacity + granted - body.len()))
 }
 
-/// The capacity that a body is given of which `needed` bytes have come. The sizes of one body are its
-/// `whole` length, a sixteenth of it, and so on: so the last step is a leap, too.
-fn leap(whole: usize, needed: usize) -> usize {
-    let most = needed.saturating_mul(LEAP).max(BELIEVED);
-    let mut size = whole;
+/// The capacity that is enough for `needed` bytes, and at most `factor` times as much or `least`:
+/// `largest`, divided by `factor` as often as it takes. So bodies that come beside one another have the
+/// same sizes, and one can have the memory that another has left.
+fn size_for(needed: usize, largest: usize, factor: usize, least: usize) -> usize {
+    let most = needed.saturating_mul(factor).max(least);
+    let mut size = largest;
     while size > most {
-        size = size.div_ceil(LEAP);
+        size = size.div_ceil(factor);
     }
     size
 }
@@ -185,7 +196,7 @@ mod tests {
         const GIB: usize = 1 << 30;
         for (max_held, missing, times) in [
             (4 * GIB, Some(GIB as u64), LEAP),
-            (4 * GIB, None, 2),
+            (4 * GIB, None, STEP),
             // There is no room for all of it.
             (GIB, Some(GIB as u64), 2),
         ] {
@@ -237,7 +248,8 @@ mod tests {
             &mut cx,
         )
         .expect("there is room");
-        assert_eq!(bench.body.capacity(), LEAST_GROWTH);
+        let held = bench.body.capacity();
+        assert!(held <= LEAST_GROWTH, "{held} bytes for one");
     }
 
     #[test]
