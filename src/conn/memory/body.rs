@@ -47,9 +47,10 @@ pub(in crate::conn) fn append(
 }
 
 /// Gives back what a whole body has no use for: of one whose length was not announced, that may be
-/// as much as the body itself.
+/// three times as much as the body itself. Less than a fourth stays, for it would be a hole that nobody
+/// can use.
 pub(in crate::conn) fn trim(body: &mut Vec<u8>) {
-    if body.capacity() > BELIEVED {
+    if body.capacity() > BELIEVED && body.len() < body.capacity() / 4 * 3 {
         body.shrink_to_fit();
     }
 }
@@ -271,6 +272,10 @@ mod tests {
         body.resize(100_001, 1);
         trim(&mut body);
         assert_eq!(body.capacity(), 100_001);
+        let mut nearly_full = Vec::with_capacity(200_000);
+        nearly_full.resize(190_000, 1);
+        trim(&mut nearly_full);
+        assert_eq!(nearly_full.capacity(), 200_000);
         let mut small = Vec::with_capacity(8_000);
         trim(&mut small);
         assert_eq!(small.capacity(), 8_000, "it is used again as it is");
