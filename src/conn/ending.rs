@@ -51,9 +51,9 @@ impl Connection {
         self.settle(cx);
     }
 
-    /// Answers 503 to a request whose answer does not fit into the memory for all connections.
-    pub(super) fn respond_overloaded(&mut self, cx: &mut Context<'_>) {
-        let fault = Fault::overloaded();
+    /// Responds to a request whose own response can't be sent because of this fault of the server.
+    #[cold]
+    pub(super) fn respond_fault(&mut self, cx: &mut Context<'_>, fault: Fault) {
         self.state.will_close(fault.close_reason());
         self.queue_refusal(cx, fault.status(), fault.why());
         self.state.answered();
@@ -105,7 +105,7 @@ impl Connection {
                 self.timers.start(Timer::Write, cx.now, cx.limits);
             }
         }
-        self.account(cx);
+        self.count_memory(cx);
     }
 
     /// The client has taken all output. A server that stops measures the rate over all responses of a
@@ -134,13 +134,10 @@ impl Connection {
     }
 
     /// Tells the budget what is held.
-    pub(super) fn account(&mut self, cx: &mut Context<'_>) {
+    pub(super) fn count_memory(&mut self, cx: &mut Context<'_>) {
         let incoming = self.incoming.as_ref().map_or(0, |incoming| incoming.held());
         let held = self.stash.capacity() + incoming + self.output.held();
-        if held != self.accounted {
-            cx.shared.budget.replace(self.accounted, held);
-            self.accounted = held;
-        }
+        self.account.set(&mut cx.shared.budget, held);
     }
 
     /// Whether the connection was given up while its request was with the handler.

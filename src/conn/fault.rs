@@ -92,7 +92,7 @@ impl Fault {
         Self {
             status: StatusCode::SERVICE_UNAVAILABLE,
             kind: ErrorKind::Overloaded,
-            why: "the server holds as many bytes as it may; try again later",
+            why: "no room for this in the memory of all connections (max_held, which limits a body as max_body does); try again later",
         }
     }
 

@@ -12,8 +12,8 @@
 //! | chunked bodies | [`ChunkedDecoder`] |
 //! | using input: heads, bodies, what is kept | `reading` |
 //! | refusing, ending, keeping deadlines and budget | `ending` |
-//! | a request whose body is coming, and the body's memory | `incoming`, `gathered` |
-//! | memory that is used again, and the budget | `shared` |
+//! | a request whose body is coming | `incoming` |
+//! | memory: the budget, what is used again, a body's | `memory/` |
 //! | answers as bytes; what a handler may set | `encode` |
 //! | bytes waiting to be sent | `output` |
 //! | deadlines | `timers` |
@@ -52,10 +52,10 @@ mod ending;
 mod fault;
 mod field_lines;
 mod framing;
-mod gathered;
 mod grammar;
 mod head;
 mod incoming;
+mod memory;
 mod output;
 mod reading;
 mod shared;
@@ -77,6 +77,7 @@ use log::error;
 use self::encode::Exchange;
 use self::head::HeadScanner;
 use self::incoming::Incoming;
+use self::memory::Account;
 use self::output::Output;
 use self::state::{KeepAlive, Reading, State, Writing};
 use self::timers::{Timer, TimerTable};
@@ -105,8 +106,8 @@ pub struct Connection {
     has_read_head: bool,
     output: Output,
     timers: TimerTable,
-    /// Bytes told to the shared budget.
-    accounted: usize,
+    /// The memory of all this, as the budget counts it.
+    account: Account,
     /// Bytes read and dropped since the last answer was queued.
     discarded: u64,
     /// Bytes of output taken in the current window of the rate.
@@ -146,7 +147,7 @@ impl Connection {
             has_read_head: false,
             output: Output::default(),
             timers: TimerTable::new(),
-            accounted: 0,
+            account: Account::default(),
             discarded: 0,
             written_in_window: 0,
         };
@@ -240,10 +241,10 @@ impl Connection {
         let is_inserted = has_body && !Output::is_small(length);
         if is_inserted {
             // The request's body is the handler's now.
-            self.account(cx);
-            let budget = &cx.shared.budget;
-            if !budget.has_room(body.memory(), cx.limits) && !budget.is_empty() {
-                return self.respond_overloaded(cx);
+            self.count_memory(cx);
+            let admitted = cx.shared.budget.admit_response(body.memory(), cx.limits);
+            if let Err(fault) = admitted {
+                return self.respond_fault(cx, fault);
             }
         }
         if encode::asks_to_close(fields) {
@@ -305,10 +306,12 @@ impl Connection {
                 }
                 Timer::Write => {
                     let taken = std::mem::take(&mut self.written_in_window);
+                    self.output.recount();
+                    self.count_memory(cx);
                     // What waits until answers are taken is held for as long as they are.
                     let held = match self.timers.input() {
                         Some(_) => self.output.held(),
-                        None => self.accounted,
+                        None => self.account.held(),
                     };
                     if ending::is_fast_enough(taken, held, cx) {
                         self.timers.start(Timer::Write, cx.now, cx.limits);

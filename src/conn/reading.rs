@@ -8,6 +8,7 @@ use log::debug;
 use super::encode::{self, Exchange};
 use super::head::{self, Head, HeadScanner, Scan};
 use super::incoming::Incoming;
+use super::memory::allocated;
 use super::state::{Reading, Writing};
 use super::{CloseReason, Connection, Context, Fault, Framing};
 use crate::log_text::MaskedHead;
@@ -152,8 +153,8 @@ impl Connection {
     #[inline(never)]
     fn expect_body(&mut self, cx: &mut Context<'_>, head: Head) {
         // The least that it will take; it may be refused later, when its body has grown.
-        if !cx.shared.budget.has_room(head.size, cx.limits) {
-            return self.refuse(cx, Fault::overloaded());
+        if let Err(fault) = cx.shared.budget.admit(head.size, cx.limits) {
+            return self.refuse(cx, fault);
         }
         if head.expects_continue {
             let write = |out: &mut Vec<u8>| out.extend_from_slice(encode::CONTINUE);
@@ -173,10 +174,10 @@ impl Connection {
         let Some(mut incoming) = self.incoming.take() else {
             return Err(Fault::malformed("a body without a head"));
         };
-        let is_whole = incoming.read(cx, self.id, &mut self.accounted, input)?;
+        let is_whole = incoming.read(cx, self.id, &mut self.account, input)?;
         if is_whole {
             let persist = incoming.persist;
-            let request = incoming.into_request(cx)?;
+            let request = incoming.into_request();
             self.state.request_done();
             return Ok(Some(self.for_handler(request, persist)));
         }
@@ -205,12 +206,12 @@ impl Connection {
         if !self.is_reading() {
             return self.discard(cx, input);
         }
-        if !cx.shared.budget.has_room(input.len(), cx.limits) {
+        if let Err(fault) = cx.shared.budget.admit(input.len(), cx.limits) {
             // Enough to tell a HEAD request by; the refusal drops it.
             let missing = head::MAX_METHOD_END.saturating_sub(self.stash.len() - self.stash_used);
             let begin = &input[..input.len().min(missing)];
             self.stash.extend_from_slice(begin);
-            return self.refuse_unfinished(cx, Fault::overloaded());
+            return self.refuse_unfinished(cx, fault);
         }
         if self.stash.is_empty() {
             self.stash = cx.shared.buffers.take();
@@ -218,8 +219,8 @@ impl Connection {
             self.stash.drain(..self.stash_used);
         }
         self.stash_used = 0;
-        if self.stash.try_reserve(input.len()).is_err() {
-            return self.refuse_unfinished(cx, Fault::overloaded());
+        if let Err(fault) = allocated(self.stash.try_reserve(input.len())) {
+            return self.refuse_unfinished(cx, fault);
         }
         self.stash.extend_from_slice(input);
     }
