@@ -3,10 +3,10 @@
 use log::trace;
 
 use super::chunked::{Chunk, ChunkedDecoder};
-use super::fault::Fault;
 use super::framing::Framing;
 use super::head::Head;
 use super::memory::{Account, append, trim};
+use super::refusal::Refusal;
 use super::shared::Context;
 use crate::log_text::Escaped;
 use crate::request::Request;
@@ -62,7 +62,7 @@ impl Incoming {
         id: u64,
         account: &mut Account,
         input: &mut &[u8],
-    ) -> Result<bool, Fault> {
+    ) -> Result<bool, Refusal> {
         loop {
             let chunk = match &mut self.decoder {
                 Decoder::Length(0) => Chunk::End,

@@ -17,7 +17,7 @@
 //! | answers as bytes; what a handler may set | `encode` |
 //! | bytes waiting to be sent | `output` |
 //! | deadlines | `timers` |
-//! | what a client did wrong, and its answer | [`Fault`] |
+//! | what a client did wrong, and its answer | [`Refusal`] |
 //! | why a connection ended | [`CloseReason`] |
 //!
 //! This module is public for whoever wants to drive a connection in another way, and for fuzzers. Its
@@ -49,7 +49,6 @@ mod chunked;
 mod close_reason;
 mod encode;
 mod ending;
-mod fault;
 mod field_lines;
 mod framing;
 mod grammar;
@@ -58,14 +57,15 @@ mod incoming;
 mod memory;
 mod output;
 mod reading;
+mod refusal;
 mod shared;
 pub mod state;
 mod timers;
 
 pub use chunked::{Chunk, ChunkedDecoder};
 pub use close_reason::CloseReason;
-pub use fault::Fault;
 pub use framing::Framing;
+pub use refusal::Refusal;
 pub use shared::{Context, Shared};
 
 use std::io::IoSlice;
@@ -198,7 +198,7 @@ impl Connection {
     /// Takes note that the client's stream has ended.
     pub fn handle_end_of_input(&mut self, cx: &mut Context<'_>) {
         match self.state.reading() {
-            Reading::Head | Reading::Body => self.refuse_unfinished(cx, Fault::incomplete()),
+            Reading::Head | Reading::Body => self.refuse_unfinished(cx, Refusal::incomplete()),
             Reading::Idle | Reading::Answering | Reading::Discarding | Reading::Ended => {}
         }
         self.state.input_ended();
@@ -243,8 +243,8 @@ impl Connection {
             // The request's body is the handler's now.
             self.count_memory(cx);
             let admitted = cx.shared.budget.admit_response(body.memory(), cx.limits);
-            if let Err(fault) = admitted {
-                return self.respond_fault(cx, fault);
+            if let Err(refusal) = admitted {
+                return self.respond_refusal(cx, refusal);
             }
         }
         if encode::asks_to_close(fields) {
@@ -289,8 +289,7 @@ impl Connection {
         while let Some(timer) = self.timers.take_expired(cx.now) {
             match timer {
                 Timer::Head => {
-                    self.state.will_close(CloseReason::HeadTimeout);
-                    self.refuse_unfinished(cx, Fault::timeout("the head did not arrive in time"));
+                    self.refuse_unfinished(cx, Refusal::late_head());
                 }
                 Timer::Body => {
                     let is_fast_enough = self.incoming.as_mut().is_some_and(|incoming| {
@@ -300,8 +299,7 @@ impl Connection {
                     if is_fast_enough {
                         self.timers.start(Timer::Body, cx.now, cx.limits);
                     } else {
-                        self.state.will_close(CloseReason::BodyTimeout);
-                        self.refuse_unfinished(cx, Fault::timeout("the body arrived too slowly"));
+                        self.refuse_unfinished(cx, Refusal::slow_body());
                     }
                 }
                 Timer::Write => {
@@ -320,8 +318,7 @@ impl Connection {
                     }
                 }
                 Timer::Idle => self.state.closed(CloseReason::IdleTimeout),
-                // Not the first reason: that one is recorded.
-                Timer::Linger => self.state.closed(CloseReason::ClientClosed),
+                Timer::Linger => self.state.lingered(),
             }
             self.settle(cx);
         }
@@ -348,8 +345,7 @@ impl Connection {
             // What was answered must not be lost by a reset.
             Reading::Idle => self.state.last_answer(CloseReason::Stopped),
             Reading::Head | Reading::Body => {
-                self.state.will_close(CloseReason::Stopped);
-                self.refuse_unfinished(cx, Fault::stopped());
+                self.refuse_unfinished(cx, Refusal::stopped());
             }
             Reading::Answering | Reading::Discarding | Reading::Ended => return false,
         }
@@ -359,8 +355,7 @@ impl Connection {
 
     /// Refuses a connection that came after the server was stopped: it gets 503 without a request.
     pub fn turn_away(&mut self, cx: &mut Context<'_>) {
-        self.state.will_close(CloseReason::Stopped);
-        self.refuse(cx, Fault::stopped());
+        self.refuse(cx, Refusal::stopped());
         self.settle(cx);
     }
 
@@ -412,11 +407,10 @@ impl Connection {
                 return Step::ShutdownWrite;
             }
         }
-        match self.state.writing() {
-            Writing::Open | Writing::Closing | Writing::Lingering => Step::Wait,
-            Writing::Closed => {
-                let reason = self.state.close_reason();
-                Step::Close(reason.unwrap_or(CloseReason::ClientClosed))
+        match (self.state.writing(), self.state.close_reason()) {
+            (Writing::Closed, Some(reason)) => Step::Close(reason),
+            (Writing::Open | Writing::Closing | Writing::Lingering | Writing::Closed, _) => {
+                Step::Wait
             }
         }
     }

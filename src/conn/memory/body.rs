@@ -4,7 +4,7 @@
 //! that is too small for the next, and the memory of a wasm module never shrinks.
 
 use super::{Account, allocated};
-use crate::conn::{Context, Fault, Shared};
+use crate::conn::{Context, Refusal, Shared};
 
 /// What an announced length is believed for in any case, in bytes: a body up to this size is made
 /// room for at once.
@@ -30,7 +30,7 @@ pub(in crate::conn) fn append(
     missing: Option<u64>,
     account: &mut Account,
     cx: &mut Context<'_>,
-) -> Result<(), Fault> {
+) -> Result<(), Refusal> {
     if data.len() > body.capacity() - body.len() {
         let needed = body.len() + data.len();
         let whole = missing.map(|missing| {
@@ -62,7 +62,7 @@ fn grow(
     needed: usize,
     whole: Option<usize>,
     cx: &mut Context<'_>,
-) -> Result<(), Fault> {
+) -> Result<(), Refusal> {
     let Shared {
         buffers, budget, ..
     } = &mut *cx.shared;
@@ -142,7 +142,7 @@ mod tests {
             }
         }
 
-        fn append(&mut self, data: &[u8], missing: Option<u64>) -> Result<(), Fault> {
+        fn append(&mut self, data: &[u8], missing: Option<u64>) -> Result<(), Refusal> {
             let mut cx = Context {
                 now: Instant::default(),
                 limits: &self.limits,

@@ -3,7 +3,7 @@
 
 use std::collections::TryReserveError;
 
-use crate::conn::Fault;
+use crate::conn::Refusal;
 use crate::limits::Limits;
 
 /// The bytes held for all connections.
@@ -15,11 +15,11 @@ pub(in crate::conn) struct Budget {
 
 impl Budget {
     /// Refuses what would hold `more` bytes for which there is no room.
-    pub(in crate::conn) fn admit(&self, more: usize, limits: &Limits) -> Result<(), Fault> {
+    pub(in crate::conn) fn admit(&self, more: usize, limits: &Limits) -> Result<(), Refusal> {
         if self.has_room(more, limits) {
             return Ok(());
         }
-        Err(Fault::overloaded())
+        Err(Refusal::overloaded())
     }
 
     /// Refuses a large response of so much memory, if there is no room for it. One that is larger
@@ -28,7 +28,7 @@ impl Budget {
         &self,
         memory: usize,
         limits: &Limits,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), Refusal> {
         if self.held == 0 {
             return Ok(());
         }
@@ -42,7 +42,7 @@ impl Budget {
         wishes: [usize; 3],
         least: usize,
         limits: &Limits,
-    ) -> Result<usize, Fault> {
+    ) -> Result<usize, Refusal> {
         self.admit(least, limits)?;
         let room = self.room(limits);
         Ok(wishes
@@ -74,6 +74,6 @@ impl Budget {
 }
 
 /// Refuses what the allocator had no memory for.
-pub(in crate::conn) fn allocated(reserved: Result<(), TryReserveError>) -> Result<(), Fault> {
-    reserved.map_err(|_| Fault::overloaded())
+pub(in crate::conn) fn allocated(reserved: Result<(), TryReserveError>) -> Result<(), Refusal> {
+    reserved.map_err(|_| Refusal::overloaded())
 }
