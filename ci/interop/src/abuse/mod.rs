@@ -9,6 +9,7 @@ mod crowd;
 mod descriptors;
 mod health;
 mod large;
+mod lingering;
 mod newcomer;
 mod resets;
 mod rest;
@@ -27,7 +28,11 @@ pub fn run(runtimes: &[Runtime], filter: &str, release: bool) -> Report {
     let mut report = Report::new("abuse", runtimes);
     let all = [slow::SCENARIOS, large::SCENARIOS, resets::SCENARIOS]
         .into_iter()
-        .chain([rest::SCENARIOS, descriptors::SCENARIOS])
+        .chain([
+            rest::SCENARIOS,
+            descriptors::SCENARIOS,
+            lingering::SCENARIOS,
+        ])
         .flatten()
         .filter(|scenario| scenario.name.contains(filter));
     let all: Vec<_> = all.collect();
