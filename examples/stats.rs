@@ -53,9 +53,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
 fn stats(counters: &Counters) -> String {
     let mut text = format!(
-        "accepted {}\nactive {}\nrequests {}\nrefused {}\nheld {}\nheld_peak {}\n",
+        "accepted {}\nactive {}\nlingering {}\nrequests {}\nrefused {}\nheld {}\nheld_peak {}\n",
         counters.accepted,
         counters.active,
+        counters.lingering,
         counters.requests,
         counters.refused,
         counters.held,

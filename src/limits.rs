@@ -44,6 +44,10 @@ pub struct Limits {
     pub accepts_per_turn: usize,
     /// Open connections. Default 10,000. At the limit the longest idle connection is closed for a
     /// newcomer; when none is idle, newcomers wait in the listener's backlog.
+    ///
+    /// On WASI 0.2 the socket of a closed connection may linger; see
+    /// [`Counters::lingering`](crate::Counters::lingering). Those that do take none of these places, but
+    /// there are never more open and lingering sockets together than twice this many, and two.
     pub max_connections: usize,
     /// Bytes held for all connections together: unfinished heads and bodies, and answers waiting
     /// to be sent. Default 256 MiB, and 64 MiB on WASI. What would go over it gets 503 and is

@@ -57,6 +57,10 @@ pub(crate) struct Wasip2Reactor {
     only_idle: bool,
     /// And busy ones were told since, of which nothing has come yet.
     told_busy: bool,
+    /// A stream that lingered was dropped: the wait ends.
+    has_dropped: bool,
+    /// The send buffer that streams get now at their start; see [`Source::fix_send_buffer`].
+    fixed_buffer: Option<u64>,
     /// What the last look has found.
     found_busy: bool,
     found_idle: bool,
@@ -115,6 +119,8 @@ impl Wasip2Reactor {
             progress: false,
             only_idle: false,
             told_busy: false,
+            has_dropped: false,
+            fixed_buffer: None,
             found_busy: false,
             found_idle: false,
             list: Vec::new(),
@@ -195,7 +201,14 @@ impl Reactor for Wasip2Reactor {
         // A client that is gone already is found by the first read.
         let peer = calls::remote_address(&socket).ok().map(addr::to_std);
         let fd = Some(socket.handle());
-        let stream = self.insert(Source::new(socket, input, output, key));
+        let source = Source::new(socket, input, output, key);
+        // So that no more streams linger without end than were open when none did.
+        if self.lingering() > 0
+            && let Some(size) = self.fixed_buffer
+        {
+            source.fix_send_buffer(size);
+        }
+        let stream = self.insert(source);
         self.open += 1;
         Ok(Accepted { stream, peer, fd })
     }
@@ -281,11 +294,13 @@ impl Reactor for Wasip2Reactor {
     fn close(&mut self, stream: Wasip2Stream) {
         self.progress = true;
         self.open -= 1;
-        if self.source(&stream).close() {
-            self.remove(stream.0);
-        } else {
-            self.turns.rest(stream.0);
+        let source = self.source(&stream);
+        if source.close() {
+            return self.remove(stream.0);
         }
+        let largest = source.make_room();
+        self.fixed_buffer = largest.map(Source::safe_buffer);
+        self.turns.rest(stream.0);
     }
 
     /// Those for which the socket has no room yet for what is on its way.

@@ -47,7 +47,8 @@ impl Wasip2Reactor {
             let left = deadline.saturating_since(Instant::from_nanos(now));
             self.round(now, left, events);
             now = calls::now();
-            if !events.is_empty() || now >= deadline.as_nanos() {
+            let has_dropped = std::mem::take(&mut self.has_dropped);
+            if !events.is_empty() || has_dropped || now >= deadline.as_nanos() {
                 self.clock = now;
                 return;
             }
@@ -219,6 +220,7 @@ impl Wasip2Reactor {
             };
             if source.is_closed() {
                 self.remove(place);
+                self.has_dropped = true;
                 continue;
             }
             let is_idle = self.turns.is_idle(place);

@@ -9,6 +9,7 @@ mod crowd;
 mod descriptors;
 mod health;
 mod large;
+mod lingering;
 mod memory;
 mod newcomer;
 mod resets;
@@ -29,6 +30,7 @@ pub fn run(runtimes: &[Runtime], filter: &str, release: bool) -> Report {
     let all = [slow::SCENARIOS, large::SCENARIOS, memory::SCENARIOS]
         .into_iter()
         .chain([resets::SCENARIOS, rest::SCENARIOS, descriptors::SCENARIOS])
+        .chain([lingering::SCENARIOS])
         .flatten()
         .filter(|scenario| scenario.name.contains(filter));
     let all: Vec<_> = all.collect();
