@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use wasip1_poll::fake::Rng;
 
+use crate::handle::Handle;
 use crate::key::Key;
 use crate::limits::Limits;
 use crate::reactor::{Accepted, Event, Interest, Reactor};
@@ -54,6 +55,7 @@ pub(super) struct Lingering<R> {
     is_paused: Vec<bool>,
     /// What has happened in this world so far.
     acts: Rc<Cell<u64>>,
+    handle: Handle,
 }
 
 impl<R: Reactor> Lingering<R> {
@@ -62,6 +64,7 @@ impl<R: Reactor> Lingering<R> {
         manner: Manner,
         max_connections: usize,
         acts: Rc<Cell<u64>>,
+        handle: Handle,
     ) -> Self {
         Self {
             is_paused: vec![false; inner.listeners()],
@@ -72,6 +75,7 @@ impl<R: Reactor> Lingering<R> {
             most_open: 0,
             until: Vec::new(),
             acts,
+            handle,
         }
     }
 
@@ -88,8 +92,11 @@ impl<R: Reactor> Lingering<R> {
         );
     }
 
-    /// The second bound on sockets.
+    /// The second bound on sockets, until the server stops: then all that wait are accepted.
     fn check_count(&self) {
+        if self.handle.is_stopping() {
+            return;
+        }
         let (open, lingering) = (self.open, self.until.len());
         assert!(
             open + lingering <= 2 * (self.max_connections + 1),
@@ -148,6 +155,12 @@ impl<R: Reactor> Reactor for Lingering<R> {
         self.inner.set_accepting(listener, accepting);
     }
 
+    fn close_listener(&mut self, listener: usize) -> io::Result<()> {
+        self.inner.close_listener(listener)?;
+        self.is_paused[listener] = false;
+        Ok(())
+    }
+
     fn accept(&mut self, listener: usize, key: Key) -> io::Result<Accepted<R::Stream>> {
         let accepted = self.inner.accept(listener, key)?;
         self.open += 1;
@@ -176,6 +189,10 @@ impl<R: Reactor> Reactor for Lingering<R> {
         self.open -= 1;
         self.inner.close(stream);
         self.linger();
+    }
+
+    fn gains_by_closing(&self) -> bool {
+        self.inner.gains_by_closing()
     }
 
     fn lingering(&self) -> usize {

@@ -100,6 +100,7 @@ impl World {
             self.lingers.clone(),
             self.settings.limits.max_connections,
             Rc::clone(&self.acts),
+            self.handle.clone(),
         );
         let mut shared = Shared::new();
         let mut event_loop =
