@@ -9,9 +9,9 @@ use http::header::{self, HeaderMap};
 use http::{Method, StatusCode, Version};
 use httpdate::parse_http_date;
 
+use super::date::Date;
 use super::grammar::{is_token, trim_ows};
 use super::head::has_token;
-use super::shared::Date;
 
 /// What an answer must know of its request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,6 +5,7 @@
 //! goes through [`HeadScanner`], which is the strict grammar, byte by byte, and has the last word
 //! on every fault; that is why a request is judged alike however its bytes arrive.
 
+mod arena;
 mod fields;
 mod names;
 mod protocols;
@@ -12,10 +13,9 @@ mod scanner;
 mod target;
 mod tokens;
 
-pub(super) use fields::RightHosts;
+pub(super) use arena::HeadArena;
 pub(super) use protocols::name_protocol;
 pub(super) use scanner::{HeadScanner, Scan};
-pub(super) use tokens::FieldLine;
 
 use bytes::Bytes;
 use http::Method;
@@ -23,11 +23,10 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 use self::fields::ActedUpon;
 use self::names::{Common, Role};
-use self::tokens::RequestLine;
+use self::tokens::{FieldLine, RequestLine};
 
 use super::framing::Framing;
 use super::refusal::Refusal;
-use super::shared::HeadArena;
 use crate::limits::Limits;
 use crate::request::Request;
 

@@ -1,7 +1,7 @@
 //! The machine as a whole: what it does with time, memory and backpressure. What it makes of
 //! bytes is stated by the conformance cases.
 
-mod ending;
+mod closing;
 mod memory;
 mod time;
 

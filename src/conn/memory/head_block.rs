@@ -1,0 +1,31 @@
+//! The memory of heads.
+
+use bytes::{Bytes, BytesMut};
+
+/// Where heads are copied to: all fields of a request share one copy, in a block that is used again
+/// when the requests in it are dropped.
+#[derive(Debug, Default)]
+pub(in crate::conn) struct HeadBlock(BytesMut);
+
+impl HeadBlock {
+    /// The size of a block. A larger head gets memory of its own, so that a request that is kept
+    /// never keeps more than this beside what is its own.
+    const SIZE: usize = 4 << 10;
+
+    /// A copy of a head's bytes, to be shared.
+    pub(in crate::conn) fn copy(&mut self, head: &[u8]) -> Bytes {
+        if head.len() > Self::SIZE {
+            return Bytes::copy_from_slice(head);
+        }
+        if self.0.capacity() < head.len() && !self.0.try_reclaim(Self::SIZE) {
+            self.0 = BytesMut::with_capacity(Self::SIZE);
+        }
+        self.0.extend_from_slice(head);
+        self.0.split().freeze()
+    }
+
+    /// The most memory that a kept head of this length keeps from being used again.
+    pub(in crate::conn) fn pinned_by(&self, length: usize) -> usize {
+        length.max(Self::SIZE)
+    }
+}
