@@ -59,8 +59,8 @@ impl Connection {
         let has_output = self.output.pending() > 0;
         let awaited = match reading {
             Reading::Idle if !has_output && writing == Writing::Open => Some(Timer::Idle),
-            Reading::Head if self.has_room_for_answers(cx) => Some(Timer::Head),
-            Reading::Body if self.has_room_for_answers(cx) => Some(Timer::Body),
+            Reading::Head if self.has_room_for_responses(cx) => Some(Timer::Head),
+            Reading::Body if self.has_room_for_responses(cx) => Some(Timer::Body),
             Reading::Discarding if writing == Writing::Lingering => Some(Timer::Linger),
             Reading::Idle
             | Reading::Head

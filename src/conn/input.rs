@@ -20,7 +20,7 @@ impl Connection {
         loop {
             match self.state.reading() {
                 Reading::Idle | Reading::Head => {
-                    if input.is_empty() || !self.has_room_for_answers(cx) {
+                    if input.is_empty() || !self.has_room_for_responses(cx) {
                         return None;
                     }
                     match self.read_head(cx, input) {
@@ -248,7 +248,7 @@ impl Connection {
 
     /// Backpressure: a client that does not take its answers gets no further ones made. When the
     /// memory for all connections is used up, one at a time is enough.
-    pub(super) fn has_room_for_answers(&self, cx: &Context<'_>) -> bool {
+    pub(super) fn has_room_for_responses(&self, cx: &Context<'_>) -> bool {
         match self.output.pending() {
             0 => true,
             pending => {

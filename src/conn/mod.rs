@@ -24,6 +24,17 @@
 //! This module is public for whoever wants to drive a connection in another way, and for fuzzers. Its
 //! details may change with every release.
 //!
+//! # The methods of a connection
+//!
+//! In this order, here and in the documentation:
+//!
+//! | | | |
+//! |---|---|---|
+//! | getters | what it is and wants | [`id`](Connection::id) … [`can_give_way`](Connection::can_give_way) |
+//! | `handle_…` | what has happened | input, its end, what was written, a deadline |
+//! | changes | what is to change | [`respond`](Connection::respond), [`stop`](Connection::stop), [`abandon`](Connection::abandon) … |
+//! | `poll_…` | what to do | output to send, the next step, the next deadline |
+//!
 //! # Driving one
 //!
 //! ```
@@ -177,7 +188,7 @@ impl Connection {
     #[must_use]
     pub fn wants_input(&self, cx: &Context<'_>) -> bool {
         match self.state.reading() {
-            Reading::Idle | Reading::Head | Reading::Body => self.has_room_for_answers(cx),
+            Reading::Idle | Reading::Head | Reading::Body => self.has_room_for_responses(cx),
             Reading::Answering | Reading::Ended => false,
             Reading::Discarding => {
                 self.state.writing() != Writing::Closed && self.discarded <= cx.limits.max_linger
@@ -192,7 +203,7 @@ impl Connection {
         !self.stash.is_empty()
             && self.stash.len() - self.stash_used > self.scanner.seen()
             && self.is_reading()
-            && self.has_room_for_answers(cx)
+            && self.has_room_for_responses(cx)
     }
 
     /// Whether there will be no further request: the next response is the last one, or was.
@@ -222,7 +233,7 @@ impl Connection {
     /// Whether the connection can give way to a newcomer: no request has begun and no answer is
     /// due, or its last answer is sent and it only waits for the client to end.
     #[must_use]
-    pub fn is_expendable(&self) -> bool {
+    pub fn can_give_way(&self) -> bool {
         matches!(self.timers.input(), Some(Timer::Idle | Timer::Linger))
     }
 }
@@ -309,7 +320,7 @@ impl Connection {
         if self.is_given_up() {
             return;
         }
-        self.assert_answering();
+        self.assert_a_request_waits();
         self.respond_error(cx, "the handler failed");
     }
 
@@ -321,7 +332,7 @@ impl Connection {
     }
 
     /// Makes the next answer the last one, for this reason.
-    pub fn close_after_answer(&mut self, reason: CloseReason) {
+    pub fn close_after_response(&mut self, reason: CloseReason) {
         self.state.will_close(reason);
     }
 

@@ -21,7 +21,7 @@ impl Connection {
         if self.is_given_up() {
             return;
         }
-        self.assert_answering();
+        self.assert_a_request_waits();
         let (status, fields, body) = (response.status(), response.headers(), response.body());
         if status.is_informational() {
             let (id, why) = (self.id, encode::why_not_final(status));
@@ -117,7 +117,7 @@ impl Connection {
         self.state.writing() == Writing::Closed
     }
 
-    pub(super) fn assert_answering(&self) {
+    pub(super) fn assert_a_request_waits(&self) {
         assert_eq!(
             self.state.reading(),
             Reading::Answering,

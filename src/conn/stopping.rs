@@ -5,8 +5,8 @@ use super::{CloseReason, Connection, Context, Refusal};
 
 impl Connection {
     /// Lets a connection that lingers already do so only for as long as is right when the server stops;
-    /// see [`Shared::begin_to_stop`].
-    pub fn hurry(&mut self, cx: &mut Context<'_>) {
+    /// see [`Shared::begin_to_stop`](super::Shared::begin_to_stop).
+    pub fn shorten_linger(&mut self, cx: &mut Context<'_>) {
         self.shorten_lingering(cx);
     }
 
@@ -15,7 +15,7 @@ impl Connection {
     /// input is kept that can be used, or none is wanted because responses wait, nothing changes: call
     /// again later. Returns whether anything has changed.
     pub fn stop(&mut self, cx: &mut Context<'_>) -> bool {
-        if !self.has_room_for_answers(cx) || self.can_go_on(cx) {
+        if !self.has_room_for_responses(cx) || self.can_go_on(cx) {
             return false;
         }
         match self.state.reading() {

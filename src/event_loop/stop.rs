@@ -110,7 +110,7 @@ where
         self.driver.cx.shared.begin_to_stop();
         self.shut_listeners();
         for key in self.slots.keys() {
-            self.with_connection(key, Connection::hurry);
+            self.with_connection(key, Connection::shorten_linger);
         }
         self.drive_each(&self.slots.keys());
     }
@@ -260,6 +260,6 @@ where
                 None => {}
             }
         }
-        slot.connection.close_after_answer(CloseReason::Stopped);
+        slot.connection.close_after_response(CloseReason::Stopped);
     }
 }

@@ -167,7 +167,7 @@ impl Drive {
     fn answer(&mut self) {
         let given = Given::new(self.handler, self.given.len());
         if std::mem::take(&mut self.stops_in_handler) {
-            self.call(|connection, _| connection.close_after_answer(CloseReason::Stopped));
+            self.call(|connection, _| connection.close_after_response(CloseReason::Stopped));
         }
         if given.panics {
             self.call(Connection::respond_to_panic);

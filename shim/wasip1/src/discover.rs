@@ -11,7 +11,7 @@ use std::fmt::{self, Write as _};
 
 use crate::errno::Errno;
 use crate::preopens::{self, Directory};
-use crate::wasi::{Fd, FileType, Wasi};
+use crate::wasi::{FIRST_FD, Fd, FileType, Wasi};
 
 /// Looks for listeners.
 ///
@@ -49,9 +49,6 @@ pub fn discover<W: Wasi>(
         warnings,
     })
 }
-
-/// The first file descriptor that isn't a standard stream.
-pub const FIRST_FD: Fd = 3;
 
 /// After so many numbers that aren't open the scan ends. Runtimes number without gaps; this is
 /// for the one that doesn't.

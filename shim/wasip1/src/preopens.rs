@@ -23,7 +23,7 @@ pub struct Directory {
 pub fn hidden<W: Wasi>(wasi: &W, fds: impl IntoIterator<Item = Fd>) -> Vec<Directory> {
     let mut found = Vec::new();
     let mut gap = false;
-    let mut next = crate::discover::FIRST_FD;
+    let mut next = crate::wasi::FIRST_FD;
     for fd in fds {
         gap |= fd != next;
         next = fd + 1;

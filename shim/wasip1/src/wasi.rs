@@ -63,6 +63,9 @@ pub trait Wasi {
 /// A file descriptor's number.
 pub type Fd = u32;
 
+/// The first file descriptor that isn't a standard stream.
+pub const FIRST_FD: Fd = 3;
+
 /// One thing to wait for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]

@@ -105,7 +105,7 @@ fn a_server_that_stops_waits_a_second_for_clients_that_dont_close() {
     assert_eq!(early.step(), Step::ShutdownWrite);
     for bench in [&mut early, &mut late] {
         bench.call(|_, cx| cx.shared.begin_to_stop());
-        bench.call(Connection::hurry);
+        bench.call(Connection::shorten_linger);
     }
     late.input(bad);
     assert_eq!(late.status(), "400");

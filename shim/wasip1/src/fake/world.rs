@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::Fake;
 use super::personality::Personality;
 use super::rng::Rng;
-use crate::discover::FIRST_FD;
+use crate::wasi::FIRST_FD;
 use crate::wasi::{Fd, FileType};
 
 /// Something the script does.
