@@ -1,14 +1,23 @@
 //! What a response's body can be.
 
+use std::borrow::Cow;
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 /// A response's body: what [`Server::serve`](crate::Server::serve) takes. `Vec<u8>`, `String`,
-/// [`Bytes`], `&'static [u8]`, `&'static str`, or `()` for none.
+/// [`Bytes`], `Box<[u8]>`, `Arc<[u8]>`, `&'static [u8]`, `&'static str`, a `Cow` of these two, or `()`
+/// for none.
+///
+/// What the handler shares with the server (`Bytes` or an `Arc` of which it keeps a clone) and what is
+/// static isn't counted in [`max_held`](crate::Limits::max_held) while that is so.
 ///
 /// It is sealed: bodies of other kinds come with later versions of this crate.
 pub trait Body: sealed::Sealed {}
 
 pub(crate) mod sealed {
+    use std::sync::Arc;
+
     use super::Bytes;
 
     pub trait Sealed {
@@ -20,6 +29,11 @@ pub(crate) mod sealed {
 
         /// Bytes of memory that are held for it alone until then: none if it is static or shared.
         fn memory(&self) -> usize;
+
+        /// Another share in it, by which the number of shares can be seen.
+        fn share(&self) -> Option<Arc<[u8]>> {
+            None
+        }
     }
 }
 
@@ -52,6 +66,58 @@ body! {
     Bytes, |it| if it.is_unique() { it.len() } else { 0 };
     &'static [u8], |_it| 0;
     &'static str, |_it| 0;
+    Box<[u8]>, |it| it.len();
+}
+
+macro_rules! cow {
+    ($($borrowed:ty)*) => {$(
+        impl Body for Cow<'static, $borrowed> {}
+
+        impl sealed::Sealed for Cow<'static, $borrowed> {
+            fn as_bytes(&self) -> &[u8] {
+                (**self).as_ref()
+            }
+
+            fn take(&mut self) -> Bytes {
+                match std::mem::take(self) {
+                    Cow::Borrowed(body) => Bytes::from(body),
+                    Cow::Owned(body) => Bytes::from(body),
+                }
+            }
+
+            fn memory(&self) -> usize {
+                match self {
+                    Cow::Borrowed(_) => 0,
+                    Cow::Owned(body) => body.capacity(),
+                }
+            }
+        }
+    )*};
+}
+
+cow! { [u8] str }
+
+impl Body for Arc<[u8]> {}
+
+impl sealed::Sealed for Arc<[u8]> {
+    fn as_bytes(&self) -> &[u8] {
+        self
+    }
+
+    fn take(&mut self) -> Bytes {
+        Bytes::from_owner(std::mem::take(self))
+    }
+
+    fn memory(&self) -> usize {
+        match Arc::strong_count(self) {
+            1 => self.len(),
+            _ => 0,
+        }
+    }
+
+    fn share(&self) -> Option<Arc<[u8]>> {
+        Some(Arc::clone(self))
+    }
 }
 
 impl Body for () {}

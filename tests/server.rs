@@ -1,8 +1,10 @@
 //! The server's API, natively, over real sockets.
 #![cfg(not(target_os = "wasi"))]
 
+use std::borrow::Cow;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -126,6 +128,12 @@ fn one_can_bring_ones_own_listener_and_choose_the_body() {
     answers(String::from("string"), "string");
     answers(bytes::Bytes::from_static(b"bytes"), "bytes");
     answers(b"vec".to_vec(), "vec");
+    answers(Box::<[u8]>::from(&b"box"[..]), "box");
+    answers(Arc::<[u8]>::from(&b"arc"[..]), "arc");
+    answers(Cow::Borrowed("borrowed str"), "borrowed str");
+    answers(Cow::<str>::Owned("owned str".to_owned()), "owned str");
+    answers(Cow::Borrowed(&b"borrowed"[..]), "borrowed");
+    answers(Cow::<[u8]>::Owned(b"owned".to_vec()), "owned");
     answers((), "");
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
+use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
 
@@ -34,6 +35,17 @@ struct Insert {
     /// Its memory, which is given back only when all of it is sent; none while somebody else holds it,
     /// too.
     memory: usize,
+    /// Of an `Arc`, a share of ours beside that of `bytes`: `Bytes` can't see how many there are.
+    share: Option<Arc<[u8]>>,
+}
+
+impl Insert {
+    fn is_ours_alone(&self) -> bool {
+        match &self.share {
+            Some(share) => Arc::strong_count(share) == 2,
+            None => self.bytes.is_unique(),
+        }
+    }
 }
 
 impl Output {
@@ -69,16 +81,17 @@ impl Output {
         length <= Self::COPIED
     }
 
-    /// Appends a large body without copying it. `memory` is what is held for it alone until it is
-    /// sent.
-    pub(super) fn insert(&mut self, bytes: Bytes, memory: usize) {
+    /// Appends a large body without copying it. `memory` is what it holds until it is sent, `share`
+    /// another share in it if it is an `Arc`.
+    pub(super) fn insert(&mut self, bytes: Bytes, memory: usize, share: Option<Arc<[u8]>>) {
         self.pending += bytes.len();
         self.inserted += memory;
         self.inserts.push_back(Insert {
             at: self.buffer.len(),
-            length: bytes.len(),
             memory,
+            length: bytes.len(),
             bytes,
+            share,
         });
     }
 
@@ -86,7 +99,7 @@ impl Output {
     /// handler has dropped its share.
     pub(super) fn recount(&mut self) {
         for insert in &mut self.inserts {
-            if insert.memory == 0 && insert.bytes.is_unique() {
+            if insert.memory == 0 && insert.is_ours_alone() {
                 insert.memory = insert.length;
                 self.inserted += insert.memory;
             }
@@ -184,7 +197,7 @@ mod tests {
                 buffer.extend_from_slice(head.as_bytes())
             });
             if !body.is_empty() {
-                output.insert(Bytes::copy_from_slice(body.as_bytes()), body.len());
+                output.insert(Bytes::copy_from_slice(body.as_bytes()), body.len(), None);
             }
             all.extend_from_slice(head.as_bytes());
             all.extend_from_slice(body.as_bytes());
@@ -220,7 +233,7 @@ mod tests {
     #[test]
     fn a_large_body_is_held_until_its_last_byte_is_sent() {
         let (mut output, mut pool) = (Output::default(), BufferPool::default());
-        output.insert(Bytes::from(vec![1; 1000]), 1000);
+        output.insert(Bytes::from(vec![1; 1000]), 1000, None);
         output.advance(999, &mut pool);
         assert_eq!(output.held(), 1000);
         output.advance(1, &mut pool);
@@ -238,7 +251,7 @@ mod tests {
             });
             all.extend_from_slice(text.as_bytes());
             if number % 7 == 0 {
-                output.insert(Bytes::from(vec![b'-'; 3]), 3);
+                output.insert(Bytes::from(vec![b'-'; 3]), 3, None);
                 all.extend_from_slice(b"---");
             }
             let bytes = front(&output);
@@ -257,7 +270,7 @@ mod tests {
         let mut all = Vec::new();
         for number in 0..50u8 {
             output.append(&mut pool, |buffer| buffer.extend_from_slice(&[number; 3]));
-            output.insert(Bytes::copy_from_slice(&[number + 100; 7]), 7);
+            output.insert(Bytes::copy_from_slice(&[number + 100; 7]), 7, None);
             all.extend_from_slice(&[number; 3]);
             all.extend_from_slice(&[number + 100; 7]);
         }

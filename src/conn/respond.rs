@@ -54,7 +54,9 @@ impl Connection {
         });
         if is_inserted {
             let memory = body.memory();
-            self.output.insert(response.body_mut().take(), memory);
+            let share = body.share();
+            self.output
+                .insert(response.body_mut().take(), memory, share);
         }
         self.state.answered();
         self.settle(cx);
