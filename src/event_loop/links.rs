@@ -34,10 +34,6 @@ impl List {
         (self.first != NONE).then_some(self.first as usize)
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.first == NONE
-    }
-
     /// Appends a slot that is in no list.
     pub(super) fn push(&mut self, links: &mut Links, slot: usize) {
         links.make_room(slot);
@@ -104,7 +100,7 @@ mod tests {
             let after = links.links[*slot as usize].after;
             (after != NONE).then_some(after)
         };
-        std::iter::successors((!list.is_empty()).then_some(list.first), next).collect()
+        std::iter::successors((list.first != NONE).then_some(list.first), next).collect()
     }
 
     #[test]
@@ -125,6 +121,6 @@ mod tests {
         list.remove(&mut links, 4);
         list.remove(&mut links, 0);
         list.remove(&mut links, 2);
-        assert!(list.is_empty() && list.first().is_none());
+        assert_eq!(list.first(), None);
     }
 }

@@ -19,12 +19,12 @@
 //! `schedule.rs` knows when each is due, and which can give way; `stop.rs` ends it all.
 
 mod accept;
+mod deadlines;
 mod drive;
 mod links;
 mod schedule;
 mod slab;
 mod stop;
-mod wheel;
 
 #[cfg(all(test, not(target_os = "wasi")))]
 mod seeds;
@@ -147,7 +147,7 @@ where
                     limits: &settings.limits,
                     shared,
                 },
-                schedule: Schedule::new(now),
+                schedule: Schedule::new(),
                 unfinished: VecDeque::new(),
                 reads_per_turn: Self::READS_PER_TURN,
                 spent: Spent::default(),

@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use super::Slot;
+use super::deadlines::Deadlines;
 use super::links::{Links, List};
-use super::wheel::Wheel;
 use crate::time::Instant;
 
 /// The deadlines of all connections, and the order in which they became idle.
 #[derive(Debug)]
 pub(super) struct Schedule {
-    wheel: Wheel,
+    deadlines: Deadlines,
     /// Connections that can give way to a newcomer, the longest idle first.
     idle: List,
     idle_links: Links,
@@ -25,9 +25,9 @@ pub(super) struct Idle {
 }
 
 impl Schedule {
-    pub(super) fn new(now: Instant) -> Self {
+    pub(super) fn new() -> Self {
         Self {
-            wheel: Wheel::new(now),
+            deadlines: Deadlines::default(),
             idle: List::EMPTY,
             idle_links: Links::default(),
         }
@@ -37,7 +37,7 @@ impl Schedule {
     pub(super) fn update<S>(&mut self, index: usize, slot: &mut Slot<S>, now: Instant) {
         let deadline = slot.connection.poll_timeout();
         if let Some(deadline) = deadline {
-            self.wheel.set(index, deadline, now);
+            self.deadlines.set(index, next_tick(deadline));
         }
         // A connection that was used has another deadline, and goes to the end of the list as the
         // shortest idle.
@@ -59,7 +59,7 @@ impl Schedule {
         if slot.idle.is_some() {
             self.idle.remove(&mut self.idle_links, index);
         }
-        self.wheel.cancel(index);
+        self.deadlines.cancel(index);
     }
 
     /// The slot of the connection that was idle for the longest time.
@@ -69,11 +69,20 @@ impl Schedule {
 
     /// The time from `now` until a connection may be due.
     pub(super) fn next(&mut self, now: Instant) -> Option<Duration> {
-        self.wheel.next(now)
+        self.deadlines.next(now)
     }
 
     /// Takes out a slot whose connection may be due. Call until it gives `None`.
     pub(super) fn expired(&mut self, now: Instant) -> Option<usize> {
-        self.wheel.expired(now)
+        self.deadlines.expired(now)
     }
+}
+
+/// The end of the tick of 67 ms (2^26 ns) in which `deadline` is. Deadlines wait for it together: each
+/// wake-up is a call into the system, or into an interpreter. Limits are in seconds, so nobody misses
+/// it; ticks of half the length wake up twice as often, those of double the length make a timeout of
+/// 100 ms one of 234.
+fn next_tick(deadline: Instant) -> Instant {
+    const TICK: u64 = 1 << 26;
+    Instant::from_nanos((deadline.as_nanos() | (TICK - 1)).saturating_add(1))
 }
