@@ -34,73 +34,107 @@ impl Exchange {
 /// The interim answer to `Expect: 100-continue` (RFC 9110 §15.2.1).
 pub(super) const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
-/// Writes the head of an answer.
-pub(super) fn response_head(
-    out: &mut Vec<u8>,
-    status: StatusCode,
-    fields: &HeaderMap,
-    body_length: usize,
-    exchange: Exchange,
-    persists: bool,
-    date: &Date,
-) {
-    let length = match status {
-        // Not even a length of 0: 204 must not have one (RFC 9110 §8.6), and a 304's would have to
-        // be that of the 200 it stands for (§15.4.5).
-        StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED => None,
-        StatusCode::RESET_CONTENT => Some(0),
-        // A handler may know the length that a GET's answer would have without making it.
-        _ if exchange.is_head && body_length == 0 => Some(announced_length(fields).unwrap_or(0)),
-        _ => Some(body_length as u64),
-    };
+/// The head of a response to be written.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ResponseHead<'a> {
+    pub(super) status: StatusCode,
+    /// The handler's.
+    pub(super) fields: &'a HeaderMap,
+    /// Bytes of the handler's body, even if none of them are sent.
+    pub(super) body_length: usize,
+    pub(super) exchange: Exchange,
+    /// Whether the connection persists behind it.
+    pub(super) persists: bool,
+}
 
-    if let Some(length) = length
-        && status == StatusCode::OK
-        && fields.is_empty()
-        && persists
-        && !exchange.is_http10
-    {
-        out.extend_from_slice(date.plain_answer());
-        decimal(out, length, b"\r\n\r\n");
-        return;
+impl ResponseHead<'_> {
+    /// Appends the head to `out`.
+    ///
+    /// Inlined, and with fields only where there are any: a module whose handler sets none doesn't
+    /// carry what only they need (12 kB).
+    #[inline]
+    pub(super) fn write(&self, out: &mut Vec<u8>, date: &Date) {
+        let length = self.content_length();
+        if let Some(length) = length
+            && self.is_plain()
+        {
+            out.extend_from_slice(date.plain_answer());
+            decimal(out, length, b"\r\n\r\n");
+            return;
+        }
+        status_line(out, self.status);
+        let has_date = !self.fields.is_empty() && self.write_fields(out);
+        if !has_date {
+            out.extend_from_slice(date.line());
+        }
+        if let Some(length) = length {
+            content_length(out, length);
+        }
+        self.write_connection(out);
+        out.extend_from_slice(b"\r\n");
     }
-    status_line(out, status);
-    let (mut has_date, mut has_connection) = (false, false);
-    for (name, value) in fields {
-        match *name {
-            header::CONNECTION => has_connection = true,
-            header::CONTENT_LENGTH | header::TRANSFER_ENCODING | header::TRAILER => {}
-            header::DATE => {
-                // Once, and only if it is one (RFC 9110 §6.6.1).
-                let is_date = value
-                    .to_str()
-                    .is_ok_and(|text| parse_http_date(text).is_ok());
-                if is_date && !has_date {
-                    has_date = true;
-                    field(out, b"date", value.as_bytes());
-                }
+
+    /// Whether the status is 200 and there are no fields but `Date` and `Content-Length`: most
+    /// responses are so, and their head is kept written.
+    fn is_plain(&self) -> bool {
+        self.status == StatusCode::OK
+            && self.fields.is_empty()
+            && self.persists
+            && !self.exchange.is_http10
+    }
+
+    /// What `Content-Length` says, if it is there.
+    fn content_length(&self) -> Option<u64> {
+        match self.status {
+            // Not even a length of 0: 204 must not have one (RFC 9110 §8.6), and a 304's would have to
+            // be that of the 200 it stands for (§15.4.5).
+            StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED => None,
+            StatusCode::RESET_CONTENT => Some(0),
+            // A handler may know the length of a GET's response without making its body.
+            _ if self.exchange.is_head && self.body_length == 0 => {
+                Some(announced_length(self.fields).unwrap_or(0))
             }
-            _ => field(out, name.as_str().as_bytes(), value.as_bytes()),
+            _ => Some(self.body_length as u64),
         }
     }
-    if !has_date {
-        out.extend_from_slice(date.line());
+
+    /// Writes the handler's fields but for those of framing and the connection's. Returns whether
+    /// there was a `Date`: it is written once, and only if it is one (RFC 9110 §6.6.1).
+    fn write_fields(&self, out: &mut Vec<u8>) -> bool {
+        let mut has_date = false;
+        for (name, value) in self.fields {
+            match *name {
+                header::CONNECTION
+                | header::CONTENT_LENGTH
+                | header::TRANSFER_ENCODING
+                | header::TRAILER => {}
+                header::DATE => {
+                    let text = value.to_str();
+                    if !has_date && text.is_ok_and(|text| parse_http_date(text).is_ok()) {
+                        has_date = true;
+                        field(out, b"date", value.as_bytes());
+                    }
+                }
+                _ => field(out, name.as_str().as_bytes(), value.as_bytes()),
+            }
+        }
+        has_date
     }
-    if let Some(length) = length {
-        content_length(out, length);
-    }
-    if !persists || exchange.is_http10 || has_connection {
-        let own = match (persists, exchange.is_http10) {
+
+    /// Writes `Connection`: what the handler lists there besides the connection's own options, and
+    /// whether the connection persists where the client could not know (RFC 9112 §9.3).
+    fn write_connection(&self, out: &mut Vec<u8>) {
+        let own = match (self.persists, self.exchange.is_http10) {
             (false, _) => Some(&b"close"[..]),
             (true, true) => Some(&b"keep-alive"[..]),
             (true, false) => None,
         };
-        match own {
-            Some(own) if !has_connection => field(out, b"connection", own),
-            Some(_) | None => merged_connection(out, fields, own),
+        if !self.fields.is_empty() && self.fields.contains_key(header::CONNECTION) {
+            merged_connection(out, self.fields, own);
+        } else if let Some(own) = own {
+            field(out, b"connection", own);
         }
     }
-    out.extend_from_slice(b"\r\n");
 }
 
 /// Writes a whole answer that says in words why the request is refused, and that the connection
@@ -194,8 +228,7 @@ fn decimal<const N: usize>(out: &mut Vec<u8>, number: u64, end: &[u8; N]) {
     out.extend_from_slice(end);
 }
 
-/// `Connection`: what the handler lists there besides the connection's own options, and whether
-/// the connection persists where the client could not know (RFC 9112 §9.3).
+/// Writes `Connection` with the handler's options and the connection's own.
 fn merged_connection(out: &mut Vec<u8>, fields: &HeaderMap, own: Option<&[u8]>) {
     let is_own = |option: &[u8]| {
         option.eq_ignore_ascii_case(b"close") || option.eq_ignore_ascii_case(b"keep-alive")
@@ -252,15 +285,14 @@ mod tests {
         let response = response.body(()).expect("a response");
         let (status, fields) = (response.status(), response.headers());
         let mut out = Vec::new();
-        response_head(
-            &mut out,
+        let head = ResponseHead {
             status,
             fields,
             body_length,
             exchange,
             persists,
-            &date(),
-        );
+        };
+        head.write(&mut out, &date());
         let follows = has_body(status, exchange);
         (String::from_utf8(out).expect("ASCII"), follows)
     }

@@ -3,7 +3,7 @@
 use http::{Response, StatusCode};
 use log::{debug, error};
 
-use super::encode;
+use super::encode::{self, ResponseHead};
 use super::head;
 use super::output::Output;
 use super::state::{KeepAlive, Reading, Writing};
@@ -47,7 +47,14 @@ impl Connection {
         let persists = self.state.keep_alive() == KeepAlive::Persist;
         let Shared { buffers, date, .. } = &mut *cx.shared;
         self.output.append(buffers, |out| {
-            encode::response_head(out, status, fields, length, exchange, persists, date);
+            let head = ResponseHead {
+                status,
+                fields,
+                body_length: length,
+                exchange,
+                persists,
+            };
+            head.write(out, date);
             if has_body && !is_inserted {
                 out.extend_from_slice(body.as_bytes());
             }
