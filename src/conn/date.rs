@@ -30,7 +30,7 @@ impl Date {
 
     /// How a plain answer begins: with the status line of 200, the date and the name of its last
     /// field, `Content-Length`. One copy is a third of what appending each of them costs.
-    pub(super) fn plain_answer(&self) -> &[u8; 70] {
+    pub(super) fn plain_response_start(&self) -> &[u8; 70] {
         &self.block
     }
 

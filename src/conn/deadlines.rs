@@ -10,7 +10,7 @@ use super::{CloseReason, Connection, Context, Refusal};
 
 impl Connection {
     /// Does what is due for each timer that has expired.
-    pub(super) fn expire(&mut self, cx: &mut Context<'_>) {
+    pub(super) fn run_expired_timers(&mut self, cx: &mut Context<'_>) {
         while let Some(timer) = self.timers.take_expired(cx.now) {
             match timer {
                 Timer::Head => self.refuse_unfinished(cx, Refusal::late_head()),
@@ -19,7 +19,7 @@ impl Connection {
                 Timer::Idle => self.state.closed(CloseReason::IdleTimeout),
                 Timer::Linger => self.state.lingered(),
             }
-            self.settle(cx);
+            self.update_timers_and_budget(cx);
         }
     }
 
@@ -40,7 +40,7 @@ impl Connection {
     fn check_write_rate(&mut self, cx: &mut Context<'_>) {
         let taken = std::mem::take(&mut self.written_in_window);
         self.output.recount();
-        self.count_memory(cx);
+        self.update_budget(cx);
         // What waits until responses are taken is held for as long as they are.
         let held = match self.timers.input() {
             Some(_) => self.output.held(),
@@ -54,7 +54,7 @@ impl Connection {
     }
 
     /// Starts and stops timers as the state asks for.
-    pub(super) fn keep_deadlines(&mut self, cx: &Context<'_>) {
+    pub(super) fn update_timers(&mut self, cx: &Context<'_>) {
         let (reading, writing) = (self.state.reading(), self.state.writing());
         let has_output = self.output.pending() > 0;
         let awaited = match reading {
@@ -65,7 +65,7 @@ impl Connection {
             Reading::Idle
             | Reading::Head
             | Reading::Body
-            | Reading::Answering
+            | Reading::Responding
             | Reading::Discarding
             | Reading::Ended => None,
         };
@@ -81,7 +81,7 @@ impl Connection {
         }
         if has_output != self.timers.is_write_set() {
             if !has_output {
-                self.all_is_taken(cx);
+                self.on_output_sent(cx);
             } else if !self.timers.resume_write(cx.now) {
                 self.written_in_window = 0;
                 self.timers.start(Timer::Write, cx.now, cx.limits);
@@ -91,7 +91,7 @@ impl Connection {
 
     /// The client has taken all output. A server that stops measures the rate over all responses of a
     /// pipeline: else a client could hold it up for a window with each small response.
-    fn all_is_taken(&mut self, cx: &Context<'_>) {
+    fn on_output_sent(&mut self, cx: &Context<'_>) {
         if cx.shared.is_stopping && self.has_kept() {
             self.timers.pause_write(cx.now);
         } else {
@@ -102,7 +102,7 @@ impl Connection {
     /// A server that stops waits only for a while for clients that don't close.
     pub(super) fn shorten_lingering(&mut self, cx: &Context<'_>) {
         if cx.shared.is_stopping && self.timers.input() == Some(Timer::Linger) {
-            self.timers.end_input_by(cx.now + STOP_LINGER);
+            self.timers.cap_input_deadline(cx.now + STOP_LINGER);
         }
     }
 }
@@ -121,9 +121,9 @@ fn is_fast_enough(bytes: u64, held: usize, cx: &Context<'_>) -> bool {
     // Without a division, which would make a small rate over a short window one of 0.
     let due = u128::from(limits.min_rate) * limits.rate_window.as_nanos();
     let is_scarce = limits.min_rate > 0 && cx.shared.budget.is_scarce(limits);
-    let turned_over = !is_scarce || bytes.saturating_mul(TURNOVER) >= held as u64;
+    let turned_over = !is_scarce || bytes.saturating_mul(TURNOVER_WINDOWS) >= held as u64;
     turned_over && u128::from(bytes) * 1_000_000_000 >= due
 }
 
 /// In so many windows memory is turned over while it is scarce.
-const TURNOVER: u64 = 12;
+const TURNOVER_WINDOWS: u64 = 12;

@@ -15,14 +15,14 @@ use super::head::has_token;
 
 /// What an answer must know of its request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Exchange {
+pub(super) struct RequestInfo {
     /// HEAD: the answer has the fields of a GET's and no body (RFC 9110 §9.3.2).
     pub(super) is_head: bool,
     /// The client speaks HTTP/1.0, and wants to be told if the connection persists.
     pub(super) is_http10: bool,
 }
 
-impl Exchange {
+impl RequestInfo {
     pub(super) fn new(method: &Method, version: Version) -> Self {
         Self {
             is_head: method == Method::HEAD,
@@ -42,7 +42,7 @@ pub(super) struct ResponseHead<'a> {
     pub(super) fields: &'a HeaderMap,
     /// Bytes of the handler's body, even if none of them are sent.
     pub(super) body_length: usize,
-    pub(super) exchange: Exchange,
+    pub(super) request_info: RequestInfo,
     /// Whether the connection persists behind it.
     pub(super) persists: bool,
 }
@@ -58,7 +58,7 @@ impl ResponseHead<'_> {
         if let Some(length) = length
             && self.is_plain()
         {
-            out.extend_from_slice(date.plain_answer());
+            out.extend_from_slice(date.plain_response_start());
             decimal(out, length, b"\r\n\r\n");
             return;
         }
@@ -80,7 +80,7 @@ impl ResponseHead<'_> {
         self.status == StatusCode::OK
             && self.fields.is_empty()
             && self.persists
-            && !self.exchange.is_http10
+            && !self.request_info.is_http10
     }
 
     /// What `Content-Length` says, if it is there.
@@ -91,7 +91,7 @@ impl ResponseHead<'_> {
             StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED => None,
             StatusCode::RESET_CONTENT => Some(0),
             // A handler may know the length of a GET's response without making its body.
-            _ if self.exchange.is_head && self.body_length == 0 => {
+            _ if self.request_info.is_head && self.body_length == 0 => {
                 Some(announced_length(self.fields).unwrap_or(0))
             }
             _ => Some(self.body_length as u64),
@@ -124,7 +124,7 @@ impl ResponseHead<'_> {
     /// Writes `Connection`: what the handler lists there besides the connection's own options, and
     /// whether the connection persists where the client could not know (RFC 9112 §9.3).
     fn write_connection(&self, out: &mut Vec<u8>) {
-        let own = match (self.persists, self.exchange.is_http10) {
+        let own = match (self.persists, self.request_info.is_http10) {
             (false, _) => Some(&b"close"[..]),
             (true, true) => Some(&b"keep-alive"[..]),
             (true, false) => None,
@@ -166,12 +166,12 @@ pub(super) fn why_not_final(status: StatusCode) -> &'static str {
 }
 
 /// Whether a body follows the head of an answer (RFC 9110 §6.4.1).
-pub(super) fn has_body(status: StatusCode, exchange: Exchange) -> bool {
+pub(super) fn has_body(status: StatusCode, request_info: RequestInfo) -> bool {
     let is_bare = matches!(
         status,
         StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED
     );
-    !is_bare && !exchange.is_head
+    !is_bare && !request_info.is_head
 }
 
 fn announced_length(fields: &HeaderMap) -> Option<u64> {
@@ -264,7 +264,7 @@ mod tests {
     use http::Response;
     use std::time::{Duration, UNIX_EPOCH};
 
-    const GET: Exchange = Exchange {
+    const GET: RequestInfo = RequestInfo {
         is_head: false,
         is_http10: false,
     };
@@ -279,7 +279,7 @@ mod tests {
     fn encoded(
         response: http::response::Builder,
         body_length: usize,
-        exchange: Exchange,
+        request_info: RequestInfo,
         persists: bool,
     ) -> (String, bool) {
         let response = response.body(()).expect("a response");
@@ -289,11 +289,11 @@ mod tests {
             status,
             fields,
             body_length,
-            exchange,
+            request_info,
             persists,
         };
         head.write(&mut out, &date());
-        let follows = has_body(status, exchange);
+        let follows = has_body(status, request_info);
         (String::from_utf8(out).expect("ASCII"), follows)
     }
 
@@ -326,7 +326,7 @@ mod tests {
 
     #[test]
     fn some_answers_have_no_body() {
-        let head = Exchange {
+        let head = RequestInfo {
             is_head: true,
             is_http10: false,
         };
@@ -345,7 +345,7 @@ mod tests {
 
     #[test]
     fn a_1_0_client_is_told_that_the_connection_persists() {
-        let http10 = Exchange {
+        let http10 = RequestInfo {
             is_head: false,
             is_http10: true,
         };

@@ -5,7 +5,7 @@
 
 use log::debug;
 
-use super::encode::{self, Exchange};
+use super::encode::{self, RequestInfo};
 use super::head::{self, Head, HeadScanner, Scan};
 use super::incoming::Incoming;
 use super::memory::allocated;
@@ -25,7 +25,7 @@ impl Connection {
                     }
                     match self.read_head(cx, input) {
                         Ok(Some(head)) => {
-                            if let Some(request) = self.head_is_whole(cx, head) {
+                            if let Some(request) = self.accept_head(cx, head) {
                                 return Some(request);
                             }
                         }
@@ -37,12 +37,12 @@ impl Connection {
                     Ok(request) => return request,
                     Err(refusal) => self.refuse(cx, refusal),
                 },
-                Reading::Answering => {
+                Reading::Responding => {
                     debug_assert!(false, "a request waits for its answer");
                     return None;
                 }
                 Reading::Discarding | Reading::Ended => {
-                    self.discard(cx, std::mem::take(input));
+                    self.drop_input(cx, std::mem::take(input));
                     return None;
                 }
             }
@@ -58,7 +58,7 @@ impl Connection {
         if self.scanner.seen() == 0
             && let Some((head, length)) = head::parse_whole(input, cx.limits, &mut cx.shared.heads)
         {
-            self.take_head(input, length);
+            self.consume_head(input, length);
             return Ok(Some(head));
         }
         self.scan_head(cx, input)
@@ -82,15 +82,15 @@ impl Connection {
             Ok(Scan::Whole { start, end }) => {
                 let heads = &mut cx.shared.heads;
                 let head = head::parse_scanned(&input[start..end], cx.limits, heads)
-                    .inspect_err(|_| self.head_is_refused(&input[..end]))?;
-                self.take_head(input, end);
+                    .inspect_err(|_| self.record_refused_head(&input[..end]))?;
+                self.consume_head(input, end);
                 self.scanner = HeadScanner::new();
                 Ok(Some(head))
             }
             Err(refusal) => {
                 // By the bytes up to the fault: more of them may have come, or not yet.
                 let seen = &input[..self.scanner.seen()];
-                self.head_is_refused(seen);
+                self.record_refused_head(seen);
                 Err(head::name_protocol(refusal, seen))
             }
         }
@@ -98,8 +98,8 @@ impl Connection {
 
     /// What is done with a head that is refused, up to its fault.
     #[cold]
-    fn head_is_refused(&mut self, seen: &[u8]) {
-        self.exchange.is_head = head::is_head_request(seen);
+    fn record_refused_head(&mut self, seen: &[u8]) {
+        self.request_info.is_head = head::is_head_request(seen);
         self.log_refused_head(seen);
     }
 
@@ -117,7 +117,7 @@ impl Connection {
         );
     }
 
-    fn take_head(&self, input: &mut &[u8], length: usize) {
+    fn consume_head(&self, input: &mut &[u8], length: usize) {
         let (head, rest) = input.split_at(length);
         let shown = MaskedHead {
             head,
@@ -131,27 +131,27 @@ impl Connection {
     }
 
     /// Gives the request if it has no body; otherwise the body is read next.
-    pub(super) fn head_is_whole(&mut self, cx: &mut Context<'_>, head: Head) -> Option<Request> {
-        self.exchange = Exchange::new(head.request.method(), head.request.version());
+    pub(super) fn accept_head(&mut self, cx: &mut Context<'_>, head: Head) -> Option<Request> {
+        self.request_info = RequestInfo::new(head.request.method(), head.request.version());
         self.has_read_head = true;
         match head.framing {
             Framing::None => {
                 self.state.request_done();
-                Some(self.for_handler(head.request, head.persist))
+                Some(self.prepare_request(head.request, head.persist))
             }
             Framing::Length(length) if length > cx.limits.max_body => {
                 self.refuse(cx, Refusal::body_too_large());
                 None
             }
             Framing::Length(_) | Framing::Chunked => {
-                self.expect_body(cx, head);
+                self.begin_body(cx, head);
                 None
             }
         }
     }
 
     #[inline(never)]
-    fn expect_body(&mut self, cx: &mut Context<'_>, head: Head) {
+    fn begin_body(&mut self, cx: &mut Context<'_>, head: Head) {
         // The least that it will take; it may be refused later, when its body has grown.
         if let Err(refusal) = cx.shared.budget.admit(head.size, cx.limits) {
             return self.refuse(cx, refusal);
@@ -179,15 +179,15 @@ impl Connection {
             let persist = incoming.persist;
             let request = incoming.into_request();
             self.state.request_done();
-            return Ok(Some(self.for_handler(request, persist)));
+            return Ok(Some(self.prepare_request(request, persist)));
         }
         self.incoming = Some(incoming);
         Ok(None)
     }
 
-    pub(super) fn for_handler(&mut self, mut request: Request, persist: bool) -> Request {
+    pub(super) fn prepare_request(&mut self, mut request: Request, persist: bool) -> Request {
         if !persist {
-            self.state.will_close(if self.exchange.is_http10 {
+            self.state.will_close(if self.request_info.is_http10 {
                 CloseReason::Http10
             } else {
                 CloseReason::ClientAskedClose
@@ -204,44 +204,44 @@ impl Connection {
         }
         // Behind the last answer nothing is kept, and nothing refused either.
         if !self.is_reading() {
-            return self.discard(cx, input);
+            return self.drop_input(cx, input);
         }
         if let Err(refusal) = cx.shared.budget.admit(input.len(), cx.limits) {
             // Enough to tell a HEAD request by; the refusal drops it.
-            let missing = head::MAX_METHOD_END.saturating_sub(self.stash.len() - self.stash_used);
+            let missing = head::MAX_METHOD_END.saturating_sub(self.kept.len() - self.kept_used);
             let begin = &input[..input.len().min(missing)];
-            self.stash.extend_from_slice(begin);
+            self.kept.extend_from_slice(begin);
             return self.refuse_unfinished(cx, refusal);
         }
-        if self.stash.is_empty() {
-            self.stash = cx.shared.buffers.take();
-        } else if self.stash_used > 0 {
-            self.stash.drain(..self.stash_used);
+        if self.kept.is_empty() {
+            self.kept = cx.shared.buffers.take();
+        } else if self.kept_used > 0 {
+            self.kept.drain(..self.kept_used);
         }
-        self.stash_used = 0;
-        if let Err(refusal) = allocated(self.stash.try_reserve(input.len())) {
+        self.kept_used = 0;
+        if let Err(refusal) = allocated(self.kept.try_reserve(input.len())) {
             return self.refuse_unfinished(cx, refusal);
         }
-        self.stash.extend_from_slice(input);
+        self.kept.extend_from_slice(input);
     }
 
     /// Drops input that comes behind the last request.
-    pub(super) fn discard(&mut self, cx: &Context<'_>, input: &[u8]) {
-        self.discarded += input.len() as u64;
+    pub(super) fn drop_input(&mut self, cx: &Context<'_>, input: &[u8]) {
+        self.dropped_bytes += input.len() as u64;
         let is_lingering = self.state.writing() == Writing::Lingering;
-        if is_lingering && self.discarded > cx.limits.max_linger {
+        if is_lingering && self.dropped_bytes > cx.limits.max_linger {
             self.state.lingered();
         }
     }
 
-    pub(super) fn drop_stash(&mut self, cx: &mut Context<'_>) {
-        cx.shared.buffers.give_back(&mut self.stash);
-        self.stash_used = 0;
+    pub(super) fn drop_kept(&mut self, cx: &mut Context<'_>) {
+        cx.shared.buffers.give_back(&mut self.kept);
+        self.kept_used = 0;
     }
 
     pub(super) fn is_reading(&self) -> bool {
         match self.state.reading() {
-            Reading::Idle | Reading::Head | Reading::Body | Reading::Answering => true,
+            Reading::Idle | Reading::Head | Reading::Body | Reading::Responding => true,
             Reading::Discarding | Reading::Ended => false,
         }
     }

@@ -30,7 +30,7 @@
 //!
 //! | | | |
 //! |---|---|---|
-//! | getters | what it is and wants | [`id`](Connection::id) … [`can_give_way`](Connection::can_give_way) |
+//! | getters | what it is and wants | [`id`](Connection::id) … [`can_be_evicted`](Connection::can_be_evicted) |
 //! | `handle_…` | what has happened | input, its end, what was written, a deadline |
 //! | changes | what is to change | [`respond`](Connection::respond), [`stop`](Connection::stop), [`abandon`](Connection::abandon) … |
 //! | `poll_…` | what to do | output to send, the next step, the next deadline |
@@ -88,7 +88,7 @@ use std::net::SocketAddr;
 
 use http::Response;
 
-use self::encode::Exchange;
+use self::encode::RequestInfo;
 use self::head::HeadScanner;
 use self::incoming::Incoming;
 use self::memory::Account;
@@ -106,16 +106,16 @@ pub struct Connection {
     id: u64,
     peer: Option<SocketAddr>,
     state: State,
-    /// How far the head at the front of the stash is looked at.
+    /// How far the head at the front of the kept input has been scanned.
     scanner: HeadScanner,
     /// Input that can't be used yet: an unfinished head, or requests that wait until answers are
-    /// taken. Its first `stash_used` bytes are used.
-    stash: Vec<u8>,
-    stash_used: usize,
+    /// taken. Its first `kept_used` bytes are used.
+    kept: Vec<u8>,
+    kept_used: usize,
     /// The request whose body is coming.
     incoming: Option<Box<Incoming>>,
     /// What the answer to the request with the handler must know of it.
-    exchange: Exchange,
+    request_info: RequestInfo,
     /// A request's head was right: what is read now may be the rest of its body.
     has_read_head: bool,
     output: Output,
@@ -123,7 +123,7 @@ pub struct Connection {
     /// The memory of all this, as the budget counts it.
     account: Account,
     /// Bytes read and dropped since the last answer was queued.
-    discarded: u64,
+    dropped_bytes: u64,
     /// Bytes of output taken in the current window of the rate.
     written_in_window: u64,
 }
@@ -151,10 +151,10 @@ impl Connection {
             peer,
             state: State::new(),
             scanner: HeadScanner::new(),
-            stash: Vec::new(),
-            stash_used: 0,
+            kept: Vec::new(),
+            kept_used: 0,
             incoming: None,
-            exchange: Exchange {
+            request_info: RequestInfo {
                 is_head: false,
                 is_http10: false,
             },
@@ -162,10 +162,10 @@ impl Connection {
             output: Output::default(),
             timers: TimerTable::new(),
             account: Account::default(),
-            discarded: 0,
+            dropped_bytes: 0,
             written_in_window: 0,
         };
-        connection.settle(cx);
+        connection.update_timers_and_budget(cx);
         connection
     }
 }
@@ -189,9 +189,10 @@ impl Connection {
     pub fn wants_input(&self, cx: &Context<'_>) -> bool {
         match self.state.reading() {
             Reading::Idle | Reading::Head | Reading::Body => self.has_room_for_responses(cx),
-            Reading::Answering | Reading::Ended => false,
+            Reading::Responding | Reading::Ended => false,
             Reading::Discarding => {
-                self.state.writing() != Writing::Closed && self.discarded <= cx.limits.max_linger
+                self.state.writing() != Writing::Closed
+                    && self.dropped_bytes <= cx.limits.max_linger
             }
         }
     }
@@ -200,8 +201,8 @@ impl Connection {
     /// [`handle_input`](Self::handle_input) with nothing new.
     #[must_use]
     pub fn can_go_on(&self, cx: &Context<'_>) -> bool {
-        !self.stash.is_empty()
-            && self.stash.len() - self.stash_used > self.scanner.seen()
+        !self.kept.is_empty()
+            && self.kept.len() - self.kept_used > self.scanner.seen()
             && self.is_reading()
             && self.has_room_for_responses(cx)
     }
@@ -215,7 +216,7 @@ impl Connection {
     /// Whether there is kept input.
     #[must_use]
     pub fn has_kept(&self) -> bool {
-        self.stash.len() > self.stash_used
+        self.kept.len() > self.kept_used
     }
 
     /// Whether the budget has room to keep so much input.
@@ -233,7 +234,7 @@ impl Connection {
     /// Whether the connection can give way to a newcomer: no request has begun and no answer is
     /// due, or its last answer is sent and it only waits for the client to end.
     #[must_use]
-    pub fn can_give_way(&self) -> bool {
+    pub fn can_be_evicted(&self) -> bool {
         matches!(self.timers.input(), Some(Timer::Idle | Timer::Linger))
     }
 }
@@ -245,10 +246,10 @@ impl Connection {
     /// then all input is taken. With an empty `input` it goes on with bytes it has kept.
     #[must_use = "a request waits for its answer"]
     pub fn handle_input(&mut self, cx: &mut Context<'_>, input: &mut &[u8]) -> Option<Request> {
-        if self.stash.is_empty() && input.is_empty() {
+        if self.kept.is_empty() && input.is_empty() {
             return None;
         }
-        let request = if self.stash.is_empty() {
+        let request = if self.kept.is_empty() {
             let request = self.advance(cx, input);
             if request.is_none() {
                 self.keep(cx, std::mem::take(input));
@@ -256,19 +257,19 @@ impl Connection {
             request
         } else {
             self.keep(cx, std::mem::take(input));
-            let stash = std::mem::take(&mut self.stash);
-            let mut rest = &stash[self.stash_used..];
+            let kept = std::mem::take(&mut self.kept);
+            let mut rest = &kept[self.kept_used..];
             let request = self.advance(cx, &mut rest);
-            self.stash_used = stash.len() - rest.len();
-            self.stash = stash;
-            if self.stash_used == self.stash.len() || !self.is_reading() {
-                self.drop_stash(cx);
+            self.kept_used = kept.len() - rest.len();
+            self.kept = kept;
+            if self.kept_used == self.kept.len() || !self.is_reading() {
+                self.drop_kept(cx);
             }
             request
         };
         // A request's answer settles the rest.
         if request.is_none() {
-            self.settle(cx);
+            self.update_timers_and_budget(cx);
         }
         request
     }
@@ -277,11 +278,11 @@ impl Connection {
     pub fn handle_end_of_input(&mut self, cx: &mut Context<'_>) {
         match self.state.reading() {
             Reading::Head | Reading::Body => self.refuse_unfinished(cx, Refusal::incomplete()),
-            Reading::Idle | Reading::Answering | Reading::Discarding | Reading::Ended => {}
+            Reading::Idle | Reading::Responding | Reading::Discarding | Reading::Ended => {}
         }
         self.state.input_ended();
-        self.drop_stash(cx);
-        self.settle(cx);
+        self.drop_kept(cx);
+        self.update_timers_and_budget(cx);
     }
 
     /// Takes note that the first `count` bytes of the output are sent; at most all that there are.
@@ -289,12 +290,12 @@ impl Connection {
         let count = count.min(self.output.pending());
         self.written_in_window += count as u64;
         self.output.advance(count, &mut cx.shared.buffers);
-        self.settle(cx);
+        self.update_timers_and_budget(cx);
     }
 
     /// Acts on the deadlines that have passed: call it at [`poll_timeout`](Self::poll_timeout).
     pub fn handle_timeout(&mut self, cx: &mut Context<'_>) {
-        self.expire(cx);
+        self.run_expired_timers(cx);
     }
 }
 
@@ -317,10 +318,10 @@ impl Connection {
     /// # Panics
     /// If no request waits for its answer.
     pub fn respond_to_panic(&mut self, cx: &mut Context<'_>) {
-        if self.is_given_up() {
+        if self.is_closed() {
             return;
         }
-        self.assert_a_request_waits();
+        self.assert_request_pending();
         self.respond_error(cx, "the handler failed");
     }
 
@@ -328,7 +329,7 @@ impl Connection {
     /// get their turn before the requests in it.
     pub fn keep_input(&mut self, cx: &mut Context<'_>, input: &[u8]) {
         self.keep(cx, input);
-        self.settle(cx);
+        self.update_timers_and_budget(cx);
     }
 
     /// Makes the next answer the last one, for this reason.
@@ -339,8 +340,8 @@ impl Connection {
     /// Gives the connection up: a read or write failed, or its place is needed.
     pub fn abandon(&mut self, cx: &mut Context<'_>, reason: CloseReason) {
         self.state.closed(reason);
-        self.drop_stash(cx);
-        self.settle(cx);
+        self.drop_kept(cx);
+        self.update_timers_and_budget(cx);
     }
 }
 
@@ -374,7 +375,7 @@ impl Connection {
     pub fn poll_step(&mut self, cx: &mut Context<'_>) -> Step {
         if self.state.writing() == Writing::Closing && self.output.pending() == 0 {
             self.state.all_sent();
-            self.settle(cx);
+            self.update_timers_and_budget(cx);
             if self.state.writing() == Writing::Lingering {
                 return Step::ShutdownWrite;
             }
@@ -398,26 +399,26 @@ impl Connection {
 
 impl Connection {
     /// Brings deadlines and budget in line with the state, at the end of every call.
-    fn settle(&mut self, cx: &mut Context<'_>) {
+    fn update_timers_and_budget(&mut self, cx: &mut Context<'_>) {
         if self.state.writing() == Writing::Closed {
-            self.drop_all(cx);
+            self.release_all(cx);
         }
-        self.keep_deadlines(cx);
-        self.count_memory(cx);
+        self.update_timers(cx);
+        self.update_budget(cx);
     }
 
     /// Drops what a closed connection still has.
     #[cold]
-    fn drop_all(&mut self, cx: &mut Context<'_>) {
-        self.drop_stash(cx);
+    fn release_all(&mut self, cx: &mut Context<'_>) {
+        self.drop_kept(cx);
         self.incoming = None;
         self.output.clear(&mut cx.shared.buffers);
     }
 
     /// Tells the budget what is held.
-    fn count_memory(&mut self, cx: &mut Context<'_>) {
+    fn update_budget(&mut self, cx: &mut Context<'_>) {
         let incoming = self.incoming.as_ref().map_or(0, |incoming| incoming.held());
-        let held = self.stash.capacity() + incoming + self.output.held();
+        let held = self.kept.capacity() + incoming + self.output.held();
         self.account.set(&mut cx.shared.budget, held);
     }
 }

@@ -40,7 +40,7 @@ struct Insert {
 }
 
 impl Insert {
-    fn is_ours_alone(&self) -> bool {
+    fn is_unshared(&self) -> bool {
         match &self.share {
             Some(share) => Arc::strong_count(share) == 2,
             None => self.bytes.is_unique(),
@@ -50,7 +50,7 @@ impl Insert {
 
 impl Output {
     /// A body of up to this many bytes is copied: that is cheaper than another slice to write.
-    const COPIED: usize = 16 << 10;
+    const MAX_COPIED: usize = 16 << 10;
 
     /// How many slices one write can have; four answers with large bodies.
     pub(super) const MAX_SLICES: usize = 8;
@@ -78,7 +78,7 @@ impl Output {
 
     /// Whether a body of `length` bytes is better appended than inserted.
     pub(super) const fn is_small(length: usize) -> bool {
-        length <= Self::COPIED
+        length <= Self::MAX_COPIED
     }
 
     /// Appends a large body without copying it. `memory` is what it holds until it is sent, `share`
@@ -99,7 +99,7 @@ impl Output {
     /// handler has dropped its share.
     pub(super) fn recount(&mut self) {
         for insert in &mut self.inserts {
-            if insert.memory == 0 && insert.is_ours_alone() {
+            if insert.memory == 0 && insert.is_unshared() {
                 insert.memory = insert.length;
                 self.inserted += insert.memory;
             }

@@ -12,7 +12,7 @@
 //!      ┌─> Idle ──────────> Head ─────────────────────────┐
 //!      │    │                │ └── whole head ──> Body ──>│ whole body
 //!      │    │                │                     │      v
-//!      │    │                │                     │   Answering
+//!      │    │                │                     │   Responding
 //!      └────┼────────────────┼─────────────────────┼──────┤ answered, the connection persists
 //!           │                │                     │      │ answered, it does not
 //!           │ refused, too late, stopped           │      v
@@ -28,7 +28,7 @@
 //!      Persist ── the first cause to close ──> Close(reason)
 //! ```
 //!
-//! *Answering* lasts as long as the handler runs: a connection has at most one request there, so
+//! *Responding* lasts as long as the handler runs: a connection has at most one request there, so
 //! answers leave in the order of the requests. *Discarding* drops input: the client may still be
 //! sending, and bytes after a refused request can't be told from an attempt to smuggle one.
 //! *Lingering* has shut its writing side and waits for the client's end of stream (RFC 9112
@@ -51,7 +51,7 @@ pub enum Reading {
     /// The head is whole; its body is coming.
     Body,
     /// A whole request is with the handler.
-    Answering,
+    Responding,
     /// No request is read any more; input is dropped.
     Discarding,
     /// The client's stream has ended.
@@ -144,7 +144,7 @@ impl State {
             self.reading,
             Reading::Idle | Reading::Head | Reading::Body
         ));
-        self.reading = Reading::Answering;
+        self.reading = Reading::Responding;
     }
 
     /// There will be no further request; the first reason is kept.
@@ -158,31 +158,31 @@ impl State {
     /// The request with the handler gets a response that says what went wrong. That is why the
     /// connection closes, even if it would have closed behind a good response, too.
     pub(super) fn failed(&mut self, reason: CloseReason) {
-        debug_assert_eq!(self.reading, Reading::Answering);
+        debug_assert_eq!(self.reading, Reading::Responding);
         self.keep_alive = KeepAlive::Close(reason);
-        self.last_answer_queued();
+        self.begin_closing();
     }
 
     /// The handler's answer is queued.
-    pub(super) fn answered(&mut self) {
-        debug_assert_eq!(self.reading, Reading::Answering);
+    pub(super) fn responded(&mut self) {
+        debug_assert_eq!(self.reading, Reading::Responding);
         match self.keep_alive {
             KeepAlive::Persist => self.reading = Reading::Idle,
-            KeepAlive::Close(_) => self.last_answer_queued(),
+            KeepAlive::Close(_) => self.begin_closing(),
         }
     }
 
     /// An answer that ends the connection is queued, whatever was being read.
-    pub(super) fn last_answer(&mut self, reason: CloseReason) {
+    pub(super) fn last_response_queued(&mut self, reason: CloseReason) {
         self.will_close(reason);
-        self.last_answer_queued();
+        self.begin_closing();
     }
 
     /// The client's stream has ended. An unfinished request was refused before.
     pub(super) fn input_ended(&mut self) {
         debug_assert!(!matches!(self.reading, Reading::Head | Reading::Body));
         if self.reading == Reading::Idle {
-            self.last_answer(CloseReason::ClientClosed);
+            self.last_response_queued(CloseReason::ClientClosed);
         }
         self.reading = Reading::Ended;
         if self.writing == Writing::Lingering {
@@ -200,7 +200,7 @@ impl State {
                     Reading::Idle
                     | Reading::Head
                     | Reading::Body
-                    | Reading::Answering
+                    | Reading::Responding
                     | Reading::Discarding => Writing::Lingering,
                 }
             }
@@ -221,19 +221,19 @@ impl State {
             Reading::Idle
             | Reading::Head
             | Reading::Body
-            | Reading::Answering
+            | Reading::Responding
             | Reading::Discarding => Reading::Discarding,
         };
         self.writing = Writing::Closed;
     }
 
-    fn last_answer_queued(&mut self) {
+    fn begin_closing(&mut self) {
         self.reading = match self.reading {
             Reading::Ended => Reading::Ended,
             Reading::Idle
             | Reading::Head
             | Reading::Body
-            | Reading::Answering
+            | Reading::Responding
             | Reading::Discarding => Reading::Discarding,
         };
         self.writing = match self.writing {
@@ -260,7 +260,7 @@ mod tests {
         state.head_began();
         state.body_began();
         state.request_done();
-        state.answered();
+        state.responded();
         assert_eq!(state, State::new());
     }
 
@@ -271,7 +271,7 @@ mod tests {
         state.request_done();
         state.will_close(CloseReason::ClientAskedClose);
         state.will_close(CloseReason::Stopped);
-        state.answered();
+        state.responded();
         assert_eq!(state.close_reason(), Some(CloseReason::ClientAskedClose));
         assert_eq!(state.reading(), Reading::Discarding);
         assert_eq!(state.writing(), Writing::Closing);
@@ -280,7 +280,7 @@ mod tests {
     #[test]
     fn lingers_while_input_may_come_and_closes_at_its_end() {
         let mut state = State::new();
-        state.last_answer(CloseReason::BadRequest);
+        state.last_response_queued(CloseReason::BadRequest);
         state.all_sent();
         assert_eq!(state.writing(), Writing::Lingering);
         state.input_ended();

@@ -23,19 +23,19 @@ impl Connection {
                 self.state.closed(CloseReason::Stopped);
             }
             // What was answered must not be lost by a reset.
-            Reading::Idle => self.state.last_answer(CloseReason::Stopped),
+            Reading::Idle => self.state.last_response_queued(CloseReason::Stopped),
             Reading::Head | Reading::Body => {
                 self.refuse_unfinished(cx, Refusal::stopped());
             }
-            Reading::Answering | Reading::Discarding | Reading::Ended => return false,
+            Reading::Responding | Reading::Discarding | Reading::Ended => return false,
         }
-        self.settle(cx);
+        self.update_timers_and_budget(cx);
         true
     }
 
     /// Refuses a connection that came after the server was stopped: it gets 503 without a request.
     pub fn turn_away(&mut self, cx: &mut Context<'_>) {
         self.refuse(cx, Refusal::stopped());
-        self.settle(cx);
+        self.update_timers_and_budget(cx);
     }
 }

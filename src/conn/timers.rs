@@ -71,7 +71,7 @@ impl TimerTable {
     }
 
     /// Makes the timer of the input end no later than this.
-    pub(super) fn end_input_by(&mut self, latest: Instant) {
+    pub(super) fn cap_input_deadline(&mut self, latest: Instant) {
         self.input_deadline = self.input_deadline.min(latest);
     }
 

@@ -28,10 +28,10 @@ use crate::error::{Error, ErrorKind, Result};
 /// Sockets until the one reactor takes them, which closes them when the server stops.
 #[cfg(not(all(target_os = "wasi", target_env = "p1")))]
 #[derive(Debug)]
-struct Untaken<T>(Mutex<Option<T>>);
+struct TakeOnce<T>(Mutex<Option<T>>);
 
 #[cfg(not(all(target_os = "wasi", target_env = "p1")))]
-impl<T> Untaken<T> {
+impl<T> TakeOnce<T> {
     const fn new(sockets: T) -> Self {
         Self(Mutex::new(Some(sockets)))
     }

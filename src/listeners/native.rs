@@ -7,14 +7,14 @@ use listenfd::ListenFd;
 use log::info;
 use socket2::SockRef;
 
-use super::{Untaken, check_syntax};
+use super::{TakeOnce, check_syntax};
 use crate::error::{Error, ErrorKind, Result};
 use crate::reactor::mio::MioReactor;
 
 /// Listening sockets.
 #[derive(Debug)]
 pub(crate) struct Listeners {
-    sockets: Untaken<Vec<TcpListener>>,
+    sockets: TakeOnce<Vec<TcpListener>>,
     /// The first socket's address, or why there is none.
     address: std::result::Result<SocketAddr, String>,
     nodelay: bool,
@@ -93,7 +93,7 @@ impl From<Vec<TcpListener>> for Listeners {
             None => Err("the server has no listening socket".into()),
         };
         Self {
-            sockets: Untaken::new(sockets),
+            sockets: TakeOnce::new(sockets),
             address,
             nodelay: true,
         }

@@ -8,14 +8,14 @@ use wasip2::sockets::network::{ErrorCode, IpAddressFamily};
 use wasip2::sockets::tcp::TcpSocket;
 use wasip2::sockets::tcp_create_socket::create_tcp_socket;
 
-use super::{Untaken, check_syntax};
+use super::{TakeOnce, check_syntax};
 use crate::error::{Error, ErrorKind, Result};
 use crate::reactor::wasip2::{Wasip2Reactor, addr, calls};
 
 /// A listening socket.
 #[derive(Debug)]
 pub(crate) struct Listeners {
-    socket: Untaken<TcpSocket>,
+    socket: TakeOnce<TcpSocket>,
     address: std::result::Result<SocketAddr, ErrorCode>,
 }
 
@@ -38,7 +38,7 @@ impl Listeners {
                 Ok(socket) => {
                     return Ok(Self {
                         address: socket.local_address().map(addr::to_std),
-                        socket: Untaken::new(socket),
+                        socket: TakeOnce::new(socket),
                     });
                 }
                 Err(code) => failure = failure.or(Some((address, code))),

@@ -12,7 +12,7 @@ use crate::conn::refusal::Refusal;
 /// Which of the fields that the server acts upon are there, noted while they are gathered: most
 /// requests have only `Host`, and need not be searched for the others.
 #[derive(Debug, Default)]
-pub(super) struct ActedUpon<'a> {
+pub(super) struct ServerFields<'a> {
     host: Option<&'a [u8]>,
     host_is_repeated: bool,
     /// `Content-Length` or `Transfer-Encoding`.
@@ -23,9 +23,9 @@ pub(super) struct ActedUpon<'a> {
     keep_alive: bool,
 }
 
-impl<'a> ActedUpon<'a> {
+impl<'a> ServerFields<'a> {
     /// Takes note of a field line.
-    pub(super) fn note(&mut self, role: Role, value: &'a [u8]) {
+    pub(super) fn record(&mut self, role: Role, value: &'a [u8]) {
         match role {
             Role::Host => {
                 self.host_is_repeated |= self.host.is_some();
@@ -249,8 +249,8 @@ mod tests {
     fn hosts_that_were_right_stay_right_and_others_are_looked_at() {
         let mut known = RightHosts::default();
         let mut check = |host: &str| {
-            let mut fields = ActedUpon::default();
-            fields.note(Role::Host, host.as_bytes());
+            let mut fields = ServerFields::default();
+            fields.record(Role::Host, host.as_bytes());
             let is_right = fields.check_host(Version::HTTP_11, &mut known).is_ok();
             let remembered = known
                 .all
@@ -281,10 +281,10 @@ mod tests {
 
     #[test]
     fn tokens_are_found_over_all_lines_whatever_the_case() {
-        let mut fields = ActedUpon::default();
-        fields.note(Role::Connection, b"x,  Keep-Alive");
+        let mut fields = ServerFields::default();
+        fields.record(Role::Connection, b"x,  Keep-Alive");
         assert!(fields.persists(Version::HTTP_10));
-        fields.note(Role::Connection, b"CLOSE ,");
+        fields.record(Role::Connection, b"CLOSE ,");
         assert!(!fields.persists(Version::HTTP_10));
         assert!(!fields.persists(Version::HTTP_11));
     }

@@ -21,7 +21,7 @@ use bytes::Bytes;
 use http::Method;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
-use self::fields::ActedUpon;
+use self::fields::ServerFields;
 use self::names::{Common, Role};
 use self::tokens::{FieldLine, RequestLine};
 
@@ -85,7 +85,7 @@ fn parse(window: &[u8], limits: &Limits, arena: &mut HeadArena) -> Result<(Head,
     let shared = block.copy(head);
     let mut request = Request::new();
     request_line(&line, &shared, &mut request)?;
-    let acted_upon = gather(lines, &shared, request.headers_mut())?;
+    let server_fields = gather(lines, &shared, request.headers_mut())?;
     let (fields, version) = (request.headers(), request.version());
     let size = block.pinned_by(length) + fields.capacity() * SIZE_OF_FIELD;
 
@@ -94,15 +94,16 @@ fn parse(window: &[u8], limits: &Limits, arena: &mut HeadArena) -> Result<(Head,
             "this server makes no tunnels (CONNECT)",
         ));
     }
-    acted_upon.check_host(version, right_hosts)?;
-    let framing = if acted_upon.framing {
+    server_fields.check_host(version, right_hosts)?;
+    let framing = if server_fields.framing {
         Framing::of_request(version, fields)?
     } else {
         Framing::None
     };
-    let expects_continue =
-        acted_upon.expect && fields::expects_continue(version, fields)? && framing != Framing::None;
-    let persist = acted_upon.persists(version);
+    let expects_continue = server_fields.expect
+        && fields::expects_continue(version, fields)?
+        && framing != Framing::None;
+    let persist = server_fields.persists(version);
     let head = Head {
         request,
         framing,
@@ -139,28 +140,28 @@ fn gather<'a>(
     lines: &[FieldLine],
     head: &'a Bytes,
     fields: &mut HeaderMap,
-) -> Result<ActedUpon<'a>, Refusal> {
+) -> Result<ServerFields<'a>, Refusal> {
     if lines.len() > fields.capacity() {
         fields.reserve(lines.len());
     }
-    let mut acted_upon = ActedUpon::default();
+    let mut server_fields = ServerFields::default();
     for line in lines {
         let value = HeaderValue::from_maybe_shared(head.slice(line.value()))
             .map_err(|_| Refusal::malformed("a field value has a control character"))?;
         let bytes = &head[line.value()];
         if let Some(common) = Common::find(&head[line.name().start..], line.name().len()) {
             if common.role != Role::None {
-                acted_upon.note(common.role, bytes);
+                server_fields.record(common.role, bytes);
             }
             fields.append(&common.name, value);
         } else {
             let name = HeaderName::from_bytes(&head[line.name()])
                 .map_err(|_| Refusal::malformed("a field name is not a token"))?;
-            acted_upon.note(Role::of(&name), bytes);
+            server_fields.record(Role::of(&name), bytes);
             fields.append(name, value);
         }
     }
-    Ok(acted_upon)
+    Ok(server_fields)
 }
 
 /// What a field takes in a [`HeaderMap`](http::HeaderMap), about: the entry, and its place in the

@@ -57,7 +57,7 @@ impl Bench {
         );
         let state = self.connection.state();
         let is_for_others = match (state.reading(), state.writing()) {
-            (_, Writing::Closed) | (Reading::Answering, _) => true,
+            (_, Writing::Closed) | (Reading::Responding, _) => true,
             (_, Writing::Closing) => self.connection.pending_output() == 0,
             (_, Writing::Open | Writing::Lingering) => false,
         };
