@@ -1,7 +1,7 @@
-//! The connection's input: heads, bodies, and what can't be used yet.
+//! The connection's input: heads, bodies, and input kept for later.
 //!
-//! What is not on the way of a whole request without a body is kept out of line: inlined, it costs
-//! each of them as much as its framing does.
+//! The hot path is a request without a body that arrives whole. Everything else is
+//! `#[inline(never)]`: inlined, it would cost each such request as much as its framing does.
 
 use log::debug;
 
@@ -15,7 +15,7 @@ use crate::log_text::MaskedHead;
 use crate::request::Request;
 
 impl Connection {
-    /// Uses `input` up to the end of a request or to where it can't be used yet.
+    /// Consumes `input` up to the end of one request, or as far as it can be used now.
     pub(super) fn advance(&mut self, cx: &mut Context<'_>, input: &mut &[u8]) -> Option<Request> {
         loop {
             match self.state.reading() {
@@ -38,7 +38,7 @@ impl Connection {
                     Err(refusal) => self.refuse(cx, refusal),
                 },
                 Reading::Responding => {
-                    debug_assert!(false, "a request waits for its answer");
+                    debug_assert!(false, "a request is waiting for a response");
                     return None;
                 }
                 Reading::Discarding | Reading::Ended => {
@@ -49,7 +49,7 @@ impl Connection {
         }
     }
 
-    /// The head at the front of `input`, if it is whole; if not, nothing is taken from `input`.
+    /// Returns the head at the front of `input` if it is complete. If not, `input` is unchanged.
     pub(super) fn read_head(
         &mut self,
         cx: &mut Context<'_>,
@@ -64,7 +64,7 @@ impl Connection {
         self.scan_head(cx, input)
     }
 
-    /// [`read_head`](Self::read_head) for a head that comes in pieces or has a fault.
+    /// [`read_head`](Self::read_head) for a head that arrives in pieces or is malformed.
     #[inline(never)]
     fn scan_head(
         &mut self,
@@ -88,7 +88,8 @@ impl Connection {
                 Ok(Some(head))
             }
             Err(refusal) => {
-                // By the bytes up to the fault: more of them may have come, or not yet.
+                // Only up to the fault, so that the result doesn't depend on how much more has
+                // arrived.
                 let seen = &input[..self.scanner.seen()];
                 self.record_refused_head(seen);
                 Err(head::name_protocol(refusal, seen))
@@ -96,15 +97,16 @@ impl Connection {
         }
     }
 
-    /// What is done with a head that is refused, up to its fault.
+    /// Remembers whether a refused head is that of a HEAD request, and logs it. `seen` ends at
+    /// the fault.
     #[cold]
     fn record_refused_head(&mut self, seen: &[u8]) {
         self.request_info.is_head = head::is_head_request(seen);
         self.log_refused_head(seen);
     }
 
-    /// Logs the bytes of a head that is refused. They must end with the first fault: what stands
-    /// behind that can't be told apart, and may be a secret.
+    /// Logs a refused head. `seen` must end with the first fault: after that, fields can't be told
+    /// apart, so secrets could not be masked.
     #[cold]
     pub(super) fn log_refused_head(&self, seen: &[u8]) {
         let shown = MaskedHead {
@@ -130,7 +132,8 @@ impl Connection {
         *input = rest;
     }
 
-    /// Gives the request if it has no body; otherwise the body is read next.
+    /// Returns the request if it has no body. Otherwise the body is read next, or the request is
+    /// refused.
     pub(super) fn accept_head(&mut self, cx: &mut Context<'_>, head: Head) -> Option<Request> {
         self.request_info = RequestInfo::new(head.request.method(), head.request.version());
         self.has_read_head = true;
@@ -152,7 +155,7 @@ impl Connection {
 
     #[inline(never)]
     fn begin_body(&mut self, cx: &mut Context<'_>, head: Head) {
-        // The least that it will take; it may be refused later, when its body has grown.
+        // At least this much is needed. The request may still be refused when its body grows.
         if let Err(refusal) = cx.shared.budget.admit(head.size, cx.limits) {
             return self.refuse(cx, refusal);
         }
@@ -164,7 +167,7 @@ impl Connection {
         self.incoming = Some(Box::new(Incoming::new(head)));
     }
 
-    /// Takes bytes of the body, and gives the request when it is whole.
+    /// Consumes bytes of the body, and returns the request when the body is complete.
     #[inline(never)]
     pub(super) fn read_body(
         &mut self,
@@ -197,17 +200,18 @@ impl Connection {
         request
     }
 
-    /// Keeps input that can't be used yet.
+    /// Appends input that can't be used yet to the kept input; refuses the request if there is no
+    /// memory for it.
     pub(super) fn keep(&mut self, cx: &mut Context<'_>, input: &[u8]) {
         if input.is_empty() {
             return;
         }
-        // Behind the last answer nothing is kept, and nothing refused either.
+        // After the last response, input is neither kept nor refused.
         if !self.is_reading() {
             return self.drop_input(cx, input);
         }
         if let Err(refusal) = cx.shared.budget.admit(input.len(), cx.limits) {
-            // Enough to tell a HEAD request by; the refusal drops it.
+            // Just enough to recognise a HEAD request. The refusal frees it again.
             let missing = head::MAX_METHOD_END.saturating_sub(self.kept.len() - self.kept_used);
             let begin = &input[..input.len().min(missing)];
             self.kept.extend_from_slice(begin);
@@ -225,7 +229,8 @@ impl Connection {
         self.kept.extend_from_slice(input);
     }
 
-    /// Drops input that comes behind the last request.
+    /// Drops input that arrives after the last request, and stops lingering after `max_linger`
+    /// bytes of it.
     pub(super) fn drop_input(&mut self, cx: &Context<'_>, input: &[u8]) {
         self.dropped_bytes += input.len() as u64;
         let is_lingering = self.state.writing() == Writing::Lingering;
@@ -234,11 +239,13 @@ impl Connection {
         }
     }
 
+    /// Drops the kept input; its buffer returns to the pool.
     pub(super) fn drop_kept(&mut self, cx: &mut Context<'_>) {
         cx.shared.buffers.give_back(&mut self.kept);
         self.kept_used = 0;
     }
 
+    /// Whether input is still parsed, not dropped.
     pub(super) fn is_reading(&self) -> bool {
         match self.state.reading() {
             Reading::Idle | Reading::Head | Reading::Body | Reading::Responding => true,
@@ -246,8 +253,8 @@ impl Connection {
         }
     }
 
-    /// Backpressure: a client that does not take its answers gets no further ones made. When the
-    /// memory for all connections is used up, one at a time is enough.
+    /// Backpressure: while a client has not taken its responses, no further ones are made. Once the
+    /// memory budget is used up, a connection makes only one response at a time.
     pub(super) fn has_room_for_responses(&self, cx: &Context<'_>) -> bool {
         match self.output.pending() {
             0 => true,

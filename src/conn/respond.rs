@@ -1,4 +1,4 @@
-//! Responses: the handler's, the server's own 500, and refusals.
+//! Queueing responses: the handler's, the server's own 500, and refusals.
 
 use http::{Response, StatusCode};
 use log::{debug, error};
@@ -11,8 +11,8 @@ use super::{CloseReason, Connection, Context, Refusal, Shared};
 use crate::body::Body;
 
 impl Connection {
-    /// [`respond`](Self::respond) without moving the response, which is large; the body may be
-    /// taken out of it.
+    /// [`respond`](Self::respond) without moving the response, which is a large type. May take the
+    /// body out of it.
     pub(crate) fn respond_in_place<B: Body>(
         &mut self,
         cx: &mut Context<'_>,
@@ -25,16 +25,16 @@ impl Connection {
         let (status, fields, body) = (response.status(), response.headers(), response.body());
         if status.is_informational() {
             let (id, why) = (self.id, encode::why_not_final(status));
-            error!(target: "mini_http", "conn {id}: the handler answered {status}: {why}");
-            return self.respond_error(cx, "the handler gave no final answer");
+            error!(target: "mini_http", "conn {id}: the handler responded with {status}: {why}");
+            return self.respond_error(cx, "the handler returned no final response");
         }
         let (request_info, length) = (self.request_info, body.as_bytes().len());
-        // A small answer is always made, for a client with a small wish is to be served beside
-        // those that hold all the memory; and a large one when nothing else is held.
+        // Small responses bypass the memory limit, so that cheap requests are still served when it
+        // is reached. A large one may exceed it only if nothing else is held.
         let has_body = encode::has_body(status, request_info);
         let is_inserted = has_body && !Output::is_small(length);
         if is_inserted {
-            // The request's body is the handler's now.
+            // The handler owns the request's body now: it is no longer counted here.
             self.update_budget(cx);
             let admitted = cx.shared.budget.admit_response(body.memory(), cx.limits);
             if let Err(refusal) = admitted {
@@ -69,7 +69,7 @@ impl Connection {
         self.update_timers_and_budget(cx);
     }
 
-    /// Queues the response to a request that is refused; it is the last one.
+    /// Refuses a request before it reaches the handler. The response is the connection's last one.
     #[cold]
     pub(super) fn refuse(&mut self, cx: &mut Context<'_>, refusal: Refusal) {
         debug!(target: "mini_http::conn", "conn {}: {refusal}", self.id);
@@ -79,14 +79,14 @@ impl Connection {
         self.drop_kept(cx);
     }
 
-    /// Refuses a request whose end has not come.
+    /// Refuses a request that has not fully arrived.
     #[cold]
     pub(super) fn refuse_unfinished(&mut self, cx: &mut Context<'_>, refusal: Refusal) {
         match self.state.reading() {
             Reading::Idle | Reading::Head => {
                 let head = &self.kept[self.kept_used..];
                 self.request_info.is_head = head::is_head_request(head);
-                // What is kept behind the bytes that were looked at may have bodies in it.
+                // Kept input that was not scanned may contain bodies: it is not logged.
                 let seen = &head[..head.len().min(self.scanner.seen())];
                 if !seen.is_empty() {
                     self.log_refused_head(seen);
@@ -97,14 +97,14 @@ impl Connection {
         self.refuse(cx, refusal);
     }
 
-    /// Responds with 500 to the request that is with the handler.
+    /// Responds with 500 to the request that is with the handler; `text` is the body.
     pub(super) fn respond_error(&mut self, cx: &mut Context<'_>, text: &'static str) {
         self.queue_refusal(cx, StatusCode::INTERNAL_SERVER_ERROR, text);
         self.state.failed(CloseReason::HandlerFailed);
         self.update_timers_and_budget(cx);
     }
 
-    /// Refuses the request that is with the handler: there is no room for its response.
+    /// Refuses the request that is with the handler: the budget has no room for its response.
     #[cold]
     pub(super) fn respond_refusal(&mut self, cx: &mut Context<'_>, refusal: Refusal) {
         debug!(target: "mini_http::conn", "conn {}: {refusal}", self.id);
@@ -121,7 +121,7 @@ impl Connection {
         });
     }
 
-    /// Whether the connection was given up while its request was with the handler.
+    /// Whether the connection was closed while its request was with the handler.
     pub(super) fn is_closed(&self) -> bool {
         self.state.writing() == Writing::Closed
     }
@@ -130,7 +130,7 @@ impl Connection {
         assert_eq!(
             self.state.reading(),
             Reading::Responding,
-            "no request waits for its answer"
+            "no request is waiting for a response"
         );
     }
 }

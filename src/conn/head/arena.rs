@@ -1,14 +1,15 @@
-//! The memory that heads are parsed with.
+//! Memory that is reused from one parsed head to the next.
 
 use super::fields::RightHosts;
 use super::tokens::FieldLine;
 use crate::conn::memory::HeadBlock;
 
-/// What the parsing of one head leaves for the next.
+/// Buffers and caches for parsing heads.
 #[derive(Debug, Default)]
 pub(in crate::conn) struct HeadArena {
+    /// Holds the bytes of recent small heads.
     pub(super) block: HeadBlock,
-    /// The field lines of the last one.
+    /// The field lines of the head being parsed.
     pub(super) lines: Vec<FieldLine>,
     pub(super) right_hosts: RightHosts,
 }

@@ -1,9 +1,9 @@
-//! The head of a request: from bytes to [`Head`].
+//! Parses the head of a request into a [`Head`].
 //!
-//! A head that arrives whole takes the fast way: it is taken apart at its delimiters, and the types
-//! that are made of the parts are strict. Everything else, a head in pieces or one with a fault,
-//! goes through [`HeadScanner`], which is the strict grammar, byte by byte, and has the last word
-//! on every fault; that is why a request is judged alike however its bytes arrive.
+//! There are two paths. A head that arrives complete is split at its delimiters, and the types built
+//! from the parts check them. If that fails, because the head is incomplete or malformed,
+//! [`HeadScanner`] checks the grammar byte by byte. Only the scanner decides which fault a head
+//! has, so the result doesn't depend on how the bytes arrive.
 
 mod arena;
 mod fields;
@@ -30,25 +30,24 @@ use super::refusal::Refusal;
 use crate::limits::Limits;
 use crate::request::Request;
 
-/// A request's head, checked.
+/// A valid request head.
 #[derive(Debug)]
 pub(super) struct Head {
-    /// The request, still without its body.
+    /// The request, without its body so far.
     pub(super) request: Request,
-    /// How the body ends.
+    /// How the end of the body is found.
     pub(super) framing: Framing,
-    /// Whether the connection persists behind this request (RFC 9112 §9.3).
+    /// Whether the connection persists after this request (RFC 9112 §9.3).
     pub(super) persist: bool,
     /// Whether the client waits for `100 Continue` (RFC 9110 §10.1.1).
     pub(super) expects_continue: bool,
-    /// Bytes of memory that it takes, at most.
+    /// Bytes of memory that the head takes, at most.
     pub(super) size: usize,
 }
 
-/// Parses the head at the front of `input`, if all of it is there and it is without fault; gives
-/// it and its length in bytes.
+/// Parses the head at the front of `input`. Returns it and its length in bytes.
 ///
-/// `None` says nothing: the head may be unfinished or faulty. Ask the [`HeadScanner`].
+/// `None` means that the head is incomplete or malformed; [`HeadScanner`] finds out which.
 pub(super) fn parse_whole(
     input: &[u8],
     limits: &Limits,
@@ -58,8 +57,8 @@ pub(super) fn parse_whole(
     parse(window, limits, arena).ok()
 }
 
-/// Parses a head that the [`HeadScanner`] has found whole and without fault, and judges what its
-/// parts mean.
+/// Parses a head that the [`HeadScanner`] has found complete and grammatical. Checks what depends on
+/// the meaning of its parts, such as `Host` and framing.
 pub(super) fn parse_scanned(
     head: &[u8],
     limits: &Limits,
@@ -68,20 +67,20 @@ pub(super) fn parse_scanned(
     parse(head, limits, arena).map(|(head, _)| head)
 }
 
-/// Parses the head at the front of `window`. Unless it is a right one, the fault means nothing: it
-/// may stand behind another.
+/// Parses the head at the front of `window`. An `Err` only means 'not accepted': it need not be the
+/// head's first fault.
 fn parse(window: &[u8], limits: &Limits, arena: &mut HeadArena) -> Result<(Head, usize), Refusal> {
     let HeadArena {
         block,
         lines,
         right_hosts,
     } = arena;
-    // The scanner's grammar and this one agree, as a fuzz target checks; if they should not, refuse.
+    // The scanner accepts the same grammar, as a fuzz target checks. If they ever differ, refuse.
     let (line, length) = tokens::split(window, limits, lines)
         .ok_or(Refusal::malformed("the head can't be parsed"))?;
     let head = &window[..length];
 
-    // Everything in the request shares one copy of the bytes.
+    // All parts of the request share one copy of the bytes.
     let shared = block.copy(head);
     let mut request = Request::new();
     request_line(&line, &shared, &mut request)?;
@@ -115,7 +114,7 @@ fn parse(window: &[u8], limits: &Limits, arena: &mut HeadArena) -> Result<(Head,
 }
 
 /// Puts the parts of the request line into the request.
-// Inlined, the steps of `parse` take each other's registers.
+// Not inlined: in one function, the steps of `parse` compete for registers.
 #[inline(never)]
 fn request_line(
     line: &RequestLine<'_>,
@@ -134,7 +133,7 @@ fn request_line(
     Ok(())
 }
 
-/// Puts the fields into the map.
+/// Puts the field lines into the request, and returns those that the server acts on.
 #[inline(never)]
 fn gather<'a>(
     lines: &[FieldLine],
@@ -164,17 +163,16 @@ fn gather<'a>(
     Ok(server_fields)
 }
 
-/// What a field takes in a [`HeaderMap`](http::HeaderMap), about: the entry, and its place in the
-/// index.
+/// Bytes that a field takes in a [`HeaderMap`](http::HeaderMap), about: its entry and its index.
 const SIZE_OF_FIELD: usize = 112;
 
-/// The most bytes that [`is_head_request`] must see: two empty lines, and `HEAD` with the space.
+/// The most bytes that [`is_head_request`] needs: two empty lines, and `HEAD` with the space.
 pub(super) const MAX_METHOD_END: usize = 9;
 
-/// Whether a head that may be faulty or unfinished is that of a HEAD request, whose answer has no
-/// body even when it is a refusal.
+/// Whether a head, which may be malformed or incomplete, belongs to a HEAD request. Its response has
+/// no body, even if it is a refusal.
 pub(super) fn is_head_request(head: &[u8]) -> bool {
-    // As many empty lines as the scanner takes before a request line, and no other line ends.
+    // The scanner accepts two empty lines before a request line, ending with CRLF only.
     let mut rest = head;
     for _ in 0..2 {
         rest = rest.strip_prefix(b"\r\n").unwrap_or(rest);
@@ -182,7 +180,7 @@ pub(super) fn is_head_request(head: &[u8]) -> bool {
     rest.starts_with(b"HEAD ")
 }
 
-/// Whether a field with tokens between commas has `token` among them, whatever the case.
+/// Whether a comma-separated list field contains `token`, in any case (RFC 9110 §5.6.1).
 pub(super) fn has_token(fields: &HeaderMap, name: &header::HeaderName, token: &str) -> bool {
     fields::tokens(fields, name).any(|found| found.eq_ignore_ascii_case(token.as_bytes()))
 }
@@ -200,7 +198,7 @@ mod tests {
     #[test]
     fn builds_a_request_from_shared_bytes() {
         let text = "GET /a?b HTTP/1.1\r\nHost: h\r\nX-Y:\t z \r\nConnection: Close\r\n\r\n";
-        let head = parse(text).expect("it is right");
+        let head = parse(text).expect("it is valid");
         assert_eq!(head.request.method(), "GET");
         assert_eq!(head.request.uri(), "/a?b");
         assert_eq!(head.request.headers()["x-y"], "z");
@@ -209,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn leaves_to_the_scanner_what_others_are_lenient_about() {
+    fn leaves_lenient_line_endings_to_the_scanner() {
         for lenient in [
             "GET / HTTP/1.1\nHost: h\r\n\r\n",
             "GET / HTTP/1.1\r\nHost: h\n\r\n",
@@ -225,17 +223,17 @@ mod tests {
     }
 
     #[test]
-    fn a_higher_minor_version_is_read_as_1_1() {
+    fn a_higher_minor_version_is_treated_as_1_1() {
         let head = b"GET / HTTP/1.7\r\nHost: h\r\n\r\n";
         let head = parse_scanned(head, &Limits::default(), &mut HeadArena::default());
         assert_eq!(
-            head.expect("it is right").request.version(),
+            head.expect("it is valid").request.version(),
             Version::HTTP_11
         );
     }
 
     #[test]
-    fn knows_a_head_request_by_its_first_bytes() {
+    fn recognises_a_head_request_by_its_first_bytes() {
         assert!(is_head_request(b"\r\nHEAD / HT"));
         assert!(!is_head_request(b"HEADS / HTTP/1.1\r\n"));
         assert!(!is_head_request(b"\r\n\nHEAD / HT"));
