@@ -79,6 +79,38 @@ fn a_crowd_with_large_bodies_keeps_nobody_waiting_for_all_of_it() {
     }
 }
 
+/// A peer that asks for little waits for one slice of requests, and not for a turn of each connection
+/// that has a long pipeline.
+#[test]
+fn a_crowd_with_long_pipelines_keeps_nobody_waiting_for_all_of_them() {
+    let mut bench = Bench::new(Personality::WASI_COMMON);
+    let ask = |target: &str| format!("GET {target} HTTP/1.1\r\nHost: h\r\n\r\n");
+    for number in 0..60 {
+        let client = bench.client();
+        client.set_room(1 << 30);
+        let middle = ask(if number == 0 { "/signal" } else { "/much" });
+        let (before, after) = (ask("/much").repeat(300), ask("/much").repeat(700));
+        client.send(format!("{before}{middle}{after}").as_bytes());
+    }
+    let polite = bench.client();
+    bench.on_request = Rc::new(move |_, target| {
+        if target == "/signal" {
+            polite.send(b"GET /polite HTTP/1.1\r\nHost: h\r\n\r\n");
+        }
+    });
+    bench.run_until(10_000);
+    let seen = bench.seen.borrow();
+    assert_eq!(seen.len(), 60 * 1001 + 1);
+    let position = |wanted| seen.iter().position(|target| target == wanted);
+    let between = position("/polite").zip(position("/signal"));
+    let between = between.map(|(polite, signal)| polite - signal);
+    // A slice has 1,024, and the turn that overruns it 256 more.
+    assert!(
+        between.is_some_and(|between| between <= 1_280),
+        "{between:?} requests came before it"
+    );
+}
+
 /// A client's system may have little room for what it sends, so that its body comes in pieces. It waits
 /// for its turn once, and not for each.
 #[test]
