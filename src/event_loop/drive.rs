@@ -81,6 +81,7 @@ where
     }
 
     /// Writes, reads and handles requests until nothing more can be done now, or the turn is over.
+    #[inline]
     fn take_turn(&mut self, slot: &mut Slot<R::Stream>, turn: &mut Turn) -> End {
         loop {
             if let Some(reason) = self.flush(slot, turn) {

@@ -265,10 +265,11 @@ where
         slot.readiness.readable |= reported.readable || reported.read_closed;
         slot.readiness.writable |= reported.writable;
         slot.readiness.read_closed |= reported.read_closed;
+        if slot.is_queued {
+            return;
+        }
         let quantum = self.driver.slice.first_quantum();
-        if !slot.is_queued
-            && let Some(reason) = self.driver.drive(key, slot, quantum)
-        {
+        if let Some(reason) = self.driver.drive(key, slot, quantum) {
             self.close(key, reason);
         }
     }

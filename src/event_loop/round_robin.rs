@@ -60,19 +60,12 @@ const WRITTEN_ON_CREDIT: usize = LONG;
 #[derive(Debug)]
 pub(super) struct Slice {
     spent: usize,
-    until: Instant,
+    since: Instant,
     /// Turns that have cost anything. Where readiness is a hint, some turns find nothing to do.
     turns: usize,
-    quanta: Quanta,
-}
-
-/// What a turn may cost in this iteration.
-#[derive(Clone, Copy, Debug)]
-struct Quanta {
-    /// Of a connection that has become ready, or is new.
-    first: usize,
-    /// Of one in the backlog.
-    further: usize,
+    /// The larger of two numbers: of events, and of connections in the backlog when it began.
+    crowd: usize,
+    waiting: usize,
 }
 
 /// What one turn of a connection has cost so far.
@@ -88,9 +81,10 @@ impl Slice {
     pub(super) fn new(events: usize, waiting: usize, now: Instant) -> Self {
         Self {
             spent: 0,
-            until: now + SLICE_TIME,
+            since: now,
             turns: 0,
-            quanta: Quanta::new(events, waiting),
+            crowd: events.max(waiting).max(1),
+            waiting,
         }
     }
 
@@ -112,15 +106,17 @@ impl Slice {
 
     /// Reads the time: the slice is spent, too, when it is over. Returns whether it is.
     pub(super) fn check_time(&mut self, now: Instant) -> bool {
-        let is_over = now >= self.until;
+        let is_over = now.saturating_since(self.since) >= SLICE_TIME;
         if is_over {
             self.spent = SLICE;
         }
         is_over
     }
 
+    /// The quantum of a newly ready connection. The more there are the shorter it is: each waits for all of
+    /// these turns.
     pub(super) fn first_quantum(&self) -> usize {
-        self.quanta.first
+        (SLICE / self.crowd).clamp(SHORT, NORMAL)
     }
 
     /// How many turns have cost anything.
@@ -130,28 +126,19 @@ impl Slice {
 
     /// The quantum of the next turn of the backlog, in which `resumed` had one before, and at least `owed`
     /// get one. `None` if the others have waited for long enough.
+    ///
+    /// The more wait the longer it is: until the connection's next turn, the bodies of others take its
+    /// place in the cache.
     pub(super) fn further_quantum(&self, resumed: usize, owed: usize) -> Option<usize> {
         match self.is_spent() {
-            false => Some(self.quanta.further),
-            true if resumed < owed => Some(self.quanta.first),
+            false => Some(self.waiting.saturating_mul(NORMAL).clamp(NORMAL, LONG)),
+            true if resumed < owed => Some(self.first_quantum()),
             true => None,
         }
     }
 
     fn is_spent(&self) -> bool {
         self.spent >= SLICE
-    }
-}
-
-impl Quanta {
-    /// The more connections there are, the shorter are first turns: each waits for all of these. And the longer
-    /// are further turns: until its next one, other bodies take a connection's place in the cache.
-    fn new(events: usize, waiting: usize) -> Self {
-        let crowd = events.max(waiting).max(1);
-        Self {
-            first: (SLICE / crowd).clamp(SHORT, NORMAL),
-            further: waiting.saturating_mul(NORMAL).clamp(NORMAL, LONG),
-        }
     }
 }
 
