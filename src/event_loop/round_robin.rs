@@ -52,8 +52,8 @@ const NORMAL: usize = 256 << 10;
 const LONG: usize = 1 << 20;
 
 /// How far beyond its quantum a turn may write: a response is sent while it is in the cache, also when its
-/// request has used up the quantum. At half, a large response waits for the others with its second half; at double, a
-/// turn of a peer that downloads takes two or three times as long as one that uploads.
+/// request has used up the quantum. At half, a response of 1 MiB may wait for the others with its second half;
+/// at double, a turn of a peer that downloads can take three times as long as one of a peer that uploads.
 const WRITTEN_ON_CREDIT: usize = LONG;
 
 /// What one iteration of the loop has cost so far.
