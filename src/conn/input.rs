@@ -6,7 +6,7 @@
 use log::debug;
 
 use super::encode::{self, RequestInfo};
-use super::head::{self, Head, HeadScanner, Scan};
+use super::head::{self, Head, Judged};
 use super::incoming::Incoming;
 use super::memory::allocated;
 use super::state::{Reading, Writing};
@@ -55,54 +55,52 @@ impl Connection {
         cx: &mut Context<'_>,
         input: &mut &[u8],
     ) -> Result<Option<Head>, Refusal> {
-        if self.scanner.seen() == 0
+        if self.lines.is_none()
             && let Some((head, length)) = head::parse_whole(input, cx.limits, &mut cx.shared.heads)
         {
             self.consume_head(input, length);
             return Ok(Some(head));
         }
-        self.scan_head(cx, input)
+        self.judge_head(cx, input)
     }
 
     /// [`read_head`](Self::read_head) for a head that arrives in pieces or is malformed.
     #[inline(never)]
-    fn scan_head(
+    fn judge_head(
         &mut self,
         cx: &mut Context<'_>,
         input: &mut &[u8],
     ) -> Result<Option<Head>, Refusal> {
-        let scanned = self.scanner.scan(&input[self.scanner.seen()..], cx.limits);
-        match scanned {
-            Ok(Scan::NeedInput) => {
-                if self.scanner.has_request() && self.state.reading() == Reading::Idle {
+        let lines = self.lines.get_or_insert_default();
+        let judged = lines.judge(input, cx.limits).and_then(|judged| {
+            let Judged::Whole { request_line, end } = judged else {
+                return Ok(None);
+            };
+            let heads = &mut cx.shared.heads;
+            let head = head::parse_judged(input, request_line, end, cx.limits, heads)?;
+            Ok(Some((head, end)))
+        });
+        match judged {
+            Ok(None) => {
+                if lines.has_begun(input) && self.state.reading() == Reading::Idle {
                     self.state.head_began();
                 }
                 Ok(None)
             }
-            Ok(Scan::Whole { start, end }) => {
-                let heads = &mut cx.shared.heads;
-                let head = head::parse_scanned(&input[start..end], cx.limits, heads)
-                    .inspect_err(|_| self.record_refused_head(&input[..end]))?;
+            Ok(Some((head, end))) => {
                 self.consume_head(input, end);
-                self.scanner = HeadScanner::new();
+                self.lines = None;
                 Ok(Some(head))
             }
             Err(refusal) => {
+                self.request_info.is_head = lines.is_head_request(input);
                 // Only up to the fault, so that the result doesn't depend on how much more has
                 // arrived.
-                let seen = &input[..self.scanner.seen()];
-                self.record_refused_head(seen);
+                let seen = &input[..lines.looked_at()];
+                self.log_refused_head(seen);
                 Err(head::name_protocol(refusal, seen))
             }
         }
-    }
-
-    /// Remembers whether a refused head is that of a HEAD request, and logs it. `seen` ends at
-    /// the fault.
-    #[cold]
-    fn record_refused_head(&mut self, seen: &[u8]) {
-        self.request_info.is_head = head::is_head_request(seen);
-        self.log_refused_head(seen);
     }
 
     /// Logs a refused head. `seen` must end with the first fault: after that, fields can't be told
@@ -211,10 +209,8 @@ impl Connection {
             return self.drop_input(cx, input);
         }
         if let Err(refusal) = cx.shared.budget.admit(input.len(), cx.limits) {
-            // Just enough to recognise a HEAD request. The refusal frees it again.
-            let missing = head::MAX_METHOD_END.saturating_sub(self.kept.len() - self.kept_used);
-            let begin = &input[..input.len().min(missing)];
-            self.kept.extend_from_slice(begin);
+            // Just enough to recognise the method, HEAD or not. The refusal frees it again.
+            self.kept.extend_from_slice(&input[..input.len().min(16)]);
             return self.refuse_unfinished(cx, refusal);
         }
         if self.kept.is_empty() {
@@ -243,6 +239,11 @@ impl Connection {
     pub(super) fn drop_kept(&mut self, cx: &mut Context<'_>) {
         cx.shared.buffers.give_back(&mut self.kept);
         self.kept_used = 0;
+    }
+
+    /// Bytes of an unfinished head that have been scanned.
+    pub(super) fn looked_at(&self) -> usize {
+        self.lines.as_ref().map_or(0, |lines| lines.looked_at())
     }
 
     /// Whether input is still parsed, not dropped.

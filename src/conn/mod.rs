@@ -89,7 +89,7 @@ use std::net::SocketAddr;
 use http::Response;
 
 use self::encode::RequestInfo;
-use self::head::HeadScanner;
+use self::head::HeadLines;
 use self::incoming::Incoming;
 use self::memory::Account;
 use self::output::Output;
@@ -106,8 +106,8 @@ pub struct Connection {
     id: u64,
     peer: Option<SocketAddr>,
     state: State,
-    /// How far the head at the front of the kept input has been scanned.
-    scanner: HeadScanner,
+    /// How far the head at the front of the kept input has been checked, once part of it has arrived.
+    lines: Option<Box<HeadLines>>,
     /// Input kept until it can be used: an unfinished head, or pipelined requests that wait until
     /// earlier responses are sent.
     kept: Vec<u8>,
@@ -153,7 +153,7 @@ impl Connection {
             id,
             peer,
             state: State::new(),
-            scanner: HeadScanner::new(),
+            lines: None,
             kept: Vec::new(),
             kept_used: 0,
             incoming: None,
@@ -205,7 +205,7 @@ impl Connection {
     #[must_use]
     pub fn can_go_on(&self, cx: &Context<'_>) -> bool {
         !self.kept.is_empty()
-            && self.kept.len() - self.kept_used > self.scanner.seen()
+            && self.kept.len() - self.kept_used > self.looked_at()
             && self.is_reading()
             && self.has_room_for_responses(cx)
     }

@@ -4,7 +4,7 @@ use http::{Response, StatusCode};
 use log::{debug, error};
 
 use super::encode::{self, ResponseHead};
-use super::head;
+use super::head::HeadLines;
 use super::output::Output;
 use super::state::{KeepAlive, Reading, Writing};
 use super::{CloseReason, Connection, Context, Refusal, Shared};
@@ -85,9 +85,12 @@ impl Connection {
         match self.state.reading() {
             Reading::Idle | Reading::Head => {
                 let head = &self.kept[self.kept_used..];
-                self.request_info.is_head = head::is_head_request(head);
                 // Kept input that was not scanned may contain bodies: it is not logged.
-                let seen = &head[..head.len().min(self.scanner.seen())];
+                let seen = &head[..head.len().min(self.looked_at())];
+                let mut lines = HeadLines::default();
+                // Only to find the method; the result doesn't matter here.
+                let _ = lines.judge(head, cx.limits);
+                self.request_info.is_head = lines.is_head_request(head);
                 if !seen.is_empty() {
                     self.log_refused_head(seen);
                 }

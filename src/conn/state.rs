@@ -37,7 +37,7 @@
 //!
 //! `KeepAlive` only changes from `Persist` to `Close`, and keeps its first reason, which is logged
 //! and counted. The one exception: a request that fails while it is with the handler (500, 503)
-//! replaces the reason, because the close would otherwise look like the end of a good exchange.
+//! replaces the reason, because the close would otherwise look like the end of a good request_info.
 
 use super::close_reason::CloseReason;
 

@@ -1,21 +1,25 @@
 //! Parses the head of a request into a [`Head`].
 //!
-//! There are two paths. A head that arrives complete is split at its delimiters, and the types built
-//! from the parts check them. If that fails, because the head is incomplete or malformed,
-//! [`HeadScanner`] checks the grammar byte by byte. Only the scanner decides which fault a head
-//! has, so the result doesn't depend on how the bytes arrive.
+//! There are two paths. A head that arrives complete is parsed by `httparse`; `strict.rs` and the
+//! types built from its parts refuse what `httparse` is too lenient about. If that fails, because the
+//! head is incomplete or malformed, [`HeadLines`] checks it line by line: it finds the end of the
+//! head, or the fault. Both paths accept the same heads, so the result doesn't depend on how the
+//! bytes arrive. A fuzz target checks that.
 
 mod arena;
 mod fields;
+mod lines;
 mod names;
 mod protocols;
-mod scanner;
+mod strict;
 mod target;
-mod tokens;
 
 pub(super) use arena::HeadArena;
+pub(super) use lines::{HeadLines, Judged};
 pub(super) use protocols::name_protocol;
-pub(super) use scanner::{HeadScanner, Scan};
+
+use std::mem::MaybeUninit;
+use std::ops::Range;
 
 use bytes::Bytes;
 use http::Method;
@@ -23,7 +27,7 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 use self::fields::ServerFields;
 use self::names::{Common, Role};
-use self::tokens::{FieldLine, RequestLine};
+use self::strict::Parsed;
 
 use super::framing::Framing;
 use super::refusal::Refusal;
@@ -47,7 +51,7 @@ pub(super) struct Head {
 
 /// Parses the head at the front of `input`. Returns it and its length in bytes.
 ///
-/// `None` means that the head is incomplete or malformed; [`HeadScanner`] finds out which.
+/// `None` means that the head is incomplete or malformed; [`HeadLines`] finds out which.
 pub(super) fn parse_whole(
     input: &[u8],
     limits: &Limits,
@@ -57,34 +61,34 @@ pub(super) fn parse_whole(
     parse(window, limits, arena).ok()
 }
 
-/// Parses a head that the [`HeadScanner`] has found complete and grammatical. Checks what depends on
-/// the meaning of its parts, such as `Host` and framing.
-pub(super) fn parse_scanned(
-    head: &[u8],
+/// Parses a head that [`HeadLines`] has found complete and grammatical. Checks what depends on the
+/// meaning of its parts, such as `Host` and framing.
+pub(super) fn parse_judged(
+    input: &[u8],
+    request_line: Range<usize>,
+    end: usize,
     limits: &Limits,
     arena: &mut HeadArena,
 ) -> Result<Head, Refusal> {
-    parse(head, limits, arena).map(|(head, _)| head)
+    let head = strict::with_known_version(&input[request_line.start..end], request_line.len());
+    parse(&head, limits, arena).map(|(head, _)| head)
 }
 
 /// Parses the head at the front of `window`. An `Err` only means 'not accepted': it need not be the
-/// head's first fault.
+/// head's first fault, which [`HeadLines`] finds.
 fn parse(window: &[u8], limits: &Limits, arena: &mut HeadArena) -> Result<(Head, usize), Refusal> {
-    let HeadArena {
-        block,
-        lines,
-        right_hosts,
-    } = arena;
-    // The scanner accepts the same grammar, as a fuzz target checks. If they ever differ, refuse.
-    let (line, length) = tokens::split(window, limits, lines)
+    let HeadArena { block, right_hosts } = arena;
+    let mut fields = [const { MaybeUninit::uninit() }; Limits::MAX_FIELDS];
+    // `HeadLines` accepts the same heads, as a fuzz target checks. If they ever differ, refuse.
+    let parsed = strict::parse(window, limits, &mut fields)
         .ok_or(Refusal::malformed("the head can't be parsed"))?;
-    let head = &window[..length];
+    let length = parsed.bytes().len();
 
     // All parts of the request share one copy of the bytes.
-    let shared = block.copy(head);
+    let shared = block.copy(parsed.bytes());
     let mut request = Request::new();
-    request_line(&line, &shared, &mut request)?;
-    let server_fields = gather(lines, &shared, request.headers_mut())?;
+    request_line(&parsed, &shared, &mut request)?;
+    let server_fields = gather(&parsed, &shared, request.headers_mut())?;
     let (fields, version) = (request.headers(), request.version());
     let size = block.pinned_by(length) + fields.capacity() * SIZE_OF_FIELD;
 
@@ -117,44 +121,43 @@ fn parse(window: &[u8], limits: &Limits, arena: &mut HeadArena) -> Result<(Head,
 // Not inlined: in one function, the steps of `parse` compete for registers.
 #[inline(never)]
 fn request_line(
-    line: &RequestLine<'_>,
+    parsed: &Parsed<'_, '_>,
     head: &Bytes,
     request: &mut http::Request<Vec<u8>>,
 ) -> Result<(), Refusal> {
-    *request.method_mut() = match line.method {
+    *request.method_mut() = match &head[parsed.method.clone()] {
         b"GET" => Method::GET,
         other => Method::from_bytes(other)
             .map_err(|_| Refusal::malformed("the method is not a token"))?,
     };
-    *request.version_mut() = line.version;
-    let start = line.method.len() + 1;
-    let share = || head.slice(start..start + line.target.len());
-    *request.uri_mut() = target::parse(request.method(), line.target, share)?;
+    *request.version_mut() = parsed.version;
+    let target = || parsed.target.clone();
+    *request.uri_mut() = target::parse(request.method(), &head[target()], || head.slice(target()))?;
     Ok(())
 }
 
 /// Puts the field lines into the request, and returns those that the server acts on.
 #[inline(never)]
 fn gather<'a>(
-    lines: &[FieldLine],
+    parsed: &Parsed<'_, '_>,
     head: &'a Bytes,
     fields: &mut HeaderMap,
 ) -> Result<ServerFields<'a>, Refusal> {
-    if lines.len() > fields.capacity() {
-        fields.reserve(lines.len());
+    if parsed.field_count() > fields.capacity() {
+        fields.reserve(parsed.field_count());
     }
     let mut server_fields = ServerFields::default();
-    for line in lines {
-        let value = HeaderValue::from_maybe_shared(head.slice(line.value()))
+    for (name, value) in parsed.fields() {
+        let bytes = &head[value.clone()];
+        let value = HeaderValue::from_maybe_shared(head.slice(value))
             .map_err(|_| Refusal::malformed("a field value has a control character"))?;
-        let bytes = &head[line.value()];
-        if let Some(common) = Common::find(&head[line.name().start..], line.name().len()) {
+        if let Some(common) = Common::find(&head[name.start..], name.len()) {
             if common.role != Role::None {
                 server_fields.record(common.role, bytes);
             }
             fields.append(&common.name, value);
         } else {
-            let name = HeaderName::from_bytes(&head[line.name()])
+            let name = HeaderName::from_bytes(&head[name])
                 .map_err(|_| Refusal::malformed("a field name is not a token"))?;
             server_fields.record(Role::of(&name), bytes);
             fields.append(name, value);
@@ -165,20 +168,6 @@ fn gather<'a>(
 
 /// Bytes that a field takes in a [`HeaderMap`](http::HeaderMap), about: its entry and its index.
 const SIZE_OF_FIELD: usize = 112;
-
-/// The most bytes that [`is_head_request`] needs: two empty lines, and `HEAD` with the space.
-pub(super) const MAX_METHOD_END: usize = 9;
-
-/// Whether a head, which may be malformed or incomplete, belongs to a HEAD request. Its response has
-/// no body, even if it is a refusal.
-pub(super) fn is_head_request(head: &[u8]) -> bool {
-    // The scanner accepts two empty lines before a request line, ending with CRLF only.
-    let mut rest = head;
-    for _ in 0..2 {
-        rest = rest.strip_prefix(b"\r\n").unwrap_or(rest);
-    }
-    rest.starts_with(b"HEAD ")
-}
 
 /// Whether a comma-separated list field contains `token`, in any case (RFC 9110 §5.6.1).
 pub(super) fn has_token(fields: &HeaderMap, name: &header::HeaderName, token: &str) -> bool {
@@ -207,36 +196,14 @@ mod tests {
     }
 
     #[test]
-    fn leaves_lenient_line_endings_to_the_scanner() {
-        for lenient in [
-            "GET / HTTP/1.1\nHost: h\r\n\r\n",
-            "GET / HTTP/1.1\r\nHost: h\n\r\n",
-            "GET / HTTP/1.1\r\nHost: h\r\n\n",
-            "GET / HTTP/1.1\r\nA: b\nHost: h\r\n\r\n",
-            "GET / HTTP/1.0\n\r\n",
-            "GET / HTTP/1.0\r\n\n",
-            "\r\nGET / HTTP/1.0\r\n\r\n",
-            "\nGET / HTTP/1.0\r\n\r\n",
-        ] {
-            assert!(parse(lenient).is_none(), "{lenient:?}");
-        }
-    }
-
-    #[test]
-    fn a_higher_minor_version_is_treated_as_1_1() {
-        let head = b"GET / HTTP/1.7\r\nHost: h\r\n\r\n";
-        let head = parse_scanned(head, &Limits::default(), &mut HeadArena::default());
+    fn a_later_minor_version_is_treated_as_1_1() {
+        let input = b"\r\nGET / HTTP/1.7\r\nHost: h\r\n\r\n";
+        assert!(parse_whole(input, &Limits::default(), &mut HeadArena::default()).is_none());
+        let (line, arena) = (2..16, &mut HeadArena::default());
+        let head = parse_judged(input, line, input.len(), &Limits::default(), arena);
         assert_eq!(
             head.expect("it is valid").request.version(),
             Version::HTTP_11
         );
-    }
-
-    #[test]
-    fn recognises_a_head_request_by_its_first_bytes() {
-        assert!(is_head_request(b"\r\nHEAD / HT"));
-        assert!(!is_head_request(b"HEADS / HTTP/1.1\r\n"));
-        assert!(!is_head_request(b"\r\n\nHEAD / HT"));
-        assert!(!is_head_request(b""));
     }
 }
