@@ -27,8 +27,8 @@ impl Connection {
     /// At the end of a rate window: refuses a body that arrived too slowly in it.
     fn check_body_rate(&mut self, cx: &mut Context<'_>) {
         let is_fast_enough = self.incoming.as_mut().is_some_and(|incoming| {
-            let came = std::mem::take(&mut incoming.in_window);
-            is_fast_enough(came, incoming.held(), cx)
+            let received = std::mem::take(&mut incoming.in_window);
+            is_fast_enough(received, incoming.held(), cx)
         });
         if is_fast_enough {
             self.timers.start(Timer::Body, cx.now, cx.limits);

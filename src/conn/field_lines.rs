@@ -1,4 +1,4 @@
-//! Scans the field lines of a header or trailer section byte by byte (RFC 9112 §5).
+//! Scans the field lines of a trailer section byte by byte (RFC 9112 §5 and §7.1.2).
 //!
 //! Strict where the RFC leaves a choice: lines end with CRLF, no whitespace is allowed between name
 //! and colon, and a line that begins with whitespace (`obs-fold`) is refused.

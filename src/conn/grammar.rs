@@ -97,7 +97,7 @@ fn percent_encoding_is_whole(bytes: &[u8]) -> bool {
     let mut rest = bytes;
     while let Some(at) = find(b'%', rest) {
         match rest[at + 1..].split_first_chunk::<2>() {
-            Some((digits, behind)) if digits.iter().all(u8::is_ascii_hexdigit) => rest = behind,
+            Some((digits, after)) if digits.iter().all(u8::is_ascii_hexdigit) => rest = after,
             Some(_) | None => return false,
         }
     }
@@ -122,7 +122,7 @@ pub(super) fn find(wanted: u8, bytes: &[u8]) -> Option<usize> {
     const HIGH_BITS: u64 = u64::from_ne_bytes([0x80; 8]);
     let wanted_everywhere = ONES * u64::from(wanted);
     let mut rest = bytes;
-    while let Some((eight, behind)) = rest.split_first_chunk() {
+    while let Some((eight, after)) = rest.split_first_chunk() {
         // A byte of `zeros` is 0 where `wanted` is. Subtracting 1 sets the high bit there, and maybe
         // in bytes after the first match; only the first one is used.
         let zeros = u64::from_le_bytes(*eight) ^ wanted_everywhere;
@@ -130,7 +130,7 @@ pub(super) fn find(wanted: u8, bytes: &[u8]) -> Option<usize> {
         if found != 0 {
             return Some(bytes.len() - rest.len() + found.trailing_zeros() as usize / 8);
         }
-        rest = behind;
+        rest = after;
     }
     let at = rest.iter().position(|&byte| byte == wanted)?;
     Some(bytes.len() - rest.len() + at)

@@ -6,7 +6,7 @@
 use log::debug;
 
 use super::encode::{self, RequestInfo};
-use super::head::{self, Head, Judged};
+use super::head::{self, Checked, Head};
 use super::incoming::Incoming;
 use super::memory::allocated;
 use super::state::{Reading, Writing};
@@ -61,26 +61,26 @@ impl Connection {
             self.consume_head(input, length);
             return Ok(Some(head));
         }
-        self.judge_head(cx, input)
+        self.check_head(cx, input)
     }
 
     /// [`read_head`](Self::read_head) for a head that arrives in pieces or is malformed.
     #[inline(never)]
-    fn judge_head(
+    fn check_head(
         &mut self,
         cx: &mut Context<'_>,
         input: &mut &[u8],
     ) -> Result<Option<Head>, Refusal> {
         let lines = self.lines.get_or_insert_default();
-        let judged = lines.judge(input, cx.limits).and_then(|judged| {
-            let Judged::Whole { request_line, end } = judged else {
+        let checked = lines.check(input, cx.limits).and_then(|checked| {
+            let Checked::Whole { request_line, end } = checked else {
                 return Ok(None);
             };
             let heads = &mut cx.shared.heads;
-            let head = head::parse_judged(input, request_line, end, cx.limits, heads)?;
+            let head = head::parse_checked(input, request_line, end, cx.limits, heads)?;
             Ok(Some((head, end)))
         });
-        match judged {
+        match checked {
             Ok(None) => {
                 if lines.has_begun(input) && self.state.reading() == Reading::Idle {
                     self.state.head_began();
@@ -96,7 +96,7 @@ impl Connection {
                 self.request_info.is_head = lines.is_head_request(input);
                 // Only up to the fault, so that the result doesn't depend on how much more has
                 // arrived.
-                let seen = &input[..lines.looked_at()];
+                let seen = &input[..lines.scanned()];
                 self.log_refused_head(seen);
                 Err(head::name_protocol(refusal, seen))
             }
@@ -242,8 +242,8 @@ impl Connection {
     }
 
     /// Bytes of an unfinished head that have been scanned.
-    pub(super) fn looked_at(&self) -> usize {
-        self.lines.as_ref().map_or(0, |lines| lines.looked_at())
+    pub(super) fn scanned(&self) -> usize {
+        self.lines.as_ref().map_or(0, |lines| lines.scanned())
     }
 
     /// Whether input is still parsed, not dropped.

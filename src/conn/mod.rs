@@ -205,7 +205,7 @@ impl Connection {
     #[must_use]
     pub fn can_go_on(&self, cx: &Context<'_>) -> bool {
         !self.kept.is_empty()
-            && self.kept.len() - self.kept_used > self.looked_at()
+            && self.kept.len() - self.kept_used > self.scanned()
             && self.is_reading()
             && self.has_room_for_responses(cx)
     }

@@ -86,10 +86,10 @@ impl Connection {
             Reading::Idle | Reading::Head => {
                 let head = &self.kept[self.kept_used..];
                 // Kept input that was not scanned may contain bodies: it is not logged.
-                let seen = &head[..head.len().min(self.looked_at())];
+                let seen = &head[..head.len().min(self.scanned())];
                 let mut lines = HeadLines::default();
                 // Only to find the method; the result doesn't matter here.
-                let _ = lines.judge(head, cx.limits);
+                let _ = lines.check(head, cx.limits);
                 self.request_info.is_head = lines.is_head_request(head);
                 if !seen.is_empty() {
                     self.log_refused_head(seen);

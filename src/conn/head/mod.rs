@@ -15,7 +15,7 @@ mod strict;
 mod target;
 
 pub(super) use arena::HeadArena;
-pub(super) use lines::{HeadLines, Judged};
+pub(super) use lines::{Checked, HeadLines};
 pub(super) use protocols::name_protocol;
 
 use std::mem::MaybeUninit;
@@ -63,7 +63,7 @@ pub(super) fn parse_whole(
 
 /// Parses a head that [`HeadLines`] has found complete and grammatical. Checks what depends on the
 /// meaning of its parts, such as `Host` and framing.
-pub(super) fn parse_judged(
+pub(super) fn parse_checked(
     input: &[u8],
     request_line: Range<usize>,
     end: usize,
@@ -200,7 +200,7 @@ mod tests {
         let input = b"\r\nGET / HTTP/1.7\r\nHost: h\r\n\r\n";
         assert!(parse_whole(input, &Limits::default(), &mut HeadArena::default()).is_none());
         let (line, arena) = (2..16, &mut HeadArena::default());
-        let head = parse_judged(input, line, input.len(), &Limits::default(), arena);
+        let head = parse_checked(input, line, input.len(), &Limits::default(), arena);
         assert_eq!(
             head.expect("it is valid").request.version(),
             Version::HTTP_11

@@ -58,11 +58,11 @@ impl Common {
         }
         let mut rest = line;
         for word in &common.words[..length.div_ceil(8)] {
-            let (eight, behind) = rest.split_first_chunk()?;
+            let (eight, after) = rest.split_first_chunk()?;
             if (u64::from_le_bytes(*eight) ^ word.bits) & word.mask != 0 {
                 return None;
             }
-            rest = behind;
+            rest = after;
         }
         Some(common)
     }
