@@ -138,6 +138,10 @@ where
                     | ErrorKind::NetworkUnreachable
                     | ErrorKind::HostUnreachable
                     | ErrorKind::PermissionDenied => debug!(target: "mini_http", "accept: {error}"),
+                    _ if self.driver.reactor.asks_to_stop(&error) => {
+                        self.listeners[number].is_ready = false;
+                        return self.driver.handle.stop();
+                    }
                     _ => return self.accept_failed(&error),
                 },
             }

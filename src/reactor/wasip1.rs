@@ -8,7 +8,7 @@
 use std::io::{self, IoSlice};
 use std::time::Duration;
 
-use wasip1_poll::{Fd, Poller, Ready, Registration, Shutdown, Wasi};
+use wasip1_poll::{Errno, Fd, Poller, Ready, Registration, Shutdown, Wasi};
 
 use super::{Accepted, Event, Interest, Reactor, Readiness};
 use crate::key::Key;
@@ -100,6 +100,11 @@ impl<W: Wasi> Reactor for Wasip1Reactor<W> {
             peer: None,
             fd: Some(fd),
         })
+    }
+
+    /// `accept` of POSIX never reports this number. A host that drains does, like `wasip1-host`.
+    fn asks_to_stop(&self, error: &io::Error) -> bool {
+        Errno::of(error) == Some(Errno::CANCELED)
     }
 
     fn name(&mut self, fd: Fd, connection: u64) {

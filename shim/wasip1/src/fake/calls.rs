@@ -27,8 +27,13 @@ impl Wasi for Fake {
             let failures = [Errno::CONNABORTED, Errno::MFILE, Errno::NOMEM, Errno::IO];
             world.hinder(faults.accept_fails, &failures)?;
             let socket = match world.object(fd, "sock_accept") {
-                Some(Object::Listener { backlog, nonblock }) => match backlog.pop_front() {
+                Some(Object::Listener {
+                    backlog,
+                    nonblock,
+                    canceled,
+                }) => match backlog.pop_front() {
                     Some(socket) => socket,
+                    None if *canceled => return Err(Errno::CANCELED),
                     None if *nonblock => return Err(Errno::AGAIN),
                     None => panic!("sock_accept on fd {fd} would block the whole process"),
                 },

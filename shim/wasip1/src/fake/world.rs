@@ -55,6 +55,8 @@ pub(super) enum Object {
     Listener {
         backlog: VecDeque<Rc<RefCell<Socket>>>,
         nonblock: bool,
+        /// The runtime wants the server to finish.
+        canceled: bool,
     },
     Stream {
         socket: Rc<RefCell<Socket>>,
@@ -139,6 +141,7 @@ impl Object {
         Self::Listener {
             backlog: VecDeque::new(),
             nonblock: true,
+            canceled: false,
         }
     }
 
@@ -216,6 +219,13 @@ impl World {
             _ => panic!("fd {listener} is not a listener"),
         }
         socket
+    }
+
+    pub(super) fn cancel(&mut self, listener: Fd) {
+        match self.fds.get_mut(&listener) {
+            Some(Object::Listener { canceled, .. }) => *canceled = true,
+            _ => panic!("fd {listener} is not a listener"),
+        }
     }
 
     /// What `fd` is; notes it if the server uses what it has closed.
