@@ -96,6 +96,8 @@ impl From<&io::Error> for Errno {
             Some(E::PERM) => Self::PERM,
             Some(E::PIPE) => Self::PIPE,
             Some(E::TIMEDOUT) => Self::TIMEDOUT,
+            // Made here, for a call that a listener doesn't have.
+            None if error.kind() == io::ErrorKind::NotConnected => Self::NOTCONN,
             _ => Self::IO,
         }
     }

@@ -215,6 +215,11 @@ impl Poll {
                 false => Ok(()),
             };
         }
+        if self.events.count > 0 && has_failed(instance) {
+            // What was reported as ready before the wait has failed since.
+            self.events.count = 0;
+            self.look(memory, instance, false)?;
+        }
         let (poll, edge) = (instance.polls, instance.settings.edge);
         for at in 0..instance.ready.len() {
             let Some(socket) = instance.table.socket(instance.ready[at]) else {
@@ -318,6 +323,13 @@ impl Poll {
         };
         Ok(self.events.put(memory, event)?)
     }
+}
+
+/// Whether one of the sockets that the kernel has reported has failed.
+fn has_failed(instance: &mut Instance) -> bool {
+    let Instance { ready, table, .. } = instance;
+    let failed = |fd: &Fd| table.socket(*fd).is_some_and(|it| it.error.is_some());
+    ready.iter().any(failed)
 }
 
 /// Whether a socket has room for output. In the edge mode it is reported once.
