@@ -17,29 +17,13 @@ die() {
     exit 1
 }
 
-# interop ARGUMENT... : the tests from outside, see ci/interop/src/main.rs.
-interop() {
-    cd "$ROOT" || return
-    cargo run --quiet --package interop -- "$@"
-}
-
-# descriptors COUNT : so many file descriptors, for as many connections. If that is refused, what needs
-# them says what to do.
-descriptors() {
-    if [ "$(ulimit -n)" != unlimited ] && [ "$(ulimit -n)" -lt "$1" ]; then
-        ulimit -n "$1" 2>/dev/null || ulimit -n "$(ulimit -Hn)" || true
-    fi
-}
-
-# known_runtimes NAME... : ends if one of them is none that is tested.
-known_runtimes() {
-    local name
-    for name in "$@"; do
-        case "$name" in
-        native | wasmi | wasmtime36 | wasmtime48 | wazero-like) ;;
-        *) die "no runtime is called '$name': there are native, wasmi, wasmtime36, wasmtime48, wazero-like" ;;
-        esac
-    done
+# runtimes_of CHECK NAME... : sets the array `runtimes` to those on which the check runs when it is given
+# these names. Without a name, those where it runs by default. Ends if a name is unknown.
+runtimes_of() {
+    local names
+    names="$("$ROOT/ci/run" runtimes "$@")" || exit
+    # shellcheck disable=SC2034
+    read -r -a runtimes <<<"$names"
 }
 
 # installed PROGRAM VERSION TAKES COMMAND... : prints the path of a program, and installs it first when

@@ -50,20 +50,23 @@ impl Error {
     }
 }
 
-/// The same as `Display`: it is what a `main` that returns the error shows, and some of these
-/// errors have several lines.
+/// The text and its cause, for a `main` that returns the error: several of the texts have more than
+/// one line, which a derived `Debug` would escape.
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
+        f.write_str(&self.message)?;
+        match &self.source {
+            Some(source) => write!(f, ": {source}"),
+            None => Ok(()),
+        }
     }
 }
 
+/// The text without its cause, which is the [`source`](std::error::Error::source): a report that
+/// walks the chain shows it once.
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.source {
-            Some(source) => write!(f, "{}: {source}", self.message),
-            None => f.write_str(&self.message),
-        }
+        f.write_str(&self.message)
     }
 }
 
@@ -110,4 +113,18 @@ pub enum ErrorKind {
     Unsupported,
     /// A setting is out of its range.
     Setting,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::error::Error as _;
+
+    #[test]
+    fn the_cause_is_shown_once() {
+        let error = Error::io("can't listen", io::Error::other("in use"));
+        assert_eq!(error.to_string(), "can't listen");
+        assert_eq!(error.source().expect("a cause").to_string(), "in use");
+        assert_eq!(format!("{error:?}"), "can't listen: in use");
+    }
 }

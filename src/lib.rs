@@ -25,9 +25,13 @@
 //! |---|---|
 //! | `server`, `handle`, [`Limits`] | what a user makes, sets, stops and counts |
 //! | `listeners` | where the listening sockets come from, on each platform |
-//! | [`reactor`] | the [`Reactor`](reactor::Reactor) trait with its contract; mio; WASI preview 1 and 0.2 |
+//! | `reactor` | the `Reactor` trait with its contract; mio; WASI preview 1 and 0.2 |
 //! | `event_loop` | one loop for all reactors: accept, read, handle, write, deadlines |
-//! | [`conn`] | the connection: a state machine without input and output |
+//! | `conn` | the connection: a state machine without input and output |
+//!
+//! # Features
+//! * `unstable` makes `conn` and `reactor` public, with `Key` and `Instant`: for fuzzers, and for
+//!   programs that drive a connection by themselves. Every release may change what is in them.
 //!
 //! # Invariants
 //! * No client ends the process or starves another client. Its faults are answered on its own
@@ -39,14 +43,24 @@
 //! # Logs
 //! By the [`log`] crate. Target `mini_http`: at `info` where it listens, at `debug` what happens
 //! to each connection, at `error` what the operator should act on. Target `mini_http::conn`: at
-//! `debug` what was received, escaped and cut at 1 KiB, with `Authorization`,
-//! `Proxy-Authorization`, `Cookie` and `Set-Cookie` masked. Target `wasi` (on WASI): at `trace`
-//! every call to the runtime, one a line; on preview 1 with its connection, so that
-//! `grep -w 'conn 7'` gives all of one.
+//! `debug` the heads of requests, also of those that are refused, with `Authorization`,
+//! `Proxy-Authorization`, `Cookie`, `Set-Cookie` and user information masked; at `trace` also
+//! bodies, which are not masked and may have passwords. All of it is escaped and cut at 1 KiB.
+//! Target `wasi` (on WASI): at `trace` every call to the runtime, one a line; on preview 1 with its
+//! connection, so that `grep -w 'conn 7'` gives all of one.
 #![forbid(unsafe_code)]
+// Builds with the feature have these lints; without it, what it would make public looks unused.
+#![cfg_attr(
+    not(feature = "unstable"),
+    allow(
+        dead_code,
+        unreachable_pub,
+        unused_imports,
+        reason = "public with the feature `unstable`"
+    )
+)]
 
 mod body;
-pub mod conn;
 mod error;
 mod event_loop;
 mod handle;
@@ -54,10 +68,22 @@ mod key;
 mod limits;
 mod listeners;
 mod log_text;
-pub mod reactor;
 mod request;
 mod server;
 mod time;
+
+cfg_if::cfg_if! {
+    if #[cfg(feature = "unstable")] {
+        pub mod conn;
+        pub mod reactor;
+
+        pub use key::Key;
+        pub use time::Instant;
+    } else {
+        mod conn;
+        mod reactor;
+    }
+}
 
 pub use bytes::Bytes;
 pub use http::{self, Response, header, method, response, status, uri, version};
@@ -66,8 +92,6 @@ pub use body::Body;
 pub use conn::CloseReason;
 pub use error::{Error, ErrorKind, Result};
 pub use handle::{Counters, Handle};
-pub use key::Key;
 pub use limits::Limits;
 pub use request::Request;
 pub use server::Server;
-pub use time::Instant;

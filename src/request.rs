@@ -5,13 +5,17 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::ops::{Deref, DerefMut};
 
-use http::{Extensions, Uri};
+use http::{Extensions, HeaderMap, Uri};
+
+use crate::log_text::is_secret;
 
 /// A whole request, with its body.
 ///
 /// It derefs to [`http::Request<Vec<u8>>`](http::Request), for method, URI, version, fields and
 /// extensions. The target was checked to be right for the method (RFC 9112 §3.2); `uri()` has an
 /// authority only when the client sent one, so take the host from `Host` otherwise.
+///
+/// Its `Debug` masks secrets and leaves the body out; that of the `http::Request` in it does not.
 ///
 /// Field values share one buffer with the request's whole head, and that with other small ones; a
 /// handler that keeps a value for long should copy it. The memory of a request that is dropped is used for the
@@ -56,6 +60,13 @@ impl Request {
         self.parts().peer
     }
 
+    /// The request with another [`peer_addr`](Self::peer_addr): for tests of handlers.
+    #[must_use]
+    pub fn with_peer_addr(mut self, peer: SocketAddr) -> Self {
+        self.set_peer(Some(peer));
+        self
+    }
+
     /// The request as the `http` crate's own, to be taken apart or kept.
     #[must_use]
     pub fn into_inner(mut self) -> http::Request<Vec<u8>> {
@@ -80,7 +91,8 @@ impl Request {
 /// Only `drop` takes the parts away.
 const PRESENT: &str = "a request has its parts until it is dropped";
 
-/// For tests of handlers: a request that no client has sent.
+/// For tests of handlers: a request that no client has sent. It has no peer;
+/// [`with_peer_addr`](Request::with_peer_addr) gives it one.
 impl From<http::Request<Vec<u8>>> for Request {
     fn from(inner: http::Request<Vec<u8>>) -> Self {
         Self {
@@ -103,9 +115,35 @@ impl DerefMut for Request {
     }
 }
 
+/// Fit for a log: fields that carry secrets are masked as in this crate's own log, and of the body
+/// only the length is shown.
 impl fmt::Debug for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.parts().inner.fmt(f)
+        let Parts { inner, peer } = self.parts();
+        f.debug_struct("Request")
+            .field("method", inner.method())
+            .field("uri", inner.uri())
+            .field("version", &inner.version())
+            .field("headers", &MaskedFields(inner.headers()))
+            .field("body_length", &inner.body().len())
+            .field("peer_addr", peer)
+            .finish_non_exhaustive()
+    }
+}
+
+struct MaskedFields<'a>(&'a HeaderMap);
+
+impl fmt::Debug for MaskedFields<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut map = f.debug_map();
+        for (name, value) in self.0 {
+            if is_secret(name.as_str().as_bytes()) {
+                map.entry(name, &format_args!("***"));
+            } else {
+                map.entry(name, value);
+            }
+        }
+        map.finish()
     }
 }
 
@@ -186,6 +224,30 @@ mod tests {
         assert!(next.extensions().get::<u32>().is_none());
         assert_eq!(next.uri(), "/");
         assert!(next.headers().capacity() > 0, "the memory is used again");
+    }
+
+    #[test]
+    fn debug_shows_no_secret_and_no_body() {
+        let request = http::Request::builder()
+            .uri("/path?query")
+            .header("Host", "h")
+            .header("Authorization", "Basic secret")
+            .header("Proxy-Authorization", "secret")
+            .header("Cookie", "a=secret")
+            .header("Cookie", "b=secret")
+            .header("Set-Cookie", "secret")
+            .body(b"secret".to_vec());
+        let request = Request::from(request.expect("a right request"));
+        for text in [format!("{request:?}"), format!("{request:#?}")] {
+            // Nor in numbers.
+            assert!(!text.contains("secret") && !text.contains("115"), "{text}");
+            assert!(
+                text.contains("/path?query") && text.contains("\"h\""),
+                "{text}"
+            );
+            assert!(text.contains("body_length: 6"), "{text}");
+            assert_eq!(text.matches("***").count(), 5, "{text}");
+        }
     }
 
     #[test]

@@ -1,8 +1,6 @@
 //! The server: what a user makes, sets and starts.
 
-use std::net::SocketAddr;
-#[cfg(not(all(target_os = "wasi", target_env = "p2")))]
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 
 use http::Response;
 
@@ -65,19 +63,26 @@ impl Server {
 
     /// A server on the listening socket with this file descriptor's number.
     ///
+    /// On WASI preview 1 that is any listening socket of the module, as `MINI_HTTP_FD` names one. On
+    /// Unix it is one that was handed over (`LISTEN_FDS`, as for [`preopened`](Self::preopened)): for
+    /// another, make a [`TcpListener`] of it and use [`from_listener`](Self::from_listener).
+    ///
     /// # Errors
-    /// [`NoListener`](crate::ErrorKind::NoListener) if it is not a listening socket.
-    #[cfg(all(target_os = "wasi", target_env = "p1"))]
+    /// [`NoListener`](crate::ErrorKind::NoListener) if it is not such a socket;
+    /// [`Unsupported`](crate::ErrorKind::Unsupported) on WASI 0.2 and Windows, where sockets have no
+    /// such numbers.
     pub fn from_fd(fd: u32) -> Result<Self> {
         Listeners::from_fd(fd).map(Self::with)
     }
 
-    /// A server on one's own listening socket. Not on WASI 0.2, where a std socket can't be taken
-    /// apart into the resources that it is made of.
-    #[cfg(not(all(target_os = "wasi", target_env = "p2")))]
-    #[must_use]
-    pub fn from_listener(listener: TcpListener) -> Self {
-        Self::with(Listeners::from(listener))
+    /// A server on your own listening socket.
+    ///
+    /// # Errors
+    /// [`NoListener`](crate::ErrorKind::NoListener) on WASI preview 1 if the runtime says that it isn't
+    /// a listening socket; [`Unsupported`](crate::ErrorKind::Unsupported) on WASI 0.2, where a socket
+    /// of `std` can't be taken apart into the resources that it is made of.
+    pub fn from_listener(listener: TcpListener) -> Result<Self> {
+        Listeners::from_listener(listener).map(Self::with)
     }
 
     /// Whether small answers are sent at once (`TCP_NODELAY`) instead of waiting for the client to
@@ -131,7 +136,7 @@ impl Server {
     /// the server. Nothing that a client does is such an error.
     pub fn start<H>(&self, handler: H) -> Result<()>
     where
-        H: FnMut(Request) -> Response<Vec<u8>> + 'static,
+        H: FnMut(Request) -> Response<Vec<u8>>,
     {
         self.serve(handler)
     }
@@ -144,7 +149,7 @@ impl Server {
     pub fn serve<B, H>(&self, handler: H) -> Result<()>
     where
         B: Body,
-        H: FnMut(Request) -> Response<B> + 'static,
+        H: FnMut(Request) -> Response<B>,
     {
         self.settings.limits.check()?;
         let reactor = self.listeners.reactor()?;

@@ -1,7 +1,7 @@
 //! The cases of `tests/conformance/`, against the connection machine and over sockets.
 //!
 //! Over sockets, the server is one that answers as `examples/echo` does, or with the example
-//! `conformance_server` as any handler with any limits, whatever it runs in. `ci/conformance` does it
+//! `conformance_server` as any handler with any limits, whatever it runs in. `ci/run conformance` does it
 //! all; by hand, with the example echo:
 //!
 //! ```sh
@@ -108,7 +108,7 @@ fn asks_for_a_panic(input: &[Step]) -> bool {
 
 /// Writes a line for each server that the cases need, with its handler and settings.
 #[test]
-#[ignore = "answers ci/conformance"]
+#[ignore = "answers ci/run conformance"]
 #[expect(clippy::print_stdout, reason = "its answer")]
 fn which_servers_are_needed() {
     for (handler, settings) in servers(&all_cases()) {

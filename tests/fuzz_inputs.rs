@@ -45,7 +45,7 @@ fn the_seeds_pass() {
 
 /// The seeds of each target, in a folder of its name.
 #[test]
-#[ignore = "writes into the folder MINI_HTTP_CORPUS, for ci/fuzz"]
+#[ignore = "writes into the folder MINI_HTTP_CORPUS, for ci/run fuzz"]
 fn write_seeds() {
     let folder = std::env::var_os("MINI_HTTP_CORPUS").expect("MINI_HTTP_CORPUS");
     for (target, _) in TARGETS {

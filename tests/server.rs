@@ -112,7 +112,7 @@ fn a_setting_out_of_range_is_an_error_at_the_start() {
 fn one_can_bring_ones_own_listener_and_choose_the_body() {
     fn answers<B: mini_http::Body + Clone + Send + 'static>(body: B, expected: &str) {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let mut server = Server::from_listener(listener);
+        let mut server = Server::from_listener(listener).expect("a listener");
         server.tcp_nodelay(true).tcp_nodelay(false);
         let (addr, handle, thread) = start(server, move |server| {
             server.serve(move |_| Response::new(body.clone()))

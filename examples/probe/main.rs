@@ -1,10 +1,10 @@
 //! Examines the WASI preview 1 runtime it runs in: what its sockets, its `poll_oneoff` and its clocks
 //! really do, as a table.
 //!
-//! It needs a listening socket, and somebody at the other end who does as it says: `ci/probe RUNTIME`
+//! It needs a listening socket, and somebody at the other end who does as it says: `ci/run probe RUNTIME`
 //! brings both. For a runtime which the scripts don't know, start the module in it by hand, with
 //! `--markdown` or `--json` as its argument if the table shouldn't be plain text, and then
-//! `ci/probe --address 127.0.0.1:3000`.
+//! `ci/run probe --address 127.0.0.1:3000`.
 //!
 //! It calls the runtime directly, not through `mini_http`: what it shows is the runtime.
 
@@ -61,5 +61,5 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
 #[cfg(not(all(target_os = "wasi", target_env = "p1")))]
 fn main() -> Result<(), &'static str> {
-    Err("it examines WASI preview 1 runtimes; build it for wasm32-wasip1, see ci/probe")
+    Err("it examines WASI preview 1 runtimes; build it for wasm32-wasip1, see ci/run probe")
 }

@@ -32,7 +32,7 @@ impl Peer {
                 Err(errno) => return Err(format!("sock_accept: {errno}")),
             }
         }
-        Err("nobody has come to do the other end's part: see ci/probe".into())
+        Err("nobody has come to do the other end's part: see ci/run probe".into())
     }
 
     /// Has a command carried out, and gives the number in its answer.

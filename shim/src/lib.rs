@@ -15,6 +15,7 @@
 //! |---|---|
 //! | `selector` | which directions are waited for, and what is reported: the logic |
 //! | `io_source` | a socket and its registration |
+//! | `preopened` | the listeners that the runtime has opened |
 //! | `event`, `interest`, `token`, `poll`, `waker`, `net` | mio's types, thin over these |
 //! | `sys` | the sockets and calls of preview 1, or of a fake runtime in tests |
 //!
@@ -84,6 +85,10 @@ modules! {
 
     #[cfg(any(feature = "net", test))]
     pub mod net;
+    #[cfg(any(feature = "net", test))]
+    mod preopened;
+    #[cfg(all(feature = "net", not(test)))]
+    pub use preopened::preopened_listener;
 
     #[cfg(test)]
     mod tests;

@@ -125,6 +125,11 @@ impl ChunkedDecoder {
         }
     }
 
+    /// Whether the last chunk is behind it.
+    pub(super) fn is_in_trailers(&self) -> bool {
+        matches!(self.state, ChunkState::Trailers(_))
+    }
+
     /// The state behind `byte`, which is not data.
     fn step(&mut self, byte: u8, limits: &Limits) -> Result<ChunkState, Fault> {
         match self.state {

@@ -123,6 +123,14 @@ pub(super) fn refusal(
     }
 }
 
+/// Why a handler's response can't have this interim status, for the log.
+pub(super) fn why_not_final(status: StatusCode) -> &'static str {
+    match status {
+        StatusCode::SWITCHING_PROTOCOLS => "this server doesn't support upgrades",
+        _ => "not a final status",
+    }
+}
+
 /// Whether a body follows the head of an answer (RFC 9110 §6.4.1).
 pub(super) fn has_body(status: StatusCode, exchange: Exchange) -> bool {
     let is_bare = matches!(

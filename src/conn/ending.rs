@@ -28,7 +28,13 @@ impl Connection {
     pub(super) fn refuse_unfinished(&mut self, cx: &mut Context<'_>, fault: Fault) {
         match self.state.reading() {
             Reading::Idle | Reading::Head => {
-                self.exchange.is_head = head::is_head_request(&self.stash[self.stash_used..]);
+                let head = &self.stash[self.stash_used..];
+                self.exchange.is_head = head::is_head_request(head);
+                // What is kept behind the bytes that were looked at may have bodies in it.
+                let seen = &head[..head.len().min(self.scanner.seen())];
+                if !seen.is_empty() {
+                    self.log_refused_head(seen);
+                }
             }
             Reading::Body | Reading::Answering | Reading::Discarding | Reading::Ended => {}
         }

@@ -114,6 +114,11 @@ impl Fault {
         }
     }
 
+    /// The same fault in other words.
+    pub(super) const fn in_words(self, why: &'static str) -> Self {
+        Self { why, ..self }
+    }
+
     /// The status of the answer.
     #[must_use]
     pub const fn status(&self) -> StatusCode {

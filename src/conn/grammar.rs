@@ -1,37 +1,25 @@
 //! Character classes of RFC 9110, 9112 and 3986, as tables.
 
-/// A set of bytes: what is true of each byte, in bits.
+/// A set of bytes: 1 for each byte in it, and else 0.
 pub(super) struct ByteSet([u8; 256]);
 
 impl ByteSet {
-    /// It is in the set.
-    const MEMBER: u8 = 1;
-    /// It is in the set, and not `%`.
-    const PLAIN: u8 = 2;
-
     pub(super) const fn contains(&self, byte: u8) -> bool {
         self.0[byte as usize] != 0
     }
 
+    /// Nearly all input is right, and the loop is quicker without a way out of it.
     pub(super) fn contains_all(&self, bytes: &[u8]) -> bool {
-        self.common(bytes) & Self::MEMBER != 0
+        let of = |common: u8, byte: &u8| common & self.0[usize::from(*byte)];
+        let (eights, rest) = bytes.as_chunks::<8>();
+        let common = eights.iter().flatten().fold(1, of);
+        rest.iter().fold(common, of) != 0
     }
 
     /// Whether all bytes of a URI's part are in the set, and each `%` among them is followed by two
     /// hex digits (RFC 3986 §2.1).
     pub(super) fn contains_encoded(&self, bytes: &[u8]) -> bool {
-        let common = self.common(bytes);
-        let is_plain = common & Self::PLAIN != 0;
-        is_plain || (common & Self::MEMBER != 0 && percent_encoding_is_whole(bytes))
-    }
-
-    /// What is true of all bytes. Nearly all input is right, and the loop is quicker without a way
-    /// out of it.
-    fn common(&self, bytes: &[u8]) -> u8 {
-        let of = |common: u8, byte: &u8| common & self.0[usize::from(*byte)];
-        let (eights, rest) = bytes.as_chunks::<8>();
-        let common = eights.iter().flatten().fold(u8::MAX, of);
-        rest.iter().fold(common, of)
+        self.contains_all(bytes) && percent_encoding_is_whole(bytes)
     }
 
     const fn of(bytes: &[u8]) -> Self {
@@ -45,10 +33,7 @@ impl ByteSet {
     }
 
     const fn insert(&mut self, byte: u8) {
-        self.0[byte as usize] = match byte {
-            b'%' => Self::MEMBER,
-            _ => Self::MEMBER | Self::PLAIN,
-        };
+        self.0[byte as usize] = 1;
     }
 
     const fn with_range(mut self, first: u8, last: u8) -> Self {
@@ -94,13 +79,14 @@ pub(super) static QUOTED: ByteSet = ByteSet::of(b"\t")
     .with_range(0x80, 0xFF)
     .without(b"\"\\");
 
-/// What a path is made of, with `%`: `pchar` and `/` (RFC 3986 §3.3). Also the brackets and bar that
-/// it does not have and that browsers send all the same, as the URL Standard has them.
-pub(super) static PATH: ByteSet = ByteSet::of(b"-._~!$&'()*+,;=:@/%[]|").with_alphanumerics();
+/// What a path is made of: `pchar` and `/` (RFC 3986 §3.3), and what it does not have and browsers
+/// send all the same: the brackets, bar and circumflex, and `%` without two hex digits behind it.
+pub(super) static PATH: ByteSet = ByteSet::of(b"-._~!$&'()*+,;=:@/%[]|^").with_alphanumerics();
 
-/// What a query is made of, with `%`: `pchar`, `/` and `?` (RFC 3986 §3.4), and what browsers send
-/// beside that: `?a[]=1` is common.
-pub(super) static QUERY: ByteSet = ByteSet::of(b"-._~!$&'()*+,;=:@/?%[]|{}^`").with_alphanumerics();
+/// What a query is made of: `pchar`, `/` and `?` (RFC 3986 §3.4), and what browsers send beside that,
+/// as in a path: `?a[]=1` and `?q=100%` are common.
+pub(super) static QUERY: ByteSet =
+    ByteSet::of(b"-._~!$&'()*+,;=:@/?%[]|{}^`\\").with_alphanumerics();
 
 /// What a `reg-name` is made of, with `%` (RFC 3986 §3.2.2).
 pub(super) static REG_NAME: ByteSet = ByteSet::of(b"-._~!$&'()*+,;=%").with_alphanumerics();
@@ -192,9 +178,9 @@ mod tests {
 
     #[test]
     fn percent_encoding_has_two_digits() {
-        assert!(PATH.contains_encoded(b"/a%20b%fF") && PATH.contains_encoded(b""));
-        for cut in ["%", "%2", "/%zz", "%2%20", "%20%", "/123456789%", "%20\""] {
-            assert!(!PATH.contains_encoded(cut.as_bytes()), "{cut}");
+        assert!(REG_NAME.contains_encoded(b"a%20b%fF") && REG_NAME.contains_encoded(b""));
+        for cut in ["%", "%2", "a%zz", "%2%20", "%20%", "123456789%", "%20\""] {
+            assert!(!REG_NAME.contains_encoded(cut.as_bytes()), "{cut}");
         }
     }
 
@@ -203,9 +189,9 @@ mod tests {
         for length in 1..40 {
             for at in 0..length {
                 let mut bytes = vec![b'a'; length];
-                assert!(TOKEN.contains_all(&bytes) && PATH.contains_encoded(&bytes));
+                assert!(TOKEN.contains_all(&bytes) && REG_NAME.contains_encoded(&bytes));
                 bytes[at] = b'"';
-                assert!(!TOKEN.contains_all(&bytes) && !PATH.contains_encoded(&bytes));
+                assert!(!TOKEN.contains_all(&bytes) && !REG_NAME.contains_encoded(&bytes));
             }
         }
     }

@@ -1,6 +1,6 @@
 //! A request whose body is coming.
 
-use log::debug;
+use log::trace;
 
 use super::chunked::{Chunk, ChunkedDecoder};
 use super::fault::Fault;
@@ -81,7 +81,12 @@ impl Incoming {
                         Chunk::Data(data)
                     }
                 }
-                Decoder::Chunked(decoder) => decoder.decode(input, cx.limits)?,
+                Decoder::Chunked(decoder) => {
+                    let before = *input;
+                    let decoded = decoder.decode(input, cx.limits);
+                    let taken = before.len() - input.len();
+                    decoded.inspect_err(|_| log_refused_chunk(id, decoder, &before[..taken]))?
+                }
             };
             match chunk {
                 Chunk::Data(data) => {
@@ -93,7 +98,8 @@ impl Incoming {
                     self.body.extend(cx, accounted, data, missing)?;
                     // What chunks cost beside their data is no progress.
                     self.in_window += data.len() as u64;
-                    debug!(
+                    // Not at `debug`: bodies of forms have passwords.
+                    trace!(
                         target: "mini_http::conn",
                         "conn {id}: body bytes: {}, {} in all: {}",
                         data.len(), self.body.len(), Escaped(data)
@@ -110,5 +116,17 @@ impl Incoming {
         let mut request = self.request;
         *request.body_mut() = self.body.into_body(cx)?;
         Ok(request)
+    }
+}
+
+/// Logs the bytes of a chunked body that end with its fault. A trailer may be a secret, and its name
+/// may have come in an earlier piece: trailers are not shown.
+#[cold]
+fn log_refused_chunk(id: u64, decoder: &ChunkedDecoder, taken: &[u8]) {
+    if !decoder.is_in_trailers() {
+        trace!(
+            target: "mini_http::conn",
+            "conn {id}: refused chunk: {}, {}", taken.len(), Escaped(taken)
+        );
     }
 }

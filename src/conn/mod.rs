@@ -101,6 +101,8 @@ pub struct Connection {
     incoming: Option<Box<Incoming>>,
     /// What the answer to the request with the handler must know of it.
     exchange: Exchange,
+    /// A request's head was right: what is read now may be the rest of its body.
+    has_read_head: bool,
     output: Output,
     timers: TimerTable,
     /// Bytes told to the shared budget.
@@ -141,6 +143,7 @@ impl Connection {
                 is_head: false,
                 is_http10: false,
             },
+            has_read_head: false,
             output: Output::default(),
             timers: TimerTable::new(),
             accounted: 0,
@@ -226,8 +229,8 @@ impl Connection {
         self.assert_answering();
         let (status, fields, body) = (response.status(), response.headers(), response.body());
         if status.is_informational() {
-            let id = self.id;
-            error!(target: "mini_http", "conn {id}: the handler answered {status}: not a final status");
+            let (id, why) = (self.id, encode::why_not_final(status));
+            error!(target: "mini_http", "conn {id}: the handler answered {status}: {why}");
             return self.respond_error(cx, "the handler gave no final answer");
         }
         let (exchange, length) = (self.exchange, body.as_bytes().len());

@@ -81,25 +81,50 @@ impl Connection {
             Ok(Scan::Whole { start, end }) => {
                 let heads = &mut cx.shared.heads;
                 let head = head::parse_scanned(&input[start..end], cx.limits, heads)
-                    .inspect_err(|_| self.exchange.is_head = head::is_head_request(input))?;
+                    .inspect_err(|_| self.head_is_refused(&input[..end]))?;
                 self.take_head(input, end);
                 self.scanner = HeadScanner::new();
                 Ok(Some(head))
             }
             Err(fault) => {
                 // By the bytes up to the fault: more of them may have come, or not yet.
-                let seen = self.scanner.seen();
-                self.exchange.is_head = head::is_head_request(&input[..seen]);
-                Err(fault)
+                let seen = &input[..self.scanner.seen()];
+                self.head_is_refused(seen);
+                Err(head::name_protocol(fault, seen))
             }
         }
     }
 
-    fn take_head(&self, input: &mut &[u8], length: usize) {
-        let (head, rest) = input.split_at(length);
+    /// What is done with a head that is refused, up to its fault.
+    #[cold]
+    fn head_is_refused(&mut self, seen: &[u8]) {
+        self.exchange.is_head = head::is_head_request(seen);
+        self.log_refused_head(seen);
+    }
+
+    /// Logs the bytes of a head that is refused. They must end with the first fault: what stands
+    /// behind that can't be told apart, and may be a secret.
+    #[cold]
+    pub(super) fn log_refused_head(&self, seen: &[u8]) {
+        let shown = MaskedHead {
+            head: seen,
+            may_be_body: self.has_read_head,
+        };
         debug!(
             target: "mini_http::conn",
-            "conn {}: headers complete: {length}, {}", self.id, MaskedHead(head)
+            "conn {}: refused head: {}, {shown}", self.id, seen.len()
+        );
+    }
+
+    fn take_head(&self, input: &mut &[u8], length: usize) {
+        let (head, rest) = input.split_at(length);
+        let shown = MaskedHead {
+            head,
+            may_be_body: false,
+        };
+        debug!(
+            target: "mini_http::conn",
+            "conn {}: headers complete: {length}, {shown}", self.id
         );
         *input = rest;
     }
@@ -107,6 +132,7 @@ impl Connection {
     /// Gives the request if it has no body; otherwise the body is read next.
     pub(super) fn head_is_whole(&mut self, cx: &mut Context<'_>, head: Head) -> Option<Request> {
         self.exchange = Exchange::new(head.request.method(), head.request.version());
+        self.has_read_head = true;
         match head.framing {
             Framing::None => {
                 self.state.request_done();

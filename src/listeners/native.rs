@@ -2,6 +2,8 @@
 
 use std::net::{SocketAddr, TcpListener};
 
+#[cfg(unix)]
+use listenfd::ListenFd;
 use log::info;
 use socket2::SockRef;
 
@@ -31,43 +33,9 @@ impl Listeners {
         Ok(Self::from(socket))
     }
 
-    /// Takes the sockets that systemd hands over: `LISTEN_FDS` of them from fd 3, if `LISTEN_PID`
-    /// is this process (sd_listen_fds(3)).
-    #[cfg(unix)]
-    pub(crate) fn preopened() -> Result<Self> {
-        let mut handed = listenfd::ListenFd::from_env();
-        let mut sockets = Vec::with_capacity(handed.len());
-        for number in 0..handed.len() {
-            let socket = handed.take_tcp_listener(number).map_err(|error| {
-                let fd = number + 3;
-                Error::with_source(
-                    ErrorKind::NoListener,
-                    format!("fd {fd} of LISTEN_FDS is not a listening TCP socket"),
-                    error,
-                )
-            })?;
-            sockets.extend(socket);
-        }
-        if sockets.is_empty() {
-            return Err(Error::new(
-                ErrorKind::NoListener,
-                "no sockets were handed over: LISTEN_FDS is not set, or LISTEN_PID is another \
-                 process. Start the program by a systemd socket unit or systemd-socket-activate, \
-                 or use Server::new with an address",
-            ));
-        }
-        Ok(Self {
-            sockets,
-            nodelay: true,
-        })
-    }
-
-    #[cfg(not(unix))]
-    pub(crate) fn preopened() -> Result<Self> {
-        Err(Error::new(
-            ErrorKind::Unsupported,
-            "sockets are handed over only on Unix; use Server::new with an address",
-        ))
+    /// The user's own socket.
+    pub(crate) fn from_listener(socket: TcpListener) -> Result<Self> {
+        Ok(Self::from(socket))
     }
 
     pub(crate) fn set_nodelay(&mut self, nodelay: bool) {
@@ -117,9 +85,96 @@ fn set_nodelay(socket: &TcpListener, nodelay: bool) -> Result<()> {
 
 impl From<TcpListener> for Listeners {
     fn from(socket: TcpListener) -> Self {
+        Self::from(vec![socket])
+    }
+}
+
+impl From<Vec<TcpListener>> for Listeners {
+    fn from(sockets: Vec<TcpListener>) -> Self {
         Self {
-            sockets: vec![socket],
+            sockets,
             nodelay: true,
         }
+    }
+}
+
+/// Sockets that systemd hands over: `LISTEN_FDS` of them from fd 3, if `LISTEN_PID` is this process
+/// (sd_listen_fds(3)).
+#[cfg(unix)]
+impl Listeners {
+    /// Takes all of them.
+    pub(crate) fn preopened() -> Result<Self> {
+        let mut handed = ListenFd::from_env();
+        let sockets = (0..handed.len()).map(|index| take(&mut handed, index));
+        let sockets: Vec<_> = sockets.collect::<Result<_>>()?;
+        if sockets.is_empty() {
+            return Err(Error::new(
+                ErrorKind::NoListener,
+                "no sockets were handed over: LISTEN_FDS is not set, or LISTEN_PID is another \
+                 process. Start the program by a systemd socket unit or systemd-socket-activate, \
+                 or use Server::new with an address",
+            ));
+        }
+        Ok(Self::from(sockets))
+    }
+
+    /// Takes the one with this number.
+    pub(crate) fn from_fd(fd: u32) -> Result<Self> {
+        let mut handed = ListenFd::from_env();
+        let count = handed.len();
+        match usize::try_from(fd)
+            .ok()
+            .and_then(|fd| fd.checked_sub(FIRST_FD))
+        {
+            Some(index) if index < count => take(&mut handed, index).map(Self::from),
+            _ => Err(Error::new(
+                ErrorKind::NoListener,
+                format!(
+                    "fd {fd} was not handed over: LISTEN_FDS names {count} sockets from fd {FIRST_FD} \
+                     on. For a socket of your own, make a std::net::TcpListener of it and use \
+                     Server::from_listener"
+                ),
+            )),
+        }
+    }
+}
+
+#[cfg(not(unix))]
+impl Listeners {
+    pub(crate) fn preopened() -> Result<Self> {
+        Err(Error::new(
+            ErrorKind::Unsupported,
+            "sockets are handed over only on Unix; use Server::new with an address",
+        ))
+    }
+
+    pub(crate) fn from_fd(_: u32) -> Result<Self> {
+        Err(Error::new(
+            ErrorKind::Unsupported,
+            "sockets have file descriptors only on Unix; use Server::new with an address, or \
+             Server::from_listener",
+        ))
+    }
+}
+
+/// The number of the first socket that is handed over (`SD_LISTEN_FDS_START`).
+#[cfg(unix)]
+const FIRST_FD: usize = 3;
+
+/// Takes one of the sockets that were handed over.
+#[cfg(unix)]
+fn take(handed: &mut ListenFd, index: usize) -> Result<TcpListener> {
+    let fd = index + FIRST_FD;
+    match handed.take_tcp_listener(index) {
+        Ok(Some(socket)) => Ok(socket),
+        Ok(None) => Err(Error::new(
+            ErrorKind::NoListener,
+            format!("fd {fd} of LISTEN_FDS is taken already"),
+        )),
+        Err(error) => Err(Error::with_source(
+            ErrorKind::NoListener,
+            format!("fd {fd} of LISTEN_FDS is not a listening TCP socket"),
+            error,
+        )),
     }
 }

@@ -1,7 +1,7 @@
 //! Sockets that a WASI preview 1 runtime hands over. Nothing can be bound there.
 
 use std::net::{SocketAddr, TcpListener};
-use std::os::fd::IntoRawFd;
+use std::os::fd::{AsRawFd, IntoRawFd};
 
 use log::{info, warn};
 use wasip1_poll::{Fd, Hints, Preview1, Traced, discover, preopens};
@@ -53,6 +53,17 @@ impl Listeners {
         Self::find(Some(fd))
     }
 
+    /// Takes the user's own socket.
+    pub(crate) fn from_listener(socket: TcpListener) -> Result<Self> {
+        let fd = socket.as_raw_fd();
+        let fd = Fd::try_from(fd)
+            .map_err(|_| Error::new(ErrorKind::NoListener, format!("fd {fd} is no descriptor")))?;
+        let listeners = Self::from_fd(fd)?;
+        // It is the reactor's from now on.
+        let _ = socket.into_raw_fd();
+        Ok(listeners)
+    }
+
     fn find(only: Option<Fd>) -> Result<Self> {
         let found = discover(&Traced(Preview1), only, &Hints::from_env())
             .map_err(|error| Error::new(ErrorKind::NoListener, error.to_string()))?;
@@ -92,14 +103,5 @@ impl Listeners {
         }
         Wasip1Reactor::new(Traced(Preview1), self.fds.iter().copied())
             .map_err(|error| Error::new(ErrorKind::NoListener, error.to_string()))
-    }
-}
-
-impl From<TcpListener> for Listeners {
-    fn from(socket: TcpListener) -> Self {
-        // A file descriptor's number is never negative.
-        Self {
-            fds: Vec::from_iter(Fd::try_from(socket.into_raw_fd())),
-        }
     }
 }

@@ -1,6 +1,6 @@
 //! Sockets that are bound here, on WASI 0.2. None are handed over.
 
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::sync::Arc;
 
 use log::info;
@@ -56,6 +56,21 @@ impl Listeners {
         Err(Error::new(
             ErrorKind::Unsupported,
             "WASI 0.2 runtimes hand no sockets over; use Server::new with an address",
+        ))
+    }
+
+    pub(crate) fn from_fd(_: u32) -> Result<Self> {
+        Err(Error::new(
+            ErrorKind::Unsupported,
+            "WASI 0.2 has no file descriptors; use Server::new with an address",
+        ))
+    }
+
+    pub(crate) fn from_listener(_: TcpListener) -> Result<Self> {
+        Err(Error::new(
+            ErrorKind::Unsupported,
+            "a std::net::TcpListener can't be taken apart into the resources of WASI 0.2; use \
+             Server::new with an address",
         ))
     }
 
@@ -127,6 +142,20 @@ fn explain(address: SocketAddr, code: ErrorCode) -> String {
         _ => {
             let error = calls::socket_error(code);
             format!("can't listen on {address}: {error}")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_can_not_work_here_is_unsupported() {
+        for result in [Listeners::preopened(), Listeners::from_fd(3)] {
+            let error = result.expect_err("nothing is handed over");
+            assert_eq!(error.kind(), ErrorKind::Unsupported);
+            assert!(error.to_string().contains("Server::new"), "{error}");
         }
     }
 }

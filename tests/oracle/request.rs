@@ -272,17 +272,18 @@ fn judge(
     })
 }
 
-/// With the bytes besides that the cases about targets let pass, since browsers send them.
+/// With the bytes besides that the cases about targets let pass, since browsers send them; a `%` may
+/// stand anywhere.
 fn is_path_and_query(text: &str) -> bool {
     let is_pchar = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@%".contains(&byte);
     let (path, query) = text.split_once('?').unwrap_or((text, ""));
     let is_path = path
         .bytes()
-        .all(|byte| is_pchar(byte) || b"/[]|".contains(&byte));
+        .all(|byte| is_pchar(byte) || b"/[]|^".contains(&byte));
     let is_query = query
         .bytes()
-        .all(|byte| is_pchar(byte) || b"/?[]|{}^`".contains(&byte));
-    is_path && is_query && is_encoding_whole(text)
+        .all(|byte| is_pchar(byte) || b"/?[]|{}^`\\".contains(&byte));
+    is_path && is_query
 }
 
 fn is_encoding_whole(text: &str) -> bool {

@@ -7,24 +7,25 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
-use interop::Outcome;
-use serde_json::Value;
+use interop::{Outcome, Runtime, ensure};
+
+use crate::report::{self, Cell};
 
 /// The panels: a file of results, the setting in it, and the title.
 const PANELS: [[&str; 3]; 4] = [
     [
-        "native-keepalive.json",
+        "native-keepalive.md",
         "64 busy",
         "keep-alive, 64 connections",
     ],
     [
-        "native-pipelined.json",
+        "native-pipelined.md",
         "64 busy",
         "pipelines of 16, 64 connections",
     ],
-    ["native-close.json", "64 busy", "one connection a request"],
+    ["native-close.md", "64 busy", "one connection a request"],
     [
-        "native-echo.json",
+        "native-echo.md",
         "8 busy",
         "1 MiB POST and echo, 8 connections",
     ],
@@ -56,38 +57,40 @@ struct Bar {
 /// # Errors
 /// When a file can't be read or written. Results that aren't there leave their panel out.
 pub(crate) fn draw(folder: &Path) -> Outcome {
+    let path = folder.join("native.svg");
+    fs::write(&path, drawing(folder)?).map_err(|e| format!("{}: {e}", path.display()))
+}
+
+fn drawing(folder: &Path) -> Outcome<String> {
     let mut panels = Vec::new();
     for [file, setting, title] in PANELS {
         let path = folder.join(file);
         if path.exists() {
-            let text = fs::read_to_string(&path).map_err(|e| format!("{}: {e}", path.display()))?;
-            let report: Value =
-                serde_json::from_str(&text).map_err(|e| format!("{}: {e}", path.display()))?;
-            panels.push((title, bars(&report, setting)));
+            let named = |e: String| format!("{}: {e}", path.display());
+            let text = fs::read_to_string(&path).map_err(|e| named(e.to_string()))?;
+            panels.push((title, bars(&text, setting).map_err(named)?));
         }
     }
-    let path = folder.join("native.svg");
-    fs::write(&path, picture(&panels)).map_err(|e| format!("{}: {e}", path.display()))
+    Ok(picture(&panels))
 }
 
 /// The bars of one setting, the shortest first.
-fn bars(report: &Value, setting: &str) -> Vec<Bar> {
-    let rows = report["rows"].as_array().into_iter().flatten();
-    let bar = |row: &Value| {
-        let figure = &row["figures"][FIGURE];
-        Some(Bar {
-            server: row["server"].as_str()?.into(),
-            q1: figure["q1"].as_f64()?,
-            median: figure["median"].as_f64()?,
-            q3: figure["q3"].as_f64()?,
+fn bars(report: &str, setting: &str) -> Outcome<Vec<Bar>> {
+    let mut bars: Vec<Bar> = report::cells(report, Runtime::Native, setting, FIGURE)
+        .into_iter()
+        .map(|Cell { server, quartiles }| {
+            let [q1, median, q3] = quartiles;
+            Bar {
+                server,
+                q1,
+                median,
+                q3,
+            }
         })
-    };
-    let mut bars: Vec<Bar> = rows
-        .filter(|row| row["setting"] == setting)
-        .filter_map(bar)
         .collect();
+    ensure!(!bars.is_empty(), "there is no '{FIGURE}' for '{setting}'");
     bars.sort_by(|one, other| one.median.total_cmp(&other.median));
-    bars
+    Ok(bars)
 }
 
 fn picture(panels: &[(&str, Vec<Bar>)]) -> String {
@@ -194,20 +197,32 @@ mod tests {
 
     #[test]
     fn bars_are_of_the_setting_and_sorted() {
-        let row = |setting: &str, server: &str, median: f64| {
-            serde_json::json!({
-                "setting": setting,
-                "server": server,
-                "figures": { FIGURE: { "q1": 1.0, "median": median, "q3": 9.0 } },
-            })
-        };
-        let rows = [
-            row("a", "slow", 2.5),
-            row("b", "none", 0.5),
-            row("a", "fast", 1.5),
-        ];
-        let bars = bars(&serde_json::json!({ "rows": rows }), "a");
+        let text = "native, 8 busy
+                      CPU µs a request       times the floor's
+  slow                  308 (278..319)       2.50 (1.00..9.00)
+  fast                  323 (304..327)       1.50 (1.01..1.05)
+  none                               -                       -
+  ended         FAILED: it ended
+
+native, 64 busy
+                      CPU µs a request       times the floor's
+  other                 308 (278..319)       0.50 (1.00..1.00)
+";
+        let bars = bars(text, "8 busy").expect("bars");
         let names: Vec<&str> = bars.iter().map(|bar| bar.server.as_str()).collect();
         assert_eq!(names, ["fast", "slow"]);
+        assert_eq!([bars[1].q1, bars[1].median, bars[1].q3], [1.0, 2.5, 9.0]);
+    }
+
+    /// The committed picture is that of the committed results.
+    #[test]
+    fn the_picture_shows_the_results() {
+        let folder = interop::root().join("benches/results");
+        let drawn = drawing(&folder).expect("a picture");
+        let saved = fs::read_to_string(folder.join("native.svg")).expect("the saved one");
+        assert!(
+            drawn == saved,
+            "results/native.svg is older than the results"
+        );
     }
 }

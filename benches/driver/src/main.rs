@@ -5,7 +5,7 @@
 //! - `suites/`: what is measured. A suite has scenarios, `--only` takes the names of either.
 //! - [`server`]: one of the compared servers as a process: its processor time, its memory.
 //! - `load/`: the clients, processes of their own: this program, called in another way.
-//! - [`report`]: the figures of all rounds, as a table and as JSON; [`chart`]: those that are saved, as bars.
+//! - [`report`]: the figures of all rounds, as a table; [`chart`]: those that are saved, as bars.
 
 mod chart;
 mod cores;

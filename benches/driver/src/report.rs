@@ -1,4 +1,4 @@
-//! The figures of all rounds: a table for people, JSON for programs.
+//! The figures of all rounds, as a table; and figures of a table that was saved.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -6,7 +6,6 @@ use std::process::Command;
 use std::{fs, io};
 
 use interop::{Outcome, Runtime, ensure, root};
-use serde_json::{Map, Value, json};
 
 use crate::cores;
 use crate::options::{Extent, Options};
@@ -65,7 +64,7 @@ impl Report {
         self.scenario
     }
 
-    /// Prints it, and writes both forms where `--results` says.
+    /// Prints it, and writes it where `--results` says.
     ///
     /// # Errors
     /// When something can't be written. In a smoke run, when a server has failed; elsewhere that is a
@@ -89,17 +88,12 @@ impl Report {
         Ok(())
     }
 
-    /// Writes both forms.
+    /// Writes it into a folder, as `SUITE-SCENARIO.md`.
     fn write(&self, folder: &Path, circumstances: &[(String, String)]) -> Outcome {
-        let name = format!("{}-{}", self.suite, self.scenario);
-        let write = |kind: &str, text: String| {
-            let path = folder.join(format!("{name}.{kind}"));
-            fs::write(&path, text).map_err(|e| format!("{}: {e}", path.display()))
-        };
+        let path = folder.join(format!("{}-{}.md", self.suite, self.scenario));
         fs::create_dir_all(folder).map_err(|e| format!("{}: {e}", folder.display()))?;
-        write("md", self.markdown(circumstances))?;
-        let json = serde_json::to_string_pretty(&self.json(circumstances));
-        write("json", json.map_err(|e| e.to_string())? + "\n")
+        fs::write(&path, self.markdown(circumstances))
+            .map_err(|e| format!("{}: {e}", path.display()))
     }
 
     fn table(&self, without_goals: bool) -> String {
@@ -157,43 +151,6 @@ impl Report {
         );
         text
     }
-
-    fn json(&self, circumstances: &[(String, String)]) -> Value {
-        let rows = self.rows.iter().map(|row| {
-            let series = row.series.iter().map(|series| {
-                let [q1, median, q3] = quartiles(&series.values).map(rounded);
-                let values: Vec<f64> = series.values.iter().copied().map(rounded).collect();
-                let figures = json!({ "q1": q1, "median": median, "q3": q3, "values": values });
-                (series.name.to_owned(), figures)
-            });
-            json!({
-                "runtime": row.runtime.name(),
-                "setting": row.setting,
-                "server": row.server,
-                "failure": row.failure,
-                "figures": series.collect::<Map<_, _>>(),
-            })
-        });
-        let goals = self.goals.iter().map(|goal| {
-            json!({
-                "goal": goal.text,
-                "figure": rounded(goal.figure),
-                "limit": goal.limit,
-                "reached": goal.is_reached(),
-            })
-        });
-        let circumstances = circumstances
-            .iter()
-            .map(|(name, value)| (name.clone(), json!(value)));
-        json!({
-            "suite": self.suite,
-            "scenario": self.scenario,
-            "about": self.about,
-            "circumstances": circumstances.collect::<Map<_, _>>(),
-            "rows": rows.collect::<Vec<_>>(),
-            "goals": goals.collect::<Vec<_>>(),
-        })
-    }
 }
 
 impl Series {
@@ -211,6 +168,47 @@ impl Goal {
     fn is_reached(&self) -> bool {
         self.figure <= self.limit
     }
+}
+
+/// A figure of a server, read from a table that was saved.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Cell {
+    pub(crate) server: String,
+    /// The first quartile, the median and the third. All are the median if there were too few rounds.
+    pub(crate) quartiles: [f64; 3],
+}
+
+/// Reads the figures of this name from the table of a saved report. Servers without it are left out.
+pub(crate) fn cells(report: &str, runtime: Runtime, setting: &str, name: &str) -> Vec<Cell> {
+    let head = format!("{runtime}, {setting}");
+    let mut lines = report.lines().skip_while(|line| *line != head).skip(1);
+    let names = lines.next().map(words).unwrap_or_default();
+    let Some(column) = names.iter().position(|it| *it == name) else {
+        return Vec::new();
+    };
+    let rows = lines.take_while(|line| line.starts_with("  ")).map(words);
+    let cell = |row: Vec<&str>| {
+        Some(Cell {
+            server: (*row.first()?).into(),
+            quartiles: parsed(row.get(column + 1)?)?,
+        })
+    };
+    rows.filter_map(cell).collect()
+}
+
+/// What stands in a line of a table: between two of them are two spaces at least.
+fn words(line: &str) -> Vec<&str> {
+    let words = line.split("  ").map(str::trim);
+    words.filter(|word| !word.is_empty()).collect()
+}
+
+/// The figures of [`Series::shown`].
+fn parsed(shown: &str) -> Option<[f64; 3]> {
+    let Some((median, rest)) = shown.split_once(" (") else {
+        return Some([shown.parse().ok()?; 3]);
+    };
+    let (q1, q3) = rest.strip_suffix(')')?.split_once("..")?;
+    Some([q1.parse().ok()?, median.parse().ok()?, q3.parse().ok()?])
 }
 
 /// The first quartile, the median and the third, interpolated. NaN for no values.
@@ -301,10 +299,6 @@ pub(crate) fn number(value: f64) -> String {
     }
 }
 
-fn rounded(value: f64) -> f64 {
-    (value * 1000.0).round() / 1000.0
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -314,5 +308,43 @@ mod tests {
         assert_eq!(quartiles(&[5.0, 1.0, 3.0]), [2.0, 3.0, 4.0]);
         assert_eq!(quartiles(&[7.0]), [7.0; 3]);
         assert!(quartiles(&[])[1].is_nan());
+    }
+
+    #[test]
+    fn a_saved_figure_is_read_again() {
+        let row = |server: &str, values: &[f64]| Row {
+            runtime: Runtime::Native,
+            setting: "64 busy".into(),
+            server: server.into(),
+            series: ["requests/s", "CPU µs a request"]
+                .map(|name| Series {
+                    name,
+                    values: values.to_vec(),
+                })
+                .into(),
+            failure: None,
+        };
+        let mut report = Report::new("native", "close", "about it".into());
+        report.rows = vec![
+            row("ours", &[1.0, 3.0, 5.0]),
+            row("may_minihttp", &[123_456.0, 234_567.0, 345_679.0]),
+            row("one round", &[7.5]),
+            row("ended", &[]),
+        ];
+        let text = report.markdown(&[("commit".into(), "abc".into())]);
+        let cell = |server: &str, quartiles| Cell {
+            server: server.into(),
+            quartiles,
+        };
+        assert_eq!(
+            cells(&text, Runtime::Native, "64 busy", "CPU µs a request"),
+            [
+                cell("ours", [2.0, 3.0, 4.0]),
+                cell("may_minihttp", [179_012.0, 234_567.0, 290_123.0]),
+                cell("one round", [7.5; 3]),
+            ]
+        );
+        assert_eq!(cells(&text, Runtime::Native, "64 busy", "p99"), []);
+        assert_eq!(cells(&text, Runtime::Native, "8 busy", "requests/s"), []);
     }
 }

@@ -35,6 +35,7 @@ const ALLOWANCE: Allowance = Allowance {
 /// Runs with the rest of the command line.
 pub(crate) fn run(arguments: impl Iterator<Item = String>) -> Outcome {
     let options = Options::of(arguments)?;
+    prepare()?;
     let program = match &options.program {
         Some(path) => path.clone(),
         None => ours()?,
@@ -75,6 +76,18 @@ pub(crate) fn run(arguments: impl Iterator<Item = String>) -> Outcome {
     figures.check(ALLOWANCE)
 }
 
+/// Sees that valgrind is there.
+fn prepare() -> Outcome {
+    ensure!(
+        cfg!(target_os = "linux"),
+        "it counts with valgrind on Linux"
+    );
+    let status = Command::new(root().join("ci/apt")).arg("valgrind").status();
+    let status = status.map_err(|e| format!("ci/apt: {e}"))?;
+    ensure!(status.success(), "there is no valgrind");
+    Ok(())
+}
+
 struct Options {
     record: bool,
     /// Counts this program, which serves at `MINI_HTTP_ADDR`, and compares with nothing.
@@ -98,7 +111,7 @@ impl Options {
                 "--keep" => options.keep = Some(value()?.into()),
                 _ => {
                     return Err(format!(
-                        "'{name}' isn't understood; see the head of ci/instructions"
+                        "'{name}' isn't understood; see `ci/run help instructions`"
                     ));
                 }
             }

@@ -1,6 +1,6 @@
 //! `gates instructions | allocations | size [--record]`: what the server costs, in figures without noise.
 //!
-//! `ci/instructions`, `ci/allocations` and `ci/size` call it. The figures are the same however busy the
+//! `ci/run` calls it for the checks of these names. The figures are the same however busy the
 //! machine is, so each is held to the one that was recorded in `benches/results`.
 //!
 //! - [`requests`]: what is asked. The programs in `bin/` are what answers.

@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 /// Figures of one kind.
 #[derive(Debug)]
 pub(crate) struct Figures {
-    /// Of the file, and of the script that makes it.
+    /// Of the file, and of the check that makes it.
     pub(crate) name: &'static str,
     /// Each with its name.
     pub(crate) all: Vec<(String, u64)>,
@@ -32,7 +32,7 @@ impl Figures {
         let all = self.all.iter();
         let all = all.map(|(name, value)| (name.clone(), json!(value)));
         let recorded = json!({
-            "command": format!("ci/{} --record", self.name),
+            "command": format!("ci/run {} --record", self.name),
             "rustc": rustc()?,
             "figures": all.collect::<Map<_, _>>(),
         });
@@ -53,7 +53,7 @@ impl Figures {
         let outcome = recorded.and_then(|recorded| self.compare(&recorded, &rustc()?, allowance));
         let table = outcome.map_err(|why| {
             format!(
-                "{why}\nIf that is as it should be, `ci/{} --record` records anew.",
+                "{why}\nIf that is as it should be, `ci/run {} --record` records anew.",
                 self.name
             )
         })?;

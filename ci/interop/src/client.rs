@@ -155,14 +155,7 @@ impl Client {
         } else {
             length.ok_or_else(|| format!("no Content-Length in {head:?}"))?
         };
-        while self.buffer.len() < length {
-            ensure!(
-                self.read_more()? > 0,
-                "the connection ended after {} of {length} bytes of a body",
-                self.buffer.len()
-            );
-        }
-        let body = self.buffer.drain(..length).collect();
+        let body = self.take(length).map_err(|why| format!("a body: {why}"))?;
         Ok(Answer { status, head, body })
     }
 
@@ -192,6 +185,21 @@ impl Client {
             head,
             body: Vec::new(),
         })
+    }
+
+    /// Reads just so many bytes.
+    ///
+    /// # Errors
+    /// When the connection ends before, or nothing comes for longer than [`PATIENCE`].
+    pub fn take(&mut self, count: usize) -> Outcome<Vec<u8>> {
+        while self.buffer.len() < count {
+            ensure!(
+                self.read_more()? > 0,
+                "the connection ended after {} of {count} bytes",
+                self.buffer.len()
+            );
+        }
+        Ok(self.buffer.drain(..count).collect())
     }
 
     /// Reads once into the buffer; 0 is the end.

@@ -49,9 +49,9 @@ fn cases(runtime: Runtime, handler: &str, settings: &str) -> Outcome<String> {
     }
     let mut running = Server::start(&program, &[&server[..], &[("RUST_LOG", "off")]].concat())?;
     let address = running.address.to_string();
-    let panic = match runtime {
-        Runtime::Native => "unwind",
-        _ => "abort",
+    let panic = match runtime.wasi() {
+        None => "unwind",
+        Some(_) => "abort",
     };
     let subject = [
         ("MINI_HTTP_CONFORMANCE", address.as_str()),

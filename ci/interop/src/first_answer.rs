@@ -17,14 +17,11 @@ pub struct Settings {
     pub most: Duration,
 }
 
-/// Measures on each of these runtimes that can precompile, which is wasmtime.
+/// Measures on each of these runtimes, which have to be such that can precompile.
 #[must_use]
 pub fn run(runtimes: &[Runtime], settings: Settings) -> Report {
-    let precompiling = [Runtime::Wasmtime36, Runtime::Wasmtime48];
-    let mut runtimes = runtimes.to_vec();
-    runtimes.retain(|runtime| precompiling.contains(runtime));
-    let mut report = Report::new("first answer", &runtimes);
-    for runtime in runtimes {
+    let mut report = Report::new("first answer", runtimes);
+    for &runtime in runtimes {
         report.add(
             "ms to the first answer",
             runtime,

@@ -8,6 +8,7 @@
 //!   time, half a request, a reset.
 //! - [`Report`] collects the outcomes, prints them as a table (rows cases, columns runtimes), and then
 //!   a line `N passed, N failed`.
+//! - [`door`] is the command line, `ci/run`: a new check is an entry of its table.
 //!
 //! Everything is bounded in time: each read, each write and each curl has its limit, so that a server
 //! that hangs is a failure and not a test that hangs.
@@ -22,12 +23,14 @@ pub mod abuse;
 pub mod client;
 pub mod conformance;
 pub mod curl;
+pub mod door;
 pub mod files;
 pub mod first_answer;
 pub mod idle;
 pub mod matrix;
 pub mod own_project;
 pub mod probe;
+pub mod program;
 pub mod random;
 pub mod registry_mio;
 pub mod report;
@@ -36,12 +39,15 @@ pub mod runner;
 pub mod runtime;
 pub mod server;
 pub mod shim;
+pub mod unit_tests;
+pub mod websocket;
 
 use std::path::{Path, PathBuf};
 
 pub use client::Client;
+pub use program::Program;
 pub use report::Report;
-pub use runtime::{Program, Runtime};
+pub use runtime::Runtime;
 pub use server::Server;
 
 /// How a check ends: well, or with what went wrong, for a person to read.

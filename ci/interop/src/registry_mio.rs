@@ -18,6 +18,8 @@ pub struct Settings {
 
 /// The program, of which nothing differs but its mio.
 const PROGRAM: &str = "hyper_echo";
+/// Its name without the shim. Another one, because with `CARGO_TARGET_DIR` both are built into one folder.
+const UNPATCHED: &str = "hyper_echo_unpatched";
 /// What it is made of, in `examples/hyper`.
 const FILES: [&str; 5] = [
     ".cargo/config.toml",
@@ -25,6 +27,19 @@ const FILES: [&str; 5] = [
     "wasi/Cargo.lock",
     "src/hyper_echo.rs",
     "src/listener.rs",
+];
+/// What stands in these files for the shim, and what replaces it: no patch, and no function that finds
+/// the listener. Without directories it is fd 3 in every runtime here.
+const REPLACED: [(&str, &str); 4] = [
+    (r#"name = "hyper_echo""#, r#"name = "hyper_echo_unpatched""#),
+    (r#"mio = { path = "../../../shim" }"#, ""),
+    (r#"unsafe_code = "forbid""#, r#"unsafe_code = "allow""#),
+    (
+        "mio::preopened_listener()",
+        "let listener: TcpListener = unsafe { std::os::fd::FromRawFd::from_raw_fd(3) };
+         listener.set_nonblocking(true)?;
+         Ok(listener)",
+    ),
 ];
 /// So many connections that take turns.
 const MANY: [usize; 3] = [64, 256, 1000];
@@ -109,7 +124,7 @@ fn measure(
     cases
 }
 
-/// The program with neither the patch in its manifest nor the constant in its source.
+/// The program with neither the patch in its manifest nor the shim's function in its source.
 struct Unpatched {
     program: Program,
     /// The version of its mio.
@@ -121,18 +136,12 @@ struct Unpatched {
 impl Unpatched {
     fn build(runtime: Runtime) -> Outcome<Self> {
         let folder = Scratch::new()?;
-        let own = root().join("shim/wasip1").display().to_string();
-        let without = [
-            (r#"mio = { path = "../../../shim" }"#, ""),
-            ("../../../shim/wasip1", &own),
-            ("mio::WASIP1_SHIM", r#""any mio will do""#),
-        ];
         // With the lock all other dependencies are those of the shim's program.
         for name in FILES {
-            copy(name, &folder, &without)?;
+            copy(name, &folder)?;
         }
         let manifest = folder.path().join("wasi");
-        let program = Program::build(runtime, &manifest, &["--bin", PROGRAM], true)?;
+        let program = Program::build(runtime, &manifest, &["--bin", UNPATCHED], true)?;
         let lock = String::from_utf8_lossy(&folder.read("wasi/Cargo.lock")?).into_owned();
         let mio = locked(&lock, "mio")
             .ok_or("its lock has no mio")?
@@ -146,12 +155,12 @@ impl Unpatched {
     }
 }
 
-/// Copies a file of `examples/hyper`, with these words in place of those.
-fn copy(name: &str, folder: &Scratch, words: &[(&str, &str)]) -> Outcome {
+/// Copies a file of `examples/hyper`, without the shim.
+fn copy(name: &str, folder: &Scratch) -> Outcome {
     let path = root().join("examples/hyper").join(name);
     let failed = |e| format!("{}: {e}", path.display());
     let mut text = fs::read_to_string(&path).map_err(failed)?;
-    for (old, new) in words {
+    for (old, new) in REPLACED {
         text = text.replace(old, new);
     }
     if let Some((parent, _)) = name.split_once('/') {

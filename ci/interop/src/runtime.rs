@@ -1,4 +1,4 @@
-//! Where a program runs, and how it is built for there.
+//! Where a program runs: the operating system itself, or a WASI runtime.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -24,46 +24,203 @@ pub enum Runtime {
     WazeroLike,
 }
 
+/// The runtimes, in the order of the columns. Scripts and programs have no other list of them: `ci/run
+/// runtimes` prints their names, and a check says by their properties on which it runs.
+const TABLE: [Row; 6] = [
+    Row {
+        runtime: Runtime::Native,
+        name: "native",
+        about: "no runtime: a program of this machine",
+        wasi: None,
+        run: &[],
+        inherits: true,
+        traits: &[Trait::Usual, Trait::Quick],
+    },
+    Row {
+        runtime: Runtime::Wasmi,
+        name: "wasmi",
+        about: "an interpreter, installed in a minute or two",
+        wasi: Some(Wasi::Preview1),
+        run: &["run", "--tcplisten", ADDRESS],
+        inherits: false,
+        traits: &[Trait::Usual, Trait::Quick, Trait::Interprets],
+    },
+    Row {
+        runtime: Runtime::Wasmtime36,
+        name: "wasmtime36",
+        about: "the last long-term release with the sockets of preview 1",
+        wasi: Some(Wasi::Preview1),
+        run: &["run", "-S", "preview2=n", "-S", "tcplisten=ADDRESS"],
+        inherits: false,
+        traits: &[Trait::Usual, Trait::Precompiles],
+    },
+    Row {
+        runtime: Runtime::Wasmtime48,
+        name: "wasmtime48",
+        about: "the long-term release with the sockets of 0.2",
+        wasi: Some(Wasi::Preview2),
+        run: &[
+            "run",
+            "-S",
+            "inherit-network",
+            "--env",
+            "MINI_HTTP_ADDR=ADDRESS",
+        ],
+        inherits: false,
+        traits: &[Trait::Usual, Trait::Precompiles],
+    },
+    Row {
+        runtime: Runtime::Jco,
+        name: "jco",
+        about: "components in Node, which has to be there; only when it is named",
+        wasi: Some(Wasi::Preview2),
+        run: &["run"],
+        inherits: true,
+        traits: &[Trait::DropsEarly, Trait::Forks],
+    },
+    Row {
+        runtime: Runtime::WazeroLike,
+        name: "wazero-like",
+        about: "a host with the habits of wazero, see ci/wazero-like",
+        wasi: Some(Wasi::Preview1),
+        run: &["run", "-listen=ADDRESS"],
+        inherits: false,
+        traits: &[Trait::Usual, Trait::Interprets, Trait::Blind],
+    },
+];
+
+/// Stands for the server's address in the arguments of a runtime.
+const ADDRESS: &str = "ADDRESS";
+
+/// What is known of a runtime.
+#[derive(Debug)]
+struct Row {
+    runtime: Runtime,
+    /// On the command line, in the tables, and of `ci/runtime`.
+    name: &'static str,
+    /// For the help.
+    about: &'static str,
+    wasi: Option<Wasi>,
+    /// The runtime's arguments, before those that set variables and the program. With these it serves
+    /// [`ADDRESS`], as the README says.
+    run: &'static [&'static str],
+    /// Whether the program sees the environment. If not, a variable is an argument of the runtime.
+    inherits: bool,
+    traits: &'static [Trait],
+}
+
+/// The version of WASI that a runtime has sockets for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wasi {
+    /// Preview 1, also called 0.1.
+    Preview1,
+    /// 0.2, also called preview 2.
+    Preview2,
+}
+
+impl Wasi {
+    fn target(self) -> &'static str {
+        match self {
+            Self::Preview1 => "wasm32-wasip1",
+            Self::Preview2 => "wasm32-wasip2",
+        }
+    }
+
+    /// cargo's runner for the target.
+    pub(crate) fn runner(self) -> &'static str {
+        match self {
+            Self::Preview1 => "ci/run-wasip1",
+            Self::Preview2 => "ci/run-wasip2",
+        }
+    }
+}
+
+/// What some runtimes do and others don't.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Trait {
+    /// Checks run on it when none is named.
+    Usual,
+    /// There at once, or soon: for a first run of the tests.
+    Quick,
+    /// Slow, as it compiles nothing.
+    Interprets,
+    /// Can compile a module before it is started.
+    Precompiles,
+    /// See [`Runtime::drops_early`].
+    DropsEarly,
+    /// See [`Runtime::forks`].
+    Forks,
+    /// See [`Runtime::is_blind`].
+    Blind,
+}
+
 impl Runtime {
     /// All of them, in the order of the columns.
-    pub const ALL: [Self; 6] = [
-        Self::Native,
-        Self::Wasmi,
-        Self::Wasmtime36,
-        Self::Wasmtime48,
-        Self::Jco,
-        Self::WazeroLike,
-    ];
-    /// Those for which a server is made: the ones that are tried when none is named.
-    pub const USUAL: [Self; 5] = [
-        Self::Native,
-        Self::Wasmi,
-        Self::Wasmtime36,
-        Self::Wasmtime48,
-        Self::WazeroLike,
-    ];
+    pub fn all() -> impl Iterator<Item = Self> {
+        TABLE.iter().map(|row| row.runtime)
+    }
 
     /// The name on the command line, in the tables, and of `ci/runtime`.
     #[must_use]
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Native => "native",
-            Self::Wasmi => "wasmi",
-            Self::Wasmtime36 => "wasmtime36",
-            Self::Wasmtime48 => "wasmtime48",
-            Self::Jco => "jco",
-            Self::WazeroLike => "wazero-like",
-        }
+        self.row().name
+    }
+
+    /// What it is, in a few words.
+    #[must_use]
+    pub fn about(self) -> &'static str {
+        self.row().about
+    }
+
+    /// The WASI that it has sockets for, if it is a WASI runtime.
+    #[must_use]
+    pub fn wasi(self) -> Option<Wasi> {
+        self.row().wasi
     }
 
     /// The compile target of its programs, if it isn't this machine's own.
     #[must_use]
     pub fn target(self) -> Option<&'static str> {
-        match self {
-            Self::Native => None,
-            Self::Wasmi | Self::Wasmtime36 | Self::WazeroLike => Some("wasm32-wasip1"),
-            Self::Wasmtime48 | Self::Jco => Some("wasm32-wasip2"),
-        }
+        self.wasi().map(Wasi::target)
+    }
+
+    /// Whether checks run on it when none is named.
+    #[must_use]
+    pub fn is_usual(self) -> bool {
+        self.has(Trait::Usual)
+    }
+
+    /// Whether it is there at once or soon, for a first run of the tests.
+    #[must_use]
+    pub fn is_quick(self) -> bool {
+        self.has(Trait::Quick)
+    }
+
+    /// Whether it compiles nothing, and so is slow.
+    #[must_use]
+    pub fn interprets(self) -> bool {
+        self.has(Trait::Interprets)
+    }
+
+    /// Whether it can compile a module before it is started.
+    #[must_use]
+    pub fn precompiles(self) -> bool {
+        self.has(Trait::Precompiles)
+    }
+
+    /// Whether its programs see the environment of the runtime.
+    #[must_use]
+    pub fn inherits(self) -> bool {
+        self.row().inherits
+    }
+
+    fn has(self, property: Trait) -> bool {
+        self.row().traits.contains(&property)
+    }
+
+    fn row(self) -> &'static Row {
+        // The rows are in the order of the variants; a test holds them to it.
+        &TABLE[self as usize]
     }
 
     /// A free port for the next server. Somebody else can take it before the server does, so who
@@ -93,79 +250,53 @@ impl Runtime {
     /// # Errors
     /// When the runtime can't be had.
     pub fn command(self, program: &Path, address: &str, env: &[(&str, &str)]) -> Outcome<Command> {
-        let mut command = match self {
-            Self::Native => {
-                let mut command = Command::new(program);
-                command
-                    .env("MINI_HTTP_ADDR", address)
-                    .envs(env.iter().copied());
-                return Ok(command);
-            }
-            Self::Wasmi => {
-                let mut command = Command::new(self.path()?);
-                command.args(["run", "--tcplisten", address]);
-                command
-            }
-            Self::Wasmtime36 => {
-                let mut command = Command::new(self.path()?);
-                command.args(["run", "-S", "preview2=n", "-S"]);
-                command.arg(format!("tcplisten={address}"));
-                command
-            }
-            Self::Wasmtime48 => {
-                let mut command = Command::new(self.path()?);
-                command.args(["run", "-S", "inherit-network", "--env"]);
-                command.arg(format!("MINI_HTTP_ADDR={address}"));
-                command
-            }
-            Self::Jco => {
-                // It passes its own environment on.
-                let mut command = Command::new(self.path()?);
-                command.arg("run").arg(program);
-                command
-                    .env("MINI_HTTP_ADDR", address)
-                    .envs(env.iter().copied());
-                return Ok(command);
-            }
-            Self::WazeroLike => {
-                let mut command = Command::new(self.path()?);
-                command.arg("run").arg(format!("-listen={address}"));
-                command
-            }
+        let row = self.row();
+        let mut command = match row.wasi {
+            None => Command::new(program),
+            Some(_) => Command::new(self.path()?),
         };
+        command.args(row.run.iter().map(|it| it.replace(ADDRESS, address)));
         if program.extension().is_some_and(|kind| kind == "cwasm") {
             command.arg("--allow-precompiled");
         }
-        for (name, value) in env {
-            command.arg("--env").arg(format!("{name}={value}"));
+        if row.inherits {
+            command
+                .env("MINI_HTTP_ADDR", address)
+                .envs(env.iter().copied());
+        } else {
+            for (name, value) in env {
+                command.arg("--env").arg(format!("{name}={value}"));
+            }
         }
-        command.arg(program);
+        if row.wasi.is_some() {
+            command.arg(program);
+        }
         Ok(command)
     }
 
     /// Whether a program binds its address itself, and isn't handed a listener.
     #[must_use]
     pub fn binds(self) -> bool {
-        matches!(self, Self::Native | Self::Wasmtime48 | Self::Jco)
+        self.wasi() != Some(Wasi::Preview1)
     }
 
     /// Whether it takes connections as soon as the program has bound its address, and drops those that
     /// come before it listens.
     #[must_use]
     pub fn drops_early(self) -> bool {
-        self == Self::Jco
+        self.has(Trait::DropsEarly)
     }
 
     /// Whether a process of its own, which doesn't end with it, runs the program.
     #[must_use]
     pub fn forks(self) -> bool {
-        self == Self::Jco
+        self.has(Trait::Forks)
     }
 
     /// Whether its `poll_oneoff` doesn't look at sockets, so that waiting there is trying again and again.
     #[must_use]
     pub fn is_blind(self) -> bool {
-        self == Self::WazeroLike
+        self.has(Trait::Blind)
     }
 
     /// The path of the runtime's program, which `ci/runtime` installs when it isn't there yet.
@@ -176,14 +307,25 @@ impl Runtime {
         Ok(PathBuf::from(script("ci/runtime", self.name())?))
     }
 
-    /// Gets all that this column needs, so that what can't be had is told at once and in its own words.
+    /// Gets all that this column needs, so that what can't be had is reported at once and in its own words.
     ///
     /// # Errors
     /// When something can't be had.
     pub fn prepare(self) -> Outcome {
+        self.prepare_target()?;
+        if self.target().is_some() {
+            self.path()?;
+        }
+        Ok(())
+    }
+
+    /// Gets what building for it needs.
+    ///
+    /// # Errors
+    /// When the target can't be had.
+    pub fn prepare_target(self) -> Outcome {
         if let Some(target) = self.target() {
             script("ci/target", target)?;
-            self.path()?;
         }
         Ok(())
     }
@@ -199,11 +341,11 @@ impl FromStr for Runtime {
     type Err = String;
 
     fn from_str(name: &str) -> Outcome<Self> {
-        Self::ALL
-            .into_iter()
+        Self::all()
             .find(|runtime| runtime.name() == name)
             .ok_or_else(|| {
-                let names = Self::ALL.map(Self::name).join(", ");
+                let names: Vec<_> = Self::all().map(Self::name).collect();
+                let names = names.join(", ");
                 format!("no runtime is called '{name}': there are {names}")
             })
     }
@@ -222,129 +364,44 @@ fn script(name: &str, argument: &str) -> Outcome<String> {
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
-/// A program, built for one runtime.
-#[derive(Debug, Clone)]
-pub struct Program {
-    /// What it is built for.
-    pub runtime: Runtime,
-    /// The executable, or the module.
-    pub path: PathBuf,
-    /// Whether it is an example of this checkout, which a runner of `ci` runs.
-    example: bool,
-}
-
-impl Program {
-    /// An example of this checkout.
-    ///
-    /// # Errors
-    /// When it doesn't compile.
-    pub fn example(runtime: Runtime, name: &str, release: bool) -> Outcome<Self> {
-        Self::build(
-            runtime,
-            &root(),
-            &["--package", "mini_http", "--example", name],
-            release,
-        )
-    }
-
-    /// The one program that `cargo build` makes in `folder` with these arguments.
-    ///
-    /// # Errors
-    /// When it doesn't compile, or isn't one program.
-    pub fn build(runtime: Runtime, folder: &Path, what: &[&str], release: bool) -> Outcome<Self> {
-        let mut cargo = Command::new("cargo");
-        cargo
-            .arg("build")
-            .args(what)
-            .current_dir(folder)
-            .stderr(Stdio::inherit());
-        if let Some(target) = runtime.target() {
-            cargo.args(["--target", target]);
-        }
-        if release {
-            cargo.arg("--release");
-        }
-        // Only cargo knows where its programs are put: configuration and variables have a say.
-        cargo.args(["--quiet", "--message-format=json-render-diagnostics"]);
-        let output = cargo.output().map_err(|e| format!("cargo: {e}"))?;
-        ensure!(
-            output.status.success(),
-            "{cargo:?} failed: {}",
-            output.status
-        );
-        let messages = String::from_utf8_lossy(&output.stdout);
-        let mut built = messages.lines().filter_map(executable);
-        match (built.next(), built.next()) {
-            (Some(path), None) => Ok(Self {
-                runtime,
-                example: what.contains(&"--example"),
-                path: PathBuf::from(path),
-            }),
-            (one, _) => Err(format!(
-                "{cargo:?} should have made one program, and made {}",
-                if one.is_some() { "several" } else { "none" }
-            )),
-        }
-    }
-
-    /// The command that serves it at `address`: for an example in a runtime that has one, cargo's own
-    /// runner, so that the runner is tested too.
-    ///
-    /// # Errors
-    /// When the runtime can't be had.
-    pub fn command(&self, address: &str, env: &[(&str, &str)]) -> Outcome<Command> {
-        if !self.example || matches!(self.runtime, Runtime::Native | Runtime::Jco) {
-            return self.runtime.command(&self.path, address, env);
-        }
-        let mut command = Command::new(root().join(match self.runtime {
-            Runtime::Wasmtime48 => "ci/run-wasip2",
-            _ => "ci/run-wasip1",
-        }));
-        command.arg(&self.path);
-        command
-            .env("MINI_HTTP_RUNTIME", self.runtime.name())
-            .env("MINI_HTTP_ADDR", address);
-        for (name, value) in env {
-            command.arg("--env").arg(format!("{name}={value}"));
-        }
-        Ok(command)
-    }
-}
-
-/// The path in one of cargo's JSON messages that tells of an executable, or of a library that is a
-/// module. (A path that JSON has to escape isn't understood, and the build then counts as having made
-/// nothing.)
-fn executable(message: &str) -> Option<&str> {
-    let after = |start| {
-        let (_, rest) = message.split_once(start)?;
-        let (path, _) = rest.split_once('"')?;
-        (!path.contains('\\')).then_some(path)
-    };
-    let module = || after(r#""filenames":[""#).filter(|path| path.ends_with(".wasm"));
-    after(r#""executable":""#).or_else(module)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn names_go_both_ways() {
-        for runtime in Runtime::ALL {
+        for runtime in Runtime::all() {
             assert_eq!(runtime.name().parse(), Ok(runtime));
         }
-        assert!("wasmer".parse::<Runtime>().is_err());
+        let why = "wasmer".parse::<Runtime>().expect_err("it isn't tested");
+        for runtime in Runtime::all() {
+            assert!(why.contains(runtime.name()), "{why}");
+        }
     }
 
     #[test]
-    fn executables_are_found_in_the_messages_of_cargo() {
-        let library =
-            r#"{"reason":"compiler-artifact","filenames":["/t/libx.rlib"],"executable":null}"#;
-        let program =
-            r#"{"reason":"compiler-artifact","executable":"/t/examples/echo","fresh":true}"#;
-        assert_eq!(executable(library), None);
-        assert_eq!(executable(program), Some("/t/examples/echo"));
-        let module = r#"{"filenames":["/t/x.wasm"],"executable":null,"fresh":true}"#;
-        assert_eq!(executable(module), Some("/t/x.wasm"));
+    fn each_row_is_found_by_its_runtime() {
+        for row in &TABLE {
+            assert_eq!(row.runtime.row().name, row.name);
+        }
+    }
+
+    /// A runtime is installed by `ci/runtime`, which knows how, but has no list.
+    #[test]
+    fn each_runtime_can_be_installed() {
+        let script = std::fs::read_to_string(root().join("ci/runtime")).expect("ci/runtime");
+        for runtime in Runtime::all().filter(|it| it.wasi().is_some()) {
+            let case = format!("\n{runtime})\n");
+            assert!(script.contains(&case), "ci/runtime can't install {runtime}");
+        }
+    }
+
+    #[test]
+    fn a_native_program_is_told_its_address() {
+        let env = [("RUST_LOG", "off")];
+        let command = Runtime::Native.command(Path::new("/t/echo"), "127.0.0.1:1", &env);
+        let shown = format!("{:?}", command.expect("a command"));
+        assert!(shown.ends_with(r#""/t/echo""#), "{shown}");
+        assert!(shown.contains(r#"MINI_HTTP_ADDR="127.0.0.1:1""#), "{shown}");
     }
 }

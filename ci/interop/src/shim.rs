@@ -6,7 +6,10 @@ use std::time::Duration;
 
 use crate::client::Client;
 use crate::curl::curl;
-use crate::{Outcome, Program, Report, Runtime, Server, ensure, idle, matrix, resets, root};
+use crate::runtime::Wasi;
+use crate::{
+    Outcome, Program, Report, Runtime, Server, ensure, idle, matrix, resets, root, websocket,
+};
 
 /// What is checked where trying again and again stands in for waiting.
 const WHERE_BLIND: &[&str] = &["GET", "POST", "two URLs, one connection", "still answers"];
@@ -60,6 +63,7 @@ pub fn run(runtimes: &[Runtime]) -> Report {
         report.add("axum_app: router, JSON, state, stream", runtime, outcome);
         let outcome = build(runtime, "mio_lines").and_then(|it| lines(&it));
         report.add("mio_lines: greets and echoes", runtime, outcome);
+        websocket::check(&mut report, runtime);
     }
     report
 }
@@ -70,10 +74,10 @@ pub fn run(runtimes: &[Runtime]) -> Report {
 /// # Errors
 /// Those of [`Program::build`], and that a runtime isn't one of preview 1.
 pub fn build(runtime: Runtime, name: &str) -> Outcome<Program> {
-    let folder = match runtime {
-        Runtime::Native => "examples/hyper/native",
-        Runtime::Wasmi | Runtime::Wasmtime36 | Runtime::WazeroLike => "examples/hyper/wasi",
-        Runtime::Wasmtime48 | Runtime::Jco => return Err("the shim is for preview 1".into()),
+    let folder = match runtime.wasi() {
+        None => "examples/hyper/native",
+        Some(Wasi::Preview1) => "examples/hyper/wasi",
+        Some(Wasi::Preview2) => return Err("the shim is for preview 1".into()),
     };
     let folder = root().join(folder);
     Program::build(runtime, &folder, &["--locked", "--bin", name], true)

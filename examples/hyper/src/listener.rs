@@ -12,27 +12,9 @@ pub(crate) fn listener() -> io::Result<TcpListener> {
     Ok(listener)
 }
 
-/// Takes the first listener that the runtime has opened: preview 1 can't bind one. Its number differs
-/// between runtimes, so it is looked for.
+/// Takes the listener that the runtime has opened: preview 1 can't bind one. Only the shim has this
+/// function, so a program doesn't compile when cargo has not used the patch.
 #[cfg(target_os = "wasi")]
-#[allow(
-    unsafe_code,
-    reason = "std's only way to a socket that was handed over"
-)]
 pub(crate) fn listener() -> io::Result<TcpListener> {
-    use std::os::fd::FromRawFd;
-
-    use wasip1_poll::{Hints, Preview1, discover};
-
-    let found = discover(&Preview1, None, &Hints::from_env())
-        .map_err(|error| io::Error::new(io::ErrorKind::NotFound, error))?;
-    let fd = found.listeners[0].fd.cast_signed();
-    // SAFETY: the runtime has opened it for this program, and nothing else here uses it.
-    let listener = unsafe { TcpListener::from_raw_fd(fd) };
-    listener.set_nonblocking(true)?;
-    Ok(listener)
+    mio::preopened_listener()
 }
-
-/// Doesn't compile unless `mio` is the shim: cargo only warns about a patch that is not used.
-#[cfg(target_os = "wasi")]
-const _: &str = mio::WASIP1_SHIM;

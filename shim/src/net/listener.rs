@@ -25,7 +25,7 @@ impl TcpListener {
         Err(unsupported(
             "WASI preview 1 can't bind: the runtime opens the listener (wasmtime 36 to 46: `-S \
              preview2=n -S tcplisten=ADDR`, wasmi: `--tcplisten ADDR`, wazero: `-listen=ADDR`), and \
-             the program takes it with `from_std` and `FromRawFd`",
+             the program takes it by `mio::preopened_listener`",
         ))
     }
 

@@ -21,6 +21,14 @@ pub(crate) fn accepted(fd: Fd) -> TcpStream {
     unsafe { TcpStream::from_raw_fd(fd.cast_signed()) }
 }
 
+/// The owner of a listener that the runtime has opened. `fd` must not have been given out before.
+#[allow(unsafe_code, reason = "std's only way from a number to a socket")]
+pub(crate) fn preopened(fd: Fd) -> TcpListener {
+    // SAFETY: the runtime has opened it for this program, and its one caller, which takes each number
+    // off a list, says in its documentation that the listeners are its own.
+    unsafe { TcpListener::from_raw_fd(fd.cast_signed()) }
+}
+
 impl Socket for TcpListener {
     fn fd(&self) -> Fd {
         // A file descriptor's number is never negative.

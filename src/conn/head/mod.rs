@@ -7,11 +7,13 @@
 
 mod fields;
 mod names;
+mod protocols;
 mod scanner;
 mod target;
 mod tokens;
 
 pub(super) use fields::RightHosts;
+pub(super) use protocols::name_protocol;
 pub(super) use scanner::{HeadScanner, Scan};
 pub(super) use tokens::FieldLine;
 

@@ -7,7 +7,7 @@ use mini_http::{Response, Server};
 use native_servers::{BODY, listener};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let mut server = Server::from_listener(listener()?);
+    let mut server = Server::from_listener(listener()?)?;
     // Idle connections are to stay for the whole of a benchmark.
     server.limits(|limits| limits.idle_timeout = Duration::from_secs(3600));
     server.serve(|mut request| {

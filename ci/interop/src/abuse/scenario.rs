@@ -61,13 +61,9 @@ const STOPPED_WITHIN: Duration = Duration::from_secs(3);
 impl Scenario {
     /// The most memory, in MiB.
     pub(super) fn memory(&self, runtime: Runtime) -> u64 {
-        match runtime {
-            Runtime::Native => self.memory.0,
-            Runtime::Wasmi
-            | Runtime::Wasmtime36
-            | Runtime::Wasmtime48
-            | Runtime::Jco
-            | Runtime::WazeroLike => self.memory.1,
+        match runtime.wasi() {
+            None => self.memory.0,
+            Some(_) => self.memory.1,
         }
     }
 

@@ -77,6 +77,7 @@ pub(super) fn modules(
         })
     };
     let mut modules = wanted.map(build).collect::<Outcome<Vec<_>>>()?;
+    check_files(&modules)?;
     modules.extend(options.with.iter().map(|(name, path)| Module {
         name: name.clone(),
         tells_memory: true,
@@ -84,6 +85,23 @@ pub(super) fn modules(
         command: run,
     }));
     Ok(modules)
+}
+
+/// Fails if two programs are one file. With `CARGO_TARGET_DIR` all workspaces build into one folder, and a
+/// program overwrites another of the same name, which would then be compared with itself.
+fn check_files(modules: &[Module]) -> Outcome {
+    for (at, module) in modules.iter().enumerate() {
+        let same = modules[..at].iter().find(|other| other.path == module.path);
+        if let Some(other) = same {
+            return Err(format!(
+                "{} has overwritten {}: both are built as {}",
+                module.name,
+                other.name,
+                module.path.display()
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// A running server.
@@ -142,5 +160,41 @@ impl Contestant {
             Ok(()) => why,
             Err(words) => format!("{words} ({why})"),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{WASIP1, WASIP2};
+    use super::*;
+
+    fn module(name: &str, path: &str) -> Module {
+        Module {
+            name: name.into(),
+            tells_memory: true,
+            path: path.into(),
+            command: run,
+        }
+    }
+
+    #[test]
+    fn two_programs_in_one_file_are_refused() {
+        let [one, other] = [module("one", "/t/a.wasm"), module("other", "/t/b.wasm")];
+        assert_eq!(check_files(&[one, other]), Ok(()));
+        let [one, other] = [module("one", "/t/a.wasm"), module("other", "/t/a.wasm")];
+        let why = check_files(&[one, other]).expect_err("one file");
+        assert!(why.starts_with("other has overwritten one"), "{why}");
+    }
+
+    /// All workspaces build into one folder when `CARGO_TARGET_DIR` is set.
+    #[test]
+    fn no_two_servers_of_a_suite_have_one_file_name() {
+        for suite in [&WASIP1, &WASIP2] {
+            let mut names: Vec<_> = suite.servers.iter().map(|it| it.what.last()).collect();
+            names.sort_unstable();
+            let all = names.len();
+            names.dedup();
+            assert_eq!(names.len(), all, "{}: {names:?}", suite.name);
+        }
     }
 }

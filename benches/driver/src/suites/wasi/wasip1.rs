@@ -21,7 +21,7 @@ pub(crate) static WASIP1: Suite = Suite {
         Server::new(HYPER, &["--package", "wasip1-servers", "--bin", "hyper"]),
         Server {
             workspace: SHIM_WORKSPACE,
-            ..Server::new(SHIM, &["--bin", "hyper"])
+            ..Server::new(SHIM, &["--bin", "hyper_on_shim"])
         },
         OUR_SERVER,
     ],

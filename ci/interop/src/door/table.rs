@@ -1,0 +1,461 @@
+//! The checks, in the order of the help.
+
+use std::time::Duration;
+
+use super::call::Call;
+use super::check::{Check, Run, flag, option, path};
+use crate::runtime::Wasi;
+use crate::{
+    Outcome, Report, Runtime, abuse, conformance, ensure, files, first_answer, idle, matrix,
+    own_project, probe, registry_mio, resets, runner, shim, unit_tests, websocket,
+};
+
+pub(super) const CHECKS: &[Check] = &[
+    Check {
+        name: "test",
+        about: "what has to pass before a commit; also as ci/test",
+        details: "Format, lints, documentation, unit and integration tests natively, unit tests inside each WASI\n\
+                  runtime, first-run, curl-matrix, conformance and files.",
+        options: &[],
+        can: Runtime::is_usual,
+        does: Runtime::is_quick,
+        run: Run::Script("ci/test"),
+    },
+    Check {
+        name: "all",
+        about: "all that CI runs; also as .ci/run",
+        details: "The check `test`, and everything that takes longer. Each check runs on those of the runtimes\n\
+                  where it does when none is named.",
+        options: &[],
+        can: Runtime::is_usual,
+        does: Runtime::is_usual,
+        run: Run::Script(".ci/run"),
+    },
+    Check {
+        name: "unit-tests",
+        about: "the library's unit tests inside a WASI runtime",
+        details: "",
+        options: &[],
+        can: in_wasi,
+        does: in_wasi,
+        run: Run::Report(|call| Ok(unit_tests::run(&call.ready()?))),
+    },
+    Check {
+        name: "first-run",
+        about: "the README's `cargo run --example hello`, from two folders, and curl",
+        details: "",
+        options: &[],
+        can: Runtime::is_usual,
+        does: Runtime::is_usual,
+        run: Run::Report(|call| Ok(runner::run(&call.ready()?))),
+    },
+    Check {
+        name: "own-project",
+        about: "a crate outside the checkout, made by the commands of the README",
+        details: "Its program is ci/interop/own_project.rs.",
+        options: &[],
+        can: any,
+        does: Runtime::is_usual,
+        run: Run::Report(|call| Ok(own_project::run(&call.ready()?))),
+    },
+    Check {
+        name: "curl-matrix",
+        about: "what curl and raw sockets see of the example `echo`",
+        details: "",
+        options: &[flag("--release", "with a release build")],
+        can: any,
+        does: Runtime::is_usual,
+        run: Run::Report(|call| Ok(matrix::run(&call.ready()?, call.has("--release")))),
+    },
+    Check {
+        name: "conformance",
+        about: "the cases of tests/conformance over sockets",
+        details: "Cases that take longer than a second are left out, and in WASI those in which the handler panics,\n\
+                  which ends the process there.",
+        options: &[],
+        can: any,
+        does: Runtime::is_usual,
+        run: Run::Report(|call| Ok(conformance::run(&call.ready()?))),
+    },
+    Check {
+        name: "files",
+        about: "the example `files`, which reads a directory while it serves",
+        details: "",
+        options: &[],
+        can: any,
+        does: Runtime::is_usual,
+        run: Run::Report(|call| Ok(files::run(&call.ready()?))),
+    },
+    Check {
+        name: "idle",
+        about: "processor time of a server with idle connections (Linux)",
+        details: "In ticks of 10 ms, of a release build of the example `echo`.",
+        options: &[
+            option("--connections", "N", "50", "idle connections"),
+            option("--seconds", "N", "10", "how long the server is watched"),
+            option("--most-ticks", "N", "2", "with more ticks it fails"),
+        ],
+        can: any,
+        does: Runtime::is_usual,
+        run: Run::Report(idle),
+    },
+    Check {
+        name: "resets",
+        about: "connections that are reset at random moments",
+        details: "A polite client is served all the while, and afterwards (release build).",
+        options: &[
+            option("--count", "N", "10000", "connections"),
+            option("--seed", "N", "1", "where the random numbers start"),
+            option("--limit-seconds", "N", "300", "with more time it fails"),
+        ],
+        can: any,
+        does: Runtime::is_usual,
+        run: Run::Report(resets),
+    },
+    Check {
+        name: "abuse",
+        about: "hostile clients by the thousand against the example `stats` (Linux)",
+        details: "Newcomers are served all the while, memory stays bounded, and the counters give the reason why each\n\
+                  connection was closed (release build). A few minutes for each runtime.",
+        options: &[option(
+            "--only",
+            "WORDS",
+            "",
+            "just the scenarios whose names contain these words",
+        )],
+        can: Runtime::is_usual,
+        does: |it| it.is_usual() && !it.interprets(),
+        run: Run::Report(|call| {
+            let only: String = call.value("--only")?;
+            Ok(abuse::run(&call.ready()?, &only, true))
+        }),
+    },
+    Check {
+        name: "seeds",
+        about: "random worlds on the fake runtime: the poller, and the whole event loop",
+        details: "In each of the fake's personalities. A failure names the command that replays it.",
+        options: &[option("--seeds", "N", "2000", "worlds of each kind")],
+        can: none,
+        does: none,
+        run: Run::Script("ci/checks/seeds"),
+    },
+    Check {
+        name: "fuzz",
+        about: "the fuzz targets, each for some seconds",
+        details: "It starts from the seeds of the conformance cases, from earlier findings and from what it has covered\n\
+                  before. It needs a C++ compiler for libFuzzer, but no nightly toolchain: only sanitizers would, and\n\
+                  there is no unsafe code for them to watch. A finding is written to fuzz/artifacts; when it is mended,\n\
+                  it belongs in fuzz/regressions, which `cargo test` replays.",
+        options: &[
+            option("--seconds", "N", "20", "for each target"),
+            option(
+                "--targets",
+                "NAMES",
+                "connection,head,chunked",
+                "with commas between them",
+            ),
+        ],
+        can: none,
+        does: none,
+        run: Run::Script("ci/checks/fuzz"),
+    },
+    Check {
+        name: "shim",
+        about: "the mio shim: lints, its own tests, and all that shim-programs runs",
+        details: "In wasmtime36 also beside the mio of crates.io. Natively the programs are only compiled.",
+        options: &[],
+        can: on_the_shim,
+        does: on_the_shim,
+        run: Run::Script("ci/checks/shim"),
+    },
+    Check {
+        name: "shim-programs",
+        about: "the programs of examples/hyper against curl and raw sockets",
+        details: "Release builds. Natively they are on the mio of crates.io.",
+        options: &[],
+        can: on_the_shim,
+        does: on_the_shim,
+        run: Run::Report(|call| Ok(shim::run(&call.ready()?))),
+    },
+    Check {
+        name: "websocket",
+        about: "the WebSocket of examples/hyper, with a client that knows the rules and breaks them",
+        details: "A part of shim-programs, but for native.",
+        options: &[],
+        can: on_the_shim,
+        does: on_the_shim,
+        run: Run::Report(|call| Ok(websocket::run(&call.ready()?))),
+    },
+    Check {
+        name: "registry-mio",
+        about: "hyper on the mio shim, and on the mio of crates.io",
+        details: "What each costs at rest, what resets do to it, and how many connections it can have. What happens to\n\
+                  the second is shown, and is no failure.",
+        options: &[
+            option("--resets", "N", "2000", "connections that are reset"),
+            option("--seconds", "N", "5", "how long it is watched at rest"),
+        ],
+        can: preview1,
+        does: |it| preview1(it) && it.precompiles(),
+        run: Run::Report(registry_mio),
+    },
+    Check {
+        name: "host",
+        about: "the embedder's example, examples/host: lints, tests, and curl",
+        details: "It is built in a folder of the cache, so that the crate wasmtime is compiled once for all checkouts.",
+        options: &[],
+        can: preview2_in_wasmtime,
+        does: preview2_in_wasmtime,
+        run: Run::Script("ci/checks/host"),
+    },
+    Check {
+        name: "docs-session",
+        about: "the commands of a page, one after the other in one bash",
+        details: "They are its blocks ```sh. Any that fails is an error. A block ```sh needs PROGRAM is left out where\n\
+                  there is no such program.",
+        options: &[path("--page", "FILE", "docs/debugging.md", "the page")],
+        can: preview1_in_wasmtime,
+        does: preview1_in_wasmtime,
+        run: Run::Script("ci/checks/docs-session"),
+    },
+    Check {
+        name: "probe",
+        about: "what a preview 1 runtime does, by the example `probe` inside it",
+        details: "For a runtime that isn't in the list: build the example for wasm32-wasip1, start it there with a\n\
+                  listener and a directory, and name the listener's address; the module then prints the table.",
+        options: &[
+            flag("--json", "the table as JSON"),
+            flag("--markdown", "the table as Markdown"),
+            option(
+                "--address",
+                "HOST:PORT",
+                "",
+                "of a probe that was started by hand",
+            ),
+        ],
+        can: preview1,
+        does: preview1,
+        run: Run::Prints(probe),
+    },
+    Check {
+        name: "probe-docs",
+        about: "makes docs/runtimes/RUNTIME.md by the check `probe`",
+        details: "",
+        options: &[],
+        can: preview1,
+        does: preview1,
+        run: Run::Script("ci/checks/probe-docs"),
+    },
+    Check {
+        name: "first-answer",
+        about: "time from the start of a precompiled module to the first response",
+        details: "The median counts, with the profile wasm-release.",
+        options: &[
+            option("--starts", "N", "10", "how often it is started"),
+            option("--most-ms", "N", "50", "with more it fails"),
+        ],
+        can: Runtime::precompiles,
+        does: Runtime::precompiles,
+        run: Run::Report(first_answer),
+    },
+    Check {
+        name: "instructions",
+        about: "instructions a request, counted by valgrind (Linux)",
+        details: "Of the native server, in user space. Fails when they are more by 3 % than recorded.",
+        options: &[
+            RECORD,
+            path(
+                "--program",
+                "FILE",
+                "",
+                "another server, which listens at MINI_HTTP_ADDR; nothing is compared",
+            ),
+            path(
+                "--keep",
+                "FOLDER",
+                "",
+                "where valgrind's files are left, for callgrind_annotate",
+            ),
+        ],
+        can: native,
+        does: native,
+        run: Run::Gate,
+    },
+    Check {
+        name: "allocations",
+        about: "allocations a request in steady state",
+        details: "Of the native server. Fails when they are more than recorded.",
+        options: &[RECORD],
+        can: native,
+        does: native,
+        run: Run::Gate,
+    },
+    Check {
+        name: "size",
+        about: "bytes of two modules of preview 1, in the profile wasm-release",
+        details: "Fails when they are more by 1 % than recorded.",
+        options: &[RECORD],
+        can: preview1_in_wasmtime,
+        does: preview1_in_wasmtime,
+        run: Run::Gate,
+    },
+    Check {
+        name: "bench-check",
+        about: "that the benchmarks build and run; nothing is measured (Linux)",
+        details: "",
+        options: &[],
+        can: |it| it.is_usual() && !it.is_blind(),
+        does: |it| it.is_usual() && !it.is_blind(),
+        run: Run::Script("ci/checks/bench-check"),
+    },
+];
+
+const RECORD: super::check::Opt = flag("--record", "writes the figures to benches/results");
+
+fn any(_: Runtime) -> bool {
+    true
+}
+
+/// For a check that has nothing to do with a runtime.
+fn none(_: Runtime) -> bool {
+    false
+}
+
+fn native(it: Runtime) -> bool {
+    it.wasi().is_none()
+}
+
+fn in_wasi(it: Runtime) -> bool {
+    it.is_usual() && it.wasi().is_some()
+}
+
+fn preview1(it: Runtime) -> bool {
+    it.wasi() == Some(Wasi::Preview1)
+}
+
+fn preview1_in_wasmtime(it: Runtime) -> bool {
+    preview1(it) && it.precompiles()
+}
+
+fn preview2_in_wasmtime(it: Runtime) -> bool {
+    it.wasi() == Some(Wasi::Preview2) && it.precompiles()
+}
+
+/// The shim is for preview 1; natively its programs have the mio of crates.io.
+fn on_the_shim(it: Runtime) -> bool {
+    native(it) || preview1(it)
+}
+
+fn idle(call: &Call) -> Outcome<Report> {
+    let settings = idle::Settings {
+        connections: call.value("--connections")?,
+        seconds: call.value("--seconds")?,
+        most_ticks: call.value("--most-ticks")?,
+        release: true,
+    };
+    Ok(idle::run(&call.ready()?, settings))
+}
+
+fn resets(call: &Call) -> Outcome<Report> {
+    let settings = resets::Settings {
+        count: call.value("--count")?,
+        seed: call.value("--seed")?,
+        limit: Duration::from_secs(call.value("--limit-seconds")?),
+        release: true,
+    };
+    Ok(resets::run(&call.ready()?, settings))
+}
+
+fn registry_mio(call: &Call) -> Outcome<Report> {
+    let settings = registry_mio::Settings {
+        resets: call.value("--resets")?,
+        seconds: call.value("--seconds")?,
+    };
+    Ok(registry_mio::run(&call.ready()?, settings))
+}
+
+fn first_answer(call: &Call) -> Outcome<Report> {
+    let settings = first_answer::Settings {
+        starts: call.value("--starts")?,
+        most: Duration::from_millis(call.value("--most-ms")?),
+    };
+    Ok(first_answer::run(&call.ready()?, settings))
+}
+
+fn probe(call: &Call) -> Outcome {
+    let address: String = call.value("--address")?;
+    if !address.is_empty() {
+        let address = address
+            .parse()
+            .map_err(|_| format!("{address} is no address, like 127.0.0.1:3000"))?;
+        return probe::serve(address);
+    }
+    let format = match (call.has("--json"), call.has("--markdown")) {
+        (false, false) => "text",
+        (true, false) => "json",
+        (false, true) => "markdown",
+        (true, true) => return Err("--json or --markdown, not both".into()),
+    };
+    let runtimes = call.ready()?;
+    let several = runtimes.len() > 1;
+    ensure!(
+        format == "text" || !several,
+        "which runtime? A document has one table"
+    );
+    for runtime in runtimes {
+        if several {
+            println!("\n{runtime}\n");
+        }
+        print!("{}", probe::run(runtime, format)?);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::root;
+
+    #[test]
+    fn each_check_has_a_name_of_its_own() {
+        let mut names: Vec<_> = CHECKS.iter().map(|check| check.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), CHECKS.len());
+    }
+
+    #[test]
+    fn a_check_can_run_where_it_does() {
+        for check in CHECKS {
+            assert!(check.defaults().all(check.can), "{}", check.name);
+        }
+    }
+
+    #[test]
+    fn each_script_exists() {
+        for check in CHECKS {
+            if let Run::Script(path) = check.run {
+                assert!(root().join(path).is_file(), "{path}");
+            }
+        }
+    }
+
+    /// A check that nothing runs would rot.
+    #[test]
+    fn ci_runs_each_check() {
+        let scripts = [
+            ".ci/run",
+            "ci/test",
+            "ci/checks/shim",
+            "ci/checks/probe-docs",
+        ];
+        let scripts = scripts.map(|it| std::fs::read_to_string(root().join(it)).expect(it));
+        for Check { name, .. } in CHECKS {
+            let called = [format!("check {name}"), format!("ci/run {name}")];
+            let called = |text: &String| called.iter().any(|it| text.contains(it));
+            // `all` is .ci/run itself, and of probe-docs the pages are committed.
+            let exempt = ["all", "test", "probe-docs"].contains(name);
+            assert!(exempt || scripts.iter().any(called), "{name}");
+        }
+    }
+}

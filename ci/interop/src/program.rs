@@ -1,0 +1,124 @@
+//! A program, built for the runtime that it is to run in.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use crate::{Outcome, Runtime, ensure, root};
+
+/// A program, built for one runtime.
+#[derive(Debug, Clone)]
+pub struct Program {
+    /// What it is built for.
+    pub runtime: Runtime,
+    /// The executable, or the module.
+    pub path: PathBuf,
+    /// Whether it is an example of this checkout, which a runner of `ci` runs.
+    example: bool,
+}
+
+impl Program {
+    /// An example of this checkout.
+    ///
+    /// # Errors
+    /// When it doesn't compile.
+    pub fn example(runtime: Runtime, name: &str, release: bool) -> Outcome<Self> {
+        Self::build(
+            runtime,
+            &root(),
+            &["--package", "mini_http", "--example", name],
+            release,
+        )
+    }
+
+    /// The one program that `cargo build` makes in `folder` with these arguments.
+    ///
+    /// # Errors
+    /// When it doesn't compile, or isn't one program.
+    pub fn build(runtime: Runtime, folder: &Path, what: &[&str], release: bool) -> Outcome<Self> {
+        let mut cargo = Command::new("cargo");
+        cargo
+            .arg("build")
+            .args(what)
+            .current_dir(folder)
+            .stderr(Stdio::inherit());
+        if let Some(target) = runtime.target() {
+            cargo.args(["--target", target]);
+        }
+        if release {
+            cargo.arg("--release");
+        }
+        // Only cargo knows where its programs are put: configuration and variables have a say.
+        cargo.args(["--quiet", "--message-format=json-render-diagnostics"]);
+        let output = cargo.output().map_err(|e| format!("cargo: {e}"))?;
+        ensure!(
+            output.status.success(),
+            "{cargo:?} failed: {}",
+            output.status
+        );
+        let messages = String::from_utf8_lossy(&output.stdout);
+        let mut built = messages.lines().filter_map(executable);
+        match (built.next(), built.next()) {
+            (Some(path), None) => Ok(Self {
+                runtime,
+                example: what.contains(&"--example"),
+                path: PathBuf::from(path),
+            }),
+            (one, _) => Err(format!(
+                "{cargo:?} should have made one program, and made {}",
+                if one.is_some() { "several" } else { "none" }
+            )),
+        }
+    }
+
+    /// The command that serves it at `address`: for an example in a runtime that has one, cargo's own
+    /// runner, so that the runner is tested too.
+    ///
+    /// # Errors
+    /// When the runtime can't be had.
+    pub fn command(&self, address: &str, env: &[(&str, &str)]) -> Outcome<Command> {
+        // What inherits the environment needs no runner.
+        let runner = match self.runtime.wasi() {
+            Some(wasi) if self.example && !self.runtime.inherits() => wasi.runner(),
+            _ => return self.runtime.command(&self.path, address, env),
+        };
+        let mut command = Command::new(root().join(runner));
+        command.arg(&self.path);
+        command
+            .env("MINI_HTTP_RUNTIME", self.runtime.name())
+            .env("MINI_HTTP_ADDR", address);
+        for (name, value) in env {
+            command.arg("--env").arg(format!("{name}={value}"));
+        }
+        Ok(command)
+    }
+}
+
+/// The path in one of cargo's JSON messages that tells of an executable, or of a library that is a
+/// module. (A path that JSON has to escape isn't understood, and the build then counts as having made
+/// nothing.)
+fn executable(message: &str) -> Option<&str> {
+    let after = |start| {
+        let (_, rest) = message.split_once(start)?;
+        let (path, _) = rest.split_once('"')?;
+        (!path.contains('\\')).then_some(path)
+    };
+    let module = || after(r#""filenames":[""#).filter(|path| path.ends_with(".wasm"));
+    after(r#""executable":""#).or_else(module)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn executables_are_found_in_the_messages_of_cargo() {
+        let library =
+            r#"{"reason":"compiler-artifact","filenames":["/t/libx.rlib"],"executable":null}"#;
+        let program =
+            r#"{"reason":"compiler-artifact","executable":"/t/examples/echo","fresh":true}"#;
+        assert_eq!(executable(library), None);
+        assert_eq!(executable(program), Some("/t/examples/echo"));
+        let module = r#"{"filenames":["/t/x.wasm"],"executable":null,"fresh":true}"#;
+        assert_eq!(executable(module), Some("/t/x.wasm"));
+    }
+}

@@ -1,0 +1,224 @@
+//! The WebSocket of `examples/hyper`, against a small client: the handshake, messages of many sizes,
+//! pings, closing, and clients that break the rules.
+
+mod socket;
+
+use std::net::SocketAddr;
+
+use crate::client::{Client, PATIENCE};
+use crate::random::Random;
+use crate::{Outcome, Report, Runtime, Server, ensure, shim};
+use socket::{
+    ACCEPT, BINARY, CLOSE, CONTINUATION, KEY, PING, PONG, Socket, TEXT, check_open, frame, head,
+    part, request,
+};
+
+/// Checks it on each of these runtimes.
+#[must_use]
+pub fn run(runtimes: &[Runtime]) -> Report {
+    let mut report = Report::new("WebSocket", runtimes);
+    for &runtime in runtimes {
+        check(&mut report, runtime);
+    }
+    report
+}
+
+/// Adds its rows to a report. One server serves all cases.
+pub fn check(report: &mut Report, runtime: Runtime) {
+    let program = shim::build(runtime, "websocket");
+    let mut server = program.and_then(|it| Server::start(&it, &[]));
+    for (case, check) in CASES {
+        let outcome = match &mut server {
+            Err(why) => Err(why.clone()),
+            Ok(server) => check(server.address)
+                // That it still serves is part of every case.
+                .and_then(|()| Socket::open(server.address)?.echo(TEXT, b"still there?"))
+                .and_then(|()| server.check_alive())
+                .and_then(|()| server.check_log()),
+        };
+        let case = format!("websocket: {case}");
+        report.add(&case, runtime, outcome.map(|()| "ok".into()));
+    }
+}
+
+type Check = fn(SocketAddr) -> Outcome;
+
+const CASES: &[(&str, Check)] = &[
+    ("handshake", handshake),
+    ("no handshake", no_handshake),
+    ("echo of 0 B to 1 MB", sizes),
+    ("a frame with the handshake", early),
+    ("a frame byte by byte", byte_by_byte),
+    ("fragments, a ping between", fragments),
+    ("ping", ping),
+    ("close", close),
+    ("the client just ends", end),
+    ("not masked", not_masked),
+    ("a message that is too large", too_large),
+    ("100 that take turns", many),
+    ("100 resets", resets),
+];
+
+fn handshake(address: SocketAddr) -> Outcome {
+    // The second is the base64 of the bytes 0 to 15.
+    let others = "Bz3qJYTGdOe8gUSpLosEdiLKDrk=";
+    for (key, accept) in [(KEY, ACCEPT), ("AAECAwQFBgcICQoLDA0ODw==", others)] {
+        let mut client = Client::connect(address)?;
+        client.send(request(key))?;
+        check_open(&client.any_answer()?, accept)?;
+    }
+    Ok(())
+}
+
+/// What doesn't ask for a WebSocket, or not rightly, gets 426, and the connection goes on.
+fn no_handshake(address: SocketAddr) -> Outcome {
+    let right = request(KEY);
+    let mut client = Client::connect(address)?;
+    for wrong in [
+        "GET / HTTP/1.1\r\nHost: x\r\n\r\n".to_owned(),
+        right.replace("Version: 13", "Version: 12"),
+        right.replace(KEY, "short"),
+        right.replace("Upgrade: websocket", "Upgrade: h2c"),
+        right.replace("keep-alive, Upgrade", "keep-alive"),
+        right.replace("GET", "DELETE"),
+    ] {
+        client.send(&wrong)?;
+        let answer = client.answer()?;
+        let says_how = answer.values("Sec-WebSocket-Version").eq(["13"]);
+        ensure!(
+            answer.status == 426 && says_how,
+            "the response to {wrong:?} is:\n{}",
+            answer.head
+        );
+    }
+    Socket::open_with(client, &[])?.echo(TEXT, b"after all")
+}
+
+/// Both sides of each border between the three forms of a length, and what takes many reads.
+fn sizes(address: SocketAddr) -> Outcome {
+    let mut random = Random::new(1);
+    let mut socket = Socket::open(address)?;
+    for size in [0, 1, 125, 126, 65_535, 65_536, 1_000_000] {
+        socket.echo(BINARY, &random.bytes(size))?;
+        socket.echo(TEXT, "x".repeat(size).as_bytes())?;
+    }
+    Ok(())
+}
+
+/// hyper has read the frame with the request, and has to hand it over.
+fn early(address: SocketAddr) -> Outcome {
+    let client = Client::connect(address)?;
+    let mut socket = Socket::open_with(client, &frame(TEXT, b"early"))?;
+    socket.expect(TEXT, b"early")
+}
+
+fn byte_by_byte(address: SocketAddr) -> Outcome {
+    let mut socket = Socket::open(address)?;
+    let message = "0123456789".repeat(20);
+    for byte in frame(TEXT, message.as_bytes()) {
+        socket.send_raw(&[byte])?;
+    }
+    socket.expect(TEXT, message.as_bytes())
+}
+
+fn fragments(address: SocketAddr) -> Outcome {
+    let mut socket = Socket::open(address)?;
+    socket.send_raw(&part(TEXT, b"one, "))?;
+    socket.send(PING, b"between")?;
+    socket.expect(PONG, b"between")?;
+    socket.send_raw(&part(CONTINUATION, b"two, "))?;
+    socket.send(CONTINUATION, b"three")?;
+    socket.expect(TEXT, b"one, two, three")
+}
+
+fn ping(address: SocketAddr) -> Outcome {
+    let mut socket = Socket::open(address)?;
+    for payload in [&b""[..], b"are you there?", &[b'x'; 125]] {
+        socket.send(PING, payload)?;
+        socket.expect(PONG, payload)?;
+    }
+    // One that nobody has asked for gets no response.
+    socket.send(PONG, b"unasked")?;
+    socket.echo(TEXT, b"after it")
+}
+
+/// The close comes back with its code, and then the connection ends in order.
+fn close(address: SocketAddr) -> Outcome {
+    let mut socket = Socket::open(address)?;
+    socket.echo(TEXT, b"a message")?;
+    // 1000: it has done what it was for.
+    let normal = 1000_u16.to_be_bytes();
+    socket.send(CLOSE, &normal)?;
+    socket.expect(CLOSE, &normal)?;
+    socket.into_client().check_end()
+}
+
+/// Without a close; what was sent before is served.
+fn end(address: SocketAddr) -> Outcome {
+    let mut socket = Socket::open(address)?;
+    socket.send(TEXT, b"the last")?;
+    let mut client = socket.into_client();
+    client.half_close()?;
+    let came = client.swallow(usize::MAX, PATIENCE);
+    // Two bytes are the frame's head.
+    ensure!(
+        came == 2 + 8,
+        "{came} bytes came instead of the last message"
+    );
+    Ok(())
+}
+
+/// Section 5.1: the server has to end the connection.
+fn not_masked(address: SocketAddr) -> Outcome {
+    ends_at(address, b"\x81\x02hi")
+}
+
+/// It is refused by what its head says, before it comes. The example takes 4 MiB; what it is made of
+/// would take more by itself.
+fn too_large(address: SocketAddr) -> Outcome {
+    let mut sent = head(BINARY, (4 << 20) + 1);
+    // The mask.
+    sent.extend([0; 4]);
+    ends_at(address, &sent)
+}
+
+/// Fails unless these bytes end the connection, with no data sent back. A reset is an end, too.
+fn ends_at(address: SocketAddr, bytes: &[u8]) -> Outcome {
+    let mut socket = Socket::open(address)?;
+    socket.send_raw(bytes)?;
+    let mut client = socket.into_client();
+    let start = std::time::Instant::now();
+    // A close with a code and a reason is all that may come.
+    let came = client.swallow(usize::MAX, PATIENCE);
+    ensure!(start.elapsed() < PATIENCE, "the connection doesn't end");
+    ensure!(came <= 2 + 125, "{came} bytes came");
+    Ok(())
+}
+
+fn many(address: SocketAddr) -> Outcome {
+    let mut sockets = Vec::new();
+    for _ in 0..100 {
+        sockets.push(Socket::open(address)?);
+    }
+    for round in 0..3 {
+        let text = |number: usize| format!("{number} in round {round}");
+        for (number, socket) in sockets.iter_mut().enumerate() {
+            socket.send(TEXT, text(number).as_bytes())?;
+        }
+        for (number, socket) in sockets.iter_mut().enumerate() {
+            socket.expect(TEXT, text(number).as_bytes())?;
+        }
+    }
+    Ok(())
+}
+
+/// Each in the middle of a frame, with a message unread.
+fn resets(address: SocketAddr) -> Outcome {
+    for _ in 0..100 {
+        let mut socket = Socket::open(address)?;
+        socket.send(TEXT, b"unread")?;
+        socket.send_raw(&frame(TEXT, b"unfinished")[..7])?;
+        socket.into_client().reset()?;
+    }
+    Ok(())
+}

@@ -1,0 +1,43 @@
+//! Other protocols that are sent to a server of HTTP/1.1 by mistake, by their first bytes.
+
+use http::StatusCode;
+
+use crate::conn::fault::Fault;
+
+/// The fault of a head, in words that name the protocol which its bytes are of, if it is one that
+/// clients and proxies confuse with HTTP/1.1. `seen` ends with the fault.
+pub(in crate::conn) fn name_protocol(fault: Fault, seen: &[u8]) -> Fault {
+    // Not a limit, which says nothing about the protocol.
+    let is_of_protocol = matches!(
+        fault.status(),
+        StatusCode::BAD_REQUEST | StatusCode::HTTP_VERSION_NOT_SUPPORTED
+    );
+    let known = PROTOCOLS.iter().find(|(begin, _)| seen.starts_with(begin));
+    match known {
+        Some((_, why)) if is_of_protocol => fault.in_words(why),
+        Some(_) | None => fault,
+    }
+}
+
+/// How each begins, up to where this server refuses it at the latest, and what is to be done.
+const PROTOCOLS: [(&[u8], &str); 6] = [
+    // RFC 9113 §3.4.
+    (b"PRI * HTTP/2.0\r", HTTP_2),
+    // Version 1 is a line of text; version 2 has a binary signature, which goes on with more than a
+    // NUL. The server refuses that.
+    (b"PROXY TCP4 ", PROXY),
+    (b"PROXY TCP6 ", PROXY),
+    (b"PROXY UNKNOWN", PROXY),
+    (b"\r\n\r\n\0", PROXY),
+    // A record of the type handshake (RFC 8446 §5.1).
+    (b"\x16", TLS),
+];
+
+const HTTP_2: &str = "this is the preface of HTTP/2, and this server speaks HTTP/1.1 and HTTP/1.0: \
+    let the client, or the proxy before the server, use HTTP/1.1";
+
+const PROXY: &str = "this is the PROXY protocol, which this server does not take: \
+    turn it off in the proxy; a Forwarded field can carry the client's address";
+
+const TLS: &str = "this is TLS, and this server speaks plain HTTP: \
+    use http:// and not https://, or put a proxy that ends TLS before the server";

@@ -1,0 +1,62 @@
+//! What the public API promises beyond what it does.
+
+use std::net::SocketAddr;
+
+use mini_http::{Counters, Error, Handle, Request, Server};
+
+#[test]
+fn what_may_cross_threads() {
+    fn is_send_and_sync<T: Send + Sync>() {}
+    is_send_and_sync::<Server>();
+    is_send_and_sync::<Request>();
+    is_send_and_sync::<Error>();
+    is_send_and_sync::<Handle>();
+    is_send_and_sync::<Counters>();
+}
+
+#[test]
+fn a_request_for_a_test_can_have_a_peer() {
+    let request = Request::from(mini_http::http::Request::new(Vec::new()));
+    assert_eq!(request.peer_addr(), None);
+    let peer = SocketAddr::from(([192, 0, 2, 1], 4711));
+    assert_eq!(request.with_peer_addr(peer).peer_addr(), Some(peer));
+}
+
+/// A handler may borrow what outlives the call of `start`.
+#[cfg(not(target_os = "wasi"))]
+#[test]
+fn a_handler_may_borrow() {
+    use std::io::{Read, Write};
+    use std::net::TcpStream;
+
+    let mut seen = 0;
+    let server = Server::new("127.0.0.1:0").expect("a free port");
+    let (addr, handle) = (server.local_addr().expect("an address"), server.handle());
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            let mut stream = TcpStream::connect(addr).expect("the server listens");
+            let request = b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
+            stream.write_all(request).expect("the server reads");
+            let mut response = String::new();
+            stream.read_to_string(&mut response).expect("a response");
+            handle.stop();
+        });
+        let result = server.serve(|_| {
+            seen += 1;
+            mini_http::Response::new("fine")
+        });
+        result.expect("the server ends well");
+    });
+    assert_eq!(seen, 1);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_descriptor_that_was_not_handed_over_is_an_error_that_says_what_to_do() {
+    let error = Server::from_fd(3).expect_err("nothing was handed over");
+    assert_eq!(error.kind(), mini_http::ErrorKind::NoListener);
+    assert!(
+        error.to_string().contains("Server::from_listener"),
+        "{error}"
+    );
+}

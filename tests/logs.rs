@@ -1,0 +1,229 @@
+//! What the log shows of a client's bytes: of refused requests too, and never a secret.
+#![cfg(not(target_os = "wasi"))]
+
+use log::{Level, LevelFilter, Log, Metadata, Record};
+use mini_http::conn::{Connection, Context, Shared};
+use mini_http::{Instant, Limits, Response};
+use std::cell::RefCell;
+use std::sync::Once;
+use std::time::Duration;
+
+thread_local! {
+    static LINES: RefCell<Vec<(Level, String)>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Keeps the lines of each test, which has a thread of its own.
+struct Kept;
+
+impl Log for Kept {
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        let line = (record.level(), record.args().to_string());
+        LINES.with(|lines| lines.borrow_mut().push(line));
+    }
+
+    fn flush(&self) {}
+}
+
+/// What a client does behind its bytes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum End {
+    Nothing,
+    Closes,
+    Waits,
+}
+
+/// Sends the pieces on a connection of its own, and gives the lines of the log, the most detailed of
+/// `level`.
+fn log_of(pieces: &[&[u8]], end: End, level: Level) -> String {
+    static LOGGER: Once = Once::new();
+    LOGGER.call_once(|| {
+        log::set_logger(&Kept).expect("no other logger");
+        log::set_max_level(LevelFilter::Trace);
+    });
+    LINES.with(|lines| lines.borrow_mut().clear());
+    converse(pieces, end, 200);
+    let lines = LINES.with(RefCell::take);
+    let shown = lines.into_iter().filter(|(other, _)| *other <= level);
+    shown.map(|(_, line)| line + "\n").collect()
+}
+
+fn converse(pieces: &[&[u8]], end: End, status: u16) {
+    let limits = Limits::default();
+    let mut shared = Shared::new();
+    let mut cx = Context {
+        now: Instant::default(),
+        limits: &limits,
+        shared: &mut shared,
+    };
+    let mut connection = Connection::new(1, None, &mut cx);
+    for piece in pieces {
+        let mut input = *piece;
+        while connection.handle_input(&mut cx, &mut input).is_some() {
+            let response = Response::builder().status(status).body("hello!");
+            connection.respond(&mut cx, response.expect("a right response"));
+            assert!(!connection.take_output(&mut cx).is_empty());
+        }
+    }
+    match end {
+        End::Nothing => {}
+        End::Closes => connection.handle_end_of_input(&mut cx),
+        End::Waits => {
+            cx.now = cx.now + Duration::from_secs(1000);
+            connection.handle_timeout(&mut cx);
+        }
+    }
+}
+
+fn debug_log(bytes: &str, end: End) -> String {
+    log_of(&[bytes.as_bytes()], end, Level::Debug)
+}
+
+#[test]
+fn the_bytes_of_a_refused_request_are_logged_up_to_its_fault() {
+    for (sent, end, shown) in [
+        // What is wrong is seen at its end.
+        (
+            "GET / HTTP/1.1\r\nA: b\r\n\r\nmore",
+            End::Nothing,
+            r"GET / HTTP/1.1\r\nA: b\r\n\r\n",
+        ),
+        (
+            "GET /a\"b HTTP/1.1\r\nHost: a\r\n\r\n",
+            End::Nothing,
+            r#"GET /a\"b HTTP/1.1\r\nHost: a\r\n\r\n"#,
+        ),
+        (
+            "\r\nGET / HTTP/1.1\r\n\r\n",
+            End::Nothing,
+            r"\r\nGET / HTTP/1.1\r\n\r\n",
+        ),
+        // In the middle.
+        (
+            "GET / HTTP/1.1\r\nHost : a\r\n\r\n",
+            End::Nothing,
+            r"GET / HTTP/1.1\r\nHost ",
+        ),
+        (
+            "GET / HTTP/1.1\nHost: a\n\n",
+            End::Nothing,
+            r"GET / HTTP/1.1\n",
+        ),
+        ("\x16\x03\x01", End::Nothing, r"\x16"),
+        // Nothing is wrong but that the end never comes.
+        (
+            "GET / HTTP/1.1\r\nHost: a",
+            End::Closes,
+            r"GET / HTTP/1.1\r\nHost: a",
+        ),
+        ("GET / HT", End::Waits, r"GET / HT"),
+    ] {
+        let log = debug_log(sent, end);
+        let length = shown
+            .replace("\\r", "r")
+            .replace("\\n", "n")
+            .replace("\\\"", "q");
+        let length = length.replace("\\x16", "x").len();
+        let line = format!("conn 1: refused head: {length}, \"{shown}\"\n");
+        assert_eq!(log.matches(&line).count(), 1, "{line}\n{log}");
+        assert!(log.contains("conn 1: refused with 4"), "{log}");
+        // In pieces too.
+        let pieces: Vec<&[u8]> = sent.as_bytes().chunks(1).collect();
+        assert_eq!(log_of(&pieces, end, Level::Debug), log);
+    }
+}
+
+#[test]
+fn a_refused_head_is_cut() {
+    let log = debug_log(
+        &format!("GET /{} HTTP/1.1\r\n\r\n", "a".repeat(5000)),
+        End::Nothing,
+    );
+    assert!(log.contains("aaa\"... and 3994 bytes more\n"), "{log}");
+}
+
+/// Of a head with secrets, each value a run of `Q`s: whatever is put into it and wherever it ends.
+#[test]
+fn no_secret_of_a_head_that_is_refused_is_logged() {
+    let fields = "Host: a\r\nAuthorization: QQQ\r\ncookie:QQQ;QQQ\r\nProxy-Authorization: \tQQQ\r\n\
+        SET-COOKIE: QQQ\r\nX: y\r\n\r\nQQQ=QQQ";
+    for target in ["/", "http://QQQ:QQQ@a/"] {
+        let head = format!("POST {target} HTTP/1.1\r\nContent-Length: 7\r\n{fields}");
+        for at in 0..head.len() {
+            let (before, behind) = head.split_at(at);
+            for fault in [
+                "\0", "\n", "\r", "\x7f", " ", "\r\n", "\r\n ", "\u{e9}", "\0:", "(",
+            ] {
+                let broken = format!("{before}{fault}{behind}");
+                check_no_secret(&broken, End::Nothing);
+            }
+            check_no_secret(before, End::Closes);
+            check_no_secret(before, End::Waits);
+        }
+    }
+}
+
+fn check_no_secret(sent: &str, end: End) {
+    let whole = debug_log(sent, end);
+    assert!(!whole.contains('Q'), "{sent:?}:\n{whole}");
+    let pieces: Vec<&[u8]> = sent.as_bytes().chunks(1).collect();
+    let log = log_of(&pieces, end, Level::Debug);
+    assert!(!log.contains('Q'), "{sent:?} in pieces:\n{log}");
+}
+
+#[test]
+fn bodies_are_logged_at_trace_only() {
+    for sent in [
+        "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nword=QQQQ",
+        "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n9\r\nword=QQQQ\r\n0\r\n\r\n",
+        "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n9\r\nword=QQQQ\r\nzz\r\n",
+        "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nword=QQQQ",
+        // Of a request that is refused for its head.
+        "POST / HTTP/1.1\r\nContent-Length: 9\r\n\r\nword=QQQQ",
+    ] {
+        assert!(!debug_log(sent, End::Closes).contains('Q'), "{sent:?}");
+        let log = log_of(&[sent.as_bytes()], End::Closes, Level::Trace);
+        assert_eq!(log.contains("word=QQQQ"), sent.contains("Host"), "{log}");
+    }
+}
+
+#[test]
+fn a_chunk_that_is_refused_is_logged_at_trace_and_a_trailer_never() {
+    let head = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let sent = format!("{head}2\r\nhi\r\n1\r\nhi\r\n");
+    let log = log_of(&[sent.as_bytes()], End::Nothing, Level::Trace);
+    assert!(log.contains("conn 1: refused chunk: 1, \"i\"\n"), "{log}");
+    assert!(!debug_log(&sent, End::Nothing).contains("refused chunk"));
+
+    let trailer = format!("{head}0\r\nCookie: QQQ\0");
+    for at in 0..trailer.len() {
+        let (one, other) = trailer.as_bytes().split_at(at);
+        let log = log_of(&[one, other], End::Nothing, Level::Trace);
+        assert!(
+            log.contains("refused with 400") && !log.contains('Q'),
+            "{log}"
+        );
+    }
+}
+
+#[test]
+fn an_upgrade_by_the_handler_is_named() {
+    for (status, why) in [
+        (101, "this server doesn't support upgrades"),
+        (103, "not a final status"),
+    ] {
+        log_of(&[], End::Nothing, Level::Debug);
+        converse(
+            &[b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"],
+            End::Nothing,
+            status,
+        );
+        let lines = LINES.with(RefCell::take);
+        let is_named =
+            |(level, line): &(Level, String)| *level == Level::Error && line.contains(why);
+        assert!(lines.iter().any(is_named), "{lines:?}");
+    }
+}
