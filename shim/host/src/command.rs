@@ -106,6 +106,7 @@ fn flag(name: &str) -> Option<Setting> {
     Some(match name {
         "--listenfd" => Box::new(|host: Host| host.inherit_listeners(true)),
         "--sockets-first" => Box::new(|host: Host| host.sockets_first(true)),
+        "--nonblock" => Box::new(|host: Host| host.nonblock(true)),
         "--edge" => Box::new(|host: Host| host.edge(true)),
         "--reuse-port" => Box::new(|host: Host| host.reuse_port(true)),
         "--no-restart" => Box::new(|host: Host| host.restart(false)),

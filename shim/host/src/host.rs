@@ -118,6 +118,15 @@ impl Host {
         self
     }
 
+    /// Has the listeners start with `NONBLOCK`, as they did in wasmtime up to 46. Otherwise they start as
+    /// POSIX has it, and calls wait until the guest sets it. Modules of Go start with it always: Go's
+    /// scheduler expects it.
+    #[must_use]
+    pub fn nonblock(mut self, nonblock: bool) -> Self {
+        self.settings.nonblock = nonblock;
+        self
+    }
+
     /// Reports once that a socket has room for output, until a write finds none: for programs on the
     /// mio of crates.io (tokio, hyper, axum), which ask for it always. Not for those that call `poll(2)`.
     #[must_use]

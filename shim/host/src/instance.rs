@@ -93,9 +93,14 @@ impl Instance {
             directories
         };
         let count = listeners.len();
+        let nonblock = settings.nonblock;
         let sockets = listeners.into_iter().map(|listener| {
             let socket = mio::net::TcpListener::from_std(listener.socket);
-            Entry::Socket(Box::new(Socket::listener(socket, listener.inherited)))
+            Entry::Socket(Box::new(Socket::listener(
+                socket,
+                listener.inherited,
+                nonblock,
+            )))
         });
         // wasmtime-wasi numbers its directories from 3 on.
         let directories = (3..3 + directories).map(Entry::Inner);

@@ -21,6 +21,7 @@ mod memory;
 mod metrics;
 mod phase;
 mod poll;
+mod producer;
 mod running;
 mod settings;
 mod signals;

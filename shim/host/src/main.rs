@@ -28,6 +28,7 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
+    raise_limit();
     match host.run() {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
@@ -35,6 +36,15 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Lets this process have as many descriptors as its user may give it: shells start programs with few.
+fn raise_limit() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    // If that is refused, it stays as it was.
+    let _ = setrlimit(Resource::Nofile, limit);
 }
 
 /// Prints what the host logs, and the guest's calls. What the crates below log is left out, except for

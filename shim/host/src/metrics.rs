@@ -24,7 +24,8 @@ impl Metrics {
         let listener = TcpListener::bind(address).map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         let server = Server::from_listener(listener);
-        let server = server.map_err(|error| Error::new(format!("metrics on {address}: {error}")))?;
+        let server =
+            server.map_err(|error| Error::new(format!("metrics on {address}: {error}")))?;
         let handle = server.handle();
         let shared = Arc::downgrade(shared);
         let thread = std::thread::Builder::new().name("metrics".to_owned());

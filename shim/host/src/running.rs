@@ -16,6 +16,7 @@ use crate::instance::Instance;
 use crate::listeners::{self, Bound};
 use crate::metrics::Metrics;
 use crate::phase::{Phase, SharedPhase};
+use crate::producer;
 use crate::settings::Settings;
 use crate::supervisor;
 
@@ -57,8 +58,8 @@ impl Running {
         // descriptors left then.
         wasmtime_wasi::runtime::in_tokio(async {});
         let engine = engine(&host)?;
-        let pre = prepare(&engine, &host.module)?;
         let mut settings = host.settings;
+        let pre = prepare(&engine, &host.module, &mut settings)?;
         let instances = settings.instances;
         let (seats, names) = seats(&host.listen, host.inherit, host.reuse_port, instances)?;
         settings.listener_names = names;
@@ -217,7 +218,11 @@ fn engine(host: &Host) -> Result<Engine, Error> {
 }
 
 /// Compiles the module, and links it with the calls.
-fn prepare(engine: &Engine, source: &ModuleSource) -> Result<InstancePre<Instance>, Error> {
+fn prepare(
+    engine: &Engine,
+    source: &ModuleSource,
+    settings: &mut Settings,
+) -> Result<InstancePre<Instance>, Error> {
     let module = match source {
         ModuleSource::Bytes(bytes) => Module::new(engine, bytes)
             .map_err(|error| Error::with("the bytes are no module", error))?,
@@ -232,6 +237,7 @@ fn prepare(engine: &Engine, source: &ModuleSource) -> Result<InstancePre<Instanc
                      build it for wasm32-wasip1"
                 )));
             }
+            settings.nonblock |= producer::is_go(&bytes);
             Module::new(engine, &bytes)
                 .map_err(|error| Error::with(format!("{shown} is no module"), error))?
         }
@@ -280,7 +286,8 @@ fn seats(
         .iter()
         .filter_map(|bound| bound.socket.local_addr().ok())
         .collect();
-    if !shown.is_empty() {
+    // Otherwise whoever has started it knows.
+    if addresses.iter().any(|it| it.address.ends_with(":0")) {
         log::info!("listening on {}", list(&shown));
     }
     let seat = |listeners| Seat {

@@ -10,6 +10,8 @@ pub(crate) struct Settings {
     /// Directories: the path here, and the guest's path.
     pub(crate) dirs: Vec<(String, String)>,
     pub(crate) sockets_first: bool,
+    /// Listeners have `NONBLOCK` from the start.
+    pub(crate) nonblock: bool,
     pub(crate) edge: bool,
     pub(crate) trace: bool,
     pub(crate) instances: usize,
@@ -33,6 +35,7 @@ impl Default for Settings {
             env: Vec::new(),
             dirs: Vec::new(),
             sockets_first: false,
+            nonblock: false,
             edge: false,
             trace: false,
             instances: 1,
@@ -49,23 +52,29 @@ impl Default for Settings {
 
 /// What systemd calls a socket without a name.
 const NO_NAME: &str = "unknown";
-/// A descriptor costs a guest nothing, so a process without a limit gets this one.
+/// A process without a limit shares this one.
 const MOST_OPEN: usize = 1 << 20;
-/// Descriptors that the host itself needs at least: the standard streams, signals, the runtime of
-/// wasmtime-wasi, and for each instance two for its waits and one for each listener.
+/// Descriptors that the host itself needs: the standard streams, signals, the metrics, and the runtime of
+/// wasmtime-wasi.
 const OWN: usize = 20;
 
 impl Settings {
-    /// How many descriptors an instance may have, beside those it is started with. If nothing else is
-    /// said, the process' own limit is shared evenly, so that no instance can take those of another.
+    /// How many descriptors an instance may have, with those that it is started with. If nothing else is said,
+    /// several instances share the process' limit evenly, so that none can take those of another. One alone
+    /// meets the system's limit.
     pub(crate) fn open_per_instance(&self) -> usize {
         let given = 3 + self.dirs.len() + self.listener_names.len();
         if let Some(most) = self.max_open {
             return most.saturating_add(given);
         }
+        if self.instances == 1 {
+            return usize::MAX;
+        }
         let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
         let limit = limit.map_or(MOST_OPEN, |limit| (limit as usize).min(MOST_OPEN));
-        let own = OWN + self.instances * (2 + self.dirs.len() + 2 * self.listener_names.len());
+        // For its waits two, and each listener twice: the host keeps one for the next start.
+        let each = 2 + self.dirs.len() + 2 * self.listener_names.len();
+        let own = OWN + self.instances * each;
         limit.saturating_sub(own).max(1) / self.instances + given
     }
 

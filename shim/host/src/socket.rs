@@ -101,13 +101,13 @@ impl Socket {
     }
 
     /// A listener with this socket.
-    pub(crate) fn listener(socket: TcpListener, inherited: bool) -> Self {
+    pub(crate) fn listener(socket: TcpListener, inherited: bool, nonblock: bool) -> Self {
         let listener = Listener {
             socket: Some(socket),
             inherited,
             end_seen: false,
         };
-        Self::new(Kind::Listener(listener), false)
+        Self::new(Kind::Listener(listener), nonblock)
     }
 
     /// The connection, if it is one.

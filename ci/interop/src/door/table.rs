@@ -200,6 +200,16 @@ pub(super) const CHECKS: &[Check] = &[
         run: Run::Report(registry_mio),
     },
     Check {
+        name: "wasip1-host",
+        about: "the host of shim/host: lints, its tests, and guests in C, Rust and Go",
+        details: "Hostile guests are among the tests; HOST_SEEDS and HOST_CALLS say how much they try. It is built in a folder\n\
+                  of the cache. Compilers that can't be had are left out.",
+        options: &[],
+        can: |it| it == Runtime::Wasip1Host,
+        does: |it| it == Runtime::Wasip1Host,
+        run: Run::Script("ci/checks/wasip1-host"),
+    },
+    Check {
         name: "host",
         about: "the embedder's example, examples/host: lints, tests, and curl",
         details: "It is built in a folder of the cache, so that the crate wasmtime is compiled once for all checkouts.",
