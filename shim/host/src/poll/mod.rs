@@ -163,7 +163,7 @@ impl Poll {
         if drains {
             instance.end_listener_when_empty(fd);
         }
-        let poll = instance.polls;
+        let (poll, edge) = (instance.polls, instance.settings.edge);
         let socket = instance.table.socket(fd).ok_or(Errno::BADF)?;
         self.has_twins |= socket.read_asked.poll == poll;
         socket.read_asked = Asked { poll, index };
@@ -172,14 +172,14 @@ impl Poll {
                 self.waits_for_end |= listener.end_seen;
                 match listener.end_seen {
                     true => Ok(None),
-                    false => Err(LISTENER_ENDED),
+                    false => failed(LISTENER_ENDED, edge),
                 }
             }
-            Kind::Stream(_) if drains && socket.quiet => match socket.input()? {
+            Kind::Stream(_) if drains && socket.quiet => match input(socket, edge)? {
                 None => Ok(Some(END)),
                 input => Ok(input),
             },
-            _ => socket.input(),
+            _ => input(socket, edge),
         };
         if !matches!(outcome, Ok(None)) {
             socket.read_asked = Asked::default();
@@ -226,7 +226,7 @@ impl Poll {
                 continue;
             };
             if socket.read_asked.poll == poll {
-                let outcome = socket.input();
+                let outcome = input(socket, edge);
                 let index = socket.read_asked.index;
                 self.report_at(memory, index, READ, outcome)?;
             }
@@ -332,10 +332,25 @@ fn has_failed(instance: &mut Instance) -> bool {
     ready.iter().any(failed)
 }
 
+/// What a socket has to read.
+fn input(socket: &mut Socket, edge: bool) -> Outcome {
+    socket.input().or_else(|error| failed(error, edge))
+}
+
+/// The outcome for a socket that has failed: the error. But the mio of crates.io takes the error of one event
+/// for that of the whole poll, and tokio then panics. So in the edge mode the socket is just ready, and the next
+/// call on it returns the error.
+fn failed(error: Errno, edge: bool) -> Outcome {
+    match edge {
+        true => Ok(Some(END)),
+        false => Err(error),
+    }
+}
+
 /// Whether a socket has room for output. In the edge mode it is reported once.
 fn output(socket: &mut Socket, edge: bool) -> Outcome {
     if let Some(error) = socket.error {
-        return Err(error);
+        return failed(error, edge);
     }
     if !socket.writable || edge && socket.writable_reported {
         return Ok(None);

@@ -187,6 +187,21 @@ fn a_reset_is_an_error_of_both_directions() {
 }
 
 #[test]
+fn in_the_edge_mode_a_reset_is_no_error_of_an_event() {
+    let settings = Settings {
+        edge: true,
+        ..Settings::default()
+    };
+    let mut puppet = Puppet::with(settings, 64);
+    let (client, fd) = puppet.connection();
+    assert_eq!(puppet.ready(&[Sub::Read(fd)]), []);
+    reset(client);
+    sleep(Duration::from_millis(20));
+    assert_eq!(puppet.soon(&[Sub::Read(fd)]), [end(0)]);
+    assert_eq!(puppet.read(fd, 8), Err(u32::from(Errno::CONNRESET.0)));
+}
+
+#[test]
 fn what_came_before_a_reset_can_be_read() {
     let mut puppet = Puppet::listening();
     let (mut client, fd) = puppet.connection();
