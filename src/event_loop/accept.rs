@@ -234,7 +234,7 @@ where
             interest: Interest::READ,
             idle: None,
             is_queued: false,
-            reads_left: 0,
+            deficit: 0,
             late_turns: 0,
             is_turned_away: false,
         });
