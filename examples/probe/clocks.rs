@@ -19,7 +19,7 @@ pub(crate) fn examine(_lab: &mut Lab, table: &mut Table) -> Outcome {
             "back {back} times; the smallest step forward {}",
             order(least)
         ),
-        "takes the time once a turn",
+        "reads the time once an iteration",
     );
     let seconds = Preview1.clock_time_get(ClockId::Realtime).unwrap_or(0) / 1_000_000_000;
     table.row(
@@ -31,7 +31,7 @@ pub(crate) fn examine(_lab: &mut Lab, table: &mut Table) -> Outcome {
         } else {
             "no time of today"
         },
-        "the `Date` field",
+        "uses it for the `Date` field",
     );
     for (asked, name) in [
         (20_000, "20 us"),
@@ -43,9 +43,9 @@ pub(crate) fn examine(_lab: &mut Lab, table: &mut Table) -> Outcome {
         took.sort_unstable();
         table.row(
             format!("a sleep of {name}, median of 9"),
-            "that long at least",
+            "at least that long",
             format!("{:.2} ms", took[4] as f64 / 1e6),
-            "on a blind runtime sleeps 20 us at first, and longer at rest",
+            "on a blind runtime, sleeps 20 us at first, and longer at rest",
         );
     }
     Ok(())

@@ -15,7 +15,7 @@ pub(crate) fn examine(lab: &mut Lab, table: &mut Table) -> Outcome {
     let mut row = |name: &str, cost: f64, answer| {
         table.row(name, "nothing", format!("{cost:.1} us"), answer);
     };
-    row("`clock_time_get`", cost(|| _ = now()), "once a turn");
+    row("`clock_time_get`", cost(|| _ = now()), "once an iteration");
     row(
         "`fd_fdstat_get`",
         cost(|| _ = Preview1.fd_fdstat_get(fd)),
@@ -41,7 +41,7 @@ pub(crate) fn examine(lab: &mut Lab, table: &mut Table) -> Outcome {
     row(
         "`fd_read`, `AGAIN`",
         cost(|| _ = Preview1.fd_read(fd, &mut [0])),
-        "avoids it: the sure ones first, the maybes on a budget",
+        "avoids it: reads certain ones first, and hints within a budget",
     );
     let listener = lab.listener;
     row(
@@ -65,7 +65,7 @@ pub(crate) fn examine(lab: &mut Lab, table: &mut Table) -> Outcome {
         row(
             &name,
             cost(|| _ = Preview1.poll_oneoff(&list, &mut events)),
-            "polls the busy ones often and the rest seldom",
+            "polls busy connections often and the rest seldom",
         );
     }
     idle.into_iter().try_for_each(close)

@@ -25,7 +25,7 @@ fn at_start(lab: &Lab, table: &mut Table) {
         "file descriptors at the start (with a directory and a listener)",
         "directories from 3 on; nothing about sockets",
         open.join(", "),
-        "asks each number from 3 on what it is, and takes what is `SOCKET_STREAM`",
+        "checks the type of each number from 3 on, and uses those of type `SOCKET_STREAM`",
     );
 }
 
@@ -47,22 +47,22 @@ fn directories(lab: &Lab, table: &mut Table) {
     let registered = preopens::register(&lab.directories);
     table.row(
         "`std::fs` on a directory beside a listener",
-        "nothing; libc's scan from 3 on ends at the first that is no directory",
+        "nothing; libc's scan from 3 on ends at the first number that isn't a directory",
         format!(
             "{before}; registered again ({}): {}",
             errno(registered),
             found()
         ),
-        "registers the directories behind a socket again",
+        "registers the directories after a socket again",
     );
 }
 
 fn accepting(lab: &mut Lab, table: &mut Table) -> Outcome {
     table.row(
-        "`sock_accept` when nobody is there (listener `NONBLOCK`)",
+        "`sock_accept` when no connection is waiting (listener `NONBLOCK`)",
         "similar to `accept` in POSIX: `AGAIN`",
         errno(Preview1.sock_accept(lab.listener, FdFlags::NONBLOCK)),
-        "waits on",
+        "continues to wait",
     );
     let nonblock = lab.connect_with(FdFlags::NONBLOCK)?;
     let blocking = lab.connect_with(FdFlags::EMPTY)?;
@@ -74,7 +74,7 @@ fn accepting(lab: &mut Lab, table: &mut Table) -> Outcome {
             flags(nonblock.fd),
             flags(blocking.fd)
         ),
-        "gives `NONBLOCK`",
+        "passes `NONBLOCK`",
     );
     let read = count(Preview1.fd_read(nonblock.fd, &mut [0; 8]));
     let set = Preview1.fd_fdstat_set_flags(blocking.fd, FdFlags::NONBLOCK);
@@ -87,7 +87,7 @@ fn accepting(lab: &mut Lab, table: &mut Table) -> Outcome {
         "`NONBLOCK` honoured: `fd_read` with nothing to read",
         "`AGAIN`",
         format!("{read}; set later ({}): {late}", errno(set)),
-        "waits on",
+        "continues to wait",
     );
     let others = [
         ("stdout", 1),
@@ -108,10 +108,10 @@ fn accepting(lab: &mut Lab, table: &mut Table) -> Outcome {
         ));
     }
     table.row(
-        "`sock_accept` on what is no listener",
+        "`sock_accept` on something that isn't a listener",
         "`NOTSOCK`, `INVAL`, `BADF`",
         shown.join(", "),
-        "ends at the start with the flag that the runtime needs",
+        "fails at the start, and names the flag that the runtime needs",
     );
     close(nonblock)?;
     close(blocking)
@@ -130,16 +130,16 @@ fn numbers(lab: &mut Lab, table: &mut Table) -> Outcome {
         "calls on a file descriptor that was closed",
         "`BADF`",
         closed,
-        "never makes one: closing takes the registration away",
+        "never makes one: closing removes the registration",
     );
     let second = lab.connect()?;
     table.row(
-        "the number of one that was closed",
+        "the number of a file descriptor that was closed",
         "nothing",
         if second.fd == first.fd {
-            "is used again at once"
+            "is reused at once"
         } else {
-            "is not used again at once"
+            "is not reused at once"
         },
         "events carry a generation, not the number",
     );

@@ -162,7 +162,7 @@ impl Told {
     pub(crate) fn show(&self) -> String {
         let mut out = String::new();
         match &self.result {
-            Err(errno) => return format!("the call answers `{}`", errno.name()),
+            Err(errno) => return format!("the call returns `{}`", errno.name()),
             Ok(events) if events.is_empty() => out.push_str("no event"),
             Ok(events) => {
                 let shown: Vec<_> = events.iter().map(|event| self.show_event(event)).collect();

@@ -19,7 +19,7 @@ pub(crate) fn examine(lab: &mut Lab, table: &mut Table) -> Outcome {
     writing(lab, table)?;
     table.section("poll_oneoff: the end of a connection");
     ends(lab, table)?;
-    table.section("poll_oneoff: what can't be waited for");
+    table.section("poll_oneoff: what can't be polled");
     bad(lab, table)
 }
 
@@ -34,13 +34,13 @@ fn clocks(lab: &Lab, table: &mut Table) {
         "a clock of 0 alone",
         "its event, at once",
         lab.poll(&[("clock", For::Clock(0))]).show(),
-        "asks for it together with sockets, to look without waiting",
+        "uses it together with sockets, to poll without waiting",
     );
     table.row(
         "a clock of 20 ms alone",
         "its event, after 20 ms",
         lab.poll(&[("clock", For::Clock(20 * MS))]).show(),
-        "so it sleeps",
+        "sleeps in this way",
     );
     table.row(
         "two clocks, 10 ms and 5 s",
@@ -50,13 +50,13 @@ fn clocks(lab: &Lab, table: &mut Table) {
             ("long", For::Clock(5_000 * MS)),
         ])
         .show(),
-        "has one clock in the list",
+        "has only one clock in the list",
     );
     table.row(
         "an absolute clock, 20 ms from now",
         "its event, after 20 ms",
         lab.poll(&[("clock", For::ClockAt(now() + 20 * MS))]).show(),
-        "uses relative ones only",
+        "uses only relative ones",
     );
 }
 
@@ -66,14 +66,14 @@ fn listener(lab: &mut Lab, table: &mut Table) -> Outcome {
         "a listener without a connection, and a clock of 0",
         "the clock",
         lab.poll(&[read, ("clock", For::Clock(0))]).show(),
-        "asks this at the start: both, and nobody to accept, means that the runtime is blind",
+        "tests this at the start: if both are reported and no connection is waiting, the runtime is blind",
     );
     let number = lab.knock()?;
     table.row(
         "a listener with a connection, and a clock of 100 ms",
         "the listener, at once",
         lab.poll(&[read, ("clock", For::Clock(100 * MS))]).show(),
-        "accepts; on a blind runtime sleeps for short times instead and tries",
+        "accepts; on a blind runtime, sleeps for short times and then tries to accept",
     );
     let connection = lab.let_in(number)?;
     close(connection)
@@ -95,14 +95,14 @@ fn reading(lab: &mut Lab, table: &mut Table) -> Outcome {
         "1 byte to read, and a clock of 100 ms",
         "nbytes 1, at once",
         lab.poll(&[read_ready, clock(100)]).show(),
-        "a maybe: 1 may mean nothing at all",
+        "treats it as a hint: 1 may mean that there is nothing to read",
     );
     lab.ask(ready, "send 99")?;
     table.row(
         "100 bytes to read, and a clock of 100 ms",
         "nbytes 100, at once",
         lab.poll(&[read_ready, clock(100)]).show(),
-        "more than 1 is sure: read first",
+        "more than 1 is certain: reads this connection first",
     );
     let listener = ("listener", For::Read(lab.listener));
     let told = lab.poll(&[listener, read_idle, read_ready, clock(100)]);
@@ -110,7 +110,7 @@ fn reading(lab: &mut Lab, table: &mut Table) -> Outcome {
         "a listener, an idle connection, one with 100 bytes, and a clock of 100 ms",
         "the one that is ready",
         told.show(),
-        "readiness is a hint: each read may answer `AGAIN`; the sure ones come first",
+        "treats readiness as a hint: each read may return `AGAIN`; certain ones come first",
     );
     let tried = if told.has("idle") {
         errno(Preview1.fd_read(idle.fd, &mut [0; 8]))
@@ -121,16 +121,16 @@ fn reading(lab: &mut Lab, table: &mut Table) -> Outcome {
         "reading from the idle one because it was reported",
         "never happens",
         tried,
-        "takes `AGAIN` for an answer, on a budget",
+        "accepts `AGAIN`, within a budget",
     );
     table.row(
-        "one with 100 bytes, and a clock of 0",
+        "a connection with 100 bytes, and a clock of 0",
         "both",
         lab.poll(&[read_ready, clock(0)]).show(),
-        "looks at its timers after every wait, whether the clock was reported or not",
+        "checks its timers after every wait, whether the clock was reported or not",
     );
     table.row(
-        "one with 100 bytes, no clock",
+        "a connection with 100 bytes, no clock",
         "the one that is ready",
         match lab.is_blind {
             true => "not tried: a blind runtime would never return".into(),
@@ -143,7 +143,7 @@ fn reading(lab: &mut Lab, table: &mut Table) -> Outcome {
         "an event for each",
         lab.poll(&[read_ready, ("write", For::Write(ready.fd)), clock(100)])
             .show(),
-        "makes one event of both",
+        "combines them into one event",
     );
     close(idle)?;
     close(ready)
@@ -156,14 +156,14 @@ fn writing(lab: &mut Lab, table: &mut Table) -> Outcome {
         "writing, with room, and a clock of 100 ms",
         "the event, at once",
         lab.poll(&[write, ("clock", For::Clock(100 * MS))]).show(),
-        "asks only while it has something to write, or poll would never wait",
+        "subscribes only while it has output, or poll would never wait",
     );
     fill(connection);
     table.row(
         "writing, without room, and a clock of 20 ms",
         "the clock, after 20 ms",
         lab.poll(&[write, ("clock", For::Clock(20 * MS))]).show(),
-        "waits; where the event is `NOTSUP` it just tries to write",
+        "waits; where the event is `NOTSUP`, just tries to write",
     );
     close(connection)
 }
@@ -198,11 +198,11 @@ fn ends(lab: &mut Lab, table: &mut Table) -> Outcome {
         let (text, answer) = match command {
             "reset" => (
                 "read with an error",
-                "that connection's fault: the next read tells, and only it is closed",
+                "an error of that connection: the next read returns it, and only that connection is closed",
             ),
             _ => (
                 "read with nbytes 0 and `HANGUP`",
-                "looks like a maybe; it is tried in turn, so the end is found",
+                "looks like a hint; the connection is read in its turn, so the end is found",
             ),
         };
         table.row(
@@ -221,7 +221,7 @@ fn bad(lab: &mut Lab, table: &mut Table) -> Outcome {
     lab.ask(ready, "send 100")?;
     let clock = ("clock", For::Clock(20 * MS));
     table.row(
-        "one that isn't open, one with 100 bytes, and a clock of 20 ms",
+        "a number that isn't open, a connection with 100 bytes, and a clock of 20 ms",
         "`BADF` in the first one's event, and the second",
         lab.poll(&[
             ("bad", For::Read(NOT_OPEN)),
@@ -229,7 +229,7 @@ fn bad(lab: &mut Lab, table: &mut Table) -> Outcome {
             clock,
         ])
         .show(),
-        "finds the bad one by `fd_fdstat_get`, and closes that connection only",
+        "finds the bad one with `fd_fdstat_get`, and closes only that connection",
     );
     if let Some(fd) = (3..16).find(|fd| Preview1.fd_prestat_get(*fd).is_ok()) {
         table.row(

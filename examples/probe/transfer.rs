@@ -31,10 +31,10 @@ fn reading(lab: &mut Lab, table: &mut Table) -> Outcome {
     );
     let _ = Preview1.fd_read(connection.fd, &mut [0; 8]);
     table.row(
-        "`fd_read` into no room at all",
+        "`fd_read` into an empty buffer",
         "nothing",
         count(Preview1.fd_read(connection.fd, &mut [])),
-        "never asks for it",
+        "never does it",
     );
     lab.ask(connection, "half-close")?;
     let ends = || count(Preview1.fd_read(connection.fd, &mut [0; 8]));
@@ -42,13 +42,13 @@ fn reading(lab: &mut Lab, table: &mut Table) -> Outcome {
         "`fd_read` after the other end's half-close, twice",
         "0",
         format!("{}, {}", ends(), ends()),
-        "the end: answers what is left, then closes",
+        "the end of the stream: sends the remaining responses, then closes",
     );
     table.row(
         "`fd_write` after the other end's half-close",
         "works",
         count(Preview1.fd_write(connection.fd, &[IoSlice::new(b"12345")])),
-        "sends the answers",
+        "sends the responses",
     );
     close(connection)?;
     let connection = lab.connect()?;
@@ -58,7 +58,7 @@ fn reading(lab: &mut Lab, table: &mut Table) -> Outcome {
         "`fd_read` after the other end's reset, twice",
         "`CONNRESET`",
         format!("{}, {}", reads(), reads()),
-        "any error ends that connection",
+        "closes that connection on any error",
     );
     close(connection)?;
     table.row(
@@ -77,7 +77,7 @@ fn writing(lab: &mut Lab, table: &mut Table) -> Outcome {
         "`fd_write` of three buffers, 2, 0 and 4 bytes",
         "similar to `writev` in POSIX: 6",
         count(Preview1.fd_write(connection.fd, &bufs)),
-        "writes several at once where `poll_oneoff` sees sockets, one where it is blind",
+        "writes several at once where `poll_oneoff` checks sockets, one at a time where it is blind",
     );
     close(connection)?;
     let connection = lab.connect()?;
@@ -117,14 +117,14 @@ fn garbling(lab: &mut Lab, table: &mut Table) -> Outcome {
     arrived += lab.ask(connection, "drain")?;
     let told = told as u64;
     table.row(
-        "`fd_write` of three buffers into a socket that is nearly full, 30 times: bytes told and bytes that came",
+        "`fd_write` of three buffers into a socket that is nearly full, 30 times: bytes returned and bytes that arrived",
         "the same",
         match arrived.checked_sub(told) {
             Some(0) => "the same".into(),
-            Some(more) => format!("{more} bytes more came than were told"),
-            None => format!("{} bytes fewer came than were told", told - arrived),
+            Some(more) => format!("{more} bytes more arrived than were returned"),
+            None => format!("{} bytes fewer arrived than were returned", told - arrived),
         },
-        "writes one buffer at once where `poll_oneoff` is blind",
+        "writes one buffer at a time where `poll_oneoff` is blind",
     );
     close(connection)
 }
@@ -141,7 +141,7 @@ fn after_the_end(lab: &mut Lab, table: &mut Table) -> Outcome {
                 "`CONNRESET`, then `PIPE`"
             },
             format!("{}, {}", write(connection), write(connection)),
-            "any error ends that connection",
+            "closes that connection on any error",
         );
         close(connection)?;
     }
@@ -160,7 +160,7 @@ fn after_the_end(lab: &mut Lab, table: &mut Table) -> Outcome {
                 "doesn't see it"
             }
         ),
-        "ends its side, and reads on for a while before it closes",
+        "shuts down its sending side, and lingers before it closes",
     );
     close(connection)?;
     closing(lab, table)?;
@@ -173,7 +173,7 @@ fn after_the_end(lab: &mut Lab, table: &mut Table) -> Outcome {
         ));
     }
     table.row(
-        "`sock_shutdown` of what isn't connected",
+        "`sock_shutdown` of something that isn't connected",
         "`NOTCONN`, `NOTSOCK`",
         shown.join(", "),
         "never does it",
