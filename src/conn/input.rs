@@ -154,7 +154,16 @@ impl Connection {
     #[inline(never)]
     fn begin_body(&mut self, cx: &mut Context<'_>, head: Head) {
         // At least this much is needed. The request may still be refused when its body grows.
-        if let Err(refusal) = cx.shared.budget.admit(head.size, cx.limits) {
+        let budget = &cx.shared.budget;
+        let admitted = budget.admit(head.size, cx.limits);
+        let admitted = admitted.and_then(|()| match head.framing {
+            // The client asks before it sends: so it needn't send what never fits.
+            Framing::Length(length) if head.expects_continue => {
+                budget.admit_length(length, cx.limits)
+            }
+            Framing::None | Framing::Length(_) | Framing::Chunked => Ok(()),
+        });
+        if let Err(refusal) = admitted {
             return self.refuse(cx, refusal);
         }
         if head.expects_continue {

@@ -229,6 +229,12 @@ impl Connection {
         cx.shared.budget.has_room(length, cx.limits)
     }
 
+    /// Whether a request's body is coming.
+    #[must_use]
+    pub fn is_reading_body(&self) -> bool {
+        self.state.reading() == Reading::Body
+    }
+
     /// Bytes waiting to be sent.
     #[must_use]
     pub fn pending_output(&self) -> usize {

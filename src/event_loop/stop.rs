@@ -31,8 +31,8 @@ pub(super) enum Phase {
     Serving,
     /// Input is waited for until this moment.
     Grace(Instant),
-    /// Only what has come already is read.
-    Closing,
+    /// Only what has come already is read; bodies until this moment.
+    Closing(Instant),
 }
 
 /// What the loop has done to stop.
@@ -56,6 +56,10 @@ const MOST_ACCEPTED: usize = 4096;
 /// for a few bodies. A client that sends without a pause doesn't keep the server from stopping.
 const MOST_LATE_TURNS: u8 = 64;
 
+/// How long a body is still read after the grace. It gets 503 then: an interpreter takes 20 s for the
+/// bytes of all those turns if they are chunks of one byte.
+const LATE_BODIES: Duration = Duration::from_secs(1);
+
 impl<R, B, H> EventLoop<'_, R, H>
 where
     R: Reactor,
@@ -76,7 +80,7 @@ where
         let grace = match self.driver.phase {
             Phase::Serving => return None,
             Phase::Grace(until) => Some(until),
-            Phase::Closing => None,
+            Phase::Closing(_) => None,
         };
         [grace, self.accept_again_at].into_iter().flatten().min()
     }
@@ -95,7 +99,7 @@ where
                 let accepted = self.shut_listeners();
                 self.drive_each(&accepted);
             }
-            Phase::Grace(_) | Phase::Closing => {}
+            Phase::Grace(_) | Phase::Closing(_) => {}
         }
         for number in 0..self.listeners.len() {
             if self.listeners[number].door == Door::Refusing {
@@ -117,7 +121,7 @@ where
     }
 
     fn end_grace(&mut self) {
-        self.driver.phase = Phase::Closing;
+        self.driver.phase = Phase::Closing(self.driver.cx.now + LATE_BODIES);
         self.shut_listeners();
         self.drive_each(&self.slots.keys());
     }
@@ -137,7 +141,7 @@ where
                 continue;
             }
             let has_all = self.accept_waiting(number, &mut accepted);
-            if has_all || self.driver.phase == Phase::Closing {
+            if has_all || matches!(self.driver.phase, Phase::Closing(_)) {
                 self.shut(number);
             }
         }
@@ -227,8 +231,11 @@ where
 {
     /// After the grace a connection is read before it is closed: what waits may not be reported.
     pub(super) fn look_again(&self, slot: &mut Slot<R::Stream>) {
-        if self.phase == Phase::Closing && !slot.connection.is_ending() {
-            slot.readiness.readable = slot.late_turns < MOST_LATE_TURNS;
+        if let Phase::Closing(until) = self.phase
+            && !slot.connection.is_ending()
+        {
+            let is_late = slot.connection.is_reading_body() && self.cx.now >= until;
+            slot.readiness.readable = slot.late_turns < MOST_LATE_TURNS && !is_late;
             slot.late_turns +=
                 u8::from(slot.readiness.readable && slot.connection.wants_input(&self.cx));
         }
@@ -237,7 +244,7 @@ where
     /// Ends the connection's wait for input, if the grace is over. Returns whether that has changed
     /// anything.
     pub(super) fn stop_waiting(&mut self, slot: &mut Slot<R::Stream>) -> bool {
-        self.phase == Phase::Closing && slot.connection.stop(&mut self.cx)
+        matches!(self.phase, Phase::Closing(_)) && slot.connection.stop(&mut self.cx)
     }
 
     /// Makes the next response of a server that stops the last one, unless more input waits. That is
@@ -249,7 +256,7 @@ where
         }
         let can_keep = slot.connection.can_keep(&self.cx, self.buffer.len());
         if can_keep && slot.late_turns < MOST_LATE_TURNS {
-            slot.late_turns += u8::from(self.phase == Phase::Closing);
+            slot.late_turns += u8::from(matches!(self.phase, Phase::Closing(_)));
             match self.read_some(slot) {
                 // The end of the stream is for after the response, too.
                 Some(0) => slot.readiness.readable = true,

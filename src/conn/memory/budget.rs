@@ -22,6 +22,18 @@ impl Budget {
         Err(Refusal::overloaded())
     }
 
+    /// Refuses a body of this length if the whole budget has no room for it, before it is sent.
+    pub(in crate::conn) fn admit_length(
+        &self,
+        length: u64,
+        limits: &Limits,
+    ) -> Result<(), Refusal> {
+        match usize::try_from(length) {
+            Ok(length) if length <= limits.max_held => Ok(()),
+            Ok(_) | Err(_) => Err(Refusal::overloaded()),
+        }
+    }
+
     /// Refuses a large response of so much memory, if there is no room for it. One that is larger
     /// than all of the budget is sent when nothing else is held.
     pub(in crate::conn) fn admit_response(

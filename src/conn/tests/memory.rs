@@ -140,6 +140,16 @@ fn a_body_over_the_budget_gets_503_and_its_memory_is_freed() {
 }
 
 #[test]
+fn a_body_that_never_fits_gets_503_in_place_of_100() {
+    let mut bench = Bench::with(|limits| limits.max_held = 200_000);
+    bench.input(
+        "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 200001\r\nExpect: 100-continue\r\n\r\n",
+    );
+    let output = bench.output();
+    assert!(output.starts_with("HTTP/1.1 503 "), "{output}");
+}
+
+#[test]
 fn a_body_grows_in_few_steps_even_if_little_of_the_budget_is_left() {
     let mut bench = Bench::with(|limits| limits.max_held = 100_000);
     bench.input("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n");

@@ -329,6 +329,21 @@ fn nobody_keeps_the_server_from_stopping() {
     );
 }
 
+/// Nor one that sends a body without a pause, where reading is slow.
+#[test]
+fn an_endless_body_is_not_read_for_long() {
+    let mut slow = Personality::SLOW;
+    slow.costs.call = 20_000_000;
+    let bench = bench(slow, Duration::ZERO);
+    let (stopper, endless) = (bench.client(), bench.client());
+    endless.send(b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n");
+    endless.send(&b"1\r\nx\r\n".repeat(8 << 20));
+    bench.at(10, move |_| stopper.send(STOP));
+    bench.run();
+    let ended = bench.fake.now();
+    assert!(ended <= 4_000_000_000, "it has taken until {ended} ns");
+}
+
 /// The rate is that of all responses of a pipeline, and not of each.
 #[test]
 fn a_pipeline_whose_responses_are_taken_too_slowly_is_cut() {
