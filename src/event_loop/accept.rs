@@ -180,6 +180,11 @@ where
                     debug!(target: "mini_http", "accept: {error}");
                     Attempt::Retry
                 }
+                _ if self.driver.reactor.asks_to_stop(&error) => {
+                    self.listeners[number].is_ready = false;
+                    self.driver.handle.stop();
+                    Attempt::Nobody
+                }
                 _ => Attempt::Failed(error),
             },
         }

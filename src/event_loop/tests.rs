@@ -228,6 +228,35 @@ fn at_the_limit_the_longest_idle_gives_way_to_a_newcomer() {
     assert_eq!(answers(&newcomer), 1);
 }
 
+#[test]
+fn a_host_that_drains_stops_the_server() {
+    for personality in ALL {
+        let bench = Bench::new(personality);
+        let idle = bench.client();
+        let busy = bench.client();
+        bench.at(10, {
+            let busy = busy.clone();
+            move |_| busy.send(&GET[..10])
+        });
+        let (listener, newcomer) = (bench.listener, Rc::new(RefCell::new(None)));
+        let waiting = Rc::clone(&newcomer);
+        bench.at(20, move |fake| {
+            let client = fake.connect(listener);
+            client.send(GET);
+            *waiting.borrow_mut() = Some(client);
+            fake.cancel(listener);
+        });
+        let counters = bench.run_until(1_000_000);
+        assert_eq!(counters.requests, 1);
+        assert!(idle.is_closed() && idle.receive().is_empty());
+        assert!(busy.receive().starts_with(b"HTTP/1.1 503 "));
+        let newcomer = newcomer.borrow_mut().take().expect("it came");
+        assert_eq!(answers(&newcomer), 1);
+        // By itself: the 503 lingers for 10 s.
+        assert!(bench.fake.now() < 20_000_000_000, "{}", bench.fake.now());
+    }
+}
+
 /// Want of resources doesn't cost a newcomer its place before its request could come.
 #[test]
 fn when_accepting_fails_only_who_was_idle_for_a_while_gives_way() {
