@@ -1,18 +1,18 @@
-//! What a response's body can be.
+//! The types that a response's body can have.
 
 use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-/// A response's body: what [`Server::serve`](crate::Server::serve) takes. `Vec<u8>`, `String`,
-/// [`Bytes`], `Box<[u8]>`, `Arc<[u8]>`, `&'static [u8]`, `&'static str`, a `Cow` of these two, or `()`
-/// for none.
+/// A response's body, for [`Server::serve`](crate::Server::serve): `Vec<u8>`, `String`, [`Bytes`],
+/// `Box<[u8]>`, `Arc<[u8]>`, `&'static [u8]`, `&'static str`, a `Cow` of the last two, or `()` for no
+/// body.
 ///
-/// What the handler shares with the server (`Bytes` or an `Arc` of which it keeps a clone) and what is
-/// static isn't counted in [`max_held`](crate::Limits::max_held) while that is so.
+/// A static body, and one that the handler shares (`Bytes` or an `Arc` of which it keeps a clone),
+/// isn't counted in [`max_held`](crate::Limits::max_held) as long as it is shared.
 ///
-/// It is sealed: bodies of other kinds come with later versions of this crate.
+/// The trait is sealed: later versions of this crate may add other kinds of bodies.
 pub trait Body: sealed::Sealed {}
 
 pub(crate) mod sealed {
@@ -24,13 +24,13 @@ pub(crate) mod sealed {
         /// The whole body.
         fn as_bytes(&self) -> &[u8];
 
-        /// Takes the whole body, to be kept until it is sent.
+        /// Takes the whole body, to hold it until it is sent.
         fn take(&mut self) -> Bytes;
 
-        /// Bytes of memory that are held for it alone until then: none if it is static or shared.
+        /// Bytes of memory that are held only for it until then: 0 if it is static or shared.
         fn memory(&self) -> usize;
 
-        /// Another share in it, by which the number of shares can be seen.
+        /// For an `Arc`: another clone, to read the reference count from later.
         fn share(&self) -> Option<Arc<[u8]>> {
             None
         }
@@ -61,8 +61,8 @@ macro_rules! body {
 body! {
     Vec<u8>, |it| it.capacity();
     String, |it| it.capacity();
-    // What others have a share in is theirs to hold. Of what is ours alone, the length is all that can
-    // be known.
+    // Shared memory is held by the handler anyway. The capacity of `Bytes` can't be queried; its length
+    // is the best estimate.
     Bytes, |it| if it.is_unique() { it.len() } else { 0 };
     &'static [u8], |_it| 0;
     &'static str, |_it| 0;

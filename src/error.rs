@@ -1,4 +1,4 @@
-//! Errors: what went wrong, and what to do about it.
+//! Errors of making and running a server.
 
 use std::fmt;
 use std::io;
@@ -8,9 +8,9 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Why a server could not be made or run.
 ///
-/// What a client does wrong never comes out of [`Server::start`](crate::Server::start): it is a
-/// [`Refusal`](crate::Refusal), the response to that client, logged, and counted by its
-/// [`CloseReason`](crate::CloseReason). The text of an error is for people; match on
+/// A client's mistakes are never an error of [`Server::start`](crate::Server::start). They lead to a
+/// [`Refusal`](crate::Refusal): a response to that client, logged, and counted by
+/// [`CloseReason`](crate::CloseReason). The text of an error is for people, and may change; match on
 /// [`kind`](Error::kind).
 pub struct Error {
     kind: ErrorKind,
@@ -44,15 +44,15 @@ impl Error {
         }
     }
 
-    /// What sort of error this is.
+    /// The kind of error.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         self.kind
     }
 }
 
-/// The text and its cause, for a `main` that returns the error: several of the texts have more than
-/// one line, which a derived `Debug` would escape.
+/// The text and its cause. A `main` that returns the error prints this; a derived `Debug` would escape
+/// the line breaks that some texts have.
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)?;
@@ -63,8 +63,8 @@ impl fmt::Debug for Error {
     }
 }
 
-/// The text without its cause, which is the [`source`](std::error::Error::source): a report that
-/// walks the chain shows it once.
+/// The text without its cause, which is the [`source`](std::error::Error::source): so a reporter that
+/// prints the chain shows the cause once.
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)
@@ -83,19 +83,20 @@ impl From<io::Error> for Error {
     }
 }
 
-/// The sort of an [`Error`].
+/// The kind of an [`Error`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
     /// A call to the operating system or the WASI runtime failed.
     Io,
-    /// The address is not `host:port`, has no such host, or can't be bound.
+    /// The address is not of the form `host:port`, its host is not found, or it can't be bound.
     Address,
-    /// No listening socket was handed to the process or module.
+    /// There is no listening socket: none was passed to the process or module, the given one isn't
+    /// one, or the sockets are in use already.
     NoListener,
-    /// This platform can't do what was asked.
+    /// The platform doesn't support the operation.
     Unsupported,
-    /// A setting is out of its range.
+    /// A setting is out of range, or the server was started before.
     Setting,
 }
 

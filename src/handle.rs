@@ -1,4 +1,4 @@
-//! What can be seen and done from outside of a running server.
+//! The handle of a server: stops it, and reads its counters, while it runs.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
@@ -7,26 +7,30 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::conn::CloseReason;
 use crate::error::{Error, ErrorKind, Result};
 
-/// A hold on a server while it runs: its counters, and the means to stop it.
+/// Stops a running server, and reads its counters.
 ///
-/// Cloneable, `Send` and `Sync`. Get it from [`Server::handle`](crate::Server::handle) before
-/// [`start`](crate::Server::start). On WASI, which has no threads, use it from the handler.
+/// It is `Clone`, `Send` and `Sync`. Get it from [`Server::handle`](crate::Server::handle) before
+/// [`start`](crate::Server::start). On WASI, which has no threads, use it in the handler.
 #[derive(Clone)]
 pub struct Handle {
     shared: Arc<Shared>,
 }
 
 impl Handle {
-    /// Ends the server, and then `start` returns `Ok`. The connections that wait are accepted, and the
-    /// listening sockets closed. Every request that has come whole is served; the last response on each
-    /// connection says `Connection: close`. Connections without a request stay open for half a second,
-    /// in which a request is still served. An unfinished request gets 503 then.
+    /// Stops the server gracefully; [`start`](crate::Server::start) returns `Ok` when all connections
+    /// are closed. Returns at once.
     ///
-    /// A stopped server can't be started again. While the server doesn't run yet, this ends it as soon
-    /// as it has started and served what waits.
+    /// Connections in the backlog are accepted, then the listening sockets are closed. Every request
+    /// that has fully arrived is served; the last response on each connection has `Connection: close`.
+    /// Connections without a request stay open for half a second, during which a request is still
+    /// served. After that, an unfinished request gets 503.
     ///
-    /// A client that takes its response slowly holds that up for as long as the limits let it; one that
-    /// doesn't close its end, for a second.
+    /// A client that takes its response slowly delays the end for as long as the limits allow
+    /// ([`min_rate`](crate::Limits::min_rate)); one that doesn't close its end of the connection, by a
+    /// second.
+    ///
+    /// A stopped server can't be started again. If the server isn't running yet, it stops as soon as it
+    /// has started and served what is in the backlog.
     pub fn stop(&self) {
         self.shared.stop.store(true, Ordering::Release);
         let waker = self
@@ -39,7 +43,7 @@ impl Handle {
         }
     }
 
-    /// The counters as they are now.
+    /// The current values of the counters.
     #[must_use]
     pub fn counters(&self) -> Counters {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
@@ -69,7 +73,7 @@ impl Handle {
     /// Marks the server as running.
     ///
     /// # Errors
-    /// It runs already, or has run: its listening sockets are closed then.
+    /// [`ErrorKind::Setting`] if it is running, or was stopped.
     pub(crate) fn start(&self) -> Result<()> {
         let why = match self.shared.life.compare_exchange(
             Life::FRESH,
@@ -79,7 +83,7 @@ impl Handle {
         ) {
             Ok(_) => return Ok(()),
             Err(Life::RUNNING) => {
-                "the server runs already: one server serves in one thread at a time"
+                "the server is running already: a server serves in one thread at a time"
             }
             Err(_) => {
                 "the server was stopped and has closed its listening sockets: make a new one, with \
@@ -89,7 +93,7 @@ impl Handle {
         Err(Error::new(ErrorKind::Setting, why))
     }
 
-    /// Sets what ends a wait of the running server, where there is such a thing.
+    /// Sets the function that wakes the running server from its wait, if the platform has one.
     pub(crate) fn set_waker(&self, waker: Option<Waker>) {
         *self
             .shared
@@ -143,25 +147,25 @@ impl fmt::Debug for Handle {
     }
 }
 
-/// What a server has done since it was made.
+/// Counters of a server, since it was made.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Counters {
-    /// Connections accepted.
+    /// Connections accepted so far.
     pub accepted: u64,
     /// Connections open now.
     pub active: u64,
-    /// Connections closed whose sockets can't be dropped yet, because their clients don't take what
-    /// was written. Only on WASI 0.2; see [`Limits::max_connections`](crate::Limits::max_connections).
+    /// Closed connections whose sockets can't be dropped yet, because their clients have not taken all
+    /// output. Only on WASI 0.2; see [`Limits::max_connections`](crate::Limits::max_connections).
     pub lingering: u64,
-    /// Requests given to the handler.
+    /// Requests passed to the handler.
     pub requests: u64,
-    /// Connections closed because of a request that was refused: malformed, cut, too large, too
-    /// slow, or over the memory limit.
+    /// Connections closed because a request was refused: malformed, incomplete, too large, too slow, or
+    /// over the memory limit.
     pub refused: u64,
-    /// Bytes held for all connections now; see [`Limits::max_held`](crate::Limits::max_held).
+    /// Bytes of memory held for all connections now; see [`Limits::max_held`](crate::Limits::max_held).
     pub held: u64,
-    /// The most bytes that were held at a time.
+    /// The highest value of [`held`](Self::held) so far.
     pub held_peak: u64,
     closed: [u64; CloseReason::ALL.len()],
 }
@@ -180,10 +184,10 @@ impl Counters {
     }
 }
 
-/// Something that ends a wait from another thread.
+/// Wakes the event loop from its wait; may be called on any thread.
 pub(crate) type Waker = Arc<dyn Fn() + Send + Sync>;
 
-/// The values of [`Shared::life`]: a server runs once.
+/// The values of [`Shared::life`]. They only increase: a server runs once.
 struct Life;
 
 impl Life {
@@ -207,7 +211,8 @@ struct Shared {
     closed: [AtomicU64; CloseReason::ALL.len()],
 }
 
-/// Adds 1. Only the loop's thread writes, so a load and a store do, cheaper than one atomic step.
+/// Adds 1. Only the event loop's thread writes, so a load and a store suffice; they are cheaper than
+/// an atomic addition.
 fn add(counter: &AtomicU64) {
     counter.store(
         counter.load(Ordering::Relaxed).wrapping_add(1),
@@ -220,7 +225,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn counts_what_is_closed_by_reason() {
+    fn counts_closed_connections_by_reason() {
         let handle = Handle::new();
         handle.count_accepted();
         handle.count_accepted();

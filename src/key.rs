@@ -1,7 +1,7 @@
-//! Names of connections that are never mistaken for one another.
+//! Keys that identify connections in an event loop and are not reused.
 
-/// The name of one connection in its event loop: a slot and the slot's generation, so that the
-/// next connection in the same slot has another name.
+/// Identifies a connection in its event loop: the index of a slot and the slot's generation, so that
+/// the next connection in the same slot has another key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Key {
     index: u32,
@@ -9,14 +9,15 @@ pub struct Key {
 }
 
 impl Key {
-    /// Half the bits of a `usize` number the slot, the other half its generation.
+    /// Half the bits of a `usize` hold the slot's index, the other half its generation.
     const HALF: u32 = usize::BITS / 2;
     const MASK: usize = (1 << Self::HALF) - 1;
 
-    /// The most slots that can be told apart on this machine.
+    /// The number of slots that a key can distinguish on this target.
     pub(crate) const MAX_SLOTS: usize = Self::MASK;
 
-    /// The key of generation `generation` of slot `index`.
+    /// The key of generation `generation` of slot `index`. Generations wrap around at half the bits of
+    /// a `usize`.
     #[must_use]
     pub const fn new(index: u32, generation: u32) -> Self {
         Self {
@@ -25,7 +26,7 @@ impl Key {
         }
     }
 
-    /// The slot.
+    /// The slot's index.
     #[must_use]
     pub const fn index(self) -> usize {
         self.index as usize
@@ -37,13 +38,13 @@ impl Key {
         self.generation
     }
 
-    /// The key as a number, to be carried by a poll event.
+    /// The key as a number, for use as a poll event's token.
     #[must_use]
     pub const fn to_usize(self) -> usize {
         (self.generation as usize) << Self::HALF | self.index as usize
     }
 
-    /// The key from [`to_usize`](Self::to_usize)'s number.
+    /// The key that [`to_usize`](Self::to_usize) returned `number` for.
     #[must_use]
     pub const fn from_usize(number: usize) -> Self {
         Self::new((number & Self::MASK) as u32, (number >> Self::HALF) as u32)
@@ -55,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn survives_the_way_through_a_number() {
+    fn is_the_same_after_conversion_to_a_number_and_back() {
         let key = Key::new(7, 9);
         assert_eq!(Key::from_usize(key.to_usize()), key);
         let wrapped = Key::new(0, u32::MAX);

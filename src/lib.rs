@@ -1,4 +1,4 @@
-//! A small, strict HTTP/1.1 server whose one API runs natively and inside WASI runtimes.
+//! A small, strict HTTP/1.1 server, with the same API natively and in WASI runtimes.
 //!
 //! ```no_run
 //! fn main() -> mini_http::Result<()> {
@@ -10,46 +10,54 @@
 //! ```
 //!
 //! # In scope
-//! HTTP/1.1 and 1.0 (RFC 9110, RFC 9112) over TCP, natively on every platform of mio, and on
-//! `wasm32-wasip1` with the sockets that the runtime hands over, and on `wasm32-wasip2`. Persistent connections,
-//! pipelining, `Content-Length` and chunked request bodies, `Expect: 100-continue`, HEAD; bounds
-//! on everything a client can make the server hold or wait for ([`Limits`]).
+//! HTTP/1.1 and 1.0 (RFC 9110, RFC 9112) over TCP: natively on every platform of mio, on
+//! `wasm32-wasip1` with listening sockets opened by the runtime, and on `wasm32-wasip2`. Persistent
+//! connections, pipelining, request bodies with `Content-Length` or chunked, `Expect:
+//! 100-continue`, HEAD. Limits on all memory and time that a client can take ([`Limits`]).
 //!
 //! # Out of scope
-//! TLS, HTTP/2 and 3 (put a proxy in front), routing, compression, files. Handlers are called one
-//! at a time on the server's thread.
+//! TLS, HTTP/2 and HTTP/3 (use a proxy for them), routing, compression, serving files. Handlers are
+//! called one at a time, on the server's thread.
 //!
 //! # Map
 //!
-//! | module | what it is |
+//! | module | what it does |
 //! |---|---|
-//! | `server`, `handle`, [`Limits`] | what a user makes, sets, stops and counts |
+//! | `server`, `handle`, [`Limits`] | the API: make, configure, start and stop a server, read its counters |
 //! | `listeners` | where the listening sockets come from, on each platform |
-//! | `reactor` | the `Reactor` trait with its contract; mio; WASI preview 1 and 0.2 |
-//! | `event_loop` | one loop for all reactors: accept, read, handle, write, deadlines |
-//! | `conn` | the connection: a state machine without input and output |
+//! | `reactor` | the `Reactor` trait and its contract; implementations for mio, WASI preview 1 and 0.2 |
+//! | `event_loop` | the loop for all reactors: accept, read, call the handler, write, deadlines |
+//! | `conn` | a connection as a state machine that does no I/O |
 //!
 //! # Features
 //! * `unstable` makes `conn` and `reactor` public, with `Key` and `Instant`: for fuzzers, and for
-//!   programs that drive a connection by themselves. Every release may change what is in them.
+//!   programs that drive a connection with their own I/O. Every release may change them.
 //!
 //! # Invariants
-//! * No client ends the process or starves another client. Its faults are answered on its own
+//! * No client can end the process or starve other clients. An invalid request is refused on its own
 //!   connection.
-//! * Every connection that is not closed has a deadline.
-//! * Nothing in `conn` knows a socket or a clock; nothing in `event_loop` knows a platform.
+//! * Every open connection has a deadline.
+//! * `conn` uses no socket and no clock; `event_loop` has no platform-specific code.
 //! * Every close has a [`CloseReason`].
 //!
 //! # Logs
-//! By the [`log`] crate. Target `mini_http`: at `info` where it listens, at `debug` what happens
-//! to each connection, at `error` what the operator should act on. Target `mini_http::conn`: at
-//! `debug` the heads of requests, also of those that are refused, with `Authorization`,
-//! `Proxy-Authorization`, `Cookie`, `Set-Cookie` and user information masked; at `trace` also
-//! bodies, which are not masked and may have passwords. All of it is escaped and cut at 1 KiB.
-//! Target `wasi` (on WASI): at `trace` every call to the runtime, one a line; on preview 1 with its
-//! connection, so that `grep -w 'conn 7'` gives all of one.
+//! Written with the [`log`] crate.
+//!
+//! | target | level | content |
+//! |---|---|---|
+//! | `mini_http` | `info` | the addresses it listens on |
+//! | | `debug` | the events of each connection |
+//! | | `warn`, `error` | problems that the operator should act on |
+//! | `mini_http::conn` | `debug` | request heads, also refused ones, with secrets masked |
+//! | | `trace` | request bodies, which are not masked and may contain passwords |
+//! | `wasi` (on WASI) | `trace` | each call to the runtime, one per line |
+//!
+//! Masked are `Authorization`, `Proxy-Authorization`, `Cookie`, `Set-Cookie` and user information in
+//! the target. Bytes from clients are escaped and cut at 1 KiB. Lines of one connection contain its
+//! number: `grep -w 'conn 7'` finds them, on WASI preview 1 with its calls to the runtime.
 #![forbid(unsafe_code)]
-// Builds with the feature have these lints; without it, what it would make public looks unused.
+// Without the feature, items that it makes public would look unused. Builds with the feature have
+// these lints.
 #![cfg_attr(
     not(feature = "unstable"),
     allow(

@@ -1,13 +1,13 @@
-//! What a client may cost: every bound in bytes, in number and in time, with its default.
+//! Limits on what clients can use: bytes, counts and times, each with its default.
 
 use std::time::Duration;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::Key;
 
-/// The bounds that keep one client from hurting the process or the other clients.
+/// Limits that protect the process and other clients from a single client.
 ///
-/// All are on by default. Set them with [`Server::limits`](crate::Server::limits):
+/// All are on by default. Change them with [`Server::limits`](crate::Server::limits):
 ///
 /// ```no_run
 /// # fn main() -> mini_http::Result<()> {
@@ -19,78 +19,92 @@ use crate::key::Key;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
-    /// Bytes of a request's head: request line, fields and the empty line. Default 64 KiB; more
-    /// gets 431 (RFC 6585 §5).
+    /// The most bytes of a request's head: request line, field lines and the empty line. A larger one
+    /// gets 431 (RFC 6585 §5). Default 64 KiB; at most 1 GiB.
     pub max_head: usize,
-    /// Bytes of a request line without its CRLF. Default 8 KiB, which RFC 9112 §3 asks for at
-    /// least; more gets 414.
+    /// The most bytes of a request line, without its CRLF. A longer one gets 414 (RFC 9110 §15.5.15).
+    /// Default 8 KiB (RFC 9112 §3 recommends at least 8,000 bytes); at most
+    /// [`MAX_REQUEST_LINE`](Self::MAX_REQUEST_LINE).
     pub max_request_line: usize,
-    /// Field lines of a request's head, and of its trailer section. Default 100, at most
-    /// [`MAX_FIELDS`](Self::MAX_FIELDS); more gets 431.
+    /// The most field lines in a request's head, and in its trailer section. More get 431. Default 100;
+    /// at most [`MAX_FIELDS`](Self::MAX_FIELDS).
     pub max_fields: usize,
-    /// Bytes of a request's body. Default 16 MiB; more gets 413: at once when `Content-Length`
-    /// announces it, in place of `100 Continue` too. Goes together with
-    /// [`max_held`](Self::max_held), which all bodies share: one that is larger than that gets 503.
+    /// The most bytes of a request's body, without its transfer coding. A larger one gets 413
+    /// (RFC 9110 §15.5.14): as soon as `Content-Length` or the chunk sizes exceed the limit, and
+    /// instead of `100 Continue`. Default 16 MiB. All bodies together are also limited by
+    /// [`max_held`](Self::max_held); a body for which that has no room gets 503.
     pub max_body: u64,
-    /// Bytes of all chunk extensions of a body (RFC 9112 §7.1.1). Default 4 KiB; more gets 400.
+    /// The most bytes of chunk extensions in a body, all together (RFC 9112 §7.1.1). More get 400.
+    /// Default 4 KiB.
     pub max_chunk_extensions: usize,
-    /// Bytes of a trailer section (RFC 9112 §7.1.2). Default 8 KiB; more gets 431.
+    /// The most bytes of a trailer section (RFC 9112 §7.1.2). More get 431. Default 8 KiB.
     pub max_trailers: usize,
-    /// Bytes of answers waiting to be sent on a connection, after which no further request of it
-    /// is read or handled until the client has taken some. Default 64 KiB. One answer may be
-    /// larger.
+    /// Backpressure: while a connection has at least this many bytes of responses to send, none of its
+    /// further requests are read or handled. Default 64 KiB. A single response may be larger.
     pub max_pending_output: usize,
-    /// Connections accepted before the others get their turn. Default 64.
+    /// The most connections accepted in one iteration of the event loop, before open connections are
+    /// served. Default 64.
     pub accepts_per_turn: usize,
-    /// Open connections. Default 10,000. At the limit the longest idle connection is closed for a
-    /// newcomer; when none is idle, newcomers wait in the listener's backlog.
+    /// The most open connections. At the limit, the longest idle connection is closed to accept a new
+    /// one; if none is idle, new connections wait in the listener's backlog. Default 10,000.
     ///
-    /// On WASI 0.2 the socket of a closed connection may linger; see
-    /// [`Counters::lingering`](crate::Counters::lingering). Those that do take none of these places, but
-    /// there are never more open and lingering sockets together than twice this many, and two.
+    /// On WASI 0.2 the socket of a closed connection may have to stay open for a while; see
+    /// [`Counters::lingering`](crate::Counters::lingering). Such sockets don't count as open
+    /// connections, but open and lingering sockets together are at most twice this limit plus 2.
     pub max_connections: usize,
-    /// Bytes held for all connections together: unfinished heads and bodies, and answers waiting
-    /// to be sent. Default 256 MiB, and 64 MiB on WASI. What would go over it gets 503 and is
-    /// closed: a body that comes, and an answer of more than 16 KiB (unless it is static or shared, or
-    /// nothing else is held). Smaller answers are made all the same, but for each connection one
-    /// at a time.
+    /// The memory budget: the most bytes held for all connections together, for unfinished heads and
+    /// bodies and for responses to be sent. Default 256 MiB, on WASI 64 MiB.
+    ///
+    /// A request that would exceed it gets 503, and its connection is closed: while its body arrives,
+    /// or if its response is larger than 16 KiB (unless that is static or shared, or nothing else is
+    /// held). Smaller responses are still sent, but each connection makes only one at a time.
     ///
     /// Set it to several times [`max_body`](Self::max_body). A body without `Content-Length` can take
-    /// up to four times what has come of it, within `max_body`.
+    /// up to four times the bytes received so far, within `max_body`.
     ///
-    /// An answer of [`Bytes`](crate::Bytes) is counted when it isn't shared: when the handler keeps no
-    /// clone of it. That is looked at when it is made, and again in each
-    /// [`rate_window`](Self::rate_window). What a handler holds itself is never counted.
+    /// A response body of [`Bytes`](crate::Bytes) or `Arc<[u8]>` is counted while it isn't shared, that
+    /// is, while the handler holds no clone of it. This is checked when the response is made and at
+    /// the end of each [`rate_window`](Self::rate_window). Memory that the handler holds is never
+    /// counted.
     pub max_held: usize,
-    /// The time a head may take from its first byte. Default 30 s; then 408.
+    /// The longest time from the first byte of a head to its last. A slower one gets 408 (RFC 9110
+    /// §15.5.9). Default 30 s.
     pub head_timeout: Duration,
-    /// The time a connection may be idle: before its first request, or between two. Default 75 s;
-    /// then it is closed.
+    /// The longest time that a connection may be idle, before its first request or between two. Then
+    /// it is closed. Default 75 s.
     pub idle_timeout: Duration,
-    /// The least average rate, in bytes a second, at which a body must arrive and an answer be
-    /// taken. Default 500. Measured over each [`rate_window`](Self::rate_window). While more than half
-    /// of [`max_held`](Self::max_held) is held, a body or answers that hold much of it have to be
-    /// faster: by at least a twelfth of that in a window. 0 turns both off: then a body that never
-    /// comes is waited for for ever, and keeps its memory.
+    /// The minimum rate, in bytes per second, at which a body must arrive and responses must be taken by
+    /// the client. It is the average over each [`rate_window`](Self::rate_window). Default 500.
+    ///
+    /// While more than half of [`max_held`](Self::max_held) is in use, a connection must also transfer
+    /// at least 1/12 of the memory that it holds in each window.
+    ///
+    /// 0 disables both checks: then a stalled body or response never times out, and keeps its memory.
     pub min_rate: u32,
-    /// The time over which the rate is measured, and so the grace at the start of a body or an
-    /// answer. Default 10 s. A body that is too slow gets 408; an answer that is not taken is cut.
+    /// The time over which [`min_rate`](Self::min_rate) is measured, from the start of a body or
+    /// response on. If a body is too slow, the request gets 408; if the client takes responses too
+    /// slowly, the connection is closed. Default 10 s.
     pub rate_window: Duration,
-    /// The time for which input is still read and dropped after a last answer, so that a client
-    /// that is sending sees the answer and not a reset (RFC 9112 §9.6). Default 10 s.
+    /// The longest time that input is still read and dropped after the last response, so that a client
+    /// that is still sending receives the response instead of a reset (RFC 9112 §9.6). Default 10 s.
     pub linger_timeout: Duration,
-    /// The bytes that are read and dropped in that time. Default 64 MiB.
+    /// The most bytes that are read and dropped in that time; then the connection is closed. Default
+    /// 64 MiB.
     pub max_linger: u64,
 }
 
 impl Limits {
-    /// The most that [`max_fields`](Self::max_fields) can be set to.
+    /// The highest allowed value of [`max_fields`](Self::max_fields).
     pub const MAX_FIELDS: usize = 512;
 
-    /// The most that [`max_request_line`](Self::max_request_line) can be set to.
+    /// The highest allowed value of [`max_request_line`](Self::max_request_line): `http::Uri` holds no
+    /// longer targets.
     pub const MAX_REQUEST_LINE: usize = 65_534;
 
-    /// Refuses settings that would make a server that can't work.
+    /// Checks that all limits are in range.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Setting`], with the name of the limit.
     pub(crate) fn check(&self) -> Result<()> {
         let positive: [(&str, bool); 12] = [
             ("max_head", self.max_head > 0),
@@ -119,7 +133,7 @@ impl Limits {
                 "the limit max_fields is {set}: set it to at most {most}"
             )));
         }
-        // `http::Uri` takes no more; and heads are counted in 32 bits.
+        // `http::Uri` holds no longer targets. No head needs 1 GiB: more is a mistake in the unit.
         let upper = [
             (
                 "max_request_line",
@@ -138,7 +152,7 @@ impl Limits {
         if self.max_connections > Key::MAX_SLOTS {
             let (set, most) = (self.max_connections, Key::MAX_SLOTS);
             return Err(setting(format!(
-                "the limit max_connections is {set}: this machine can tell at most {most} apart"
+                "the limit max_connections is {set}: set it to at most {most} on this platform"
             )));
         }
         Ok(())

@@ -1,9 +1,9 @@
-//! A client's bytes, made fit for a log: escaped, cut, and without secrets.
+//! Formats bytes from clients for the log: escaped, cut to a length, and with secrets masked.
 
 use std::fmt;
 use std::ops::Range;
 
-/// The most bytes of a client's that one log line shows.
+/// The most bytes from a client that one log line shows.
 const MAX_SHOWN: usize = 1 << 10;
 
 /// Bytes escaped like a Rust string literal, and cut at 1 KiB.
@@ -21,16 +21,16 @@ impl fmt::Display for Escaped<'_> {
     }
 }
 
-/// The head of a request, escaped and cut, with secrets masked: the values of fields that carry
-/// them, and user information in the target.
+/// The head of a request, escaped and cut, with secrets masked: the values of [secret](is_secret)
+/// fields, and user information in the target.
 ///
-/// It may end anywhere, but must not go beyond its first fault: what stands behind one can't be told
-/// apart.
+/// The head may be incomplete, but must not continue after its first fault: after that, field lines
+/// can't be told apart.
 #[derive(Clone, Copy)]
 pub(crate) struct MaskedHead<'a> {
     pub(crate) head: &'a [u8],
-    /// It may also be the rest of a body that is longer than the request before it said. Then it is
-    /// shown only if it has a request line.
+    /// The bytes may also be the rest of a body that is longer than its `Content-Length`. Then the
+    /// first line is only shown if it looks like a request line.
     pub(crate) may_be_body: bool,
 }
 
@@ -47,7 +47,7 @@ impl fmt::Display for MaskedHead<'_> {
             } else {
                 user_information(content)
             };
-            // There may be empty lines before the request line.
+            // Empty lines may precede the request line.
             is_request_line &= content.is_empty();
             is_behind_secret = secret.is_some();
             push_masked(&mut masked, content, secret);
@@ -57,6 +57,7 @@ impl fmt::Display for MaskedHead<'_> {
     }
 }
 
+/// Appends `content` with the range `secret` replaced by `***`.
 fn push_masked(masked: &mut Vec<u8>, content: &[u8], secret: Option<Range<usize>>) {
     let Some(secret) = secret else {
         return masked.extend_from_slice(content);
@@ -69,7 +70,7 @@ fn push_masked(masked: &mut Vec<u8>, content: &[u8], secret: Option<Range<usize>
     masked.extend_from_slice(&content[secret.end..]);
 }
 
-/// Whether the values of this field are masked.
+/// Whether the values of the field `name` are masked.
 pub(crate) fn is_secret(name: &[u8]) -> bool {
     const SECRETS: [&str; 4] = [
         "authorization",
@@ -81,13 +82,15 @@ pub(crate) fn is_secret(name: &[u8]) -> bool {
     SECRETS.iter().any(is_name)
 }
 
+/// Splits a line into its content and its line end.
 fn split_line_end(line: &[u8]) -> (&[u8], &[u8]) {
     let is_content = |byte: &u8| !matches!(byte, b'\r' | b'\n');
     let last = line.iter().rposition(is_content);
     line.split_at(last.map_or(0, |last| last + 1))
 }
 
-/// Whether a line can hardly be anything else than a request line, of which the end may be missing.
+/// Whether a line, of which the end may be missing, is very likely a request line: it begins with a
+/// common method, or contains a version.
 fn is_like_request_line(line: &[u8]) -> bool {
     const METHODS: [&[u8]; 9] = [
         b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"OPTIONS", b"PATCH", b"CONNECT", b"TRACE",
@@ -97,13 +100,13 @@ fn is_like_request_line(line: &[u8]) -> bool {
     (is_method && words.next().is_some()) || version_of(line).is_some()
 }
 
-/// Where the version of a request line is, with the space before it.
+/// The index of the space before the version of a request line.
 fn version_of(line: &[u8]) -> Option<usize> {
     line.windows(6).rposition(|six| six == b" HTTP/")
 }
 
-/// What is masked of a field line. A line without a colon behind a secret value may be the rest of
-/// that: some clients wrap long values.
+/// The range to mask in a field line. A line without a colon after a secret field may continue its
+/// value, because some clients wrap long values (`obs-fold`).
 fn secret_value(line: &[u8], is_behind_secret: bool) -> Option<Range<usize>> {
     match line.iter().position(|&byte| byte == b':') {
         Some(colon) if is_secret(&line[..colon]) => Some(colon + 1..line.len()),
@@ -112,8 +115,8 @@ fn secret_value(line: &[u8], is_behind_secret: bool) -> Option<Range<usize>> {
     }
 }
 
-/// What is masked of a request line: what stands before an `@` in a target that has an authority. In
-/// an unfinished target it can't be told from a host and its port.
+/// The range to mask in a request line: the text before `@` in a target with an authority. In an
+/// incomplete target that text can't be told from a host with a port, so both are masked.
 fn user_information(line: &[u8]) -> Option<Range<usize>> {
     let start = line.iter().position(|&byte| byte == b' ')? + 1;
     let target = &line[start..];
@@ -149,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn masks_secrets_whatever_their_case() {
+    fn masks_secret_fields_in_any_case() {
         let head = b"GET / HTTP/1.1\r\nCOOKIE: a=b\r\nauthorization:Basic x\r\nHost: h\r\n\r\n";
         let text = shown(head, false);
         let masked = r#""GET / HTTP/1.1\r\nCOOKIE: ***\r\nauthorization: ***\r\nHost: h\r\n\r\n""#;
@@ -157,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn masks_what_is_unfinished_or_wrong() {
+    fn masks_secrets_in_incomplete_and_malformed_heads() {
         let line = "GET / HTTP/1.1\r\n";
         for (head, expected) in [
             ("Cookie: a", "Cookie: ***"),
@@ -198,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn masks_what_may_be_the_rest_of_a_body() {
+    fn masks_a_line_that_may_be_the_rest_of_a_body() {
         for (line, expected) in [
             ("word=x", "***"),
             ("word is s", "***"),

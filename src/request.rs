@@ -1,4 +1,4 @@
-//! The request that a handler is given.
+//! The request type that handlers receive.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -9,19 +9,18 @@ use http::{Extensions, HeaderMap, Uri};
 
 use crate::log_text::is_secret;
 
-/// A whole request, with its body.
+/// A complete request, with its body.
 ///
 /// It derefs to [`http::Request<Vec<u8>>`](http::Request), for method, URI, version, fields and
-/// extensions. The target was checked to be right for the method (RFC 9112 §3.2); `uri()` has an
-/// authority only when the client sent one, so take the host from `Host` otherwise.
+/// extensions. The form of the target suits the method (RFC 9112 §3.2). `uri()` has an authority only
+/// if the client sent one; otherwise take the host from `Host`.
 ///
-/// Its `Debug` masks secrets and leaves the body out; that of the `http::Request` in it does not.
+/// `Debug` masks secrets and omits the body; the `Debug` of the inner `http::Request` does not.
 ///
-/// Field values share one buffer with the request's whole head, and that with other small ones; a
-/// handler that keeps a value for long should copy it. The memory of a request that is dropped is used for the
-/// next one; one that is kept is just not.
+/// Field values share one buffer with the whole head, and with other small heads: a handler that
+/// keeps a value for long should copy it. The memory of a dropped request is reused for later ones.
 pub struct Request {
-    /// `None` only while it is taken apart.
+    /// `None` only while it is dropped.
     parts: Option<Box<Parts>>,
 }
 
@@ -31,7 +30,7 @@ struct Parts {
 }
 
 impl Request {
-    /// An empty request, from the memory of one that was dropped if there is any.
+    /// An empty request, which reuses the memory of a dropped one if possible.
     pub(crate) fn new() -> Self {
         let pooled = POOL.try_with(|pool| pool.borrow_mut().pop());
         let parts = pooled.ok().flatten().unwrap_or_else(|| {
@@ -53,27 +52,26 @@ impl Request {
         self.parts().inner.body()
     }
 
-    /// The address of the client's end of the connection. `None` on WASI preview 1, which has no
-    /// call to tell it.
+    /// The client's address. `None` on WASI preview 1, which has no call for it.
     #[must_use]
     pub fn peer_addr(&self) -> Option<SocketAddr> {
         self.parts().peer
     }
 
-    /// The request with another [`peer_addr`](Self::peer_addr): for tests of handlers.
+    /// The same request with another [`peer_addr`](Self::peer_addr), for tests of handlers.
     #[must_use]
     pub fn with_peer_addr(mut self, peer: SocketAddr) -> Self {
         self.set_peer(Some(peer));
         self
     }
 
-    /// The request as the `http` crate's own, to be taken apart or kept.
+    /// Converts it into the `http` crate's type.
     #[must_use]
     pub fn into_inner(mut self) -> http::Request<Vec<u8>> {
         std::mem::take(self.parts_mut()).inner
     }
 
-    /// The body alone.
+    /// Returns the body, and drops the rest.
     #[must_use]
     pub fn into_body(mut self) -> Vec<u8> {
         std::mem::take(self.parts_mut().inner.body_mut())
@@ -88,11 +86,11 @@ impl Request {
     }
 }
 
-/// Only `drop` takes the parts away.
+/// Why `expect` can't fail: only `drop` takes the parts.
 const PRESENT: &str = "a request has its parts until it is dropped";
 
-/// For tests of handlers: a request that no client has sent. It has no peer;
-/// [`with_peer_addr`](Request::with_peer_addr) gives it one.
+/// For tests of handlers. The request has no peer address; set one with
+/// [`with_peer_addr`](Request::with_peer_addr).
 impl From<http::Request<Vec<u8>>> for Request {
     fn from(inner: http::Request<Vec<u8>>) -> Self {
         Self {
@@ -115,8 +113,8 @@ impl DerefMut for Request {
     }
 }
 
-/// Fit for a log: fields that carry secrets are masked as in this crate's own log, and of the body
-/// only the length is shown.
+/// Suitable for logs: secret fields are masked as in this crate's own log, and only the length of the
+/// body is shown.
 impl fmt::Debug for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Parts { inner, peer } = self.parts();
@@ -156,7 +154,7 @@ impl Drop for Request {
             return;
         }
         parts.clear();
-        // On a thread that is ending there is no pool any more; the memory is freed then.
+        // On a thread that is ending, the pool may be gone; then the memory is freed.
         let _ = POOL.try_with(|pool| {
             let mut pool = pool.borrow_mut();
             if pool.len() < MAX_POOLED {
@@ -166,16 +164,20 @@ impl Drop for Request {
     }
 }
 
-/// A loop has one request at a time with the handler; more are used while bodies come.
+/// Dropped requests kept per thread. An event loop has one request at a time with the handler, and
+/// more while bodies are received.
 const MAX_POOLED: usize = 8;
 
 thread_local! {
-    #[expect(clippy::vec_box, reason = "the boxes are what is used again: a request moves often")]
+    #[expect(clippy::vec_box, reason = "the boxes are reused: a request is moved often")]
     static POOL: RefCell<Vec<Box<Parts>>> = const { RefCell::new(Vec::new()) };
 }
 
 impl Parts {
+    /// Parts with memory for more fields than this are freed, not reused. Requests have rarely more
+    /// than [`Limits::max_fields`](crate::Limits::max_fields), 100 by default.
     const MAX_FIELDS: usize = 128;
+    /// The same for the body's capacity in bytes: the pool is not counted in the memory budget.
     const MAX_BODY: usize = 64 << 10;
 
     fn is_worth_keeping(&self) -> bool {
@@ -183,14 +185,14 @@ impl Parts {
             && self.inner.body().capacity() <= Self::MAX_BODY
     }
 
-    /// Drops what the last client sent and the handler added, but for the memory.
+    /// Removes everything that the client sent or the handler added; keeps the memory.
     fn clear(&mut self) {
         self.inner.headers_mut().clear();
         self.inner.body_mut().clear();
         if !self.inner.extensions().is_empty() {
             *self.inner.extensions_mut() = Extensions::new();
         }
-        // It shares the head's buffer, which can only be used again when nobody does.
+        // The URI shares the head's buffer, which can't be reused before the URI is dropped.
         *self.inner.uri_mut() = Uri::default();
     }
 }
@@ -210,7 +212,7 @@ mod tests {
     use http::HeaderValue;
 
     #[test]
-    fn nothing_of_a_dropped_request_shows_in_the_next() {
+    fn a_reused_request_contains_nothing_of_the_dropped_one() {
         let mut request = Request::new();
         request
             .headers_mut()
@@ -223,7 +225,7 @@ mod tests {
         assert!(next.headers().is_empty() && next.body().is_empty());
         assert!(next.extensions().get::<u32>().is_none());
         assert_eq!(next.uri(), "/");
-        assert!(next.headers().capacity() > 0, "the memory is used again");
+        assert!(next.headers().capacity() > 0, "the memory is reused");
     }
 
     #[test]
@@ -237,9 +239,9 @@ mod tests {
             .header("Cookie", "b=secret")
             .header("Set-Cookie", "secret")
             .body(b"secret".to_vec());
-        let request = Request::from(request.expect("a right request"));
+        let request = Request::from(request.expect("a valid request"));
         for text in [format!("{request:?}"), format!("{request:#?}")] {
-            // Nor in numbers.
+            // Also not as numbers.
             assert!(!text.contains("secret") && !text.contains("115"), "{text}");
             assert!(
                 text.contains("/path?query") && text.contains("\"h\""),
@@ -251,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_can_be_taken_apart_and_sent_to_a_thread() {
+    fn a_request_is_send_and_can_be_converted() {
         fn is_send<T: Send>(_: &T) {}
         let mut request = Request::new();
         is_send(&request);

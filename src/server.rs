@@ -1,4 +1,4 @@
-//! The server: what a user makes, sets and starts.
+//! The server: constructors, settings, and `start`.
 
 use std::net::{SocketAddr, TcpListener};
 
@@ -22,7 +22,7 @@ use crate::request::Request;
 /// }
 /// ```
 ///
-/// One thread does everything: while the handler runs, nothing else is served.
+/// Everything runs on one thread: while the handler runs, no other connection is served.
 #[derive(Debug)]
 pub struct Server {
     listeners: Listeners,
@@ -31,46 +31,47 @@ pub struct Server {
 }
 
 impl Server {
-    /// A server on `addr`, which is `host:port`; port 0 lets the system choose one, which
-    /// [`local_addr`](Self::local_addr) tells. Connections are taken by the system from now on,
-    /// and served from [`start`](Self::start) on.
+    /// A server that listens on `addr`, of the form `host:port`. With port 0 the system chooses a port;
+    /// [`local_addr`](Self::local_addr) returns it. The system queues connections from now on; they
+    /// are served once [`start`](Self::start) is called.
     ///
-    /// On WASI preview 1 a module can't bind. There the server takes the listening sockets that
-    /// the runtime hands over, as [`preopened`](Self::preopened) does; `addr` is only checked for
-    /// its form, and the log says that it is not used. On WASI 0.2 it binds as natively, if the
-    /// runtime allows the network.
+    /// A WASI preview 1 module can't bind sockets. There, this uses the listening sockets that the
+    /// runtime passes to the module, like [`preopened`](Self::preopened); only the form of `addr` is
+    /// checked, and the log says that it is not used. On WASI 0.2 it binds as it does natively, if the
+    /// runtime permits network access.
     ///
     /// # Errors
     /// [`Address`](crate::ErrorKind::Address) if `addr` is malformed, its host is not found, or it
-    /// can't be bound; on preview 1 the errors of [`preopened`](Self::preopened).
+    /// can't be bound; on WASI preview 1 also the errors of [`preopened`](Self::preopened).
     pub fn new(addr: &str) -> Result<Self> {
         Listeners::bind(addr).map(Self::with)
     }
 
-    /// A server on the listening sockets that were handed to this process or module.
+    /// A server on the listening sockets that were passed to this process or module.
     ///
-    /// Natively those of systemd's socket activation (`LISTEN_FDS` and `LISTEN_PID`). On WASI
-    /// preview 1 those that the runtime was told to open: every listening socket that is found
-    /// from fd 3 up, or the one whose number is in the environment variable `MINI_HTTP_FD`. WASI 0.2
-    /// has no such thing: use [`new`](Self::new) there.
+    /// On Unix these are the sockets of systemd's socket activation (`LISTEN_FDS` and `LISTEN_PID`,
+    /// see `sd_listen_fds(3)`). On WASI preview 1 they are the sockets that the runtime was started
+    /// with: every listening socket from fd 3 on, or only the one whose number is in the environment
+    /// variable `MINI_HTTP_FD`. WASI 0.2 has no preopened sockets: use [`new`](Self::new) there.
     ///
     /// # Errors
     /// [`NoListener`](crate::ErrorKind::NoListener) if there is none; the text says what was found
-    /// instead, and how to hand one over; [`Unsupported`](crate::ErrorKind::Unsupported) on WASI 0.2.
+    /// instead, and how to pass a socket. [`Unsupported`](crate::ErrorKind::Unsupported) on WASI 0.2
+    /// and Windows.
     pub fn preopened() -> Result<Self> {
         Listeners::preopened().map(Self::with)
     }
 
-    /// A server on the listening socket with this file descriptor's number.
+    /// A server on the listening socket with this file descriptor.
     ///
-    /// On WASI preview 1 that is any listening socket of the module, as `MINI_HTTP_FD` names one. On
-    /// Unix it is one that was handed over (`LISTEN_FDS`, as for [`preopened`](Self::preopened)): for
-    /// another, make a [`TcpListener`] of it and use [`from_listener`](Self::from_listener).
+    /// On WASI preview 1 it can be any listening socket of the module. On Unix it has to be one of
+    /// those passed by `LISTEN_FDS`, as for [`preopened`](Self::preopened); for another one, make a
+    /// [`TcpListener`] of it and use [`from_listener`](Self::from_listener).
     ///
     /// # Errors
-    /// [`NoListener`](crate::ErrorKind::NoListener) if it is not such a socket;
+    /// [`NoListener`](crate::ErrorKind::NoListener) if `fd` is not such a socket;
     /// [`Unsupported`](crate::ErrorKind::Unsupported) on WASI 0.2 and Windows, where sockets have no
-    /// such numbers.
+    /// file descriptors.
     pub fn from_fd(fd: u32) -> Result<Self> {
         Listeners::from_fd(fd).map(Self::with)
     }
@@ -78,30 +79,31 @@ impl Server {
     /// A server on your own listening socket.
     ///
     /// # Errors
-    /// [`NoListener`](crate::ErrorKind::NoListener) on WASI preview 1 if the runtime says that it isn't
-    /// a listening socket; [`Unsupported`](crate::ErrorKind::Unsupported) on WASI 0.2, where a socket
-    /// of `std` can't be taken apart into the resources that it is made of.
+    /// [`NoListener`](crate::ErrorKind::NoListener) on WASI preview 1 if the runtime reports that it
+    /// isn't a listening socket; [`Unsupported`](crate::ErrorKind::Unsupported) on WASI 0.2, where the
+    /// WASI resources of a `std` socket are not accessible.
     pub fn from_listener(listener: TcpListener) -> Result<Self> {
         Listeners::from_listener(listener).map(Self::with)
     }
 
-    /// Whether small answers are sent at once (`TCP_NODELAY`) instead of waiting for the client to
-    /// acknowledge what was sent before. On by default. On WASI there is no call for it; the
-    /// runtime decides.
+    /// Sets `TCP_NODELAY` on accepted connections: a small response is sent at once, without waiting
+    /// for the client to acknowledge earlier data. On by default. WASI has no call for it, so there
+    /// the runtime decides.
     pub fn tcp_nodelay(&mut self, nodelay: bool) -> &mut Self {
         self.listeners.set_nodelay(nodelay);
         self
     }
 
-    /// Sets the bounds on what clients may cost; see [`Limits`].
+    /// Changes the limits on memory, sizes, numbers and times; see [`Limits`]. They are checked by
+    /// [`start`](Self::start).
     pub fn limits(&mut self, set: impl FnOnce(&mut Limits)) -> &mut Self {
         set(&mut self.settings.limits);
         self
     }
 
-    /// Whether a panic of the handler is caught: the client gets 500, its connection is closed,
-    /// and the server goes on. On by default. Where panics abort, as on WASI, a panic ends the
-    /// process whatever is set here.
+    /// Whether a panic of the handler is caught: then the client gets 500, its connection is closed,
+    /// and the server continues. On by default. If off, the panic is passed on to the caller of
+    /// [`start`](Self::start). Where panics abort, as on WASI, a panic ends the process in any case.
     pub fn catch_panics(&mut self, catch: bool) -> &mut Self {
         self.settings.catch_panics = catch;
         self
@@ -110,32 +112,37 @@ impl Server {
     /// The address of the (first) listening socket.
     ///
     /// # Errors
-    /// [`Unsupported`](crate::ErrorKind::Unsupported) on WASI preview 1, which has no call to tell
-    /// it.
+    /// [`Unsupported`](crate::ErrorKind::Unsupported) on WASI preview 1, which has no call for it;
+    /// [`Io`](crate::ErrorKind::Io) if the system can't report it.
     pub fn local_addr(&self) -> Result<SocketAddr> {
         self.listeners.local_addr()
     }
 
-    /// A hold on the server while it runs: counters, and [`stop`](Handle::stop).
+    /// A handle, to stop the server and to read its counters while it runs.
     #[must_use]
     pub fn handle(&self) -> Handle {
         self.handle.clone()
     }
 
-    /// Serves, until [`Handle::stop`] is called; only once, since the listening sockets are closed then.
-    /// Each request is given to `handler`, whole, and
-    /// what it returns is sent; requests of one connection in their order.
+    /// Serves until [`Handle::stop`] is called. A server can be started once, because its listening
+    /// sockets are closed when it stops.
     ///
-    /// `Date`, `Content-Length` and `Connection` are added. A handler may set `Date` itself, and
-    /// `Connection: close` to close the connection. What it sets as `Content-Length`,
-    /// `Transfer-Encoding` or `Trailer` is replaced by what is true, except for the
-    /// `Content-Length` of an empty answer to HEAD.
+    /// `handler` is called with each complete request, and the response it returns is sent. Requests
+    /// of one connection are handled in their order.
+    ///
+    /// `Date`, `Content-Length` and `Connection` are added to the response. A handler may set `Date`
+    /// itself, and `Connection: close` to close the connection. Its own `Content-Length`,
+    /// `Transfer-Encoding` and `Trailer` are dropped, except for the `Content-Length` of an empty
+    /// response to HEAD. An interim status (1xx, RFC 9110 §15.2) is not a final response: the client
+    /// gets 500 instead.
     ///
     /// # Errors
     /// [`Setting`](crate::ErrorKind::Setting) if a limit is out of range, or the server was started
-    /// before;
-    /// [`Io`](crate::ErrorKind::Io) if the operating system or runtime fails in a way that ends
-    /// the server. Nothing that a client does is such an error.
+    /// before; [`Io`](crate::ErrorKind::Io) if the operating system or the WASI runtime fails in a way
+    /// that ends the server. No client can cause an error.
+    ///
+    /// # Panics
+    /// If `handler` panics and [`catch_panics`](Self::catch_panics) is off.
     pub fn start<H>(&self, handler: H) -> Result<()>
     where
         H: FnMut(Request) -> Response<Vec<u8>>,
@@ -148,6 +155,9 @@ impl Server {
     ///
     /// # Errors
     /// Those of [`start`](Self::start).
+    ///
+    /// # Panics
+    /// Like [`start`](Self::start).
     pub fn serve<B, H>(&self, handler: H) -> Result<()>
     where
         B: Body,
@@ -155,7 +165,7 @@ impl Server {
     {
         self.settings.limits.check()?;
         self.handle.start()?;
-        // Also when the handler's panic is passed on.
+        // Marks the server as stopped on return, also if a handler's panic unwinds through here.
         let _running = Running(&self.handle);
         let reactor = self.listeners.reactor()?;
         self.handle.set_waker(reactor.waker());
@@ -180,7 +190,7 @@ impl Server {
     }
 }
 
-/// While it lives, the server runs.
+/// The server is running while this exists.
 struct Running<'a>(&'a Handle);
 
 impl Drop for Running<'_> {

@@ -1,17 +1,17 @@
-//! Monotonic time, as a reactor tells it.
+//! Monotonic time, as read from a reactor's clock.
 
 use std::ops::Add;
 use std::time::Duration;
 
-/// A moment on the reactor's monotonic clock, in nanoseconds from a start of its own choosing.
+/// A point in time on the reactor's monotonic clock, in nanoseconds since an arbitrary start.
 ///
-/// `std::time::Instant` can't be made from a number, and so neither by a runtime's
-/// `clock_time_get` nor by a test's virtual clock; hence this one.
+/// Unlike `std::time::Instant` it can be made from a number: from the result of WASI's
+/// `clock_time_get`, or by a test's virtual clock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Instant(u64);
 
 impl Instant {
-    /// The moment `nanos` nanoseconds after the clock's start.
+    /// The point in time `nanos` nanoseconds after the clock's start.
     #[must_use]
     pub const fn from_nanos(nanos: u64) -> Self {
         Self(nanos)
@@ -23,23 +23,23 @@ impl Instant {
         self.0
     }
 
-    /// The time from `earlier` to this moment; zero if `earlier` is later.
+    /// The time from `earlier` to this point; zero if `earlier` is later.
     #[must_use]
     pub const fn saturating_since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
 
-    /// The moment `duration` earlier; the clock's start if that is before it.
+    /// The point in time `duration` earlier, but not before the clock's start.
     #[must_use]
     pub fn saturating_sub(self, duration: Duration) -> Self {
         Self(self.0.saturating_sub(nanos(duration)))
     }
 }
 
-/// The nanoseconds of a duration, at most 584 years.
+/// The nanoseconds of a duration, at most `u64::MAX` (584 years).
 ///
-/// Every request reads a clock and sets a deadline, so this does without the 128 bits of
-/// [`Duration::as_nanos`].
+/// Avoids the 128-bit arithmetic of [`Duration::as_nanos`], because each request reads the clock and
+/// sets a deadline.
 fn nanos(duration: Duration) -> u64 {
     const PER_SECOND: u64 = 1_000_000_000;
     if duration.as_secs() < u64::MAX / PER_SECOND {
@@ -52,7 +52,7 @@ fn nanos(duration: Duration) -> u64 {
 impl Add<Duration> for Instant {
     type Output = Self;
 
-    /// The moment `duration` later; the end of time (584 years) if that is beyond it.
+    /// The point in time `duration` later, at most 584 years after the clock's start.
     fn add(self, duration: Duration) -> Self {
         Self(self.0.saturating_add(nanos(duration)))
     }
@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn a_duration_of_centuries_is_the_end_of_time() {
+    fn durations_are_clamped_to_584_years() {
         let most = Duration::from_nanos(u64::MAX);
         for (duration, nanos) in [
             (Duration::new(7, 9), 7_000_000_009),

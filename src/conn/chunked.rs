@@ -1,77 +1,78 @@
-//! The chunked transfer coding (RFC 9112 §7.1), decoded from pieces of any size.
+//! Decodes the chunked transfer coding (RFC 9112 §7.1) from pieces of any size.
 
 use super::field_lines::{FieldLines, Scanned, bare_cr, bare_lf};
 use super::grammar::{QUOTED, TOKEN};
 use super::refusal::Refusal;
 use crate::limits::Limits;
 
-/// Decodes one chunked body.
+/// A decoder for one chunked body.
 #[derive(Clone, Debug)]
 pub struct ChunkedDecoder {
     state: ChunkState,
-    /// Bytes of data announced by the chunk headers so far.
+    /// The sum of the chunk sizes so far, in bytes.
     announced: u64,
     /// Bytes of chunk extensions so far.
     extensions: usize,
-    /// Bytes and fields of the trailer section so far.
+    /// Bytes of the trailer section so far.
     trailers: usize,
+    /// Field lines of the trailer section so far.
     trailer_fields: usize,
 }
 
-/// Where in a chunked body the next byte stands.
+/// The position of the next byte in a chunked body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ChunkState {
-    /// In a chunk's size, behind this many digits.
+    /// In a chunk size, after this many digits.
     Size { size: u64, digits: u8 },
     /// In a chunk's extensions.
     Extension { size: u64, at: Extension },
-    /// Behind the CR of a chunk's header.
+    /// After the CR of a chunk header.
     HeaderLf { size: u64 },
-    /// In a chunk's data, before this many bytes.
+    /// In chunk data, of which this many bytes are left.
     Data { left: u64 },
-    /// Behind a chunk's data.
+    /// After chunk data.
     DataCr,
-    /// Behind the CR after a chunk's data.
+    /// After the CR that follows chunk data.
     DataLf,
-    /// Behind the last chunk.
+    /// In the trailer section, after the last chunk.
     Trailers(FieldLines),
-    /// Behind it all.
+    /// After the end of the body.
     Done,
 }
 
-/// Where in `chunk-ext` (RFC 9112 §7.1.1) the next byte stands.
+/// The position of the next byte in `chunk-ext` (RFC 9112 §7.1.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Extension {
-    /// Behind whitespace after the size or a value: only `;` can follow.
+    /// After whitespace that follows the size or a value: only `;` is allowed.
     BeforeSemicolon,
-    /// Behind `;`.
+    /// After `;`.
     NameStart,
     Name,
-    /// Behind whitespace after a name: `=` or `;` must follow.
+    /// After whitespace that follows a name: only `=` or `;` is allowed.
     AfterName,
-    /// Behind `=`.
+    /// After `=`.
     ValueStart,
     Token,
     Quoted,
-    /// Behind the backslash of a `quoted-pair`.
+    /// After the backslash of a `quoted-pair`.
     QuotedPair,
-    /// Behind the closing quote.
+    /// After the closing quote.
     AfterQuoted,
 }
 
-/// What [`ChunkedDecoder::decode`] found next.
+/// What [`ChunkedDecoder::decode`] returns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Chunk<'a> {
     /// Bytes of the body.
     Data(&'a [u8]),
-    /// The end of the body and its trailers; what follows is the next request.
+    /// The end of the body and its trailers. The rest of the input belongs to the next request.
     End,
-    /// All input is taken and the body goes on.
+    /// All input is consumed, and the body is incomplete.
     NeedInput,
 }
 
 impl ChunkedDecoder {
-    /// The most digits of a chunk size that can't overflow 64 bits. Leading zeros count.
+    /// The most digits of a chunk size, leading zeros included: as many as fit in 64 bits.
     const MAX_SIZE_DIGITS: u8 = 16;
 
     /// A decoder before the first chunk.
@@ -86,13 +87,13 @@ impl ChunkedDecoder {
         }
     }
 
-    /// Takes bytes from the front of `input` up to the next thing to tell. Call again until it
-    /// gives [`Chunk::NeedInput`] or [`Chunk::End`].
+    /// Consumes bytes from the front of `input` and returns the next part of the body. Call it until
+    /// it returns [`Chunk::NeedInput`] or [`Chunk::End`].
     ///
     /// # Errors
-    /// The [`Refusal`] that refuses the request: 400 for broken syntax or too many bytes of
-    /// extensions, 413 as soon as the chunk sizes exceed `limits.max_body`, 431 for too large a
-    /// trailer section.
+    /// A [`Refusal`] with status 400 for invalid syntax or more than `limits.max_chunk_extensions`
+    /// bytes of extensions, 413 as soon as the chunk sizes exceed `limits.max_body`, 431 if the
+    /// trailer section exceeds `limits.max_trailers` bytes or `limits.max_fields` field lines.
     pub fn decode<'a>(
         &mut self,
         input: &mut &'a [u8],
@@ -125,12 +126,12 @@ impl ChunkedDecoder {
         }
     }
 
-    /// Whether the last chunk is behind it.
+    /// Whether the next byte is in the trailer section.
     pub(super) fn is_in_trailers(&self) -> bool {
         matches!(self.state, ChunkState::Trailers(_))
     }
 
-    /// The state behind `byte`, which is not data.
+    /// The state after `byte`, which is not chunk data.
     fn step(&mut self, byte: u8, limits: &Limits) -> Result<ChunkState, Refusal> {
         match self.state {
             ChunkState::Size { size, digits } => self.in_size(size, digits, byte, limits),
@@ -187,7 +188,7 @@ impl ChunkedDecoder {
                 "a chunk size is not a hexadecimal number",
             ));
         }
-        // `in_size` let only sizes pass that keep this sum within `max_body`.
+        // Can't overflow: each digit was checked to keep this sum within `max_body`.
         self.announced += size;
         match byte {
             b'\r' => Ok(ChunkState::HeaderLf { size }),
@@ -212,7 +213,7 @@ impl ChunkedDecoder {
         byte: u8,
         limits: &Limits,
     ) -> Result<ChunkState, Refusal> {
-        // The CRLF that ends every chunked body is not counted as trailers.
+        // The final CRLF, which every chunked body has, doesn't count as trailers.
         if !matches!(
             (lines, byte),
             (FieldLines::LineStart, b'\r') | (FieldLines::EndLf, _)
@@ -247,7 +248,7 @@ impl Default for ChunkedDecoder {
 }
 
 impl Extension {
-    /// The place behind `byte`; `None` behind the CR that ends the header.
+    /// The position after `byte`; `None` after the CR that ends the chunk header.
     fn next(self, byte: u8) -> Result<Option<Self>, Refusal> {
         if byte == b'\n' {
             return Err(bare_lf());
@@ -295,7 +296,7 @@ impl Extension {
 mod tests {
     use super::*;
 
-    /// The body, and what is left behind it.
+    /// The body, and the number of bytes left after it; `None` if the body is incomplete.
     fn decode(input: &str, piece: usize) -> Result<Option<(Vec<u8>, usize)>, Refusal> {
         let limits = Limits {
             max_body: 100,
@@ -371,7 +372,7 @@ mod tests {
     }
 
     #[test]
-    fn bounds_the_body_by_what_chunks_announce() {
+    fn bounds_the_body_by_its_chunk_sizes() {
         assert_eq!(decode("65\r\n", 1).expect_err("101 bytes").status(), 413);
         assert_eq!(
             decode("1\r\na\r\n64\r\n", 1)

@@ -1,46 +1,48 @@
-//! Why a connection ends.
+//! Why a connection was closed.
 
-/// Why a connection was closed: decided where the cause is seen, logged with the connection's
-/// number, and counted in [`Counters`](crate::Counters).
+/// Why a connection was closed. Each close has one reason; it is logged with the connection's number
+/// and counted in [`Counters`](crate::Counters).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum CloseReason {
     /// The client ended its stream between two requests.
     ClientClosed,
-    /// The client said `Connection: close`.
+    /// The client sent `Connection: close` (RFC 9112 §9.6).
     ClientAskedClose,
-    /// An HTTP/1.0 client that did not ask for a persistent connection.
+    /// An HTTP/1.0 client did not ask for a persistent connection (RFC 9112 §9.3).
     Http10,
-    /// The handler's response said `Connection: close`.
+    /// The handler's response has `Connection: close`.
     HandlerAskedClose,
-    /// The handler panicked, or gave no final answer; the request got 500.
+    /// The handler panicked, or returned an interim status (1xx). The client got 500.
     HandlerFailed,
-    /// The request was malformed or asked for what this server does not do.
+    /// The request was malformed (400), or asked for something this server does not implement
+    /// (417, 501, 505).
     BadRequest,
-    /// The client's stream ended within a request.
+    /// The client's stream ended within a request (400).
     IncompleteRequest,
-    /// The request's head or body is larger than the limits.
+    /// The request's head or body exceeds the limits (413, 414, 431).
     TooLarge,
-    /// The head did not arrive in time.
+    /// The head took longer than [`head_timeout`](crate::Limits::head_timeout) (408).
     HeadTimeout,
-    /// The body arrived too slowly.
+    /// The body arrived more slowly than [`min_rate`](crate::Limits::min_rate) (408).
     BodyTimeout,
-    /// The client took its answer too slowly.
+    /// The client took its responses more slowly than [`min_rate`](crate::Limits::min_rate).
     WriteTimeout,
-    /// Nothing came for the idle time.
+    /// No request came within [`idle_timeout`](crate::Limits::idle_timeout).
     IdleTimeout,
-    /// The bytes held for all connections had reached their limit.
+    /// The memory held for all connections had reached [`max_held`](crate::Limits::max_held) (503).
     Overloaded,
-    /// Closed for a newcomer at the limit of connections, as the longest idle.
+    /// It was the longest idle connection when a new one came at
+    /// [`max_connections`](crate::Limits::max_connections).
     Evicted,
     /// The server was stopped.
     Stopped,
-    /// A read or write failed: mostly a reset by the client.
+    /// A read or write failed; usually the client reset the connection.
     IoError,
 }
 
 impl CloseReason {
-    /// Every reason.
+    /// Every reason, in the order of declaration.
     pub const ALL: &'static [Self] = &[
         Self::ClientClosed,
         Self::ClientAskedClose,
@@ -60,12 +62,14 @@ impl CloseReason {
         Self::IoError,
     ];
 
-    /// The reason's place in [`ALL`](Self::ALL).
+    /// The reason's index in [`ALL`](Self::ALL).
     pub(crate) const fn index(self) -> usize {
         self as usize
     }
 
-    /// Whether a request was refused.
+    /// Whether the connection was closed because a request was refused; see [`Refusal`](crate::Refusal).
+    ///
+    /// `false` for [`Stopped`](Self::Stopped), which closes connections with and without a request.
     #[must_use]
     pub const fn is_refusal(self) -> bool {
         match self {
@@ -88,7 +92,7 @@ impl CloseReason {
         }
     }
 
-    /// The reason in words, as the log says it.
+    /// The reason in words, as in the log.
     #[must_use]
     pub const fn explain(self) -> &'static str {
         match self {
@@ -102,10 +106,12 @@ impl CloseReason {
             Self::TooLarge => "the request is larger than the limits",
             Self::HeadTimeout => "the head did not arrive in time",
             Self::BodyTimeout => "the body arrived too slowly",
-            Self::WriteTimeout => "the client took the answer too slowly",
+            Self::WriteTimeout => "the client took the response too slowly",
             Self::IdleTimeout => "idle for too long",
             Self::Overloaded => "the memory limit of all connections was reached",
-            Self::Evicted => "idle for longest when a newcomer came at the limit of connections",
+            Self::Evicted => {
+                "the longest idle one at the connection limit, closed for a new connection"
+            }
             Self::Stopped => "the server was stopped",
             Self::IoError => "the connection failed",
         }
@@ -117,9 +123,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_reason_stands_at_its_index() {
-        for (place, reason) in CloseReason::ALL.iter().enumerate() {
-            assert_eq!(reason.index(), place);
+    fn every_reason_is_at_its_index() {
+        for (index, reason) in CloseReason::ALL.iter().enumerate() {
+            assert_eq!(reason.index(), index);
         }
     }
 }

@@ -5,10 +5,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::time::Instant;
 
-/// The `Date` field (RFC 9110 §6.6.1), made once a second.
+/// The `Date` field (RFC 9110 §6.6.1), formatted once a second.
 #[derive(Debug)]
 pub(super) struct Date {
-    /// The field's line, with what stands around it in a plain answer.
+    /// The field line, with the text before and after it in a plain response.
     block: [u8; 70],
     expires: Instant,
 }
@@ -18,7 +18,7 @@ impl Date {
     /// The 29 bytes of an `IMF-fixdate` (RFC 9110 §5.6.7).
     const VALUE: Range<usize> = 23..52;
 
-    /// When the next second begins.
+    /// When the next second begins: `set` is due again.
     pub(super) fn expires(&self) -> Instant {
         self.expires
     }
@@ -28,12 +28,13 @@ impl Date {
         &self.block[Self::LINE]
     }
 
-    /// How a plain answer begins: with the status line of 200, the date and the name of its last
-    /// field, `Content-Length`. One copy is a third of what appending each of them costs.
-    pub(super) fn plain_answer(&self) -> &[u8; 70] {
+    /// The start of a plain response: the status line of 200, the `Date` line, and the name of the
+    /// last field, `Content-Length`. One copy costs a third of appending each part.
+    pub(super) fn plain_response_start(&self) -> &[u8; 70] {
         &self.block
     }
 
+    /// Formats `wall_clock`, which is the time at `now`.
     pub(super) fn set(&mut self, now: Instant, wall_clock: SystemTime) {
         let value = httpdate::fmt_http_date(representable(wall_clock));
         if value.len() == Self::VALUE.len() {
@@ -55,7 +56,8 @@ impl Default for Date {
     }
 }
 
-/// A runtime's clock may say anything; `httpdate` panics outside the years 1970 to 9999.
+/// Clamps the time to the years 1970 to 9999: outside of them `httpdate` panics, and a runtime's
+/// clock may return anything.
 fn representable(wall_clock: SystemTime) -> SystemTime {
     const YEAR_9999: Duration = Duration::from_secs(253_402_300_799);
     match wall_clock.duration_since(UNIX_EPOCH) {
@@ -81,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mad_clock_does_no_harm() {
+    fn times_out_of_range_are_clamped() {
         let mut date = Date::default();
         date.set(Instant::default(), UNIX_EPOCH - Duration::from_secs(9));
         assert_eq!(date.line(), b"date: Thu, 01 Jan 1970 00:00:00 GMT\r\n");

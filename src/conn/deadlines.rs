@@ -1,6 +1,7 @@
-//! When the client is too late or too slow: 408, or a close.
+//! Timeouts: what happens when a client is too late or too slow (408, or a close), and which timer
+//! runs in which state.
 //!
-//! `timers.rs` has the table of timers.
+//! `timers.rs` stores the timers.
 
 use std::time::Duration;
 
@@ -9,8 +10,8 @@ use super::timers::Timer;
 use super::{CloseReason, Connection, Context, Refusal};
 
 impl Connection {
-    /// Does what is due for each timer that has expired.
-    pub(super) fn expire(&mut self, cx: &mut Context<'_>) {
+    /// Acts on each timer that has expired.
+    pub(super) fn run_expired_timers(&mut self, cx: &mut Context<'_>) {
         while let Some(timer) = self.timers.take_expired(cx.now) {
             match timer {
                 Timer::Head => self.refuse_unfinished(cx, Refusal::late_head()),
@@ -19,15 +20,15 @@ impl Connection {
                 Timer::Idle => self.state.closed(CloseReason::IdleTimeout),
                 Timer::Linger => self.state.lingered(),
             }
-            self.settle(cx);
+            self.update_timers_and_budget(cx);
         }
     }
 
-    /// Refuses a body that has come too slowly in the window that ends.
+    /// At the end of a rate window: refuses a body that arrived too slowly in it.
     fn check_body_rate(&mut self, cx: &mut Context<'_>) {
         let is_fast_enough = self.incoming.as_mut().is_some_and(|incoming| {
-            let came = std::mem::take(&mut incoming.in_window);
-            is_fast_enough(came, incoming.held(), cx)
+            let received = std::mem::take(&mut incoming.in_window);
+            is_fast_enough(received, incoming.held(), cx)
         });
         if is_fast_enough {
             self.timers.start(Timer::Body, cx.now, cx.limits);
@@ -36,12 +37,14 @@ impl Connection {
         }
     }
 
-    /// Closes the connection if the client has taken its responses too slowly in the window that ends.
+    /// At the end of a rate window: closes the connection if the client took its responses too
+    /// slowly in it.
     fn check_write_rate(&mut self, cx: &mut Context<'_>) {
         let taken = std::mem::take(&mut self.written_in_window);
         self.output.recount();
-        self.count_memory(cx);
-        // What waits until responses are taken is held for as long as they are.
+        self.update_budget(cx);
+        // Without an input timer, kept input and an unfinished body wait until the output is sent:
+        // slow sending then keeps all of the connection's memory in use, not only the output.
         let held = match self.timers.input() {
             Some(_) => self.output.held(),
             None => self.account.held(),
@@ -53,8 +56,8 @@ impl Connection {
         }
     }
 
-    /// Starts and stops timers as the state asks for.
-    pub(super) fn keep_deadlines(&mut self, cx: &Context<'_>) {
+    /// Starts and stops timers according to the state.
+    pub(super) fn update_timers(&mut self, cx: &Context<'_>) {
         let (reading, writing) = (self.state.reading(), self.state.writing());
         let has_output = self.output.pending() > 0;
         let awaited = match reading {
@@ -65,11 +68,11 @@ impl Connection {
             Reading::Idle
             | Reading::Head
             | Reading::Body
-            | Reading::Answering
+            | Reading::Responding
             | Reading::Discarding
             | Reading::Ended => None,
         };
-        // A timer that runs and should is left alone.
+        // A timer that already runs keeps its deadline.
         if awaited != self.timers.input() {
             match awaited {
                 Some(timer) => {
@@ -81,7 +84,7 @@ impl Connection {
         }
         if has_output != self.timers.is_write_set() {
             if !has_output {
-                self.all_is_taken(cx);
+                self.on_output_sent(cx);
             } else if !self.timers.resume_write(cx.now) {
                 self.written_in_window = 0;
                 self.timers.start(Timer::Write, cx.now, cx.limits);
@@ -89,9 +92,10 @@ impl Connection {
         }
     }
 
-    /// The client has taken all output. A server that stops measures the rate over all responses of a
-    /// pipeline: else a client could hold it up for a window with each small response.
-    fn all_is_taken(&mut self, cx: &Context<'_>) {
+    /// All output is sent: the write timer stops. While the server is stopping it only pauses if
+    /// pipelined requests remain. Otherwise a client could delay the stop by one rate window per
+    /// response.
+    fn on_output_sent(&mut self, cx: &Context<'_>) {
         if cx.shared.is_stopping && self.has_kept() {
             self.timers.pause_write(cx.now);
         } else {
@@ -99,31 +103,33 @@ impl Connection {
         }
     }
 
-    /// A server that stops waits only for a while for clients that don't close.
+    /// While the server is stopping, limits lingering to [`STOP_LINGER`].
     pub(super) fn shorten_lingering(&mut self, cx: &Context<'_>) {
         if cx.shared.is_stopping && self.timers.input() == Some(Timer::Linger) {
-            self.timers.end_input_by(cx.now + STOP_LINGER);
+            self.timers.cap_input_deadline(cx.now + STOP_LINGER);
         }
     }
 }
 
-/// How long a connection lingers at most while the server stops: enough for a client across the world
-/// to get its last response and to close, and short enough to wait for at each restart.
+/// The longest time a connection lingers while the server is stopping. Enough for a distant client
+/// to receive its last response and close; short enough to wait for at each restart.
 const STOP_LINGER: Duration = Duration::from_secs(1);
 
-/// Whether so many bytes in one window are enough for a body or for answers that hold so much memory.
+/// Whether a transfer of `bytes` in one rate window is fast enough for a body or for responses that
+/// hold `held` bytes of memory.
 ///
-/// Each must keep the least rate. While memory is scarce, one that holds much of it must also turn it
-/// over: else a few clients could fill the budget at once, and keep it at the least rate for as long as
-/// that takes them.
+/// Each must keep `min_rate`. While memory is scarce, it must also transfer 1/[`TURNOVER_WINDOWS`] of
+/// what it holds. Otherwise a few clients could fill the budget and keep it for as long as the
+/// minimum rate allows.
 fn is_fast_enough(bytes: u64, held: usize, cx: &Context<'_>) -> bool {
     let limits = cx.limits;
-    // Without a division, which would make a small rate over a short window one of 0.
+    // Multiplied, not divided: a small rate over a short window must not round to 0.
     let due = u128::from(limits.min_rate) * limits.rate_window.as_nanos();
     let is_scarce = limits.min_rate > 0 && cx.shared.budget.is_scarce(limits);
-    let turned_over = !is_scarce || bytes.saturating_mul(TURNOVER) >= held as u64;
+    let turned_over = !is_scarce || bytes.saturating_mul(TURNOVER_WINDOWS) >= held as u64;
     turned_over && u128::from(bytes) * 1_000_000_000 >= due
 }
 
-/// In so many windows memory is turned over while it is scarce.
-const TURNOVER: u64 = 12;
+/// While memory is scarce, a connection must transfer as much as it holds within this many rate
+/// windows: two minutes with the default window of 10 s.
+const TURNOVER_WINDOWS: u64 = 12;

@@ -1,9 +1,9 @@
-//! Answers as bytes (RFC 9112 §4 and §6).
+//! Encodes responses (RFC 9112 §4 and §6).
 //!
-//! The handler's fields are sent as they are, but for those that say where the answer ends or
-//! whether the connection persists: `Content-Length`, `Transfer-Encoding`, `Trailer` and
-//! `Connection` are this module's, so that no handler can make an answer that two clients read
-//! differently. `http`'s types keep CR and LF out of everything else.
+//! The handler's fields are sent unchanged, except those that determine framing and persistence:
+//! `Content-Length`, `Transfer-Encoding`, `Trailer` and `Connection` are written by this module. So
+//! no handler can produce a response that two recipients frame differently. The types of the `http`
+//! crate exclude CR and LF from all other fields.
 
 use http::header::{self, HeaderMap};
 use http::{Method, StatusCode, Version};
@@ -13,16 +13,16 @@ use super::date::Date;
 use super::grammar::{is_token, trim_ows};
 use super::head::has_token;
 
-/// What an answer must know of its request.
+/// The properties of a request that its response depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Exchange {
-    /// HEAD: the answer has the fields of a GET's and no body (RFC 9110 §9.3.2).
+pub(super) struct RequestInfo {
+    /// HEAD: the response has the fields of a response to GET, and no body (RFC 9110 §9.3.2).
     pub(super) is_head: bool,
-    /// The client speaks HTTP/1.0, and wants to be told if the connection persists.
+    /// HTTP/1.0: the response must say if the connection persists (RFC 9112 §9.3).
     pub(super) is_http10: bool,
 }
 
-impl Exchange {
+impl RequestInfo {
     pub(super) fn new(method: &Method, version: Version) -> Self {
         Self {
             is_head: method == Method::HEAD,
@@ -31,34 +31,34 @@ impl Exchange {
     }
 }
 
-/// The interim answer to `Expect: 100-continue` (RFC 9110 §15.2.1).
+/// The interim response to `Expect: 100-continue` (RFC 9110 §15.2.1).
 pub(super) const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
-/// The head of a response to be written.
+/// The parts of a response's head.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ResponseHead<'a> {
     pub(super) status: StatusCode,
-    /// The handler's.
+    /// The handler's fields.
     pub(super) fields: &'a HeaderMap,
-    /// Bytes of the handler's body, even if none of them are sent.
+    /// Bytes of the handler's body, also if the body isn't sent (HEAD, 304).
     pub(super) body_length: usize,
-    pub(super) exchange: Exchange,
-    /// Whether the connection persists behind it.
+    pub(super) request_info: RequestInfo,
+    /// Whether the connection persists after it.
     pub(super) persists: bool,
 }
 
 impl ResponseHead<'_> {
     /// Appends the head to `out`.
     ///
-    /// Inlined, and with fields only where there are any: a module whose handler sets none doesn't
-    /// carry what only they need (12 kB).
+    /// Inlined, and fields are only handled if there are any, so that the compiler can drop that
+    /// code (12 kB of a WASI module) if the handler never sets a field.
     #[inline]
     pub(super) fn write(&self, out: &mut Vec<u8>, date: &Date) {
         let length = self.content_length();
         if let Some(length) = length
             && self.is_plain()
         {
-            out.extend_from_slice(date.plain_answer());
+            out.extend_from_slice(date.plain_response_start());
             decimal(out, length, b"\r\n\r\n");
             return;
         }
@@ -74,32 +74,32 @@ impl ResponseHead<'_> {
         out.extend_from_slice(b"\r\n");
     }
 
-    /// Whether the status is 200 and there are no fields but `Date` and `Content-Length`: most
-    /// responses are so, and their head is kept written.
+    /// Whether the head is just 200 with `Date` and `Content-Length`. This is the common case, for
+    /// which `Date` holds a prepared text.
     fn is_plain(&self) -> bool {
         self.status == StatusCode::OK
             && self.fields.is_empty()
             && self.persists
-            && !self.exchange.is_http10
+            && !self.request_info.is_http10
     }
 
-    /// What `Content-Length` says, if it is there.
+    /// The value of `Content-Length`; `None` if the field must not be sent.
     fn content_length(&self) -> Option<u64> {
         match self.status {
-            // Not even a length of 0: 204 must not have one (RFC 9110 §8.6), and a 304's would have to
-            // be that of the 200 it stands for (§15.4.5).
+            // 204 must not have the field (RFC 9110 §8.6). For 304 it would have to be the length of
+            // the 200 response that was not sent (§15.4.5), which is unknown here.
             StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED => None,
             StatusCode::RESET_CONTENT => Some(0),
-            // A handler may know the length of a GET's response without making its body.
-            _ if self.exchange.is_head && self.body_length == 0 => {
+            // For HEAD, a handler may state the length without producing a body.
+            _ if self.request_info.is_head && self.body_length == 0 => {
                 Some(announced_length(self.fields).unwrap_or(0))
             }
             _ => Some(self.body_length as u64),
         }
     }
 
-    /// Writes the handler's fields but for those of framing and the connection's. Returns whether
-    /// there was a `Date`: it is written once, and only if it is one (RFC 9110 §6.6.1).
+    /// Writes the handler's fields, except those that this module writes itself. Returns whether a
+    /// valid `Date` was among them: the first valid one is written (RFC 9110 §6.6.1).
     fn write_fields(&self, out: &mut Vec<u8>) -> bool {
         let mut has_date = false;
         for (name, value) in self.fields {
@@ -121,10 +121,10 @@ impl ResponseHead<'_> {
         has_date
     }
 
-    /// Writes `Connection`: what the handler lists there besides the connection's own options, and
-    /// whether the connection persists where the client could not know (RFC 9112 §9.3).
+    /// Writes `Connection` if needed: the handler's own options, and `close` or `keep-alive` where
+    /// that isn't the default of the client's version (RFC 9112 §9.3).
     fn write_connection(&self, out: &mut Vec<u8>) {
-        let own = match (self.persists, self.exchange.is_http10) {
+        let own = match (self.persists, self.request_info.is_http10) {
             (false, _) => Some(&b"close"[..]),
             (true, true) => Some(&b"keep-alive"[..]),
             (true, false) => None,
@@ -137,8 +137,8 @@ impl ResponseHead<'_> {
     }
 }
 
-/// Writes a whole answer that says in words why the request is refused, and that the connection
-/// closes.
+/// Writes a complete response that refuses a request: `why` is its text body, and `Connection:
+/// close` is set.
 pub(super) fn refusal(
     out: &mut Vec<u8>,
     status: StatusCode,
@@ -157,7 +157,7 @@ pub(super) fn refusal(
     }
 }
 
-/// Why a handler's response can't have this interim status, for the log.
+/// Why a handler can't respond with this interim status; for the log.
 pub(super) fn why_not_final(status: StatusCode) -> &'static str {
     match status {
         StatusCode::SWITCHING_PROTOCOLS => "this server doesn't support upgrades",
@@ -165,15 +165,16 @@ pub(super) fn why_not_final(status: StatusCode) -> &'static str {
     }
 }
 
-/// Whether a body follows the head of an answer (RFC 9110 §6.4.1).
-pub(super) fn has_body(status: StatusCode, exchange: Exchange) -> bool {
+/// Whether a body follows the head of the response (RFC 9110 §6.4.1).
+pub(super) fn has_body(status: StatusCode, request_info: RequestInfo) -> bool {
     let is_bare = matches!(
         status,
         StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED
     );
-    !is_bare && !exchange.is_head
+    !is_bare && !request_info.is_head
 }
 
+/// The handler's own `Content-Length`, if it is valid.
 fn announced_length(fields: &HeaderMap) -> Option<u64> {
     let digits = trim_ows(fields.get(header::CONTENT_LENGTH)?.as_bytes());
     if !digits.iter().all(u8::is_ascii_digit) {
@@ -210,9 +211,9 @@ fn content_length(out: &mut Vec<u8>, length: u64) {
     decimal(out, length, b"\r\n");
 }
 
-/// Writes a number, and what follows it.
+/// Writes `number` in decimal, followed by `end`.
 fn decimal<const N: usize>(out: &mut Vec<u8>, number: u64, end: &[u8; N]) {
-    // By hand, because formatting costs a tenth of a small answer.
+    // By hand: `write!` would take a tenth of the time of a small response.
     let mut digits = [0; 20];
     let mut start = digits.len();
     let mut rest = number;
@@ -235,7 +236,8 @@ fn merged_connection(out: &mut Vec<u8>, fields: &HeaderMap, own: Option<&[u8]>) 
     };
     let lines = fields.get_all(header::CONNECTION).iter();
     let options = lines.flat_map(|line| line.as_bytes().split(|&byte| byte == b',').map(trim_ows));
-    // A field that an option names is taken out by proxies: not those that every answer has.
+    // Proxies remove the fields that `Connection` names (RFC 9110 §7.6.1): a handler must not name
+    // those that every response needs.
     let is_needed = |option: &[u8]| {
         let needed = ["content-length", "transfer-encoding", "date", "connection"];
         needed
@@ -249,9 +251,9 @@ fn merged_connection(out: &mut Vec<u8>, fields: &HeaderMap, own: Option<&[u8]>) 
     }
 }
 
-/// Whether a handler's answer asks to close the connection.
+/// Whether the handler's fields ask to close the connection.
 pub(super) fn asks_to_close(fields: &HeaderMap) -> bool {
-    // Looking up a name costs a tenth of a small answer, even where there are none.
+    // Checked first: a look-up in an empty map would take a tenth of the time of a small response.
     !fields.is_empty()
         && fields.contains_key(header::CONNECTION)
         && has_token(fields, &header::CONNECTION, "close")
@@ -264,7 +266,7 @@ mod tests {
     use http::Response;
     use std::time::{Duration, UNIX_EPOCH};
 
-    const GET: Exchange = Exchange {
+    const GET: RequestInfo = RequestInfo {
         is_head: false,
         is_http10: false,
     };
@@ -279,7 +281,7 @@ mod tests {
     fn encoded(
         response: http::response::Builder,
         body_length: usize,
-        exchange: Exchange,
+        request_info: RequestInfo,
         persists: bool,
     ) -> (String, bool) {
         let response = response.body(()).expect("a response");
@@ -289,16 +291,16 @@ mod tests {
             status,
             fields,
             body_length,
-            exchange,
+            request_info,
             persists,
         };
         head.write(&mut out, &date());
-        let follows = has_body(status, exchange);
+        let follows = has_body(status, request_info);
         (String::from_utf8(out).expect("ASCII"), follows)
     }
 
     #[test]
-    fn an_answer_has_one_length_and_a_date() {
+    fn a_response_has_one_content_length_and_a_date() {
         let (text, follows) = encoded(Response::builder().header("X-A", "b"), 6, GET, true);
         assert_eq!(
             text,
@@ -309,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn the_handler_can_not_break_framing() {
+    fn the_handler_cannot_break_framing() {
         let response = Response::builder()
             .header("Content-Length", "99")
             .header("Content-Length", "98")
@@ -325,8 +327,8 @@ mod tests {
     }
 
     #[test]
-    fn some_answers_have_no_body() {
-        let head = Exchange {
+    fn some_responses_have_no_body() {
+        let head = RequestInfo {
             is_head: true,
             is_http10: false,
         };
@@ -344,8 +346,8 @@ mod tests {
     }
 
     #[test]
-    fn a_1_0_client_is_told_that_the_connection_persists() {
-        let http10 = Exchange {
+    fn a_response_to_http_1_0_says_if_the_connection_persists() {
+        let http10 = RequestInfo {
             is_head: false,
             is_http10: true,
         };
@@ -367,7 +369,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_says_why() {
+    fn a_refusal_has_its_text_as_body() {
         let mut out = Vec::new();
         refusal(
             &mut out,

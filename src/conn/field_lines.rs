@@ -1,39 +1,39 @@
-//! The lines of a header or trailer section, scanned byte by byte (RFC 9112 §5).
+//! Scans the field lines of a trailer section byte by byte (RFC 9112 §5 and §7.1.2).
 //!
-//! Strict where the RFC lets a recipient choose: lines end with CRLF, nothing stands between name
-//! and colon, a line that begins with whitespace (`obs-fold`) is refused.
+//! Strict where the RFC leaves a choice: lines end with CRLF, no whitespace is allowed between name
+//! and colon, and a line that begins with whitespace (`obs-fold`) is refused.
 
 use super::grammar::{FIELD_VALUE, TOKEN};
 use super::refusal::Refusal;
 
-/// Where in a section of field lines the next byte stands.
+/// The position of the next byte in a section of field lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum FieldLines {
-    /// At the start of a line: of a field, or of the empty line that ends the section.
+    /// At the start of a field line, or of the empty line that ends the section.
     LineStart,
     /// Within a field's name.
     Name,
-    /// Behind a field's colon.
+    /// After a field's colon.
     Value,
-    /// Behind a field's CR.
+    /// After the CR of a field line.
     LineLf,
-    /// Behind the CR of the empty line.
+    /// After the CR of the empty line.
     EndLf,
 }
 
-/// What a byte meant.
+/// What a byte completes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Scanned {
-    /// It belongs to a line.
+    /// Nothing: it is part of a line.
     More,
-    /// It is the first of another field's name.
+    /// It is the first byte of a field name.
     FieldBegan,
     /// It ends the section.
     End,
 }
 
 impl FieldLines {
-    /// Takes the next byte.
+    /// Scans the next byte.
     pub(super) fn scan(&mut self, byte: u8) -> Result<Scanned, Refusal> {
         let next = match *self {
             Self::LineStart => match byte {
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_smuggling_is_made_of() {
+    fn refuses_lines_that_recipients_read_differently() {
         for bad in [
             "a: b\n",
             "a: b\r\n\n",

@@ -1,4 +1,4 @@
-//! How long a request's body is: the walk of RFC 9112 §6.3, in one place.
+//! The length of a request's body: the algorithm of RFC 9112 §6.3, step by step.
 
 use http::{HeaderMap, HeaderValue, Version, header};
 
@@ -10,24 +10,24 @@ use super::refusal::Refusal;
 pub enum Framing {
     /// There is no body.
     None,
-    /// So many bytes, more than 0.
+    /// `Content-Length`: this many bytes, more than 0 (RFC 9112 §6.2).
     Length(u64),
     /// The chunked transfer coding (RFC 9112 §7.1).
     Chunked,
 }
 
 impl Framing {
-    /// Decides from a request's fields. What is ambiguous is refused: two recipients that find
-    /// different ends of one message are how requests are smuggled.
+    /// Determines the framing from a request's fields. Ambiguous framing is refused: requests can be
+    /// smuggled when two recipients find different ends of one message (RFC 9112 §11.2).
     ///
     /// # Errors
-    /// The [`Refusal`] that refuses the request: 400, or 501 for an unknown coding before `chunked`.
+    /// A [`Refusal`] with status 400, or 501 for an unknown transfer coding before `chunked`.
     pub fn of_request(version: Version, fields: &HeaderMap) -> Result<Self, Refusal> {
         let has_transfer_encoding = fields.contains_key(header::TRANSFER_ENCODING);
         let has_content_length = fields.contains_key(header::CONTENT_LENGTH);
 
-        // 1. (Answers to HEAD, 1xx, 204 and 304: irrelevant to a request.)
-        // 2. (Answers to CONNECT: irrelevant to a request.)
+        // 1. (Responses to HEAD, 1xx, 204 and 304: not for requests.)
+        // 2. (Responses to CONNECT: not for requests.)
         // 3. Transfer-Encoding with Content-Length: "ought to be handled as an error". And §6.1:
         //    Transfer-Encoding in HTTP/1.0 is faulty framing.
         if has_transfer_encoding && has_content_length {
@@ -38,8 +38,8 @@ impl Framing {
         if has_transfer_encoding && version < Version::HTTP_11 {
             return Err(Refusal::malformed("Transfer-Encoding is given in HTTP/1.0"));
         }
-        // 4. Transfer-Encoding whose final coding is chunked. No other coding is implemented, so
-        //    chunked is the only one too; a request whose final coding is another is refused.
+        // 4. Transfer-Encoding whose final coding is chunked. A request with another final coding
+        //    is refused, and so are codings before it, because none is implemented.
         if has_transfer_encoding {
             return transfer_coding(fields);
         }
@@ -52,11 +52,11 @@ impl Framing {
         }
         // 7. A request with neither has no body.
         Ok(Self::None)
-        // 8. (A body that ends with the connection: irrelevant to a request.)
+        // 8. (A body that ends with the connection: not for requests.)
     }
 }
 
-/// `Transfer-Encoding` must be `chunked`, once and alone, over all its lines.
+/// `Transfer-Encoding` must be `chunked` alone, across all its field lines.
 fn transfer_coding(fields: &HeaderMap) -> Result<Framing, Refusal> {
     let is_chunked = |coding: &[u8]| coding.eq_ignore_ascii_case(b"chunked");
     let lines = || {
@@ -73,7 +73,7 @@ fn transfer_coding(fields: &HeaderMap) -> Result<Framing, Refusal> {
             "the last transfer coding is not chunked",
         ));
     }
-    // Behind the last one: codings this server doesn't know, if that is what they are.
+    // The codings before the last one. None is implemented, so they are either unknown or invalid.
     let mut others = codings.peekable();
     if others.peek().is_none() {
         return Ok(Framing::Chunked);
@@ -90,9 +90,9 @@ fn transfer_coding(fields: &HeaderMap) -> Result<Framing, Refusal> {
     })
 }
 
-/// `Content-Length` must be one line of digits. RFC 9112 §6.3 lets a recipient also accept a
-/// repeated identical value; it is refused here, because whoever sends it has already merged two
-/// messages' fields, and the recipients along the way may not agree on which.
+/// `Content-Length` must be a single field line of digits. RFC 9112 §6.3 also permits a repeated
+/// identical value. That is refused here: such a message was damaged on its way, and recipients may
+/// disagree about it.
 fn content_length(fields: &HeaderMap) -> Result<u64, Refusal> {
     let mut lines = fields.get_all(header::CONTENT_LENGTH).iter();
     let (Some(line), None) = (lines.next(), lines.next()) else {
@@ -130,7 +130,7 @@ mod tests {
     const TE: &str = "transfer-encoding";
 
     #[test]
-    fn lengths() {
+    fn content_length_is_one_decimal_number() {
         let length = |value: &'static str| framing(Version::HTTP_11, &[(CL, value.as_bytes())]);
         assert_eq!(framing(Version::HTTP_11, &[]), Ok(Framing::None));
         assert_eq!(length("0"), Ok(Framing::None));
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn transfer_codings() {
+    fn transfer_encoding_is_chunked_alone() {
         let coded = |value: &'static str| framing(Version::HTTP_11, &[(TE, value.as_bytes())]);
         assert_eq!(coded("chunked"), Ok(Framing::Chunked));
         assert_eq!(coded("CHUNKED"), Ok(Framing::Chunked));

@@ -1,6 +1,6 @@
-//! Character classes of RFC 9110, 9112 and 3986, as tables.
+//! Character classes of RFC 9110, 9112 and 3986 as look-up tables, and helpers on byte strings.
 
-/// A set of bytes: 1 for each byte in it, and else 0.
+/// A set of bytes: 1 at the index of each byte in it, 0 elsewhere.
 pub(super) struct ByteSet([u8; 256]);
 
 impl ByteSet {
@@ -8,7 +8,8 @@ impl ByteSet {
         self.0[byte as usize] != 0
     }
 
-    /// Nearly all input is right, and the loop is quicker without a way out of it.
+    /// Whether all `bytes` are in the set. No early exit: nearly all input is valid, and the loop is
+    /// faster without one.
     pub(super) fn contains_all(&self, bytes: &[u8]) -> bool {
         let of = |common: u8, byte: &u8| common & self.0[usize::from(*byte)];
         let (eights, rest) = bytes.as_chunks::<8>();
@@ -16,8 +17,8 @@ impl ByteSet {
         rest.iter().fold(common, of) != 0
     }
 
-    /// Whether all bytes of a URI's part are in the set, and each `%` among them is followed by two
-    /// hex digits (RFC 3986 §2.1).
+    /// Whether all bytes are in the set and each `%` among them is followed by two hex digits
+    /// (percent-encoding, RFC 3986 §2.1).
     pub(super) fn contains_encoded(&self, bytes: &[u8]) -> bool {
         self.contains_all(bytes) && percent_encoding_is_whole(bytes)
     }
@@ -61,11 +62,11 @@ impl ByteSet {
     }
 }
 
-/// `tchar` (RFC 9110 §5.6.2): what methods, field names and other tokens are made of.
+/// `tchar` (RFC 9110 §5.6.2): the characters of methods, field names and other tokens.
 pub(super) static TOKEN: ByteSet = ByteSet::of(b"!#$%&'*+-.^_`|~").with_alphanumerics();
 
-/// `VCHAR`, as a target is delimited in the request line; [`PATH`] and [`QUERY`] are checked
-/// after that.
+/// `VCHAR`: the characters allowed in a target while the request line is scanned. [`PATH`] and
+/// [`QUERY`] are checked afterwards.
 pub(super) static VISIBLE: ByteSet = ByteSet::of(b"").with_range(0x21, 0x7E);
 
 /// `field-vchar`, SP and HTAB (RFC 9110 §5.5), with `obs-text`.
@@ -79,23 +80,24 @@ pub(super) static QUOTED: ByteSet = ByteSet::of(b"\t")
     .with_range(0x80, 0xFF)
     .without(b"\"\\");
 
-/// What a path is made of: `pchar` and `/` (RFC 3986 §3.3), and what it does not have and browsers
-/// send all the same: the brackets, bar and circumflex, and `%` without two hex digits behind it.
+/// The characters of a path: `pchar` and `/` (RFC 3986 §3.3), and those that browsers send although
+/// the RFC excludes them: brackets, `|`, `^`, and `%` without two hex digits after it.
 pub(super) static PATH: ByteSet = ByteSet::of(b"-._~!$&'()*+,;=:@/%[]|^").with_alphanumerics();
 
-/// What a query is made of: `pchar`, `/` and `?` (RFC 3986 §3.4), and what browsers send beside that,
-/// as in a path: `?a[]=1` and `?q=100%` are common.
+/// The characters of a query: `pchar`, `/` and `?` (RFC 3986 §3.4), and those that browsers send
+/// although the RFC excludes them, as in [`PATH`]: `?a[]=1` and `?q=100%` are common.
 pub(super) static QUERY: ByteSet =
     ByteSet::of(b"-._~!$&'()*+,;=:@/?%[]|{}^`\\").with_alphanumerics();
 
-/// What a `reg-name` is made of, with `%` (RFC 3986 §3.2.2).
+/// The characters of a `reg-name`, with `%` (RFC 3986 §3.2.2).
 pub(super) static REG_NAME: ByteSet = ByteSet::of(b"-._~!$&'()*+,;=%").with_alphanumerics();
 
+/// Whether each `%` is followed by two hex digits.
 fn percent_encoding_is_whole(bytes: &[u8]) -> bool {
     let mut rest = bytes;
     while let Some(at) = find(b'%', rest) {
         match rest[at + 1..].split_first_chunk::<2>() {
-            Some((digits, behind)) if digits.iter().all(u8::is_ascii_hexdigit) => rest = behind,
+            Some((digits, after)) if digits.iter().all(u8::is_ascii_hexdigit) => rest = after,
             Some(_) | None => return false,
         }
     }
@@ -112,22 +114,23 @@ pub(super) const fn is_ows(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t')
 }
 
-/// Where `wanted` is first, looking at eight bytes at a time: quick in what is short, without any
-/// machine's own instructions.
+/// The index of the first `wanted`. Compares eight bytes at a time: fast on short input, and needs no
+/// SIMD.
 #[inline]
 pub(super) fn find(wanted: u8, bytes: &[u8]) -> Option<usize> {
     const ONES: u64 = u64::from_ne_bytes([0x01; 8]);
     const HIGH_BITS: u64 = u64::from_ne_bytes([0x80; 8]);
     let wanted_everywhere = ONES * u64::from(wanted);
     let mut rest = bytes;
-    while let Some((eight, behind)) = rest.split_first_chunk() {
-        // Zero where it is; taking one away sets the high bit there, and above that perhaps more.
+    while let Some((eight, after)) = rest.split_first_chunk() {
+        // A byte of `zeros` is 0 where `wanted` is. Subtracting 1 sets the high bit there, and maybe
+        // in bytes after the first match; only the first one is used.
         let zeros = u64::from_le_bytes(*eight) ^ wanted_everywhere;
         let found = zeros.wrapping_sub(ONES) & !zeros & HIGH_BITS;
         if found != 0 {
             return Some(bytes.len() - rest.len() + found.trailing_zeros() as usize / 8);
         }
-        rest = behind;
+        rest = after;
     }
     let at = rest.iter().position(|&byte| byte == wanted)?;
     Some(bytes.len() - rest.len() + at)
@@ -151,7 +154,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tokens_are_the_tchars_of_the_rfc() {
+    fn token_is_the_tchars_of_the_rfc() {
         let tchars =
             "!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
         for byte in 0..=255u8 {
@@ -165,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn field_values_have_no_controls_but_tab() {
+    fn field_values_have_no_control_characters_except_tab() {
         for byte in 0..=255u8 {
             let control = byte < 0x20 || byte == 0x7F;
             assert_eq!(
@@ -185,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn one_byte_that_is_not_of_the_set_is_noticed_wherever_it_stands() {
+    fn finds_one_byte_outside_of_the_set_at_any_position() {
         for length in 1..40 {
             for at in 0..length {
                 let mut bytes = vec![b'a'; length];
@@ -197,8 +200,8 @@ mod tests {
     }
 
     #[test]
-    fn finds_the_first_of_a_byte() {
-        // Also among bytes that differ from it in one bit, and at every place of a word.
+    fn finds_the_first_occurrence_of_a_byte() {
+        // Also among bytes that differ from it in one bit, and at every position of a word.
         for length in 0..40 {
             for at in 0..length {
                 for filler in [b'\n', 0x0C, 0x8D, 0, 0xFF] {

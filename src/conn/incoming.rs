@@ -1,4 +1,4 @@
-//! A request whose body is coming.
+//! A request whose body is being received.
 
 use log::trace;
 
@@ -11,24 +11,24 @@ use super::shared::Context;
 use crate::log_text::Escaped;
 use crate::request::Request;
 
-/// A request whose head is whole, and as much of its body as has come.
+/// A request with a complete head, and the part of its body received so far.
 #[derive(Debug)]
 pub(super) struct Incoming {
-    /// The request with as much of its body as has come.
+    /// The request, with the part of its body received so far.
     request: Request,
-    /// Whether the connection persists behind it.
+    /// Whether the connection persists after it.
     pub(super) persist: bool,
     decoder: Decoder,
-    /// Bytes that the head takes.
+    /// Bytes of memory that the head takes.
     head_size: usize,
-    /// Bytes that came in the current window of the rate.
+    /// Bytes of the body received in the current rate window.
     pub(super) in_window: u64,
 }
 
-/// How the body's bytes are told from what follows them.
+/// How the end of the body is found.
 #[derive(Debug)]
 enum Decoder {
-    /// So many bytes are missing.
+    /// `Content-Length`: the number of bytes still missing.
     Length(u64),
     Chunked(ChunkedDecoder),
 }
@@ -54,8 +54,8 @@ impl Incoming {
         self.head_size + (*self.request).body().capacity()
     }
 
-    /// Takes the body's bytes from the front of `input`, and tells whether it is whole.
-    /// `id` and `account` are the connection's.
+    /// Consumes bytes of the body from the front of `input`, and returns whether the body is
+    /// complete. `id` and `account` are the connection's.
     pub(super) fn read(
         &mut self,
         cx: &mut Context<'_>,
@@ -88,14 +88,14 @@ impl Incoming {
             match chunk {
                 Chunk::Data(data) => {
                     let missing = match &self.decoder {
-                        // Without `data`.
+                        // Not counting `data`.
                         Decoder::Length(missing) => Some(*missing),
                         Decoder::Chunked(_) => None,
                     };
                     append(self.request.body_mut(), data, missing, account, cx)?;
-                    // What chunks cost beside their data is no progress.
+                    // Chunk headers don't count as progress: only data does.
                     self.in_window += data.len() as u64;
-                    // Not at `debug`: bodies of forms have passwords.
+                    // Not at `debug`: bodies of forms may contain passwords.
                     trace!(
                         target: "mini_http::conn",
                         "conn {id}: body bytes: {}, {} in all: {}",
@@ -108,10 +108,10 @@ impl Incoming {
         }
     }
 
-    /// The request with its body, which is whole.
+    /// The request with its complete body.
     pub(super) fn into_request(mut self) -> Request {
         match self.decoder {
-            // It has the memory that was announced.
+            // Its memory was reserved for the announced length, so there is nothing to trim.
             Decoder::Length(_) => {}
             Decoder::Chunked(_) => trim(self.request.body_mut()),
         }
@@ -119,8 +119,8 @@ impl Incoming {
     }
 }
 
-/// Logs the bytes of a chunked body that end with its fault. A trailer may be a secret, and its name
-/// may have come in an earlier piece: trailers are not shown.
+/// Logs the bytes of a malformed chunked body, up to the fault. Trailers are not logged: they may be
+/// secret, and can't be masked because the field's name may have arrived in an earlier piece.
 #[cold]
 fn log_refused_chunk(id: u64, decoder: &ChunkedDecoder, taken: &[u8]) {
     if !decoder.is_in_trailers() {

@@ -1,12 +1,12 @@
-//! The connection's input: heads, bodies, and what can't be used yet.
+//! The connection's input: heads, bodies, and input kept for later.
 //!
-//! What is not on the way of a whole request without a body is kept out of line: inlined, it costs
-//! each of them as much as its framing does.
+//! The hot path is a request without a body that arrives whole. Everything else is
+//! `#[inline(never)]`: inlined, it would cost each such request as much as its framing does.
 
 use log::debug;
 
-use super::encode::{self, Exchange};
-use super::head::{self, Head, Judged};
+use super::encode::{self, RequestInfo};
+use super::head::{self, Checked, Head};
 use super::incoming::Incoming;
 use super::memory::allocated;
 use super::state::{Reading, Writing};
@@ -15,7 +15,7 @@ use crate::log_text::MaskedHead;
 use crate::request::Request;
 
 impl Connection {
-    /// Uses `input` up to the end of a request or to where it can't be used yet.
+    /// Consumes `input` up to the end of one request, or as far as it can be used now.
     pub(super) fn advance(&mut self, cx: &mut Context<'_>, input: &mut &[u8]) -> Option<Request> {
         loop {
             match self.state.reading() {
@@ -25,7 +25,7 @@ impl Connection {
                     }
                     match self.read_head(cx, input) {
                         Ok(Some(head)) => {
-                            if let Some(request) = self.head_is_whole(cx, head) {
+                            if let Some(request) = self.accept_head(cx, head) {
                                 return Some(request);
                             }
                         }
@@ -37,19 +37,19 @@ impl Connection {
                     Ok(request) => return request,
                     Err(refusal) => self.refuse(cx, refusal),
                 },
-                Reading::Answering => {
-                    debug_assert!(false, "a request waits for its answer");
+                Reading::Responding => {
+                    debug_assert!(false, "a request is waiting for a response");
                     return None;
                 }
                 Reading::Discarding | Reading::Ended => {
-                    self.discard(cx, std::mem::take(input));
+                    self.drop_input(cx, std::mem::take(input));
                     return None;
                 }
             }
         }
     }
 
-    /// The head at the front of `input`, if it is whole; if not, nothing is taken from `input`.
+    /// Returns the head at the front of `input` if it is complete. If not, `input` is unchanged.
     pub(super) fn read_head(
         &mut self,
         cx: &mut Context<'_>,
@@ -58,29 +58,29 @@ impl Connection {
         if self.lines.is_none()
             && let Some((head, length)) = head::parse_whole(input, cx.limits, &mut cx.shared.heads)
         {
-            self.take_head(input, length);
+            self.consume_head(input, length);
             return Ok(Some(head));
         }
-        self.judge_head(cx, input)
+        self.check_head(cx, input)
     }
 
-    /// [`read_head`](Self::read_head) for a head that comes in pieces or has a fault.
+    /// [`read_head`](Self::read_head) for a head that arrives in pieces or is malformed.
     #[inline(never)]
-    fn judge_head(
+    fn check_head(
         &mut self,
         cx: &mut Context<'_>,
         input: &mut &[u8],
     ) -> Result<Option<Head>, Refusal> {
         let lines = self.lines.get_or_insert_default();
-        let judged = lines.judge(input, cx.limits).and_then(|judged| {
-            let Judged::Whole { request_line, end } = judged else {
+        let checked = lines.check(input, cx.limits).and_then(|checked| {
+            let Checked::Whole { request_line, end } = checked else {
                 return Ok(None);
             };
             let heads = &mut cx.shared.heads;
-            let head = head::parse_judged(input, request_line, end, cx.limits, heads)?;
+            let head = head::parse_checked(input, request_line, end, cx.limits, heads)?;
             Ok(Some((head, end)))
         });
-        match judged {
+        match checked {
             Ok(None) => {
                 if lines.has_begun(input) && self.state.reading() == Reading::Idle {
                     self.state.head_began();
@@ -88,22 +88,23 @@ impl Connection {
                 Ok(None)
             }
             Ok(Some((head, end))) => {
-                self.take_head(input, end);
+                self.consume_head(input, end);
                 self.lines = None;
                 Ok(Some(head))
             }
             Err(refusal) => {
-                self.exchange.is_head = lines.is_head_request(input);
-                // Up to the fault: more may have come behind it, or not yet.
-                let seen = &input[..lines.looked_at()];
+                self.request_info.is_head = lines.is_head_request(input);
+                // Only up to the fault, so that the result doesn't depend on how much more has
+                // arrived.
+                let seen = &input[..lines.scanned()];
                 self.log_refused_head(seen);
                 Err(head::name_protocol(refusal, seen))
             }
         }
     }
 
-    /// Logs the bytes of a head that is refused. They must end with the first fault: what stands
-    /// behind that can't be told apart, and may be a secret.
+    /// Logs a refused head. `seen` must end with the first fault: after that, fields can't be told
+    /// apart, so secrets could not be masked.
     #[cold]
     pub(super) fn log_refused_head(&self, seen: &[u8]) {
         let shown = MaskedHead {
@@ -116,7 +117,7 @@ impl Connection {
         );
     }
 
-    fn take_head(&self, input: &mut &[u8], length: usize) {
+    fn consume_head(&self, input: &mut &[u8], length: usize) {
         let (head, rest) = input.split_at(length);
         let shown = MaskedHead {
             head,
@@ -129,29 +130,30 @@ impl Connection {
         *input = rest;
     }
 
-    /// Gives the request if it has no body; otherwise the body is read next.
-    pub(super) fn head_is_whole(&mut self, cx: &mut Context<'_>, head: Head) -> Option<Request> {
-        self.exchange = Exchange::new(head.request.method(), head.request.version());
+    /// Returns the request if it has no body. Otherwise the body is read next, or the request is
+    /// refused.
+    pub(super) fn accept_head(&mut self, cx: &mut Context<'_>, head: Head) -> Option<Request> {
+        self.request_info = RequestInfo::new(head.request.method(), head.request.version());
         self.has_read_head = true;
         match head.framing {
             Framing::None => {
                 self.state.request_done();
-                Some(self.for_handler(head.request, head.persist))
+                Some(self.prepare_request(head.request, head.persist))
             }
             Framing::Length(length) if length > cx.limits.max_body => {
                 self.refuse(cx, Refusal::body_too_large());
                 None
             }
             Framing::Length(_) | Framing::Chunked => {
-                self.expect_body(cx, head);
+                self.begin_body(cx, head);
                 None
             }
         }
     }
 
     #[inline(never)]
-    fn expect_body(&mut self, cx: &mut Context<'_>, head: Head) {
-        // The least that it will take; it may be refused later, when its body has grown.
+    fn begin_body(&mut self, cx: &mut Context<'_>, head: Head) {
+        // At least this much is needed. The request may still be refused when its body grows.
         if let Err(refusal) = cx.shared.budget.admit(head.size, cx.limits) {
             return self.refuse(cx, refusal);
         }
@@ -163,7 +165,7 @@ impl Connection {
         self.incoming = Some(Box::new(Incoming::new(head)));
     }
 
-    /// Takes bytes of the body, and gives the request when it is whole.
+    /// Consumes bytes of the body, and returns the request when the body is complete.
     #[inline(never)]
     pub(super) fn read_body(
         &mut self,
@@ -178,15 +180,15 @@ impl Connection {
             let persist = incoming.persist;
             let request = incoming.into_request();
             self.state.request_done();
-            return Ok(Some(self.for_handler(request, persist)));
+            return Ok(Some(self.prepare_request(request, persist)));
         }
         self.incoming = Some(incoming);
         Ok(None)
     }
 
-    pub(super) fn for_handler(&mut self, mut request: Request, persist: bool) -> Request {
+    pub(super) fn prepare_request(&mut self, mut request: Request, persist: bool) -> Request {
         if !persist {
-            self.state.will_close(if self.exchange.is_http10 {
+            self.state.will_close(if self.request_info.is_http10 {
                 CloseReason::Http10
             } else {
                 CloseReason::ClientAskedClose
@@ -196,60 +198,64 @@ impl Connection {
         request
     }
 
-    /// Keeps input that can't be used yet.
+    /// Appends input that can't be used yet to the kept input; refuses the request if there is no
+    /// memory for it.
     pub(super) fn keep(&mut self, cx: &mut Context<'_>, input: &[u8]) {
         if input.is_empty() {
             return;
         }
-        // Behind the last answer nothing is kept, and nothing refused either.
+        // After the last response, input is neither kept nor refused.
         if !self.is_reading() {
-            return self.discard(cx, input);
+            return self.drop_input(cx, input);
         }
         if let Err(refusal) = cx.shared.budget.admit(input.len(), cx.limits) {
-            // Enough to see the method of a request that begins in it.
-            self.stash.extend_from_slice(&input[..input.len().min(16)]);
+            // Just enough to recognise the method, HEAD or not. The refusal frees it again.
+            self.kept.extend_from_slice(&input[..input.len().min(16)]);
             return self.refuse_unfinished(cx, refusal);
         }
-        if self.stash.is_empty() {
-            self.stash = cx.shared.buffers.take();
-        } else if self.stash_used > 0 {
-            self.stash.drain(..self.stash_used);
+        if self.kept.is_empty() {
+            self.kept = cx.shared.buffers.take();
+        } else if self.kept_used > 0 {
+            self.kept.drain(..self.kept_used);
         }
-        self.stash_used = 0;
-        if let Err(refusal) = allocated(self.stash.try_reserve(input.len())) {
+        self.kept_used = 0;
+        if let Err(refusal) = allocated(self.kept.try_reserve(input.len())) {
             return self.refuse_unfinished(cx, refusal);
         }
-        self.stash.extend_from_slice(input);
+        self.kept.extend_from_slice(input);
     }
 
-    /// Drops input that comes behind the last request.
-    pub(super) fn discard(&mut self, cx: &Context<'_>, input: &[u8]) {
-        self.discarded += input.len() as u64;
+    /// Drops input that arrives after the last request, and stops lingering after `max_linger`
+    /// bytes of it.
+    pub(super) fn drop_input(&mut self, cx: &Context<'_>, input: &[u8]) {
+        self.dropped_bytes += input.len() as u64;
         let is_lingering = self.state.writing() == Writing::Lingering;
-        if is_lingering && self.discarded > cx.limits.max_linger {
+        if is_lingering && self.dropped_bytes > cx.limits.max_linger {
             self.state.lingered();
         }
     }
 
-    pub(super) fn drop_stash(&mut self, cx: &mut Context<'_>) {
-        cx.shared.buffers.give_back(&mut self.stash);
-        self.stash_used = 0;
+    /// Drops the kept input; its buffer returns to the pool.
+    pub(super) fn drop_kept(&mut self, cx: &mut Context<'_>) {
+        cx.shared.buffers.give_back(&mut self.kept);
+        self.kept_used = 0;
     }
 
-    /// Bytes of an unfinished head that have been looked at.
-    pub(super) fn looked_at(&self) -> usize {
-        self.lines.as_ref().map_or(0, |lines| lines.looked_at())
+    /// Bytes of an unfinished head that have been scanned.
+    pub(super) fn scanned(&self) -> usize {
+        self.lines.as_ref().map_or(0, |lines| lines.scanned())
     }
 
+    /// Whether input is still parsed, not dropped.
     pub(super) fn is_reading(&self) -> bool {
         match self.state.reading() {
-            Reading::Idle | Reading::Head | Reading::Body | Reading::Answering => true,
+            Reading::Idle | Reading::Head | Reading::Body | Reading::Responding => true,
             Reading::Discarding | Reading::Ended => false,
         }
     }
 
-    /// Backpressure: a client that does not take its answers gets no further ones made. When the
-    /// memory for all connections is used up, one at a time is enough.
+    /// Backpressure: while a client has not taken its responses, no further ones are made. Once the
+    /// memory budget is used up, a connection makes only one response at a time.
     pub(super) fn has_room_for_responses(&self, cx: &Context<'_>) -> bool {
         match self.output.pending() {
             0 => true,

@@ -1,39 +1,39 @@
-//! One HTTP/1.1 connection as a state machine without input and output.
+//! One HTTP/1.1 connection as a state machine that does no I/O.
 //!
-//! [`Connection`] is given bytes and the time, and gives back requests, bytes and its next
-//! deadline. It has no socket, no clock and no thread, so that every reactor drives the same one,
-//! and so do unit tests, property tests and fuzzers.
+//! [`Connection`] takes bytes and the time, and returns requests, output bytes and its next
+//! deadline. It has no socket, clock or thread, so all reactors, unit tests, property tests and
+//! fuzzers drive the same code.
 //!
 //! | what | where |
 //! |---|---|
 //! | the states and every transition, with the graph | [`state`] |
 //! | the request's head: strict grammar, target, Host | `head/` |
-//! | how long the body is (RFC 9112 §6.3) | [`Framing`] |
+//! | the length of the body (RFC 9112 §6.3) | [`Framing`] |
 //! | chunked bodies | [`ChunkedDecoder`] |
-//! | using input: heads, bodies, what is kept | `input` |
+//! | consuming input: heads, bodies, input kept for later | `input` |
 //! | responses: the handler's, 500, refusals | `respond` |
-//! | what is late or slow, 408 | `deadlines`, `timers` |
+//! | timeouts and minimum rates, 408 | `deadlines`, `timers` |
 //! | stopping, 503 | `stopping` |
-//! | a request whose body is coming | `incoming` |
-//! | memory: the budget, what is used again, a body's | `memory/` |
-//! | responses as bytes; what a handler may set | `encode`, `date` |
+//! | a request whose body is being received | `incoming` |
+//! | memory: the budget, buffer pools, growth of bodies | `memory/` |
+//! | encoding responses; which fields a handler may set | `encode`, `date` |
 //! | bytes waiting to be sent | `output` |
-//! | what a client did wrong, and its answer | [`Refusal`] |
+//! | why a request is refused, and the response to it | [`Refusal`] |
 //! | why a connection ended | [`CloseReason`] |
 //!
-//! This module is public for whoever wants to drive a connection in another way, and for fuzzers. Its
-//! details may change with every release.
+//! This module is public (feature `unstable`) for fuzzers and for programs that drive a connection
+//! with their own I/O. Every release may change it.
 //!
 //! # The methods of a connection
 //!
-//! In this order, here and in the documentation:
+//! In this order, in the source and in the documentation:
 //!
 //! | | | |
 //! |---|---|---|
-//! | getters | what it is and wants | [`id`](Connection::id) … [`can_give_way`](Connection::can_give_way) |
-//! | `handle_…` | what has happened | input, its end, what was written, a deadline |
-//! | changes | what is to change | [`respond`](Connection::respond), [`stop`](Connection::stop), [`abandon`](Connection::abandon) … |
-//! | `poll_…` | what to do | output to send, the next step, the next deadline |
+//! | getters | the current state | [`id`](Connection::id) … [`can_be_evicted`](Connection::can_be_evicted) |
+//! | `handle_…` | report an event | input, end of input, bytes written, a deadline |
+//! | actions | change the connection | [`respond`](Connection::respond), [`stop`](Connection::stop), [`abandon`](Connection::abandon) … |
+//! | `poll_…` | ask what to do next | output to send, the next step, the next deadline |
 //!
 //! # Driving one
 //!
@@ -51,8 +51,8 @@
 //!     assert_eq!(request.uri(), "/");
 //!     connection.respond(&mut cx, Response::new("hello!"));
 //! }
-//! let answer = connection.take_output(&mut cx);
-//! assert!(answer.starts_with(b"HTTP/1.1 200 OK\r\n") && answer.ends_with(b"hello!"));
+//! let response = connection.take_output(&mut cx);
+//! assert!(response.starts_with(b"HTTP/1.1 200 OK\r\n") && response.ends_with(b"hello!"));
 //! assert_eq!(connection.poll_step(&mut cx), Step::Wait);
 //! assert!(connection.poll_timeout().is_some());
 //! ```
@@ -88,7 +88,7 @@ use std::net::SocketAddr;
 
 use http::Response;
 
-use self::encode::Exchange;
+use self::encode::RequestInfo;
 use self::head::HeadLines;
 use self::incoming::Incoming;
 use self::memory::Account;
@@ -99,51 +99,54 @@ use crate::body::Body;
 use crate::request::Request;
 use crate::time::Instant;
 
-/// One connection. The module's documentation shows how to drive it.
+/// One connection. The [module documentation](self) shows how to drive it.
 #[derive(Debug)]
 pub struct Connection {
-    /// The connection's number, in every log line about it.
+    /// The connection's number, shown in every log line about it.
     id: u64,
     peer: Option<SocketAddr>,
     state: State,
-    /// How far the head at the front of the stash is judged, once it has come in part.
+    /// How far the head at the front of the kept input has been checked, once part of it has arrived.
     lines: Option<Box<HeadLines>>,
-    /// Input that can't be used yet: an unfinished head, or requests that wait until answers are
-    /// taken. Its first `stash_used` bytes are used.
-    stash: Vec<u8>,
-    stash_used: usize,
-    /// The request whose body is coming.
+    /// Input kept until it can be used: an unfinished head, or pipelined requests that wait until
+    /// earlier responses are sent.
+    kept: Vec<u8>,
+    /// How many bytes at the front of `kept` are already consumed.
+    kept_used: usize,
+    /// The request whose body is being received.
     incoming: Option<Box<Incoming>>,
-    /// What the answer to the request with the handler must know of it.
-    exchange: Exchange,
-    /// A request's head was right: what is read now may be the rest of its body.
+    /// What the encoder must know about the current request.
+    request_info: RequestInfo,
+    /// A head was accepted on this connection. Further input may be the rest of a body whose
+    /// length the client got wrong, so the log masks it.
     has_read_head: bool,
     output: Output,
     timers: TimerTable,
-    /// The memory of all this, as the budget counts it.
+    /// This connection's share of the memory budget.
     account: Account,
-    /// Bytes read and dropped since the last answer was queued.
-    discarded: u64,
-    /// Bytes of output taken in the current window of the rate.
+    /// Bytes read and dropped since the final response was queued.
+    dropped_bytes: u64,
+    /// Output bytes the client has taken in the current rate window.
     written_in_window: u64,
 }
 
-/// What the connection's owner is to do next.
+/// What the caller must do next with the socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// Send what is in the output, and wait for input and the deadline.
+    /// Send the pending output; wait for input, for writability, or for the deadline.
     Wait,
-    /// Shut down the writing side, and go on reading.
+    /// Shut down the writing side, and keep reading (RFC 9112 §9.6).
     ShutdownWrite,
     /// Close the connection.
     Close(CloseReason),
 }
 
 impl Connection {
-    /// How many slices [`poll_output`](Self::poll_output) can fill.
+    /// The most slices that [`poll_output`](Self::poll_output) fills.
     pub const MAX_SLICES: usize = Output::MAX_SLICES;
 
-    /// A connection that was just accepted. `id` is its number in the log.
+    /// A connection that was just accepted. `id` is its number in the log; `peer` is returned by
+    /// [`Request::peer_addr`].
     #[must_use]
     pub fn new(id: u64, peer: Option<SocketAddr>, cx: &mut Context<'_>) -> Self {
         let mut connection = Self {
@@ -151,10 +154,10 @@ impl Connection {
             peer,
             state: State::new(),
             lines: None,
-            stash: Vec::new(),
-            stash_used: 0,
+            kept: Vec::new(),
+            kept_used: 0,
             incoming: None,
-            exchange: Exchange {
+            request_info: RequestInfo {
                 is_head: false,
                 is_http10: false,
             },
@@ -162,10 +165,10 @@ impl Connection {
             output: Output::default(),
             timers: TimerTable::new(),
             account: Account::default(),
-            discarded: 0,
+            dropped_bytes: 0,
             written_in_window: 0,
         };
-        connection.settle(cx);
+        connection.update_timers_and_budget(cx);
         connection
     }
 }
@@ -178,47 +181,49 @@ impl Connection {
         self.id
     }
 
-    /// The states, for tests and logs.
+    /// The state, for tests and logs.
     #[must_use]
     pub fn state(&self) -> State {
         self.state
     }
 
-    /// Whether input should be read now.
+    /// Whether the caller should read input now.
     #[must_use]
     pub fn wants_input(&self, cx: &Context<'_>) -> bool {
         match self.state.reading() {
             Reading::Idle | Reading::Head | Reading::Body => self.has_room_for_responses(cx),
-            Reading::Answering | Reading::Ended => false,
+            Reading::Responding | Reading::Ended => false,
             Reading::Discarding => {
-                self.state.writing() != Writing::Closed && self.discarded <= cx.limits.max_linger
+                self.state.writing() != Writing::Closed
+                    && self.dropped_bytes <= cx.limits.max_linger
             }
         }
     }
 
-    /// Whether there is kept input that can be used now, by
-    /// [`handle_input`](Self::handle_input) with nothing new.
+    /// Whether kept input can make progress now: then call
+    /// [`handle_input`](Self::handle_input) with an empty slice.
     #[must_use]
     pub fn can_go_on(&self, cx: &Context<'_>) -> bool {
-        !self.stash.is_empty()
-            && self.stash.len() - self.stash_used > self.looked_at()
+        !self.kept.is_empty()
+            && self.kept.len() - self.kept_used > self.scanned()
             && self.is_reading()
             && self.has_room_for_responses(cx)
     }
 
-    /// Whether there will be no further request: the next response is the last one, or was.
+    /// Whether no further request will be read: the next response is the last one, or the last
+    /// one is already queued.
     #[must_use]
     pub fn is_ending(&self) -> bool {
         self.state.close_reason().is_some()
     }
 
-    /// Whether there is kept input.
+    /// Whether there is kept input, usable or not.
     #[must_use]
     pub fn has_kept(&self) -> bool {
-        self.stash.len() > self.stash_used
+        self.kept.len() > self.kept_used
     }
 
-    /// Whether the budget has room to keep so much input.
+    /// Whether the memory budget has room to keep `length` more bytes of input.
     #[must_use]
     pub fn can_keep(&self, cx: &Context<'_>, length: usize) -> bool {
         cx.shared.budget.has_room(length, cx.limits)
@@ -230,25 +235,26 @@ impl Connection {
         self.output.pending()
     }
 
-    /// Whether the connection can give way to a newcomer: no request has begun and no answer is
-    /// due, or its last answer is sent and it only waits for the client to end.
+    /// Whether the connection may be closed to make room for a new one: it is idle (no request
+    /// begun, no response pending), or it lingers after its last response.
     #[must_use]
-    pub fn can_give_way(&self) -> bool {
+    pub fn can_be_evicted(&self) -> bool {
         matches!(self.timers.input(), Some(Timer::Idle | Timer::Linger))
     }
 }
 
-/// What has happened.
+/// Events.
 impl Connection {
-    /// Takes bytes that came, from the front of `input`, up to the end of a request, which it
-    /// gives. Answer it with [`respond`](Self::respond) and call again, until it gives `None`:
-    /// then all input is taken. With an empty `input` it goes on with bytes it has kept.
-    #[must_use = "a request waits for its answer"]
+    /// Consumes received bytes from the front of `input`, up to the end of one request, and
+    /// returns that request. Call [`respond`](Self::respond), then call this again until it
+    /// returns `None`: all input is consumed then. With an empty `input` it continues with the
+    /// bytes kept from earlier calls.
+    #[must_use = "the request needs a response"]
     pub fn handle_input(&mut self, cx: &mut Context<'_>, input: &mut &[u8]) -> Option<Request> {
-        if self.stash.is_empty() && input.is_empty() {
+        if self.kept.is_empty() && input.is_empty() {
             return None;
         }
-        let request = if self.stash.is_empty() {
+        let request = if self.kept.is_empty() {
             let request = self.advance(cx, input);
             if request.is_none() {
                 self.keep(cx, std::mem::take(input));
@@ -256,104 +262,111 @@ impl Connection {
             request
         } else {
             self.keep(cx, std::mem::take(input));
-            let stash = std::mem::take(&mut self.stash);
-            let mut rest = &stash[self.stash_used..];
+            let kept = std::mem::take(&mut self.kept);
+            let mut rest = &kept[self.kept_used..];
             let request = self.advance(cx, &mut rest);
-            self.stash_used = stash.len() - rest.len();
-            self.stash = stash;
-            if self.stash_used == self.stash.len() || !self.is_reading() {
-                self.drop_stash(cx);
+            self.kept_used = kept.len() - rest.len();
+            self.kept = kept;
+            if self.kept_used == self.kept.len() || !self.is_reading() {
+                self.drop_kept(cx);
             }
             request
         };
-        // A request's answer settles the rest.
+        // After a request, `respond` updates both.
         if request.is_none() {
-            self.settle(cx);
+            self.update_timers_and_budget(cx);
         }
         request
     }
 
-    /// Takes note that the client's stream has ended.
+    /// Records that the client has ended its stream (a read returned 0 bytes). An unfinished
+    /// request gets 400.
     pub fn handle_end_of_input(&mut self, cx: &mut Context<'_>) {
         match self.state.reading() {
             Reading::Head | Reading::Body => self.refuse_unfinished(cx, Refusal::incomplete()),
-            Reading::Idle | Reading::Answering | Reading::Discarding | Reading::Ended => {}
+            Reading::Idle | Reading::Responding | Reading::Discarding | Reading::Ended => {}
         }
         self.state.input_ended();
-        self.drop_stash(cx);
-        self.settle(cx);
+        self.drop_kept(cx);
+        self.update_timers_and_budget(cx);
     }
 
-    /// Takes note that the first `count` bytes of the output are sent; at most all that there are.
+    /// Records that the first `count` bytes of the output are sent. A larger `count` than
+    /// [`pending_output`](Self::pending_output) is treated as that.
     pub fn handle_written(&mut self, cx: &mut Context<'_>, count: usize) {
         let count = count.min(self.output.pending());
         self.written_in_window += count as u64;
         self.output.advance(count, &mut cx.shared.buffers);
-        self.settle(cx);
+        self.update_timers_and_budget(cx);
     }
 
-    /// Acts on the deadlines that have passed: call it at [`poll_timeout`](Self::poll_timeout).
+    /// Acts on expired deadlines. Call it at the time that [`poll_timeout`](Self::poll_timeout)
+    /// returns; earlier calls do nothing.
     pub fn handle_timeout(&mut self, cx: &mut Context<'_>) {
-        self.expire(cx);
+        self.run_expired_timers(cx);
     }
 }
 
-/// What is to change. `stopping.rs` has more.
+/// Actions. `stopping.rs` has more.
 impl Connection {
-    /// Queues the handler's answer to the request that
-    /// [`handle_input`](Self::handle_input) gave.
+    /// Queues the handler's response to the request that
+    /// [`handle_input`](Self::handle_input) returned.
     ///
-    /// An interim status (1xx) is no answer; the client gets 500 instead.
+    /// An interim status (1xx, RFC 9110 §15.2) is not a final response; the client gets 500
+    /// instead. If the connection was closed in the meantime, the response is dropped.
     ///
     /// # Panics
-    /// If no request waits for its answer.
+    /// If no request is waiting for a response.
     pub fn respond<B: Body>(&mut self, cx: &mut Context<'_>, mut response: Response<B>) {
         self.respond_in_place(cx, &mut response);
     }
 
-    /// Queues 500 as the answer to the request that [`handle_input`](Self::handle_input) gave,
-    /// and closes the connection: the handler panicked.
+    /// Queues 500 (RFC 9110 §15.6.1) as the response to the request that
+    /// [`handle_input`](Self::handle_input) returned, and closes the connection after it. For a
+    /// handler that panicked.
     ///
     /// # Panics
-    /// If no request waits for its answer.
+    /// If no request is waiting for a response.
     pub fn respond_to_panic(&mut self, cx: &mut Context<'_>) {
-        if self.is_given_up() {
+        if self.is_closed() {
             return;
         }
-        self.assert_a_request_waits();
+        self.assert_request_pending();
         self.respond_error(cx, "the handler failed");
     }
 
     /// Keeps input for a later [`handle_input`](Self::handle_input), so that other connections
-    /// get their turn before the requests in it.
+    /// are served before the requests in it. If the memory budget has no room, the connection
+    /// responds with 503 instead.
     pub fn keep_input(&mut self, cx: &mut Context<'_>, input: &[u8]) {
         self.keep(cx, input);
-        self.settle(cx);
+        self.update_timers_and_budget(cx);
     }
 
-    /// Makes the next answer the last one, for this reason.
+    /// Makes the next response the last one. An earlier reason to close is kept.
     pub fn close_after_response(&mut self, reason: CloseReason) {
         self.state.will_close(reason);
     }
 
-    /// Gives the connection up: a read or write failed, or its place is needed.
+    /// Closes the connection at once, without a response: a read or write failed, or its slot is
+    /// needed.
     pub fn abandon(&mut self, cx: &mut Context<'_>, reason: CloseReason) {
         self.state.closed(reason);
-        self.drop_stash(cx);
-        self.settle(cx);
+        self.drop_kept(cx);
+        self.update_timers_and_budget(cx);
     }
 }
 
-/// What to do.
+/// Queries.
 impl Connection {
-    /// Fills `slices` with output to be sent, in order, and tells how many it filled; 0 when
-    /// there is none.
+    /// Fills `slices` with the output to send, in order, and returns how many it filled; 0 if
+    /// there is no output.
     #[must_use]
     pub fn poll_output<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
         self.output.slices(slices)
     }
 
-    /// Takes all output at once, as one that is sent. For tests and small tools.
+    /// Returns all pending output and records it as sent. For tests and small tools.
     #[must_use]
     pub fn take_output(&mut self, cx: &mut Context<'_>) -> Vec<u8> {
         let mut all = Vec::with_capacity(self.output.pending());
@@ -369,12 +382,13 @@ impl Connection {
         all
     }
 
-    /// What to do next. Ask after each change, when the output is sent or can't be sent now.
-    #[must_use = "it says what to do"]
+    /// What to do next. Ask after each event or action, once the output is sent or the socket is
+    /// not writable.
+    #[must_use = "the caller must carry out the step"]
     pub fn poll_step(&mut self, cx: &mut Context<'_>) -> Step {
         if self.state.writing() == Writing::Closing && self.output.pending() == 0 {
             self.state.all_sent();
-            self.settle(cx);
+            self.update_timers_and_budget(cx);
             if self.state.writing() == Writing::Lingering {
                 return Step::ShutdownWrite;
             }
@@ -387,9 +401,9 @@ impl Connection {
         }
     }
 
-    /// The moment at which [`handle_timeout`](Self::handle_timeout) is to be called. There always
-    /// is one, unless the next move is the owner's: a request waits for its answer, or
-    /// [`poll_step`](Self::poll_step) says what to do.
+    /// When to call [`handle_timeout`](Self::handle_timeout). `None` only when the caller has to
+    /// act first: a request is waiting for a response, or [`poll_step`](Self::poll_step) returns
+    /// another step than [`Step::Wait`].
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.timers.next_timeout()
@@ -397,27 +411,27 @@ impl Connection {
 }
 
 impl Connection {
-    /// Brings deadlines and budget in line with the state, at the end of every call.
-    fn settle(&mut self, cx: &mut Context<'_>) {
+    /// Brings timers and budget in line with the state. Every call that changes it ends with this.
+    fn update_timers_and_budget(&mut self, cx: &mut Context<'_>) {
         if self.state.writing() == Writing::Closed {
-            self.drop_all(cx);
+            self.release_all(cx);
         }
-        self.keep_deadlines(cx);
-        self.count_memory(cx);
+        self.update_timers(cx);
+        self.update_budget(cx);
     }
 
-    /// Drops what a closed connection still has.
+    /// Frees the memory of a closed connection.
     #[cold]
-    fn drop_all(&mut self, cx: &mut Context<'_>) {
-        self.drop_stash(cx);
+    fn release_all(&mut self, cx: &mut Context<'_>) {
+        self.drop_kept(cx);
         self.incoming = None;
         self.output.clear(&mut cx.shared.buffers);
     }
 
-    /// Tells the budget what is held.
-    fn count_memory(&mut self, cx: &mut Context<'_>) {
+    /// Reports to the budget how much memory is held.
+    fn update_budget(&mut self, cx: &mut Context<'_>) {
         let incoming = self.incoming.as_ref().map_or(0, |incoming| incoming.held());
-        let held = self.stash.capacity() + incoming + self.output.held();
+        let held = self.kept.capacity() + incoming + self.output.held();
         self.account.set(&mut cx.shared.budget, held);
     }
 }

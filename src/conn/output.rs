@@ -1,4 +1,4 @@
-//! The bytes that wait to be sent on one connection.
+//! A connection's output: the bytes queued to be sent.
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
@@ -8,39 +8,40 @@ use bytes::{Buf, Bytes};
 
 use super::memory::BufferPool;
 
-/// What is to be sent, in order: small things one behind the other in one buffer, with large
-/// bodies set in between without a copy.
+/// The output queue. Heads and small bodies are copied into one buffer; large bodies are inserted
+/// between its bytes without a copy.
 #[derive(Debug, Default)]
 pub(super) struct Output {
-    /// Heads and small bodies; sent up to `sent`.
+    /// Heads and small bodies.
     buffer: Vec<u8>,
+    /// How many bytes at the front of `buffer` are sent.
     sent: usize,
     /// Large bodies, in order.
     inserts: VecDeque<Insert>,
-    /// The memory of all of them.
+    /// Bytes of memory held by `inserts`.
     inserted: usize,
-    /// Bytes left to send of both.
+    /// Bytes left to send, in `buffer` and `inserts` together.
     pending: usize,
 }
 
-/// A large body.
+/// A large body in the output queue.
 #[derive(Debug)]
 struct Insert {
-    /// It stands before this byte of the buffer.
+    /// It is sent before the buffer's byte at this index.
     at: usize,
-    /// What is left of it.
+    /// The part not sent yet.
     bytes: Bytes,
-    /// How long it was.
+    /// Its full length in bytes.
     length: usize,
-    /// Its memory, which is given back only when all of it is sent; none while somebody else holds it,
-    /// too.
+    /// Bytes of memory counted for it until all of it is sent; 0 while the handler shares it.
     memory: usize,
-    /// Of an `Arc`, a share of ours beside that of `bytes`: `Bytes` can't see how many there are.
+    /// For an `Arc` body, a second clone of it: `Bytes` can't report the reference count.
     share: Option<Arc<[u8]>>,
 }
 
 impl Insert {
-    fn is_ours_alone(&self) -> bool {
+    /// Whether the server holds the only reference to the body.
+    fn is_unshared(&self) -> bool {
         match &self.share {
             Some(share) => Arc::strong_count(share) == 2,
             None => self.bytes.is_unique(),
@@ -49,10 +50,11 @@ impl Insert {
 }
 
 impl Output {
-    /// A body of up to this many bytes is copied: that is cheaper than another slice to write.
-    const COPIED: usize = 16 << 10;
+    /// Bodies up to this many bytes are copied into the buffer: cheaper than one more slice in a
+    /// vectored write.
+    const MAX_COPIED: usize = 16 << 10;
 
-    /// How many slices one write can have; four answers with large bodies.
+    /// The most slices in one vectored write: enough for four responses with large bodies.
     pub(super) const MAX_SLICES: usize = 8;
 
     /// Bytes left to send.
@@ -65,7 +67,7 @@ impl Output {
         self.buffer.capacity() + self.inserted
     }
 
-    /// Appends by `write`, to the end of the buffer.
+    /// Lets `write` append to the end of the buffer.
     pub(super) fn append(&mut self, pool: &mut BufferPool, write: impl FnOnce(&mut Vec<u8>)) {
         if self.buffer.capacity() == 0 {
             self.buffer = pool.take();
@@ -76,13 +78,13 @@ impl Output {
         self.pending += self.buffer.len() - before;
     }
 
-    /// Whether a body of `length` bytes is better appended than inserted.
+    /// Whether a body of `length` bytes is to be appended, not inserted.
     pub(super) const fn is_small(length: usize) -> bool {
-        length <= Self::COPIED
+        length <= Self::MAX_COPIED
     }
 
-    /// Appends a large body without copying it. `memory` is what it holds until it is sent, `share`
-    /// another share in it if it is an `Arc`.
+    /// Appends a large body without copying it. `memory` is how many bytes it holds until it is
+    /// sent; `share` is a clone of it if it is an `Arc`.
     pub(super) fn insert(&mut self, bytes: Bytes, memory: usize, share: Option<Arc<[u8]>>) {
         self.pending += bytes.len();
         self.inserted += memory;
@@ -95,19 +97,19 @@ impl Output {
         });
     }
 
-    /// Counts the bodies that were shared or static when they were inserted and aren't any more: the
-    /// handler has dropped its share.
+    /// Counts bodies that were shared with the handler when they were inserted, and no longer are:
+    /// the handler has dropped its reference.
     pub(super) fn recount(&mut self) {
         for insert in &mut self.inserts {
-            if insert.memory == 0 && insert.is_ours_alone() {
+            if insert.memory == 0 && insert.is_unshared() {
                 insert.memory = insert.length;
                 self.inserted += insert.memory;
             }
         }
     }
 
-    /// Makes room in the buffer for what follows, once the sent part is the larger one: a client
-    /// that always leaves something unsent must not make it grow for ever.
+    /// Removes the sent bytes from the buffer once they are more than half of it. Otherwise a client
+    /// that never takes all of its output would make the buffer grow without bound.
     fn drop_sent(&mut self) {
         if self.sent > self.buffer.len() / 2 {
             self.buffer.drain(..self.sent);
@@ -118,9 +120,9 @@ impl Output {
         }
     }
 
-    /// Fills `slices` with what is to be sent next, and tells how many it filled.
+    /// Fills `slices` with the next bytes to send, and returns how many it filled.
     pub(super) fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
-        // Mostly there is no large body.
+        // The common case: no large body.
         if self.inserts.is_empty()
             && self.pending > 0
             && let Some(first) = slices.first_mut()
@@ -148,7 +150,7 @@ impl Output {
         filled
     }
 
-    /// Takes note that the next `count` bytes are sent.
+    /// Removes the first `count` bytes, which are sent.
     pub(super) fn advance(&mut self, mut count: usize, pool: &mut BufferPool) {
         self.pending -= count;
         while let Some(insert) = self.inserts.front_mut() {
@@ -173,7 +175,7 @@ impl Output {
         }
     }
 
-    /// Drops what is left, and the memory with it.
+    /// Drops the remaining output; the memory returns to the pool.
     pub(super) fn clear(&mut self, pool: &mut BufferPool) {
         pool.give_back(&mut self.buffer);
         if self.inserts.capacity() > 0 {
@@ -215,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn gives_its_bytes_in_order_however_they_are_taken() {
+    fn bytes_are_sent_in_order_in_steps_of_any_size() {
         for step in 1..20 {
             let (mut output, all, mut pool) = filled();
             let mut sent = Vec::new();
@@ -241,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_never_all_sent_does_not_grow_for_ever() {
+    fn the_buffer_is_bounded_if_output_is_never_fully_sent() {
         let (mut output, mut pool) = (Output::default(), BufferPool::default());
         let (mut all, mut sent) = (Vec::new(), Vec::new());
         for number in 0..10_000u32 {
@@ -265,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn many_large_bodies_never_overtake_one_another() {
+    fn many_large_bodies_stay_in_order() {
         let (mut output, mut pool) = (Output::default(), BufferPool::default());
         let mut all = Vec::new();
         for number in 0..50u8 {

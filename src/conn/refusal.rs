@@ -1,4 +1,4 @@
-//! What a client did wrong, and the response it gets.
+//! Refusals: why the server rejects a request by itself, and with which status.
 
 use std::fmt;
 
@@ -6,20 +6,20 @@ use http::StatusCode;
 
 use super::close_reason::CloseReason;
 
-/// A request that the server refuses by itself: the status of the response, why the connection closes
-/// behind it, and the text that the response and the log have.
+/// Why the server refuses a request without calling the handler: the status of the response, the
+/// reason why the connection closes after it, and the text in the response's body and the log.
 ///
-/// | status | what |
+/// | status | cause |
 /// |---|---|
 /// | 400 | the grammar or the framing is broken, or the client's stream ended within the request |
 /// | 408 | the head or the body did not arrive in time |
 /// | 413 | the body is larger than [`max_body`](crate::Limits::max_body) |
 /// | 414 | the request line is longer than [`max_request_line`](crate::Limits::max_request_line) |
-/// | 417 | another expectation than `100-continue` |
-/// | 431 | the head has more bytes or fields than the limits |
-/// | 501 | a tunnel (CONNECT), or a transfer coding before `chunked` |
-/// | 503 | [`max_held`](crate::Limits::max_held) is reached, or the server stops |
-/// | 505 | another version than HTTP/1 |
+/// | 417 | an expectation other than `100-continue` |
+/// | 431 | the head or the trailer section exceeds the limits on bytes or fields |
+/// | 501 | CONNECT, or a transfer coding besides `chunked` |
+/// | 503 | [`max_held`](crate::Limits::max_held) is reached, or the server is stopping |
+/// | 505 | a version other than HTTP/1.x |
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Refusal {
@@ -35,24 +35,24 @@ impl Refusal {
         self.status
     }
 
-    /// Why the connection closes behind the response.
+    /// Why the connection closes after the response.
     #[must_use]
     pub const fn reason(&self) -> CloseReason {
         self.reason
     }
 
-    /// What is wrong, and what to do about it where that isn't plain.
+    /// What is wrong, and how to fix it where that isn't obvious: the body of the response.
     #[must_use]
     pub const fn text(&self) -> &'static str {
         self.text
     }
 
-    /// 400 (RFC 9110 §15.5.1): the request breaks a rule of the grammar or of framing.
+    /// 400 (RFC 9110 §15.5.1): the request violates the grammar or the framing rules.
     pub(super) const fn malformed(text: &'static str) -> Self {
         Self::new(StatusCode::BAD_REQUEST, CloseReason::BadRequest, text)
     }
 
-    /// 400: the stream ended within the request.
+    /// 400: the client's stream ended before the request was complete.
     pub(super) const fn incomplete() -> Self {
         Self::new(
             StatusCode::BAD_REQUEST,
@@ -61,7 +61,7 @@ impl Refusal {
         )
     }
 
-    /// 408 (RFC 9110 §15.5.9) for a head.
+    /// 408 (RFC 9110 §15.5.9): the head took longer than `head_timeout`.
     pub(super) const fn late_head() -> Self {
         Self::new(
             StatusCode::REQUEST_TIMEOUT,
@@ -70,7 +70,7 @@ impl Refusal {
         )
     }
 
-    /// 408 for a body.
+    /// 408: the body arrived below the minimum rate.
     pub(super) const fn slow_body() -> Self {
         Self::new(
             StatusCode::REQUEST_TIMEOUT,
@@ -79,7 +79,7 @@ impl Refusal {
         )
     }
 
-    /// 413 (RFC 9110 §15.5.14).
+    /// 413 (RFC 9110 §15.5.14): the body exceeds `max_body`.
     pub(super) const fn body_too_large() -> Self {
         Self::new(
             StatusCode::PAYLOAD_TOO_LARGE,
@@ -88,7 +88,7 @@ impl Refusal {
         )
     }
 
-    /// 414 (RFC 9110 §15.5.15).
+    /// 414 (RFC 9110 §15.5.15): the request line exceeds `max_request_line`.
     pub(super) const fn uri_too_long() -> Self {
         Self::new(
             StatusCode::URI_TOO_LONG,
@@ -97,7 +97,7 @@ impl Refusal {
         )
     }
 
-    /// 417 (RFC 9110 §15.5.18).
+    /// 417 (RFC 9110 §15.5.18): an expectation other than `100-continue`.
     pub(super) const fn expectation() -> Self {
         Self::new(
             StatusCode::EXPECTATION_FAILED,
@@ -106,7 +106,7 @@ impl Refusal {
         )
     }
 
-    /// 431 (RFC 6585 §5).
+    /// 431 (RFC 6585 §5): the head or trailer section exceeds its limits.
     pub(super) const fn headers_too_large(text: &'static str) -> Self {
         Self::new(
             StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
@@ -115,12 +115,12 @@ impl Refusal {
         )
     }
 
-    /// 501 (RFC 9110 §15.6.2).
+    /// 501 (RFC 9110 §15.6.2): valid HTTP that this server does not implement.
     pub(super) const fn not_implemented(text: &'static str) -> Self {
         Self::new(StatusCode::NOT_IMPLEMENTED, CloseReason::BadRequest, text)
     }
 
-    /// 503 (RFC 9110 §15.6.4).
+    /// 503 (RFC 9110 §15.6.4): the memory budget is used up.
     pub(super) const fn overloaded() -> Self {
         Self::new(
             StatusCode::SERVICE_UNAVAILABLE,
@@ -129,7 +129,7 @@ impl Refusal {
         )
     }
 
-    /// 503, because the server stops.
+    /// 503: the server is stopping.
     pub(super) const fn stopped() -> Self {
         Self::new(
             StatusCode::SERVICE_UNAVAILABLE,
@@ -138,7 +138,7 @@ impl Refusal {
         )
     }
 
-    /// 505 (RFC 9110 §15.6.6).
+    /// 505 (RFC 9110 §15.6.6): a major version other than 1.
     pub(super) const fn version() -> Self {
         Self::new(
             StatusCode::HTTP_VERSION_NOT_SUPPORTED,

@@ -1,4 +1,4 @@
-//! What the connections of one event loop share: memory, and the date.
+//! State that the connections of one event loop share: memory, and the `Date` field.
 
 use std::time::SystemTime;
 
@@ -8,19 +8,19 @@ use super::memory::{Budget, BufferPool};
 use crate::limits::Limits;
 use crate::time::Instant;
 
-/// What a connection is given with each call: the time, the limits, and what it shares with the
-/// others.
+/// The arguments of every call to a connection: the time, the limits, and the state shared with the
+/// other connections.
 #[derive(Debug)]
 pub struct Context<'a> {
     /// The time of the call.
     pub now: Instant,
     /// The limits of the server.
     pub limits: &'a Limits,
-    /// What all connections share.
+    /// The state that all connections share.
     pub shared: &'a mut Shared,
 }
 
-/// What the connections of one event loop share.
+/// State shared by the connections of one event loop: the memory budget, buffer pools and `Date`.
 #[derive(Debug, Default)]
 pub struct Shared {
     pub(super) buffers: BufferPool,
@@ -31,25 +31,26 @@ pub struct Shared {
 }
 
 impl Shared {
-    /// Nothing shared yet.
+    /// An empty pool and budget, and the date 1 January 1970 until [`set_date`](Self::set_date).
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Tells the wall clock's time, for `Date`, at a moment of the monotonic clock. Due again at
-    /// [`date_expires`](Self::date_expires).
+    /// Sets the `Date` field of responses (RFC 9110 §6.6.1) to `wall_clock`, the time at `now`. Call
+    /// it again at [`date_expires`](Self::date_expires).
     pub fn set_date(&mut self, now: Instant, wall_clock: SystemTime) {
         self.date.set(now, wall_clock);
     }
 
-    /// The server stops: from now on connections linger for a second at most.
+    /// Records that the server is stopping: connections that begin to linger from now on do so for
+    /// one second at most.
     pub fn begin_to_stop(&mut self) {
         self.is_stopping = true;
     }
 
-    /// When the next second begins and [`set_date`](Self::set_date) is to be called before an
-    /// answer is made.
+    /// When the next second begins: call [`set_date`](Self::set_date) before the next response
+    /// after that.
     #[must_use]
     pub fn date_expires(&self) -> Instant {
         self.date.expires()
@@ -62,7 +63,7 @@ impl Shared {
         self.budget.held
     }
 
-    /// The most bytes that were held at a time.
+    /// The highest value of [`held`](Self::held) so far.
     #[must_use]
     pub fn held_peak(&self) -> usize {
         self.budget.peak

@@ -1,58 +1,58 @@
-//! The states of a connection, and every transition between them.
+//! The states of a connection, and all transitions between them.
 //!
 //! # Theory of operation
 //!
-//! A connection is three small machines side by side: what is done with the client's bytes
-//! ([`Reading`]), what may still be sent ([`Writing`]), and whether there will be another request
-//! ([`KeepAlive`]). Nothing outside this file assigns a state.
+//! A connection is three small state machines: how input is treated ([`Reading`]), what may still
+//! be sent ([`Writing`]), and whether another request will be read ([`KeepAlive`]). Only this file
+//! changes their states.
 //!
 //! ```text
 //! Reading
-//!               first byte          whole head, no body
+//!               first byte          complete head, no body
 //!      ┌─> Idle ──────────> Head ─────────────────────────┐
-//!      │    │                │ └── whole head ──> Body ──>│ whole body
+//!      │    │                │ └ complete head ─> Body ──>│ complete body
 //!      │    │                │                     │      v
-//!      │    │                │                     │   Answering
-//!      └────┼────────────────┼─────────────────────┼──────┤ answered, the connection persists
-//!           │                │                     │      │ answered, it does not
-//!           │ refused, too late, stopped           │      v
+//!      │    │                │                     │   Responding
+//!      └────┼────────────────┼─────────────────────┼──────┤ responded, the connection persists
+//!           │                │                     │      │ responded, it does not
+//!           │ refused, timed out, stopped          │      v
 //!           └────────────────┴─────────────────────┴─> Discarding
 //!           the client's end of stream: from any of these to Ended
 //!
 //! Writing
-//!      Open ── last answer queued ──> Closing ── all sent ──> Lingering ──> Closed
+//!      Open ─ last response queued ─> Closing ── all sent ──> Lingering ──> Closed
 //!                                        └── the client's stream has ended ───^
-//!                                 any ── failed, too late ────────────────────^
+//!                                 any ── failed, timed out ───────────────────^
 //!
 //! KeepAlive
 //!      Persist ── the first cause to close ──> Close(reason)
 //! ```
 //!
-//! *Answering* lasts as long as the handler runs: a connection has at most one request there, so
-//! answers leave in the order of the requests. *Discarding* drops input: the client may still be
-//! sending, and bytes after a refused request can't be told from an attempt to smuggle one.
-//! *Lingering* has shut its writing side and waits for the client's end of stream (RFC 9112
-//! §9.6); closing at once would reset the connection if anything more came, even from a client that
-//! asked to close, and the client might never see its answer.
+//! *Responding* lasts while the handler runs. A connection has at most one request there, so
+//! responses are sent in the order of the requests. *Discarding* drops input: the client may still
+//! be sending, and bytes after a refused request could be an attempt to smuggle one.
+//! *Lingering* means that the writing side is shut down and the client's end of stream is awaited
+//! (RFC 9112 §9.6). Closing at once would reset the connection if more input arrived, even from a
+//! client that asked to close, and the client might lose its response.
 //!
-//! `KeepAlive` only ever goes from `Persist` to `Close`, and its first reason stays: that is the
-//! one logged and counted. Only a request that ends badly (500, 503) replaces what was to happen behind
-//! a good response.
+//! `KeepAlive` only changes from `Persist` to `Close`, and keeps its first reason, which is logged
+//! and counted. The one exception: a request that fails while it is with the handler (500, 503)
+//! replaces the reason, because the close would otherwise look like the end of a good request_info.
 
 use super::close_reason::CloseReason;
 
-/// What is done with the client's bytes.
+/// How input from the client is treated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reading {
-    /// No byte of the next request has come.
+    /// No byte of the next request has arrived.
     Idle,
     /// A head has begun.
     Head,
-    /// The head is whole; its body is coming.
+    /// The head is complete; its body is being received.
     Body,
-    /// A whole request is with the handler.
-    Answering,
-    /// No request is read any more; input is dropped.
+    /// A complete request is with the handler.
+    Responding,
+    /// No further request is read; input is dropped.
     Discarding,
     /// The client's stream has ended.
     Ended,
@@ -61,22 +61,22 @@ pub enum Reading {
 /// What may still be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Writing {
-    /// Answers may follow.
+    /// Further responses may follow.
     Open,
-    /// The last answer is queued.
+    /// The last response is queued.
     Closing,
-    /// Everything is sent and the writing side is shut.
+    /// All output is sent and the writing side is shut down.
     Lingering,
     /// Nothing more is sent or read; the connection is to be closed.
     Closed,
 }
 
-/// Whether there will be another request.
+/// Whether another request will be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeepAlive {
     /// The connection persists (RFC 9112 §9.3).
     Persist,
-    /// It closes after what is queued, for this reason.
+    /// It closes once the queued output is sent, for this reason.
     Close(CloseReason),
 }
 
@@ -99,7 +99,7 @@ impl State {
         }
     }
 
-    /// What is done with the client's bytes.
+    /// How input from the client is treated.
     #[must_use]
     pub const fn reading(&self) -> Reading {
         self.reading
@@ -111,13 +111,13 @@ impl State {
         self.writing
     }
 
-    /// Whether there will be another request.
+    /// Whether another request will be read.
     #[must_use]
     pub const fn keep_alive(&self) -> KeepAlive {
         self.keep_alive
     }
 
-    /// The reason recorded for closing.
+    /// The reason to close, if one is recorded.
     #[must_use]
     pub fn close_reason(&self) -> Option<CloseReason> {
         match self.keep_alive {
@@ -126,28 +126,28 @@ impl State {
         }
     }
 
-    /// The first byte of a head has come.
+    /// The first byte of a head has arrived.
     pub(super) fn head_began(&mut self) {
         debug_assert_eq!(self.reading, Reading::Idle);
         self.reading = Reading::Head;
     }
 
-    /// The head is whole and a body follows.
+    /// The head is complete and a body follows.
     pub(super) fn body_began(&mut self) {
         debug_assert!(matches!(self.reading, Reading::Idle | Reading::Head));
         self.reading = Reading::Body;
     }
 
-    /// The request is whole and goes to the handler.
+    /// The request is complete and goes to the handler.
     pub(super) fn request_done(&mut self) {
         debug_assert!(matches!(
             self.reading,
             Reading::Idle | Reading::Head | Reading::Body
         ));
-        self.reading = Reading::Answering;
+        self.reading = Reading::Responding;
     }
 
-    /// There will be no further request; the first reason is kept.
+    /// No further request will be read. An earlier reason is kept.
     pub(super) fn will_close(&mut self, reason: CloseReason) {
         match self.keep_alive {
             KeepAlive::Persist => self.keep_alive = KeepAlive::Close(reason),
@@ -155,34 +155,34 @@ impl State {
         }
     }
 
-    /// The request with the handler gets a response that says what went wrong. That is why the
-    /// connection closes, even if it would have closed behind a good response, too.
+    /// The request with the handler failed, and its response (500, 503) is queued. This replaces an
+    /// earlier reason to close.
     pub(super) fn failed(&mut self, reason: CloseReason) {
-        debug_assert_eq!(self.reading, Reading::Answering);
+        debug_assert_eq!(self.reading, Reading::Responding);
         self.keep_alive = KeepAlive::Close(reason);
-        self.last_answer_queued();
+        self.begin_closing();
     }
 
-    /// The handler's answer is queued.
-    pub(super) fn answered(&mut self) {
-        debug_assert_eq!(self.reading, Reading::Answering);
+    /// The handler's response is queued.
+    pub(super) fn responded(&mut self) {
+        debug_assert_eq!(self.reading, Reading::Responding);
         match self.keep_alive {
             KeepAlive::Persist => self.reading = Reading::Idle,
-            KeepAlive::Close(_) => self.last_answer_queued(),
+            KeepAlive::Close(_) => self.begin_closing(),
         }
     }
 
-    /// An answer that ends the connection is queued, whatever was being read.
-    pub(super) fn last_answer(&mut self, reason: CloseReason) {
+    /// The last response is queued, in any reading state.
+    pub(super) fn last_response_queued(&mut self, reason: CloseReason) {
         self.will_close(reason);
-        self.last_answer_queued();
+        self.begin_closing();
     }
 
-    /// The client's stream has ended. An unfinished request was refused before.
+    /// The client's stream has ended. The caller has refused an unfinished request before.
     pub(super) fn input_ended(&mut self) {
         debug_assert!(!matches!(self.reading, Reading::Head | Reading::Body));
         if self.reading == Reading::Idle {
-            self.last_answer(CloseReason::ClientClosed);
+            self.last_response_queued(CloseReason::ClientClosed);
         }
         self.reading = Reading::Ended;
         if self.writing == Writing::Lingering {
@@ -200,20 +200,20 @@ impl State {
                     Reading::Idle
                     | Reading::Head
                     | Reading::Body
-                    | Reading::Answering
+                    | Reading::Responding
                     | Reading::Discarding => Writing::Lingering,
                 }
             }
         }
     }
 
-    /// It has lingered enough: its reason to close was recorded with its last response.
+    /// Lingering is over. The reason to close was recorded with the last response.
     pub(super) fn lingered(&mut self) {
         debug_assert_eq!(self.writing, Writing::Lingering);
         self.writing = Writing::Closed;
     }
 
-    /// The connection is of no more use: it failed or was too late.
+    /// The connection closes at once: it failed or timed out.
     pub(super) fn closed(&mut self, reason: CloseReason) {
         self.will_close(reason);
         self.reading = match self.reading {
@@ -221,19 +221,19 @@ impl State {
             Reading::Idle
             | Reading::Head
             | Reading::Body
-            | Reading::Answering
+            | Reading::Responding
             | Reading::Discarding => Reading::Discarding,
         };
         self.writing = Writing::Closed;
     }
 
-    fn last_answer_queued(&mut self) {
+    fn begin_closing(&mut self) {
         self.reading = match self.reading {
             Reading::Ended => Reading::Ended,
             Reading::Idle
             | Reading::Head
             | Reading::Body
-            | Reading::Answering
+            | Reading::Responding
             | Reading::Discarding => Reading::Discarding,
         };
         self.writing = match self.writing {
@@ -260,7 +260,7 @@ mod tests {
         state.head_began();
         state.body_began();
         state.request_done();
-        state.answered();
+        state.responded();
         assert_eq!(state, State::new());
     }
 
@@ -271,16 +271,16 @@ mod tests {
         state.request_done();
         state.will_close(CloseReason::ClientAskedClose);
         state.will_close(CloseReason::Stopped);
-        state.answered();
+        state.responded();
         assert_eq!(state.close_reason(), Some(CloseReason::ClientAskedClose));
         assert_eq!(state.reading(), Reading::Discarding);
         assert_eq!(state.writing(), Writing::Closing);
     }
 
     #[test]
-    fn lingers_while_input_may_come_and_closes_at_its_end() {
+    fn lingers_until_the_clients_stream_ends() {
         let mut state = State::new();
-        state.last_answer(CloseReason::BadRequest);
+        state.last_response_queued(CloseReason::BadRequest);
         state.all_sent();
         assert_eq!(state.writing(), Writing::Lingering);
         state.input_ended();
@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn closes_at_once_when_nothing_can_come() {
+    fn closes_without_lingering_if_the_clients_stream_has_ended() {
         let mut state = State::new();
         state.input_ended();
         assert_eq!(state.writing(), Writing::Closing);
@@ -298,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn what_went_wrong_is_the_reason_even_if_the_client_asked_to_close() {
+    fn a_failure_replaces_the_reason_that_the_client_asked_to_close() {
         let mut state = State::new();
         state.head_began();
         state.request_done();

@@ -1,19 +1,21 @@
-//! What a connection does when the server stops.
+//! Stopping: what a connection does when the server shuts down.
 
 use super::state::Reading;
 use super::{CloseReason, Connection, Context, Refusal};
 
 impl Connection {
-    /// Lets a connection that lingers already do so only for as long as is right when the server stops;
-    /// see [`Shared::begin_to_stop`](super::Shared::begin_to_stop).
+    /// Limits the rest of the time that this connection lingers to one second. Call it for every
+    /// open connection after [`Shared::begin_to_stop`](super::Shared::begin_to_stop).
     pub fn shorten_linger(&mut self, cx: &mut Context<'_>) {
         self.shorten_lingering(cx);
     }
 
-    /// Ends the wait for input, because the server stops and nothing waits to be read. An unfinished
-    /// request gets 503; a connection without a request is closed when its responses are sent. While
-    /// input is kept that can be used, or none is wanted because responses wait, nothing changes: call
-    /// again later. Returns whether anything has changed.
+    /// Stops waiting for input; call it when the socket has nothing to read. An unfinished request
+    /// gets 503. A connection without a request is closed once its responses are sent.
+    ///
+    /// Returns `false`, and changes nothing, while kept input can be used, while backpressure holds
+    /// input back, while a request is with the handler, or if the connection is closing already.
+    /// Call it again later then.
     pub fn stop(&mut self, cx: &mut Context<'_>) -> bool {
         if !self.has_room_for_responses(cx) || self.can_go_on(cx) {
             return false;
@@ -22,20 +24,21 @@ impl Connection {
             Reading::Idle if self.output.pending() == 0 => {
                 self.state.closed(CloseReason::Stopped);
             }
-            // What was answered must not be lost by a reset.
-            Reading::Idle => self.state.last_answer(CloseReason::Stopped),
+            // Closing now could reset the connection and lose the pending responses.
+            Reading::Idle => self.state.last_response_queued(CloseReason::Stopped),
             Reading::Head | Reading::Body => {
                 self.refuse_unfinished(cx, Refusal::stopped());
             }
-            Reading::Answering | Reading::Discarding | Reading::Ended => return false,
+            Reading::Responding | Reading::Discarding | Reading::Ended => return false,
         }
-        self.settle(cx);
+        self.update_timers_and_budget(cx);
         true
     }
 
-    /// Refuses a connection that came after the server was stopped: it gets 503 without a request.
+    /// Responds with 503, without waiting for a request, to a connection that was accepted after
+    /// the server was stopped.
     pub fn turn_away(&mut self, cx: &mut Context<'_>) {
         self.refuse(cx, Refusal::stopped());
-        self.settle(cx);
+        self.update_timers_and_budget(cx);
     }
 }

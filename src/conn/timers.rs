@@ -1,27 +1,27 @@
-//! The deadlines of one connection.
+//! The timers of one connection: which are set, and when they expire.
 
 use std::time::Duration;
 
 use crate::limits::Limits;
 use crate::time::Instant;
 
-/// What a connection may be too late with.
+/// What the connection waits for with a deadline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Timer {
-    /// When to give up on a head that has begun.
+    /// The rest of a head that has begun. On expiry: 408.
     Head,
-    /// When to look whether the body has arrived fast enough.
+    /// The end of a rate window in which a body is received. On expiry the rate is checked.
     Body,
-    /// When to look whether the client has taken its answers fast enough.
+    /// The end of a rate window in which responses are sent. On expiry the rate is checked.
     Write,
-    /// When to close a connection on which nothing happens.
+    /// The next request. On expiry the idle connection is closed.
     Idle,
-    /// When to stop waiting for the client's end of stream after the last answer.
+    /// The client's end of stream after the last response. On expiry the connection is closed.
     Linger,
 }
 
 impl Timer {
-    /// How long after its start it is due.
+    /// The time from the timer's start to its deadline.
     pub(super) fn duration(self, limits: &Limits) -> Duration {
         match self {
             Self::Head => limits.head_timeout,
@@ -32,15 +32,15 @@ impl Timer {
     }
 }
 
-/// The deadline of each [`Timer`] that is set: [`Timer::Write`], and one of the others, for only
-/// one thing at a time is awaited of the client's input.
+/// The timers that are set, with their deadlines: [`Timer::Write`], and at most one of the others
+/// (the input timer), because input is awaited for one purpose at a time.
 #[derive(Clone, Debug)]
 pub(super) struct TimerTable {
-    /// Which timer the deadline of the input is that of.
+    /// Which timer `input_deadline` belongs to.
     input: Option<Timer>,
     input_deadline: Instant,
     write_deadline: Instant,
-    /// What is left of a write timer that is paused, in milliseconds; 0 if none is.
+    /// Milliseconds left on a paused write timer; 0 if it is not paused.
     write_left: u32,
 }
 
@@ -57,9 +57,9 @@ impl TimerTable {
         }
     }
 
-    /// Starts a timer. One of the input takes the place of the one that was set.
+    /// Starts a timer. A new input timer replaces the one that was set.
     pub(super) fn start(&mut self, timer: Timer, now: Instant, limits: &Limits) {
-        // The end of time is a deadline, too.
+        // `u64::MAX` means 'not set', so the latest deadline is one less.
         let last = Instant::from_nanos(u64::MAX - 1);
         let deadline = (now + timer.duration(limits)).min(last);
         match timer {
@@ -70,12 +70,12 @@ impl TimerTable {
         }
     }
 
-    /// Makes the timer of the input end no later than this.
-    pub(super) fn end_input_by(&mut self, latest: Instant) {
+    /// Moves the input timer's deadline to `latest` if it is later than that.
+    pub(super) fn cap_input_deadline(&mut self, latest: Instant) {
         self.input_deadline = self.input_deadline.min(latest);
     }
 
-    /// Stops the timer of the input, whichever is set.
+    /// Stops the input timer, whichever is set.
     pub(super) fn stop_input(&mut self) {
         (self.input, self.input_deadline) = (None, Self::NEVER);
     }
@@ -84,14 +84,14 @@ impl TimerTable {
         (self.write_deadline, self.write_left) = (Self::NEVER, 0);
     }
 
-    /// Stops the write timer, which is to go on later.
+    /// Stops the write timer and saves the time that is left on it.
     pub(super) fn pause_write(&mut self, now: Instant) {
         let left = self.write_deadline.saturating_since(now).as_millis();
         self.stop_write();
         self.write_left = u32::try_from(left).unwrap_or(u32::MAX).max(1);
     }
 
-    /// Lets a write timer that is paused go on. Returns whether there is one.
+    /// Restarts a paused write timer with the time left on it. Returns whether one was paused.
     pub(super) fn resume_write(&mut self, now: Instant) -> bool {
         let left = std::mem::take(&mut self.write_left);
         if left > 0 {
@@ -100,7 +100,7 @@ impl TimerTable {
         left > 0
     }
 
-    /// The timer of the input that is set.
+    /// The input timer, if one is set.
     pub(super) fn input(&self) -> Option<Timer> {
         self.input
     }
@@ -115,7 +115,7 @@ impl TimerTable {
         (earliest != Self::NEVER).then_some(earliest)
     }
 
-    /// Takes out a timer whose deadline has passed, if there is one.
+    /// Stops and returns one timer whose deadline has passed, if there is one.
     pub(super) fn take_expired(&mut self, now: Instant) -> Option<Timer> {
         if self.input_deadline <= now {
             let timer = self.input;
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn tells_the_earliest_deadline_and_what_has_expired() {
+    fn returns_the_earliest_deadline_and_expired_timers() {
         let limits = Limits::default();
         let mut timers = TimerTable::new();
         assert_eq!(timers.next_timeout(), None);
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn a_write_timer_that_was_paused_goes_on() {
+    fn a_paused_write_timer_resumes_with_the_time_left() {
         let mut timers = TimerTable::new();
         timers.start(Timer::Write, at(0), &Limits::default());
         timers.pause_write(at(4));
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_of_time_is_a_deadline() {
+    fn the_longest_duration_still_sets_a_deadline() {
         let limits = Limits {
             idle_timeout: Duration::MAX,
             ..Limits::default()

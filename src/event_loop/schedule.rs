@@ -41,7 +41,7 @@ impl Schedule {
         }
         // A connection that was used has another deadline, and goes to the end of the list as the
         // shortest idle.
-        let until = deadline.filter(|_| slot.connection.can_give_way());
+        let until = deadline.filter(|_| slot.connection.can_be_evicted());
         if until == slot.idle.map(|idle| idle.until) {
             return;
         }

@@ -1,7 +1,7 @@
-//! Where a server's listening sockets come from, on each platform.
+//! Opens or takes over a server's listening sockets, on each platform.
 //!
-//! Each platform's module has a type `Listeners` with the same face, and the reactor that serves
-//! them.
+//! Each platform's module has a type `Listeners` with the same methods. It also makes the reactor that
+//! serves them.
 
 cfg_if::cfg_if! {
     if #[cfg(all(target_os = "wasi", target_env = "p1"))] {
@@ -25,13 +25,13 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// Sockets until the one reactor takes them, which closes them when the server stops.
+/// Listening sockets that can be taken once: by the reactor, which closes them when the server stops.
 #[cfg(not(all(target_os = "wasi", target_env = "p1")))]
 #[derive(Debug)]
-struct Untaken<T>(Mutex<Option<T>>);
+struct TakeOnce<T>(Mutex<Option<T>>);
 
 #[cfg(not(all(target_os = "wasi", target_env = "p1")))]
-impl<T> Untaken<T> {
+impl<T> TakeOnce<T> {
     const fn new(sockets: T) -> Self {
         Self(Mutex::new(Some(sockets)))
     }
@@ -41,7 +41,7 @@ impl<T> Untaken<T> {
         sockets.take().ok_or_else(|| {
             Error::new(
                 ErrorKind::NoListener,
-                "the listening sockets were taken already",
+                "the listening sockets are in use already",
             )
         })
     }
@@ -49,16 +49,16 @@ impl<T> Untaken<T> {
 
 /// Checks that an address has the form `host:port`, without looking the host up.
 fn check_syntax(addr: &str) -> Result<()> {
-    let is_right = addr.rsplit_once(':').is_some_and(|(host, port)| {
+    let is_valid = addr.rsplit_once(':').is_some_and(|(host, port)| {
         let is_bracketed = host.starts_with('[') && host.ends_with(']');
         !host.is_empty() && (is_bracketed || !host.contains(':')) && port.parse::<u16>().is_ok()
     });
-    if is_right {
+    if is_valid {
         return Ok(());
     }
     Err(Error::new(
         ErrorKind::Address,
-        format!("{addr:?} is not an address: give host:port, like 127.0.0.1:3000 or [::1]:3000"),
+        format!("{addr:?} is not an address: use host:port, like 127.0.0.1:3000 or [::1]:3000"),
     ))
 }
 
@@ -68,10 +68,10 @@ mod tests {
 
     #[test]
     fn addresses_are_host_and_port() {
-        for right in ["127.0.0.1:3000", "localhost:0", "[::1]:80", "0.0.0.0:65535"] {
-            assert!(check_syntax(right).is_ok(), "{right}");
+        for valid in ["127.0.0.1:3000", "localhost:0", "[::1]:80", "0.0.0.0:65535"] {
+            assert!(check_syntax(valid).is_ok(), "{valid}");
         }
-        for wrong in [
+        for invalid in [
             "",
             "3000",
             ":3000",
@@ -81,7 +81,7 @@ mod tests {
             "::1:80",
             "a:b",
         ] {
-            let error = check_syntax(wrong).expect_err(wrong);
+            let error = check_syntax(invalid).expect_err(invalid);
             assert_eq!(error.kind(), ErrorKind::Address);
             assert!(error.to_string().contains("host:port"), "{error}");
         }

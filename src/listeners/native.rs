@@ -1,4 +1,4 @@
-//! Sockets that are bound here, handed over by systemd, or the user's own.
+//! Native listening sockets: bound here, passed by systemd, or made by the user.
 
 use std::net::{SocketAddr, TcpListener};
 
@@ -7,15 +7,15 @@ use listenfd::ListenFd;
 use log::info;
 use socket2::SockRef;
 
-use super::{Untaken, check_syntax};
+use super::{TakeOnce, check_syntax};
 use crate::error::{Error, ErrorKind, Result};
 use crate::reactor::mio::MioReactor;
 
 /// Listening sockets.
 #[derive(Debug)]
 pub(crate) struct Listeners {
-    sockets: Untaken<Vec<TcpListener>>,
-    /// The first socket's address, or why there is none.
+    sockets: TakeOnce<Vec<TcpListener>>,
+    /// The first socket's address, or why it is unknown.
     address: std::result::Result<SocketAddr, String>,
     nodelay: bool,
 }
@@ -27,15 +27,15 @@ impl Listeners {
         let socket = TcpListener::bind(addr).map_err(|error| {
             Error::with_source(ErrorKind::Address, format!("can't listen on {addr}"), error)
         })?;
-        // std's backlog of 128 is full in a burst, and then the system drops what a newcomer sends:
-        // it tries again after a second.
+        // std's backlog of 128 overflows in a burst. The system then drops connection requests, and
+        // clients repeat them only after a second.
         SockRef::from(&socket)
             .listen(BACKLOG)
             .map_err(|error| Error::io(format!("can't listen on {addr}"), error))?;
         Ok(Self::from(socket))
     }
 
-    /// The user's own socket.
+    /// Takes a socket made by the user.
     pub(crate) fn from_listener(socket: TcpListener) -> Result<Self> {
         Ok(Self::from(socket))
     }
@@ -48,10 +48,10 @@ impl Listeners {
     pub(crate) fn local_addr(&self) -> Result<SocketAddr> {
         self.address
             .clone()
-            .map_err(|why| Error::new(ErrorKind::Io, format!("can't tell the address: {why}")))
+            .map_err(|why| Error::new(ErrorKind::Io, format!("can't get the address: {why}")))
     }
 
-    /// The one reactor, which serves these sockets and closes them.
+    /// Makes the reactor, which takes these sockets and closes them. Fails if it was called before.
     pub(crate) fn reactor(&self) -> Result<MioReactor> {
         let sockets = self.sockets.take()?;
         for socket in &sockets {
@@ -65,10 +65,11 @@ impl Listeners {
     }
 }
 
-/// Connections that wait to be accepted; the system may allow fewer (`net.core.somaxconn`).
+/// The most connections that wait to be accepted. Linux's default maximum (`net.core.somaxconn`); the
+/// system reduces it to its own.
 const BACKLOG: i32 = 4096;
 
-/// Whether an accepted socket has the listener's TCP_NODELAY, which saves a call for each.
+/// Whether accepted sockets inherit the listener's `TCP_NODELAY`, which saves a call per connection.
 const INHERITS_NODELAY: bool = cfg!(target_os = "linux");
 
 fn set_nodelay(socket: &TcpListener, nodelay: bool) -> Result<()> {
@@ -93,26 +94,26 @@ impl From<Vec<TcpListener>> for Listeners {
             None => Err("the server has no listening socket".into()),
         };
         Self {
-            sockets: Untaken::new(sockets),
+            sockets: TakeOnce::new(sockets),
             address,
             nodelay: true,
         }
     }
 }
 
-/// Sockets that systemd hands over: `LISTEN_FDS` of them from fd 3, if `LISTEN_PID` is this process
-/// (sd_listen_fds(3)).
+/// Sockets passed by systemd's socket activation: `LISTEN_FDS` of them from fd 3 on, if `LISTEN_PID` is
+/// this process (`sd_listen_fds(3)`).
 #[cfg(unix)]
 impl Listeners {
-    /// Takes all of them.
+    /// Takes all passed sockets.
     pub(crate) fn preopened() -> Result<Self> {
-        let mut handed = ListenFd::from_env();
-        let sockets = (0..handed.len()).map(|index| take(&mut handed, index));
+        let mut passed = ListenFd::from_env();
+        let sockets = (0..passed.len()).map(|index| take(&mut passed, index));
         let sockets: Vec<_> = sockets.collect::<Result<_>>()?;
         if sockets.is_empty() {
             return Err(Error::new(
                 ErrorKind::NoListener,
-                "no sockets were handed over: LISTEN_FDS is not set, or LISTEN_PID is another \
+                "no sockets were passed: LISTEN_FDS is not set, or LISTEN_PID is another \
                  process. Start the program by a systemd socket unit or systemd-socket-activate, \
                  or use Server::new with an address",
             ));
@@ -120,19 +121,19 @@ impl Listeners {
         Ok(Self::from(sockets))
     }
 
-    /// Takes the one with this number.
+    /// Takes the passed socket with this file descriptor.
     pub(crate) fn from_fd(fd: u32) -> Result<Self> {
-        let mut handed = ListenFd::from_env();
-        let count = handed.len();
+        let mut passed = ListenFd::from_env();
+        let count = passed.len();
         match usize::try_from(fd)
             .ok()
             .and_then(|fd| fd.checked_sub(FIRST_FD))
         {
-            Some(index) if index < count => take(&mut handed, index).map(Self::from),
+            Some(index) if index < count => take(&mut passed, index).map(Self::from),
             _ => Err(Error::new(
                 ErrorKind::NoListener,
                 format!(
-                    "fd {fd} was not handed over: LISTEN_FDS names {count} sockets from fd {FIRST_FD} \
+                    "fd {fd} was not passed: LISTEN_FDS names {count} sockets from fd {FIRST_FD} \
                      on. For a socket of your own, make a std::net::TcpListener of it and use \
                      Server::from_listener"
                 ),
@@ -146,7 +147,7 @@ impl Listeners {
     pub(crate) fn preopened() -> Result<Self> {
         Err(Error::new(
             ErrorKind::Unsupported,
-            "sockets are handed over only on Unix; use Server::new with an address",
+            "sockets can be passed only on Unix; use Server::new with an address",
         ))
     }
 
@@ -159,19 +160,19 @@ impl Listeners {
     }
 }
 
-/// The number of the first socket that is handed over (`SD_LISTEN_FDS_START`).
+/// The first passed file descriptor (`SD_LISTEN_FDS_START`).
 #[cfg(unix)]
 const FIRST_FD: usize = 3;
 
-/// Takes one of the sockets that were handed over.
+/// Takes one of the passed sockets.
 #[cfg(unix)]
-fn take(handed: &mut ListenFd, index: usize) -> Result<TcpListener> {
+fn take(passed: &mut ListenFd, index: usize) -> Result<TcpListener> {
     let fd = index + FIRST_FD;
-    match handed.take_tcp_listener(index) {
+    match passed.take_tcp_listener(index) {
         Ok(Some(socket)) => Ok(socket),
         Ok(None) => Err(Error::new(
             ErrorKind::NoListener,
-            format!("fd {fd} of LISTEN_FDS is taken already"),
+            format!("fd {fd} of LISTEN_FDS is in use already"),
         )),
         Err(error) => Err(Error::with_source(
             ErrorKind::NoListener,

@@ -1,4 +1,4 @@
-//! Sockets that a WASI preview 1 runtime hands over. Nothing can be bound there.
+//! Listening sockets on WASI preview 1: opened by the runtime, because a module can't bind any.
 
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsRawFd, IntoRawFd};
@@ -10,7 +10,7 @@ use super::check_syntax;
 use crate::error::{Error, ErrorKind, Result};
 use crate::reactor::wasip1::Wasip1Reactor;
 
-/// The environment variable that names the one file descriptor to serve.
+/// The environment variable that selects a single file descriptor to serve.
 const FD_VARIABLE: &str = "MINI_HTTP_FD";
 
 /// Listening sockets.
@@ -20,7 +20,7 @@ pub(crate) struct Listeners {
 }
 
 impl Listeners {
-    /// Checks the form of `addr`, which can't be bound, and takes what the runtime hands over.
+    /// Checks the form of `addr`, which can't be bound, and takes the sockets that the runtime opened.
     pub(crate) fn bind(addr: &str) -> Result<Self> {
         check_syntax(addr)?;
         let listeners = Self::preopened()?;
@@ -31,7 +31,7 @@ impl Listeners {
         Ok(listeners)
     }
 
-    /// Takes every listening socket that a scan finds, or the one that `MINI_HTTP_FD` names.
+    /// Takes all listening sockets that the runtime opened, or only the one that `MINI_HTTP_FD` names.
     pub(crate) fn preopened() -> Result<Self> {
         let only = match std::env::var(FD_VARIABLE) {
             Err(_) => None,
@@ -48,18 +48,22 @@ impl Listeners {
         Self::find(only)
     }
 
-    /// Takes the socket with this number.
+    /// Takes the socket with this file descriptor.
     pub(crate) fn from_fd(fd: Fd) -> Result<Self> {
         Self::find(Some(fd))
     }
 
-    /// Takes the user's own socket.
+    /// Takes a socket made by the user.
     pub(crate) fn from_listener(socket: TcpListener) -> Result<Self> {
         let fd = socket.as_raw_fd();
-        let fd = Fd::try_from(fd)
-            .map_err(|_| Error::new(ErrorKind::NoListener, format!("fd {fd} is no descriptor")))?;
+        let fd = Fd::try_from(fd).map_err(|_| {
+            Error::new(
+                ErrorKind::NoListener,
+                format!("fd {fd} is not a file descriptor"),
+            )
+        })?;
         let listeners = Self::from_fd(fd)?;
-        // It is the reactor's from now on.
+        // The reactor owns the file descriptor from now on.
         let _ = socket.into_raw_fd();
         Ok(listeners)
     }
@@ -70,8 +74,8 @@ impl Listeners {
         for warning in found.warnings {
             warn!(target: "mini_http", "{warning}");
         }
-        // libc's own scan stops at the first socket, and would leave the directories behind it
-        // unknown to `std::fs`.
+        // libc's own scan for preopened directories stops at the first socket; `std::fs` would not
+        // find the directories after it.
         if let Err(error) = preopens::register(&found.directories) {
             warn!(target: "mini_http", "std::fs can't use the preopened directories: {error}");
         }
@@ -91,12 +95,12 @@ impl Listeners {
     pub(crate) fn local_addr(&self) -> Result<SocketAddr> {
         Err(Error::new(
             ErrorKind::Unsupported,
-            "WASI preview 1 has no call that tells a socket's address; it is the one that the \
-             runtime was started with",
+            "WASI preview 1 has no call for a socket's address; it is the one that the runtime \
+             was started with",
         ))
     }
 
-    /// The one reactor, which serves these sockets and closes them.
+    /// Makes the reactor, which takes these sockets and closes them.
     pub(crate) fn reactor(&self) -> Result<Wasip1Reactor<Traced<Preview1>>> {
         for fd in &self.fds {
             info!(target: "mini_http", "listening on preopened socket fd {fd}");

@@ -1,4 +1,4 @@
-//! Sockets that are bound here, on WASI 0.2. None are handed over.
+//! The listening socket on WASI 0.2, which is bound here: runtimes pass none.
 
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 
@@ -8,14 +8,14 @@ use wasip2::sockets::network::{ErrorCode, IpAddressFamily};
 use wasip2::sockets::tcp::TcpSocket;
 use wasip2::sockets::tcp_create_socket::create_tcp_socket;
 
-use super::{Untaken, check_syntax};
+use super::{TakeOnce, check_syntax};
 use crate::error::{Error, ErrorKind, Result};
 use crate::reactor::wasip2::{Wasip2Reactor, addr, calls};
 
 /// A listening socket.
 #[derive(Debug)]
 pub(crate) struct Listeners {
-    socket: Untaken<TcpSocket>,
+    socket: TakeOnce<TcpSocket>,
     address: std::result::Result<SocketAddr, ErrorCode>,
 }
 
@@ -38,7 +38,7 @@ impl Listeners {
                 Ok(socket) => {
                     return Ok(Self {
                         address: socket.local_address().map(addr::to_std),
-                        socket: Untaken::new(socket),
+                        socket: TakeOnce::new(socket),
                     });
                 }
                 Err(code) => failure = failure.or(Some((address, code))),
@@ -56,7 +56,7 @@ impl Listeners {
     pub(crate) fn preopened() -> Result<Self> {
         Err(Error::new(
             ErrorKind::Unsupported,
-            "WASI 0.2 runtimes hand no sockets over; use Server::new with an address",
+            "WASI 0.2 runtimes don't pass sockets to a component; use Server::new with an address",
         ))
     }
 
@@ -70,7 +70,7 @@ impl Listeners {
     pub(crate) fn from_listener(_: TcpListener) -> Result<Self> {
         Err(Error::new(
             ErrorKind::Unsupported,
-            "a std::net::TcpListener can't be taken apart into the resources of WASI 0.2; use \
+            "the WASI 0.2 resources of a std::net::TcpListener are not accessible; use \
              Server::new with an address",
         ))
     }
@@ -82,18 +82,18 @@ impl Listeners {
     pub(crate) fn local_addr(&self) -> Result<SocketAddr> {
         self.address.map_err(|code| {
             let error = calls::socket_error(code);
-            Error::io("can't tell the address", error)
+            Error::io("can't get the address", error)
         })
     }
 
-    /// The one reactor, which serves this socket and closes it.
+    /// Makes the reactor, which takes this socket and closes it. Fails if it was called before.
     pub(crate) fn reactor(&self) -> Result<Wasip2Reactor> {
         info!(target: "mini_http", "listening on {}", self.local_addr()?);
         Ok(Wasip2Reactor::new([self.socket.take()?]))
     }
 }
 
-/// How many connections the system may keep until they are accepted; it cuts this to its own limit.
+/// The most connections that wait to be accepted. The system reduces it to its own limit.
 const BACKLOG: u64 = 1024;
 
 fn listen(address: SocketAddr) -> Result<TcpSocket, ErrorCode> {
@@ -103,14 +103,14 @@ fn listen(address: SocketAddr) -> Result<TcpSocket, ErrorCode> {
     })?;
     socket.start_bind(&instance_network(), addr::to_wasi(address))?;
     finish(&socket, TcpSocket::finish_bind)?;
-    // Only a hint.
+    // Only a hint, so its failure doesn't matter.
     let _ = socket.set_listen_backlog_size(BACKLOG);
     socket.start_listen()?;
     finish(&socket, TcpSocket::finish_listen)?;
     Ok(socket)
 }
 
-/// Waits for the end of what was started.
+/// Waits until the started operation is finished.
 fn finish(
     socket: &TcpSocket,
     step: impl Fn(&TcpSocket) -> Result<(), ErrorCode>,
@@ -126,14 +126,14 @@ fn finish(
 fn explain(address: SocketAddr, code: ErrorCode) -> String {
     match code {
         ErrorCode::AccessDenied | ErrorCode::NotSupported => {
-            // The runtime may have asked a system that lets not everyone have such a port.
+            // The refusal may also come from the system: such ports need a privilege.
             let or_system = if address.port() < 1024 && address.port() != 0 {
-                " Or the system keeps ports below 1024 for others."
+                " Or the system doesn't permit this user to use ports below 1024."
             } else {
                 ""
             };
             format!(
-                "can't listen on {address}: the runtime doesn't allow the network ({}). Start it with \
+                "can't listen on {address}: the runtime doesn't permit network access ({}). Start it with \
                  -S inherit-network (and without -S tcp=n): \
                  wasmtime run -S inherit-network hello.wasm{or_system}",
                 code.name()
@@ -151,9 +151,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_can_not_work_here_is_unsupported() {
+    fn preopened_sockets_are_unsupported() {
         for result in [Listeners::preopened(), Listeners::from_fd(3)] {
-            let error = result.expect_err("nothing is handed over");
+            let error = result.expect_err("no sockets are passed");
             assert_eq!(error.kind(), ErrorKind::Unsupported);
             assert!(error.to_string().contains("Server::new"), "{error}");
         }

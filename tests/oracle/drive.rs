@@ -108,7 +108,7 @@ impl Drive {
         );
         let state = self.connection.state();
         let is_owners_move = match (state.reading(), state.writing()) {
-            (_, Writing::Closed) | (Reading::Answering, _) => true,
+            (_, Writing::Closed) | (Reading::Responding, _) => true,
             (_, Writing::Closing) => self.connection.pending_output() == 0,
             (_, Writing::Open | Writing::Lingering) => false,
         };

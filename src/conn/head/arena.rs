@@ -1,11 +1,13 @@
-//! The memory that heads are parsed with.
+//! Memory that is reused from one parsed head to the next.
 
 use super::fields::RightHosts;
 use crate::conn::memory::HeadBlock;
 
-/// What the parsing of one head leaves for the next.
+/// Buffers and caches for parsing heads.
 #[derive(Debug, Default)]
 pub(in crate::conn) struct HeadArena {
+    /// The memory that recent small heads are copied to.
     pub(super) block: HeadBlock,
+    /// Recent valid values of `Host`.
     pub(super) right_hosts: RightHosts,
 }

@@ -1,4 +1,4 @@
-//! The fields of a head that decide what the server does with the request.
+//! The fields that the server itself acts on: `Host`, framing, `Connection` and `Expect`.
 
 use std::net::Ipv6Addr;
 
@@ -9,23 +9,25 @@ use super::names::Role;
 use crate::conn::grammar::{REG_NAME, find, trim_ows};
 use crate::conn::refusal::Refusal;
 
-/// Which of the fields that the server acts upon are there, noted while they are gathered: most
-/// requests have only `Host`, and need not be searched for the others.
+/// Which of the fields that the server acts on are present. Recorded while the field lines are
+/// collected: most requests have only `Host`, so the map need not be searched for the others.
 #[derive(Debug, Default)]
-pub(super) struct ActedUpon<'a> {
+pub(super) struct ServerFields<'a> {
     host: Option<&'a [u8]>,
     host_is_repeated: bool,
-    /// `Content-Length` or `Transfer-Encoding`.
+    /// `Content-Length` or `Transfer-Encoding` is present.
     pub(super) framing: bool,
+    /// `Expect` is present.
     pub(super) expect: bool,
-    /// The tokens of `Connection` that say whether it persists.
+    /// `Connection` contains `close`.
     close: bool,
+    /// `Connection` contains `keep-alive`.
     keep_alive: bool,
 }
 
-impl<'a> ActedUpon<'a> {
-    /// Takes note of a field line.
-    pub(super) fn note(&mut self, role: Role, value: &'a [u8]) {
+impl<'a> ServerFields<'a> {
+    /// Records a field line.
+    pub(super) fn record(&mut self, role: Role, value: &'a [u8]) {
         match role {
             Role::Host => {
                 self.host_is_repeated |= self.host.is_some();
@@ -43,8 +45,8 @@ impl<'a> ActedUpon<'a> {
         }
     }
 
-    /// `Host`: once in HTTP/1.1, at most once in HTTP/1.0, and well-formed; it may be empty
-    /// (RFC 9112 §3.2, RFC 9110 §7.2). `known` are some that were right.
+    /// Checks `Host`: exactly one in HTTP/1.1, at most one in HTTP/1.0, and well-formed. It may be
+    /// empty (RFC 9112 §3.2, RFC 9110 §7.2). `known` are recent valid values.
     pub(super) fn check_host(
         &self,
         version: Version,
@@ -71,25 +73,26 @@ impl<'a> ActedUpon<'a> {
         Ok(())
     }
 
-    /// Whether the connection persists (RFC 9112 §9.3): in HTTP/1.1 unless told to close, in
-    /// HTTP/1.0 only if asked to be kept.
+    /// Whether the connection persists (RFC 9112 §9.3): in HTTP/1.1 unless `close` is given, in
+    /// HTTP/1.0 only with `keep-alive`.
     pub(super) fn persists(&self, version: Version) -> bool {
         !self.close && (version >= Version::HTTP_11 || self.keep_alive)
     }
 }
 
-/// The last few `Host`s that were right, which need not be looked at again: a server has few names,
-/// and most clients use one of them.
+/// Recent valid values of `Host`, which need not be checked again: a server has few names, and most
+/// clients use one of them.
 #[derive(Debug, Default)]
 pub(in crate::conn) struct RightHosts {
     all: [Vec<u8>; Self::COUNT],
-    /// The one that was remembered first of all.
+    /// The index of the oldest value, which is replaced next.
     oldest: usize,
 }
 
 impl RightHosts {
     const COUNT: usize = 4;
-    /// The longest that is remembered: a host name has at most 253 bytes (RFC 1035 §2.3.4).
+    /// The longest value that is stored: a host name has at most 253 bytes (RFC 1035 §2.3.4), and a
+    /// port 6 with its colon.
     const MAX_LENGTH: usize = 260;
 
     fn contains(&self, host: &[u8]) -> bool {
@@ -98,15 +101,16 @@ impl RightHosts {
 
     fn remember(&mut self, host: &[u8]) {
         if host.len() <= Self::MAX_LENGTH {
-            let place = &mut self.all[self.oldest];
-            place.clear();
-            place.extend_from_slice(host);
+            let entry = &mut self.all[self.oldest];
+            entry.clear();
+            entry.extend_from_slice(host);
             self.oldest = (self.oldest + 1) % Self::COUNT;
         }
     }
 }
 
-/// `Expect`: `100-continue`, which HTTP/1.0 must not be given (RFC 9110 §10.1.1).
+/// Whether the client expects `100 Continue`. `Expect` is ignored in HTTP/1.0; any other expectation
+/// is refused with 417 (RFC 9110 §10.1.1).
 pub(super) fn expects_continue(version: Version, fields: &HeaderMap) -> Result<bool, Refusal> {
     if version < Version::HTTP_11 {
         return Ok(false);
@@ -125,7 +129,7 @@ pub(super) fn expects_continue(version: Version, fields: &HeaderMap) -> Result<b
     }
 }
 
-/// The elements of a field that is a list (RFC 9110 §5.6.1), over all its lines.
+/// The elements of a list field (RFC 9110 §5.6.1), across all its field lines.
 pub(super) fn tokens<'a>(
     fields: &'a HeaderMap,
     name: &HeaderName,
@@ -134,7 +138,7 @@ pub(super) fn tokens<'a>(
     lines.flat_map(|line| elements(line.as_bytes()))
 }
 
-/// The elements of one line of such a field.
+/// The elements of one field line of a list field.
 fn elements(line: &[u8]) -> impl Iterator<Item = &[u8]> {
     line.split(|&byte| byte == b',').map(trim_ows)
 }
@@ -142,14 +146,14 @@ fn elements(line: &[u8]) -> impl Iterator<Item = &[u8]> {
 /// `uri-host [ ":" port ]` (RFC 9110 §7.2, RFC 3986 §3.2.2), without user information.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Authority<'a> {
-    /// A name, an IPv4 address, or what stands between brackets; may be empty.
+    /// A name, an IPv4 address, or an IP literal without its brackets; may be empty.
     pub(super) host: &'a [u8],
-    /// What stands behind the colon; may be empty.
+    /// The text after the colon; may be empty.
     pub(super) port: Option<&'a [u8]>,
 }
 
 impl<'a> Authority<'a> {
-    /// Takes the bytes apart if both parts are well-formed.
+    /// Splits the bytes; `None` if the host or the port is malformed.
     pub(super) fn parse(bytes: &'a [u8]) -> Option<Self> {
         let (host, after) = match bytes {
             [b'[', literal @ ..] => {
@@ -172,18 +176,18 @@ impl<'a> Authority<'a> {
     }
 }
 
-/// `port = *DIGIT`, and a port that exists.
+/// `port = *DIGIT` (RFC 3986 §3.2.3), at most 65535.
 fn is_port(digits: &[u8]) -> bool {
     let add = |number: u32, digit: &u8| {
         number
             .saturating_mul(10)
             .saturating_add(u32::from(digit - b'0'))
     };
-    let exists = || digits.iter().fold(0, add) <= u32::from(u16::MAX);
-    digits.iter().all(u8::is_ascii_digit) && (digits.len() < 5 || exists())
+    let in_range = || digits.iter().fold(0, add) <= u32::from(u16::MAX);
+    digits.iter().all(u8::is_ascii_digit) && (digits.len() < 5 || in_range())
 }
 
-/// What stands between the brackets: an IPv6 address, or `IPvFuture`.
+/// The text between brackets: an IPv6 address, or `IPvFuture` (RFC 3986 §3.2.2).
 fn is_ip_literal(bytes: &[u8]) -> bool {
     match bytes {
         [b'v' | b'V', future @ ..] => {
@@ -208,8 +212,8 @@ mod tests {
     use http::HeaderValue;
 
     #[test]
-    fn authorities() {
-        for right in [
+    fn an_authority_is_a_host_with_an_optional_port() {
+        for valid in [
             "a",
             "a.b:80",
             "127.0.0.1:3000",
@@ -219,9 +223,9 @@ mod tests {
             "[v1.a:b]",
             "%61",
         ] {
-            assert!(Authority::parse(right.as_bytes()).is_some(), "{right}");
+            assert!(Authority::parse(valid.as_bytes()).is_some(), "{valid}");
         }
-        for wrong in [
+        for invalid in [
             "a b",
             "a/b",
             "u@a",
@@ -241,16 +245,16 @@ mod tests {
             "[::1%25eth0]",
             "<a>",
         ] {
-            assert!(Authority::parse(wrong.as_bytes()).is_none(), "{wrong}");
+            assert!(Authority::parse(invalid.as_bytes()).is_none(), "{invalid}");
         }
     }
 
     #[test]
-    fn hosts_that_were_right_stay_right_and_others_are_looked_at() {
+    fn valid_hosts_are_stored_and_others_are_checked() {
         let mut known = RightHosts::default();
         let mut check = |host: &str| {
-            let mut fields = ActedUpon::default();
-            fields.note(Role::Host, host.as_bytes());
+            let mut fields = ServerFields::default();
+            fields.record(Role::Host, host.as_bytes());
             let is_right = fields.check_host(Version::HTTP_11, &mut known).is_ok();
             let remembered = known
                 .all
@@ -280,17 +284,17 @@ mod tests {
     }
 
     #[test]
-    fn tokens_are_found_over_all_lines_whatever_the_case() {
-        let mut fields = ActedUpon::default();
-        fields.note(Role::Connection, b"x,  Keep-Alive");
+    fn tokens_are_found_in_all_lines_and_in_any_case() {
+        let mut fields = ServerFields::default();
+        fields.record(Role::Connection, b"x,  Keep-Alive");
         assert!(fields.persists(Version::HTTP_10));
-        fields.note(Role::Connection, b"CLOSE ,");
+        fields.record(Role::Connection, b"CLOSE ,");
         assert!(!fields.persists(Version::HTTP_10));
         assert!(!fields.persists(Version::HTTP_11));
     }
 
     #[test]
-    fn expectations() {
+    fn the_only_expectation_is_100_continue() {
         let expects = |version, value: &'static str| {
             let mut fields = HeaderMap::new();
             fields.append(header::EXPECT, HeaderValue::from_static(value));

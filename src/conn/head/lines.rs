@@ -1,8 +1,8 @@
-//! A head in pieces, or with a fault, judged line by line (RFC 9112 §2.2, §3 and §5).
+//! Checks a head line by line, if it arrives in pieces or is malformed (RFC 9112 §2.2, §3 and §5).
 //!
-//! A line is judged when its CRLF has come. A control character is judged at once, since no line may
-//! have it. So the verdict depends on the lines, not on the pieces that they came in, and the client of
-//! another protocol, whose first bytes are no text, is refused with them.
+//! A line is checked once its CRLF has arrived. A control character is refused at once, because no
+//! line may contain one. So the result depends on the lines, not on the pieces they arrive in, and a
+//! client of a binary protocol is refused at its first bytes.
 
 use std::ops::Range;
 
@@ -11,53 +11,53 @@ use crate::conn::grammar::{FIELD_VALUE, TOKEN, VISIBLE};
 use crate::conn::refusal::Refusal;
 use crate::limits::Limits;
 
-/// Empty lines that may stand before a request line: some clients send one or two behind a body
+/// The most empty lines accepted before a request line: some clients send one or two after a body
 /// (RFC 9112 §2.2).
 pub(super) const MAX_EMPTY_LINES: usize = 2;
 
-/// How far the head at the front of a connection's input is judged. Each byte is looked at once to
-/// find its line's end, and once when the line is judged.
+/// How far the head at the front of a connection's input has been checked. Each byte is read once to
+/// find the end of its line, and once when the line is checked.
 #[derive(Clone, Debug, Default)]
 pub(in crate::conn) struct HeadLines {
-    /// Bytes of the input that have been looked at.
-    looked_at: usize,
-    /// Where the first line begins that is not judged.
+    /// Bytes of the input that have been scanned.
+    scanned: usize,
+    /// The start of the first line that is not checked yet.
     line: usize,
-    /// Up to here that line has no control character.
+    /// Up to this index that line has no control character.
     clean: usize,
     empty_lines: usize,
-    /// Where the request line is, once it is judged.
+    /// The range of the request line, once it is checked.
     request_line: Option<Range<usize>>,
     fields: usize,
 }
 
-/// How far a head has come.
+/// The result of checking the input so far.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::conn) enum Judged {
-    /// What has come is right so far; the head goes on.
+pub(in crate::conn) enum Checked {
+    /// Valid so far, and incomplete.
     NeedInput,
-    /// The head is whole and without fault.
+    /// The head is complete and grammatical.
     Whole {
-        /// Where its request line is: the head begins with it.
+        /// The range of the request line, with which the head begins.
         request_line: Range<usize>,
-        /// Where the head ends.
+        /// The end of the head.
         end: usize,
     },
 }
 
 impl HeadLines {
-    /// Bytes of the input that have been looked at.
-    pub(in crate::conn) fn looked_at(&self) -> usize {
-        self.looked_at
+    /// Bytes of the input that have been scanned. After a fault they end with the byte at fault.
+    pub(in crate::conn) fn scanned(&self) -> usize {
+        self.scanned
     }
 
-    /// Whether the request line has begun.
+    /// Whether the request line has begun; empty lines may precede it.
     pub(in crate::conn) fn has_begun(&self, input: &[u8]) -> bool {
         self.request_line.is_some() || input.get(self.line).is_some_and(|&byte| byte != b'\r')
     }
 
-    /// Whether the request is a HEAD, as far as it has come: the response to it has no body, even
-    /// when it is a refusal.
+    /// Whether the method is known to be HEAD: then the response has no body, even if it is a
+    /// refusal.
     pub(in crate::conn) fn is_head_request(&self, input: &[u8]) -> bool {
         let start = self
             .request_line
@@ -68,24 +68,23 @@ impl HeadLines {
             .is_some_and(|line| line.starts_with(b"HEAD "))
     }
 
-    /// Judges the lines of `input` that are whole. It is all that has come of the head, each time.
-    ///
-    /// Behind a fault, `looked_at` ends with the byte at fault.
-    pub(in crate::conn) fn judge(
+    /// Checks the complete lines of `input`, which is everything received of the head so far. Call it
+    /// again with more.
+    pub(in crate::conn) fn check(
         &mut self,
         input: &[u8],
         limits: &Limits,
-    ) -> Result<Judged, Refusal> {
-        let judged = self.judge_lines(input, limits);
-        self.looked_at = match &judged {
-            Ok(Judged::NeedInput) => input.len(),
-            Ok(Judged::Whole { end, .. }) => *end,
+    ) -> Result<Checked, Refusal> {
+        let checked = self.check_lines(input, limits);
+        self.scanned = match &checked {
+            Ok(Checked::NeedInput) => input.len(),
+            Ok(Checked::Whole { end, .. }) => *end,
             Err((at, _)) => (at + 1).min(input.len()),
         };
-        judged.map_err(|(_, fault)| fault)
+        checked.map_err(|(_, fault)| fault)
     }
 
-    fn judge_lines(&mut self, input: &[u8], limits: &Limits) -> Result<Judged, (usize, Refusal)> {
+    fn check_lines(&mut self, input: &[u8], limits: &Limits) -> Result<Checked, (usize, Refusal)> {
         while let Some(end) = self.line_end(input, limits)? {
             let line = self.line..end;
             self.line = end + CRLF.len();
@@ -101,17 +100,18 @@ impl HeadLines {
                     }
                 }
                 (Some(request_line), true) => {
-                    return Ok(Judged::Whole {
+                    return Ok(Checked::Whole {
                         request_line: request_line.clone(),
                         end: self.line,
                     });
                 }
             }
         }
-        Ok(Judged::NeedInput)
+        Ok(Checked::NeedInput)
     }
 
-    /// Where the CRLF of the current line is, if it has come and the line is right.
+    /// The index of the current line's CRLF; `None` if it has not arrived. Errors carry the index of
+    /// the byte at fault.
     fn line_end(
         &mut self,
         input: &[u8],
@@ -139,45 +139,46 @@ impl HeadLines {
             [] | [b'\r'] => Ok(None),
             [b'\r', b'\n', ..] if line.is_empty() => Ok(Some(end)),
             [b'\r', _, ..] if line.is_empty() => Err((end + 1, bare_cr())),
-            [b'\r', next, ..] => match self.judge_line(line, b'\r') {
+            [b'\r', next, ..] => match self.check_line(line, b'\r') {
                 Ok(()) if *next == b'\n' => Ok(Some(end)),
                 Ok(()) => Err((end + 1, bare_cr())),
                 Err((at, refusal)) => Err((start + at, refusal)),
             },
-            [control, ..] => match self.judge_line(line, *control) {
+            [control, ..] => match self.check_line(line, *control) {
                 Ok(()) => Err((end, Refusal::malformed("a line has a control character"))),
                 Err((at, refusal)) => Err((start + at, refusal)),
             },
         }
     }
 
-    /// The refusal of a head of which no more than `line` fits into the limit; or that of what is wrong
-    /// in the line before that.
+    /// The refusal of a head that exceeds a limit, of which `line` is within the limit. A fault within
+    /// `line` comes first.
     fn over_limit(&self, line: &[u8], refusal: Refusal) -> (usize, Refusal) {
-        match self.judge_line(line, b'\r') {
+        match self.check_line(line, b'\r') {
             Err((at, refusal)) if at < line.len() => (self.line + at, refusal),
             Ok(()) | Err(_) => (self.line + line.len(), refusal),
         }
     }
 
-    /// Whether another empty line before the request line is one too many.
+    /// Whether no further empty line is accepted before the request line.
     fn has_enough_empty_lines(&self) -> bool {
         self.request_line.is_none() && self.empty_lines == MAX_EMPTY_LINES
     }
 
-    /// Judges a line, which is followed by `next`: CR if it is whole, or else a control character.
-    fn judge_line(&self, line: &[u8], next: u8) -> Result<(), (usize, Refusal)> {
+    /// Checks a line followed by `next`: CR if the line is complete, otherwise a control character.
+    fn check_line(&self, line: &[u8], next: u8) -> Result<(), (usize, Refusal)> {
         match self.request_line {
-            None => judge_request_line(line, next),
-            Some(_) => judge_field_line(line, next),
+            None => check_request_line(line, next),
+            Some(_) => check_field_line(line, next),
         }
     }
 }
 
 const CRLF: &[u8] = b"\r\n";
 
-/// `method SP request-target SP HTTP-version` (RFC 9112 §3). A fault comes with the place of its byte.
-fn judge_request_line(line: &[u8], next: u8) -> Result<(), (usize, Refusal)> {
+/// Checks `method SP request-target SP HTTP-version` (RFC 9112 §3). Errors carry the index of the byte
+/// at fault in the line.
+fn check_request_line(line: &[u8], next: u8) -> Result<(), (usize, Refusal)> {
     let byte_at = |at: usize| line.get(at).copied().unwrap_or(next);
     let malformed = |at, why| Err((at, Refusal::malformed(why)));
 
@@ -196,13 +197,13 @@ fn judge_request_line(line: &[u8], next: u8) -> Result<(), (usize, Refusal)> {
         _ => return malformed(target_end, "the request target has a forbidden byte"),
     }
     let version = target_end + 1;
-    // `HTTP/1.1` and the like.
-    let is_right = |at: usize| match (at, byte_at(version + at)) {
+    // The form `HTTP/d.d`.
+    let is_valid = |at: usize| match (at, byte_at(version + at)) {
         (0..=4, byte) => byte == b"HTTP/"[at],
         (6, byte) => byte == b'.',
         (_, byte) => byte.is_ascii_digit(),
     };
-    if let Some(wrong) = (0..8).find(|&at| !is_right(at)) {
+    if let Some(wrong) = (0..8).find(|&at| !is_valid(at)) {
         return malformed(version + wrong, MALFORMED_VERSION);
     }
     let end = version + 8;
@@ -216,9 +217,9 @@ fn judge_request_line(line: &[u8], next: u8) -> Result<(), (usize, Refusal)> {
 
 const MALFORMED_VERSION: &str = "the version is not HTTP/1.1 or HTTP/1.0";
 
-/// `field-name ":" OWS field-value OWS` (RFC 9112 §5): nothing stands between name and colon, and no
-/// line begins with whitespace. A fault comes with the place of its byte.
-fn judge_field_line(line: &[u8], next: u8) -> Result<(), (usize, Refusal)> {
+/// Checks `field-name ":" OWS field-value OWS` (RFC 9112 §5). No whitespace is allowed before the colon
+/// or at the start of a line. Errors carry the index of the byte at fault in the line.
+fn check_field_line(line: &[u8], next: u8) -> Result<(), (usize, Refusal)> {
     let byte_at = |at: usize| line.get(at).copied().unwrap_or(next);
     let malformed = |at, why| Err((at, Refusal::malformed(why)));
 
@@ -241,7 +242,7 @@ fn judge_field_line(line: &[u8], next: u8) -> Result<(), (usize, Refusal)> {
     }
 }
 
-/// How many bytes at the front of `bytes` are allowed.
+/// The number of allowed bytes at the front of `bytes`.
 fn allowed(bytes: &[u8], is_allowed: impl Fn(u8) -> bool) -> usize {
     bytes.iter().take_while(|&&byte| is_allowed(byte)).count()
 }
@@ -250,34 +251,34 @@ fn allowed(bytes: &[u8], is_allowed: impl Fn(u8) -> bool) -> usize {
 mod tests {
     use super::*;
 
-    fn judge(bytes: &[u8], piece: usize) -> Result<Judged, u16> {
+    fn check(bytes: &[u8], piece: usize) -> Result<Checked, u16> {
         let mut lines = HeadLines::default();
         let mut end = 0;
         while end < bytes.len() {
             end = (end + piece).min(bytes.len());
-            match lines.judge(&bytes[..end], &Limits::default()) {
-                Ok(Judged::NeedInput) => {}
+            match lines.check(&bytes[..end], &Limits::default()) {
+                Ok(Checked::NeedInput) => {}
                 Ok(whole) => return Ok(whole),
                 Err(refusal) => return Err(refusal.status().as_u16()),
             }
         }
-        Ok(Judged::NeedInput)
+        Ok(Checked::NeedInput)
     }
 
     #[test]
     fn finds_the_end_in_pieces_of_any_size() {
         let head = b"\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\nGET";
         for piece in 1..=head.len() {
-            let whole = Judged::Whole {
+            let whole = Checked::Whole {
                 request_line: 4..18,
                 end: head.len() - 3,
             };
-            assert_eq!(judge(head, piece), Ok(whole));
+            assert_eq!(check(head, piece), Ok(whole));
         }
     }
 
     #[test]
-    fn a_line_is_judged_when_its_crlf_is_there_and_a_control_at_once() {
+    fn a_line_is_checked_at_its_crlf_and_a_control_character_at_once() {
         let lines: [(&[u8], u16); 14] = [
             (b" \r\n", 400),
             (b"GET\r\n", 400),
@@ -306,12 +307,12 @@ mod tests {
         ];
         for (bytes, status) in lines.into_iter().chain(controls) {
             for piece in [1, 2, bytes.len()] {
-                assert_eq!(judge(bytes, piece), Err(status), "{}", bytes.escape_ascii());
+                assert_eq!(check(bytes, piece), Err(status), "{}", bytes.escape_ascii());
             }
             let before = &bytes[..bytes.len() - 1];
             assert_eq!(
-                judge(before, 1),
-                Ok(Judged::NeedInput),
+                check(before, 1),
+                Ok(Checked::NeedInput),
                 "{}",
                 before.escape_ascii()
             );
@@ -319,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn knows_a_head_request_when_its_method_has_come() {
+    fn recognises_a_head_request_once_its_method_has_arrived() {
         for (input, is_head) in [
             (&b"\r\nHEAD / HT"[..], true),
             (b"HEADS / HTTP/1.1\r\n", false),
@@ -328,7 +329,7 @@ mod tests {
             (b"HEAD / HTTP/1.1\r\nHost", true),
         ] {
             let mut lines = HeadLines::default();
-            let _ = lines.judge(input, &Limits::default());
+            let _ = lines.check(input, &Limits::default());
             assert_eq!(
                 lines.is_head_request(input),
                 is_head,
@@ -345,24 +346,24 @@ mod tests {
             format!("GET /{target} HTTP/1.1\r\n\r\n")
         };
         let is_whole =
-            |head: &str, piece| matches!(judge(head.as_bytes(), piece), Ok(Judged::Whole { .. }));
+            |head: &str, piece| matches!(check(head.as_bytes(), piece), Ok(Checked::Whole { .. }));
         assert!(is_whole(&line(8192), 1));
-        assert_eq!(judge(line(8193).as_bytes(), 1), Err(414));
+        assert_eq!(check(line(8193).as_bytes(), 1), Err(414));
         let fields = |count| format!("GET / HTTP/1.1\r\n{}\r\n", "a:b\r\n".repeat(count));
         assert!(is_whole(&fields(100), 7));
-        assert_eq!(judge(fields(101).as_bytes(), 7), Err(431));
+        assert_eq!(check(fields(101).as_bytes(), 7), Err(431));
         let head =
             |length: usize| format!("GET / HTTP/1.1\r\na:{}\r\n\r\n", "b".repeat(length - 22));
         assert!(is_whole(&head(65536), 99));
-        assert_eq!(judge(head(65537).as_bytes(), 99), Err(431));
-        assert_eq!(judge("a".repeat(8193).as_bytes(), 1), Err(414));
-        // What is wrong before the limit comes first.
-        let before = |wrong: &str| judge(format!("{wrong}{}", "1".repeat(9000)).as_bytes(), 1);
+        assert_eq!(check(head(65537).as_bytes(), 99), Err(431));
+        assert_eq!(check("a".repeat(8193).as_bytes(), 1), Err(414));
+        // A fault before the limit comes first.
+        let before = |wrong: &str| check(format!("{wrong}{}", "1".repeat(9000)).as_bytes(), 1);
         assert_eq!(before("GET / HTTP/"), Err(400));
         assert_eq!(before("GET  /"), Err(400));
         for end in [8190, 8191, 8192] {
             let space = format!("{} ", "a".repeat(end));
-            assert_eq!(judge(format!("{space}{space}").as_bytes(), 1), Err(414));
+            assert_eq!(check(format!("{space}{space}").as_bytes(), 1), Err(414));
         }
     }
 }

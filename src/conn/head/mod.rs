@@ -1,9 +1,10 @@
-//! The head of a request: from bytes to [`Head`].
+//! Parses the head of a request into a [`Head`].
 //!
-//! A head that arrives whole is parsed by `httparse`, and its parts by the types that are made of them
-//! (`strict.rs` lists what is checked beside). A head in pieces or with a fault is judged line by line
-//! first ([`HeadLines`]): that finds its end, or says what is wrong. The two accept the same heads, so
-//! the verdict doesn't depend on how a head arrives. A fuzz target checks that.
+//! There are two paths. A head that arrives complete is parsed by `httparse`; `strict.rs` and the
+//! types built from its parts refuse what `httparse` is too lenient about. If that fails, because the
+//! head is incomplete or malformed, [`HeadLines`] checks it line by line: it finds the end of the
+//! head, or the fault. Both paths accept the same heads, so the result doesn't depend on how the
+//! bytes arrive. A fuzz target checks that.
 
 mod arena;
 mod fields;
@@ -14,7 +15,7 @@ mod strict;
 mod target;
 
 pub(super) use arena::HeadArena;
-pub(super) use lines::{HeadLines, Judged};
+pub(super) use lines::{Checked, HeadLines};
 pub(super) use protocols::name_protocol;
 
 use std::mem::MaybeUninit;
@@ -24,7 +25,7 @@ use bytes::Bytes;
 use http::Method;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
-use self::fields::ActedUpon;
+use self::fields::ServerFields;
 use self::names::{Common, Role};
 use self::strict::Parsed;
 
@@ -33,26 +34,24 @@ use super::refusal::Refusal;
 use crate::limits::Limits;
 use crate::request::Request;
 
-/// A request's head, checked.
+/// A valid request head.
 #[derive(Debug)]
 pub(super) struct Head {
-    /// The request, still without its body.
+    /// The request, without its body so far.
     pub(super) request: Request,
-    /// How the body ends.
+    /// How the end of the body is found.
     pub(super) framing: Framing,
-    /// Whether the connection persists behind this request (RFC 9112 §9.3).
+    /// Whether the connection persists after this request (RFC 9112 §9.3).
     pub(super) persist: bool,
     /// Whether the client waits for `100 Continue` (RFC 9110 §10.1.1).
     pub(super) expects_continue: bool,
-    /// Bytes of memory that it takes, at most.
+    /// Bytes of memory that the head takes, at most.
     pub(super) size: usize,
 }
 
-/// Parses the head at the front of `input`, if all of it is there and it is without fault; returns
-/// it and its length in bytes.
+/// Parses the head at the front of `input`. Returns it and its length in bytes.
 ///
-/// `None` says no more than that the head is not accepted: it may be unfinished or have a fault. Ask
-/// [`HeadLines`].
+/// `None` means that the head is incomplete or malformed; [`HeadLines`] finds out which.
 pub(super) fn parse_whole(
     input: &[u8],
     limits: &Limits,
@@ -62,8 +61,9 @@ pub(super) fn parse_whole(
     parse(window, limits, arena).ok()
 }
 
-/// Parses a head that is whole and without fault by [`HeadLines`], and judges what its parts mean.
-pub(super) fn parse_judged(
+/// Parses a head that [`HeadLines`] has found complete and grammatical. Checks what depends on the
+/// meaning of its parts, such as `Host` and framing.
+pub(super) fn parse_checked(
     input: &[u8],
     request_line: Range<usize>,
     end: usize,
@@ -74,21 +74,21 @@ pub(super) fn parse_judged(
     parse(&head, limits, arena).map(|(head, _)| head)
 }
 
-/// Parses the head at the front of `window`. An `Err` only means 'not accepted'. It need not be the
-/// first fault: [`HeadLines`] finds that one.
+/// Parses the head at the front of `window`. An `Err` only means 'not accepted': it need not be the
+/// head's first fault, which [`HeadLines`] finds.
 fn parse(window: &[u8], limits: &Limits, arena: &mut HeadArena) -> Result<(Head, usize), Refusal> {
     let HeadArena { block, right_hosts } = arena;
     let mut fields = [const { MaybeUninit::uninit() }; Limits::MAX_FIELDS];
-    // A fuzz target checks that both accept the same; if they should not, refuse.
+    // `HeadLines` accepts the same heads, as a fuzz target checks. If they ever differ, refuse.
     let parsed = strict::parse(window, limits, &mut fields)
         .ok_or(Refusal::malformed("the head can't be parsed"))?;
     let length = parsed.bytes().len();
 
-    // Everything in the request shares one copy of the bytes.
+    // All parts of the request share one copy of the bytes.
     let shared = block.copy(parsed.bytes());
     let mut request = Request::new();
     request_line(&parsed, &shared, &mut request)?;
-    let acted_upon = gather(&parsed, &shared, request.headers_mut())?;
+    let server_fields = gather(&parsed, &shared, request.headers_mut())?;
     let (fields, version) = (request.headers(), request.version());
     let size = block.pinned_by(length) + fields.capacity() * SIZE_OF_FIELD;
 
@@ -97,15 +97,16 @@ fn parse(window: &[u8], limits: &Limits, arena: &mut HeadArena) -> Result<(Head,
             "this server makes no tunnels (CONNECT)",
         ));
     }
-    acted_upon.check_host(version, right_hosts)?;
-    let framing = if acted_upon.framing {
+    server_fields.check_host(version, right_hosts)?;
+    let framing = if server_fields.framing {
         Framing::of_request(version, fields)?
     } else {
         Framing::None
     };
-    let expects_continue =
-        acted_upon.expect && fields::expects_continue(version, fields)? && framing != Framing::None;
-    let persist = acted_upon.persists(version);
+    let expects_continue = server_fields.expect
+        && fields::expects_continue(version, fields)?
+        && framing != Framing::None;
+    let persist = server_fields.persists(version);
     let head = Head {
         request,
         framing,
@@ -117,7 +118,7 @@ fn parse(window: &[u8], limits: &Limits, arena: &mut HeadArena) -> Result<(Head,
 }
 
 /// Puts the parts of the request line into the request.
-// Inlined, the steps of `parse` take each other's registers.
+// Not inlined: in one function, the steps of `parse` compete for registers.
 #[inline(never)]
 fn request_line(
     parsed: &Parsed<'_, '_>,
@@ -135,41 +136,40 @@ fn request_line(
     Ok(())
 }
 
-/// Puts the fields into the map.
+/// Puts the field lines into the request, and returns those that the server acts on.
 #[inline(never)]
 fn gather<'a>(
     parsed: &Parsed<'_, '_>,
     head: &'a Bytes,
     fields: &mut HeaderMap,
-) -> Result<ActedUpon<'a>, Refusal> {
+) -> Result<ServerFields<'a>, Refusal> {
     if parsed.field_count() > fields.capacity() {
         fields.reserve(parsed.field_count());
     }
-    let mut acted_upon = ActedUpon::default();
-    for (name, place) in parsed.fields() {
-        let bytes = &head[place.clone()];
-        let value = HeaderValue::from_maybe_shared(head.slice(place))
+    let mut server_fields = ServerFields::default();
+    for (name, value) in parsed.fields() {
+        let bytes = &head[value.clone()];
+        let value = HeaderValue::from_maybe_shared(head.slice(value))
             .map_err(|_| Refusal::malformed("a field value has a control character"))?;
         if let Some(common) = Common::find(&head[name.start..], name.len()) {
             if common.role != Role::None {
-                acted_upon.note(common.role, bytes);
+                server_fields.record(common.role, bytes);
             }
             fields.append(&common.name, value);
         } else {
             let name = HeaderName::from_bytes(&head[name])
                 .map_err(|_| Refusal::malformed("a field name is not a token"))?;
-            acted_upon.note(Role::of(&name), bytes);
+            server_fields.record(Role::of(&name), bytes);
             fields.append(name, value);
         }
     }
-    Ok(acted_upon)
+    Ok(server_fields)
 }
 
-/// What a field takes in a [`HeaderMap`](http::HeaderMap), about: the entry, and its place in the
-/// index.
+/// Bytes that a field takes in a [`HeaderMap`](http::HeaderMap), about: its entry and its index.
 const SIZE_OF_FIELD: usize = 112;
 
-/// Whether a field with tokens between commas has `token` among them, whatever the case.
+/// Whether a comma-separated list field contains `token`, in any case (RFC 9110 §5.6.1).
 pub(super) fn has_token(fields: &HeaderMap, name: &header::HeaderName, token: &str) -> bool {
     fields::tokens(fields, name).any(|found| found.eq_ignore_ascii_case(token.as_bytes()))
 }
@@ -187,7 +187,7 @@ mod tests {
     #[test]
     fn builds_a_request_from_shared_bytes() {
         let text = "GET /a?b HTTP/1.1\r\nHost: h\r\nX-Y:\t z \r\nConnection: Close\r\n\r\n";
-        let head = parse(text).expect("it is right");
+        let head = parse(text).expect("it is valid");
         assert_eq!(head.request.method(), "GET");
         assert_eq!(head.request.uri(), "/a?b");
         assert_eq!(head.request.headers()["x-y"], "z");
@@ -196,13 +196,13 @@ mod tests {
     }
 
     #[test]
-    fn a_later_minor_version_is_read_as_1_1() {
+    fn a_later_minor_version_is_treated_as_1_1() {
         let input = b"\r\nGET / HTTP/1.7\r\nHost: h\r\n\r\n";
         assert!(parse_whole(input, &Limits::default(), &mut HeadArena::default()).is_none());
         let (line, arena) = (2..16, &mut HeadArena::default());
-        let head = parse_judged(input, line, input.len(), &Limits::default(), arena);
+        let head = parse_checked(input, line, input.len(), &Limits::default(), arena);
         assert_eq!(
-            head.expect("it is right").request.version(),
+            head.expect("it is valid").request.version(),
             Version::HTTP_11
         );
     }

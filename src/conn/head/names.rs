@@ -1,8 +1,9 @@
-//! The names of fields; those that are common in requests are told at a glance.
+//! Field names. Those common in requests are recognised by a perfect hash and word compares, without
+//! allocating a name.
 
 use http::header::{self, HeaderName};
 
-/// What the server itself does with a field.
+/// What the server itself uses a field for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Role {
     Host,
@@ -10,7 +11,7 @@ pub(super) enum Role {
     Framing,
     Connection,
     Expect,
-    /// Nothing: it is the handler's alone.
+    /// Nothing: only the handler uses it.
     None,
 }
 
@@ -26,7 +27,7 @@ impl Role {
     }
 }
 
-/// A name that is common.
+/// A field name that is common in requests.
 #[derive(Debug)]
 pub(super) struct Common {
     pub(super) name: HeaderName,
@@ -35,8 +36,8 @@ pub(super) struct Common {
     words: [Word; Self::WORDS],
 }
 
-/// Eight bytes of a name, and which of their bits count: not the case of letters, and not what
-/// follows the name.
+/// Eight bytes of a name, and a mask of the bits to compare: without the case bit of letters, and
+/// without the bytes after the name.
 #[derive(Clone, Copy, Debug)]
 struct Word {
     bits: u64,
@@ -44,11 +45,11 @@ struct Word {
 }
 
 impl Common {
-    /// Words of the longest name.
+    /// Words in the longest name.
     const WORDS: usize = 4;
 
-    /// The common name that is the first `length` bytes of `line`. `None` if it is another name, or
-    /// if hardly anything follows it.
+    /// Finds the common name that equals the first `length` bytes of `line`, in any case. `None` if
+    /// it isn't one of them, or if `line` ends before the last word to compare (eight bytes each).
     pub(super) fn find(line: &[u8], length: usize) -> Option<&'static Self> {
         let (first, last) = (line.first()?, line.get(length.wrapping_sub(1))?);
         let common = &COMMON[SLOTS[slot(*first, *last, length)] as usize];
@@ -57,11 +58,11 @@ impl Common {
         }
         let mut rest = line;
         for word in &common.words[..length.div_ceil(8)] {
-            let (eight, behind) = rest.split_first_chunk()?;
+            let (eight, after) = rest.split_first_chunk()?;
             if (u64::from_le_bytes(*eight) ^ word.bits) & word.mask != 0 {
                 return None;
             }
-            rest = behind;
+            rest = after;
         }
         Some(common)
     }
@@ -125,7 +126,8 @@ common! {
     "via"
 }
 
-/// Where in [`COMMON`] the name with a [`slot`] is. A slot that none has leads to any of them.
+/// Maps a name's [`slot`] to its index in [`COMMON`]. Unused slots hold 0; the name is compared
+/// anyway.
 static SLOTS: [u8; 64] = {
     let mut slots = [0; 64];
     let mut i = 0;
@@ -139,7 +141,7 @@ static SLOTS: [u8; 64] = {
     slots
 };
 
-/// A number below 64, another one for each common name and the same whatever its case.
+/// A perfect hash below 64: different for each common name, and independent of case.
 const fn slot(first: u8, last: u8, length: usize) -> usize {
     let letters = (first & 0x1F) as usize + (last & 0x1F) as usize * 3;
     letters.wrapping_add(length.wrapping_mul(18)) % 64
@@ -155,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn common_names_are_found_whatever_their_case() {
+    fn common_names_are_found_in_any_case() {
         for common in &COMMON {
             let name = common.name.as_str();
             let mixed: String = (name.chars().enumerate())
@@ -175,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn no_other_name_is_taken_for_a_common_one() {
+    fn no_other_name_is_found() {
         for common in &COMMON {
             let name = common.name.as_str().as_bytes();
             for at in 0..name.len() {
@@ -203,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn the_names_that_have_a_role_are_common() {
+    fn all_names_with_a_role_are_common() {
         let names = "host content-length transfer-encoding connection expect";
         for name in names.split(' ') {
             let line = format!("{name}: 12345678");

@@ -1,13 +1,14 @@
-//! Other protocols that are sent to a server of HTTP/1.1 by mistake, by their first bytes.
+//! Recognises other protocols that clients send to an HTTP/1.1 server by mistake, by their first
+//! bytes.
 
 use http::StatusCode;
 
 use crate::conn::refusal::Refusal;
 
-/// The fault of a head, in words that name the protocol which its bytes are of, if it is one that
-/// clients and proxies confuse with HTTP/1.1. `seen` ends with the fault.
+/// Replaces the text of `refusal` by one that names the protocol, if `seen` begins like one of
+/// [`PROTOCOLS`]. `seen` are the bytes of the head up to the fault.
 pub(in crate::conn) fn name_protocol(refusal: Refusal, seen: &[u8]) -> Refusal {
-    // Not a limit, which says nothing about the protocol.
+    // Exceeding a limit says nothing about the protocol.
     let is_of_protocol = matches!(
         refusal.status(),
         StatusCode::BAD_REQUEST | StatusCode::HTTP_VERSION_NOT_SUPPORTED
@@ -19,17 +20,18 @@ pub(in crate::conn) fn name_protocol(refusal: Refusal, seen: &[u8]) -> Refusal {
     }
 }
 
-/// How each begins, up to where this server refuses it at the latest, and what is to be done.
+/// How each protocol begins (no further than the byte at which this server refuses it), and the text
+/// of the response.
 const PROTOCOLS: [(&[u8], &str); 6] = [
     // RFC 9113 §3.4.
     (b"PRI * HTTP/2.0\r", HTTP_2),
-    // Version 1 is a line of text; version 2 has a binary signature, which goes on with more than a
-    // NUL. The server refuses that.
+    // Version 1 is a line of text. Version 2 begins with a binary signature, which the server refuses
+    // at its NUL.
     (b"PROXY TCP4 ", PROXY),
     (b"PROXY TCP6 ", PROXY),
     (b"PROXY UNKNOWN", PROXY),
     (b"\r\n\r\n\0", PROXY),
-    // A record of the type handshake (RFC 8446 §5.1).
+    // A TLS record of type handshake (RFC 8446 §5.1).
     (b"\x16", TLS),
 ];
 

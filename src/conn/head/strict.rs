@@ -1,15 +1,15 @@
-//! A whole head, parsed by `httparse`; and what that lets through but is refused here.
+//! Parses a complete head with `httparse`, and refuses what `httparse` accepts but this server doesn't.
 //!
-//! | `httparse` lets through | refused by |
+//! | accepted by `httparse` | refused by |
 //! |---|---|
-//! | lines that end with LF alone (RFC 9112 §2.2 leaves it to the recipient) | [`Parsed::is_strict`] |
-//! | empty lines before the request line: any number, and by LF alone | [`Parsed::is_strict`] |
-//! | a request line or a head of any length | [`Parsed::is_strict`]; the caller bounds the head |
-//! | any visible byte in the target, and any UTF-8 | `target.rs`, by the target's form (RFC 9112 §3.2) |
+//! | lines that end with a bare LF (optional for recipients, RFC 9112 §2.2) | [`Parsed::is_strict`] |
+//! | empty lines before the request line: any number, also with a bare LF | [`Parsed::is_strict`] |
+//! | a request line or a head of any length | [`Parsed::is_strict`]; the caller limits the head |
+//! | any visible byte and any UTF-8 in the target | `target.rs`, by the target's form (RFC 9112 §3.2) |
 //!
-//! Whatever else RFC 9112 §3 and §5 forbid it refuses itself: whitespace before a colon, `obs-fold`,
-//! empty names, control characters, a second space in the request line. It also refuses one thing that
-//! is right, a higher minor version of HTTP/1: see [`with_known_version`].
+//! `httparse` itself refuses everything else that RFC 9112 §3 and §5 forbid: whitespace before a colon,
+//! `obs-fold`, empty names, control characters, a second space in the request line. It also refuses
+//! something valid, a higher minor version of HTTP/1; see [`with_known_version`].
 
 use std::borrow::Cow;
 use std::mem::MaybeUninit;
@@ -21,7 +21,7 @@ use httparse::{Header, Request, Status};
 use super::lines::MAX_EMPTY_LINES;
 use crate::limits::Limits;
 
-/// A whole head.
+/// A complete head, split into its parts.
 #[derive(Debug)]
 pub(super) struct Parsed<'h, 'b> {
     bytes: &'b [u8],
@@ -31,12 +31,13 @@ pub(super) struct Parsed<'h, 'b> {
     fields: &'h [Header<'b>],
 }
 
-/// Where the fields of a head are put while it is parsed. (They are not written to before.)
+/// Memory for the field lines of a head while it is parsed. Uninitialised, because writing to all of it
+/// would cost time in each request.
 pub(super) type Fields<'b> = [MaybeUninit<Header<'b>>; Limits::MAX_FIELDS];
 
 /// Parses the head at the front of `window`.
 ///
-/// `None` if the head is not whole, or not right: what is wrong with it is for `lines.rs` to say.
+/// `None` if the head is incomplete or malformed; `lines.rs` finds out which.
 pub(super) fn parse<'h, 'b>(
     window: &'b [u8],
     limits: &Limits,
@@ -51,8 +52,8 @@ pub(super) fn parse<'h, 'b>(
     let bytes = &window[..length];
     let head = Parsed {
         bytes,
-        method: place(bytes, request.method?.as_bytes()),
-        target: place(bytes, request.path?.as_bytes()),
+        method: range_in(bytes, request.method?.as_bytes()),
+        target: range_in(bytes, request.path?.as_bytes()),
         version: match request.version? {
             0 => Version::HTTP_10,
             _ => Version::HTTP_11,
@@ -68,43 +69,44 @@ impl Parsed<'_, '_> {
         self.bytes
     }
 
-    /// How many fields there are.
+    /// The number of field lines.
     pub(super) fn field_count(&self) -> usize {
         self.fields.len()
     }
 
-    /// Where each field has its name, and its value without the whitespace around it.
+    /// The ranges of each field's name, and of its value without the whitespace around it.
     pub(super) fn fields(&self) -> impl Iterator<Item = (Range<usize>, Range<usize>)> {
         self.fields.iter().map(|field| {
-            let name = place(self.bytes, field.name.as_bytes());
+            let name = range_in(self.bytes, field.name.as_bytes());
             // An empty value may be any empty slice.
             let value = match field.value {
                 [] => name.end..name.end,
-                value => place(self.bytes, value),
+                value => range_in(self.bytes, value),
             };
             (name, value)
         })
     }
 
-    /// Refuses what `httparse` lets through: see the table above.
+    /// Whether the head is free of what `httparse` wrongly accepts; see the table above.
     fn is_strict(&self, limits: &Limits) -> bool {
         let (bytes, end) = (self.bytes, self.bytes.len());
         let empty_lines = || bytes[..self.method.start].chunks(CRLF.len());
         let line_end = self.target.end + VERSION.len();
-        // A line before a field's, or before the empty one at the end, ends just before the next begins.
+        // Each line ends where the next field line, or the final empty line, begins.
         let mut fields = self.fields.iter();
         line_end - self.method.start <= limits.max_request_line
             && (self.method.start == 0
                 || empty_lines().len() <= MAX_EMPTY_LINES && empty_lines().all(|line| line == CRLF))
             && is_crlf_before(bytes, line_end + CRLF.len())
-            && fields.all(|field| is_crlf_before(bytes, place(bytes, field.name.as_bytes()).start))
+            && fields
+                .all(|field| is_crlf_before(bytes, range_in(bytes, field.name.as_bytes()).start))
             && is_crlf_before(bytes, end - CRLF.len())
             && is_crlf_before(bytes, end)
     }
 }
 
-/// A head that is right by `lines.rs`, with its minor version as one that `httparse` knows: 1.2 to
-/// 1.9 are read as 1.1 (RFC 9110 §2.5). The version ends at `version_end`.
+/// Replaces the minor version by one that `httparse` knows: 1.2 to 1.9 are treated as 1.1 (RFC 9110
+/// §2.5). `lines.rs` has checked the head; its version ends at `version_end`.
 pub(super) fn with_known_version(head: &[u8], version_end: usize) -> Cow<'_, [u8]> {
     let minor = version_end - 1;
     match head[minor] {
@@ -119,15 +121,15 @@ pub(super) fn with_known_version(head: &[u8], version_end: usize) -> Cow<'_, [u8
 
 const CRLF: &[u8] = b"\r\n";
 
-/// What stands behind a target, as long as any version is.
+/// The end of a request line. All versions have the same length.
 const VERSION: &[u8] = b" HTTP/1.1";
 
 fn is_crlf_before(bytes: &[u8], at: usize) -> bool {
     bytes.get(at - CRLF.len()..at) == Some(CRLF)
 }
 
-/// Where in `head` a part of it lies.
-fn place(head: &[u8], part: &[u8]) -> Range<usize> {
+/// The range in `head` of `part`, which is a slice of it.
+fn range_in(head: &[u8], part: &[u8]) -> Range<usize> {
     let start = part.as_ptr().addr() - head.as_ptr().addr();
     start..start + part.len()
 }
@@ -150,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn takes_a_head_apart() {
+    fn splits_a_head_into_its_parts() {
         for (head, expected) in [
             ("GET / HTTP/1.1\r\n\r\n", "GET|/|HTTP/1.1|"),
             ("\r\n\r\na b HTTP/1.0\r\n\r\nGET", "a|b|HTTP/1.0|GET"),
@@ -164,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unfinished_head_is_none() {
+    fn an_incomplete_head_is_none() {
         let head = "GET / HTTP/1.1\r\na: b\r\nc: d\r\n\r\n";
         for end in 0..head.len() {
             assert_eq!(shown(&head[..end]), None, "{end}");
@@ -172,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_httparse_lets_through() {
+    fn refuses_what_httparse_wrongly_accepts() {
         for lenient in [
             "GET / HTTP/1.1\nHost: h\r\n\r\n",
             "GET / HTTP/1.1\r\nHost: h\n\r\n",
@@ -237,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn a_later_minor_version_is_read_as_1_1() {
+    fn a_later_minor_version_is_treated_as_1_1() {
         let head = b"GET / HTTP/1.7\r\n\r\n";
         assert_eq!(&*with_known_version(head, 14), b"GET / HTTP/1.1\r\n\r\n");
         let head = b"GET / HTTP/1.0\r\n\r\n";

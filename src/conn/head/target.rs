@@ -1,4 +1,5 @@
-//! The request target: its form by the method (RFC 9112 §3.2), then [`Uri`].
+//! Parses the request target: checks that its form suits the method (RFC 9112 §3.2), then makes a
+//! [`Uri`] of it.
 
 use bytes::Bytes;
 use http::uri::PathAndQuery;
@@ -8,23 +9,23 @@ use super::fields::Authority;
 use crate::conn::grammar::{PATH, QUERY, find};
 use crate::conn::refusal::Refusal;
 
-/// Parses `target`, of which `share` gives the bytes to be kept.
+/// Parses `target`; `share` returns the same bytes, for the [`Uri`] to hold.
 ///
-/// The form is checked before [`Uri`] sees it, because `Uri` takes more than the RFC: a bare word
-/// for an authority, a fragment, quotes and braces in a path.
+/// The form is checked first because `Uri` accepts more than the RFC: a bare word as an authority,
+/// fragments, and quotes and braces in a path.
 pub(super) fn parse(
     method: &Method,
     target: &[u8],
     share: impl FnOnce() -> Bytes,
 ) -> Result<Uri, Refusal> {
-    let is_right = match target {
+    let is_valid = match target {
         _ if method == Method::CONNECT => is_authority_form(target),
         b"/" => return Ok(Uri::default()),
         [b'/', ..] => is_path_and_query(target),
         b"*" => method == Method::OPTIONS,
         _ => is_absolute_form(target),
     };
-    if !is_right {
+    if !is_valid {
         return Err(Refusal::malformed(
             "the request target is malformed or not for this method",
         ));
@@ -36,16 +37,16 @@ pub(super) fn parse(
     uri.map_err(|_| Refusal::malformed("the request target is not a URI"))
 }
 
-/// `authority-form`: a host and a port, for CONNECT alone (RFC 9112 §3.2.3).
+/// `authority-form`: a host and a port, only for CONNECT (RFC 9112 §3.2.3).
 fn is_authority_form(target: &[u8]) -> bool {
     Authority::parse(target).is_some_and(|authority| {
         !authority.host.is_empty() && authority.port.is_some_and(|port| !port.is_empty())
     })
 }
 
-/// `absolute-form` with the schemes this server can be the origin of. User information in it "is
-/// likely being used to obscure the authority" (RFC 9110 §4.2.4) and is refused, as an empty host
-/// is (§4.2.1).
+/// `absolute-form` (RFC 9112 §3.2.2) with the scheme `http` or `https`. Refused are an empty host
+/// (RFC 9110 §4.2.1) and user information, which "is likely being used to obscure the authority"
+/// (§4.2.4).
 fn is_absolute_form(target: &[u8]) -> bool {
     let after_scheme = [&b"http://"[..], b"https://"]
         .into_iter()
@@ -87,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn each_form_has_its_methods() {
+    fn each_form_is_accepted_for_its_methods() {
         for (method, target) in [
             ("GET", "/"),
             ("GET", "//a//b"),
@@ -140,21 +141,21 @@ mod tests {
     }
 
     #[test]
-    fn what_passes_is_a_uri_for_http_and_stays_as_it_came() {
-        // Every byte that the tables let through must be one that `Uri` takes.
+    fn an_accepted_target_is_a_uri_with_the_same_text() {
+        // `Uri` must accept every byte that the tables accept.
         for byte in 0..=u8::MAX {
             for (set, start) in [(&PATH, "/"), (&QUERY, "/?"), (&PATH, "http://a/")] {
                 let target = [start.as_bytes(), &[byte], b"b"].concat();
                 let parsed = parse(&Method::GET, &target, || Bytes::copy_from_slice(&target));
                 let is_taken = set.contains(byte) || byte == b'?';
-                let came = parsed.ok().map(|uri| uri.to_string().into_bytes());
-                assert_eq!(came, is_taken.then_some(target), "{start}{byte:#x}");
+                let text = parsed.ok().map(|uri| uri.to_string().into_bytes());
+                assert_eq!(text, is_taken.then_some(target), "{start}{byte:#x}");
             }
         }
     }
 
     #[test]
-    fn a_uri_holds_all_of_a_query_and_in_a_path_all_but_the_grave_accent() {
+    fn a_uri_accepts_all_query_characters_but_in_a_path_no_grave_accent() {
         let is_held = |byte: &u8| PathAndQuery::try_from(&[b'/', *byte][..]).is_ok();
         let lacking: Vec<u8> = (0..=u8::MAX)
             .filter(|byte| QUERY.contains(*byte) && !is_held(byte))

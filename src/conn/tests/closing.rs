@@ -1,9 +1,9 @@
-//! The end of a connection, and what is answered before it.
+//! How connections end: lingering, stopping, failed handlers.
 
 use super::*;
 
 #[test]
-fn lingering_ends_with_the_clients_stream_its_bytes_or_its_time() {
+fn lingering_ends_with_the_clients_stream_or_at_the_byte_limit() {
     let bad = "BAD\r\n\r\n";
     let mut bench = Bench::new();
     bench.input(bad);
@@ -12,7 +12,7 @@ fn lingering_ends_with_the_clients_stream_its_bytes_or_its_time() {
     bench.input(GET);
     assert!(
         bench.requests.is_empty(),
-        "nothing behind a refused request is handled"
+        "no request after a refused one is handled"
     );
     bench.call(Connection::handle_end_of_input);
     assert_eq!(bench.step(), Step::Close(CloseReason::BadRequest));
@@ -27,9 +27,9 @@ fn lingering_ends_with_the_clients_stream_its_bytes_or_its_time() {
     assert_eq!(bench.step(), Step::Close(CloseReason::BadRequest));
 }
 
-/// Closing at once would reset the connection if a byte more came, and the answer could be lost.
+/// Closing at once would reset the connection if another byte arrived, and the response could be lost.
 #[test]
-fn a_client_that_asked_to_close_is_waited_for_too() {
+fn lingers_also_for_a_client_that_asked_to_close() {
     let mut bench = Bench::new();
     bench.input("GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
     assert!(bench.output().contains("connection: close"));
@@ -39,21 +39,21 @@ fn a_client_that_asked_to_close_is_waited_for_too() {
 }
 
 #[test]
-fn a_refused_head_request_gets_no_body_though_it_came_in_pieces() {
+fn the_refusal_of_a_head_request_in_pieces_has_no_body() {
     let mut bench = Bench::new();
     bench.input(GET);
     bench.output();
     bench.input("HEAD / HTTP/1.1\r\nHo");
     bench.call(Connection::handle_end_of_input);
-    let answer = bench.output();
+    let response = bench.output();
     assert!(
-        answer.starts_with("HTTP/1.1 400 ") && answer.ends_with("\r\n\r\n"),
-        "{answer}"
+        response.starts_with("HTTP/1.1 400 ") && response.ends_with("\r\n\r\n"),
+        "{response}"
     );
 }
 
 #[test]
-fn an_interim_status_is_no_answer() {
+fn an_interim_status_from_the_handler_becomes_500() {
     let mut bench = Bench::new();
     bench.input_with(GET, |_| {
         Response::builder()
@@ -65,7 +65,7 @@ fn an_interim_status_is_no_answer() {
 }
 
 #[test]
-fn stopping_finishes_what_is_in_hand() {
+fn stopping_serves_pipelined_requests_and_refuses_unfinished_ones() {
     let mut bench = Bench::new();
     bench.call(Connection::stop);
     assert_eq!(bench.step(), Step::Close(CloseReason::Stopped));
@@ -73,7 +73,7 @@ fn stopping_finishes_what_is_in_hand() {
     let mut bench = Bench::new();
     bench.input(GET);
     bench.call(Connection::stop);
-    assert_eq!(bench.step(), Step::Wait, "the answer is not sent yet");
+    assert_eq!(bench.step(), Step::Wait, "the response is not sent yet");
     assert!(bench.output().ends_with("hello!"));
     assert_eq!(bench.step(), Step::ShutdownWrite);
 
@@ -96,9 +96,9 @@ fn stopping_finishes_what_is_in_hand() {
 }
 
 #[test]
-fn a_server_that_stops_waits_a_second_for_clients_that_dont_close() {
+fn lingering_lasts_one_second_while_the_server_is_stopping() {
     let bad = "BAD\r\n\r\n";
-    // One that lingers already, and one that begins to.
+    // One connection lingers already, the other begins to linger later.
     let (mut early, mut late) = (Bench::new(), Bench::new());
     early.input(bad);
     assert_eq!(early.status(), "400");
@@ -116,7 +116,7 @@ fn a_server_that_stops_waits_a_second_for_clients_that_dont_close() {
         bench.pass(Duration::from_millis(10));
         assert_eq!(bench.step(), Step::Close(CloseReason::BadRequest));
     }
-    // A shorter limit stays.
+    // A shorter limit is kept.
     let mut bench = Bench::with(|limits| limits.linger_timeout = Duration::from_millis(300));
     bench.call(|_, cx| cx.shared.begin_to_stop());
     bench.input(bad);
@@ -127,7 +127,7 @@ fn a_server_that_stops_waits_a_second_for_clients_that_dont_close() {
 }
 
 #[test]
-fn a_panic_gets_500_and_a_close() {
+fn a_panic_becomes_500_and_a_close() {
     let mut bench = Bench::new();
     let mut input = GET.as_bytes();
     assert!(
@@ -136,8 +136,8 @@ fn a_panic_gets_500_and_a_close() {
             .is_some()
     );
     bench.call(Connection::respond_to_panic);
-    let answer = bench.output();
-    assert!(answer.starts_with("HTTP/1.1 500 ") && answer.contains("connection: close"));
+    let response = bench.output();
+    assert!(response.starts_with("HTTP/1.1 500 ") && response.contains("connection: close"));
     assert_eq!(
         bench.connection.state().close_reason(),
         Some(CloseReason::HandlerFailed)
@@ -145,7 +145,7 @@ fn a_panic_gets_500_and_a_close() {
 }
 
 #[test]
-fn a_connection_given_up_while_its_request_is_handled_takes_no_answer() {
+fn a_response_on_an_abandoned_connection_is_dropped() {
     let mut bench = Bench::new();
     let mut input = GET.as_bytes();
     assert!(

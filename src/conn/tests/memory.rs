@@ -1,4 +1,4 @@
-//! Memory: what is held, what it is counted as, and what is held back.
+//! Memory: what is held, how it is counted, and when the budget limits it.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -8,10 +8,10 @@ use bytes::Bytes;
 use super::*;
 
 #[test]
-fn while_memory_is_scarce_who_holds_much_of_it_must_be_quick() {
+fn while_memory_is_scarce_a_large_body_must_arrive_faster() {
     const HEAD: &str = "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 10000000\r\n\r\n";
     let slow = Some(CloseReason::BodyTimeout);
-    // What comes in each window after the first 60,000 bytes, and how that ends.
+    // The bytes received in each window after the first 60,000, and how the connection ends.
     for (max_held, in_window, windows, end) in [
         (1 << 20, 5_000, 20, None),
         (100_000, 5_000, 1, slow),
@@ -21,19 +21,23 @@ fn while_memory_is_scarce_who_holds_much_of_it_must_be_quick() {
         bench.input(HEAD);
         bench.input([b'x'; 60_000]);
         bench.pass(seconds(10));
-        let mut borne = 0;
-        while bench.connection.state().close_reason().is_none() && borne < windows {
-            borne += 1;
+        let mut tolerated = 0;
+        while bench.connection.state().close_reason().is_none() && tolerated < windows {
+            tolerated += 1;
             bench.input(vec![b'x'; in_window]);
             bench.pass(seconds(10));
         }
         let reason = bench.connection.state().close_reason();
-        assert_eq!((borne, reason), (windows, end), "{in_window} of {max_held}");
+        assert_eq!(
+            (tolerated, reason),
+            (windows, end),
+            "{in_window} of {max_held}"
+        );
     }
 }
 
 #[test]
-fn answers_too_are_cut_when_memory_is_scarce_and_they_are_taken_slowly() {
+fn while_memory_is_scarce_large_responses_must_be_read_faster() {
     for (max_held, end) in [
         (1 << 20, Step::Wait),
         (60_000, Step::Close(CloseReason::WriteTimeout)),
@@ -49,14 +53,14 @@ fn answers_too_are_cut_when_memory_is_scarce_and_they_are_taken_slowly() {
 }
 
 #[test]
-fn a_body_is_not_kept_by_taking_the_answers_before_it_slowly() {
+fn reading_earlier_responses_slowly_does_not_keep_a_body_in_memory() {
     let mut bench = Bench::with(|limits| limits.max_held = 2 << 20);
     bench.input_with(GET.repeat(3), |_| Response::new(vec![b'x'; 16_000]));
     bench.input("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 10000000\r\n\r\n");
     for _ in 0..16 {
         bench.input([b'x'; 1 << 16]);
     }
-    // Another connection holds the rest: no more of the body is read now.
+    // Another connection holds the rest of the budget: no more of the body is read.
     let rest = bench.limits.max_held - bench.shared.held();
     bench.shared.budget.replace(0, rest);
     for _ in 0..2 {
@@ -69,24 +73,24 @@ fn a_body_is_not_kept_by_taking_the_answers_before_it_slowly() {
 }
 
 #[test]
-fn unread_answers_hold_back_the_requests_behind_them() {
+fn unread_responses_hold_back_later_requests() {
     let mut bench = Bench::with(|limits| limits.max_pending_output = 300);
     bench.input(GET.repeat(10));
     let served = bench.requests.len();
     assert!((2..10).contains(&served), "{served} served");
     bench.call(|conn, cx| assert!(!conn.wants_input(cx) && !conn.can_go_on(cx)));
-    let mut answers = bench.output();
+    let mut responses = bench.output();
     while bench.call(|conn, cx| conn.can_go_on(cx)) {
         bench.input("");
-        answers += &bench.output();
+        responses += &bench.output();
     }
     assert_eq!(bench.requests.len(), 10);
-    assert_eq!(answers.matches("hello!").count(), 10);
+    assert_eq!(responses.matches("hello!").count(), 10);
     bench.call(|conn, cx| assert!(conn.wants_input(cx)));
 }
 
 #[test]
-fn announced_bodies_take_memory_only_as_they_come() {
+fn an_announced_body_takes_memory_only_as_it_arrives() {
     let mut bench = Bench::new();
     bench.input("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 16777216\r\n\r\n");
     assert!(bench.shared.held() <= 64 << 10, "{}", bench.shared.held());
@@ -96,9 +100,9 @@ fn announced_bodies_take_memory_only_as_they_come() {
 }
 
 #[test]
-fn while_memory_is_scarce_an_announcement_is_not_believed() {
+fn while_memory_is_scarce_content_length_reserves_little() {
     let mut bench = Bench::new();
-    // A former body has left its memory.
+    // An earlier body has left its memory in the pool.
     bench.input_with(GET, |_| Response::new(vec![b'x'; 2 << 20]));
     assert!(bench.output().len() > 2 << 20);
     bench
@@ -113,7 +117,7 @@ fn while_memory_is_scarce_an_announcement_is_not_believed() {
 }
 
 #[test]
-fn a_body_over_the_budget_gets_503_and_gives_its_memory_back() {
+fn a_body_over_the_budget_gets_503_and_its_memory_is_freed() {
     let mut bench = Bench::with(|limits| limits.max_held = 200_000);
     bench.input("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1000000\r\n\r\n");
     for _ in 0..10 {
@@ -126,7 +130,7 @@ fn a_body_over_the_budget_gets_503_and_gives_its_memory_back() {
     }
     let output = bench.output();
     assert!(output.starts_with("HTTP/1.1 503 "), "{output}");
-    // Whoever has raised the one limit only has to hear of the other.
+    // The text names both limits: raising only one of them doesn't help.
     assert!(output.contains("max_held") && output.contains("max_body"));
     assert_eq!(bench.shared.held(), 0);
     assert_eq!(
@@ -136,7 +140,7 @@ fn a_body_over_the_budget_gets_503_and_gives_its_memory_back() {
 }
 
 #[test]
-fn a_body_grows_in_few_steps_even_when_the_budget_is_nearly_used_up() {
+fn a_body_grows_in_few_steps_even_if_little_of_the_budget_is_left() {
     let mut bench = Bench::with(|limits| limits.max_held = 100_000);
     bench.input("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n");
     let (mut steps, mut held) = (0, bench.shared.held());
@@ -157,18 +161,18 @@ fn a_head_over_the_budget_gets_503() {
 }
 
 #[test]
-fn a_large_answer_is_counted_until_it_is_sent() {
+fn a_large_response_is_counted_until_it_is_sent() {
     let mut bench = Bench::new();
     bench.input_with(GET, |_| Response::new(vec![b'x'; 1 << 20]));
     assert!(bench.shared.held() > 1 << 20);
-    let answer = bench.output();
-    let (_, body) = answer.split_once("\r\n\r\n").expect("a head");
+    let response = bench.output();
+    let (_, body) = response.split_once("\r\n\r\n").expect("a head");
     assert_eq!(body.len(), 1 << 20);
     assert_eq!(bench.shared.held(), 0);
 }
 
 #[test]
-fn a_large_answer_over_the_budget_becomes_503() {
+fn a_large_response_over_the_budget_becomes_503() {
     let mut bench = Bench::with(|limits| limits.max_held = 1 << 20);
     bench.input_with(GET, |_| Response::new(vec![b'x'; 2 << 20]));
     assert!(bench.output().len() > 2 << 20, "nothing else is held");
@@ -189,7 +193,7 @@ fn a_large_answer_over_the_budget_becomes_503() {
 }
 
 #[test]
-fn what_the_handler_shares_is_not_counted() {
+fn shared_and_static_bodies_are_not_counted() {
     const LENGTH: usize = 1 << 20;
     static STATIC: [u8; LENGTH] = [b'x'; LENGTH];
     let shared = Bytes::from(vec![b'x'; LENGTH]);
@@ -204,7 +208,7 @@ fn what_the_handler_shares_is_not_counted() {
         let mut bench = Bench::with(|limits| limits.max_held = 100_000);
         let body = Cell::new(Some(body));
         bench.input_with(GET, |_| {
-            Response::new(body.take().expect("it is asked once"))
+            Response::new(body.take().expect("the handler is called once"))
         });
         let held = bench.shared.held();
         assert!(
@@ -215,7 +219,7 @@ fn what_the_handler_shares_is_not_counted() {
 }
 
 #[test]
-fn while_a_shared_body_is_sent_others_are_served_and_it_is_not_cut() {
+fn a_shared_body_takes_no_budget_from_others_and_is_not_cut_off() {
     let shared = Bytes::from(vec![b'x'; 3 << 20]);
     let mut bench = Bench::with(|limits| limits.max_held = 1 << 20);
     bench.input_with(GET, |_| Response::new(shared.clone()));
@@ -238,7 +242,7 @@ fn while_a_shared_body_is_sent_others_are_served_and_it_is_not_cut() {
 }
 
 #[test]
-fn what_the_handler_no_longer_shares_is_counted_from_the_next_window_on() {
+fn a_body_no_longer_shared_is_counted_from_the_next_window_on() {
     let bytes: Vec<u8> = vec![b'x'; 1 << 20];
     is_counted_when_it_is_no_longer_shared(Bytes::from(bytes.clone()));
     is_counted_when_it_is_no_longer_shared(Arc::<[u8]>::from(bytes));
@@ -271,7 +275,7 @@ fn is_counted_when_it_is_no_longer_shared<B: Body + Clone>(body: B) {
 }
 
 #[test]
-fn over_the_budget_small_answers_are_made_one_at_a_time() {
+fn over_the_budget_small_responses_are_made_one_at_a_time() {
     let mut bench = Bench::with(|limits| limits.max_held = 1);
     for _ in 0..3 {
         bench.input(GET);
@@ -282,7 +286,7 @@ fn over_the_budget_small_answers_are_made_one_at_a_time() {
 }
 
 #[test]
-fn a_head_is_counted_while_its_body_is_awaited() {
+fn a_head_is_counted_until_its_body_has_arrived() {
     let mut bench = Bench::new();
     let field = format!("A: {}\r\n", "x".repeat(5_000));
     bench.input(format!(
@@ -292,7 +296,7 @@ fn a_head_is_counted_while_its_body_is_awaited() {
 }
 
 #[test]
-fn what_was_kept_is_given_back_however_the_connection_ends() {
+fn kept_input_is_freed_however_the_connection_ends() {
     let mut bench = Bench::with(|limits| limits.max_pending_output = 1);
     bench.input(GET.repeat(3));
     assert!(bench.shared.held() > 0);
@@ -317,14 +321,14 @@ fn an_echo_is_not_counted_twice() {
     for _ in 0..32 {
         bench.input([b'x'; 1 << 16]);
     }
-    let answer = bench.output();
-    assert!(answer.len() > 2 << 20, "{}", &answer[..100]);
+    let response = bench.output();
+    assert!(response.len() > 2 << 20, "{}", &response[..100]);
 }
 
 #[test]
-fn a_large_body_has_the_memory_of_one_that_was_sent() {
+fn a_large_body_reuses_the_memory_of_a_sent_one() {
     let mut bench = Bench::new();
-    let mut places = Vec::new();
+    let mut buffers = Vec::new();
     for length in [300_000, 200_000, 300_000] {
         let head = format!("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: {length}\r\n\r\n");
         bench.input(&head);
@@ -336,25 +340,28 @@ fn a_large_body_has_the_memory_of_one_that_was_sent() {
         let (xs, ys) = body.split_at(length / 2);
         assert!(xs.iter().all(|&x| x == b'x') && ys.iter().all(|&y| y == b'y'));
         assert_eq!(body.len(), length);
-        places.push((body.as_ptr(), held));
+        buffers.push((body.as_ptr(), held));
         bench.call(|conn, cx| conn.respond(cx, Response::new(body)));
         assert!(bench.output().len() > length);
         assert_eq!(bench.shared.held(), 0);
     }
-    // Its capacity is what is counted.
-    let (first, second) = (places[0], places[1]);
+    // The buffer's capacity is counted, not the body's length.
+    let (first, second) = (buffers[0], buffers[1]);
     assert_eq!(first.0, second.0);
     assert!(second.1 >= 300_000, "{} held", second.1);
 }
 
-/// Else it might not be sent back, though there was room for it while it came.
+/// Otherwise an echo could fail although the budget had room for the request.
 #[test]
-fn a_whole_body_takes_no_more_of_the_budget_for_the_memory_it_gets() {
+fn a_complete_body_takes_no_more_of_the_budget_than_while_it_arrived() {
     const LENGTH: usize = 200_000;
     let mut bench = Bench::with(|limits| limits.max_held = 1 << 20);
     let chunked = "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n";
     bench.input_with(GET, |_| Response::new(vec![b'x'; 2 * LENGTH]));
-    assert!(bench.output().len() > 2 * LENGTH, "which leaves its memory");
+    assert!(
+        bench.output().len() > 2 * LENGTH,
+        "its memory goes to the pool"
+    );
     // Another connection holds most of the rest.
     bench.shared.budget.replace(0, (1 << 20) - 300_000);
     bench.input(format!("{chunked}{LENGTH:x}\r\n"));

@@ -1,5 +1,5 @@
-//! The machine as a whole: what it does with time, memory and backpressure. What it makes of
-//! bytes is stated by the conformance cases.
+//! Tests of the whole state machine: time, memory, backpressure and closing. How it parses input is
+//! covered by the conformance cases.
 
 mod closing;
 mod memory;
@@ -11,7 +11,7 @@ use super::state::Writing;
 use super::*;
 use crate::limits::Limits;
 
-/// A connection with what it needs, and a clock that the test moves.
+/// A connection with its context, and a clock that the test advances.
 struct Bench {
     limits: Limits,
     shared: Shared,
@@ -56,17 +56,18 @@ impl Bench {
             },
         );
         let state = self.connection.state();
-        let is_for_others = match (state.reading(), state.writing()) {
-            (_, Writing::Closed) | (Reading::Answering, _) => true,
+        let must_act = match (state.reading(), state.writing()) {
+            (_, Writing::Closed) | (Reading::Responding, _) => true,
             (_, Writing::Closing) => self.connection.pending_output() == 0,
             (_, Writing::Open | Writing::Lingering) => false,
         };
         let has_deadline = self.connection.poll_timeout().is_some();
-        assert!(is_for_others || has_deadline, "no deadline in {state:?}");
+        assert!(must_act || has_deadline, "no deadline in {state:?}");
         result
     }
 
-    /// Feeds bytes and answers each request with the bytes of its body, or `hello!`.
+    /// Passes bytes to the connection, and responds to each request with its body, or `hello!` if it
+    /// has none.
     fn input(&mut self, bytes: impl AsRef<[u8]>) {
         self.input_with(bytes, |request| match request.body() {
             [] => Response::new(b"hello!".to_vec()),
@@ -77,13 +78,13 @@ impl Bench {
     fn input_with<B: Body>(
         &mut self,
         bytes: impl AsRef<[u8]>,
-        answer: impl Fn(Request) -> Response<B>,
+        handler: impl Fn(Request) -> Response<B>,
     ) {
         let mut input = bytes.as_ref();
         while let Some(request) = self.call(|conn, cx| conn.handle_input(cx, &mut input)) {
             self.requests
                 .push(format!("{} {}", request.method(), request.uri()));
-            let response = answer(request);
+            let response = handler(request);
             self.call(|conn, cx| conn.respond(cx, response));
         }
     }

@@ -1,9 +1,9 @@
-//! Deadlines and rates.
+//! Timeouts and minimum rates.
 
 use super::*;
 
 #[test]
-fn an_idle_connection_is_closed_after_its_time_and_owns_no_memory() {
+fn an_idle_connection_holds_no_memory_and_is_closed_after_the_idle_timeout() {
     let mut bench = Bench::new();
     bench.pass(seconds(74));
     bench.input(GET);
@@ -17,7 +17,7 @@ fn an_idle_connection_is_closed_after_its_time_and_owns_no_memory() {
 }
 
 #[test]
-fn a_head_that_drips_gets_408_after_its_time_from_the_first_byte() {
+fn a_slow_head_gets_408_at_the_head_timeout_from_its_first_byte() {
     let mut bench = Bench::new();
     bench.pass(seconds(60));
     for byte in GET.as_bytes().iter().take(15) {
@@ -46,14 +46,14 @@ fn a_body_must_keep_its_rate_in_every_window() {
     assert_eq!(
         bench.status(),
         "408",
-        "what came early does not count for later"
+        "bytes of an earlier window don't count"
     );
     assert!(bench.requests.is_empty());
     assert_eq!(bench.step(), Step::ShutdownWrite);
 }
 
 #[test]
-fn a_client_that_takes_nothing_is_cut_off() {
+fn a_client_that_reads_nothing_is_disconnected() {
     let mut bench = Bench::new();
     bench.input(GET);
     bench.pass(seconds(9));
@@ -64,7 +64,7 @@ fn a_client_that_takes_nothing_is_cut_off() {
 }
 
 #[test]
-fn a_client_that_takes_its_answer_at_the_least_rate_gets_all_of_it() {
+fn a_client_that_reads_at_the_minimum_rate_gets_the_whole_response() {
     let mut bench = Bench::new();
     bench.input_with(GET, |_| Response::new(vec![b'x'; 50_000]));
     for _ in 0..9 {
@@ -76,7 +76,7 @@ fn a_client_that_takes_its_answer_at_the_least_rate_gets_all_of_it() {
 }
 
 #[test]
-fn a_head_held_back_is_not_late() {
+fn a_head_held_back_by_backpressure_does_not_time_out() {
     let mut bench = Bench::with(|limits| limits.max_pending_output = 1);
     bench.input(format!("{GET}GET / HT"));
     for _ in 0..5 {
@@ -86,7 +86,7 @@ fn a_head_held_back_is_not_late() {
     }
     assert!(
         bench.output().ends_with("hello!"),
-        "no 408 behind the answer"
+        "no 408 after the response"
     );
     bench.input("");
     bench.input("TP/1.0\r\n\r\n");
