@@ -55,7 +55,7 @@ impl Connection {
         cx: &mut Context<'_>,
         input: &mut &[u8],
     ) -> Result<Option<Head>, Refusal> {
-        if self.lines.is_none()
+        if self.head_lines.is_none()
             && let Some((head, length)) = head::parse_whole(input, cx.limits, &mut cx.shared.heads)
         {
             self.consume_head(input, length);
@@ -71,7 +71,7 @@ impl Connection {
         cx: &mut Context<'_>,
         input: &mut &[u8],
     ) -> Result<Option<Head>, Refusal> {
-        let lines = self.lines.get_or_insert_default();
+        let lines = self.head_lines.get_or_insert_default();
         let checked = lines.check(input, cx.limits).and_then(|checked| {
             let Checked::Whole { request_line, end } = checked else {
                 return Ok(None);
@@ -89,7 +89,7 @@ impl Connection {
             }
             Ok(Some((head, end))) => {
                 self.consume_head(input, end);
-                self.lines = None;
+                self.head_lines = None;
                 Ok(Some(head))
             }
             Err(refusal) => {
@@ -243,7 +243,7 @@ impl Connection {
 
     /// Bytes of an unfinished head that have been scanned.
     pub(super) fn scanned(&self) -> usize {
-        self.lines.as_ref().map_or(0, |lines| lines.scanned())
+        self.head_lines.as_ref().map_or(0, |lines| lines.scanned())
     }
 
     /// Whether input is still parsed, not dropped.
