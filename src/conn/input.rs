@@ -1,7 +1,8 @@
 //! The connection's input: heads, bodies, and input kept for later.
 //!
-//! The hot path is a request without a body that arrives whole. Everything else is
-//! `#[inline(never)]`: inlined, it would cost each such request as much as its framing does.
+//! The hot path is a request without a body that arrives in one piece. The large steps of other
+//! requests are `#[inline(never)]`: inlined, they would cost each request on the hot path as much as
+//! its framing does.
 
 use log::debug;
 
@@ -117,6 +118,7 @@ impl Connection {
         );
     }
 
+    /// Removes the head from `input`, and logs it.
     fn consume_head(&self, input: &mut &[u8], length: usize) {
         let (head, rest) = input.split_at(length);
         let shown = MaskedHead {
@@ -151,6 +153,7 @@ impl Connection {
         }
     }
 
+    /// Begins to receive a body; sends `100 Continue` if the client waits for it.
     #[inline(never)]
     fn begin_body(&mut self, cx: &mut Context<'_>, head: Head) {
         // At least this much is needed. The request may still be refused when its body grows.
@@ -186,6 +189,7 @@ impl Connection {
         Ok(None)
     }
 
+    /// Completes a request for the handler, and records if the connection closes after it.
     pub(super) fn prepare_request(&mut self, mut request: Request, persist: bool) -> Request {
         if !persist {
             self.state.will_close(if self.request_info.is_http10 {
