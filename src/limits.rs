@@ -76,8 +76,8 @@ pub struct Limits {
     /// The minimum rate, in bytes per second, at which a body must arrive and responses must be taken by
     /// the client. It is the average over each [`rate_window`](Self::rate_window). Default 500.
     ///
-    /// While more than half of [`max_held`](Self::max_held) is in use, a connection must also transfer
-    /// at least 1/12 of the memory that it holds in each window.
+    /// While more than half of [`max_held`](Self::max_held) is in use, a body or responses must also
+    /// move, in each window, at least 1/12 as many bytes as they hold.
     ///
     /// 0 disables both checks: then a stalled body or response never times out, and keeps its memory.
     pub min_rate: u32,

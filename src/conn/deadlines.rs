@@ -96,7 +96,7 @@ impl Connection {
     /// pipelined requests remain. Otherwise a client could delay the stop by one rate window per
     /// response.
     fn on_output_sent(&mut self, cx: &Context<'_>) {
-        if cx.shared.is_stopping && self.has_kept() {
+        if cx.shared.is_stopping && self.has_kept_input() {
             self.timers.pause_write(cx.now);
         } else {
             self.timers.stop_write();

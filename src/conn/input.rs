@@ -1,7 +1,8 @@
 //! The connection's input: heads, bodies, and input kept for later.
 //!
-//! The hot path is a request without a body that arrives whole. Everything else is
-//! `#[inline(never)]`: inlined, it would cost each such request as much as its framing does.
+//! The hot path is a request without a body that arrives in one piece. The large steps of other
+//! requests are `#[inline(never)]`: inlined, they would cost each request on the hot path as much as
+//! its framing does.
 
 use log::debug;
 
@@ -55,7 +56,7 @@ impl Connection {
         cx: &mut Context<'_>,
         input: &mut &[u8],
     ) -> Result<Option<Head>, Refusal> {
-        if self.lines.is_none()
+        if self.head_lines.is_none()
             && let Some((head, length)) = head::parse_whole(input, cx.limits, &mut cx.shared.heads)
         {
             self.consume_head(input, length);
@@ -71,7 +72,7 @@ impl Connection {
         cx: &mut Context<'_>,
         input: &mut &[u8],
     ) -> Result<Option<Head>, Refusal> {
-        let lines = self.lines.get_or_insert_default();
+        let lines = self.head_lines.get_or_insert_default();
         let checked = lines.check(input, cx.limits).and_then(|checked| {
             let Checked::Whole { request_line, end } = checked else {
                 return Ok(None);
@@ -89,7 +90,7 @@ impl Connection {
             }
             Ok(Some((head, end))) => {
                 self.consume_head(input, end);
-                self.lines = None;
+                self.head_lines = None;
                 Ok(Some(head))
             }
             Err(refusal) => {
@@ -117,6 +118,7 @@ impl Connection {
         );
     }
 
+    /// Removes the head from `input`, and logs it.
     fn consume_head(&self, input: &mut &[u8], length: usize) {
         let (head, rest) = input.split_at(length);
         let shown = MaskedHead {
@@ -151,6 +153,7 @@ impl Connection {
         }
     }
 
+    /// Begins to receive a body; sends `100 Continue` if the client waits for it.
     #[inline(never)]
     fn begin_body(&mut self, cx: &mut Context<'_>, head: Head) {
         // At least this much is needed. The request may still be refused when its body grows.
@@ -195,6 +198,7 @@ impl Connection {
         Ok(None)
     }
 
+    /// Completes a request for the handler, and records if the connection closes after it.
     pub(super) fn prepare_request(&mut self, mut request: Request, persist: bool) -> Request {
         if !persist {
             self.state.will_close(if self.request_info.is_http10 {
@@ -252,7 +256,7 @@ impl Connection {
 
     /// Bytes of an unfinished head that have been scanned.
     pub(super) fn scanned(&self) -> usize {
-        self.lines.as_ref().map_or(0, |lines| lines.scanned())
+        self.head_lines.as_ref().map_or(0, |lines| lines.scanned())
     }
 
     /// Whether input is still parsed, not dropped.

@@ -107,7 +107,7 @@ pub struct Connection {
     peer: Option<SocketAddr>,
     state: State,
     /// How far the head at the front of the kept input has been checked, once part of it has arrived.
-    lines: Option<Box<HeadLines>>,
+    head_lines: Option<Box<HeadLines>>,
     /// Input kept until it can be used: an unfinished head, or pipelined requests that wait until
     /// earlier responses are sent.
     kept: Vec<u8>,
@@ -153,7 +153,7 @@ impl Connection {
             id,
             peer,
             state: State::new(),
-            lines: None,
+            head_lines: None,
             kept: Vec::new(),
             kept_used: 0,
             incoming: None,
@@ -203,7 +203,7 @@ impl Connection {
     /// Whether kept input can make progress now: then call
     /// [`handle_input`](Self::handle_input) with an empty slice.
     #[must_use]
-    pub fn can_go_on(&self, cx: &Context<'_>) -> bool {
+    pub fn has_usable_input(&self, cx: &Context<'_>) -> bool {
         !self.kept.is_empty()
             && self.kept.len() - self.kept_used > self.scanned()
             && self.is_reading()
@@ -219,7 +219,7 @@ impl Connection {
 
     /// Whether there is kept input, usable or not.
     #[must_use]
-    pub fn has_kept(&self) -> bool {
+    pub fn has_kept_input(&self) -> bool {
         self.kept.len() > self.kept_used
     }
 

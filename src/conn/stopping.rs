@@ -17,7 +17,7 @@ impl Connection {
     /// input back, while a request is with the handler, or if the connection is closing already.
     /// Call it again later then.
     pub fn stop(&mut self, cx: &mut Context<'_>) -> bool {
-        if !self.has_room_for_responses(cx) || self.can_go_on(cx) {
+        if !self.has_room_for_responses(cx) || self.has_usable_input(cx) {
             return false;
         }
         match self.state.reading() {

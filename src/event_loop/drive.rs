@@ -87,7 +87,7 @@ where
             if let Some(reason) = self.flush(slot, turn) {
                 return End::Close(reason);
             }
-            let can_go_on = slot.connection.can_go_on(&self.cx);
+            let can_go_on = slot.connection.has_usable_input(&self.cx);
             let can_read = slot.readiness.readable && slot.connection.wants_input(&self.cx);
             if turn.is_over() {
                 return match slot.can_write() || can_go_on || can_read {

@@ -251,7 +251,7 @@ where
     /// kept for after the response.
     #[cold]
     pub(super) fn read_behind(&mut self, slot: &mut Slot<R::Stream>, turn: &mut Turn) {
-        if slot.connection.is_ending() || slot.connection.has_kept() {
+        if slot.connection.is_ending() || slot.connection.has_kept_input() {
             return;
         }
         let can_keep = slot.connection.can_keep(&self.cx, self.buffer.len());

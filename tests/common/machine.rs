@@ -161,7 +161,7 @@ impl<'a> Run<'a> {
                     return Ok(());
                 }
             }
-            if !self.call(|connection, cx| connection.can_go_on(cx)) {
+            if !self.call(|connection, cx| connection.has_usable_input(cx)) {
                 let deadline = self.connection.poll_timeout();
                 let state = self.connection.state();
                 return deadline

@@ -130,7 +130,7 @@ impl Drive {
     }
 
     fn can_go_on(&mut self) -> bool {
-        self.call(|connection, cx| connection.can_go_on(cx))
+        self.call(|connection, cx| connection.has_usable_input(cx))
     }
 
     /// Bytes come in one read. At most `requests` of them are answered before others get their turn.

@@ -1,6 +1,6 @@
 //! Memory that is reused from one parsed head to the next.
 
-use super::fields::RightHosts;
+use super::fields::ValidHosts;
 use crate::conn::memory::HeadBlock;
 
 /// Buffers and caches for parsing heads.
@@ -9,5 +9,5 @@ pub(in crate::conn) struct HeadArena {
     /// The memory that recent small heads are copied to.
     pub(super) block: HeadBlock,
     /// Recent valid values of `Host`.
-    pub(super) right_hosts: RightHosts,
+    pub(super) valid_hosts: ValidHosts,
 }

@@ -50,7 +50,7 @@ impl<'a> ServerFields<'a> {
     pub(super) fn check_host(
         &self,
         version: Version,
-        known: &mut RightHosts,
+        known: &mut ValidHosts,
     ) -> Result<(), Refusal> {
         if self.host_is_repeated {
             return Err(Refusal::malformed("Host is given more than once"));
@@ -83,13 +83,13 @@ impl<'a> ServerFields<'a> {
 /// Recent valid values of `Host`, which need not be checked again: a server has few names, and most
 /// clients use one of them.
 #[derive(Debug, Default)]
-pub(in crate::conn) struct RightHosts {
+pub(in crate::conn) struct ValidHosts {
     all: [Vec<u8>; Self::COUNT],
     /// The index of the oldest value, which is replaced next.
     oldest: usize,
 }
 
-impl RightHosts {
+impl ValidHosts {
     const COUNT: usize = 4;
     /// The longest value that is stored: a host name has at most 253 bytes (RFC 1035 §2.3.4), and a
     /// port 6 with its colon.
@@ -251,18 +251,18 @@ mod tests {
 
     #[test]
     fn valid_hosts_are_stored_and_others_are_checked() {
-        let mut known = RightHosts::default();
+        let mut known = ValidHosts::default();
         let mut check = |host: &str| {
             let mut fields = ServerFields::default();
             fields.record(Role::Host, host.as_bytes());
-            let is_right = fields.check_host(Version::HTTP_11, &mut known).is_ok();
+            let is_valid = fields.check_host(Version::HTTP_11, &mut known).is_ok();
             let remembered = known
                 .all
                 .each_ref()
                 .map(|host| String::from_utf8_lossy(host));
-            (is_right, remembered.join(" "))
+            (is_valid, remembered.join(" "))
         };
-        for (host, is_right, remembered) in [
+        for (host, is_valid, remembered) in [
             ("a b", false, "   "),
             ("a:80", true, "a:80   "),
             ("a:80", true, "a:80   "),
@@ -277,9 +277,9 @@ mod tests {
             ("a:8", true, "d a:8 b c"),
             ("a:80", true, "d a:80 b c"),
         ] {
-            assert_eq!(check(host), (is_right, remembered.to_owned()), "{host}");
+            assert_eq!(check(host), (is_valid, remembered.to_owned()), "{host}");
         }
-        let long = "a".repeat(RightHosts::MAX_LENGTH + 1);
+        let long = "a".repeat(ValidHosts::MAX_LENGTH + 1);
         assert_eq!(check(&long), (true, "d a:80 b c".to_owned()));
     }
 

@@ -203,8 +203,8 @@ fn check_request_line(line: &[u8], next: u8) -> Result<(), (usize, Refusal)> {
         (6, byte) => byte == b'.',
         (_, byte) => byte.is_ascii_digit(),
     };
-    if let Some(wrong) = (0..8).find(|&at| !is_valid(at)) {
-        return malformed(version + wrong, MALFORMED_VERSION);
+    if let Some(at) = (0..8).find(|&at| !is_valid(at)) {
+        return malformed(version + at, MALFORMED_VERSION);
     }
     let end = version + 8;
     match (line[version + 5], byte_at(end)) {

@@ -77,7 +77,7 @@ pub(super) fn parse_checked(
 /// Parses the head at the front of `window`. An `Err` only means 'not accepted': it need not be the
 /// head's first fault, which [`HeadLines`] finds.
 fn parse(window: &[u8], limits: &Limits, arena: &mut HeadArena) -> Result<(Head, usize), Refusal> {
-    let HeadArena { block, right_hosts } = arena;
+    let HeadArena { block, valid_hosts } = arena;
     let mut fields = [const { MaybeUninit::uninit() }; Limits::MAX_FIELDS];
     // `HeadLines` accepts the same heads, as a fuzz target checks. If they ever differ, refuse.
     let parsed = strict::parse(window, limits, &mut fields)
@@ -97,7 +97,7 @@ fn parse(window: &[u8], limits: &Limits, arena: &mut HeadArena) -> Result<(Head,
             "this server makes no tunnels (CONNECT)",
         ));
     }
-    server_fields.check_host(version, right_hosts)?;
+    server_fields.check_host(version, valid_hosts)?;
     let framing = if server_fields.framing {
         Framing::of_request(version, fields)?
     } else {

@@ -202,7 +202,7 @@ mod tests {
 
     #[test]
     fn leaves_the_rest_of_the_grammar_to_httparse() {
-        for wrong in [
+        for invalid in [
             "GET /\r\n\r\n",
             "GET  / HTTP/1.1\r\n\r\n",
             "GET /  HTTP/1.1\r\n\r\n",
@@ -221,7 +221,7 @@ mod tests {
             "GET / HTTP/1.1\r\n\u{e9}: b\r\n\r\n",
             "GET / HTTP/1.1\r\na\r\n\r\n",
         ] {
-            assert_eq!(shown(wrong), None, "{wrong:?}");
+            assert_eq!(shown(invalid), None, "{invalid:?}");
         }
     }
 

@@ -78,9 +78,9 @@ fn unread_responses_hold_back_later_requests() {
     bench.input(GET.repeat(10));
     let served = bench.requests.len();
     assert!((2..10).contains(&served), "{served} served");
-    bench.call(|conn, cx| assert!(!conn.wants_input(cx) && !conn.can_go_on(cx)));
+    bench.call(|conn, cx| assert!(!conn.wants_input(cx) && !conn.has_usable_input(cx)));
     let mut responses = bench.output();
-    while bench.call(|conn, cx| conn.can_go_on(cx)) {
+    while bench.call(|conn, cx| conn.has_usable_input(cx)) {
         bench.input("");
         responses += &bench.output();
     }
