@@ -6,7 +6,7 @@
 use log::debug;
 
 use super::encode::{self, Exchange};
-use super::head::{self, Head, HeadScanner, Scan};
+use super::head::{self, Head, Judged};
 use super::incoming::Incoming;
 use super::memory::allocated;
 use super::state::{Reading, Writing};
@@ -55,52 +55,51 @@ impl Connection {
         cx: &mut Context<'_>,
         input: &mut &[u8],
     ) -> Result<Option<Head>, Refusal> {
-        if self.scanner.seen() == 0
+        if self.lines.is_none()
             && let Some((head, length)) = head::parse_whole(input, cx.limits, &mut cx.shared.heads)
         {
             self.take_head(input, length);
             return Ok(Some(head));
         }
-        self.scan_head(cx, input)
+        self.judge_head(cx, input)
     }
 
     /// [`read_head`](Self::read_head) for a head that comes in pieces or has a fault.
     #[inline(never)]
-    fn scan_head(
+    fn judge_head(
         &mut self,
         cx: &mut Context<'_>,
         input: &mut &[u8],
     ) -> Result<Option<Head>, Refusal> {
-        let scanned = self.scanner.scan(&input[self.scanner.seen()..], cx.limits);
-        match scanned {
-            Ok(Scan::NeedInput) => {
-                if self.scanner.has_request() && self.state.reading() == Reading::Idle {
+        let lines = self.lines.get_or_insert_default();
+        let judged = lines.judge(input, cx.limits).and_then(|judged| {
+            let Judged::Whole { request_line, end } = judged else {
+                return Ok(None);
+            };
+            let heads = &mut cx.shared.heads;
+            let head = head::parse_judged(input, request_line, end, cx.limits, heads)?;
+            Ok(Some((head, end)))
+        });
+        match judged {
+            Ok(None) => {
+                if lines.has_begun(input) && self.state.reading() == Reading::Idle {
                     self.state.head_began();
                 }
                 Ok(None)
             }
-            Ok(Scan::Whole { start, end }) => {
-                let heads = &mut cx.shared.heads;
-                let head = head::parse_scanned(&input[start..end], cx.limits, heads)
-                    .inspect_err(|_| self.head_is_refused(&input[..end]))?;
+            Ok(Some((head, end))) => {
                 self.take_head(input, end);
-                self.scanner = HeadScanner::new();
+                self.lines = None;
                 Ok(Some(head))
             }
             Err(refusal) => {
-                // By the bytes up to the fault: more of them may have come, or not yet.
-                let seen = &input[..self.scanner.seen()];
-                self.head_is_refused(seen);
+                self.exchange.is_head = lines.is_head_request(input);
+                // Up to the fault: more may have come behind it, or not yet.
+                let seen = &input[..lines.looked_at()];
+                self.log_refused_head(seen);
                 Err(head::name_protocol(refusal, seen))
             }
         }
-    }
-
-    /// What is done with a head that is refused, up to its fault.
-    #[cold]
-    fn head_is_refused(&mut self, seen: &[u8]) {
-        self.exchange.is_head = head::is_head_request(seen);
-        self.log_refused_head(seen);
     }
 
     /// Logs the bytes of a head that is refused. They must end with the first fault: what stands
@@ -207,10 +206,8 @@ impl Connection {
             return self.discard(cx, input);
         }
         if let Err(refusal) = cx.shared.budget.admit(input.len(), cx.limits) {
-            // Enough to tell a HEAD request by; the refusal drops it.
-            let missing = head::MAX_METHOD_END.saturating_sub(self.stash.len() - self.stash_used);
-            let begin = &input[..input.len().min(missing)];
-            self.stash.extend_from_slice(begin);
+            // Enough to see the method of a request that begins in it.
+            self.stash.extend_from_slice(&input[..input.len().min(16)]);
             return self.refuse_unfinished(cx, refusal);
         }
         if self.stash.is_empty() {
@@ -237,6 +234,11 @@ impl Connection {
     pub(super) fn drop_stash(&mut self, cx: &mut Context<'_>) {
         cx.shared.buffers.give_back(&mut self.stash);
         self.stash_used = 0;
+    }
+
+    /// Bytes of an unfinished head that have been looked at.
+    pub(super) fn looked_at(&self) -> usize {
+        self.lines.as_ref().map_or(0, |lines| lines.looked_at())
     }
 
     pub(super) fn is_reading(&self) -> bool {

@@ -89,7 +89,7 @@ use std::net::SocketAddr;
 use http::Response;
 
 use self::encode::Exchange;
-use self::head::HeadScanner;
+use self::head::HeadLines;
 use self::incoming::Incoming;
 use self::memory::Account;
 use self::output::Output;
@@ -106,8 +106,8 @@ pub struct Connection {
     id: u64,
     peer: Option<SocketAddr>,
     state: State,
-    /// How far the head at the front of the stash is looked at.
-    scanner: HeadScanner,
+    /// How far the head at the front of the stash is judged, once it has come in part.
+    lines: Option<Box<HeadLines>>,
     /// Input that can't be used yet: an unfinished head, or requests that wait until answers are
     /// taken. Its first `stash_used` bytes are used.
     stash: Vec<u8>,
@@ -150,7 +150,7 @@ impl Connection {
             id,
             peer,
             state: State::new(),
-            scanner: HeadScanner::new(),
+            lines: None,
             stash: Vec::new(),
             stash_used: 0,
             incoming: None,
@@ -201,7 +201,7 @@ impl Connection {
     #[must_use]
     pub fn can_go_on(&self, cx: &Context<'_>) -> bool {
         !self.stash.is_empty()
-            && self.stash.len() - self.stash_used > self.scanner.seen()
+            && self.stash.len() - self.stash_used > self.looked_at()
             && self.is_reading()
             && self.has_room_for_responses(cx)
     }

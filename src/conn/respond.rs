@@ -4,7 +4,7 @@ use http::{Response, StatusCode};
 use log::{debug, error};
 
 use super::encode::{self, ResponseHead};
-use super::head;
+use super::head::HeadLines;
 use super::output::Output;
 use super::state::{KeepAlive, Reading, Writing};
 use super::{CloseReason, Connection, Context, Refusal, Shared};
@@ -85,9 +85,12 @@ impl Connection {
         match self.state.reading() {
             Reading::Idle | Reading::Head => {
                 let head = &self.stash[self.stash_used..];
-                self.exchange.is_head = head::is_head_request(head);
                 // What is kept behind the bytes that were looked at may have bodies in it.
-                let seen = &head[..head.len().min(self.scanner.seen())];
+                let seen = &head[..head.len().min(self.looked_at())];
+                let mut lines = HeadLines::default();
+                // Its verdict isn't needed, only the method.
+                let _ = lines.judge(head, cx.limits);
+                self.exchange.is_head = lines.is_head_request(head);
                 if !seen.is_empty() {
                     self.log_refused_head(seen);
                 }

@@ -180,6 +180,11 @@ where
                     debug!(target: "mini_http", "accept: {error}");
                     Attempt::Retry
                 }
+                _ if self.driver.reactor.asks_to_stop(&error) => {
+                    self.listeners[number].is_ready = false;
+                    self.driver.handle.stop();
+                    Attempt::Nobody
+                }
                 _ => Attempt::Failed(error),
             },
         }
@@ -234,7 +239,7 @@ where
             interest: Interest::READ,
             idle: None,
             is_queued: false,
-            reads_left: 0,
+            deficit: 0,
             late_turns: 0,
             is_turned_away: false,
         });

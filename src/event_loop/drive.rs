@@ -3,12 +3,12 @@
 use std::collections::VecDeque;
 use std::io::{ErrorKind, IoSlice};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::Duration;
 
 use http::Response;
 use log::{debug, error};
 
 use super::Slot;
+use super::round_robin::{Slice, Turn};
 use super::schedule::Schedule;
 use super::stop::Phase;
 use crate::body::Body;
@@ -18,7 +18,6 @@ use crate::key::Key;
 use crate::log_text::Escaped;
 use crate::reactor::{Interest, Reactor};
 use crate::request::Request;
-use crate::time::Instant;
 
 /// What moves a connection on: all of the loop that its turn needs.
 pub(super) struct Driver<'a, R: Reactor, H> {
@@ -26,73 +25,27 @@ pub(super) struct Driver<'a, R: Reactor, H> {
     pub(super) handler: H,
     pub(super) handle: &'a Handle,
     pub(super) catch_panics: bool,
-    /// What every call of a connection is given; its time is that at which the current turn's wait
+    /// What every call of a connection is given; its time is that at which this iteration's wait
     /// returned.
     pub(super) cx: Context<'a>,
     pub(super) schedule: Schedule,
-    /// Connections that have more to do than one turn allowed.
-    pub(super) unfinished: VecDeque<Key>,
-    /// Reads that a connection gets now.
-    pub(super) reads_per_turn: u8,
-    /// What the turns have cost since this was last set to nothing.
-    pub(super) spent: Spent,
+    /// Connections whose last turn ended before their work did.
+    pub(super) backlog: VecDeque<Key>,
+    /// What this iteration of the loop has cost.
+    pub(super) slice: Slice,
     /// How far the loop is with stopping.
     pub(super) phase: Phase,
     /// Where all connections' bytes are read to.
     pub(super) buffer: Box<[u8]>,
 }
 
-/// What some connections' turns have cost those that wait.
-#[derive(Default)]
-pub(super) struct Spent {
-    /// Turns that have moved something: where readiness is a hint, some are for nothing.
-    turns: usize,
-    /// They have taken long, by a slow handler or otherwise.
-    is_late: bool,
-    /// Read and written.
-    bytes: usize,
-}
-
-impl Spent {
-    const ENOUGH: usize = 4 << 20;
-
-    /// Whether the others have waited for long enough.
-    pub(super) fn is_enough(&self) -> bool {
-        self.is_late || self.bytes >= Self::ENOUGH
-    }
-
-    pub(super) fn turns(&self) -> usize {
-        self.turns
-    }
-
-    /// Tells, and remembers, whether they have taken long: from `since` until `now`.
-    pub(super) fn look_at_time(&mut self, now: Instant, since: Instant) -> bool {
-        self.is_late = now.saturating_since(since) >= Turn::TIME;
-        self.is_late
-    }
-}
-
-/// What a connection may do in one turn, before the others get theirs.
-#[derive(Default)]
-struct Turn {
-    reads: u8,
-    requests: usize,
-    /// Bytes written.
-    written: usize,
-    /// The handler has taken long enough.
-    is_late: bool,
-}
-
-impl Turn {
-    const REQUESTS: usize = 64;
-    const WRITTEN: usize = 1 << 20;
-    /// The time is looked at after so many requests, and the turn is over after so long.
-    const LOOK_EVERY: usize = 8;
-    const TIME: Duration = Duration::from_millis(20);
-
-    fn is_over(&self) -> bool {
-        self.is_late || self.requests >= Self::REQUESTS || self.written >= Self::WRITTEN
-    }
+/// How a turn has ended.
+enum End {
+    /// Nothing more can be done now.
+    Done,
+    /// There is more to do than the turn allowed.
+    Unfinished,
+    Close(CloseReason),
 }
 
 impl<R, B, H> Driver<'_, R, H>
@@ -101,45 +54,55 @@ where
     B: Body,
     H: FnMut(Request) -> Response<B>,
 {
-    /// Writes, reads and handles until nothing more can be done now, or the turn is over. Tells why
-    /// the connection is to be closed, if it is.
-    pub(super) fn drive(&mut self, key: Key, slot: &mut Slot<R::Stream>) -> Option<CloseReason> {
-        let bytes_before = self.spent.bytes;
-        let mut turn = Turn::default();
-        let mut most_reads = self.reads_per_turn;
-        if !self.spent.is_enough() {
-            most_reads = most_reads.max(slot.reads_left);
-        }
+    /// Gives a connection a turn with this quantum. Returns why it is to be closed, if it is.
+    pub(super) fn drive(
+        &mut self,
+        key: Key,
+        slot: &mut Slot<R::Stream>,
+        quantum: usize,
+    ) -> Option<CloseReason> {
+        let mut turn = self.slice.begin_turn(quantum, slot.deficit);
         self.look_again(slot);
-        let has_more = loop {
-            if let Some(reason) = self.flush(slot, &mut turn) {
-                return Some(reason);
-            }
-            let can_go_on = slot.connection.can_go_on(&self.cx);
-            let can_read = slot.readiness.readable && slot.connection.wants_input(&self.cx);
-            if turn.is_over() || turn.reads >= most_reads {
-                break slot.can_write() || can_go_on || can_read;
-            }
-            if can_go_on {
-                self.handle_input(slot, 0, &mut turn);
-            } else if can_read {
-                turn.reads += 1;
-                self.read(slot, &mut turn);
-            } else if !self.stop_waiting(slot) {
-                break false;
-            }
+        let end = self.take_turn(slot, &mut turn);
+        self.slice.end_turn(&turn);
+        let has_more = match end {
+            End::Close(reason) => return Some(reason),
+            End::Done => false,
+            End::Unfinished => true,
         };
-        self.spent.turns += usize::from(self.spent.bytes > bytes_before);
-        slot.reads_left = 0;
-        if !has_more {
-            slot.reads_left = most_reads - turn.reads;
-        } else if !slot.is_queued {
+        slot.deficit = if has_more { 0 } else { turn.left() };
+        if has_more && !slot.is_queued {
             slot.is_queued = true;
-            self.unfinished.push_back(key);
+            self.backlog.push_back(key);
         }
         self.show_interest(slot);
         self.schedule.update(key.index(), slot, self.cx.now);
         None
+    }
+
+    /// Writes, reads and handles requests until nothing more can be done now, or the turn is over.
+    #[inline]
+    fn take_turn(&mut self, slot: &mut Slot<R::Stream>, turn: &mut Turn) -> End {
+        loop {
+            if let Some(reason) = self.flush(slot, turn) {
+                return End::Close(reason);
+            }
+            let can_go_on = slot.connection.can_go_on(&self.cx);
+            let can_read = slot.readiness.readable && slot.connection.wants_input(&self.cx);
+            if turn.is_over() {
+                return match slot.can_write() || can_go_on || can_read {
+                    true => End::Unfinished,
+                    false => End::Done,
+                };
+            }
+            if can_go_on {
+                self.handle_input(slot, 0, turn);
+            } else if can_read {
+                self.read(slot, turn);
+            } else if !self.stop_waiting(slot) {
+                return End::Done;
+            }
+        }
     }
 
     /// Tells the reactor which directions would be acted upon now.
@@ -159,7 +122,7 @@ where
     fn flush(&mut self, slot: &mut Slot<R::Stream>, turn: &mut Turn) -> Option<CloseReason> {
         loop {
             if slot.can_write() {
-                if turn.written >= Turn::WRITTEN {
+                if !turn.may_write() {
                     return None;
                 }
                 self.write(slot, turn);
@@ -190,8 +153,7 @@ where
         match self.reactor.write(&mut slot.stream, &slices[..filled]) {
             Ok(written) => {
                 debug!(target: "mini_http", "conn {id}: wrote {written} bytes");
-                turn.written += written;
-                self.spent.bytes += written;
+                turn.add_bytes(written);
                 // A runtime that says 0 where it means `WouldBlock` is not asked again now.
                 slot.readiness.writable = written == offered || written > 0 && !R::SHORT_IS_LAST;
                 slot.connection.handle_written(&mut self.cx, written);
@@ -214,7 +176,10 @@ where
     fn read(&mut self, slot: &mut Slot<R::Stream>, turn: &mut Turn) {
         match self.read_some(slot) {
             Some(0) => slot.connection.handle_end_of_input(&mut self.cx),
-            Some(length) => self.handle_input(slot, length, turn),
+            Some(length) => {
+                turn.add_bytes(length);
+                self.handle_input(slot, length, turn);
+            }
             None => {}
         }
     }
@@ -231,7 +196,6 @@ where
             }
             Ok(length) => {
                 debug!(target: "mini_http", "conn {id}: read {length} bytes");
-                self.spent.bytes += length;
                 // A short read has drained the socket, unless its end stands behind it.
                 let is_drained = length < self.buffer.len() && !slot.readiness.read_closed;
                 slot.readiness.readable = !(is_drained && R::SHORT_IS_LAST);
@@ -253,7 +217,7 @@ where
     fn handle_input(&mut self, slot: &mut Slot<R::Stream>, length: usize, turn: &mut Turn) {
         let mut input = &self.buffer[..length];
         while let Some(request) = slot.connection.handle_input(&mut self.cx, &mut input) {
-            turn.requests += 1;
+            let must_check_time = turn.add_request();
             self.handle.count_request();
             let id = slot.connection.id();
             debug!(
@@ -268,7 +232,7 @@ where
             };
             if self.handle.is_stopping() && input.is_empty() {
                 input = &[];
-                self.read_behind(slot);
+                self.read_behind(slot, turn);
             }
             let connection = &mut slot.connection;
             match &mut answer {
@@ -278,10 +242,10 @@ where
                     connection.respond_to_panic(&mut self.cx);
                 }
             }
-            if turn.requests.is_multiple_of(Turn::LOOK_EVERY) {
-                turn.is_late = self.spent.look_at_time(self.reactor.now(), self.cx.now);
+            if must_check_time && self.slice.check_time(self.reactor.now()) {
+                turn.end();
             }
-            if turn.requests >= Turn::REQUESTS || turn.is_late {
+            if turn.is_over() {
                 return connection.keep_input(&mut self.cx, input);
             }
         }

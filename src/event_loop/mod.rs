@@ -1,19 +1,14 @@
 //! The event loop: one for every reactor.
 //!
-//! A turn waits for events, accepts, and then for each connection that may be ready: reads,
-//! feeds the connection machine, runs the handler, writes. What is ready is remembered per
-//! connection, so it does not matter whether a reactor reports a thing once or again and again.
+//! Each iteration waits for events, and then gives turns to the connections that may be ready: it reads, feeds
+//! the connection machine, runs the handler, and writes. Then it accepts newcomers. What is ready is
+//! remembered per connection, so a reactor may report a thing once or again and again.
 //!
-//! **No connection starves another.** A connection gets a bounded number of reads, of requests (64, or
-//! 20 ms of the handler, looked at every 8 requests) and of written bytes a turn; if it has more, it
-//! queues behind the others, once. The queue goes on until a turn has moved 4 MiB or taken 20 ms,
-//! and by at least as many as the turn has found newly ready. So who has just become ready is served
-//! within the time that the reactor takes to find it and two turns, and doesn't wait for all that send or
-//! take large bodies; and who stands in the queue is not left there for those who ask again and again.
-//! The queue's get up to 1 MiB each, at once or, if the system's buffers have room for less, as it comes:
-//! a body that comes at one go is still in the processor's cache when it is answered. Before a deadline is
-//! judged, the connection is read and written once more: a slow handler, or a system that reports room
-//! late, makes nobody look late.
+//! No connection starves another: a turn is bounded, and connections that have more to do wait in the
+//! backlog for further turns. `round_robin.rs` has the rules and their numbers.
+//!
+//! Before a deadline is judged, the connection is read and written once more: a slow handler, or a system
+//! that reports room late, makes no peer look late.
 //!
 //! `accept.rs` takes newcomers and makes room for them; `drive.rs` moves one connection on;
 //! `schedule.rs` knows when each is due, and which can give way; `stop.rs` ends it all.
@@ -22,6 +17,7 @@ mod accept;
 mod deadlines;
 mod drive;
 mod links;
+mod round_robin;
 mod schedule;
 mod slab;
 mod stop;
@@ -39,7 +35,8 @@ use http::Response;
 use log::debug;
 
 use self::accept::Listener;
-use self::drive::{Driver, Spent};
+use self::drive::Driver;
+use self::round_robin::Slice;
 use self::schedule::{Idle, Schedule};
 use self::slab::Slab;
 use self::stop::{Phase, Stop};
@@ -101,11 +98,11 @@ struct Slot<S> {
     interest: Interest,
     /// Set while the connection is in the idle list.
     idle: Option<Idle>,
-    /// Whether the connection is among the unfinished.
+    /// Whether the connection is in the backlog.
     is_queued: bool,
-    /// Reads that its last turn has left it. Who could not send more at once, by the room in the system's
-    /// buffers, goes on as soon as it can, and doesn't queue for each such piece.
-    reads_left: u8,
+    /// What its last turn has left of its quantum. A peer that has little room in its system's buffers sends a
+    /// body in pieces; so it doesn't wait in the backlog for each of them.
+    deficit: usize,
     /// Turns in which it was read since the end of the grace, when the server stops.
     late_turns: u8,
     /// It came after the listeners were shut, and gets 503.
@@ -118,14 +115,10 @@ where
     B: Body,
     H: FnMut(Request) -> Response<B>,
 {
-    /// One read takes at most this much; so much of a pipeline is answered by one write.
+    /// One read takes at most this much, and all requests in it are answered by one write. At half, an
+    /// upload takes twice as many calls; at double, the buffer no longer fits into the second-level cache of
+    /// small processors beside what is read.
     const READ_SIZE: usize = 64 << 10;
-    /// Reads of one connection that has become ready, if not many have, and of a newcomer. With many it
-    /// is one, but for what was left of the last turn: what they read together is what others wait for.
-    const READS_PER_TURN: u8 = 4;
-    const MANY: usize = 16;
-    /// Reads of one that has more to do, in a later turn.
-    const READS_RESUMED: u8 = 16;
 
     fn new(
         reactor: R,
@@ -148,9 +141,8 @@ where
                     shared,
                 },
                 schedule: Schedule::new(),
-                unfinished: VecDeque::new(),
-                reads_per_turn: Self::READS_PER_TURN,
-                spent: Spent::default(),
+                backlog: VecDeque::new(),
+                slice: Slice::new(0, 0, now),
                 phase: Phase::Serving,
                 buffer: vec![0; Self::READ_SIZE].into_boxed_slice(),
             },
@@ -166,13 +158,13 @@ where
     fn run(&mut self) -> io::Result<()> {
         let mut events = Vec::new();
         while !self.has_stopped() {
-            self.turn(&mut events)?;
+            self.iterate(&mut events)?;
         }
         Ok(())
     }
 
     /// Waits once, and does what the events ask for.
-    fn turn(&mut self, events: &mut Vec<Event>) -> io::Result<()> {
+    fn iterate(&mut self, events: &mut Vec<Event>) -> io::Result<()> {
         events.clear();
         let timeout = self.wait_timeout();
         self.driver.reactor.wait(events, timeout)?;
@@ -180,19 +172,15 @@ where
         self.driver.cx.now = now;
         self.keep_date(now);
 
-        self.driver.spent = Spent::default();
-        let unfinished = self.driver.unfinished.len();
-        self.driver.reads_per_turn = match events.len().max(unfinished) {
-            0..=Self::MANY => Self::READS_PER_TURN,
-            _ => 1,
-        };
+        let waiting = self.driver.backlog.len();
+        self.driver.slice = Slice::new(events.len(), waiting, now);
         for event in events.iter() {
             match *event {
                 Event::Listener(number) => self.listeners[number].is_ready = true,
                 Event::Stream(key, readiness) => self.ready(key, readiness),
             }
         }
-        self.resume(unfinished);
+        self.resume(waiting);
         if self.driver.handle.is_stopping() {
             self.go_on_stopping();
         } else {
@@ -210,32 +198,23 @@ where
         Ok(())
     }
 
-    /// Gives another turn to those among the first `count` of the unfinished for which the others can wait,
-    /// and, so that they don't wait for ever, to as many as have had a first turn before them, and to one.
-    fn resume(&mut self, count: usize) {
-        let first_turns = self.driver.spent.turns().max(1);
-        let usual = std::mem::replace(&mut self.driver.reads_per_turn, Self::READS_RESUMED);
-        for resumed in 0..count {
-            if self.driver.spent.is_enough() {
-                if resumed >= first_turns {
-                    break;
-                }
-                self.driver.reads_per_turn = usual;
-            }
-            let next = self.driver.unfinished.pop_front();
-            if let Some(key) = next
-                && let Some(slot) = self.slots.get_mut(key)
-            {
+    /// Gives further turns to the first `waiting` of the backlog, as far as the slice allows.
+    fn resume(&mut self, waiting: usize) {
+        let owed = self.driver.slice.turns().max(1);
+        for resumed in 0..waiting {
+            let Some(quantum) = self.driver.slice.further_quantum(resumed, owed) else {
+                return;
+            };
+            let Some(key) = self.driver.backlog.pop_front() else {
+                return;
+            };
+            if let Some(slot) = self.slots.get_mut(key) {
                 slot.is_queued = false;
-                self.drive(key);
-                // One turn looks at the time only if it has many requests; a few of each can be slow.
-                let Driver {
-                    reactor, cx, spent, ..
-                } = &mut self.driver;
-                spent.look_at_time(reactor.now(), cx.now);
+                self.drive_for(key, quantum);
+                // A turn checks the time only if it has many requests; a few of each can be slow.
+                self.driver.slice.check_time(self.driver.reactor.now());
             }
         }
-        self.driver.reads_per_turn = usual;
     }
 
     fn keep_date(&mut self, now: Instant) {
@@ -247,7 +226,7 @@ where
 
     fn wait_timeout(&mut self) -> Option<Duration> {
         let must_stop = self.driver.handle.is_stopping() && !self.is_stopping();
-        if must_stop || !self.driver.unfinished.is_empty() {
+        if must_stop || !self.driver.backlog.is_empty() {
             return Some(Duration::ZERO);
         }
         let now = self.driver.cx.now;
@@ -290,17 +269,24 @@ where
         slot.readiness.readable |= reported.readable || reported.read_closed;
         slot.readiness.writable |= reported.writable;
         slot.readiness.read_closed |= reported.read_closed;
-        if !slot.is_queued
-            && let Some(reason) = self.driver.drive(key, slot)
-        {
+        if slot.is_queued {
+            return;
+        }
+        let quantum = self.driver.slice.first_quantum();
+        if let Some(reason) = self.driver.drive(key, slot, quantum) {
             self.close(key, reason);
         }
     }
 
-    /// Gives a connection its turn.
+    /// Gives a connection a first turn.
     fn drive(&mut self, key: Key) {
+        self.drive_for(key, self.driver.slice.first_quantum());
+    }
+
+    /// Gives a connection a turn with this quantum.
+    fn drive_for(&mut self, key: Key, quantum: usize) {
         if let Some(slot) = self.slots.get_mut(key)
-            && let Some(reason) = self.driver.drive(key, slot)
+            && let Some(reason) = self.driver.drive(key, slot, quantum)
         {
             self.close(key, reason);
         }

@@ -15,6 +15,7 @@ use log::{info, warn};
 
 use super::accept::{Attempt, Door};
 use super::drive::Driver;
+use super::round_robin::Turn;
 use super::{EventLoop, Slot};
 use crate::body::Body;
 use crate::conn::{CloseReason, Connection};
@@ -242,7 +243,7 @@ where
     /// Makes the next response of a server that stops the last one, unless more input waits. That is
     /// kept for after the response.
     #[cold]
-    pub(super) fn read_behind(&mut self, slot: &mut Slot<R::Stream>) {
+    pub(super) fn read_behind(&mut self, slot: &mut Slot<R::Stream>, turn: &mut Turn) {
         if slot.connection.is_ending() || slot.connection.has_kept() {
             return;
         }
@@ -253,6 +254,7 @@ where
                 // The end of the stream is for after the response, too.
                 Some(0) => slot.readiness.readable = true,
                 Some(length) => {
+                    turn.add_bytes(length);
                     return slot
                         .connection
                         .keep_input(&mut self.cx, &self.buffer[..length]);

@@ -2,6 +2,8 @@
 //! purpose. Everything runs natively, and takes no real time.
 
 mod closing;
+mod fairness;
+mod stop;
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -13,8 +15,6 @@ use wasip1_poll::fake::{Client, Fake, Faults, Personality};
 use super::*;
 use crate::handle::Counters;
 use crate::reactor::wasip1::Wasip1Reactor;
-
-mod stop;
 
 const ALL: [Personality; 3] = [
     Personality::WASI_COMMON,
@@ -179,192 +179,6 @@ fn a_slow_reader_gets_all_of_its_large_answer() {
     }
 }
 
-#[test]
-fn a_pipeline_does_not_starve_the_others() {
-    let bench = Bench::new(Personality::WASI_COMMON);
-    let (greedy, polite) = (bench.client(), bench.client());
-    greedy.set_room(1 << 30);
-    greedy.send(&b"GET /greedy HTTP/1.1\r\nHost: h\r\n\r\n".repeat(1500));
-    polite.send(b"GET /polite HTTP/1.1\r\nHost: h\r\n\r\n");
-    let counters = bench.run_until(1000);
-    assert_eq!(counters.requests, 1501);
-    let before = bench
-        .seen
-        .borrow()
-        .iter()
-        .position(|target| target == "/polite");
-    assert!(
-        before.is_some_and(|before| before <= 128),
-        "{before:?} requests came first"
-    );
-}
-
-/// A client that has more to say than one turn takes is reported by every poll and stands among the
-/// unfinished as well. It gets its share of each turn once.
-#[test]
-fn a_client_that_never_stops_gets_no_growing_share() {
-    let bench = Bench::new(Personality::WASI_COMMON);
-    let greedy = bench.client();
-    greedy.set_room(1 << 30);
-    greedy.send(&b"GET /greedy HTTP/1.1\r\nHost: h\r\n\r\n".repeat(10_000));
-    bench.run_until(2_000);
-    assert_eq!(bench.seen.borrow().len(), 10_000);
-    let polls = bench.polls.borrow();
-    let most = polls.chunk_by(|a, b| a == b).map(<[u64]>::len).max();
-    assert!(
-        most.is_some_and(|most| most <= 64),
-        "{most:?} requests in one turn"
-    );
-}
-
-/// Who asks for little waits for a few large bodies, and not for those of all that send or take some.
-#[test]
-fn a_crowd_with_large_bodies_keeps_nobody_waiting_for_all_of_it() {
-    let body = "x".repeat(1 << 20);
-    let upload = |target: &str| {
-        format!("POST {target} HTTP/1.1\r\nHost: h\r\nContent-Length: 1048576\r\n\r\n{body}")
-    };
-    let download = |target: &str| format!("GET {target} HTTP/1.1\r\nHost: h\r\n\r\n");
-    for [large, signal] in [
-        [upload("/"), upload("/?signal")],
-        [download("/large"), download("/large?signal")],
-    ] {
-        let mut bench = Bench::new(Personality::WASI_COMMON);
-        for number in 0..60 {
-            let client = bench.client();
-            client.set_room(1 << 30);
-            let second = if number == 30 { &signal } else { &large };
-            client.send(format!("{large}{second}{large}{large}").as_bytes());
-        }
-        let polite = bench.client();
-        let asks = polite.clone();
-        bench.on_request = Rc::new(move |_, target| {
-            if target.ends_with("signal") {
-                asks.send(b"GET /polite HTTP/1.1\r\nHost: h\r\n\r\n");
-            }
-        });
-        bench.run_until(10_000);
-        assert_eq!(answers(&polite), 1);
-        let seen = bench.seen.borrow();
-        let position = |wanted| seen.iter().position(|target| target.ends_with(wanted));
-        let between = position("polite").zip(position("signal"));
-        let between = between.map(|(polite, signal)| polite - signal);
-        assert!(
-            between.is_some_and(|between| between <= 12),
-            "{between:?} bodies came before it"
-        );
-    }
-}
-
-/// A client's system may have little room for what it sends, so that its body comes in pieces. It waits
-/// for its turn once, and not for each.
-#[test]
-fn a_crowd_with_large_bodies_keeps_nobody_waiting_for_each_piece_of_one() {
-    const PIECE: usize = 150_000;
-    let mut bench = Bench::new(Personality::WASI_COMMON);
-    for _ in 0..60 {
-        let client = bench.client();
-        client.set_room(1 << 30);
-        client.send(&b"GET /large HTTP/1.1\r\nHost: h\r\n\r\n".repeat(16));
-    }
-    let client = bench.client();
-    client.send(b"POST /pieces HTTP/1.1\r\nHost: h\r\nContent-Length: 750000\r\n\r\n");
-    client.send(&[b'x'; PIECE]);
-    let pieces = Cell::new(1);
-    bench.on_request = Rc::new(move |_, _| {
-        if pieces.get() < 5 && client.unread() == 0 {
-            pieces.set(pieces.get() + 1);
-            client.send(&[b'x'; PIECE]);
-        }
-    });
-    bench.run_until(10_000);
-    let seen = bench.seen.borrow();
-    let before = seen.iter().position(|target| target == "/pieces");
-    assert!(
-        before.is_some_and(|before| before <= 3 * 60),
-        "{before:?} bodies came before it"
-    );
-}
-
-/// Where the handler is slow, who has more to do than one turn allows is not left behind by many that
-/// ask again and again.
-#[test]
-fn a_crowd_that_asks_for_little_keeps_nobody_waiting_for_the_rest() {
-    let mut bench = Bench::new(Personality::WASI_COMMON);
-    for _ in 0..30 {
-        bench
-            .client()
-            .send(&b"GET /much HTTP/1.1\r\nHost: h\r\n\r\n".repeat(16));
-    }
-    let crowd: Rc<[Client]> = (0..30).map(|_| bench.client()).collect();
-    let ask = |client: &Client, number| {
-        client.send(format!("GET /{number} HTTP/1.1\r\nHost: h\r\n\r\n").as_bytes());
-    };
-    for (number, client) in crowd.iter().enumerate() {
-        ask(client, number);
-    }
-    let again = Rc::clone(&crowd);
-    bench.on_request = Rc::new(move |fake, target| {
-        fake.work(Duration::from_millis(3));
-        if let Ok(number) = target[1..].parse() {
-            ask(&again[number], number);
-        }
-    });
-    bench.run_until(60_000);
-    let seen = bench.seen.borrow();
-    let last = seen.iter().rposition(|target| target == "/much");
-    let between = last.map(|last| {
-        seen[..last]
-            .iter()
-            .filter(|target| *target != "/much")
-            .count()
-    });
-    assert!(
-        between.is_some_and(|between| between <= 30 * 5),
-        "{between:?} requests of the crowd came before the last"
-    );
-}
-
-/// Where the handler is slow, who asks for little doesn't wait for all that stand in the queue, not even
-/// when each of them has few requests.
-#[test]
-fn a_crowd_with_a_few_slow_requests_each_keeps_nobody_waiting_for_all_of_it() {
-    let mut bench = Bench::new(Personality::WASI_COMMON);
-    let slow = "GET /slow HTTP/1.1\r\nHost: h\r\n\r\n".repeat(6);
-    for _ in 0..40 {
-        // One turn doesn't take it all: the requests are left for the queue.
-        let body = "x".repeat(1 << 18);
-        let head = "POST /slow HTTP/1.1\r\nHost: h\r\nContent-Length: 262144\r\n\r\n";
-        bench
-            .client()
-            .send(format!("{head}{body}{slow}").as_bytes());
-    }
-    let polite = bench.client();
-    let (slow, asked) = (Cell::new(0), RefCell::new(VecDeque::new()));
-    let waits = Rc::new(RefCell::new(Vec::new()));
-    let kept = Rc::clone(&waits);
-    bench.on_request = Rc::new(move |fake, target| {
-        if target == "/polite" {
-            let wait = asked.borrow_mut().pop_front().map(|at| slow.get() - at);
-            return kept.borrow_mut().push(wait.expect("asked"));
-        }
-        fake.work(Duration::from_millis(30));
-        slow.set(slow.get() + 1);
-        if slow.get() % 20 == 0 {
-            asked.borrow_mut().push_back(slow.get());
-            polite.send(b"GET /polite HTTP/1.1\r\nHost: h\r\n\r\n");
-        }
-    });
-    bench.run_until(60_000);
-    assert_eq!(bench.seen.borrow().len(), 40 * 7 + 14);
-    let most = waits.borrow().iter().max().copied();
-    // What one turn of one client takes: it looks at the time every 8 requests.
-    assert!(
-        most.is_some_and(|most| most <= 7),
-        "{most:?} slow requests came before one of its own"
-    );
-}
-
 /// A client that takes little at a time, but enough, is not taken for one that takes nothing: not even
 /// when a third of a large room has to be free before the runtime tells of it, which is never the case
 /// within a window of the rate.
@@ -412,6 +226,35 @@ fn at_the_limit_the_longest_idle_gives_way_to_a_newcomer() {
     assert_eq!(counters.closed(CloseReason::Evicted), 1);
     let newcomer = newcomer.borrow_mut().take().expect("it came");
     assert_eq!(answers(&newcomer), 1);
+}
+
+#[test]
+fn a_host_that_drains_stops_the_server() {
+    for personality in ALL {
+        let bench = Bench::new(personality);
+        let idle = bench.client();
+        let busy = bench.client();
+        bench.at(10, {
+            let busy = busy.clone();
+            move |_| busy.send(&GET[..10])
+        });
+        let (listener, newcomer) = (bench.listener, Rc::new(RefCell::new(None)));
+        let waiting = Rc::clone(&newcomer);
+        bench.at(20, move |fake| {
+            let client = fake.connect(listener);
+            client.send(GET);
+            *waiting.borrow_mut() = Some(client);
+            fake.cancel(listener);
+        });
+        let counters = bench.run_until(1_000_000);
+        assert_eq!(counters.requests, 1);
+        assert!(idle.is_closed() && idle.receive().is_empty());
+        assert!(busy.receive().starts_with(b"HTTP/1.1 503 "));
+        let newcomer = newcomer.borrow_mut().take().expect("it came");
+        assert_eq!(answers(&newcomer), 1);
+        // By itself: the 503 lingers for 10 s.
+        assert!(bench.fake.now() < 20_000_000_000, "{}", bench.fake.now());
+    }
 }
 
 /// Want of resources doesn't cost a newcomer its place before its request could come.

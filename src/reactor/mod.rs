@@ -95,6 +95,12 @@ pub trait Reactor {
     /// `WouldBlock` when there is none; otherwise what `accept(2)` or `sock_accept` answered.
     fn accept(&mut self, listener: usize, key: Key) -> io::Result<Accepted<Self::Stream>>;
 
+    /// Whether an error of [`accept`](Self::accept) says that the host wants the server to stop.
+    fn asks_to_stop(&self, error: &io::Error) -> bool {
+        let _ = error;
+        false
+    }
+
     /// Tells by which number the loop's log calls the stream that was just accepted, for reactors
     /// whose own log lines are to be picked out by connection. `fd` is [`Accepted::fd`].
     fn name(&mut self, fd: u32, connection: u64) {

@@ -148,6 +148,11 @@ impl<W: Wasi> Reactor for Wasip1Reactor<W> {
         })
     }
 
+    /// `accept` of POSIX never reports this number. A host that drains does, like `wasip1-host`.
+    fn asks_to_stop(&self, error: &io::Error) -> bool {
+        Errno::of(error) == Some(Errno::CANCELED)
+    }
+
     fn name(&mut self, fd: Fd, connection: u64) {
         wasip1_poll::trace::name(fd, connection);
     }

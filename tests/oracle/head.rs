@@ -1,5 +1,5 @@
-//! Heads: the fast way and the strict scanner must judge alike, and as a plain reading of the RFC does
-//! that takes whole lines.
+//! Heads: `httparse` for whole ones and the judge of lines for pieces must agree, with one another and
+//! with a plain reading of the RFC.
 
 use super::choices::Choices;
 use super::request::{Read, read_head};
@@ -42,7 +42,7 @@ pub(crate) fn check(data: &[u8]) {
         Read::Whole(_, length) => &bytes[..*length],
         Read::Refused(_) | Read::Unfinished => bytes,
     };
-    // What comes whole goes the fast way, what comes in pieces goes over the scanner.
+    // What comes whole is parsed by httparse, what comes in pieces is judged line by line.
     let whole = outcome(bytes, &limits, || usize::MAX);
     let bytewise = outcome(bytes, &limits, || 1);
     assert_eq!(whole.judged(), bytewise.judged(), "whole and byte by byte");

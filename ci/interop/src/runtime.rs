@@ -20,13 +20,17 @@ pub enum Runtime {
     Wasmtime48,
     /// jco, which runs components in Node: WASI 0.2.
     Jco,
+    /// The host of `shim/host`: preview 1 on the crate wasmtime 48.
+    Wasip1Host,
+    /// The same, which reports writability once, for programs on the mio of crates.io.
+    Wasip1HostEdge,
     /// The host of `ci/wazero-like`, whose `poll_oneoff` is as blind as that of wazero.
     WazeroLike,
 }
 
 /// The runtimes, in the order of the columns. Scripts and programs have no other list of them: `ci/run
 /// runtimes` prints their names, and a check says by their properties on which it runs.
-const TABLE: [Row; 6] = [
+const TABLE: [Row; 8] = [
     Row {
         runtime: Runtime::Native,
         name: "native",
@@ -77,6 +81,24 @@ const TABLE: [Row; 6] = [
         run: &["run"],
         inherits: true,
         traits: &[Trait::DropsEarly, Trait::Forks],
+    },
+    Row {
+        runtime: Runtime::Wasip1Host,
+        name: "wasip1-host",
+        about: "preview 1 with sockets on the crate wasmtime 48, see shim/host",
+        wasi: Some(Wasi::Preview1),
+        run: &["--listen", ADDRESS],
+        inherits: false,
+        traits: &[Trait::Usual, Trait::Caches],
+    },
+    Row {
+        runtime: Runtime::Wasip1HostEdge,
+        name: "wasip1-host-edge",
+        about: "the same with --edge, for programs on the mio of crates.io; only when it is named",
+        wasi: Some(Wasi::Preview1),
+        run: &["--edge", "--listen", ADDRESS],
+        inherits: false,
+        traits: &[Trait::Caches, Trait::RunsRegistryMio],
     },
     Row {
         runtime: Runtime::WazeroLike,
@@ -146,6 +168,10 @@ enum Trait {
     Interprets,
     /// Can compile a module before it is started.
     Precompiles,
+    /// Keeps the modules that it has compiled.
+    Caches,
+    /// Programs on the mio of crates.io are well there.
+    RunsRegistryMio,
     /// See [`Runtime::drops_early`].
     DropsEarly,
     /// See [`Runtime::forks`].
@@ -206,6 +232,18 @@ impl Runtime {
     #[must_use]
     pub fn precompiles(self) -> bool {
         self.has(Trait::Precompiles)
+    }
+
+    /// Whether it keeps the modules that it has compiled, so that the next start is quick.
+    #[must_use]
+    pub fn caches(self) -> bool {
+        self.has(Trait::Caches)
+    }
+
+    /// Whether programs on the mio of crates.io are held to what those on the shim are.
+    #[must_use]
+    pub fn runs_registry_mio(self) -> bool {
+        self.has(Trait::RunsRegistryMio)
     }
 
     /// Whether its programs see the environment of the runtime.

@@ -198,11 +198,12 @@ impl fmt::Display for NoListener {
 /// What the error advises.
 const HOW: &str = "\
 A module of WASI preview 1 cannot open a listening socket itself; start it with one:
+  wasip1-host:        wasip1-host --listen 127.0.0.1:3000 MODULE.wasm
   wasmtime 36 to 46:  wasmtime run -S preview2=n -S tcplisten=127.0.0.1:3000 MODULE.wasm
   wasmi:              wasmi run --tcplisten 127.0.0.1:3000 MODULE.wasm
   wazero:             wazero run -listen=127.0.0.1:3000 MODULE.wasm
-wasmtime 47 and later cannot do it: it has no preview 1 sockets any more. Use wasmtime 36 (LTS) or
-wasmi instead, or a program built for wasm32-wasip2, which opens its sockets itself.";
+wasip1-host (shim/host of this project) is preview 1 with sockets on current wasmtime, whose own
+command has none since version 47. A program built for wasm32-wasip2 opens its sockets itself.";
 
 /// What is at a file descriptor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -56,6 +56,19 @@ impl Errno {
     }
 }
 
+impl Errno {
+    /// The number in an [`io::Error`] that was made of one.
+    #[must_use]
+    pub fn of(error: &io::Error) -> Option<Self> {
+        if cfg!(target_os = "wasi") {
+            let number = error.raw_os_error()?;
+            u16::try_from(number).ok().map(Self)
+        } else {
+            error.get_ref()?.downcast_ref().copied()
+        }
+    }
+}
+
 impl fmt::Display for Errno {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} ({}): {}", self.name(), self.0, self.message())
@@ -221,6 +234,7 @@ mod tests {
             Errno::TIMEDOUT,
         ] {
             assert_eq!(io::Error::from(errno).kind(), errno.kind());
+            assert_eq!(Errno::of(&io::Error::from(errno)), Some(errno));
         }
     }
 }

@@ -1,21 +1,24 @@
 //! The head of a request: from bytes to [`Head`].
 //!
-//! A head that arrives whole takes the fast way: it is taken apart at its delimiters, and the types
-//! that are made of the parts are strict. Everything else, a head in pieces or one with a fault,
-//! goes through [`HeadScanner`], which is the strict grammar, byte by byte, and has the last word
-//! on every fault; that is why a request is judged alike however its bytes arrive.
+//! A head that arrives whole is parsed by `httparse`, and its parts by the types that are made of them
+//! (`strict.rs` lists what is checked beside). A head in pieces or with a fault is judged line by line
+//! first ([`HeadLines`]): that finds its end, or says what is wrong. The two accept the same heads, so
+//! the verdict doesn't depend on how a head arrives. A fuzz target checks that.
 
 mod arena;
 mod fields;
+mod lines;
 mod names;
 mod protocols;
-mod scanner;
+mod strict;
 mod target;
-mod tokens;
 
 pub(super) use arena::HeadArena;
+pub(super) use lines::{HeadLines, Judged};
 pub(super) use protocols::name_protocol;
-pub(super) use scanner::{HeadScanner, Scan};
+
+use std::mem::MaybeUninit;
+use std::ops::Range;
 
 use bytes::Bytes;
 use http::Method;
@@ -23,7 +26,7 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 use self::fields::ActedUpon;
 use self::names::{Common, Role};
-use self::tokens::{FieldLine, RequestLine};
+use self::strict::Parsed;
 
 use super::framing::Framing;
 use super::refusal::Refusal;
@@ -45,10 +48,11 @@ pub(super) struct Head {
     pub(super) size: usize,
 }
 
-/// Parses the head at the front of `input`, if all of it is there and it is without fault; gives
+/// Parses the head at the front of `input`, if all of it is there and it is without fault; returns
 /// it and its length in bytes.
 ///
-/// `None` says nothing: the head may be unfinished or faulty. Ask the [`HeadScanner`].
+/// `None` says no more than that the head is not accepted: it may be unfinished or have a fault. Ask
+/// [`HeadLines`].
 pub(super) fn parse_whole(
     input: &[u8],
     limits: &Limits,
@@ -58,34 +62,33 @@ pub(super) fn parse_whole(
     parse(window, limits, arena).ok()
 }
 
-/// Parses a head that the [`HeadScanner`] has found whole and without fault, and judges what its
-/// parts mean.
-pub(super) fn parse_scanned(
-    head: &[u8],
+/// Parses a head that is whole and without fault by [`HeadLines`], and judges what its parts mean.
+pub(super) fn parse_judged(
+    input: &[u8],
+    request_line: Range<usize>,
+    end: usize,
     limits: &Limits,
     arena: &mut HeadArena,
 ) -> Result<Head, Refusal> {
-    parse(head, limits, arena).map(|(head, _)| head)
+    let head = strict::with_known_version(&input[request_line.start..end], request_line.len());
+    parse(&head, limits, arena).map(|(head, _)| head)
 }
 
-/// Parses the head at the front of `window`. Unless it is a right one, the fault means nothing: it
-/// may stand behind another.
+/// Parses the head at the front of `window`. An `Err` only means 'not accepted'. It need not be the
+/// first fault: [`HeadLines`] finds that one.
 fn parse(window: &[u8], limits: &Limits, arena: &mut HeadArena) -> Result<(Head, usize), Refusal> {
-    let HeadArena {
-        block,
-        lines,
-        right_hosts,
-    } = arena;
-    // The scanner's grammar and this one agree, as a fuzz target checks; if they should not, refuse.
-    let (line, length) = tokens::split(window, limits, lines)
+    let HeadArena { block, right_hosts } = arena;
+    let mut fields = [const { MaybeUninit::uninit() }; Limits::MAX_FIELDS];
+    // A fuzz target checks that both accept the same; if they should not, refuse.
+    let parsed = strict::parse(window, limits, &mut fields)
         .ok_or(Refusal::malformed("the head can't be parsed"))?;
-    let head = &window[..length];
+    let length = parsed.bytes().len();
 
     // Everything in the request shares one copy of the bytes.
-    let shared = block.copy(head);
+    let shared = block.copy(parsed.bytes());
     let mut request = Request::new();
-    request_line(&line, &shared, &mut request)?;
-    let acted_upon = gather(lines, &shared, request.headers_mut())?;
+    request_line(&parsed, &shared, &mut request)?;
+    let acted_upon = gather(&parsed, &shared, request.headers_mut())?;
     let (fields, version) = (request.headers(), request.version());
     let size = block.pinned_by(length) + fields.capacity() * SIZE_OF_FIELD;
 
@@ -117,44 +120,43 @@ fn parse(window: &[u8], limits: &Limits, arena: &mut HeadArena) -> Result<(Head,
 // Inlined, the steps of `parse` take each other's registers.
 #[inline(never)]
 fn request_line(
-    line: &RequestLine<'_>,
+    parsed: &Parsed<'_, '_>,
     head: &Bytes,
     request: &mut http::Request<Vec<u8>>,
 ) -> Result<(), Refusal> {
-    *request.method_mut() = match line.method {
+    *request.method_mut() = match &head[parsed.method.clone()] {
         b"GET" => Method::GET,
         other => Method::from_bytes(other)
             .map_err(|_| Refusal::malformed("the method is not a token"))?,
     };
-    *request.version_mut() = line.version;
-    let start = line.method.len() + 1;
-    let share = || head.slice(start..start + line.target.len());
-    *request.uri_mut() = target::parse(request.method(), line.target, share)?;
+    *request.version_mut() = parsed.version;
+    let target = || parsed.target.clone();
+    *request.uri_mut() = target::parse(request.method(), &head[target()], || head.slice(target()))?;
     Ok(())
 }
 
 /// Puts the fields into the map.
 #[inline(never)]
 fn gather<'a>(
-    lines: &[FieldLine],
+    parsed: &Parsed<'_, '_>,
     head: &'a Bytes,
     fields: &mut HeaderMap,
 ) -> Result<ActedUpon<'a>, Refusal> {
-    if lines.len() > fields.capacity() {
-        fields.reserve(lines.len());
+    if parsed.field_count() > fields.capacity() {
+        fields.reserve(parsed.field_count());
     }
     let mut acted_upon = ActedUpon::default();
-    for line in lines {
-        let value = HeaderValue::from_maybe_shared(head.slice(line.value()))
+    for (name, place) in parsed.fields() {
+        let bytes = &head[place.clone()];
+        let value = HeaderValue::from_maybe_shared(head.slice(place))
             .map_err(|_| Refusal::malformed("a field value has a control character"))?;
-        let bytes = &head[line.value()];
-        if let Some(common) = Common::find(&head[line.name().start..], line.name().len()) {
+        if let Some(common) = Common::find(&head[name.start..], name.len()) {
             if common.role != Role::None {
                 acted_upon.note(common.role, bytes);
             }
             fields.append(&common.name, value);
         } else {
-            let name = HeaderName::from_bytes(&head[line.name()])
+            let name = HeaderName::from_bytes(&head[name])
                 .map_err(|_| Refusal::malformed("a field name is not a token"))?;
             acted_upon.note(Role::of(&name), bytes);
             fields.append(name, value);
@@ -166,20 +168,6 @@ fn gather<'a>(
 /// What a field takes in a [`HeaderMap`](http::HeaderMap), about: the entry, and its place in the
 /// index.
 const SIZE_OF_FIELD: usize = 112;
-
-/// The most bytes that [`is_head_request`] must see: two empty lines, and `HEAD` with the space.
-pub(super) const MAX_METHOD_END: usize = 9;
-
-/// Whether a head that may be faulty or unfinished is that of a HEAD request, whose answer has no
-/// body even when it is a refusal.
-pub(super) fn is_head_request(head: &[u8]) -> bool {
-    // As many empty lines as the scanner takes before a request line, and no other line ends.
-    let mut rest = head;
-    for _ in 0..2 {
-        rest = rest.strip_prefix(b"\r\n").unwrap_or(rest);
-    }
-    rest.starts_with(b"HEAD ")
-}
 
 /// Whether a field with tokens between commas has `token` among them, whatever the case.
 pub(super) fn has_token(fields: &HeaderMap, name: &header::HeaderName, token: &str) -> bool {
@@ -208,36 +196,14 @@ mod tests {
     }
 
     #[test]
-    fn leaves_to_the_scanner_what_others_are_lenient_about() {
-        for lenient in [
-            "GET / HTTP/1.1\nHost: h\r\n\r\n",
-            "GET / HTTP/1.1\r\nHost: h\n\r\n",
-            "GET / HTTP/1.1\r\nHost: h\r\n\n",
-            "GET / HTTP/1.1\r\nA: b\nHost: h\r\n\r\n",
-            "GET / HTTP/1.0\n\r\n",
-            "GET / HTTP/1.0\r\n\n",
-            "\r\nGET / HTTP/1.0\r\n\r\n",
-            "\nGET / HTTP/1.0\r\n\r\n",
-        ] {
-            assert!(parse(lenient).is_none(), "{lenient:?}");
-        }
-    }
-
-    #[test]
-    fn a_higher_minor_version_is_read_as_1_1() {
-        let head = b"GET / HTTP/1.7\r\nHost: h\r\n\r\n";
-        let head = parse_scanned(head, &Limits::default(), &mut HeadArena::default());
+    fn a_later_minor_version_is_read_as_1_1() {
+        let input = b"\r\nGET / HTTP/1.7\r\nHost: h\r\n\r\n";
+        assert!(parse_whole(input, &Limits::default(), &mut HeadArena::default()).is_none());
+        let (line, arena) = (2..16, &mut HeadArena::default());
+        let head = parse_judged(input, line, input.len(), &Limits::default(), arena);
         assert_eq!(
             head.expect("it is right").request.version(),
             Version::HTTP_11
         );
-    }
-
-    #[test]
-    fn knows_a_head_request_by_its_first_bytes() {
-        assert!(is_head_request(b"\r\nHEAD / HT"));
-        assert!(!is_head_request(b"HEADS / HTTP/1.1\r\n"));
-        assert!(!is_head_request(b"\r\n\nHEAD / HT"));
-        assert!(!is_head_request(b""));
     }
 }

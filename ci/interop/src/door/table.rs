@@ -174,7 +174,7 @@ pub(super) const CHECKS: &[Check] = &[
         details: "In wasmtime36 also beside the mio of crates.io. Natively the programs are only compiled.",
         options: &[],
         can: on_the_shim,
-        does: on_the_shim,
+        does: |it| on_the_shim(it) && it.is_usual(),
         run: Run::Script("ci/checks/shim"),
     },
     Check {
@@ -183,7 +183,7 @@ pub(super) const CHECKS: &[Check] = &[
         details: "Release builds. Natively they are on the mio of crates.io.",
         options: &[],
         can: on_the_shim,
-        does: on_the_shim,
+        does: |it| on_the_shim(it) && it.is_usual(),
         run: Run::Report(|call| Ok(shim::run(&call.ready()?))),
     },
     Check {
@@ -192,7 +192,7 @@ pub(super) const CHECKS: &[Check] = &[
         details: "A part of shim-programs, but for native.",
         options: &[],
         can: on_the_shim,
-        does: on_the_shim,
+        does: |it| on_the_shim(it) && it.is_usual(),
         run: Run::Report(|call| Ok(websocket::run(&call.ready()?))),
     },
     Check {
@@ -205,8 +205,18 @@ pub(super) const CHECKS: &[Check] = &[
             option("--seconds", "N", "5", "how long it is watched at rest"),
         ],
         can: preview1,
-        does: |it| preview1(it) && it.precompiles(),
+        does: |it| preview1(it) && it.precompiles() || it.runs_registry_mio(),
         run: Run::Report(registry_mio),
+    },
+    Check {
+        name: "wasip1-host",
+        about: "the host of shim/host: lints, its tests, and guests in C, Rust and Go",
+        details: "Hostile guests are among the tests; HOST_SEEDS and HOST_CALLS say how much they try. It is built in a folder\n\
+                  of the cache. Compilers that can't be had are left out.",
+        options: &[],
+        can: |it| it == Runtime::Wasip1Host,
+        does: |it| it == Runtime::Wasip1Host,
+        run: Run::Script("ci/checks/wasip1-host"),
     },
     Check {
         name: "host",
@@ -243,7 +253,7 @@ pub(super) const CHECKS: &[Check] = &[
             ),
         ],
         can: preview1,
-        does: preview1,
+        does: |it| preview1(it) && it.is_usual(),
         run: Run::Prints(probe),
     },
     Check {
@@ -252,19 +262,20 @@ pub(super) const CHECKS: &[Check] = &[
         details: "",
         options: &[],
         can: preview1,
-        does: preview1,
+        does: |it| preview1(it) && it.is_usual(),
         run: Run::Script("ci/checks/probe-docs"),
     },
     Check {
         name: "first-answer",
-        about: "time from the start of a precompiled module to the first response",
-        details: "The median counts, with the profile wasm-release.",
+        about: "time from the start of a compiled module to the first response",
+        details: "Compiled before, or by an earlier start where the runtime keeps that. The median counts, with the profile\n\
+                  wasm-release.",
         options: &[
             option("--starts", "N", "10", "how often it is started"),
             option("--most-ms", "N", "50", "with more it fails"),
         ],
-        can: Runtime::precompiles,
-        does: Runtime::precompiles,
+        can: |it| it.precompiles() || it.caches(),
+        does: |it| it.is_usual() && (it.precompiles() || it.caches()),
         run: Run::Report(first_answer),
     },
     Check {

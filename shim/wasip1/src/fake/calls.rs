@@ -30,8 +30,13 @@ impl Wasi for Fake {
                 return Err(Errno::IO);
             }
             let socket = match world.object(fd, "sock_accept") {
-                Some(Object::Listener { backlog, nonblock }) => match backlog.pop_front() {
+                Some(Object::Listener {
+                    backlog,
+                    nonblock,
+                    canceled,
+                }) => match backlog.pop_front() {
                     Some(socket) => socket,
+                    None if *canceled => return Err(Errno::CANCELED),
                     None if *nonblock => return Err(Errno::AGAIN),
                     None => panic!("sock_accept on fd {fd} would block the whole process"),
                 },

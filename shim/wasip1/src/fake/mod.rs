@@ -90,6 +90,15 @@ impl Fake {
         self.0.borrow_mut().keeps_listeners = true;
     }
 
+    /// Ends a listener as a runtime does that wants the server to finish: from now on its events and
+    /// `sock_accept` report `CANCELED`.
+    ///
+    /// # Panics
+    /// `listener` is none.
+    pub fn cancel(&self, listener: Fd) {
+        self.0.borrow_mut().cancel(listener);
+    }
+
     /// Lets `action` happen when `delay` has passed.
     pub fn after(&self, delay: Duration, action: impl FnOnce(&Self) + 'static) {
         self.0.borrow_mut().schedule(delay, Box::new(action));

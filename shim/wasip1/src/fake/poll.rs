@@ -197,8 +197,12 @@ impl World {
         match object {
             None => failed(Errno::BADF),
             Some(Object::Directory(_)) => State::Ready(self.ready(subscription, 0)),
-            Some(Object::Listener { backlog, .. }) => {
-                if reading && !backlog.is_empty() {
+            Some(Object::Listener {
+                backlog, canceled, ..
+            }) => {
+                if reading && *canceled && backlog.is_empty() {
+                    failed(Errno::CANCELED)
+                } else if reading && !backlog.is_empty() {
                     State::Ready(self.ready(subscription, 0))
                 } else {
                     State::Quiet

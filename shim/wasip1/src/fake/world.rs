@@ -61,6 +61,8 @@ pub(super) enum Object {
     Listener {
         backlog: VecDeque<Rc<RefCell<Socket>>>,
         nonblock: bool,
+        /// The runtime wants the server to finish.
+        canceled: bool,
     },
     Stream {
         socket: Rc<RefCell<Socket>>,
@@ -153,6 +155,7 @@ impl Object {
         Self::Listener {
             backlog: VecDeque::new(),
             nonblock: true,
+            canceled: false,
         }
     }
 
@@ -239,6 +242,13 @@ impl World {
     /// Notes what the server must not do.
     pub(super) fn violate(&mut self, what: String) {
         self.violations.push(what);
+    }
+
+    pub(super) fn cancel(&mut self, listener: Fd) {
+        match self.fds.get_mut(&listener) {
+            Some(Object::Listener { canceled, .. }) => *canceled = true,
+            _ => panic!("fd {listener} is not a listener"),
+        }
     }
 
     /// What `fd` is; notes it if the server uses what it has closed.

@@ -1,0 +1,109 @@
+//! Accepting and shutting down.
+
+use std::io;
+use std::net::Shutdown;
+
+use mio::Interest;
+use mio::net::TcpStream;
+use wasmtime::Caller;
+
+use super::transfer::is_socket;
+use super::{Call, Fault};
+use crate::errno::Errno;
+use crate::instance::{Instance, Stopped, split};
+use crate::phase::Phase;
+use crate::socket::{Kind, Socket};
+use crate::table::Fd;
+
+/// The flag of a file descriptor whose calls don't wait.
+pub(super) const NONBLOCK: u32 = 1 << 2;
+
+/// The error of a listener that is gone because the host drains. `accept` of POSIX never returns it, so
+/// that a guest can take it as the request to finish.
+pub(crate) const LISTENER_ENDED: Errno = Errno::CANCELED;
+
+pub(super) fn sock_accept(caller: &mut Caller<'_, Instance>, fd: Fd, flags: u32, out: u32) -> Call {
+    is_socket(caller.data(), fd)?;
+    if flags & !NONBLOCK != 0 {
+        return Err(Errno::INVAL.into());
+    }
+    let (mut memory, instance) = split(caller)?;
+    // Before anything is accepted: without a number it would be lost.
+    memory.bytes(out, 4)?;
+    instance.table.has_room()?;
+    let stream = accept(instance, fd)?;
+    // The kernel's list gets it when a poll first asks for it. A connection with one request never gets
+    // there.
+    let socket = Socket::new(Kind::Stream(stream), flags & NONBLOCK != 0);
+    let new = instance.opened(socket);
+    Ok(memory.put(out, new.to_le_bytes())?)
+}
+
+pub(super) fn sock_shutdown(caller: &mut Caller<'_, Instance>, fd: Fd, how: u32) -> Call {
+    let instance = caller.data_mut();
+    is_socket(instance, fd)?;
+    let how = match how {
+        1 => Shutdown::Read,
+        2 => Shutdown::Write,
+        3 => Shutdown::Both,
+        _ => return Err(Errno::INVAL.into()),
+    };
+    let socket = instance.table.socket(fd).ok_or(Errno::BADF)?;
+    let stream = socket.stream().ok_or(Errno::NOTCONN)?;
+    stream.shutdown(how).map_err(|error| Errno::from(&error))?;
+    Ok(())
+}
+
+/// Accepts one connection, and waits for it if the guest wants to be blocked.
+fn accept(instance: &mut Instance, fd: Fd) -> Call<TcpStream> {
+    loop {
+        let drains = instance.phase() >= Phase::Draining;
+        instance.give_up_inherited(fd);
+        let socket = instance.table.socket(fd).ok_or(Errno::BADF)?;
+        let nonblock = socket.nonblock;
+        let Kind::Listener(listener) = &mut socket.kind else {
+            return Err(Errno::INVAL.into());
+        };
+        let Some(source) = &listener.socket else {
+            return ended(instance, fd);
+        };
+        match source.accept() {
+            Ok((stream, _)) => {
+                // Responses are written whole; they shouldn't wait for more.
+                let _ = stream.set_nodelay(true);
+                return Ok(stream);
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(Errno::from(&error).into()),
+        }
+        socket.found_empty();
+        if drains {
+            // Everyone is served who came before. Who comes now is refused.
+            instance.end_listener(fd);
+        } else if nonblock {
+            return Err(Errno::AGAIN.into());
+        } else {
+            instance.block(fd, Interest::READABLE)?;
+        }
+    }
+}
+
+/// The listener is gone. The guest sees that once; if it then wants to be blocked, it waits for its end.
+fn ended(instance: &mut Instance, fd: Fd) -> Call<TcpStream> {
+    let streams = instance.streams;
+    let Some(socket) = instance.table.socket(fd) else {
+        return Err(Errno::BADF.into());
+    };
+    let nonblock = socket.nonblock;
+    if let Kind::Listener(listener) = &mut socket.kind {
+        let is_first = !std::mem::replace(&mut listener.end_seen, true);
+        if is_first || nonblock {
+            return Err(LISTENER_ENDED.into());
+        }
+    }
+    while streams > 0 && instance.phase() != Phase::Stopping {
+        instance.wait(None)?;
+    }
+    Err(Fault::Trap(Stopped.into()))
+}

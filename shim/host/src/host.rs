@@ -1,0 +1,235 @@
+//! The host as a user makes it, sets it and starts it.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::error::Error;
+use crate::listeners::Address;
+use crate::running::Running;
+use crate::settings::Settings;
+use crate::signals;
+
+/// A module of WASI preview 1 that is to serve, and what it gets.
+///
+/// ```no_run
+/// use wasip1_host::Host;
+///
+/// let code = Host::new("hello.wasm").listen("127.0.0.1:3000").run()?;
+/// # Ok::<(), wasip1_host::Error>(())
+/// ```
+pub struct Host {
+    pub(crate) module: ModuleSource,
+    pub(crate) settings: Settings,
+    pub(crate) listen: Vec<Address>,
+    pub(crate) inherit: bool,
+    pub(crate) reuse_port: bool,
+    pub(crate) metrics: Option<String>,
+    pub(crate) cache: bool,
+}
+
+/// Where the module is.
+pub(crate) enum ModuleSource {
+    File(PathBuf),
+    Bytes(Vec<u8>),
+}
+
+impl Host {
+    /// A host of the module in this file. The guest's first argument is its name.
+    #[must_use]
+    pub fn new(module: impl AsRef<Path>) -> Self {
+        let path = module.as_ref();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        Self::with(ModuleSource::File(path.to_owned()), &name)
+    }
+
+    /// A host of a module in memory. `name` is the guest's first argument.
+    #[must_use]
+    pub fn from_bytes(name: &str, module: impl Into<Vec<u8>>) -> Self {
+        Self::with(ModuleSource::Bytes(module.into()), name)
+    }
+
+    fn with(module: ModuleSource, name: &str) -> Self {
+        let settings = Settings {
+            arguments: vec![name.to_owned()],
+            ..Settings::default()
+        };
+        Self {
+            module,
+            settings,
+            listen: Vec::new(),
+            inherit: false,
+            reuse_port: false,
+            metrics: None,
+            cache: true,
+        }
+    }
+
+    /// Gives the guest a listener on this address. It may have a name for `LISTEN_FDNAMES` in front:
+    /// `admin=127.0.0.1:3001`.
+    #[must_use]
+    pub fn listen(mut self, address: &str) -> Self {
+        self.listen.push(Address::parse(address));
+        self
+    }
+
+    /// Gives the guest the listeners that this process was started with, as systemd does it.
+    #[must_use]
+    pub fn inherit_listeners(mut self, inherit: bool) -> Self {
+        self.inherit = inherit;
+        self
+    }
+
+    /// Lets another process listen on the same addresses (`SO_REUSEPORT`), like a successor.
+    #[must_use]
+    pub fn reuse_port(mut self, reuse: bool) -> Self {
+        self.reuse_port = reuse;
+        self
+    }
+
+    /// Gives the guest a directory, under a path of its own.
+    #[must_use]
+    pub fn dir(mut self, host: &str, guest: &str) -> Self {
+        self.settings.dirs.push((host.to_owned(), guest.to_owned()));
+        self
+    }
+
+    /// Sets a variable of the guest's environment, which is empty otherwise.
+    #[must_use]
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        let pair = (name.to_owned(), value.to_owned());
+        self.settings.env.push(pair);
+        self
+    }
+
+    /// Adds an argument of the guest's.
+    #[must_use]
+    pub fn arg(mut self, argument: &str) -> Self {
+        self.settings.arguments.push(argument.to_owned());
+        self
+    }
+
+    /// Numbers the sockets from 3 on, and the directories behind them. The other way round, which is
+    /// how it is otherwise, libc finds the directories; this is for programs that assume 3.
+    #[must_use]
+    pub fn sockets_first(mut self, first: bool) -> Self {
+        self.settings.sockets_first = first;
+        self
+    }
+
+    /// Has the listeners start with `NONBLOCK`, as they did in wasmtime up to 46. Otherwise they start as
+    /// POSIX has it, and calls wait until the guest sets it. Modules of Go start with it always: Go's
+    /// scheduler expects it.
+    #[must_use]
+    pub fn nonblock(mut self, nonblock: bool) -> Self {
+        self.settings.nonblock = nonblock;
+        self
+    }
+
+    /// Reports once that a socket has room for output, until a write finds none: for programs on the
+    /// mio of crates.io (tokio, hyper, axum), which ask for it always. Not for those that call `poll(2)`.
+    #[must_use]
+    pub fn edge(mut self, edge: bool) -> Self {
+        self.settings.edge = edge;
+        self
+    }
+
+    /// How many instances of the module serve, each on a thread of its own.
+    #[must_use]
+    pub fn instances(mut self, count: usize) -> Self {
+        self.settings.instances = count.max(1);
+        self
+    }
+
+    /// Whether an instance that traps is started again. Without a listener none is.
+    #[must_use]
+    pub fn restart(mut self, restart: bool) -> Self {
+        self.settings.restart = restart;
+        self
+    }
+
+    /// How many bytes of memory an instance may have.
+    #[must_use]
+    pub fn memory(mut self, bytes: usize) -> Self {
+        self.settings.memory = bytes;
+        self
+    }
+
+    /// How many sockets and files an instance may have open. If it isn't set, the instances share what
+    /// the system lets this process have.
+    #[must_use]
+    pub fn max_open(mut self, count: usize) -> Self {
+        self.settings.max_open = Some(count);
+        self
+    }
+
+    /// How long an instance may go on without a call to the host before it is ended: 10 s, unless it is
+    /// set. `None` is for ever.
+    #[must_use]
+    pub fn max_spin(mut self, time: Option<Duration>) -> Self {
+        self.settings.max_spin = time;
+        self
+    }
+
+    /// How long requests in hand may take when the host drains: 10 s, unless it is set.
+    #[must_use]
+    pub fn grace(mut self, time: Duration) -> Self {
+        self.settings.grace = time;
+        self
+    }
+
+    /// Logs every call of the guest's, at the level `trace` of the target `wasi`.
+    #[must_use]
+    pub fn trace(mut self, trace: bool) -> Self {
+        self.settings.trace = trace;
+        self
+    }
+
+    /// Serves metrics on this address, as Prometheus reads them.
+    #[must_use]
+    pub fn metrics(mut self, address: &str) -> Self {
+        self.metrics = Some(address.to_owned());
+        self
+    }
+
+    /// Whether the compiled module is kept in wasmtime's cache, which makes the next start quick.
+    #[must_use]
+    pub fn cache(mut self, cache: bool) -> Self {
+        self.cache = cache;
+        self
+    }
+
+    /// Compiles the module, binds the addresses, and starts the instances.
+    ///
+    /// # Errors
+    /// The module, an address or a directory isn't what it should be.
+    pub fn start(self) -> Result<Running, Error> {
+        Running::start(self)
+    }
+
+    /// Does the same, and waits until all instances have ended. SIGTERM and SIGINT drain the host; the
+    /// second one stops it. Returns the guest's exit code.
+    ///
+    /// # Errors
+    /// As for [`start`](Self::start).
+    pub fn run(self) -> Result<u8, Error> {
+        let running = self.start()?;
+        signals::wait(running)
+    }
+}
+
+impl fmt::Debug for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Host")
+            .field("settings", &self.settings)
+            .field("listen", &self.listen)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Addresses, for a message.
+pub(crate) fn list(addresses: &[SocketAddr]) -> String {
+    let all: Vec<String> = addresses.iter().map(SocketAddr::to_string).collect();
+    all.join(", ")
+}

@@ -1,0 +1,313 @@
+//! What one instance has of the world: its file descriptors, its sockets in the kernel's list, and what
+//! wasmtime-wasi does for it.
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token, Waker};
+use wasmtime::Caller;
+use wasmtime_wasi::p1::WasiP1Ctx;
+use wasmtime_wasi::{FsPerms, WasiCtxBuilder};
+
+use crate::counters::Counters;
+use crate::errno::Errno;
+use crate::limits::Limits;
+use crate::listeners::Bound;
+use crate::memory::Memory;
+use crate::phase::{Phase, SharedPhase};
+use crate::settings::Settings;
+use crate::socket::{Kind, Socket, is_readable};
+use crate::table::{Entry, Fd, Table};
+
+/// The state of one instance. Nothing of it is shared with others but what stands in an `Arc`.
+pub(crate) struct Instance {
+    pub(crate) number: usize,
+    pub(crate) wasi: WasiP1Ctx,
+    pub(crate) limits: Limits,
+    pub(crate) table: Table,
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) counters: Arc<Counters>,
+    /// The guest's memory, found at its first call.
+    pub(crate) memory: Option<wasmtime::Memory>,
+    /// The number of the poll under way.
+    pub(crate) polls: u64,
+    /// Its clocks; kept for their memory.
+    pub(crate) clocks: Vec<crate::poll::Clock>,
+    /// Which sockets the last wait has reported.
+    pub(crate) ready: Vec<Fd>,
+    /// Open connections.
+    pub(crate) streams: usize,
+    kernel: Poll,
+    events: Events,
+    is_stdin_watched: bool,
+    phase: Arc<SharedPhase>,
+    began: Instant,
+}
+
+/// What ends an instance that has to stop, as a trap.
+#[derive(Debug)]
+pub(crate) struct Stopped;
+
+impl fmt::Display for Stopped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the host stops")
+    }
+}
+
+impl std::error::Error for Stopped {}
+
+/// Reported when the phase has changed; no socket has this number.
+const WAKE: Token = Token(usize::MAX);
+/// Reported when the standard input may have something.
+const STDIN: Token = Token(usize::MAX - 1);
+/// How many events one wait takes from the kernel. More come with the next.
+const EVENTS: usize = 1024;
+/// The longest single wait, which the system's calls have room for. Who waits for longer waits again.
+const LONGEST: Duration = Duration::from_secs(3600);
+
+impl Instance {
+    /// An instance that has these listeners, and what wakes it from its waits.
+    ///
+    /// # Errors
+    /// A directory can't be opened, or the process has no descriptors left.
+    pub(crate) fn new(
+        number: usize,
+        settings: Arc<Settings>,
+        counters: Arc<Counters>,
+        phase: Arc<SharedPhase>,
+        listeners: Vec<Bound>,
+    ) -> wasmtime::Result<(Self, Waker)> {
+        let kernel = Poll::new()?;
+        let waker = Waker::new(kernel.registry(), WAKE)?;
+        let mut table = Table::new(settings.open_per_instance());
+        for stream in 0..3 {
+            table.insert(Entry::Stdio(stream));
+        }
+        let directories = settings.dirs.len() as u32;
+        let first_socket = 3 + if settings.sockets_first {
+            0
+        } else {
+            directories
+        };
+        let count = listeners.len();
+        let nonblock = settings.nonblock;
+        let sockets = listeners.into_iter().map(|listener| {
+            let socket = mio::net::TcpListener::from_std(listener.socket);
+            Entry::Socket(Box::new(Socket::listener(
+                socket,
+                listener.inherited,
+                nonblock,
+            )))
+        });
+        // wasmtime-wasi numbers its directories from 3 on.
+        let directories = (3..3 + directories).map(Entry::Inner);
+        let entries: Vec<Entry> = match settings.sockets_first {
+            true => sockets.chain(directories).collect(),
+            false => directories.chain(sockets).collect(),
+        };
+        for entry in entries {
+            table.insert(entry);
+        }
+        counters.connections.set(0);
+        let instance = Self {
+            number,
+            wasi: wasi(&settings, first_socket, count)?,
+            limits: Limits::new(settings.memory, counters.clone()),
+            table,
+            settings,
+            counters,
+            memory: None,
+            polls: 0,
+            clocks: Vec::new(),
+            ready: Vec::new(),
+            streams: 0,
+            kernel,
+            events: Events::with_capacity(EVENTS),
+            is_stdin_watched: false,
+            phase,
+            began: Instant::now(),
+        };
+        Ok((instance, waker))
+    }
+
+    pub(crate) fn phase(&self) -> Phase {
+        self.phase.get()
+    }
+
+    /// The guest's monotonic clock, in nanoseconds.
+    pub(crate) fn monotonic(&self) -> u64 {
+        self.began.elapsed().as_nanos() as u64
+    }
+
+    /// Has the kernel's list report `interest` in a socket.
+    pub(crate) fn watch(&mut self, fd: Fd, interest: Interest) -> Result<(), Errno> {
+        let socket = self.table.socket(fd).ok_or(Errno::BADF)?;
+        let token = Token(fd as usize);
+        socket
+            .watch(self.kernel.registry(), token, interest)
+            .map_err(|error| Errno::from(&error))
+    }
+
+    /// Has it report the standard input. A file, which can't be watched, is always ready.
+    pub(crate) fn watch_stdin(&mut self) {
+        if !self.is_stdin_watched {
+            self.is_stdin_watched = true;
+            let registry = self.kernel.registry();
+            let _ = registry.register(&mut SourceFd(&0), STDIN, Interest::READABLE);
+        }
+    }
+
+    /// Takes a socket that gets another number out of the kernel's list, which knows the old one.
+    pub(crate) fn unwatch(&mut self, fd: Fd) {
+        if let Some(socket) = self.table.socket(fd) {
+            socket.unwatch(self.kernel.registry());
+        }
+    }
+
+    /// Closes a listener at the host's side. The guest sees that at its next call.
+    pub(crate) fn end_listener(&mut self, fd: Fd) {
+        self.unwatch(fd);
+        if let Some(Kind::Listener(listener)) = self.table.socket(fd).map(|it| &mut it.kind) {
+            listener.socket = None;
+        }
+    }
+
+    /// When the host drains, it closes a listener that it has inherited at once: the socket stays open
+    /// with the one who has handed it over, and newcomers wait there for the successor.
+    pub(crate) fn give_up_inherited(&mut self, fd: Fd) {
+        if self.phase() >= Phase::Draining
+            && let Some(Kind::Listener(listener)) = self.table.socket(fd).map(|it| &it.kind)
+            && listener.inherited
+            && listener.socket.is_some()
+        {
+            self.end_listener(fd);
+        }
+    }
+
+    /// Closes a listener, when the host drains, as soon as nobody waits to be accepted.
+    pub(crate) fn end_listener_when_empty(&mut self, fd: Fd) {
+        self.give_up_inherited(fd);
+        if let Some(Kind::Listener(listener)) = self.table.socket(fd).map(|it| &it.kind)
+            && let Some(socket) = &listener.socket
+            && !is_readable(socket)
+        {
+            self.end_listener(fd);
+        }
+    }
+
+    /// A new connection, with its number.
+    pub(crate) fn opened(&mut self, socket: Socket) -> Fd {
+        self.streams += 1;
+        self.counters.accepted.add(1);
+        self.counters.connections.set(self.streams as u64);
+        self.table.insert(Entry::Socket(Box::new(socket)))
+    }
+
+    /// Closes a socket that has left the table.
+    pub(crate) fn close(&mut self, mut socket: Socket) {
+        match socket.kind {
+            // The host may hold another descriptor of it, so that the drop doesn't take it out.
+            Kind::Listener(_) => socket.unwatch(self.kernel.registry()),
+            Kind::Stream(_) => {
+                self.streams -= 1;
+                self.counters.connections.set(self.streams as u64);
+            }
+        }
+    }
+
+    /// Waits until the kernel reports something, the host's phase changes, or the time is over.
+    /// `ready` then has the sockets that were reported.
+    pub(crate) fn wait(&mut self, timeout: Option<Duration>) -> Result<(), Errno> {
+        self.ready.clear();
+        let timeout = Some(timeout.map_or(LONGEST, |timeout| timeout.min(LONGEST)));
+        match self.kernel.poll(&mut self.events, timeout) {
+            Err(error) if error.kind() != io::ErrorKind::Interrupted => {
+                return Err(Errno::from(&error));
+            }
+            _ => {}
+        }
+        for event in &self.events {
+            if matches!(event.token(), WAKE | STDIN) {
+                continue;
+            }
+            let fd = event.token().0 as Fd;
+            if let Some(socket) = self.table.socket(fd) {
+                socket.note(event);
+                self.ready.push(fd);
+            }
+        }
+        Ok(())
+    }
+
+    /// Blocks until the socket may be ready, for a guest that wants to be blocked, or until the host's
+    /// phase changes.
+    pub(crate) fn block(&mut self, fd: Fd, interest: Interest) -> Result<(), Errno> {
+        self.watch(fd, interest)?;
+        let phase = self.phase();
+        while self.phase() == phase {
+            let socket = self.table.socket(fd).ok_or(Errno::BADF)?;
+            let ready = match interest.is_readable() {
+                true => socket.readable,
+                false => socket.writable,
+            };
+            if ready || socket.error.is_some() {
+                break;
+            }
+            self.wait(None)?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Instance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Instance")
+            .field("number", &self.number)
+            .field("table", &self.table)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The memory and the state of the guest that calls.
+pub(crate) fn split<'a>(
+    caller: &'a mut Caller<'_, Instance>,
+) -> wasmtime::Result<(Memory<'a>, &'a mut Instance)> {
+    let memory = memory(caller)?;
+    let (bytes, instance) = memory.data_and_store_mut(caller);
+    Ok((Memory(bytes), instance))
+}
+
+/// The guest's memory.
+pub(crate) fn memory(caller: &mut Caller<'_, Instance>) -> wasmtime::Result<wasmtime::Memory> {
+    if let Some(memory) = caller.data().memory {
+        return Ok(memory);
+    }
+    let export = caller.get_export("memory");
+    let Some(memory) = export.and_then(wasmtime::Extern::into_memory) else {
+        wasmtime::bail!("the module exports no memory");
+    };
+    caller.data_mut().memory = Some(memory);
+    Ok(memory)
+}
+
+/// wasmtime-wasi's part: arguments, environment, files.
+fn wasi(settings: &Settings, first_socket: u32, sockets: usize) -> wasmtime::Result<WasiP1Ctx> {
+    let mut wasi = WasiCtxBuilder::new();
+    wasi.args(&settings.arguments)
+        .allow_blocking_current_thread(true);
+    if sockets > 0 {
+        // As systemd does it. The last is what the crate listenfd knows for a first number other than 3.
+        wasi.env("LISTEN_FDS", sockets.to_string())
+            .env("LISTEN_FDNAMES", settings.names(sockets))
+            .env("LISTEN_FDS_FIRST_FD", first_socket.to_string());
+    }
+    wasi.envs(&settings.env);
+    for (host, guest) in &settings.dirs {
+        wasi.preopened_dir(host, guest, FsPerms::ReadWrite)
+            .map_err(|error| error.context(format!("can't open the directory {host}")))?;
+    }
+    Ok(wasi.build_p1())
+}

@@ -1,0 +1,141 @@
+//! Where the listeners come from: bound here, or inherited.
+
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+
+use listenfd::ListenFd;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_with, sockopt};
+
+use crate::error::Error;
+
+/// A listening socket, not blocking.
+#[derive(Debug)]
+pub(crate) struct Bound {
+    pub(crate) socket: TcpListener,
+    /// Somebody else keeps it, too, like systemd.
+    pub(crate) inherited: bool,
+}
+
+/// How many connections may wait to be accepted. The system has a limit of its own, and takes the lower.
+const BACKLOG: i32 = 4096;
+
+/// An address to listen on, with its name for `LISTEN_FDNAMES`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Address {
+    pub(crate) name: Option<String>,
+    pub(crate) address: String,
+}
+
+impl Address {
+    /// From `ADDRESS`, or `NAME=ADDRESS`.
+    pub(crate) fn parse(text: &str) -> Self {
+        match text.split_once('=') {
+            Some((name, address)) => Self {
+                name: Some(name.to_owned()),
+                address: address.to_owned(),
+            },
+            None => Self {
+                name: None,
+                address: text.to_owned(),
+            },
+        }
+    }
+
+    /// Binds it once for each instance. With more than one, or with `reuse_port`, the kernel spreads the
+    /// connections over all sockets of the address (`SO_REUSEPORT`).
+    pub(crate) fn bind(&self, instances: usize, reuse_port: bool) -> Result<Vec<Bound>, Error> {
+        let mut address = self.resolve()?;
+        if instances > 1 && !reuse_port {
+            // With that option a second server could share the address unseen. This finds out.
+            address = self.bind_one(address, false)?.1;
+        }
+        let mut bound = Vec::new();
+        for _ in 0..instances {
+            let (socket, actual) = self.bind_one(address, instances > 1 || reuse_port)?;
+            // For port 0, the others get the port that the first was given.
+            address = actual;
+            bound.push(Bound {
+                socket,
+                inherited: false,
+            });
+        }
+        Ok(bound)
+    }
+
+    fn resolve(&self) -> Result<SocketAddr, Error> {
+        let address = &self.address;
+        let found = address.to_socket_addrs();
+        let mut found = found.map_err(|error| {
+            Error::from_io(
+                format!("{address} is no address like 127.0.0.1:3000"),
+                error,
+            )
+        })?;
+        let first = found.next();
+        first.ok_or_else(|| Error::new(format!("there is no address for {address}")))
+    }
+
+    fn bind_one(
+        &self,
+        address: SocketAddr,
+        reuse_port: bool,
+    ) -> Result<(TcpListener, SocketAddr), Error> {
+        let attempt = || {
+            let family = match address {
+                SocketAddr::V4(_) => AddressFamily::INET,
+                SocketAddr::V6(_) => AddressFamily::INET6,
+            };
+            let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+            let socket = socket_with(family, SocketType::STREAM, flags, None)?;
+            // Connections of a server that has just ended don't keep the address taken.
+            sockopt::set_socket_reuseaddr(&socket, true)?;
+            if reuse_port {
+                sockopt::set_socket_reuseport(&socket, true)?;
+            }
+            bind(&socket, &address)?;
+            listen(&socket, BACKLOG)?;
+            let socket = TcpListener::from(socket);
+            let actual = socket.local_addr()?;
+            Ok((socket, actual))
+        };
+        attempt().map_err(|error| Error::from_io(format!("can't listen on {address}"), error))
+    }
+}
+
+/// The sockets that this process was started with, as systemd does it (`LISTEN_FDS`, `LISTEN_PID`,
+/// `LISTEN_FDNAMES`), with their names.
+pub(crate) fn inherited() -> Result<Vec<(Bound, Option<String>)>, Error> {
+    let mut all = ListenFd::from_env();
+    let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
+    let mut names = names.split(':').map(str::to_owned);
+    let mut found = Vec::new();
+    for index in 0..all.len() {
+        let failed = |error| Error::from_io(format!("inherited socket {index}"), error);
+        let name = names.next().filter(|name| !name.is_empty());
+        let Some(socket) = all.take_tcp_listener(index).map_err(failed)? else {
+            continue;
+        };
+        socket.set_nonblocking(true).map_err(failed)?;
+        let inherited = true;
+        found.push((Bound { socket, inherited }, name));
+    }
+    Ok(found)
+}
+
+impl Bound {
+    /// Another descriptor of the same socket.
+    pub(crate) fn try_clone(&self) -> std::io::Result<Self> {
+        Ok(Self {
+            socket: self.socket.try_clone()?,
+            inherited: self.inherited,
+        })
+    }
+
+    /// Lets no more connections wait than there are: who comes now is not answered until the listener is
+    /// closed, or a successor listens on the address.
+    pub(crate) fn take_no_more(&self) {
+        if !self.inherited {
+            // If it fails, newcomers go on to be accepted until the guest has found nobody waiting.
+            let _ = listen(&self.socket, 0);
+        }
+    }
+}

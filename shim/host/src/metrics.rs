@@ -1,0 +1,164 @@
+//! `--metrics`: the counters, as Prometheus reads them.
+
+use std::fmt::Write as _;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::{Arc, Weak};
+
+use mini_http::{Response, Server};
+
+use crate::counters::{Counter, Counters};
+use crate::error::Error;
+use crate::running::Shared;
+
+/// The server of the metrics. It ends with this.
+#[derive(Debug)]
+pub(crate) struct Metrics {
+    address: SocketAddr,
+    handle: mini_http::Handle,
+}
+
+impl Metrics {
+    /// Serves the metrics of this host.
+    pub(crate) fn serve(address: &str, shared: &Arc<Shared>) -> Result<Self, Error> {
+        let failed = |error| Error::from_io(format!("can't serve metrics on {address}"), error);
+        let listener = TcpListener::bind(address).map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        let server = Server::from_listener(listener);
+        let server =
+            server.map_err(|error| Error::new(format!("metrics on {address}: {error}")))?;
+        let handle = server.handle();
+        let shared = Arc::downgrade(shared);
+        let thread = std::thread::Builder::new().name("metrics".to_owned());
+        let spawned = thread.spawn(move || {
+            let outcome = server.start(move |request| respond(request.uri().path(), &shared));
+            if let Err(error) = outcome {
+                log::error!("the metrics are served no more: {error}");
+            }
+        });
+        spawned.map_err(|error| Error::from_io("can't start a thread", error))?;
+        Ok(Self { address, handle })
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+impl Drop for Metrics {
+    fn drop(&mut self) {
+        self.handle.stop();
+    }
+}
+
+fn respond(path: &str, shared: &Weak<Shared>) -> Response<Vec<u8>> {
+    let shared = shared.upgrade().filter(|_| path == "/metrics");
+    let Some(shared) = shared else {
+        let mut response = Response::new(b"the metrics are at /metrics\n".to_vec());
+        *response.status_mut() = mini_http::status::StatusCode::NOT_FOUND;
+        return response;
+    };
+    let counters: Vec<&Counters> = shared.seats.iter().map(|seat| &*seat.counters).collect();
+    let mut response = Response::new(text(&counters).into_bytes());
+    let kind = mini_http::header::HeaderValue::from_static("text/plain; version=0.0.4");
+    response.headers_mut().insert("content-type", kind);
+    response
+}
+
+/// A metric: name, type, meaning, and where it is.
+type Metric = (
+    &'static str,
+    &'static str,
+    &'static str,
+    fn(&Counters) -> &Counter,
+);
+
+const METRICS: [Metric; 10] = [
+    ("wasip1_connections", "gauge", "Open connections.", |it| {
+        &it.connections
+    }),
+    (
+        "wasip1_accepted_total",
+        "counter",
+        "Connections accepted.",
+        |it| &it.accepted,
+    ),
+    (
+        "wasip1_read_bytes_total",
+        "counter",
+        "Bytes read from connections.",
+        |it| &it.bytes_read,
+    ),
+    (
+        "wasip1_written_bytes_total",
+        "counter",
+        "Bytes written to connections.",
+        |it| &it.bytes_written,
+    ),
+    (
+        "wasip1_calls_total",
+        "counter",
+        "Calls of the guest to the host.",
+        |it| &it.calls,
+    ),
+    (
+        "wasip1_polls_total",
+        "counter",
+        "Calls of poll_oneoff.",
+        |it| &it.polls,
+    ),
+    (
+        "wasip1_subscriptions_total",
+        "counter",
+        "Subscriptions of all polls.",
+        |it| &it.subscriptions,
+    ),
+    (
+        "wasip1_events_total",
+        "counter",
+        "Events of all polls.",
+        |it| &it.events,
+    ),
+    (
+        "wasip1_traps_total",
+        "counter",
+        "Traps that have ended the instance.",
+        |it| &it.traps,
+    ),
+    (
+        "wasip1_memory_bytes",
+        "gauge",
+        "Memory and tables of the guest.",
+        |it| &it.memory,
+    ),
+];
+
+/// The text of these counters, one for each instance.
+fn text(instances: &[&Counters]) -> String {
+    let mut text = String::new();
+    for (name, kind, meaning, counter) in METRICS {
+        // Writing to a string doesn't fail.
+        let _ = writeln!(text, "# HELP {name} {meaning}\n# TYPE {name} {kind}");
+        for (number, counters) in instances.iter().enumerate() {
+            let value = counter(counters).get();
+            let _ = writeln!(text, "{name}{{instance=\"{number}\"}} {value}");
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_instance_has_its_line() {
+        let (first, second) = (Counters::default(), Counters::default());
+        second.accepted.add(3);
+        let text = text(&[&first, &second]);
+        assert!(text.contains(
+            "# TYPE wasip1_accepted_total counter\n\
+             wasip1_accepted_total{instance=\"0\"} 0\n\
+             wasip1_accepted_total{instance=\"1\"} 3\n"
+        ));
+    }
+}

@@ -1,0 +1,397 @@
+//! `poll_oneoff`.
+//!
+//! The guest gives its whole list each time, so each subscription costs a look at its 48 bytes and at
+//! one entry of the table. What goes to the system is one wait, and a question for each socket that is
+//! ready.
+
+mod subscription;
+
+use std::time::Duration;
+
+use mio::Interest;
+use wasmtime::Caller;
+
+pub(crate) use subscription::{CLOCK, Event, READ, Subscription, WRITE, What};
+use subscription::{ClockSubscription, EVENT, EventList, SUBSCRIPTION};
+
+use crate::calls::{Call, Fault, LISTENER_ENDED, MONOTONIC, REALTIME, realtime};
+use crate::errno::Errno;
+use crate::instance::{Instance, Stopped, split};
+use crate::memory::{Memory, Outside};
+use crate::phase::Phase;
+use crate::socket::{Asked, END, Input, Kind, Socket, is_readable};
+use crate::table::{Entry, Fd};
+
+/// A clock of the guest's list.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Clock {
+    /// When it is over, by the guest's monotonic clock.
+    deadline: u64,
+    /// Its index in the list.
+    index: u32,
+}
+
+pub(crate) fn poll_oneoff(
+    caller: &mut Caller<'_, Instance>,
+    subscriptions: u32,
+    events: u32,
+    count: u32,
+    out: u32,
+) -> Call {
+    if count == 0 {
+        return Err(Errno::INVAL.into());
+    }
+    let (mut memory, instance) = split(caller)?;
+    // Both lists whole, so that their addresses can't overflow below.
+    memory.bytes(
+        subscriptions,
+        count.checked_mul(SUBSCRIPTION).ok_or(Outside)?,
+    )?;
+    memory.bytes(events, count.checked_mul(EVENT).ok_or(Outside)?)?;
+    instance.counters.polls.add(1);
+    instance.counters.subscriptions.add(u64::from(count));
+    let mut poll = Poll {
+        list: subscriptions,
+        count,
+        events: EventList {
+            at: events,
+            count: 0,
+        },
+        watches: false,
+        has_twins: false,
+        stdin: None,
+        waits_for_end: false,
+    };
+    poll.run(&mut memory, instance)?;
+    let reported = poll.events.count;
+    instance.counters.events.add(u64::from(reported));
+    Ok(memory.put(out, reported.to_le_bytes())?)
+}
+
+/// One poll under way.
+struct Poll {
+    /// The guest's list, and its length.
+    list: u32,
+    count: u32,
+    events: EventList,
+    /// It waits for something other than clocks.
+    watches: bool,
+    /// Two subscriptions are the same but for their userdata.
+    has_twins: bool,
+    /// The index at which the standard input is waited for.
+    stdin: Option<u32>,
+    /// It waits for a listener that is gone, and the guest has seen that.
+    waits_for_end: bool,
+}
+
+/// What is known of a subscription: it is ready, isn't yet, or never will be.
+type Outcome = Result<Option<Input>, Errno>;
+
+/// Ready, with nothing to say about how much.
+const READY: Outcome = Ok(Some(Input {
+    nbytes: 1,
+    hangup: false,
+}));
+
+impl Poll {
+    fn run(&mut self, memory: &mut Memory<'_>, instance: &mut Instance) -> Call {
+        let mut seen = None;
+        loop {
+            let phase = instance.phase();
+            if phase == Phase::Stopping {
+                return Err(Fault::Trap(Stopped.into()));
+            }
+            if seen != Some(phase) {
+                // Listeners and quiet connections have something to report when the host drains.
+                self.look(memory, instance, seen.is_none())?;
+                seen = Some(phase);
+            }
+            let left = self.time_left(instance);
+            if left != Some(Duration::ZERO) && self.waits_for_end && instance.streams == 0 {
+                // Nobody will come any more.
+                return Err(Fault::Trap(Stopped.into()));
+            }
+            wait(instance, left, self.watches)?;
+            self.report_ready(memory, instance)?;
+            self.report_stdin(memory)?;
+            self.report_clocks(memory, instance)?;
+            if self.events.count > 0 {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Reads the whole list. Reports what is known already, and has the kernel watch the rest.
+    fn look(&mut self, memory: &mut Memory<'_>, instance: &mut Instance, is_first: bool) -> Call {
+        instance.polls += 1;
+        if is_first {
+            instance.clocks.clear();
+        }
+        for index in 0..self.count {
+            let subscription = Subscription::read(memory, self.list, index)?;
+            let (kind, outcome) = match subscription.what {
+                What::Clock(clock) => {
+                    let outcome = match is_first {
+                        true => start(instance, clock, index),
+                        false => Ok(()),
+                    };
+                    (CLOCK, outcome.map(|()| None))
+                }
+                What::Read(fd) => (READ, self.look_at_read(instance, fd, index)),
+                What::Write(fd) => (WRITE, self.look_at_write(instance, fd, index)),
+                What::Unknown(kind) => (kind, Err(Errno::INVAL)),
+            };
+            self.report(memory, subscription.userdata, kind, outcome)?;
+        }
+        Ok(())
+    }
+
+    fn look_at_read(&mut self, instance: &mut Instance, fd: Fd, index: u32) -> Outcome {
+        self.watches = true;
+        match instance.table.get(fd) {
+            Entry::Free | Entry::Stdio(1..) => return Err(Errno::BADF),
+            Entry::Inner(_) => return READY,
+            Entry::Stdio(0) => {
+                instance.watch_stdin();
+                self.stdin = Some(index);
+                return Ok(None);
+            }
+            Entry::Socket(_) => {}
+        }
+        instance.watch(fd, Interest::READABLE)?;
+        let drains = instance.phase() >= Phase::Draining;
+        if drains {
+            instance.end_listener_when_empty(fd);
+        }
+        let (poll, edge) = (instance.polls, instance.settings.edge);
+        let socket = instance.table.socket(fd).ok_or(Errno::BADF)?;
+        self.has_twins |= socket.read_asked.poll == poll;
+        socket.read_asked = Asked { poll, index };
+        let outcome = match &socket.kind {
+            Kind::Listener(listener) if listener.socket.is_none() => {
+                self.waits_for_end |= listener.end_seen;
+                match listener.end_seen {
+                    true => Ok(None),
+                    false => failed(LISTENER_ENDED, edge),
+                }
+            }
+            Kind::Stream(_) if drains && socket.quiet => match input(socket, edge)? {
+                None => Ok(Some(END)),
+                input => Ok(input),
+            },
+            _ => input(socket, edge),
+        };
+        if !matches!(outcome, Ok(None)) {
+            socket.read_asked = Asked::default();
+        }
+        outcome
+    }
+
+    fn look_at_write(&mut self, instance: &mut Instance, fd: Fd, index: u32) -> Outcome {
+        self.watches = true;
+        match instance.table.get(fd) {
+            Entry::Free | Entry::Stdio(0) => return Err(Errno::BADF),
+            Entry::Inner(_) | Entry::Stdio(_) => return READY,
+            Entry::Socket(_) => {}
+        }
+        instance.watch(fd, Interest::WRITABLE)?;
+        let (poll, edge) = (instance.polls, instance.settings.edge);
+        let socket = instance.table.socket(fd).ok_or(Errno::BADF)?;
+        self.has_twins |= socket.write_asked.poll == poll;
+        socket.write_asked = Asked { poll, index };
+        let outcome = output(socket, edge);
+        if !matches!(outcome, Ok(None)) {
+            socket.write_asked = Asked::default();
+        }
+        outcome
+    }
+
+    /// Reports the sockets that the kernel has reported, and that are in the list.
+    fn report_ready(&mut self, memory: &mut Memory<'_>, instance: &mut Instance) -> Call {
+        if self.has_twins {
+            // An index is kept for one of them only. Rare: the list is read again.
+            return match self.events.count == 0 && !instance.ready.is_empty() {
+                true => self.look(memory, instance, false),
+                false => Ok(()),
+            };
+        }
+        if self.events.count > 0 && has_failed(instance) {
+            // What was reported as ready before the wait has failed since.
+            self.events.count = 0;
+            self.look(memory, instance, false)?;
+        }
+        let (poll, edge) = (instance.polls, instance.settings.edge);
+        for at in 0..instance.ready.len() {
+            let Some(socket) = instance.table.socket(instance.ready[at]) else {
+                continue;
+            };
+            if socket.read_asked.poll == poll {
+                let outcome = input(socket, edge);
+                let index = socket.read_asked.index;
+                self.report_at(memory, index, READ, outcome)?;
+            }
+            if socket.write_asked.poll == poll {
+                let outcome = output(socket, edge);
+                let index = socket.write_asked.index;
+                self.report_at(memory, index, WRITE, outcome)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn report_stdin(&mut self, memory: &mut Memory<'_>) -> Call {
+        let stdin = rustix::stdio::stdin();
+        match self.stdin {
+            Some(index) if is_readable(&stdin) => {
+                let nbytes = rustix::io::ioctl_fionread(stdin).unwrap_or(1);
+                let hangup = nbytes == 0;
+                self.report_at(memory, index, READ, Ok(Some(Input { nbytes, hangup })))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Reports every clock that is over.
+    fn report_clocks(&mut self, memory: &mut Memory<'_>, instance: &Instance) -> Call {
+        if instance.clocks.is_empty() {
+            return Ok(());
+        }
+        let now = instance.monotonic();
+        for clock in &instance.clocks {
+            if clock.deadline <= now {
+                let userdata = Subscription::read(memory, self.list, clock.index)?.userdata;
+                let none = Input {
+                    nbytes: 0,
+                    hangup: false,
+                };
+                self.report(memory, userdata, CLOCK, Ok(Some(none)))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// How long to wait, if there is an end to it.
+    fn time_left(&self, instance: &Instance) -> Option<Duration> {
+        if self.events.count > 0 {
+            return Some(Duration::ZERO);
+        }
+        let first = instance.clocks.iter().map(|clock| clock.deadline).min()?;
+        // No look at the clock for one that is over at once, as in a look at what is ready.
+        let left = if first == 0 {
+            0
+        } else {
+            first.saturating_sub(instance.monotonic())
+        };
+        Some(Duration::from_nanos(left))
+    }
+
+    fn report_at(
+        &mut self,
+        memory: &mut Memory<'_>,
+        index: u32,
+        kind: u8,
+        outcome: Outcome,
+    ) -> Call {
+        let userdata = Subscription::read(memory, self.list, index)?.userdata;
+        self.report(memory, userdata, kind, outcome)
+    }
+
+    fn report(
+        &mut self,
+        memory: &mut Memory<'_>,
+        userdata: [u8; 8],
+        kind: u8,
+        outcome: Outcome,
+    ) -> Call {
+        let (error, input) = match outcome {
+            Ok(None) => return Ok(()),
+            Ok(Some(input)) => (Errno::SUCCESS, input),
+            Err(errno) => (
+                errno,
+                Input {
+                    nbytes: 0,
+                    hangup: false,
+                },
+            ),
+        };
+        let event = Event {
+            userdata,
+            error,
+            kind,
+            nbytes: input.nbytes,
+            hangup: input.hangup,
+        };
+        Ok(self.events.put(memory, event)?)
+    }
+}
+
+/// Whether one of the sockets that the kernel has reported has failed.
+fn has_failed(instance: &mut Instance) -> bool {
+    let Instance { ready, table, .. } = instance;
+    let failed = |fd: &Fd| table.socket(*fd).is_some_and(|it| it.error.is_some());
+    ready.iter().any(failed)
+}
+
+/// What a socket has to read.
+fn input(socket: &mut Socket, edge: bool) -> Outcome {
+    socket.input().or_else(|error| failed(error, edge))
+}
+
+/// The outcome for a socket that has failed: the error. But the mio of crates.io takes the error of one event
+/// for that of the whole poll, and tokio then panics. So in the edge mode the socket is just ready, and the next
+/// call on it returns the error.
+fn failed(error: Errno, edge: bool) -> Outcome {
+    match edge {
+        true => Ok(Some(END)),
+        false => Err(error),
+    }
+}
+
+/// Whether a socket has room for output. In the edge mode it is reported once.
+fn output(socket: &mut Socket, edge: bool) -> Outcome {
+    if let Some(error) = socket.error {
+        return failed(error, edge);
+    }
+    if !socket.writable || edge && socket.writable_reported {
+        return Ok(None);
+    }
+    socket.writable_reported = true;
+    READY
+}
+
+/// Notes a clock of the list, with its deadline by the monotonic clock.
+fn start(instance: &mut Instance, clock: ClockSubscription, index: u32) -> Result<(), Errno> {
+    let now = match (clock.timeout, clock.absolute) {
+        (0, _) => 0,
+        _ => instance.monotonic(),
+    };
+    let left = match (clock.id, clock.absolute) {
+        (REALTIME | MONOTONIC, false) => clock.timeout,
+        (REALTIME, true) => clock.timeout.saturating_sub(realtime()),
+        (MONOTONIC, true) => clock.timeout.saturating_sub(now),
+        // Those of the processor's time.
+        (2 | 3, _) => return Err(Errno::NOTSUP),
+        _ => return Err(Errno::INVAL),
+    };
+    let deadline = now.saturating_add(left);
+    instance.clocks.push(Clock { deadline, index });
+    Ok(())
+}
+
+/// Waits for the kernel to report something.
+///
+/// Its wait is by whole milliseconds, rounded up. A poll of clocks alone sleeps for what is left beyond
+/// them.
+fn wait(instance: &mut Instance, left: Option<Duration>, watches: bool) -> Result<(), Errno> {
+    let Some(left) = left.filter(|_| !watches) else {
+        return instance.wait(left);
+    };
+    match left.as_millis() {
+        0 => {
+            instance.ready.clear();
+            std::thread::sleep(left);
+            Ok(())
+        }
+        millis => instance.wait(Some(Duration::from_millis(millis as u64))),
+    }
+}

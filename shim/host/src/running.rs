@@ -1,0 +1,298 @@
+//! A host that runs: its threads, and how they are told to end.
+
+use std::net::SocketAddr;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use wasmtime::{Cache, CacheConfig, Config, Engine, InstancePre, Module};
+
+use crate::calls;
+use crate::counters::Counters;
+use crate::epochs;
+use crate::error::Error;
+use crate::host::{Host, ModuleSource, list};
+use crate::instance::Instance;
+use crate::listeners::{self, Bound};
+use crate::metrics::Metrics;
+use crate::phase::{Phase, SharedPhase};
+use crate::producer;
+use crate::settings::Settings;
+use crate::supervisor;
+
+/// A host that was started. Dropped, it goes on; see [`wait`](Self::wait).
+#[derive(Debug)]
+pub struct Running {
+    pub(crate) shared: Arc<Shared>,
+    ends: Receiver<u8>,
+    addresses: Vec<SocketAddr>,
+    metrics: Option<Metrics>,
+}
+
+/// What all threads of a host have in common.
+pub(crate) struct Shared {
+    pub(crate) engine: Engine,
+    pub(crate) pre: InstancePre<Instance>,
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) phase: Arc<SharedPhase>,
+    pub(crate) seats: Vec<Seat>,
+}
+
+/// What belongs to an instance's number, and stays when the instance is started again.
+#[derive(Debug, Default)]
+pub(crate) struct Seat {
+    pub(crate) counters: Arc<Counters>,
+    /// Its listeners, until the host drains.
+    pub(crate) listeners: Mutex<Vec<Bound>>,
+    /// Wakes it from its waits.
+    pub(crate) waker: Mutex<Option<mio::Waker>>,
+}
+
+/// How long instances may take to end when they are told to stop. A thread that doesn't, because the
+/// system doesn't return from a call, is left behind.
+const STOPPING_TAKES: Duration = Duration::from_secs(2);
+
+impl Running {
+    pub(crate) fn start(host: Host) -> Result<Self, Error> {
+        // wasmtime-wasi makes its tokio runtime when it first needs it, and panics if the process has no
+        // descriptors left then.
+        wasmtime_wasi::runtime::in_tokio(async {});
+        let engine = engine(&host)?;
+        let mut settings = host.settings;
+        let pre = prepare(&engine, &host.module, &mut settings)?;
+        let instances = settings.instances;
+        let (seats, names) = seats(&host.listen, host.inherit, host.reuse_port, instances)?;
+        settings.listener_names = names;
+        let addresses = seats[0]
+            .lock_listeners()
+            .iter()
+            .filter_map(|bound| bound.socket.local_addr().ok())
+            .collect();
+        let shared = Arc::new(Shared {
+            engine,
+            pre,
+            settings: Arc::new(settings),
+            phase: Arc::default(),
+            seats,
+        });
+        let metrics = host.metrics.as_deref();
+        let metrics = metrics.map(|address| Metrics::serve(address, &shared));
+        let metrics = metrics.transpose()?;
+        epochs::tick(&shared)?;
+        let (end, ends) = channel();
+        for number in 0..instances {
+            supervisor::spawn(&shared, number, end.clone())?;
+        }
+        Ok(Self {
+            shared,
+            ends,
+            addresses,
+            metrics,
+        })
+    }
+
+    /// The addresses of the listeners, with their ports.
+    #[must_use]
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// The address of the metrics.
+    #[must_use]
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.metrics.as_ref().map(Metrics::address)
+    }
+
+    /// Lets requests in hand finish, and nothing else: see the README. What is left after the time that
+    /// was set by [`Host::grace`] is ended.
+    pub fn drain(&self) {
+        Shared::drain(&self.shared);
+    }
+
+    /// Ends all instances where they are.
+    pub fn stop(&self) {
+        self.shared.stop();
+    }
+
+    /// Waits until all instances have ended, and returns the highest of their exit codes.
+    #[must_use]
+    pub fn wait(self) -> u8 {
+        let mut code = 0;
+        let mut left = self.shared.seats.len();
+        while left > 0 {
+            // Looks at the phase now and then, because a thread may never end.
+            match self.ends.recv_timeout(STOPPING_TAKES) {
+                Ok(one) => {
+                    code = code.max(one);
+                    left -= 1;
+                }
+                Err(RecvTimeoutError::Timeout) if self.shared.phase.get() != Phase::Stopping => {}
+                Err(_) => break,
+            }
+        }
+        code
+    }
+}
+
+impl Shared {
+    pub(crate) fn drain(this: &Arc<Self>) {
+        let has_listeners = this.seats.iter().any(|it| !it.lock_listeners().is_empty());
+        if !has_listeners {
+            // Nothing comes to an end by itself then.
+            this.stop();
+            return;
+        }
+        for seat in &this.seats {
+            let listeners = std::mem::take(&mut *seat.lock_listeners());
+            for listener in listeners {
+                listener.take_no_more();
+            }
+        }
+        this.advance(Phase::Draining);
+        let late = this.clone();
+        std::thread::spawn(move || {
+            std::thread::sleep(late.settings.grace);
+            let open = late
+                .seats
+                .iter()
+                .map(|seat| seat.counters.connections.get());
+            let open: u64 = open.sum();
+            if open > 0 && late.phase.get() == Phase::Draining {
+                log::warn!("the grace time is over; connections that are cut off: {open}");
+            }
+            late.stop();
+        });
+    }
+
+    pub(crate) fn stop(&self) {
+        self.advance(Phase::Stopping);
+        // Those that compute get to know it by the next epoch.
+        self.engine.increment_epoch();
+    }
+
+    fn advance(&self, phase: Phase) {
+        self.phase.advance(phase);
+        for seat in &self.seats {
+            if let Some(waker) = &*seat.lock_waker() {
+                // It fails for an instance that has ended only.
+                let _ = waker.wake();
+            }
+        }
+    }
+}
+
+impl Seat {
+    pub(crate) fn lock_listeners(&self) -> std::sync::MutexGuard<'_, Vec<Bound>> {
+        self.listeners
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn lock_waker(&self) -> std::sync::MutexGuard<'_, Option<mio::Waker>> {
+        self.waker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared")
+            .field("settings", &self.settings)
+            .field("seats", &self.seats)
+            .finish_non_exhaustive()
+    }
+}
+
+fn engine(host: &Host) -> Result<Engine, Error> {
+    let mut config = Config::new();
+    config.epoch_interruption(true);
+    if host.cache {
+        match Cache::new(CacheConfig::new()) {
+            Ok(cache) => {
+                config.cache(Some(cache));
+            }
+            // Like that of a user without a home.
+            Err(error) => log::debug!("the compiled module isn't kept: {error:#}"),
+        }
+    }
+    Engine::new(&config).map_err(|error| Error::with("can't set up wasmtime", error))
+}
+
+/// Compiles the module, and links it with the calls.
+fn prepare(
+    engine: &Engine,
+    source: &ModuleSource,
+    settings: &mut Settings,
+) -> Result<InstancePre<Instance>, Error> {
+    let module = match source {
+        ModuleSource::Bytes(bytes) => Module::new(engine, bytes)
+            .map_err(|error| Error::with("the bytes are no module", error))?,
+        ModuleSource::File(path) => {
+            let shown = path.display();
+            let bytes = std::fs::read(path)
+                .map_err(|error| Error::from_io(format!("can't read {shown}"), error))?;
+            // A component has another layer number in its head.
+            if bytes.get(..8) == Some(b"\0asm\x0d\0\x01\0") {
+                return Err(Error::new(format!(
+                    "{shown} is a component of WASI 0.2, which this host doesn't run: use wasmtime, or \
+                     build it for wasm32-wasip1"
+                )));
+            }
+            settings.nonblock |= producer::is_go(&bytes);
+            Module::new(engine, &bytes)
+                .map_err(|error| Error::with(format!("{shown} is no module"), error))?
+        }
+    };
+    let linker = calls::linker(engine);
+    let linker = linker.map_err(|error| Error::with("can't define the calls", error))?;
+    let pre = linker.instantiate_pre(&module);
+    let pre =
+        pre.map_err(|error| Error::with("the module imports what preview 1 doesn't have", error))?;
+    if module.get_export("_start").is_none() {
+        return Err(Error::new(
+            "the module exports no function _start: it is no program, or a library",
+        ));
+    }
+    Ok(pre)
+}
+
+type Names = Vec<Option<String>>;
+
+/// A seat for each instance, with its listeners, and the listeners' names.
+fn seats(
+    addresses: &[listeners::Address],
+    inherit: bool,
+    reuse_port: bool,
+    instances: usize,
+) -> Result<(Vec<Seat>, Names), Error> {
+    let mut per_instance: Vec<Vec<Bound>> = (0..instances).map(|_| Vec::new()).collect();
+    let mut names = Vec::new();
+    if inherit {
+        for (bound, name) in listeners::inherited()? {
+            names.push(name);
+            for listeners in &mut per_instance {
+                let clone = bound.try_clone();
+                listeners.push(clone.map_err(|error| Error::from_io("inherited sockets", error))?);
+            }
+        }
+    }
+    for address in addresses {
+        names.push(address.name.clone());
+        let bound = address.bind(instances, reuse_port)?;
+        for (listeners, one) in per_instance.iter_mut().zip(bound) {
+            listeners.push(one);
+        }
+    }
+    let shown: Vec<SocketAddr> = per_instance[0]
+        .iter()
+        .filter_map(|bound| bound.socket.local_addr().ok())
+        .collect();
+    // Otherwise whoever has started it knows.
+    if addresses.iter().any(|it| it.address.ends_with(":0")) {
+        log::info!("listening on {}", list(&shown));
+    }
+    let seat = |listeners| Seat {
+        listeners: Mutex::new(listeners),
+        ..Seat::default()
+    };
+    Ok((per_instance.into_iter().map(seat).collect(), names))
+}

@@ -1,0 +1,89 @@
+//! What all instances of a host have in common.
+
+use std::time::Duration;
+
+/// The settings of a guest.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) arguments: Vec<String>,
+    pub(crate) env: Vec<(String, String)>,
+    /// Directories: the path here, and the guest's path.
+    pub(crate) dirs: Vec<(String, String)>,
+    pub(crate) sockets_first: bool,
+    /// Listeners have `NONBLOCK` from the start.
+    pub(crate) nonblock: bool,
+    pub(crate) edge: bool,
+    pub(crate) trace: bool,
+    pub(crate) instances: usize,
+    /// Bytes of memory that each instance may have.
+    pub(crate) memory: usize,
+    /// How many descriptors each instance may have.
+    pub(crate) max_open: Option<usize>,
+    /// How long an instance may go on without a call.
+    pub(crate) max_spin: Option<Duration>,
+    /// How long a drain may last.
+    pub(crate) grace: Duration,
+    pub(crate) restart: bool,
+    /// The listeners' names. Where there are fewer than listeners, the rest has none.
+    pub(crate) listener_names: Vec<Option<String>>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            arguments: Vec::new(),
+            env: Vec::new(),
+            dirs: Vec::new(),
+            sockets_first: false,
+            nonblock: false,
+            edge: false,
+            trace: false,
+            instances: 1,
+            // All that a memory with addresses of 32 bits can have.
+            memory: 1 << 32,
+            max_open: None,
+            max_spin: Some(Duration::from_secs(10)),
+            grace: Duration::from_secs(10),
+            restart: true,
+            listener_names: Vec::new(),
+        }
+    }
+}
+
+/// What systemd calls a socket without a name.
+const NO_NAME: &str = "unknown";
+/// A process without a limit shares this one.
+const MOST_OPEN: usize = 1 << 20;
+/// Descriptors that the host itself needs: the standard streams, signals, the metrics, and the runtime of
+/// wasmtime-wasi.
+const OWN: usize = 20;
+
+impl Settings {
+    /// How many descriptors an instance may have, with those that it is started with. If nothing else is said,
+    /// several instances share the process' limit evenly, so that none can take those of another. One alone
+    /// meets the system's limit.
+    pub(crate) fn open_per_instance(&self) -> usize {
+        let given = 3 + self.dirs.len() + self.listener_names.len();
+        if let Some(most) = self.max_open {
+            return most.saturating_add(given);
+        }
+        if self.instances == 1 {
+            return usize::MAX;
+        }
+        let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+        let limit = limit.map_or(MOST_OPEN, |limit| (limit as usize).min(MOST_OPEN));
+        // For its waits two, and each listener twice: the host keeps one for the next start.
+        let each = 2 + self.dirs.len() + 2 * self.listener_names.len();
+        let own = OWN + self.instances * each;
+        limit.saturating_sub(own).max(1) / self.instances + given
+    }
+
+    /// The value of `LISTEN_FDNAMES` for so many listeners.
+    pub(crate) fn names(&self, count: usize) -> String {
+        let name = |index| {
+            let name = self.listener_names.get(index).and_then(Option::as_deref);
+            name.unwrap_or(NO_NAME)
+        };
+        (0..count).map(name).collect::<Vec<_>>().join(":")
+    }
+}

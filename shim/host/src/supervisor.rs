@@ -1,0 +1,110 @@
+//! The thread of an instance: runs it, and starts it again when it traps.
+
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+use std::time::{Duration, Instant};
+
+use wasmtime::Store;
+use wasmtime_wasi::I32Exit;
+
+use crate::epochs;
+use crate::error::Error;
+use crate::instance::{Instance, Stopped};
+use crate::phase::Phase;
+use crate::running::Shared;
+
+/// The exit code for a trap: what a shell shows for a process that aborted.
+const TRAPPED: u8 = 134;
+/// The first pause before a new start. It doubles with each that comes soon after the one before.
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
+/// The longest pause.
+const LONGEST_PAUSE: Duration = Duration::from_millis(1280);
+/// Who has run for so long has started well, and a trap after that is a new matter.
+const STARTED_WELL: Duration = Duration::from_secs(1);
+/// So many starts in a row that come to nothing, without one connection accepted, are a module that
+/// doesn't start: that is for whoever has started the host to see.
+const USELESS_STARTS: u32 = 8;
+
+/// Starts the thread of instance `number`, which sends its exit code at its end.
+pub(crate) fn spawn(shared: &Arc<Shared>, number: usize, end: Sender<u8>) -> Result<(), Error> {
+    let shared = shared.clone();
+    let thread = std::thread::Builder::new().name(format!("instance {number}"));
+    let spawned = thread.spawn(move || {
+        let code = supervise(&shared, number);
+        // Nobody waits any more: then the code doesn't matter.
+        let _ = end.send(code);
+    });
+    spawned.map_err(|error| Error::from_io("can't start a thread", error))?;
+    Ok(())
+}
+
+fn supervise(shared: &Shared, number: usize) -> u8 {
+    let seat = &shared.seats[number];
+    let restarts = shared.settings.restart && !seat.lock_listeners().is_empty();
+    let mut pause = FIRST_PAUSE;
+    let mut useless = 0;
+    loop {
+        let began = Instant::now();
+        let accepted = seat.counters.accepted.get();
+        let outcome = run(shared, number);
+        *seat.lock_waker() = None;
+        let Err(error) = outcome else { return 0 };
+        if let Some(I32Exit(code)) = error.downcast_ref() {
+            // The system passes no more than the low eight bits on.
+            return (code & 0xff) as u8;
+        }
+        if error.is::<Stopped>() {
+            return 0;
+        }
+        seat.counters.traps.add(1);
+        if !restarts || shared.phase.get() != Phase::Serving {
+            log::error!("instance {number} has trapped: {error:?}");
+            return TRAPPED;
+        }
+        if began.elapsed() >= STARTED_WELL {
+            (pause, useless) = (FIRST_PAUSE, 0);
+        } else if seat.counters.accepted.get() == accepted {
+            useless += 1;
+        } else {
+            useless = 0;
+        }
+        if useless == USELESS_STARTS {
+            log::error!(
+                "instance {number} has trapped {useless} times in a row without accepting a connection, \
+                 and isn't started again: {error:?}"
+            );
+            return TRAPPED;
+        }
+        log::error!("instance {number} has trapped, and starts again in {pause:?}: {error:?}");
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+/// Runs an instance from its start to its end.
+fn run(shared: &Shared, number: usize) -> wasmtime::Result<()> {
+    let seat = &shared.seats[number];
+    let listeners: std::io::Result<_> = seat
+        .lock_listeners()
+        .iter()
+        .map(|bound| bound.try_clone())
+        .collect();
+    let (instance, waker) = Instance::new(
+        number,
+        shared.settings.clone(),
+        seat.counters.clone(),
+        shared.phase.clone(),
+        listeners?,
+    )?;
+    *seat.lock_waker() = Some(waker);
+    if shared.phase.get() != Phase::Serving {
+        // It may have missed the call.
+        return Err(Stopped.into());
+    }
+    let mut store = Store::new(&shared.engine, instance);
+    store.limiter(|instance| &mut instance.limits);
+    epochs::watch(&mut store);
+    let instance = shared.pre.instantiate(&mut store)?;
+    let start = instance.get_typed_func::<(), ()>(&mut store, "_start")?;
+    start.call(&mut store, ())
+}

@@ -1,0 +1,214 @@
+//! Whole hosts, with a guest that serves and misbehaves on request.
+
+#![allow(clippy::unwrap_used, reason = "a test")]
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use wasip1_host::{Host, Running};
+
+fn host() -> Host {
+    let module = wat::parse_str(include_str!("guest.wat")).unwrap();
+    Host::from_bytes("guest", module)
+        .listen("127.0.0.1:0")
+        .cache(false)
+}
+
+/// What the guest sends back. Nothing if it has ended.
+fn ask(address: SocketAddr, request: &str) -> String {
+    let mut client = TcpStream::connect(address).unwrap();
+    client.write_all(request.as_bytes()).unwrap();
+    let mut response = String::new();
+    // A reset counts as nothing.
+    let _ = client.read_to_string(&mut response);
+    response
+}
+
+fn address(running: &Running) -> SocketAddr {
+    running.addresses()[0]
+}
+
+/// Asks until there is a response, for at most two seconds.
+fn ask_again(address: SocketAddr) -> String {
+    let start = Instant::now();
+    loop {
+        let response = ask(address, "hello");
+        if !response.is_empty() || start.elapsed() > Duration::from_secs(2) {
+            return response;
+        }
+    }
+}
+
+fn metric(running: &Running, line: &str) -> u64 {
+    let address = running.metrics_address().unwrap();
+    let mut client = TcpStream::connect(address).unwrap();
+    let request = "GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    client.write_all(request.as_bytes()).unwrap();
+    let mut text = String::new();
+    client.read_to_string(&mut text).unwrap();
+    let value = text.lines().find_map(|it| it.strip_prefix(line));
+    value
+        .unwrap_or_else(|| panic!("no {line} in {text}"))
+        .trim()
+        .parse()
+        .unwrap()
+}
+
+#[test]
+fn it_serves_and_exits() {
+    let running = host().start().unwrap();
+    assert_eq!(ask(address(&running), "hello"), "hello");
+    assert_eq!(ask(address(&running), "X"), "");
+    assert_eq!(running.wait(), 7);
+}
+
+#[test]
+fn an_instance_that_traps_is_started_again() {
+    let running = host().metrics("127.0.0.1:0").start().unwrap();
+    for _ in 0..20 {
+        assert_eq!(ask(address(&running), "T"), "");
+        // The listener is the same, so that nobody is refused.
+        assert_eq!(ask(address(&running), "hello"), "hello");
+    }
+    assert_eq!(metric(&running, "wasip1_traps_total{instance=\"0\"}"), 20);
+    assert_eq!(
+        metric(&running, "wasip1_accepted_total{instance=\"0\"}"),
+        40
+    );
+    assert_eq!(
+        metric(&running, "wasip1_read_bytes_total{instance=\"0\"}"),
+        20 * 6
+    );
+    running.stop();
+    assert_eq!(running.wait(), 0);
+}
+
+#[test]
+fn one_that_shall_not_start_again_ends_the_host() {
+    let running = host().restart(false).start().unwrap();
+    assert_eq!(ask(address(&running), "T"), "");
+    assert_eq!(running.wait(), 134);
+}
+
+#[test]
+fn the_other_instances_go_on() {
+    let running = host().instances(3).start().unwrap();
+    let address = address(&running);
+    for _ in 0..30 {
+        assert_eq!(ask(address, "T"), "");
+        assert_eq!(ask_again(address), "hello");
+    }
+    running.stop();
+    assert_eq!(running.wait(), 0);
+}
+
+#[test]
+fn a_guest_that_spins_is_ended() {
+    let spin = Duration::from_millis(200);
+    let running = host().max_spin(Some(spin)).start().unwrap();
+    let start = Instant::now();
+    assert_eq!(ask(address(&running), "S"), "");
+    let took = start.elapsed();
+    assert!(took >= spin && took < Duration::from_secs(2), "{took:?}");
+    assert_eq!(ask_again(address(&running)), "hello");
+    // One that waits isn't one that spins.
+    sleep(3 * spin);
+    assert_eq!(ask(address(&running), "hello"), "hello");
+    running.stop();
+    assert_eq!(running.wait(), 0);
+}
+
+#[test]
+fn a_guest_gets_no_more_memory_than_it_may() {
+    let running = host()
+        .memory(32 << 20)
+        .metrics("127.0.0.1:0")
+        .start()
+        .unwrap();
+    assert_eq!(ask(address(&running), "G"), "");
+    assert_eq!(ask_again(address(&running)), "hello");
+    assert_eq!(metric(&running, "wasip1_traps_total{instance=\"0\"}"), 1);
+    assert_eq!(
+        metric(&running, "wasip1_memory_bytes{instance=\"0\"}"),
+        0x1_0000
+    );
+    running.stop();
+    assert_eq!(running.wait(), 0);
+}
+
+#[test]
+fn a_drain_lets_the_request_in_hand_finish() {
+    let running = host().start().unwrap();
+    let address = address(&running);
+    let mut client = TcpStream::connect(address).unwrap();
+    // Longer than it takes the guest to accept it, and to wait for its first byte.
+    sleep(Duration::from_millis(100));
+    running.drain();
+    // It is quiet, so it sees its end, and the guest the end of its listener.
+    let mut response = String::new();
+    client.read_to_string(&mut response).unwrap();
+    assert_eq!(response, "");
+    assert_eq!(running.wait(), 0);
+    assert!(TcpStream::connect(address).is_err());
+}
+
+#[test]
+fn what_is_left_is_ended() {
+    let grace = Duration::from_millis(300);
+    let running = host().grace(grace).start().unwrap();
+    let mut client = TcpStream::connect(address(&running)).unwrap();
+    client.write_all(b"S").unwrap();
+    sleep(Duration::from_millis(100));
+    let start = Instant::now();
+    running.drain();
+    assert_eq!(running.wait(), 0);
+    let took = start.elapsed();
+    assert!(took >= grace && took < Duration::from_secs(2), "{took:?}");
+}
+
+#[test]
+fn a_module_that_never_starts_isnt_started_for_ever() {
+    let module = wat::parse_str(
+        r#"(module (memory (export "memory") 1) (func (export "_start") unreachable))"#,
+    );
+    let host = Host::from_bytes("guest", module.unwrap()).cache(false);
+    // Without a listener it isn't started again at all.
+    assert_eq!(host.start().unwrap().wait(), 134);
+    let module = wat::parse_str(
+        r#"(module (memory (export "memory") 1) (func (export "_start") unreachable))"#,
+    );
+    let host = Host::from_bytes("guest", module.unwrap()).listen("127.0.0.1:0");
+    let start = Instant::now();
+    assert_eq!(host.cache(false).start().unwrap().wait(), 134);
+    assert!(start.elapsed() < Duration::from_secs(10));
+}
+
+#[test]
+fn what_is_wrong_is_said() {
+    let said = |host: Host| host.cache(false).start().expect_err("an error").to_string();
+    let taken = host().start().unwrap();
+    let address = address(&taken).to_string();
+    let wat = |text: &str| Host::from_bytes("guest", wat::parse_str(text).unwrap());
+    for (host, why) in [
+        (Host::new("/no/such.wasm"), "can't read /no/such.wasm"),
+        (
+            Host::from_bytes("x", b"text".to_vec()),
+            "the bytes are no module",
+        ),
+        (host().listen(&address), "can't listen on"),
+        (host().listen(&address).instances(2), "can't listen on"),
+        (host().listen("nowhere"), "nowhere is no address like"),
+        (wat("(module)"), "exports no function _start"),
+        (
+            wat(r#"(module (import "env" "x" (func)))"#),
+            "what preview 1 doesn't have",
+        ),
+    ] {
+        let error = said(host);
+        assert!(error.contains(why), "{error}");
+    }
+    taken.stop();
+    assert_eq!(taken.wait(), 0);
+}
