@@ -150,8 +150,7 @@ impl Server {
         self.serve(handler)
     }
 
-    /// Like [`start`](Self::start), with any [`Body`]: `&'static str`, `&'static [u8]`, `String`,
-    /// `Bytes`, `Vec<u8>`, or `()` for none.
+    /// Like [`start`](Self::start), with a body of any kind that is a [`Body`].
     ///
     /// # Errors
     /// Those of [`start`](Self::start).
