@@ -1,4 +1,4 @@
-//! Heads: `httparse` for whole ones and the judge of lines for pieces must agree, with one another and
+//! Heads: `httparse` for whole ones and the check of lines for pieces must agree, with one another and
 //! with a plain reading of the RFC.
 
 use super::choices::Choices;
