@@ -51,8 +51,9 @@ pub struct Limits {
     /// nothing else is held). Smaller answers are made all the same, but for each connection one
     /// at a time.
     ///
-    /// Set it to several times [`max_body`](Self::max_body). A body without `Content-Length` can take
-    /// up to four times what has come of it, within `max_body`.
+    /// Set it to several times [`max_body`](Self::max_body). A body takes up to six times the memory of
+    /// what has come, within its `Content-Length`, or within `max_body` where there is none. While a body
+    /// of more than 1 MiB moves to larger memory, there has to be room for both, unless it is the largest.
     ///
     /// An answer of [`Bytes`](crate::Bytes) is counted when it isn't shared: when the handler keeps no
     /// clone of it. That is looked at when it is made, and again in each
