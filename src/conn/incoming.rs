@@ -5,7 +5,7 @@ use log::trace;
 use super::chunked::{Chunk, ChunkedDecoder};
 use super::framing::Framing;
 use super::head::Head;
-use super::memory::{Account, append, trim};
+use super::memory::{Account, GrowingBody};
 use super::refusal::Refusal;
 use super::shared::Context;
 use crate::log_text::Escaped;
@@ -14,8 +14,10 @@ use crate::request::Request;
 /// A request with a complete head, and the part of its body received so far.
 #[derive(Debug)]
 pub(super) struct Incoming {
-    /// The request, with the part of its body received so far.
+    /// The request without its body.
     request: Request,
+    /// The part of its body received so far.
+    body: GrowingBody,
     /// Whether the connection persists after it.
     pub(super) persist: bool,
     decoder: Decoder,
@@ -34,13 +36,14 @@ enum Decoder {
 }
 
 impl Incoming {
-    pub(super) fn new(head: Head) -> Self {
+    pub(super) fn new(mut head: Head) -> Self {
         let decoder = match head.framing {
             Framing::None => Decoder::Length(0),
             Framing::Length(length) => Decoder::Length(length),
             Framing::Chunked => Decoder::Chunked(ChunkedDecoder::new()),
         };
         Self {
+            body: GrowingBody::new(std::mem::take(head.request.body_mut())),
             request: head.request,
             persist: head.persist,
             decoder,
@@ -51,7 +54,7 @@ impl Incoming {
 
     /// Bytes of memory that the request holds.
     pub(super) fn held(&self) -> usize {
-        self.head_size + (*self.request).body().capacity()
+        self.head_size + self.body.capacity()
     }
 
     /// Consumes bytes of the body from the front of `input`, and returns whether the body is
@@ -92,14 +95,14 @@ impl Incoming {
                         Decoder::Length(missing) => Some(*missing),
                         Decoder::Chunked(_) => None,
                     };
-                    append(self.request.body_mut(), data, missing, account, cx)?;
+                    self.body.append(data, missing, account, cx)?;
                     // Chunk headers don't count as progress: only data does.
                     self.in_window += data.len() as u64;
                     // Not at `debug`: bodies of forms may contain passwords.
                     trace!(
                         target: "mini_http::conn",
                         "conn {id}: body bytes: {}, {} in all: {}",
-                        data.len(), self.request.body().len(), Escaped(data)
+                        data.len(), self.body.len(), Escaped(data)
                     );
                 }
                 Chunk::End => return Ok(true),
@@ -109,13 +112,12 @@ impl Incoming {
     }
 
     /// The request with its complete body.
-    pub(super) fn into_request(mut self) -> Request {
-        match self.decoder {
-            // Its memory was reserved for the announced length, so there is nothing to trim.
-            Decoder::Length(_) => {}
-            Decoder::Chunked(_) => trim(self.request.body_mut()),
-        }
-        self.request
+    pub(super) fn into_request(self) -> Result<Request, Refusal> {
+        let mut request = self.request;
+        // Of an announced body, the memory is as long as the body: there is nothing to trim.
+        let is_announced = matches!(self.decoder, Decoder::Length(_));
+        *request.body_mut() = self.body.into_piece(is_announced)?;
+        Ok(request)
     }
 }
 

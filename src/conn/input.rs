@@ -190,7 +190,7 @@ impl Connection {
         let is_whole = incoming.read(cx, self.id, &mut self.account, input)?;
         if is_whole {
             let persist = incoming.persist;
-            let request = incoming.into_request();
+            let request = incoming.into_request()?;
             self.state.request_done();
             return Ok(Some(self.prepare_request(request, persist)));
         }

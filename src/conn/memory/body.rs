@@ -1,109 +1,245 @@
-//! The memory of a body that is coming: one piece, which grows with what has come.
+//! The memory of a body that is being received.
 //!
-//! A body grows in few steps. Where several bodies grow beside one another, each step leaves a hole
-//! that is too small for the next, and the memory of a wasm module never shrinks.
+//! When a piece of memory grows, it is moved and leaves a hole. Where several bodies grow side by side, the
+//! holes lie between them, and the memory of a wasm module never shrinks. So the first 256 KiB of a body are
+//! in blocks of one size, which aren't moved. A larger body is one piece, which needs no copy when it is
+//! complete. It grows in few steps, all bodies have the same sizes, and a large one is moved only if there is
+//! room for both places.
 
-use super::{Account, allocated};
+use std::iter::once;
+
+use super::{Account, Budget, allocated};
 use crate::conn::{Context, Refusal, Shared};
 
-/// What an announced length is believed for in any case, in bytes: a body up to this size is made
-/// room for at once.
-const BELIEVED: usize = 64 << 10;
+/// A body has at most this many times what has come of it: its sizes are its length, a sixth of that, and so
+/// on, or the same of `max_body` where no length is announced. It must be less than the twelve of
+/// `is_fast_enough`: then it costs a client as many bytes to take memory as to keep it. With two, the holes of
+/// 40 bodies in a module came to 0.4 times the bodies, with four to 0.2, with six it is 0.15. With eight,
+/// fewer bodies without a length would fit into the budget.
+const FACTOR: usize = 6;
 
-/// The sizes that a body of announced length has one after the other: its length, a sixteenth of that,
-/// and so on. So the last copy costs little, in time and in memory.
-const LEAP: usize = 16;
-
-/// The same for a body whose length is not announced, of what it may have at most. It holds up to four
-/// times what has come, but leaves holes of a third of its size only; by doubling it would leave twice
-/// as many of all sizes.
-const STEP: usize = 4;
-
-/// The least that a body grows by, if there can be so much of it, in bytes.
+/// The least that a body grows by, if there is room for that, in bytes: 10,000 connections get 40 MiB for a
+/// byte each. With half of it, small bodies would be moved once more.
 const LEAST_GROWTH: usize = 4 << 10;
 
-/// Appends what has come to a body, within the budget. `missing` is what is still to come behind it,
-/// where that is known.
-pub(in crate::conn) fn append(
-    body: &mut Vec<u8>,
-    data: &[u8],
-    missing: Option<u64>,
-    account: &mut Account,
-    cx: &mut Context<'_>,
-) -> Result<(), Refusal> {
-    if data.len() > body.capacity() - body.len() {
-        let needed = body.len() + data.len();
+/// To move a body of up to this size doesn't have to fit into the budget, in bytes: only one is moved at
+/// a time, and 1 MiB is little beside what the process takes anyway. With 64 KiB, the last bytes of
+/// a small budget couldn't be used.
+const MOVED_FREELY: usize = 1 << 20;
+
+/// A whole body keeps what it has too much, if it has no more than this, in bytes. Such memory is soon used
+/// again, and moving the body costs more.
+const SMALL: usize = 64 << 10;
+
+/// The size of a block, in bytes: what one read takes at most. A body up to this length is one piece.
+const BLOCK: usize = 64 << 10;
+
+/// Up to this length, a body is in blocks. It is copied once then, which takes some 20 microseconds. With
+/// half of it, 500 bodies that share 64 MiB are moved while they grow, and leave holes; with double, the
+/// copy costs an echo of 1 MiB twice as much.
+const IN_BLOCKS: usize = 4 * BLOCK;
+
+/// A body that is being received.
+#[derive(Debug)]
+pub(in crate::conn) struct GrowingBody {
+    /// All of a small body, and of a large one; the first block of one in between.
+    piece: Vec<u8>,
+    /// The blocks behind it.
+    blocks: Vec<Vec<u8>>,
+    length: usize,
+}
+
+impl GrowingBody {
+    /// An empty body, in the memory of `piece`.
+    pub(in crate::conn) fn new(piece: Vec<u8>) -> Self {
+        Self {
+            piece,
+            blocks: Vec::new(),
+            length: 0,
+        }
+    }
+
+    /// Bytes that have been received.
+    pub(in crate::conn) fn len(&self) -> usize {
+        self.length
+    }
+
+    /// Bytes of memory.
+    pub(in crate::conn) fn capacity(&self) -> usize {
+        self.pieces().map(Vec::capacity).sum()
+    }
+
+    /// Appends what was received, within the budget. `missing` is the number of bytes that follow it,
+    /// where that is known.
+    pub(in crate::conn) fn append(
+        &mut self,
+        data: &[u8],
+        missing: Option<u64>,
+        account: &mut Account,
+        cx: &mut Context<'_>,
+    ) -> Result<(), Refusal> {
         let whole = missing.map(|missing| {
             let missing = usize::try_from(missing).unwrap_or(usize::MAX);
-            missing.saturating_add(needed)
+            missing.saturating_add(self.length + data.len())
         });
-        let before = body.capacity();
-        grow(body, needed, whole, cx)?;
-        let grown = body.capacity().saturating_sub(before);
-        account.grow(&mut cx.shared.budget, grown);
+        let mut rest = data;
+        loop {
+            let last = self.blocks.last_mut().unwrap_or(&mut self.piece);
+            let fits = rest.len().min(last.capacity() - last.len());
+            last.extend_from_slice(&rest[..fits]);
+            self.length += fits;
+            rest = &rest[fits..];
+            if rest.is_empty() {
+                return Ok(());
+            }
+            let before = self.capacity();
+            self.grow(rest.len(), whole, cx)?;
+            let grown = self.capacity().saturating_sub(before);
+            account.grow(&mut cx.shared.budget, grown);
+        }
     }
-    body.extend_from_slice(data);
-    Ok(())
+
+    /// The complete body, in one piece.
+    pub(in crate::conn) fn into_piece(mut self, is_announced: bool) -> Result<Vec<u8>, Refusal> {
+        if !self.blocks.is_empty() {
+            // Not counted: only one is copied at a time.
+            self.join(self.length)?;
+        } else if !is_announced {
+            trim(&mut self.piece);
+        }
+        Ok(self.piece)
+    }
+
+    /// Makes room for some of the next `more` bytes, of the `whole` body if its length is known.
+    #[inline(never)]
+    fn grow(
+        &mut self,
+        more: usize,
+        whole: Option<usize>,
+        cx: &mut Context<'_>,
+    ) -> Result<(), Refusal> {
+        let needed = self.length + more;
+        let largest = usize::try_from(cx.limits.max_body).unwrap_or(usize::MAX);
+        let largest = whole.unwrap_or(largest).max(needed);
+        if self.move_to_former(needed, whole.is_some(), largest, cx) {
+            return Ok(());
+        }
+        let is_in_blocks = self.piece.capacity() <= BLOCK && needed <= IN_BLOCKS;
+        if !is_in_blocks || largest <= BLOCK {
+            return self.grow_piece(needed, largest, cx);
+        }
+        if self.piece.capacity() < BLOCK {
+            return self.grow_piece(needed.min(BLOCK), BLOCK, cx);
+        }
+        let least = more.min(BLOCK);
+        let budget = &cx.shared.budget;
+        let granted = budget.grant([BLOCK; 3], least, 0, cx.limits)?;
+        let mut block = Vec::new();
+        allocated(block.try_reserve_exact(granted))?;
+        self.blocks.push(block);
+        Ok(())
+    }
+
+    /// Goes on in the memory of a former body, if there is one of that size: but not while memory is scarce,
+    /// for it is had for a few bytes.
+    fn move_to_former(
+        &mut self,
+        needed: usize,
+        is_announced: bool,
+        largest: usize,
+        cx: &mut Context<'_>,
+    ) -> bool {
+        let capacity = self.capacity();
+        let Shared {
+            buffers, budget, ..
+        } = &mut *cx.shared;
+        if budget.is_scarce(cx.limits) {
+            return false;
+        }
+        let size = match is_announced {
+            true => largest,
+            false => size_for(needed, largest, FACTOR),
+        };
+        let most = capacity.saturating_add(budget.room(cx.limits));
+        let Some(mut former) = buffers.bodies.take(size, most) else {
+            return false;
+        };
+        self.pieces()
+            .for_each(|piece| former.extend_from_slice(piece));
+        self.piece = former;
+        self.blocks = Vec::new();
+        true
+    }
+
+    /// Makes the body one piece with room for `needed` bytes, which may grow to `largest`.
+    fn grow_piece(
+        &mut self,
+        needed: usize,
+        largest: usize,
+        cx: &Context<'_>,
+    ) -> Result<(), Refusal> {
+        let (capacity, budget) = (self.capacity(), &cx.shared.budget);
+        let size_by = |factor| size_for(needed, largest, factor).max(needed);
+        let wished = size_by(FACTOR);
+        let copy = counted_copy(capacity, budget);
+        let doubled = size_by(2).min(wished);
+        let modest = capacity + (capacity / 8).max(LEAST_GROWTH);
+        let modest = modest.clamp(needed, largest);
+        // In many small steps it would leave as many holes.
+        let least = if copy > 0 { doubled } else { needed };
+        let granted = budget.grant(
+            [wished, doubled, modest].map(|size| size.saturating_sub(capacity)),
+            least.saturating_sub(capacity),
+            copy,
+            cx.limits,
+        )?;
+        self.join(capacity + granted)
+    }
+
+    /// Makes the body one piece of this size.
+    fn join(&mut self, size: usize) -> Result<(), Refusal> {
+        if self.blocks.is_empty() {
+            let more = size - self.piece.len();
+            return allocated(self.piece.try_reserve_exact(more));
+        }
+        let mut piece = Vec::new();
+        allocated(piece.try_reserve_exact(size))?;
+        self.pieces().for_each(|old| piece.extend_from_slice(old));
+        self.piece = piece;
+        self.blocks = Vec::new();
+        Ok(())
+    }
+
+    fn pieces(&self) -> impl Iterator<Item = &Vec<u8>> {
+        once(&self.piece).chain(&self.blocks)
+    }
 }
 
 /// Gives back what a whole body has no use for: of one whose length was not announced, that may be
-/// three times as much as the body itself. Less than a fourth stays, for it would be a hole that nobody
+/// five times as much as the body itself. Less than a fourth stays, for it would be a hole that nobody
 /// can use.
-pub(in crate::conn) fn trim(body: &mut Vec<u8>) {
-    if body.capacity() > BELIEVED && body.len() < body.capacity() / 4 * 3 {
+fn trim(body: &mut Vec<u8>) {
+    if body.capacity() > SMALL && body.len() < body.capacity() / 4 * 3 {
         body.shrink_to_fit();
     }
 }
 
-/// Makes room for `needed` bytes at least, of the `whole` body if its length is known.
-#[inline(never)]
-fn grow(
-    body: &mut Vec<u8>,
-    needed: usize,
-    whole: Option<usize>,
-    cx: &mut Context<'_>,
-) -> Result<(), Refusal> {
-    let Shared {
-        buffers, budget, ..
-    } = &mut *cx.shared;
-    let capacity = body.capacity();
-    let is_scarce = budget.is_scarce(cx.limits);
-    let most = capacity.saturating_add(budget.room(cx.limits));
-    let largest = usize::try_from(cx.limits.max_body).unwrap_or(usize::MAX);
-    let largest = whole.unwrap_or(largest).max(needed);
-    // Nobody gets much for a few bytes while memory is scarce, or of what there is no room for as a
-    // whole: else some thousand clients could fill the budget with next to nothing.
-    let (factor, least) = match whole {
-        Some(whole) if whole > most => (2, LEAST_GROWTH),
-        Some(_) if is_scarce => (LEAP, LEAST_GROWTH),
-        Some(_) => (LEAP, BELIEVED),
-        None => (STEP, LEAST_GROWTH),
-    };
-    let wished = size_for(needed, largest, factor, least);
-    if !is_scarce && let Some(mut former) = buffers.bodies.take(whole.unwrap_or(wished), most) {
-        former.extend_from_slice(body);
-        *body = former;
-        return Ok(());
+/// Bytes that have to be free beside those that a body grows by, because it is there twice while it is
+/// moved. A body that holds more than all others together is let off: else a single one could have no
+/// more than half of the budget.
+fn counted_copy(capacity: usize, budget: &Budget) -> usize {
+    let others = budget.held.saturating_sub(capacity);
+    if capacity <= MOVED_FREELY || capacity > others {
+        return 0;
     }
-    let at_least = |size: usize| size.max(needed).min(largest);
-    let sizes = [
-        wished,
-        at_least(capacity.saturating_mul(2)),
-        at_least(capacity + (capacity / 8).max(LEAST_GROWTH)),
-    ];
-    let granted = budget.grant(
-        sizes.map(|size| size - capacity),
-        needed - capacity,
-        cx.limits,
-    )?;
-    allocated(body.try_reserve_exact(capacity + granted - body.len()))
+    capacity
 }
 
-/// The capacity that is enough for `needed` bytes, and at most `factor` times as much or `least`:
+/// The capacity that is enough for `needed` bytes, and at most `factor` times as much or the least growth:
 /// `largest`, divided by `factor` as often as it takes. So bodies that come beside one another have the
 /// same sizes, and one can have the memory that another has left.
-fn size_for(needed: usize, largest: usize, factor: usize, least: usize) -> usize {
-    let most = needed.saturating_mul(factor).max(least);
+fn size_for(needed: usize, largest: usize, factor: usize) -> usize {
+    let most = needed.saturating_mul(factor).max(LEAST_GROWTH);
     let mut size = largest;
     while size > most {
         size = size.div_ceil(factor);
@@ -117,12 +253,13 @@ mod tests {
     use crate::limits::Limits;
     use crate::time::Instant;
 
-    /// A body that comes alone.
+    /// A body that comes beside others.
     struct Bench {
         shared: Shared,
         limits: Limits,
-        body: Vec<u8>,
+        body: GrowingBody,
         account: Account,
+        others: Account,
         /// How often it has grown.
         steps: usize,
     }
@@ -136,10 +273,15 @@ mod tests {
             Self {
                 shared: Shared::new(),
                 limits,
-                body: Vec::new(),
+                body: GrowingBody::new(Vec::new()),
                 account: Account::default(),
+                others: Account::default(),
                 steps: 0,
             }
+        }
+
+        fn others_hold(&mut self, bytes: usize) {
+            self.others.set(&mut self.shared.budget, bytes);
         }
 
         fn append(&mut self, data: &[u8], missing: Option<u64>) -> Result<(), Refusal> {
@@ -149,18 +291,22 @@ mod tests {
                 shared: &mut self.shared,
             };
             let before = self.body.capacity();
-            append(&mut self.body, data, missing, &mut self.account, &mut cx)?;
+            self.body
+                .append(data, missing, &mut self.account, &mut cx)?;
             self.steps += usize::from(self.body.capacity() != before);
             assert_eq!(self.account.held(), self.body.capacity());
-            assert_eq!(self.account.held(), self.shared.held());
-            assert!(self.account.held() <= self.limits.max_held);
+            let held = self.account.held() + self.others.held();
+            assert_eq!(held, self.shared.held());
+            assert!(held <= self.limits.max_held);
             Ok(())
         }
 
         /// The whole body; another one can come.
         fn finish(&mut self) -> Vec<u8> {
             self.account.set(&mut self.shared.budget, 0);
-            std::mem::take(&mut self.body)
+            let empty = GrowingBody::new(Vec::new());
+            let body = std::mem::replace(&mut self.body, empty);
+            body.into_piece(true).expect("there is memory")
         }
     }
 
@@ -195,18 +341,15 @@ mod tests {
     #[test]
     fn what_is_held_follows_what_has_come() {
         const GIB: usize = 1 << 30;
-        for (max_held, missing, times) in [
-            (4 * GIB, Some(GIB as u64), LEAP),
-            (4 * GIB, None, STEP),
-            // There is no room for all of it.
-            (GIB, Some(GIB as u64), 2),
-        ] {
+        // With the second, there is no room for all of it.
+        for (max_held, missing) in [(4 * GIB, Some(GIB)), (GIB, Some(GIB)), (4 * GIB, None)] {
+            let missing = missing.map(|missing| missing as u64);
             let mut bench = Bench::new(max_held);
             for _ in 0..1_000 {
                 bench.append(&bytes(1_000), missing).expect("room");
                 let (held, came) = (bench.body.capacity(), bench.body.len());
                 assert!(
-                    held <= (came * times).max(BELIEVED),
+                    held <= (came * FACTOR).max(LEAST_GROWTH),
                     "{held} bytes for {came} of {missing:?}"
                 );
             }
@@ -227,40 +370,68 @@ mod tests {
                 last = (before, bench.body.capacity());
             }
         }
-        assert_eq!(last, (LENGTH.div_ceil(LEAP), LENGTH));
-        assert!(bench.steps <= 4, "{} steps", bench.steps);
+        assert_eq!(last, (LENGTH.div_ceil(FACTOR), LENGTH));
+        // The first block, three more, and three pieces.
+        assert!(bench.steps <= 7, "{} steps", bench.steps);
     }
 
     #[test]
-    fn while_memory_is_scarce_nobody_gets_much_for_a_few_bytes() {
-        let mut bench = Bench::new(1 << 20);
-        let mut others = Account::default();
-        others.set(&mut bench.shared.budget, (1 << 19) + 1);
-        let mut cx = Context {
-            now: Instant::default(),
-            limits: &bench.limits,
-            shared: &mut bench.shared,
-        };
-        append(
-            &mut bench.body,
-            b"x",
-            Some(100_000),
-            &mut bench.account,
-            &mut cx,
-        )
-        .expect("there is room");
-        let held = bench.body.capacity();
-        assert!(held <= LEAST_GROWTH, "{held} bytes for one");
+    fn nobody_gets_much_for_a_few_bytes() {
+        // Also while memory is scarce.
+        for others in [0, (1 << 19) + 1] {
+            for missing in [Some(100_000), None] {
+                let mut bench = Bench::new(1 << 20);
+                bench.others_hold(others);
+                bench.append(b"x", missing).expect("there is room");
+                let held = bench.body.capacity();
+                assert!(held <= LEAST_GROWTH, "{held} bytes for one");
+            }
+        }
+    }
+
+    #[test]
+    fn a_large_body_grows_only_if_it_can_be_there_twice() {
+        const LENGTH: usize = 4 * MOVED_FREELY;
+        let data = bytes(LENGTH / 2);
+        for missing in [Some((LENGTH / 2 - 1) as u64), None] {
+            // So many bytes are free beside what it has and what it will have.
+            for (free, expected) in [(-1, Err(503)), (0, Ok(LENGTH))] {
+                let mut bench = Bench::new(10 * LENGTH);
+                bench.limits.max_body = LENGTH as u64;
+                bench.body = GrowingBody::new(Vec::with_capacity(data.len()));
+                bench.body.piece.extend_from_slice(&data);
+                bench.body.length = data.len();
+                bench.account.set(&mut bench.shared.budget, data.len());
+                let most = 10 * LENGTH - data.len() - LENGTH;
+                bench.others_hold(most.checked_add_signed(-free).expect("it is more"));
+                let moved = bench.append(b"x", missing);
+                let moved = moved.map(|()| bench.body.capacity());
+                let moved = moved.map_err(|refusal| refusal.status().as_u16());
+                assert_eq!(moved, expected, "{free} free, {missing:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_one_body_that_holds_more_than_all_others_has_all_of_the_budget() {
+        const MIB: usize = 1 << 20;
+        let mut bench = Bench::new(12 * MIB);
+        bench.others_hold(MIB);
+        let data = bytes(MIB);
+        for _ in 0..11 {
+            bench.append(&data, None).expect("there is room");
+        }
+        assert_eq!(bench.shared.held(), 12 * MIB);
     }
 
     #[test]
     fn the_budget_can_be_used_up() {
-        let max_held = 2 * BELIEVED + 10_000;
+        let max_held = 2 * SMALL + 10_000;
         let mut bench = Bench::new(max_held);
-        let fault = (0..)
+        let refusal = (0..)
             .find_map(|_| bench.append(&bytes(100), None).err())
             .expect("an end");
-        assert_eq!(fault.status(), 503);
+        assert_eq!(refusal.status(), 503);
         let came = bench.body.len();
         assert!(came > max_held - LEAST_GROWTH, "{came} bytes");
         assert!(bench.steps < 20, "{} steps", bench.steps);

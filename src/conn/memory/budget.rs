@@ -48,15 +48,16 @@ impl Budget {
     }
 
     /// How many more bytes a body gets: the first of the wished numbers for which there is room, or what
-    /// is left. Refuses it if that is less than `least`.
+    /// is left. Refuses it if that is less than `least`. `apart` is the number of bytes that stay free.
     pub(in crate::conn) fn grant(
         &self,
         wishes: [usize; 3],
         least: usize,
+        apart: usize,
         limits: &Limits,
     ) -> Result<usize, Refusal> {
-        self.admit(least, limits)?;
-        let room = self.room(limits);
+        self.admit(least.saturating_add(apart), limits)?;
+        let room = self.room(limits) - apart;
         Ok(wishes
             .into_iter()
             .find(|&wish| wish <= room)

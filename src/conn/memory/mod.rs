@@ -18,7 +18,7 @@ mod head_block;
 mod pools;
 
 pub(super) use account::Account;
-pub(super) use body::{append, trim};
+pub(super) use body::GrowingBody;
 pub(super) use budget::{Budget, allocated};
 pub(super) use head_block::HeadBlock;
 pub(super) use pools::BufferPool;

@@ -29,6 +29,15 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         special: Special::Full,
     },
     Scenario {
+        name: "1,100 announce 16 MiB and send a byte",
+        settings: &[("RATE_WINDOW", "3000"), ("MAX_HELD", "67108864")],
+        attack: bytes_of_bodies,
+        within: Duration::from_secs(1),
+        // No newcomer's body is refused: all of these hold some MiB together.
+        memory: (48, 128),
+        special: Special::Nothing,
+    },
+    Scenario {
         name: "10 send 15 of 16 MiB, and then a trickle",
         settings: &[("RATE_WINDOW", "3000"), ("MAX_HELD", "67108864")],
         attack: trickled_bodies,
@@ -133,6 +142,16 @@ fn announced_bodies(target: &Target) -> Outcome<Reasons> {
         "the statuses are {statuses:?} (0: none)"
     );
     Ok(vec![("BodyTimeout", of(408)), ("Overloaded", of(503))])
+}
+
+/// Where each got 64 KiB for its announcement, they had all of the memory for nothing.
+fn bytes_of_bodies(target: &Target) -> Outcome<Reasons> {
+    const COUNT: usize = 1_100;
+    let mut crowd = Crowd::connect(target.address, COUNT)?;
+    crowd.send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 16777216\r\n\r\nx");
+    crowd.wait_for_end(Duration::from_secs(10));
+    crowd.check_statuses(408)?;
+    Ok(vec![("BodyTimeout", COUNT)])
 }
 
 /// Four of them have all the memory there is, and could keep it for minutes at the least rate. While more

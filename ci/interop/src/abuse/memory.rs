@@ -7,7 +7,7 @@ use super::crowd::Crowd;
 use super::health::peak_memory;
 use super::scenario::{Reasons, Scenario, Special, Target};
 use crate::client::Client;
-use crate::{Outcome, Runtime, ensure};
+use crate::{Outcome, ensure};
 
 pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario {
@@ -93,7 +93,7 @@ fn download(target: &Target) -> Outcome {
 }
 
 /// As many as there is memory for are sent back, and are cut when nobody takes them. The process takes
-/// at most 1.3 times as much as may be held, but for chunks in a runtime.
+/// at most 1.3 times as much as may be held.
 fn unread_echoes(target: &Target, is_chunked: bool) -> Outcome<Reasons> {
     const COUNT: usize = 40;
     let idle = peak_memory(target.server.pid())?;
@@ -112,12 +112,7 @@ fn unread_echoes(target: &Target, is_chunked: bool) -> Outcome<Reasons> {
         of(200) + of(503) == COUNT && of(200) > 0,
         "the statuses are {statuses:?} (0: none)"
     );
-    let most = match (is_chunked, target.server.runtime) {
-        (false, _) | (true, Runtime::Native) => MAX_HELD_MIB * 13 / 10,
-        // Where no length is announced, a body takes more steps, and each leaves a hole in the module's
-        // memory; and 128 MiB of those that were refused lie between those that weren't.
-        (true, _) => MAX_HELD_MIB * 29 / 20,
-    };
+    let most = MAX_HELD_MIB * 13 / 10;
     ensure!(
         above <= most,
         "it took {above} MiB of memory above {idle}, more than {most}"
