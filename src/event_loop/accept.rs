@@ -216,9 +216,6 @@ where
         self.last_id += 1;
         let (id, Accepted { stream, peer, fd }) = (self.last_id, accepted);
         self.driver.handle.count_accepted();
-        if let Some(fd) = fd {
-            self.driver.reactor.name(fd, id);
-        }
         debug!(target: "mini_http", "conn {id}: opened{}{}", OfFd(fd), FromPeer(peer));
         self.slots.insert(Slot {
             stream,

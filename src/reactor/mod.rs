@@ -85,12 +85,6 @@ pub trait Reactor {
     /// `WouldBlock` when there is none; otherwise what `accept(2)` or `sock_accept` answered.
     fn accept(&mut self, listener: usize, key: Key) -> io::Result<Accepted<Self::Stream>>;
 
-    /// Tells by which number the loop's log calls the stream that was just accepted, for reactors
-    /// whose own log lines are to be picked out by connection. `fd` is [`Accepted::fd`].
-    fn name(&mut self, fd: u32, connection: u64) {
-        let _ = (fd, connection);
-    }
-
     /// Reads what there is into `buf`; 0 is the end of the stream.
     ///
     /// # Errors

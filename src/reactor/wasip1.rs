@@ -148,10 +148,6 @@ impl<W: Wasi> Reactor for Wasip1Reactor<W> {
         })
     }
 
-    fn name(&mut self, fd: Fd, connection: u64) {
-        wasip1_poll::trace::name(fd, connection);
-    }
-
     fn read(&mut self, stream: &mut Registration, buf: &mut [u8]) -> io::Result<usize> {
         Ok(self.poller.read(stream, buf)?)
     }

@@ -21,6 +21,7 @@
 
 mod budget;
 mod sets;
+pub mod trace;
 
 pub use self::budget::{BUSY_FOR, Budget, TIME_SHARE};
 pub use self::sets::Turns;
