@@ -153,26 +153,7 @@ impl<W: Wasi> Reactor for Wasip1Reactor<W> {
     }
 
     fn write(&mut self, stream: &mut Registration, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-        if !self.poller.is_blind() {
-            return Ok(self.poller.write(stream, bufs)?);
-        }
-        // wazero writes each slice by a call of its own, goes on after one that was written short,
-        // and forgets what it has written when a later one fails. So there each gets its own call.
-        let mut all = 0;
-        for buf in bufs.iter().filter(|buf| !buf.is_empty()) {
-            match self.poller.write(stream, &[IoSlice::new(buf)]) {
-                Ok(written) => {
-                    all += written;
-                    if written < buf.len() {
-                        break;
-                    }
-                }
-                // The next write will tell.
-                Err(_) if all > 0 => break,
-                Err(errno) => return Err(errno.into()),
-            }
-        }
-        Ok(all)
+        Ok(self.poller.write(stream, bufs)?)
     }
 
     fn set_interest(&mut self, stream: &mut Registration, interest: Interest) {
@@ -286,24 +267,6 @@ mod tests {
             assert!(client.is_at_end());
             reactor.close(accepted.stream);
             assert_eq!(fake.violations(), [""; 0]);
-        }
-    }
-
-    #[test]
-    fn a_blind_runtime_gets_each_slice_by_a_write_of_its_own() {
-        for personality in [Personality::WASI_COMMON, Personality::WAZERO] {
-            let fake = Fake::new(personality, 0);
-            let listener = fake.preopen_listener();
-            let mut reactor = Wasip1Reactor::new(fake.clone(), [listener]).expect("a listener");
-            fake.connect(listener);
-            reactor.wait(&mut Vec::new(), None).expect("an event");
-            let mut stream = reactor.accept(0, Key::new(0, 0)).expect("one").stream;
-            let slices = [b"".as_slice(), b"ab", b"cd"].map(IoSlice::new);
-            let written = reactor.write(&mut stream, &slices).expect("room");
-            assert_eq!(written, 4);
-            let writes = fake.counts().writes;
-            assert_eq!(writes, if personality.blind { 2 } else { 1 });
-            reactor.close(stream);
         }
     }
 

@@ -74,7 +74,7 @@ use crate::wasi::{ClockId, Event, Fd, Shutdown, Subscription, Wasi};
 use blind::Sleep;
 use budget::Budget;
 use look::Seen;
-pub use silent::{accept, shut_down};
+pub use silent::{accept, shut_down, write_each};
 pub use slots::{Interest, Registration};
 use slots::{Kind, Slots};
 use speculate::Speculation;
@@ -286,7 +286,12 @@ impl<W: Wasi> Poller<W> {
     /// # Errors
     /// `AGAIN` when there is no room; otherwise what `fd_write` answered.
     pub fn write(&mut self, stream: &Registration, bufs: &[IoSlice<'_>]) -> Result<usize, Errno> {
-        let result = match self.wasi.fd_write(self.slots.fd(stream)?, bufs) {
+        let fd = self.slots.fd(stream)?;
+        let result = match self.is_blind() {
+            true => write_each(&self.wasi, fd, bufs),
+            false => self.wasi.fd_write(fd, bufs),
+        };
+        let result = match result {
             Ok(0) if bufs.iter().any(|buf| !buf.is_empty()) => Err(Errno::AGAIN),
             result => result,
         };
@@ -344,6 +349,28 @@ impl<W: Wasi> Poller<W> {
         self.clock = self.now();
         self.reported = ready.len() > before;
         result
+    }
+
+    /// Asks the runtime which directions of a stream are ready now. Where it can't say, none is.
+    pub fn ready_now(&self, stream: &Registration) -> Interest {
+        let (Ok(fd), false) = (self.slots.fd(stream), self.is_blind()) else {
+            return Interest::NONE;
+        };
+        // Asked together, a runtime may report both when one is ready.
+        Interest {
+            read: self.is_ready(Subscription::read(1, fd)),
+            write: self.is_ready(Subscription::write(1, fd)),
+        }
+    }
+
+    fn is_ready(&self, direction: Subscription) -> bool {
+        let asked = [direction, Subscription::clock(0, 0)];
+        let mut events = [Event::default(); 2];
+        let count = self.wasi.poll_oneoff(&asked, &mut events).unwrap_or(0);
+        events.iter().take(count).any(|event| {
+            let cannot_say = [Errno::NOTSUP, Errno::NOSYS, Errno::AGAIN].contains(&event.error);
+            event.userdata == direction.userdata() && !cannot_say
+        })
     }
 
     /// Tells the poller what a call on the file descriptor has answered that didn't go through it.
