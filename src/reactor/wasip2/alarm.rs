@@ -23,6 +23,13 @@ pub(super) enum End {
     After(u64, Duration),
 }
 
+impl End {
+    /// When `nanos` have passed since `now`.
+    pub(super) const fn after(now: u64, nanos: u64) -> Self {
+        Self::After(now, Duration::from_nanos(nanos))
+    }
+}
+
 impl Alarm {
     /// Makes the pollable for an end, if there is none that will do.
     pub(super) fn set(&mut self, end: End) {

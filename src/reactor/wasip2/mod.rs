@@ -22,7 +22,7 @@ mod sources;
 use std::io::{self, IoSlice};
 use std::time::Duration;
 
-use poll_turns::{Budget, Turns};
+use poll_turns::Turns;
 use wasip2::io::poll::Pollable;
 use wasip2::sockets::tcp::TcpSocket;
 
@@ -44,23 +44,11 @@ pub(crate) struct Wasip2Reactor {
     free: Vec<u32>,
     /// Sources that are not closed.
     open: usize,
-    /// Which of the sources are busy.
+    /// Which of the sources are busy, and what to poll.
     turns: Turns,
-    budget: Budget,
     alarm: Alarm,
     allowance: Allowance,
-    /// The time when the last wait returned.
-    clock: u64,
-    /// Something has happened since then.
-    progress: bool,
-    /// The last wait for everything has found only idle ones.
-    only_idle: bool,
-    /// And busy ones were told since, of which nothing has come yet.
-    told_busy: bool,
-    /// What the last look has found.
-    found_busy: bool,
-    found_idle: bool,
-    /// The sources of the present look; kept for its memory.
+    /// The sources of the present poll; kept for its memory.
     list: Vec<u32>,
     /// What the list of the present poll consists of.
     asked: Vec<Asked>,
@@ -102,33 +90,22 @@ impl Wasip2Reactor {
                 is_accepting: true,
             })
         });
+        let mut turns = Turns::new(Self::PRICE);
+        turns.end(calls::now());
         Self {
             listeners: listeners.collect(),
             sources: Vec::new(),
             free: Vec::new(),
             open: 0,
-            turns: Turns::default(),
-            budget: Budget::new(Self::PRICE),
+            turns,
             alarm: Alarm::default(),
             allowance: Allowance::default(),
-            clock: calls::now(),
-            progress: false,
-            only_idle: false,
-            told_busy: false,
-            found_busy: false,
-            found_idle: false,
             list: Vec::new(),
             asked: Vec::new(),
             seen: Vec::new(),
             out: Vec::new(),
             scratch: Vec::new(),
         }
-    }
-
-    /// Something has happened at a connection.
-    fn touch(&mut self, stream: &Wasip2Stream) {
-        self.progress = true;
-        self.turns.touch(stream.0, self.clock);
     }
 
     fn insert(&mut self, source: Source) -> Wasip2Stream {
@@ -138,9 +115,8 @@ impl Wasip2Reactor {
         });
         self.sources[place as usize] = Some(source);
         self.turns.insert(place);
-        let stream = Wasip2Stream(place);
-        self.touch(&stream);
-        stream
+        self.turns.progress();
+        Wasip2Stream(place)
     }
 
     fn remove(&mut self, place: u32) {
@@ -224,7 +200,7 @@ impl Reactor for Wasip2Reactor {
             if filled == 0 {
                 return Err(io::ErrorKind::WouldBlock.into());
             }
-            self.touch(stream);
+            self.turns.progress_of(stream.0);
             return Ok(filled);
         }
     }
@@ -266,7 +242,7 @@ impl Reactor for Wasip2Reactor {
         if written == 0 && offered > 0 {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        self.touch(stream);
+        self.turns.progress_of(stream.0);
         Ok(written)
     }
 
@@ -279,7 +255,7 @@ impl Reactor for Wasip2Reactor {
     }
 
     fn close(&mut self, stream: Wasip2Stream) {
-        self.progress = true;
+        self.turns.progress();
         self.open -= 1;
         if self.source(&stream).close() {
             self.remove(stream.0);

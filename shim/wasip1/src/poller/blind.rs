@@ -15,9 +15,10 @@
 //! `ci/wazero-like`: 4.2 % of a core, half of the answers within 16 ms and all within 28.)
 //!
 //! While something happens the busy ones and the listeners are tried in each round, and the idle
-//! ones in turn, on the [budget](super::budget); their turn takes what 64 n tries take at worst, and
+//! ones in turn, on the budget of [`poll_turns`]; their turn takes what 64 n tries take at worst, and
 //! 8 n when the caller works all the time, but 10 ms at least with n above 256.
 
+use super::poll::sleep;
 use super::{Poller, Ready, Sight};
 use crate::errno::Errno;
 use crate::wasi::{Event, EventKind, Subscription, Wasi};
@@ -50,10 +51,11 @@ const MOST_ACCEPTED: usize = 4;
 const FEW: usize = 32;
 
 impl Sleep {
-    /// Something has happened.
-    pub(super) fn progress(&mut self) {
+    /// Something has happened: the next round of tries is at once.
+    pub(super) fn progress(&mut self, now: u64) {
         *self = Self {
             round: self.round,
+            due: Some(now),
             ..Self::default()
         };
     }
@@ -91,48 +93,42 @@ impl<W: Wasi> Poller<W> {
         left: u64,
         ready: &mut Vec<Ready>,
     ) -> Result<(), Errno> {
-        // At once after progress; and once, as there may be nothing to try.
-        if self.budget.progress() == now {
-            self.budget.progress_was_used();
-        } else {
-            let took = now.saturating_sub(self.clock);
-            if let Some(count) = self.sleep.tried_all
-                && self.reported
-            {
-                self.budget.again_took(took / (count as u64).max(1));
+        self.turns.advance(now);
+        let due = match self.sleep.due {
+            Some(due) => due,
+            None => {
+                let took = now.saturating_sub(self.turns.clock());
+                if let Some(count) = self.sleep.tried_all
+                    && self.fruitless > 0
+                {
+                    self.tries.measured(took / (count as u64).max(1));
+                }
+                self.sleep.next(now, took)
             }
-            let due = match self.sleep.due {
-                Some(due) => due,
-                None => self.sleep.next(now, took),
-            };
-            self.sleep.due = Some(due);
-            let sleep = due.saturating_sub(now).min(left);
-            if sleep > 0 {
-                self.sleep_for(sleep);
-            }
-            if self.now() < due {
-                return Ok(());
-            }
-            self.sleep.due = None;
+        };
+        self.sleep.due = Some(due);
+        let nanos = due.saturating_sub(now).min(left);
+        if nanos > 0 {
+            sleep(&self.wasi, nanos);
         }
-        let idle = self.slots.idle();
+        if self.now() < due {
+            return Ok(());
+        }
+        self.sleep.due = None;
+        let idle = self.turns.idle();
         if idle <= FEW || self.sleep.is_resting() {
             let before = ready.len();
             self.report_everything(ready);
             self.sleep.tried_all = Some(ready.len() - before);
             return Ok(());
         }
-        let tries = self.budget.tries().min(idle);
-        self.list.clear();
-        self.list.extend_from_slice(self.slots.listeners());
-        self.list.extend_from_slice(self.slots.busy());
-        self.slots.next_idle(tries, &mut self.list);
-        self.budget.charge_tries(tries);
-        let polled = self
-            .list
-            .iter()
-            .filter(|index| self.slots.at(**index).is_polled());
-        ready.extend(polled.map(|index| self.slots.tentative(*index)));
+        self.list_busy();
+        let slots = &self.slots;
+        let is_polled = |index| slots.at(index).is_polled();
+        let count = self.turns.buy(self.tries.cost());
+        self.turns.next_idle(count, is_polled, &mut self.poll.list);
+        let polled = self.poll.list.iter().copied().filter(|it| is_polled(*it));
+        ready.extend(polled.map(|index| slots.every_direction(index)));
         Ok(())
     }
 
@@ -140,7 +136,7 @@ impl<W: Wasi> Poller<W> {
     /// clock of no time together, and then there is nobody to accept. An answer that makes no sense,
     /// or a failure, says nothing about that: the question is asked again.
     pub(super) fn decide_sight(&mut self) -> Sight {
-        let (mut accepted, mut in_vain) = (0, 0);
+        let (mut accepted, mut refused) = (0, 0);
         for _ in 0..MOST_QUESTIONS {
             if self.accepted.len() >= MOST_ACCEPTED {
                 return Sight::Undecided;
@@ -166,19 +162,19 @@ impl<W: Wasi> Poller<W> {
             if !good(EventKind::Read) || !good(EventKind::Clock) {
                 continue;
             }
-            if self.may_block {
+            if self.accepted.may_block {
                 return Sight::Undecided;
             }
             match self.accept_from(fd) {
                 Ok(stream) => {
-                    self.keep_accepted(index, stream);
+                    self.accepted.keep(index, stream);
                     accepted += 1;
                 }
-                Err(Errno::AGAIN) => in_vain += 1,
+                Err(Errno::AGAIN) => refused += 1,
                 Err(_) => {}
             }
             // Once may be an accident.
-            if in_vain == 2 {
+            if refused == 2 {
                 log::info!("this runtime's poll_oneoff doesn't look at sockets: sleeping");
                 return Sight::Blind;
             }
@@ -235,7 +231,8 @@ mod tests {
         }
         assert_eq!(sleep.next(0, 0), SHORTEST_REST);
         assert!(sleep.is_resting());
-        sleep.progress();
+        sleep.progress(7);
+        assert_eq!(sleep.due, Some(7));
         assert!(!sleep.is_resting());
     }
 }

@@ -41,11 +41,6 @@ impl<W: Wasi> Poller<W> {
         }
     }
 
-    /// Accepts a connection, which is non-blocking.
-    pub(super) fn accept_from(&mut self, listener: Fd) -> Result<Fd, Errno> {
-        accept(&self.wasi, listener, &mut self.accepts_blocking)
-    }
-
     /// Makes a listener non-blocking. Returns whether that is sure: true as well for what is no
     /// socket, and so can't block either.
     pub(super) fn make_nonblocking(&self, fd: Fd) -> bool {

@@ -1,11 +1,9 @@
 //! The registrations: a table whose slots are used again, each time with another generation.
 //!
-//! Which of the streams are busy and which idle is [`Turns`]' business; a slot's index is its place
+//! Which of the streams are busy is for [`Turns`](poll_turns::Turns) to know; a slot's index is its place
 //! there.
 
 use std::num::NonZeroU32;
-
-use poll_turns::Turns;
 
 use super::Ready;
 use crate::errno::Errno;
@@ -60,8 +58,6 @@ impl Registration {
 pub(super) struct Slots {
     slots: Vec<Slot>,
     free: Vec<u32>,
-    /// The streams.
-    turns: Turns,
     listeners: Vec<u32>,
     /// By file descriptor, the slot that was last given it.
     owners: Vec<u32>,
@@ -76,7 +72,7 @@ pub(super) struct Slot {
     generation: u32,
     /// When it was last tried, in wrapping microseconds.
     tried: u32,
-    /// The place among the answers of the present poll.
+    /// The position among what the present poll has seen.
     pub(super) seen: Option<NonZeroU32>,
     pub(super) kind: Kind,
     pub(super) interest: Interest,
@@ -156,13 +152,8 @@ impl Slots {
         };
         slot.tried = micros(now);
         let generation = slot.generation;
-        match kind {
-            Kind::Listener => self.listeners.push(index),
-            Kind::Stream => {
-                self.turns.insert(index);
-                self.turns.touch(index, now);
-            }
-            Kind::Free => {}
+        if kind == Kind::Listener {
+            self.listeners.push(index);
         }
         Registration {
             index,
@@ -192,13 +183,9 @@ impl Slots {
 
     /// Frees the slot. The answer is the file descriptor, unless it was evicted.
     pub(super) fn remove(&mut self, registration: Registration) -> Option<Fd> {
-        let slot = *self.get(&registration)?;
+        self.get(&registration)?;
         let index = registration.index;
-        match slot.kind {
-            Kind::Listener => self.listeners.retain(|listener| *listener != index),
-            Kind::Stream => self.turns.remove(index),
-            Kind::Free => {}
-        }
+        self.listeners.retain(|listener| *listener != index);
         self.evicted.retain(|evicted| *evicted != index);
         let slot = &mut self.slots[index as usize];
         slot.kind = Kind::Free;
@@ -247,7 +234,7 @@ impl Slots {
     }
 
     /// A report of every direction of interest.
-    pub(super) fn tentative(&self, index: u32) -> Ready {
+    pub(super) fn every_direction(&self, index: u32) -> Ready {
         let slot = self.at(index);
         let Interest { read, write } = slot.interest;
         Ready {
@@ -268,40 +255,13 @@ impl Slots {
         (slot.generation == (userdata >> 32) as u32 && slot.is_polled()).then_some(index)
     }
 
-    /// Something has happened: a stream is busy.
-    pub(super) fn touch(&mut self, index: u32, now: u64) {
-        self.tried(index, now);
-        self.turns.touch(index, now);
-    }
-
-    /// It was tried, and there was nothing.
+    /// It was tried just now.
     pub(super) fn tried(&mut self, index: u32, now: u64) {
         self.slots[index as usize].tried = micros(now);
     }
 
-    /// Takes those from the busy ones where nothing has happened for `nanos`.
-    pub(super) fn rest_if_quiet(&mut self, now: u64, nanos: u64) {
-        self.turns.rest_if_quiet(now, nanos);
-    }
-
-    pub(super) fn busy(&self) -> &[u32] {
-        self.turns.busy()
-    }
-
-    pub(super) fn is_busy(&self, index: u32) -> bool {
-        self.at(index).kind == Kind::Stream && !self.turns.is_idle(index)
-    }
-
-    pub(super) fn is_idle(&self, index: u32) -> bool {
-        self.turns.is_idle(index)
-    }
-
     pub(super) fn listeners(&self) -> &[u32] {
         &self.listeners
-    }
-
-    pub(super) fn idle(&self) -> usize {
-        self.turns.idle()
     }
 
     /// Every slot in use that is polled, listeners too.
@@ -311,20 +271,13 @@ impl Slots {
             .filter(|(_, slot)| slot.is_polled())
             .map(|(index, _)| index as u32)
     }
-
-    /// The next `count` idle slots in turn; fewer if there are fewer.
-    pub(super) fn next_idle(&mut self, count: usize, to: &mut Vec<u32>) {
-        let slots = &self.slots;
-        let wanted = |index: u32| slots.get(index as usize).is_some_and(Slot::is_polled);
-        self.turns.next_idle(count, wanted, to);
-    }
 }
 
 fn micros(nanos: u64) -> u32 {
     (nanos / 1000) as u32
 }
 
-/// A place, counted from 1.
-pub(super) fn place(count: usize) -> Option<NonZeroU32> {
+/// A position, counted from 1.
+pub(super) fn position(count: usize) -> Option<NonZeroU32> {
     u32::try_from(count).ok().and_then(NonZeroU32::new)
 }
