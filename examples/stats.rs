@@ -7,6 +7,7 @@
 //! |---|---|
 //! | `GET /stats` | the counters, one a line |
 //! | `GET /large` | 4 MiB |
+//! | `GET /shared` | as many bytes as `SHARED` says in the environment, or 4 MiB; all responses share them |
 //! | `POST /stop` | the server ends, and with it `main` |
 //! | any other | the request's body, or `hello!` if it has none |
 //!
@@ -16,7 +17,7 @@
 use std::str::FromStr;
 use std::time::Duration;
 
-use mini_http::{CloseReason, Counters, Limits, Response, Server};
+use mini_http::{Bytes, CloseReason, Counters, Limits, Response, Server};
 
 const LARGE: usize = 4 << 20;
 
@@ -26,16 +27,23 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut server = Server::new(&addr)?;
     server.limits(limits_from_env);
     let handle = server.handle();
-    server.start(move |request| {
+    let mut shared_length = LARGE;
+    set("SHARED", &mut shared_length);
+    // Made when it is first asked for.
+    let mut shared = None;
+    server.serve(move |request| {
         let body = match (request.method().as_str(), request.uri().path()) {
-            ("GET", "/stats") => stats(&handle.counters()).into_bytes(),
-            ("GET", "/large") => vec![b'x'; LARGE],
+            ("GET", "/stats") => stats(&handle.counters()).into(),
+            ("GET", "/large") => vec![b'x'; LARGE].into(),
+            ("GET", "/shared") => shared
+                .get_or_insert_with(|| Bytes::from(vec![b'x'; shared_length]))
+                .clone(),
             ("POST", "/stop") => {
                 handle.stop();
-                b"stopping".to_vec()
+                "stopping".into()
             }
-            _ if request.body().is_empty() => b"hello!".to_vec(),
-            _ => request.into_body(),
+            _ if request.body().is_empty() => "hello!".into(),
+            _ => request.into_body().into(),
         };
         Response::new(body)
     })?;
@@ -45,9 +53,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
 fn stats(counters: &Counters) -> String {
     let mut text = format!(
-        "accepted {}\nactive {}\nrequests {}\nrefused {}\nheld {}\nheld_peak {}\n",
+        "accepted {}\nactive {}\nlingering {}\nrequests {}\nrefused {}\nheld {}\nheld_peak {}\n",
         counters.accepted,
         counters.active,
+        counters.lingering,
         counters.requests,
         counters.refused,
         counters.held,

@@ -18,7 +18,7 @@ pub(crate) mod sealed {
         /// Takes the whole body, to be kept until it is sent.
         fn take(&mut self) -> Bytes;
 
-        /// Bytes of memory that it holds until then; none if it is static.
+        /// Bytes of memory that are held for it alone until then: none if it is static or shared.
         fn memory(&self) -> usize;
     }
 }
@@ -47,7 +47,9 @@ macro_rules! body {
 body! {
     Vec<u8>, |it| it.capacity();
     String, |it| it.capacity();
-    Bytes, |it| it.len();
+    // What others have a share in is theirs to hold. Of what is ours alone, the length is all that can
+    // be known.
+    Bytes, |it| if it.is_unique() { it.len() } else { 0 };
     &'static [u8], |_it| 0;
     &'static str, |_it| 0;
 }

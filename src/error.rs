@@ -8,9 +8,10 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Why a server could not be made or run.
 ///
-/// What a client does wrong never comes out of [`Server::start`](crate::Server::start): it is
-/// answered on its connection, logged with one of the request
-/// [kinds](ErrorKind), and counted by [`CloseReason`](crate::CloseReason). The text of an error is for people; match on [`kind`](Error::kind).
+/// What a client does wrong never comes out of [`Server::start`](crate::Server::start): it is a
+/// [`Refusal`](crate::Refusal), the response to that client, logged, and counted by its
+/// [`CloseReason`](crate::CloseReason). The text of an error is for people; match on
+/// [`kind`](Error::kind).
 pub struct Error {
     kind: ErrorKind,
     message: String,
@@ -82,27 +83,10 @@ impl From<io::Error> for Error {
     }
 }
 
-/// The sort of an [`Error`], or of what a client did wrong.
+/// The sort of an [`Error`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// The request breaks the grammar or the framing rules of RFC 9110 or 9112 (400).
-    MalformedRequest,
-    /// The client's stream ended within a request (400).
-    IncompleteRequest,
-    /// The request did not arrive within the time or at the rate that the limits ask for (408).
-    RequestTimeout,
-    /// The request line is longer than the limit (414).
-    UriTooLong,
-    /// The request's head has more bytes or fields than the limits (431).
-    HeadersTooLarge,
-    /// The request's body is longer than the limit (413).
-    BodyTooLarge,
-    /// The request asks for what this server does not do: a tunnel, a transfer coding before
-    /// `chunked` (501), another version (505), another expectation than `100-continue` (417).
-    UnsupportedRequest,
-    /// The bytes held for all connections have reached their limit (503).
-    Overloaded,
     /// A call to the operating system or the WASI runtime failed.
     Io,
     /// The address is not `host:port`, has no such host, or can't be bound.

@@ -47,6 +47,7 @@ impl Handle {
         Counters {
             accepted: read(&shared.accepted),
             active: read(&shared.active),
+            lingering: read(&shared.lingering),
             requests: read(&shared.requests),
             refused: read(&shared.refused),
             held: read(&shared.held),
@@ -123,6 +124,11 @@ impl Handle {
         }
     }
 
+    pub(crate) fn set_lingering(&self, lingering: usize) {
+        let shared = &self.shared;
+        shared.lingering.store(lingering as u64, Ordering::Relaxed);
+    }
+
     pub(crate) fn set_held(&self, held: usize, peak: usize) {
         self.shared.held.store(held as u64, Ordering::Relaxed);
         self.shared.held_peak.store(peak as u64, Ordering::Relaxed);
@@ -145,6 +151,9 @@ pub struct Counters {
     pub accepted: u64,
     /// Connections open now.
     pub active: u64,
+    /// Connections closed whose sockets can't be dropped yet, because their clients don't take what
+    /// was written. Only on WASI 0.2; see [`Limits::max_connections`](crate::Limits::max_connections).
+    pub lingering: u64,
     /// Requests given to the handler.
     pub requests: u64,
     /// Connections closed because of a request that was refused: malformed, cut, too large, too
@@ -190,6 +199,7 @@ struct Shared {
     waker: Mutex<Option<Waker>>,
     accepted: AtomicU64,
     active: AtomicU64,
+    lingering: AtomicU64,
     requests: AtomicU64,
     refused: AtomicU64,
     held: AtomicU64,

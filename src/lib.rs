@@ -89,7 +89,7 @@ pub use bytes::Bytes;
 pub use http::{self, Response, header, method, response, status, uri, version};
 
 pub use body::Body;
-pub use conn::CloseReason;
+pub use conn::{CloseReason, Refusal};
 pub use error::{Error, ErrorKind, Result};
 pub use handle::{Counters, Handle};
 pub use limits::Limits;

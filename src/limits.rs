@@ -29,7 +29,8 @@ pub struct Limits {
     /// [`MAX_FIELDS`](Self::MAX_FIELDS); more gets 431.
     pub max_fields: usize,
     /// Bytes of a request's body. Default 16 MiB; more gets 413: at once when `Content-Length`
-    /// announces it, in place of `100 Continue` too.
+    /// announces it, in place of `100 Continue` too. Goes together with
+    /// [`max_held`](Self::max_held), which all bodies share: one that is larger than that gets 503.
     pub max_body: u64,
     /// Bytes of all chunk extensions of a body (RFC 9112 §7.1.1). Default 4 KiB; more gets 400.
     pub max_chunk_extensions: usize,
@@ -43,12 +44,23 @@ pub struct Limits {
     pub accepts_per_turn: usize,
     /// Open connections. Default 10,000. At the limit the longest idle connection is closed for a
     /// newcomer; when none is idle, newcomers wait in the listener's backlog.
+    ///
+    /// On WASI 0.2 the socket of a closed connection may linger; see
+    /// [`Counters::lingering`](crate::Counters::lingering). Those that do take none of these places, but
+    /// there are never more open and lingering sockets together than twice this many, and two.
     pub max_connections: usize,
     /// Bytes held for all connections together: unfinished heads and bodies, and answers waiting
     /// to be sent. Default 256 MiB, and 64 MiB on WASI. What would go over it gets 503 and is
-    /// closed: a body that comes, and an answer of more than 16 KiB (unless it is static, or
+    /// closed: a body that comes, and an answer of more than 16 KiB (unless it is static or shared, or
     /// nothing else is held). Smaller answers are made all the same, but for each connection one
     /// at a time.
+    ///
+    /// Set it to several times [`max_body`](Self::max_body). A body without `Content-Length` can take
+    /// up to four times what has come of it, within `max_body`.
+    ///
+    /// An answer of [`Bytes`](crate::Bytes) is counted when it isn't shared: when the handler keeps no
+    /// clone of it. That is looked at when it is made, and again in each
+    /// [`rate_window`](Self::rate_window). What a handler holds itself is never counted.
     pub max_held: usize,
     /// The time a head may take from its first byte. Default 30 s; then 408.
     pub head_timeout: Duration,

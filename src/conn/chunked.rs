@@ -1,8 +1,8 @@
 //! The chunked transfer coding (RFC 9112 §7.1), decoded from pieces of any size.
 
-use super::fault::Fault;
 use super::field_lines::{FieldLines, Scanned, bare_cr, bare_lf};
 use super::grammar::{QUOTED, TOKEN};
+use super::refusal::Refusal;
 use crate::limits::Limits;
 
 /// Decodes one chunked body.
@@ -90,14 +90,14 @@ impl ChunkedDecoder {
     /// gives [`Chunk::NeedInput`] or [`Chunk::End`].
     ///
     /// # Errors
-    /// The [`Fault`] that refuses the request: 400 for broken syntax or too many bytes of
+    /// The [`Refusal`] that refuses the request: 400 for broken syntax or too many bytes of
     /// extensions, 413 as soon as the chunk sizes exceed `limits.max_body`, 431 for too large a
     /// trailer section.
     pub fn decode<'a>(
         &mut self,
         input: &mut &'a [u8],
         limits: &Limits,
-    ) -> Result<Chunk<'a>, Fault> {
+    ) -> Result<Chunk<'a>, Refusal> {
         loop {
             if let ChunkState::Data { left } = self.state {
                 let available = u64::try_from(input.len()).unwrap_or(u64::MAX);
@@ -131,13 +131,13 @@ impl ChunkedDecoder {
     }
 
     /// The state behind `byte`, which is not data.
-    fn step(&mut self, byte: u8, limits: &Limits) -> Result<ChunkState, Fault> {
+    fn step(&mut self, byte: u8, limits: &Limits) -> Result<ChunkState, Refusal> {
         match self.state {
             ChunkState::Size { size, digits } => self.in_size(size, digits, byte, limits),
             ChunkState::Extension { size, at } => {
                 self.extensions += 1;
                 if self.extensions > limits.max_chunk_extensions {
-                    return Err(Fault::malformed("the chunk extensions are too long"));
+                    return Err(Refusal::malformed("the chunk extensions are too long"));
                 }
                 Ok(match at.next(byte)? {
                     Some(at) => ChunkState::Extension { size, at },
@@ -151,7 +151,7 @@ impl ChunkedDecoder {
             },
             ChunkState::DataCr => match byte {
                 b'\r' => Ok(ChunkState::DataLf),
-                _ => Err(Fault::malformed("a chunk is longer than its size")),
+                _ => Err(Refusal::malformed("a chunk is longer than its size")),
             },
             ChunkState::DataLf => match byte {
                 b'\n' => Ok(ChunkState::Size { size: 0, digits: 0 }),
@@ -168,14 +168,14 @@ impl ChunkedDecoder {
         digits: u8,
         byte: u8,
         limits: &Limits,
-    ) -> Result<ChunkState, Fault> {
+    ) -> Result<ChunkState, Refusal> {
         if let Some(digit) = char::from(byte).to_digit(16) {
             if digits == Self::MAX_SIZE_DIGITS {
-                return Err(Fault::malformed("a chunk size has too many digits"));
+                return Err(Refusal::malformed("a chunk size has too many digits"));
             }
             let size = size << 4 | u64::from(digit);
             if size > limits.max_body.saturating_sub(self.announced) {
-                return Err(Fault::body_too_large());
+                return Err(Refusal::body_too_large());
             }
             return Ok(ChunkState::Size {
                 size,
@@ -183,7 +183,9 @@ impl ChunkedDecoder {
             });
         }
         if digits == 0 {
-            return Err(Fault::malformed("a chunk size is not a hexadecimal number"));
+            return Err(Refusal::malformed(
+                "a chunk size is not a hexadecimal number",
+            ));
         }
         // `in_size` let only sizes pass that keep this sum within `max_body`.
         self.announced += size;
@@ -198,7 +200,9 @@ impl ChunkedDecoder {
                 size,
                 at: Extension::BeforeSemicolon,
             }),
-            _ => Err(Fault::malformed("a chunk size is not a hexadecimal number")),
+            _ => Err(Refusal::malformed(
+                "a chunk size is not a hexadecimal number",
+            )),
         }
     }
 
@@ -207,7 +211,7 @@ impl ChunkedDecoder {
         mut lines: FieldLines,
         byte: u8,
         limits: &Limits,
-    ) -> Result<ChunkState, Fault> {
+    ) -> Result<ChunkState, Refusal> {
         // The CRLF that ends every chunked body is not counted as trailers.
         if !matches!(
             (lines, byte),
@@ -216,14 +220,16 @@ impl ChunkedDecoder {
             self.trailers += 1;
         }
         if self.trailers > limits.max_trailers {
-            return Err(Fault::headers_too_large("the trailer section is too long"));
+            return Err(Refusal::headers_too_large(
+                "the trailer section is too long",
+            ));
         }
         match lines.scan(byte)? {
             Scanned::More => Ok(ChunkState::Trailers(lines)),
             Scanned::FieldBegan => {
                 self.trailer_fields += 1;
                 if self.trailer_fields > limits.max_fields {
-                    return Err(Fault::headers_too_large(
+                    return Err(Refusal::headers_too_large(
                         "there are too many trailer fields",
                     ));
                 }
@@ -242,7 +248,7 @@ impl Default for ChunkedDecoder {
 
 impl Extension {
     /// The place behind `byte`; `None` behind the CR that ends the header.
-    fn next(self, byte: u8) -> Result<Option<Self>, Fault> {
+    fn next(self, byte: u8) -> Result<Option<Self>, Refusal> {
         if byte == b'\n' {
             return Err(bare_lf());
         }
@@ -278,7 +284,7 @@ impl Extension {
             | Self::Quoted
             | Self::QuotedPair
             | Self::AfterQuoted => {
-                return Err(Fault::malformed("a chunk extension is malformed"));
+                return Err(Refusal::malformed("a chunk extension is malformed"));
             }
         };
         Ok(Some(next))
@@ -290,7 +296,7 @@ mod tests {
     use super::*;
 
     /// The body, and what is left behind it.
-    fn decode(input: &str, piece: usize) -> Result<Option<(Vec<u8>, usize)>, Fault> {
+    fn decode(input: &str, piece: usize) -> Result<Option<(Vec<u8>, usize)>, Refusal> {
         let limits = Limits {
             max_body: 100,
             ..Limits::default()

@@ -7,27 +7,23 @@ use log::debug;
 
 use super::state::{Reading, Writing};
 use super::timers::Timer;
-use super::{CloseReason, Connection, Context, Fault, Shared};
+use super::{CloseReason, Connection, Context, Refusal, Shared};
 use super::{encode, head};
 
 impl Connection {
-    /// Queues the answer to a request that is refused; it is the last one.
+    /// Queues the response to a request that is refused; it is the last one.
     #[cold]
-    pub(super) fn refuse(&mut self, cx: &mut Context<'_>, fault: Fault) {
-        let (id, status) = (self.id, fault.status().as_u16());
-        debug!(
-            target: "mini_http::conn",
-            "conn {id}: refused with {status} ({:?}): {}", fault.kind(), fault.why()
-        );
-        self.queue_refusal(cx, fault.status(), fault.why());
-        self.state.last_answer(fault.close_reason());
+    pub(super) fn refuse(&mut self, cx: &mut Context<'_>, refusal: Refusal) {
+        debug!(target: "mini_http::conn", "conn {}: {refusal}", self.id);
+        self.queue_refusal(cx, refusal.status(), refusal.text());
+        self.state.last_answer(refusal.reason());
         self.incoming = None;
         self.drop_stash(cx);
     }
 
     /// Refuses a request whose end has not come.
     #[cold]
-    pub(super) fn refuse_unfinished(&mut self, cx: &mut Context<'_>, fault: Fault) {
+    pub(super) fn refuse_unfinished(&mut self, cx: &mut Context<'_>, refusal: Refusal) {
         match self.state.reading() {
             Reading::Idle | Reading::Head => {
                 let head = &self.stash[self.stash_used..];
@@ -40,31 +36,30 @@ impl Connection {
             }
             Reading::Body | Reading::Answering | Reading::Discarding | Reading::Ended => {}
         }
-        self.refuse(cx, fault);
+        self.refuse(cx, refusal);
     }
 
-    /// Answers 500 to the request that is with the handler.
-    pub(super) fn respond_error(&mut self, cx: &mut Context<'_>, why: &'static str) {
-        self.state.will_close(CloseReason::HandlerFailed);
-        self.queue_refusal(cx, StatusCode::INTERNAL_SERVER_ERROR, why);
-        self.state.answered();
+    /// Responds with 500 to the request that is with the handler.
+    pub(super) fn respond_error(&mut self, cx: &mut Context<'_>, text: &'static str) {
+        self.queue_refusal(cx, StatusCode::INTERNAL_SERVER_ERROR, text);
+        self.state.failed(CloseReason::HandlerFailed);
         self.settle(cx);
     }
 
-    /// Answers 503 to a request whose answer does not fit into the memory for all connections.
-    pub(super) fn respond_overloaded(&mut self, cx: &mut Context<'_>) {
-        let fault = Fault::overloaded();
-        self.state.will_close(fault.close_reason());
-        self.queue_refusal(cx, fault.status(), fault.why());
-        self.state.answered();
+    /// Refuses the request that is with the handler: there is no room for its response.
+    #[cold]
+    pub(super) fn respond_refusal(&mut self, cx: &mut Context<'_>, refusal: Refusal) {
+        debug!(target: "mini_http::conn", "conn {}: {refusal}", self.id);
+        self.queue_refusal(cx, refusal.status(), refusal.text());
+        self.state.failed(refusal.reason());
         self.settle(cx);
     }
 
-    pub(super) fn queue_refusal(&mut self, cx: &mut Context<'_>, status: StatusCode, why: &str) {
+    pub(super) fn queue_refusal(&mut self, cx: &mut Context<'_>, status: StatusCode, text: &str) {
         let Shared { buffers, date, .. } = &mut *cx.shared;
         let is_head = self.exchange.is_head;
         self.output.append(buffers, |out| {
-            encode::refusal(out, status, why, is_head, date);
+            encode::refusal(out, status, text, is_head, date);
         });
     }
 
@@ -105,7 +100,7 @@ impl Connection {
                 self.timers.start(Timer::Write, cx.now, cx.limits);
             }
         }
-        self.account(cx);
+        self.count_memory(cx);
     }
 
     /// The client has taken all output. A server that stops measures the rate over all responses of a
@@ -134,13 +129,10 @@ impl Connection {
     }
 
     /// Tells the budget what is held.
-    pub(super) fn account(&mut self, cx: &mut Context<'_>) {
+    pub(super) fn count_memory(&mut self, cx: &mut Context<'_>) {
         let incoming = self.incoming.as_ref().map_or(0, |incoming| incoming.held());
         let held = self.stash.capacity() + incoming + self.output.held();
-        if held != self.accounted {
-            cx.shared.budget.replace(self.accounted, held);
-            self.accounted = held;
-        }
+        self.account.set(&mut cx.shared.budget, held);
     }
 
     /// Whether the connection was given up while its request was with the handler.

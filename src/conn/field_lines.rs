@@ -3,8 +3,8 @@
 //! Strict where the RFC lets a recipient choose: lines end with CRLF, nothing stands between name
 //! and colon, a line that begins with whitespace (`obs-fold`) is refused.
 
-use super::fault::Fault;
 use super::grammar::{FIELD_VALUE, TOKEN};
+use super::refusal::Refusal;
 
 /// Where in a section of field lines the next byte stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,35 +34,39 @@ pub(super) enum Scanned {
 
 impl FieldLines {
     /// Takes the next byte.
-    pub(super) fn scan(&mut self, byte: u8) -> Result<Scanned, Fault> {
+    pub(super) fn scan(&mut self, byte: u8) -> Result<Scanned, Refusal> {
         let next = match *self {
             Self::LineStart => match byte {
                 b'\r' => Self::EndLf,
                 b' ' | b'\t' => {
-                    return Err(Fault::malformed("a line begins with whitespace (obs-fold)"));
+                    return Err(Refusal::malformed(
+                        "a line begins with whitespace (obs-fold)",
+                    ));
                 }
-                b':' => return Err(Fault::malformed("a field name is empty")),
+                b':' => return Err(Refusal::malformed("a field name is empty")),
                 b'\n' => return Err(bare_lf()),
                 _ if TOKEN.contains(byte) => {
                     *self = Self::Name;
                     return Ok(Scanned::FieldBegan);
                 }
-                _ => return Err(Fault::malformed("a field name is not a token")),
+                _ => return Err(Refusal::malformed("a field name is not a token")),
             },
             Self::Name => match byte {
                 b':' => Self::Value,
                 b' ' | b'\t' => {
-                    return Err(Fault::malformed("whitespace stands before a field's colon"));
+                    return Err(Refusal::malformed(
+                        "whitespace stands before a field's colon",
+                    ));
                 }
-                b'\r' | b'\n' => return Err(Fault::malformed("a field line has no colon")),
+                b'\r' | b'\n' => return Err(Refusal::malformed("a field line has no colon")),
                 _ if TOKEN.contains(byte) => Self::Name,
-                _ => return Err(Fault::malformed("a field name is not a token")),
+                _ => return Err(Refusal::malformed("a field name is not a token")),
             },
             Self::Value => match byte {
                 b'\r' => Self::LineLf,
                 b'\n' => return Err(bare_lf()),
                 _ if FIELD_VALUE.contains(byte) => Self::Value,
-                _ => return Err(Fault::malformed("a field value has a control character")),
+                _ => return Err(Refusal::malformed("a field value has a control character")),
             },
             Self::LineLf => match byte {
                 b'\n' => Self::LineStart,
@@ -78,19 +82,19 @@ impl FieldLines {
     }
 }
 
-pub(super) const fn bare_cr() -> Fault {
-    Fault::malformed("a CR is not followed by LF")
+pub(super) const fn bare_cr() -> Refusal {
+    Refusal::malformed("a CR is not followed by LF")
 }
 
-pub(super) const fn bare_lf() -> Fault {
-    Fault::malformed("a line ends with LF alone, not CRLF")
+pub(super) const fn bare_lf() -> Refusal {
+    Refusal::malformed("a line ends with LF alone, not CRLF")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn scan(bytes: &[u8]) -> Result<(usize, bool), Fault> {
+    fn scan(bytes: &[u8]) -> Result<(usize, bool), Refusal> {
         let mut lines = FieldLines::LineStart;
         let mut fields = 0;
         for &byte in bytes {

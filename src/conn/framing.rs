@@ -2,8 +2,8 @@
 
 use http::{HeaderMap, HeaderValue, Version, header};
 
-use super::fault::Fault;
 use super::grammar::{is_token, trim_ows};
+use super::refusal::Refusal;
 
 /// How the end of a request's body is found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,8 +21,8 @@ impl Framing {
     /// different ends of one message are how requests are smuggled.
     ///
     /// # Errors
-    /// The [`Fault`] that refuses the request: 400, or 501 for an unknown coding before `chunked`.
-    pub fn of_request(version: Version, fields: &HeaderMap) -> Result<Self, Fault> {
+    /// The [`Refusal`] that refuses the request: 400, or 501 for an unknown coding before `chunked`.
+    pub fn of_request(version: Version, fields: &HeaderMap) -> Result<Self, Refusal> {
         let has_transfer_encoding = fields.contains_key(header::TRANSFER_ENCODING);
         let has_content_length = fields.contains_key(header::CONTENT_LENGTH);
 
@@ -31,12 +31,12 @@ impl Framing {
         // 3. Transfer-Encoding with Content-Length: "ought to be handled as an error". And §6.1:
         //    Transfer-Encoding in HTTP/1.0 is faulty framing.
         if has_transfer_encoding && has_content_length {
-            return Err(Fault::malformed(
+            return Err(Refusal::malformed(
                 "both Transfer-Encoding and Content-Length are given",
             ));
         }
         if has_transfer_encoding && version < Version::HTTP_11 {
-            return Err(Fault::malformed("Transfer-Encoding is given in HTTP/1.0"));
+            return Err(Refusal::malformed("Transfer-Encoding is given in HTTP/1.0"));
         }
         // 4. Transfer-Encoding whose final coding is chunked. No other coding is implemented, so
         //    chunked is the only one too; a request whose final coding is another is refused.
@@ -57,7 +57,7 @@ impl Framing {
 }
 
 /// `Transfer-Encoding` must be `chunked`, once and alone, over all its lines.
-fn transfer_coding(fields: &HeaderMap) -> Result<Framing, Fault> {
+fn transfer_coding(fields: &HeaderMap) -> Result<Framing, Refusal> {
     let is_chunked = |coding: &[u8]| coding.eq_ignore_ascii_case(b"chunked");
     let lines = || {
         fields
@@ -69,7 +69,9 @@ fn transfer_coding(fields: &HeaderMap) -> Result<Framing, Fault> {
         .flat_map(|line| line.split(|&byte| byte == b',').map(trim_ows))
         .rev();
     if !codings.next().is_some_and(is_chunked) {
-        return Err(Fault::malformed("the last transfer coding is not chunked"));
+        return Err(Refusal::malformed(
+            "the last transfer coding is not chunked",
+        ));
     }
     // Behind the last one: codings this server doesn't know, if that is what they are.
     let mut others = codings.peekable();
@@ -82,30 +84,30 @@ fn transfer_coding(fields: &HeaderMap) -> Result<Framing, Fault> {
     };
     Err(if others.all(is_unknown) {
         // RFC 9112 §6.1.
-        Fault::not_implemented("the only transfer coding this server knows is chunked")
+        Refusal::not_implemented("the only transfer coding this server knows is chunked")
     } else {
-        Fault::malformed("Transfer-Encoding is not chunked, once and alone")
+        Refusal::malformed("Transfer-Encoding is not chunked, once and alone")
     })
 }
 
 /// `Content-Length` must be one line of digits. RFC 9112 §6.3 lets a recipient also accept a
 /// repeated identical value; it is refused here, because whoever sends it has already merged two
 /// messages' fields, and the recipients along the way may not agree on which.
-fn content_length(fields: &HeaderMap) -> Result<u64, Fault> {
+fn content_length(fields: &HeaderMap) -> Result<u64, Refusal> {
     let mut lines = fields.get_all(header::CONTENT_LENGTH).iter();
     let (Some(line), None) = (lines.next(), lines.next()) else {
-        return Err(Fault::malformed("Content-Length is given more than once"));
+        return Err(Refusal::malformed("Content-Length is given more than once"));
     };
     let digits = trim_ows(line.as_bytes());
     if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
-        return Err(Fault::malformed("Content-Length is not a decimal number"));
+        return Err(Refusal::malformed("Content-Length is not a decimal number"));
     }
     digits
         .iter()
         .try_fold(0_u64, |sum, digit| {
             sum.checked_mul(10)?.checked_add(u64::from(digit - b'0'))
         })
-        .ok_or(Fault::malformed("Content-Length does not fit in 64 bits"))
+        .ok_or(Refusal::malformed("Content-Length does not fit in 64 bits"))
 }
 
 #[cfg(test)]

@@ -3,10 +3,10 @@
 use log::trace;
 
 use super::chunked::{Chunk, ChunkedDecoder};
-use super::fault::Fault;
 use super::framing::Framing;
-use super::gathered::Gathered;
 use super::head::Head;
+use super::memory::{Account, append, trim};
+use super::refusal::Refusal;
 use super::shared::Context;
 use crate::log_text::Escaped;
 use crate::request::Request;
@@ -14,10 +14,8 @@ use crate::request::Request;
 /// A request whose head is whole, and as much of its body as has come.
 #[derive(Debug)]
 pub(super) struct Incoming {
-    /// The request without its body.
+    /// The request with as much of its body as has come.
     request: Request,
-    /// As much of its body as has come.
-    pub(super) body: Gathered,
     /// Whether the connection persists behind it.
     pub(super) persist: bool,
     decoder: Decoder,
@@ -36,14 +34,13 @@ enum Decoder {
 }
 
 impl Incoming {
-    pub(super) fn new(mut head: Head) -> Self {
+    pub(super) fn new(head: Head) -> Self {
         let decoder = match head.framing {
             Framing::None => Decoder::Length(0),
             Framing::Length(length) => Decoder::Length(length),
             Framing::Chunked => Decoder::Chunked(ChunkedDecoder::new()),
         };
         Self {
-            body: Gathered::new(std::mem::take(head.request.body_mut())),
             request: head.request,
             persist: head.persist,
             decoder,
@@ -54,18 +51,18 @@ impl Incoming {
 
     /// Bytes of memory that the request holds.
     pub(super) fn held(&self) -> usize {
-        self.head_size + self.body.capacity()
+        self.head_size + (*self.request).body().capacity()
     }
 
     /// Takes the body's bytes from the front of `input`, and tells whether it is whole.
-    /// `id` is the connection's, and `accounted` what it has told the budget that it holds.
+    /// `id` and `account` are the connection's.
     pub(super) fn read(
         &mut self,
         cx: &mut Context<'_>,
         id: u64,
-        accounted: &mut usize,
+        account: &mut Account,
         input: &mut &[u8],
-    ) -> Result<bool, Fault> {
+    ) -> Result<bool, Refusal> {
         loop {
             let chunk = match &mut self.decoder {
                 Decoder::Length(0) => Chunk::End,
@@ -95,14 +92,14 @@ impl Incoming {
                         Decoder::Length(missing) => Some(*missing),
                         Decoder::Chunked(_) => None,
                     };
-                    self.body.extend(cx, accounted, data, missing)?;
+                    append(self.request.body_mut(), data, missing, account, cx)?;
                     // What chunks cost beside their data is no progress.
                     self.in_window += data.len() as u64;
                     // Not at `debug`: bodies of forms have passwords.
                     trace!(
                         target: "mini_http::conn",
                         "conn {id}: body bytes: {}, {} in all: {}",
-                        data.len(), self.body.len(), Escaped(data)
+                        data.len(), self.request.body().len(), Escaped(data)
                     );
                 }
                 Chunk::End => return Ok(true),
@@ -112,10 +109,13 @@ impl Incoming {
     }
 
     /// The request with its body, which is whole.
-    pub(super) fn into_request(self, cx: &mut Context<'_>) -> Result<Request, Fault> {
-        let mut request = self.request;
-        *request.body_mut() = self.body.into_body(cx)?;
-        Ok(request)
+    pub(super) fn into_request(mut self) -> Request {
+        match self.decoder {
+            // It has the memory that was announced.
+            Decoder::Length(_) => {}
+            Decoder::Chunked(_) => trim(self.request.body_mut()),
+        }
+        self.request
     }
 }
 

@@ -12,12 +12,12 @@
 //! | chunked bodies | [`ChunkedDecoder`] |
 //! | using input: heads, bodies, what is kept | `reading` |
 //! | refusing, ending, keeping deadlines and budget | `ending` |
-//! | a request whose body is coming, and the body's memory | `incoming`, `gathered` |
-//! | memory that is used again, and the budget | `shared` |
+//! | a request whose body is coming | `incoming` |
+//! | memory: the budget, what is used again, a body's | `memory/` |
 //! | answers as bytes; what a handler may set | `encode` |
 //! | bytes waiting to be sent | `output` |
 //! | deadlines | `timers` |
-//! | what a client did wrong, and its answer | [`Fault`] |
+//! | what a client did wrong, and its answer | [`Refusal`] |
 //! | why a connection ended | [`CloseReason`] |
 //!
 //! This module is public for whoever wants to drive a connection in another way, and for fuzzers. Its
@@ -49,23 +49,23 @@ mod chunked;
 mod close_reason;
 mod encode;
 mod ending;
-mod fault;
 mod field_lines;
 mod framing;
-mod gathered;
 mod grammar;
 mod head;
 mod incoming;
+mod memory;
 mod output;
 mod reading;
+mod refusal;
 mod shared;
 pub mod state;
 mod timers;
 
 pub use chunked::{Chunk, ChunkedDecoder};
 pub use close_reason::CloseReason;
-pub use fault::Fault;
 pub use framing::Framing;
+pub use refusal::Refusal;
 pub use shared::{Context, Shared};
 
 use std::io::IoSlice;
@@ -77,6 +77,7 @@ use log::error;
 use self::encode::Exchange;
 use self::head::HeadScanner;
 use self::incoming::Incoming;
+use self::memory::Account;
 use self::output::Output;
 use self::state::{KeepAlive, Reading, State, Writing};
 use self::timers::{Timer, TimerTable};
@@ -105,8 +106,8 @@ pub struct Connection {
     has_read_head: bool,
     output: Output,
     timers: TimerTable,
-    /// Bytes told to the shared budget.
-    accounted: usize,
+    /// The memory of all this, as the budget counts it.
+    account: Account,
     /// Bytes read and dropped since the last answer was queued.
     discarded: u64,
     /// Bytes of output taken in the current window of the rate.
@@ -146,7 +147,7 @@ impl Connection {
             has_read_head: false,
             output: Output::default(),
             timers: TimerTable::new(),
-            accounted: 0,
+            account: Account::default(),
             discarded: 0,
             written_in_window: 0,
         };
@@ -197,7 +198,7 @@ impl Connection {
     /// Takes note that the client's stream has ended.
     pub fn handle_end_of_input(&mut self, cx: &mut Context<'_>) {
         match self.state.reading() {
-            Reading::Head | Reading::Body => self.refuse_unfinished(cx, Fault::incomplete()),
+            Reading::Head | Reading::Body => self.refuse_unfinished(cx, Refusal::incomplete()),
             Reading::Idle | Reading::Answering | Reading::Discarding | Reading::Ended => {}
         }
         self.state.input_ended();
@@ -240,10 +241,10 @@ impl Connection {
         let is_inserted = has_body && !Output::is_small(length);
         if is_inserted {
             // The request's body is the handler's now.
-            self.account(cx);
-            let budget = &cx.shared.budget;
-            if !budget.has_room(body.memory(), cx.limits) && !budget.is_empty() {
-                return self.respond_overloaded(cx);
+            self.count_memory(cx);
+            let admitted = cx.shared.budget.admit_response(body.memory(), cx.limits);
+            if let Err(refusal) = admitted {
+                return self.respond_refusal(cx, refusal);
             }
         }
         if encode::asks_to_close(fields) {
@@ -288,8 +289,7 @@ impl Connection {
         while let Some(timer) = self.timers.take_expired(cx.now) {
             match timer {
                 Timer::Head => {
-                    self.state.will_close(CloseReason::HeadTimeout);
-                    self.refuse_unfinished(cx, Fault::timeout("the head did not arrive in time"));
+                    self.refuse_unfinished(cx, Refusal::late_head());
                 }
                 Timer::Body => {
                     let is_fast_enough = self.incoming.as_mut().is_some_and(|incoming| {
@@ -299,16 +299,17 @@ impl Connection {
                     if is_fast_enough {
                         self.timers.start(Timer::Body, cx.now, cx.limits);
                     } else {
-                        self.state.will_close(CloseReason::BodyTimeout);
-                        self.refuse_unfinished(cx, Fault::timeout("the body arrived too slowly"));
+                        self.refuse_unfinished(cx, Refusal::slow_body());
                     }
                 }
                 Timer::Write => {
                     let taken = std::mem::take(&mut self.written_in_window);
+                    self.output.recount();
+                    self.count_memory(cx);
                     // What waits until answers are taken is held for as long as they are.
                     let held = match self.timers.input() {
                         Some(_) => self.output.held(),
-                        None => self.accounted,
+                        None => self.account.held(),
                     };
                     if ending::is_fast_enough(taken, held, cx) {
                         self.timers.start(Timer::Write, cx.now, cx.limits);
@@ -317,8 +318,7 @@ impl Connection {
                     }
                 }
                 Timer::Idle => self.state.closed(CloseReason::IdleTimeout),
-                // Not the first reason: that one is recorded.
-                Timer::Linger => self.state.closed(CloseReason::ClientClosed),
+                Timer::Linger => self.state.lingered(),
             }
             self.settle(cx);
         }
@@ -345,8 +345,7 @@ impl Connection {
             // What was answered must not be lost by a reset.
             Reading::Idle => self.state.last_answer(CloseReason::Stopped),
             Reading::Head | Reading::Body => {
-                self.state.will_close(CloseReason::Stopped);
-                self.refuse_unfinished(cx, Fault::stopped());
+                self.refuse_unfinished(cx, Refusal::stopped());
             }
             Reading::Answering | Reading::Discarding | Reading::Ended => return false,
         }
@@ -356,8 +355,7 @@ impl Connection {
 
     /// Refuses a connection that came after the server was stopped: it gets 503 without a request.
     pub fn turn_away(&mut self, cx: &mut Context<'_>) {
-        self.state.will_close(CloseReason::Stopped);
-        self.refuse(cx, Fault::stopped());
+        self.refuse(cx, Refusal::stopped());
         self.settle(cx);
     }
 
@@ -409,11 +407,10 @@ impl Connection {
                 return Step::ShutdownWrite;
             }
         }
-        match self.state.writing() {
-            Writing::Open | Writing::Closing | Writing::Lingering => Step::Wait,
-            Writing::Closed => {
-                let reason = self.state.close_reason();
-                Step::Close(reason.unwrap_or(CloseReason::ClientClosed))
+        match (self.state.writing(), self.state.close_reason()) {
+            (Writing::Closed, Some(reason)) => Step::Close(reason),
+            (Writing::Open | Writing::Closing | Writing::Lingering | Writing::Closed, _) => {
+                Step::Wait
             }
         }
     }

@@ -5,7 +5,7 @@ use std::io::IoSlice;
 
 use bytes::{Buf, Bytes};
 
-use super::shared::BufferPool;
+use super::memory::BufferPool;
 
 /// What is to be sent, in order: small things one behind the other in one buffer, with large
 /// bodies set in between without a copy.
@@ -29,7 +29,10 @@ struct Insert {
     at: usize,
     /// What is left of it.
     bytes: Bytes,
-    /// Its memory, which is given back only when all of it is sent.
+    /// How long it was.
+    length: usize,
+    /// Its memory, which is given back only when all of it is sent; none while somebody else holds it,
+    /// too.
     memory: usize,
 }
 
@@ -66,15 +69,28 @@ impl Output {
         length <= Self::COPIED
     }
 
-    /// Appends a large body without copying it. `memory` is what it holds until it is sent.
+    /// Appends a large body without copying it. `memory` is what is held for it alone until it is
+    /// sent.
     pub(super) fn insert(&mut self, bytes: Bytes, memory: usize) {
         self.pending += bytes.len();
         self.inserted += memory;
         self.inserts.push_back(Insert {
             at: self.buffer.len(),
+            length: bytes.len(),
             memory,
             bytes,
         });
+    }
+
+    /// Counts the bodies that were shared or static when they were inserted and aren't any more: the
+    /// handler has dropped its share.
+    pub(super) fn recount(&mut self) {
+        for insert in &mut self.inserts {
+            if insert.memory == 0 && insert.bytes.is_unique() {
+                insert.memory = insert.length;
+                self.inserted += insert.memory;
+            }
+        }
     }
 
     /// Makes room in the buffer for what follows, once the sent part is the larger one: a client

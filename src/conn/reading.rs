@@ -8,8 +8,9 @@ use log::debug;
 use super::encode::{self, Exchange};
 use super::head::{self, Head, HeadScanner, Scan};
 use super::incoming::Incoming;
+use super::memory::allocated;
 use super::state::{Reading, Writing};
-use super::{CloseReason, Connection, Context, Fault, Framing};
+use super::{CloseReason, Connection, Context, Framing, Refusal};
 use crate::log_text::MaskedHead;
 use crate::request::Request;
 
@@ -29,12 +30,12 @@ impl Connection {
                             }
                         }
                         Ok(None) => return None,
-                        Err(fault) => self.refuse(cx, fault),
+                        Err(refusal) => self.refuse(cx, refusal),
                     }
                 }
                 Reading::Body => match self.read_body(cx, input) {
                     Ok(request) => return request,
-                    Err(fault) => self.refuse(cx, fault),
+                    Err(refusal) => self.refuse(cx, refusal),
                 },
                 Reading::Answering => {
                     debug_assert!(false, "a request waits for its answer");
@@ -53,7 +54,7 @@ impl Connection {
         &mut self,
         cx: &mut Context<'_>,
         input: &mut &[u8],
-    ) -> Result<Option<Head>, Fault> {
+    ) -> Result<Option<Head>, Refusal> {
         if self.scanner.seen() == 0
             && let Some((head, length)) = head::parse_whole(input, cx.limits, &mut cx.shared.heads)
         {
@@ -69,7 +70,7 @@ impl Connection {
         &mut self,
         cx: &mut Context<'_>,
         input: &mut &[u8],
-    ) -> Result<Option<Head>, Fault> {
+    ) -> Result<Option<Head>, Refusal> {
         let scanned = self.scanner.scan(&input[self.scanner.seen()..], cx.limits);
         match scanned {
             Ok(Scan::NeedInput) => {
@@ -86,11 +87,11 @@ impl Connection {
                 self.scanner = HeadScanner::new();
                 Ok(Some(head))
             }
-            Err(fault) => {
+            Err(refusal) => {
                 // By the bytes up to the fault: more of them may have come, or not yet.
                 let seen = &input[..self.scanner.seen()];
                 self.head_is_refused(seen);
-                Err(head::name_protocol(fault, seen))
+                Err(head::name_protocol(refusal, seen))
             }
         }
     }
@@ -139,7 +140,7 @@ impl Connection {
                 Some(self.for_handler(head.request, head.persist))
             }
             Framing::Length(length) if length > cx.limits.max_body => {
-                self.refuse(cx, Fault::body_too_large());
+                self.refuse(cx, Refusal::body_too_large());
                 None
             }
             Framing::Length(_) | Framing::Chunked => {
@@ -152,8 +153,8 @@ impl Connection {
     #[inline(never)]
     fn expect_body(&mut self, cx: &mut Context<'_>, head: Head) {
         // The least that it will take; it may be refused later, when its body has grown.
-        if !cx.shared.budget.has_room(head.size, cx.limits) {
-            return self.refuse(cx, Fault::overloaded());
+        if let Err(refusal) = cx.shared.budget.admit(head.size, cx.limits) {
+            return self.refuse(cx, refusal);
         }
         if head.expects_continue {
             let write = |out: &mut Vec<u8>| out.extend_from_slice(encode::CONTINUE);
@@ -169,14 +170,14 @@ impl Connection {
         &mut self,
         cx: &mut Context<'_>,
         input: &mut &[u8],
-    ) -> Result<Option<Request>, Fault> {
+    ) -> Result<Option<Request>, Refusal> {
         let Some(mut incoming) = self.incoming.take() else {
-            return Err(Fault::malformed("a body without a head"));
+            return Err(Refusal::malformed("a body without a head"));
         };
-        let is_whole = incoming.read(cx, self.id, &mut self.accounted, input)?;
+        let is_whole = incoming.read(cx, self.id, &mut self.account, input)?;
         if is_whole {
             let persist = incoming.persist;
-            let request = incoming.into_request(cx)?;
+            let request = incoming.into_request();
             self.state.request_done();
             return Ok(Some(self.for_handler(request, persist)));
         }
@@ -205,12 +206,12 @@ impl Connection {
         if !self.is_reading() {
             return self.discard(cx, input);
         }
-        if !cx.shared.budget.has_room(input.len(), cx.limits) {
+        if let Err(refusal) = cx.shared.budget.admit(input.len(), cx.limits) {
             // Enough to tell a HEAD request by; the refusal drops it.
             let missing = head::MAX_METHOD_END.saturating_sub(self.stash.len() - self.stash_used);
             let begin = &input[..input.len().min(missing)];
             self.stash.extend_from_slice(begin);
-            return self.refuse_unfinished(cx, Fault::overloaded());
+            return self.refuse_unfinished(cx, refusal);
         }
         if self.stash.is_empty() {
             self.stash = cx.shared.buffers.take();
@@ -218,8 +219,8 @@ impl Connection {
             self.stash.drain(..self.stash_used);
         }
         self.stash_used = 0;
-        if self.stash.try_reserve(input.len()).is_err() {
-            return self.refuse_unfinished(cx, Fault::overloaded());
+        if let Err(refusal) = allocated(self.stash.try_reserve(input.len())) {
+            return self.refuse_unfinished(cx, refusal);
         }
         self.stash.extend_from_slice(input);
     }
@@ -229,7 +230,7 @@ impl Connection {
         self.discarded += input.len() as u64;
         let is_lingering = self.state.writing() == Writing::Lingering;
         if is_lingering && self.discarded > cx.limits.max_linger {
-            self.state.closed(CloseReason::ClientClosed);
+            self.state.lingered();
         }
     }
 

@@ -1,11 +1,12 @@
-//! What the connections of one event loop share: memory, its budget, and the date.
+//! What the connections of one event loop share: memory, and the date.
 
 use std::ops::Range;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 
 use super::head::{FieldLine, RightHosts};
+use super::memory::{Budget, BufferPool};
 use crate::limits::Limits;
 use crate::time::Instant;
 
@@ -107,125 +108,6 @@ impl HeadBlock {
     }
 }
 
-/// Buffers between two uses. A connection takes one when something is unfinished, and gives it
-/// back when it is done; so an idle connection owns none.
-#[derive(Debug, Default)]
-pub(super) struct BufferPool {
-    buffers: Vec<Vec<u8>>,
-    pub(super) bodies: BodyPool,
-}
-
-impl BufferPool {
-    const MAX_BUFFERS: usize = 32;
-    const MAX_CAPACITY: usize = 64 << 10;
-
-    /// An empty buffer.
-    pub(super) fn take(&mut self) -> Vec<u8> {
-        self.buffers.pop().unwrap_or_default()
-    }
-
-    /// Takes a buffer's memory back, leaving it empty and without any.
-    pub(super) fn give_back(&mut self, buffer: &mut Vec<u8>) {
-        let mut buffer = std::mem::take(buffer);
-        let is_worth_keeping = (1..=Self::MAX_CAPACITY).contains(&buffer.capacity());
-        if is_worth_keeping && self.buffers.len() < Self::MAX_BUFFERS {
-            buffer.clear();
-            self.buffers.push(buffer);
-        }
-    }
-}
-
-/// Memory of large bodies that were sent, for those that come. Allocators give memory of this size
-/// back to the system, and what is fetched anew for each body costs as much as it costs to copy it.
-#[derive(Debug, Default)]
-pub(super) struct BodyPool {
-    buffers: Vec<Vec<u8>>,
-    /// The memory of all of them.
-    bytes: usize,
-    /// Blocks of bodies that have come.
-    blocks: Vec<Vec<u8>>,
-}
-
-impl BodyPool {
-    /// The blocks of a large body that comes. A body up to this size is small, and needs no pool.
-    pub(super) const BLOCK: usize = 64 << 10;
-    /// The most memory of bodies that is kept.
-    const MAX_BYTES: usize = 8 << 20;
-    const MAX_BLOCKS: usize = 32;
-
-    /// An empty buffer for a body of this length: not a smaller one, nor one of more than twice its
-    /// size, which would be held for nothing, or of more than `most` bytes.
-    pub(super) fn take(&mut self, length: usize, most: usize) -> Option<Vec<u8>> {
-        let fits = length..=length.saturating_mul(2).min(most);
-        let is_fit = |buffer: &Vec<u8>| fits.contains(&buffer.capacity());
-        let at = self.buffers.iter().rposition(is_fit)?;
-        let buffer = self.buffers.swap_remove(at);
-        self.bytes -= buffer.capacity();
-        Some(buffer)
-    }
-
-    /// Keeps the memory of a body that was sent, if it is worth it and there is room, unless somebody
-    /// else still has a part of it.
-    pub(super) fn give_back(&mut self, mut body: Bytes) {
-        body.advance(body.len());
-        // Of one that is shared or static, this is nothing.
-        let buffer = Vec::from(body);
-        let is_large = buffer.capacity() > Self::BLOCK;
-        if is_large && self.bytes + buffer.capacity() <= Self::MAX_BYTES {
-            self.bytes += buffer.capacity();
-            self.buffers.push(buffer);
-        }
-    }
-
-    /// An empty block.
-    pub(super) fn take_block(&mut self) -> Option<Vec<u8>> {
-        self.blocks.pop()
-    }
-
-    /// Keeps a block of a body that has come.
-    pub(super) fn keep_block(&mut self, mut block: Vec<u8>) {
-        if block.capacity() == Self::BLOCK && self.blocks.len() < Self::MAX_BLOCKS {
-            block.clear();
-            self.blocks.push(block);
-        }
-    }
-}
-
-/// The bytes held for all connections.
-#[derive(Debug, Default)]
-pub(super) struct Budget {
-    held: usize,
-    peak: usize,
-}
-
-impl Budget {
-    /// Replaces what one connection holds.
-    pub(super) fn replace(&mut self, before: usize, after: usize) {
-        self.held = self.held.saturating_sub(before).saturating_add(after);
-        self.peak = self.peak.max(self.held);
-    }
-
-    /// Whether nothing is held.
-    pub(super) fn is_empty(&self) -> bool {
-        self.held == 0
-    }
-
-    /// Whether more than half of what can be held is.
-    pub(super) fn is_scarce(&self, limits: &Limits) -> bool {
-        self.held > limits.max_held / 2
-    }
-
-    /// Whether `more` bytes can be held within the limits.
-    pub(super) fn has_room(&self, more: usize, limits: &Limits) -> bool {
-        self.held.saturating_add(more) <= limits.max_held
-    }
-
-    /// Bytes that can be held beside those that are.
-    pub(super) fn room(&self, limits: &Limits) -> usize {
-        limits.max_held.saturating_sub(self.held)
-    }
-}
-
 /// The `Date` field (RFC 9110 §6.6.1), made once a second.
 #[derive(Debug)]
 pub(super) struct Date {
@@ -306,39 +188,5 @@ mod tests {
             UNIX_EPOCH + Duration::from_secs(1 << 40),
         );
         assert_eq!(date.line(), b"date: Fri, 31 Dec 9999 23:59:59 GMT\r\n");
-    }
-
-    #[test]
-    fn a_body_that_was_sent_leaves_its_memory_to_one_of_its_size() {
-        let mut pool = BodyPool::default();
-        let body = Bytes::from(vec![1; 200_000]);
-        let (somebody_elses, place) = (body.clone(), body.as_ptr());
-        pool.give_back(body);
-        assert_eq!(pool.bytes, 0);
-        pool.give_back(somebody_elses);
-        pool.give_back(Bytes::from_static(&[0; 100_000]));
-        assert_eq!(pool.bytes, 200_000);
-        for (length, most) in [(99_999, 1 << 20), (200_001, 1 << 20), (100_000, 199_999)] {
-            assert!(pool.take(length, most).is_none());
-        }
-        let buffer = pool.take(100_000, 200_000).expect("it is large enough");
-        assert!(buffer.is_empty() && buffer.capacity() == 200_000);
-        assert_eq!((buffer.as_ptr(), pool.bytes), (place, 0));
-        for _ in 0..100 {
-            pool.give_back(Bytes::from(vec![1; 1 << 20]));
-        }
-        assert_eq!(pool.bytes, BodyPool::MAX_BYTES);
-    }
-
-    #[test]
-    fn buffers_are_used_again_but_not_hoarded() {
-        let mut pool = BufferPool::default();
-        let mut small = b"abc".to_vec();
-        pool.give_back(&mut small);
-        assert_eq!(small.capacity(), 0);
-        let again = pool.take();
-        assert!(again.is_empty() && again.capacity() >= 3);
-        pool.give_back(&mut Vec::with_capacity(BufferPool::MAX_CAPACITY * 2));
-        assert_eq!(pool.take().capacity(), 0);
     }
 }

@@ -36,7 +36,8 @@
 //! asked to close, and the client might never see its answer.
 //!
 //! `KeepAlive` only ever goes from `Persist` to `Close`, and its first reason stays: that is the
-//! one logged and counted.
+//! one logged and counted. Only a request that ends badly (500, 503) replaces what was to happen behind
+//! a good response.
 
 use super::close_reason::CloseReason;
 
@@ -116,7 +117,7 @@ impl State {
         self.keep_alive
     }
 
-    /// The reason recorded for closing. A connection that is closed has one.
+    /// The reason recorded for closing.
     #[must_use]
     pub fn close_reason(&self) -> Option<CloseReason> {
         match self.keep_alive {
@@ -154,6 +155,14 @@ impl State {
         }
     }
 
+    /// The request with the handler gets a response that says what went wrong. That is why the
+    /// connection closes, even if it would have closed behind a good response, too.
+    pub(super) fn failed(&mut self, reason: CloseReason) {
+        debug_assert_eq!(self.reading, Reading::Answering);
+        self.keep_alive = KeepAlive::Close(reason);
+        self.last_answer_queued();
+    }
+
     /// The handler's answer is queued.
     pub(super) fn answered(&mut self) {
         debug_assert_eq!(self.reading, Reading::Answering);
@@ -169,15 +178,11 @@ impl State {
         self.last_answer_queued();
     }
 
-    /// The client's stream has ended. An unfinished request must have been refused before.
+    /// The client's stream has ended. An unfinished request was refused before.
     pub(super) fn input_ended(&mut self) {
-        match self.reading {
-            Reading::Idle => {
-                self.will_close(CloseReason::ClientClosed);
-                self.last_answer_queued();
-            }
-            Reading::Head | Reading::Body => self.last_answer(CloseReason::IncompleteRequest),
-            Reading::Answering | Reading::Discarding | Reading::Ended => {}
+        debug_assert!(!matches!(self.reading, Reading::Head | Reading::Body));
+        if self.reading == Reading::Idle {
+            self.last_answer(CloseReason::ClientClosed);
         }
         self.reading = Reading::Ended;
         if self.writing == Writing::Lingering {
@@ -202,7 +207,13 @@ impl State {
         }
     }
 
-    /// The connection is of no more use: it failed, was too late, or has lingered enough.
+    /// It has lingered enough: its reason to close was recorded with its last response.
+    pub(super) fn lingered(&mut self) {
+        debug_assert_eq!(self.writing, Writing::Lingering);
+        self.writing = Writing::Closed;
+    }
+
+    /// The connection is of no more use: it failed or was too late.
     pub(super) fn closed(&mut self, reason: CloseReason) {
         self.will_close(reason);
         self.reading = match self.reading {
@@ -287,10 +298,15 @@ mod tests {
     }
 
     #[test]
-    fn an_unfinished_request_is_not_a_quiet_end() {
+    fn what_went_wrong_is_the_reason_even_if_the_client_asked_to_close() {
         let mut state = State::new();
         state.head_began();
-        state.input_ended();
-        assert_eq!(state.close_reason(), Some(CloseReason::IncompleteRequest));
+        state.request_done();
+        state.will_close(CloseReason::ClientAskedClose);
+        state.failed(CloseReason::HandlerFailed);
+        state.all_sent();
+        state.lingered();
+        assert_eq!(state.close_reason(), Some(CloseReason::HandlerFailed));
+        assert_eq!(state.writing(), Writing::Closed);
     }
 }

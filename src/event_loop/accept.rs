@@ -113,12 +113,15 @@ where
         self.accept_again_at.is_none() && self.place_from().is_some_and(|from| from <= now)
     }
 
-    /// Whether there is a place for a newcomer, or will be: when, if not now.
+    /// Whether there is a place for a newcomer, or will be: when, if not now. `None` where another
+    /// connection's deadline or the reactor ends the wait for one.
     fn place_from(&mut self) -> Option<Instant> {
         let now = self.driver.cx.now;
-        if self.slots.len() + self.driver.reactor.lingering()
-            < self.driver.cx.limits.max_connections
-        {
+        let most = self.driver.cx.limits.max_connections;
+        if self.slots.len() + self.driver.reactor.lingering() >= most_sockets(most) {
+            return None;
+        }
+        if self.slots.len() < most {
             return Some(now);
         }
         let (_, from) = self.next_to_go()?;
@@ -246,6 +249,14 @@ where
             self.drive(key);
         }
     }
+}
+
+/// The second bound: how many connections may be open or linger. Those that linger don't take the
+/// places of newcomers, since clients can make them linger for as long as they like; but they take
+/// resources. `max_connections` may be open, and one more while another gives way to it. No more than
+/// these can linger without end (see the reactor's contract).
+fn most_sockets(max_connections: usize) -> usize {
+    max_connections.saturating_add(1).saturating_mul(2)
 }
 
 /// The number of a connection's file descriptor, in the log.

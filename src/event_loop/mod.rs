@@ -199,10 +199,14 @@ where
             self.accept_all();
         }
         self.expire();
-        let shared = &self.driver.cx.shared;
-        self.driver
-            .handle
-            .set_held(shared.held(), shared.held_peak());
+        let Driver {
+            reactor,
+            handle,
+            cx,
+            ..
+        } = &self.driver;
+        handle.set_held(cx.shared.held(), cx.shared.held_peak());
+        handle.set_lingering(reactor.lingering());
         Ok(())
     }
 

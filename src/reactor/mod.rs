@@ -29,6 +29,16 @@
 //!
 //! **Closing is by value.** A stream's registration ends before its file descriptor does, in the
 //! one call that takes both away.
+//!
+//! **A closed stream may linger.** Where the system can't drop it at once, it counts in
+//! [`lingering`](Reactor::lingering) until it can. When that number falls, `wait` returns, if need be
+//! with no events. No more streams linger without end than the loop has had open at once.
+//!
+//! **Every pause of a listener ends by an event or a deadline.** The loop pauses its listeners
+//! ([`set_accepting`](Reactor::set_accepting)) while accepting rests after a failure, which has a
+//! deadline; while all slots are taken, and each open connection has a deadline; while too many
+//! streams linger, and `wait` returns when fewer do; and at the end, when it stops. So while it
+//! doesn't stop, it never waits without a timeout for a paused listener unless some streams linger.
 
 #[cfg(not(target_os = "wasi"))]
 pub(crate) mod mio;
@@ -109,7 +119,8 @@ pub trait Reactor {
     /// Ends the registration, then closes the stream.
     fn close(&mut self, stream: Self::Stream);
 
-    /// Streams that were closed and still take resources, because they can't be closed at once.
+    /// Streams that were closed and still take resources, because they can't be dropped at once.
+    /// `wait` returns when there are fewer.
     fn lingering(&self) -> usize {
         0
     }

@@ -6,8 +6,8 @@ use http::Version;
 use http::header::{self, HeaderMap, HeaderName};
 
 use super::names::Role;
-use crate::conn::fault::Fault;
 use crate::conn::grammar::{REG_NAME, find, trim_ows};
+use crate::conn::refusal::Refusal;
 
 /// Which of the fields that the server acts upon are there, noted while they are gathered: most
 /// requests have only `Host`, and need not be searched for the others.
@@ -45,21 +45,27 @@ impl<'a> ActedUpon<'a> {
 
     /// `Host`: once in HTTP/1.1, at most once in HTTP/1.0, and well-formed; it may be empty
     /// (RFC 9112 §3.2, RFC 9110 §7.2). `known` are some that were right.
-    pub(super) fn check_host(&self, version: Version, known: &mut RightHosts) -> Result<(), Fault> {
+    pub(super) fn check_host(
+        &self,
+        version: Version,
+        known: &mut RightHosts,
+    ) -> Result<(), Refusal> {
         if self.host_is_repeated {
-            return Err(Fault::malformed("Host is given more than once"));
+            return Err(Refusal::malformed("Host is given more than once"));
         }
         let Some(host) = self.host else {
             return match version {
                 Version::HTTP_10 => Ok(()),
-                _ => Err(Fault::malformed("Host is missing")),
+                _ => Err(Refusal::malformed("Host is missing")),
             };
         };
         if host.is_empty() || known.contains(host) {
             return Ok(());
         }
         if Authority::parse(host).is_none_or(|authority| authority.host.is_empty()) {
-            return Err(Fault::malformed("Host is not a host with an optional port"));
+            return Err(Refusal::malformed(
+                "Host is not a host with an optional port",
+            ));
         }
         known.remember(host);
         Ok(())
@@ -101,19 +107,19 @@ impl RightHosts {
 }
 
 /// `Expect`: `100-continue`, which HTTP/1.0 must not be given (RFC 9110 §10.1.1).
-pub(super) fn expects_continue(version: Version, fields: &HeaderMap) -> Result<bool, Fault> {
+pub(super) fn expects_continue(version: Version, fields: &HeaderMap) -> Result<bool, Refusal> {
     if version < Version::HTTP_11 {
         return Ok(false);
     }
     let mut tokens = tokens(fields, &header::EXPECT).filter(|token| !token.is_empty());
     match tokens.next() {
-        None => Err(Fault::expectation()),
+        None => Err(Refusal::expectation()),
         Some(first) => {
             let is_continue = |token: &[u8]| token.eq_ignore_ascii_case(b"100-continue");
             if is_continue(first) && tokens.all(is_continue) {
                 Ok(true)
             } else {
-                Err(Fault::expectation())
+                Err(Refusal::expectation())
             }
         }
     }

@@ -25,8 +25,8 @@ use self::fields::ActedUpon;
 use self::names::{Common, Role};
 use self::tokens::RequestLine;
 
-use super::fault::Fault;
 use super::framing::Framing;
+use super::refusal::Refusal;
 use super::shared::HeadArena;
 use crate::limits::Limits;
 use crate::request::Request;
@@ -65,21 +65,21 @@ pub(super) fn parse_scanned(
     head: &[u8],
     limits: &Limits,
     arena: &mut HeadArena,
-) -> Result<Head, Fault> {
+) -> Result<Head, Refusal> {
     parse(head, limits, arena).map(|(head, _)| head)
 }
 
 /// Parses the head at the front of `window`. Unless it is a right one, the fault means nothing: it
 /// may stand behind another.
-fn parse(window: &[u8], limits: &Limits, arena: &mut HeadArena) -> Result<(Head, usize), Fault> {
+fn parse(window: &[u8], limits: &Limits, arena: &mut HeadArena) -> Result<(Head, usize), Refusal> {
     let HeadArena {
         block,
         lines,
         right_hosts,
     } = arena;
     // The scanner's grammar and this one agree, as a fuzz target checks; if they should not, refuse.
-    let (line, length) =
-        tokens::split(window, limits, lines).ok_or(Fault::malformed("the head can't be parsed"))?;
+    let (line, length) = tokens::split(window, limits, lines)
+        .ok_or(Refusal::malformed("the head can't be parsed"))?;
     let head = &window[..length];
 
     // Everything in the request shares one copy of the bytes.
@@ -91,7 +91,7 @@ fn parse(window: &[u8], limits: &Limits, arena: &mut HeadArena) -> Result<(Head,
     let size = block.pinned_by(length) + fields.capacity() * SIZE_OF_FIELD;
 
     if request.method() == Method::CONNECT {
-        return Err(Fault::not_implemented(
+        return Err(Refusal::not_implemented(
             "this server makes no tunnels (CONNECT)",
         ));
     }
@@ -121,12 +121,11 @@ fn request_line(
     line: &RequestLine<'_>,
     head: &Bytes,
     request: &mut http::Request<Vec<u8>>,
-) -> Result<(), Fault> {
+) -> Result<(), Refusal> {
     *request.method_mut() = match line.method {
         b"GET" => Method::GET,
-        other => {
-            Method::from_bytes(other).map_err(|_| Fault::malformed("the method is not a token"))?
-        }
+        other => Method::from_bytes(other)
+            .map_err(|_| Refusal::malformed("the method is not a token"))?,
     };
     *request.version_mut() = line.version;
     let start = line.method.len() + 1;
@@ -141,14 +140,14 @@ fn gather<'a>(
     lines: &[FieldLine],
     head: &'a Bytes,
     fields: &mut HeaderMap,
-) -> Result<ActedUpon<'a>, Fault> {
+) -> Result<ActedUpon<'a>, Refusal> {
     if lines.len() > fields.capacity() {
         fields.reserve(lines.len());
     }
     let mut acted_upon = ActedUpon::default();
     for line in lines {
         let value = HeaderValue::from_maybe_shared(head.slice(line.value()))
-            .map_err(|_| Fault::malformed("a field value has a control character"))?;
+            .map_err(|_| Refusal::malformed("a field value has a control character"))?;
         let bytes = &head[line.value()];
         if let Some(common) = Common::find(&head[line.name().start..], line.name().len()) {
             if common.role != Role::None {
@@ -157,7 +156,7 @@ fn gather<'a>(
             fields.append(&common.name, value);
         } else {
             let name = HeaderName::from_bytes(&head[line.name()])
-                .map_err(|_| Fault::malformed("a field name is not a token"))?;
+                .map_err(|_| Refusal::malformed("a field name is not a token"))?;
             acted_upon.note(Role::of(&name), bytes);
             fields.append(name, value);
         }

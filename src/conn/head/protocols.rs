@@ -2,20 +2,20 @@
 
 use http::StatusCode;
 
-use crate::conn::fault::Fault;
+use crate::conn::refusal::Refusal;
 
 /// The fault of a head, in words that name the protocol which its bytes are of, if it is one that
 /// clients and proxies confuse with HTTP/1.1. `seen` ends with the fault.
-pub(in crate::conn) fn name_protocol(fault: Fault, seen: &[u8]) -> Fault {
+pub(in crate::conn) fn name_protocol(refusal: Refusal, seen: &[u8]) -> Refusal {
     // Not a limit, which says nothing about the protocol.
     let is_of_protocol = matches!(
-        fault.status(),
+        refusal.status(),
         StatusCode::BAD_REQUEST | StatusCode::HTTP_VERSION_NOT_SUPPORTED
     );
     let known = PROTOCOLS.iter().find(|(begin, _)| seen.starts_with(begin));
     match known {
-        Some((_, why)) if is_of_protocol => fault.in_words(why),
-        Some(_) | None => fault,
+        Some((_, text)) if is_of_protocol => refusal.with_text(text),
+        Some(_) | None => refusal,
     }
 }
 

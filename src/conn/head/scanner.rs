@@ -1,8 +1,8 @@
 //! The strict grammar of a request's head (RFC 9112 §2.2, §3 and §5), byte by byte.
 
-use crate::conn::fault::Fault;
 use crate::conn::field_lines::{FieldLines, Scanned, bare_cr, bare_lf};
 use crate::conn::grammar::{TOKEN, VISIBLE};
+use crate::conn::refusal::Refusal;
 use crate::limits::Limits;
 
 /// Finds the end of a head whose bytes come in pieces, and its first fault, looking at each byte
@@ -80,11 +80,11 @@ impl HeadScanner {
     }
 
     /// Looks at the bytes that follow those seen.
-    pub(in crate::conn) fn scan(&mut self, more: &[u8], limits: &Limits) -> Result<Scan, Fault> {
+    pub(in crate::conn) fn scan(&mut self, more: &[u8], limits: &Limits) -> Result<Scan, Refusal> {
         for &byte in more {
             self.seen += 1;
             if self.seen as usize > limits.max_head {
-                return Err(Fault::headers_too_large(
+                return Err(Refusal::headers_too_large(
                     "the head is larger than this server accepts",
                 ));
             }
@@ -94,7 +94,7 @@ impl HeadScanner {
                     Scanned::FieldBegan => {
                         self.fields += 1;
                         if usize::from(self.fields) > limits.max_fields {
-                            return Err(Fault::headers_too_large("there are too many fields"));
+                            return Err(Refusal::headers_too_large("there are too many fields"));
                         }
                     }
                     Scanned::End => {
@@ -108,7 +108,7 @@ impl HeadScanner {
                         At::EmptyLf => {
                             self.empty_lines += 1;
                             if self.empty_lines > Self::MAX_EMPTY_LINES {
-                                return Err(Fault::malformed("too many empty lines"));
+                                return Err(Refusal::malformed("too many empty lines"));
                             }
                         }
                         At::Start => self.start = self.seen,
@@ -122,7 +122,7 @@ impl HeadScanner {
                         | At::Minor { .. }
                         | At::VersionEnd { .. } => {
                             if (self.seen - self.start) as usize > limits.max_request_line {
-                                return Err(Fault::uri_too_long());
+                                return Err(Refusal::uri_too_long());
                             }
                         }
                     }
@@ -137,13 +137,13 @@ impl At {
     const VERSION_NAME: &'static [u8; 5] = b"HTTP/";
 
     /// The place behind `byte`.
-    fn next(self, byte: u8) -> Result<Self, Fault> {
+    fn next(self, byte: u8) -> Result<Self, Refusal> {
         match self {
             Self::Start => match byte {
                 b'\r' => Ok(Self::EmptyLf),
                 b'\n' => Err(bare_lf()),
                 _ if TOKEN.contains(byte) => Ok(Self::Method),
-                _ => Err(Fault::malformed("the method is not a token")),
+                _ => Err(Refusal::malformed("the method is not a token")),
             },
             Self::EmptyLf => match byte {
                 b'\n' => Ok(Self::Start),
@@ -152,17 +152,19 @@ impl At {
             Self::Method => match byte {
                 b' ' => Ok(Self::TargetStart),
                 _ if TOKEN.contains(byte) => Ok(Self::Method),
-                _ => Err(Fault::malformed("the method is not a token")),
+                _ => Err(Refusal::malformed("the method is not a token")),
             },
             Self::TargetStart => match byte {
                 _ if VISIBLE.contains(byte) => Ok(Self::Target),
-                _ => Err(Fault::malformed("the request target is missing")),
+                _ => Err(Refusal::malformed("the request target is missing")),
             },
             Self::Target => match byte {
                 b' ' => Ok(Self::VersionName(0)),
-                b'\r' | b'\n' => Err(Fault::malformed("the request line has no version")),
+                b'\r' | b'\n' => Err(Refusal::malformed("the request line has no version")),
                 _ if VISIBLE.contains(byte) => Ok(Self::Target),
-                _ => Err(Fault::malformed("the request target has a forbidden byte")),
+                _ => Err(Refusal::malformed(
+                    "the request target has a forbidden byte",
+                )),
             },
             Self::VersionName(seen) => {
                 if byte != Self::VERSION_NAME[usize::from(seen)] {
@@ -179,7 +181,7 @@ impl At {
             Self::Major | Self::Dot { .. } | Self::Minor { .. } => Err(malformed_version()),
             Self::VersionEnd { major } => match byte {
                 b'\r' if major == b'1' => Ok(Self::RequestLineLf),
-                b'\r' => Err(Fault::version()),
+                b'\r' => Err(Refusal::version()),
                 b'\n' => Err(bare_lf()),
                 _ => Err(malformed_version()),
             },
@@ -192,8 +194,8 @@ impl At {
     }
 }
 
-const fn malformed_version() -> Fault {
-    Fault::malformed("the version is not HTTP/1.1 or HTTP/1.0")
+const fn malformed_version() -> Refusal {
+    Refusal::malformed("the version is not HTTP/1.1 or HTTP/1.0")
 }
 
 #[cfg(test)]
@@ -206,7 +208,7 @@ mod tests {
             match scanner.scan(piece, &Limits::default()) {
                 Ok(Scan::NeedInput) => {}
                 Ok(whole) => return Ok(whole),
-                Err(fault) => return Err(fault.status().as_u16()),
+                Err(refusal) => return Err(refusal.status().as_u16()),
             }
         }
         Ok(Scan::NeedInput)

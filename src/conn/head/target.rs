@@ -5,8 +5,8 @@ use http::uri::PathAndQuery;
 use http::{Method, Uri};
 
 use super::fields::Authority;
-use crate::conn::fault::Fault;
 use crate::conn::grammar::{PATH, QUERY, find};
+use crate::conn::refusal::Refusal;
 
 /// Parses `target`, of which `share` gives the bytes to be kept.
 ///
@@ -16,7 +16,7 @@ pub(super) fn parse(
     method: &Method,
     target: &[u8],
     share: impl FnOnce() -> Bytes,
-) -> Result<Uri, Fault> {
+) -> Result<Uri, Refusal> {
     let is_right = match target {
         _ if method == Method::CONNECT => is_authority_form(target),
         b"/" => return Ok(Uri::default()),
@@ -25,7 +25,7 @@ pub(super) fn parse(
         _ => is_absolute_form(target),
     };
     if !is_right {
-        return Err(Fault::malformed(
+        return Err(Refusal::malformed(
             "the request target is malformed or not for this method",
         ));
     }
@@ -33,7 +33,7 @@ pub(super) fn parse(
         [b'/', ..] => PathAndQuery::from_maybe_shared(share()).map(Uri::from),
         _ => Uri::from_maybe_shared(share()),
     };
-    uri.map_err(|_| Fault::malformed("the request target is not a URI"))
+    uri.map_err(|_| Refusal::malformed("the request target is not a URI"))
 }
 
 /// `authority-form`: a host and a port, for CONNECT alone (RFC 9112 §3.2.3).

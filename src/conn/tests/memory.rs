@@ -1,5 +1,9 @@
 //! Memory: what is held, what it is counted as, and what is held back.
 
+use std::cell::Cell;
+
+use bytes::Bytes;
+
 use super::*;
 
 #[test]
@@ -119,7 +123,10 @@ fn a_body_over_the_budget_gets_503_and_gives_its_memory_back() {
             bench.shared.held()
         );
     }
-    assert_eq!(bench.status(), "503");
+    let output = bench.output();
+    assert!(output.starts_with("HTTP/1.1 503 "), "{output}");
+    // Whoever has raised the one limit only has to hear of the other.
+    assert!(output.contains("max_held") && output.contains("max_body"));
     assert_eq!(bench.shared.held(), 0);
     assert_eq!(
         bench.connection.state().close_reason(),
@@ -178,6 +185,82 @@ fn a_large_answer_over_the_budget_becomes_503() {
         bench.connection.state().close_reason(),
         Some(CloseReason::Overloaded)
     );
+}
+
+#[test]
+fn what_the_handler_shares_is_not_counted() {
+    const LENGTH: usize = 1 << 20;
+    static STATIC: [u8; LENGTH] = [b'x'; LENGTH];
+    let shared = Bytes::from(vec![b'x'; LENGTH]);
+    let cases = [
+        (shared.clone(), 0),
+        (shared.slice(1..), 0),
+        (Bytes::from_static(&STATIC), 0),
+        (Bytes::from(vec![b'x'; LENGTH]), LENGTH),
+        (Bytes::from("x".repeat(LENGTH)), LENGTH),
+    ];
+    for (number, (body, counted)) in cases.into_iter().enumerate() {
+        let mut bench = Bench::with(|limits| limits.max_held = 100_000);
+        let body = Cell::new(Some(body));
+        bench.input_with(GET, |_| {
+            Response::new(body.take().expect("it is asked once"))
+        });
+        let held = bench.shared.held();
+        assert!(
+            (counted..counted + 1000).contains(&held),
+            "case {number}: {held} held"
+        );
+    }
+}
+
+#[test]
+fn while_a_shared_body_is_sent_others_are_served_and_it_is_not_cut() {
+    let shared = Bytes::from(vec![b'x'; 3 << 20]);
+    let mut bench = Bench::with(|limits| limits.max_held = 1 << 20);
+    bench.input_with(GET, |_| Response::new(shared.clone()));
+    for _ in 0..10 {
+        // Far less than a twelfth of it.
+        bench.call(|conn, cx| conn.handle_written(cx, 10_000));
+        bench.pass(seconds(10));
+    }
+    assert_eq!(bench.step(), Step::Wait);
+    // Another connection of the same server.
+    let connection = bench.call(|_, cx| Connection::new(2, None, cx));
+    bench.connection = connection;
+    bench.input_with(GET, |_| Response::new(vec![b'x'; 500_000]));
+    assert_eq!(bench.status(), "200");
+    let body = "x".repeat(150_000);
+    bench.input(format!(
+        "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 150000\r\n\r\n{body}"
+    ));
+    assert_eq!(bench.status(), "200");
+}
+
+#[test]
+fn what_the_handler_no_longer_shares_is_counted_from_the_next_window_on() {
+    const LENGTH: usize = 1 << 20;
+    let shared = Cell::new(Some(Bytes::from(vec![b'x'; LENGTH])));
+    let share = || {
+        let bytes = shared.take();
+        shared.set(bytes.clone());
+        bytes.expect("it is shared")
+    };
+    let mut bench = Bench::new();
+    bench.input_with(GET, |_| Response::new(share()));
+    let pass = |bench: &mut Bench| {
+        bench.call(|conn, cx| conn.handle_written(cx, 10_000));
+        bench.pass(seconds(10));
+        bench.shared.held()
+    };
+    assert!(pass(&mut bench) < 1000);
+    drop(shared.take());
+    assert!(bench.shared.held() < 1000);
+    for _ in 0..2 {
+        let held = pass(&mut bench);
+        assert!((LENGTH..LENGTH + 1000).contains(&held), "{held} held");
+    }
+    assert!(bench.output().len() > LENGTH - 40_000);
+    assert_eq!(bench.shared.held(), 0);
 }
 
 #[test]

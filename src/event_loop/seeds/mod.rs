@@ -11,12 +11,14 @@
 //! | each request that is owed an answer gets it; who gets none has a reason of its own | `verdict` |
 //! | nobody waits longer than the bound, no connection outlives its deadlines | `verdict` |
 //! | the counters tell what has happened | `reasons` |
+//! | a wait for a paused listener has an end; the second bound on sockets is kept | `lingering` |
 //! | calls at rest are few; memory and file descriptors come back; the loop ends | `world` |
 
 mod answers;
 mod book;
 mod describe;
 mod facts;
+mod lingering;
 mod peer;
 mod plan;
 mod reasons;

@@ -14,6 +14,7 @@ use wasip1_poll::fake::{Fake, Personality, Rng};
 
 use super::book::{self, Book};
 use super::facts::Facts;
+use super::lingering::{Lingering, Manner};
 use super::peer::{Peer, PeerRef};
 use super::plan::Plan;
 use super::reasons::Tally;
@@ -31,6 +32,7 @@ pub(super) struct World {
     settings: Settings,
     /// How long the handler works for a request.
     work: Duration,
+    lingers: Manner,
     handle: Handle,
     book: Rc<RefCell<Book>>,
     peers: Rc<RefCell<Vec<PeerRef>>>,
@@ -57,7 +59,10 @@ impl World {
         let fake = Fake::new(personality, seed);
         let listener = fake.preopen_listener();
         let mut rng = Rng::new(!seed);
-        let limits = limits(&mut rng);
+        let mut limits = limits(&mut rng);
+        // Of its own, so that a seed's other choices stay what they were.
+        let mut lingering_rng = Rng::new(seed ^ 0xC105ED);
+        let lingers = Manner::random(&mut lingering_rng, &mut limits);
         let work = Duration::from_micros(rng.pick(&[0, 0, 20, 300]));
         let keeps_listeners = rng.chance(200);
         if keeps_listeners {
@@ -72,6 +77,7 @@ impl World {
                 catch_panics: true,
             },
             work,
+            lingers,
             handle: Handle::new(),
             book: Rc::default(),
             peers: Rc::default(),
@@ -89,7 +95,13 @@ impl World {
         let (fake, book) = (self.fake.clone(), Rc::clone(&self.book));
         let handler = book::handler(fake, book, self.handle.clone(), work);
         let reactor = Wasip1Reactor::new(self.fake.clone(), [self.listener]);
-        let reactor = reactor.expect("a listener");
+        let reactor = Lingering::new(
+            reactor.expect("a listener"),
+            self.lingers.clone(),
+            self.settings.limits.max_connections,
+            Rc::clone(&self.acts),
+            self.handle.clone(),
+        );
         let mut shared = Shared::new();
         let mut event_loop =
             EventLoop::new(reactor, handler, &self.settings, &self.handle, &mut shared);

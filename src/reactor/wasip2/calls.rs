@@ -78,6 +78,18 @@ pub(super) fn set_send_buffer_size(socket: &TcpSocket, size: u64) -> Result<(), 
     )
 }
 
+/// The size that the system has given it, which may be another one than was set.
+pub(super) fn send_buffer_size(socket: &TcpSocket) -> Result<u64, ErrorCode> {
+    traced(
+        || socket.send_buffer_size(),
+        |f| write!(f, "tcp-socket.send-buffer-size({})", socket.handle()),
+        |result, f| match result {
+            Ok(size) => write!(f, "{size}"),
+            Err(code) => f.write_str(code.name()),
+        },
+    )
+}
+
 pub(super) fn read(of: u32, stream: &InputStream, len: usize) -> Result<Vec<u8>, StreamError> {
     traced(
         || stream.read(len as u64),

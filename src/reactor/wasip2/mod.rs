@@ -48,6 +48,8 @@ pub(crate) struct Wasip2Reactor {
     turns: Turns,
     alarm: Alarm,
     allowance: Allowance,
+    /// The send buffer that streams get now at their start; see [`Source::fix_send_buffer`].
+    fixed_buffer: Option<u64>,
     /// The sources of the present poll; kept for its memory.
     list: Vec<u32>,
     /// What the list of the present poll consists of.
@@ -100,6 +102,7 @@ impl Wasip2Reactor {
             turns,
             alarm: Alarm::default(),
             allowance: Allowance::default(),
+            fixed_buffer: None,
             list: Vec::new(),
             asked: Vec::new(),
             seen: Vec::new(),
@@ -171,7 +174,14 @@ impl Reactor for Wasip2Reactor {
         // A client that is gone already is found by the first read.
         let peer = calls::remote_address(&socket).ok().map(addr::to_std);
         let fd = Some(socket.handle());
-        let stream = self.insert(Source::new(socket, input, output, key));
+        let source = Source::new(socket, input, output, key);
+        // So that no more streams linger without end than were open when none did.
+        if self.lingering() > 0
+            && let Some(size) = self.fixed_buffer
+        {
+            source.fix_send_buffer(size);
+        }
+        let stream = self.insert(source);
         self.open += 1;
         Ok(Accepted { stream, peer, fd })
     }
@@ -257,11 +267,13 @@ impl Reactor for Wasip2Reactor {
     fn close(&mut self, stream: Wasip2Stream) {
         self.turns.progress();
         self.open -= 1;
-        if self.source(&stream).close() {
-            self.remove(stream.0);
-        } else {
-            self.turns.rest(stream.0);
+        let source = self.source(&stream);
+        if source.close() {
+            return self.remove(stream.0);
         }
+        let largest = source.make_room();
+        self.fixed_buffer = largest.map(Source::safe_buffer);
+        self.turns.rest(stream.0);
     }
 
     /// Those for which the socket has no room yet for what is on its way.

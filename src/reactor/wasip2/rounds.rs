@@ -9,7 +9,7 @@ use super::alarm::End;
 use super::allowance::Allowance;
 use super::calls::{self, Name};
 use super::sources::Source;
-use crate::reactor::{Event, Readiness};
+use crate::reactor::{Event, Reactor, Readiness};
 use crate::time::Instant;
 
 /// What a pollable of the list belongs to.
@@ -36,11 +36,14 @@ impl Wasip2Reactor {
         let mut now = calls::now();
         let deadline = Instant::from_nanos(now) + timeout.min(Self::LONGEST);
         self.turns.begin(now);
+        let lingering = self.lingering();
         loop {
             let left = deadline.as_nanos().saturating_sub(now);
             self.round(now, left, events);
             now = calls::now();
-            if !events.is_empty() || now >= deadline.as_nanos() {
+            // A stream that lingered was dropped: there may be a place for a newcomer.
+            let has_dropped = self.lingering() < lingering;
+            if !events.is_empty() || has_dropped || now >= deadline.as_nanos() {
                 self.turns.end(now);
                 return;
             }

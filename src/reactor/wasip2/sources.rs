@@ -30,8 +30,8 @@ pub(super) struct Source {
 }
 
 impl Source {
-    /// The send buffer of a socket that is closed with bytes on their way. Linux doubles it, and wakes
-    /// who waits for room when a third of it is free; by itself it lets a buffer grow to 4 MiB.
+    /// The send buffer of a socket that is closed with bytes on their way. Linux doubles it; by itself it
+    /// lets a buffer grow to 4 MiB.
     pub(super) const ROOM: u64 = 4 << 20;
 
     pub(super) fn new(
@@ -86,7 +86,8 @@ impl Source {
     /// What was written may still be on its way: the host keeps up to 64 KiB that the socket had no
     /// room for. To drop the stream would wait until the client has taken them, which it may never
     /// do, and nobody would be served meanwhile. There is no call that gives such a connection up, but
-    /// one that makes room for the rest. So it is kept, and polled, until it can be dropped at once.
+    /// one that [makes room](Self::make_room) for the rest. So it is kept, and polled, until it can be
+    /// dropped at once.
     pub(super) fn close(&mut self) -> bool {
         self.is_closed = true;
         if !self.is_stuck() {
@@ -97,13 +98,38 @@ impl Source {
         if !self.is_stuck() {
             return true;
         }
-        // Only a hint; where the system doesn't follow it, the client has to read.
-        let _ = calls::set_send_buffer_size(&self.socket, Self::ROOM);
         self.set_interest(Interest {
             read: false,
             write: true,
         });
         false
+    }
+
+    /// Asks the system to take the rest of what was written to a stream that is closed. Returns the
+    /// size of the send buffer that it has got, the largest there is.
+    ///
+    /// It is only a hint. Where the system gives less than it lets a buffer grow to by itself, it may
+    /// have no room for the rest; then the client has to read.
+    pub(super) fn make_room(&self) -> Option<u64> {
+        let _ = calls::set_send_buffer_size(&self.socket, Self::ROOM);
+        calls::send_buffer_size(&self.socket).ok()
+    }
+
+    /// The size of a send buffer from which [`make_room`](Self::make_room) always makes room enough,
+    /// if the largest is `largest`.
+    ///
+    /// Linux makes a buffer twice as large as it is set, fills it up to 64 KiB (and some overhead) beyond
+    /// its size, and wakes the host, which keeps up to 64 KiB more, when a third of it is free. So
+    /// a third of the largest will do where that is 128 KiB at least; `wmem_max` is usually 208 KiB.
+    pub(super) fn safe_buffer(largest: u64) -> u64 {
+        largest / 3
+    }
+
+    /// Gives a stream that was just accepted a send buffer that doesn't grow. If it is of a
+    /// [safe](Self::safe_buffer) size, the stream can always be dropped soon after it is closed. The
+    /// price is that a client far away gets no more than this in each round trip.
+    pub(super) fn fix_send_buffer(&self, size: u64) {
+        let _ = calls::set_send_buffer_size(&self.socket, size);
     }
 
     pub(super) fn is_closed(&self) -> bool {

@@ -140,11 +140,9 @@ fn a_client_that_takes_nothing_holds_up_nobody() {
     // read if the system may keep so much.
     let has_room = has_room();
     let mut events = Vec::new();
-    while has_room && reactor.lingering() > 0 && calls::now() - start < 5_000_000_000 {
-        let a_while = Some(Duration::from_millis(100));
-        reactor.wait(&mut events, a_while).expect("a wait");
+    if has_room && reactor.lingering() > 0 {
+        wait_for_the_end(&mut reactor, 1);
     }
-    assert_eq!(events, []);
     assert!(!has_room || reactor.lingering() == 0, "it has to read");
 
     // And all arrives that was written.
@@ -162,6 +160,55 @@ fn a_client_that_takes_nothing_holds_up_nobody() {
     }
     assert_eq!(received, written);
     assert!(reactor.sources.iter().all(Option::is_none));
+}
+
+/// Waits until fewer streams linger than these. That ends a wait, and not the time-out does.
+fn wait_for_the_end(reactor: &mut Wasip2Reactor, lingering: usize) {
+    let start = calls::now();
+    let mut events = Vec::new();
+    while reactor.lingering() >= lingering {
+        reactor.wait(&mut events, SOON).expect("a wait");
+        assert_eq!(events, []);
+        assert!(calls::now() - start < 4_000_000_000, "nothing ended a wait");
+    }
+}
+
+/// This one ends when the client has gone, on any system.
+#[test]
+fn the_end_of_a_stream_that_lingers_ends_a_wait() {
+    let (mut reactor, address) = reactor();
+    let (client, mut stream) = connect(&mut reactor, address, Key::new(0, 0));
+    fill(&mut reactor, &mut stream);
+    reactor.set_accepting(0, false);
+    reactor.close(stream);
+    assert_eq!(reactor.lingering(), 1);
+    drop(client);
+    wait_for_the_end(&mut reactor, 1);
+}
+
+/// While one lingers, a client that comes later can't make another one linger without end.
+#[test]
+fn those_who_come_while_one_lingers_can_be_dropped() {
+    let (mut reactor, address) = reactor();
+    let (_first, mut stream) = connect(&mut reactor, address, Key::new(0, 0));
+    fill(&mut reactor, &mut stream);
+    // All are connected now: a wait would end the first one, where the system has room.
+    let later: Vec<_> = (0..3)
+        .map(|_| TcpStream::connect(address).expect("a connection"))
+        .collect();
+    reactor.close(stream);
+    assert_eq!(reactor.lingering(), 1);
+    let streams: Vec<_> = (1..4)
+        .map(|number| reactor.accept(0, Key::new(number, 0)).expect("one").stream)
+        .collect();
+    reactor.set_accepting(0, false);
+    for mut stream in streams {
+        fill(&mut reactor, &mut stream);
+        let before = reactor.lingering();
+        reactor.close(stream);
+        wait_for_the_end(&mut reactor, before + 1);
+    }
+    drop(later);
 }
 
 #[test]

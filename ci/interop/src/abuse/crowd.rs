@@ -46,21 +46,23 @@ impl Member {
 
     /// Sends as many of the bytes as there is room for.
     pub(super) fn send(&mut self, bytes: &[u8]) -> usize {
-        let Some(stream) = &mut self.stream else {
-            return 0;
-        };
-        match stream.write(bytes) {
+        self.send_and_stay(bytes).unwrap_or_else(|| {
+            // What the server has said before is still to be had.
+            self.read(usize::MAX);
+            self.stream = None;
+            0
+        })
+    }
+
+    /// The same, but a client that can send no more, which is `None`, keeps its socket.
+    pub(super) fn send_and_stay(&mut self, bytes: &[u8]) -> Option<usize> {
+        match self.stream.as_mut()?.write(bytes) {
             Ok(count) => {
                 self.sent += count;
-                count
+                Some(count)
             }
-            Err(e) if e.kind() == ErrorKind::WouldBlock => 0,
-            Err(_) => {
-                // What the server has said before is still to be had.
-                self.read(usize::MAX);
-                self.stream = None;
-                0
-            }
+            Err(e) if e.kind() == ErrorKind::WouldBlock => Some(0),
+            Err(_) => None,
         }
     }
 

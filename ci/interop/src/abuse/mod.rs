@@ -9,6 +9,8 @@ mod crowd;
 mod descriptors;
 mod health;
 mod large;
+mod lingering;
+mod memory;
 mod newcomer;
 mod resets;
 mod rest;
@@ -25,9 +27,10 @@ use scenario::Scenario;
 #[must_use]
 pub fn run(runtimes: &[Runtime], filter: &str, release: bool) -> Report {
     let mut report = Report::new("abuse", runtimes);
-    let all = [slow::SCENARIOS, large::SCENARIOS, resets::SCENARIOS]
+    let all = [slow::SCENARIOS, large::SCENARIOS, memory::SCENARIOS]
         .into_iter()
-        .chain([rest::SCENARIOS, descriptors::SCENARIOS])
+        .chain([resets::SCENARIOS, rest::SCENARIOS, descriptors::SCENARIOS])
+        .chain([lingering::SCENARIOS])
         .flatten()
         .filter(|scenario| scenario.name.contains(filter));
     let all: Vec<_> = all.collect();

@@ -1,0 +1,168 @@
+//! The memory that large bodies take: what is counted, and what the process takes for it.
+
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use super::crowd::Crowd;
+use super::health::peak_memory;
+use super::scenario::{Reasons, Scenario, Special, Target};
+use crate::client::Client;
+use crate::{Outcome, Runtime, ensure};
+
+pub(super) const SCENARIOS: &[Scenario] = &[
+    Scenario {
+        name: "3 take a shared body slowly, others send and ask for much",
+        // The body is larger than all that may be held, and is taken slower than scarce memory allows.
+        settings: &[
+            ("SHARED", "24000000"),
+            ("MAX_HELD", "16777216"),
+            ("RATE_WINDOW", "500"),
+        ],
+        attack: shared_body,
+        within: Duration::from_secs(1),
+        memory: (64, 144),
+        special: Special::Nothing,
+    },
+    Scenario {
+        name: "40 echoes of 15 MiB, announced, nothing read",
+        settings: UNREAD,
+        attack: |target| unread_echoes(target, false),
+        within: Duration::from_secs(2),
+        memory: (340, 420),
+        special: Special::Full,
+    },
+    Scenario {
+        name: "40 echoes of 15 MiB, in chunks, nothing read",
+        settings: UNREAD,
+        attack: |target| unread_echoes(target, true),
+        within: Duration::from_secs(2),
+        memory: (340, 420),
+        special: Special::Full,
+    },
+];
+
+const MAX_HELD_MIB: u64 = 256;
+const UNREAD: &[(&str, &str)] = &[("MAX_HELD", "268435456"), ("RATE_WINDOW", "4000")];
+
+/// Each gets all of it, at its own pace. Nobody else is refused anything for that.
+fn shared_body(target: &Target) -> Outcome<Reasons> {
+    const LENGTH: usize = 24_000_000;
+    /// Bytes a second.
+    const RATE: f64 = 3e6;
+    let mut crowd = Crowd::connect(target.address, 3)?;
+    crowd.send("GET /shared HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    let started = Instant::now();
+    let mut others = 0;
+    while crowd.members.iter().any(|member| !member.has_ended()) {
+        let due = (started.elapsed().as_secs_f64() * RATE) as usize;
+        for member in &mut crowd.members {
+            member.read(due.saturating_sub(member.read));
+        }
+        if started.elapsed() > Duration::from_millis(200) * others {
+            others += 1;
+            upload(target)?;
+            download(target)?;
+        }
+        sleep(Duration::from_millis(5));
+    }
+    crowd.check_statuses(200)?;
+    for member in &crowd.members {
+        let came = member.read;
+        ensure!(came > LENGTH, "a body of {LENGTH} bytes ended after {came}");
+    }
+    let others = usize::try_from(others).unwrap_or(0);
+    ensure!(others > 10, "only {others} others were served meanwhile");
+    Ok(vec![("ClientAskedClose", 3 + 2 * others)])
+}
+
+fn upload(target: &Target) -> Outcome {
+    const LENGTH: usize = 150_000;
+    let body = "x".repeat(LENGTH);
+    let head = "POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n";
+    let mut client = Client::connect(target.address)?;
+    client.send(format!("{head}Content-Length: {LENGTH}\r\n\r\n{body}"))?;
+    client.answer()?.check(body.as_bytes())?;
+    client.check_end()
+}
+
+fn download(target: &Target) -> Outcome {
+    let mut client = Client::connect(target.address)?;
+    client.send("GET /large HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")?;
+    client.answer()?.check(&[b'x'; 4 << 20])?;
+    client.check_end()
+}
+
+/// As many as there is memory for are sent back, and are cut when nobody takes them. The process takes
+/// at most 1.3 times as much as may be held, but for chunks in a runtime.
+fn unread_echoes(target: &Target, is_chunked: bool) -> Outcome<Reasons> {
+    const COUNT: usize = 40;
+    let idle = peak_memory(target.server.pid())?;
+    let request = echo(is_chunked);
+    let mut crowd = Crowd::connect_narrow(target.address, COUNT)?;
+    deliver(&mut crowd, &request)?;
+    // Two windows of the rate, and some more.
+    sleep(Duration::from_secs(10));
+    crowd.wait_for_end(Duration::from_secs(20));
+    crowd.check_ended()?;
+    let above = peak_memory(target.server.pid())? - idle;
+    let statuses = crowd.statuses();
+    let of = |status| statuses.get(&status).copied().unwrap_or(0);
+    eprintln!("    {above} MiB above {idle} idle; {statuses:?}");
+    ensure!(
+        of(200) + of(503) == COUNT && of(200) > 0,
+        "the statuses are {statuses:?} (0: none)"
+    );
+    let most = match (is_chunked, target.server.runtime) {
+        (false, _) | (true, Runtime::Native) => MAX_HELD_MIB * 13 / 10,
+        // Where no length is announced, a body takes more steps, and each leaves a hole in the module's
+        // memory; and 128 MiB of those that were refused lie between those that weren't.
+        (true, _) => MAX_HELD_MIB * 29 / 20,
+    };
+    ensure!(
+        above <= most,
+        "it took {above} MiB of memory above {idle}, more than {most}"
+    );
+    Ok(vec![("WriteTimeout", of(200)), ("Overloaded", of(503))])
+}
+
+/// A whole request.
+fn echo(is_chunked: bool) -> Vec<u8> {
+    const LENGTH: usize = 15 << 20;
+    const CHUNK: usize = 64 << 10;
+    let head = "POST / HTTP/1.1\r\nHost: x\r\n";
+    let chunk = "x".repeat(CHUNK);
+    let text = if is_chunked {
+        let chunks = format!("{CHUNK:x}\r\n{chunk}\r\n").repeat(LENGTH / CHUNK);
+        format!("{head}Transfer-Encoding: chunked\r\n\r\n{chunks}0\r\n\r\n")
+    } else {
+        format!(
+            "{head}Content-Length: {LENGTH}\r\n\r\n{}",
+            chunk.repeat(LENGTH / CHUNK)
+        )
+    };
+    text.into_bytes()
+}
+
+/// Sends the request on all connections, side by side, and reads nothing. The server drops what comes after
+/// a refusal.
+fn deliver(crowd: &mut Crowd, request: &[u8]) -> Outcome {
+    const PIECE: usize = 64 << 10;
+    let end = Instant::now() + Duration::from_secs(60);
+    loop {
+        let mut missing = 0;
+        for member in crowd
+            .members
+            .iter_mut()
+            .filter(|member| !member.has_ended())
+        {
+            let rest = &request[member.sent..];
+            let sent = member.send(&rest[..rest.len().min(PIECE)]);
+            missing += rest.len() - sent;
+        }
+        if missing == 0 {
+            return Ok(());
+        }
+        ensure!(Instant::now() < end, "{missing} bytes are still to be sent");
+        sleep(Duration::from_micros(100));
+    }
+}

@@ -1,0 +1,170 @@
+//! What a client did wrong, and the response it gets.
+
+use std::fmt;
+
+use http::StatusCode;
+
+use super::close_reason::CloseReason;
+
+/// A request that the server refuses by itself: the status of the response, why the connection closes
+/// behind it, and the text that the response and the log have.
+///
+/// | status | what |
+/// |---|---|
+/// | 400 | the grammar or the framing is broken, or the client's stream ended within the request |
+/// | 408 | the head or the body did not arrive in time |
+/// | 413 | the body is larger than [`max_body`](crate::Limits::max_body) |
+/// | 414 | the request line is longer than [`max_request_line`](crate::Limits::max_request_line) |
+/// | 417 | another expectation than `100-continue` |
+/// | 431 | the head has more bytes or fields than the limits |
+/// | 501 | a tunnel (CONNECT), or a transfer coding before `chunked` |
+/// | 503 | [`max_held`](crate::Limits::max_held) is reached, or the server stops |
+/// | 505 | another version than HTTP/1 |
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Refusal {
+    status: StatusCode,
+    reason: CloseReason,
+    text: &'static str,
+}
+
+impl Refusal {
+    /// The status of the response.
+    #[must_use]
+    pub const fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// Why the connection closes behind the response.
+    #[must_use]
+    pub const fn reason(&self) -> CloseReason {
+        self.reason
+    }
+
+    /// What is wrong, and what to do about it where that isn't plain.
+    #[must_use]
+    pub const fn text(&self) -> &'static str {
+        self.text
+    }
+
+    /// 400 (RFC 9110 §15.5.1): the request breaks a rule of the grammar or of framing.
+    pub(super) const fn malformed(text: &'static str) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, CloseReason::BadRequest, text)
+    }
+
+    /// 400: the stream ended within the request.
+    pub(super) const fn incomplete() -> Self {
+        Self::new(
+            StatusCode::BAD_REQUEST,
+            CloseReason::IncompleteRequest,
+            "the stream ended within the request",
+        )
+    }
+
+    /// 408 (RFC 9110 §15.5.9) for a head.
+    pub(super) const fn late_head() -> Self {
+        Self::new(
+            StatusCode::REQUEST_TIMEOUT,
+            CloseReason::HeadTimeout,
+            "the head did not arrive in time",
+        )
+    }
+
+    /// 408 for a body.
+    pub(super) const fn slow_body() -> Self {
+        Self::new(
+            StatusCode::REQUEST_TIMEOUT,
+            CloseReason::BodyTimeout,
+            "the body arrived too slowly",
+        )
+    }
+
+    /// 413 (RFC 9110 §15.5.14).
+    pub(super) const fn body_too_large() -> Self {
+        Self::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            CloseReason::TooLarge,
+            "the body is larger than this server accepts",
+        )
+    }
+
+    /// 414 (RFC 9110 §15.5.15).
+    pub(super) const fn uri_too_long() -> Self {
+        Self::new(
+            StatusCode::URI_TOO_LONG,
+            CloseReason::TooLarge,
+            "the request line is longer than this server accepts",
+        )
+    }
+
+    /// 417 (RFC 9110 §15.5.18).
+    pub(super) const fn expectation() -> Self {
+        Self::new(
+            StatusCode::EXPECTATION_FAILED,
+            CloseReason::BadRequest,
+            "the only expectation this server meets is 100-continue",
+        )
+    }
+
+    /// 431 (RFC 6585 §5).
+    pub(super) const fn headers_too_large(text: &'static str) -> Self {
+        Self::new(
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            CloseReason::TooLarge,
+            text,
+        )
+    }
+
+    /// 501 (RFC 9110 §15.6.2).
+    pub(super) const fn not_implemented(text: &'static str) -> Self {
+        Self::new(StatusCode::NOT_IMPLEMENTED, CloseReason::BadRequest, text)
+    }
+
+    /// 503 (RFC 9110 §15.6.4).
+    pub(super) const fn overloaded() -> Self {
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            CloseReason::Overloaded,
+            "no room for this in the memory of all connections (max_held, which limits a body as max_body does); try again later",
+        )
+    }
+
+    /// 503, because the server stops.
+    pub(super) const fn stopped() -> Self {
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            CloseReason::Stopped,
+            "the server is stopping; try again later",
+        )
+    }
+
+    /// 505 (RFC 9110 §15.6.6).
+    pub(super) const fn version() -> Self {
+        Self::new(
+            StatusCode::HTTP_VERSION_NOT_SUPPORTED,
+            CloseReason::BadRequest,
+            "this server speaks HTTP/1.1 and HTTP/1.0",
+        )
+    }
+
+    /// The same refusal with another text.
+    pub(super) const fn with_text(self, text: &'static str) -> Self {
+        Self { text, ..self }
+    }
+
+    const fn new(status: StatusCode, reason: CloseReason, text: &'static str) -> Self {
+        Self {
+            status,
+            reason,
+            text,
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "refused with {}: {}", self.status.as_u16(), self.text)
+    }
+}
+
+impl std::error::Error for Refusal {}

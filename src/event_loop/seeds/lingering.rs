@@ -1,0 +1,205 @@
+//! A reactor whose closed streams linger, as those of WASI 0.2 do, and what must then be so.
+
+use std::cell::Cell;
+use std::io::{self, IoSlice};
+use std::rc::Rc;
+use std::time::Duration;
+
+use wasip1_poll::fake::Rng;
+
+use crate::handle::Handle;
+use crate::key::Key;
+use crate::limits::Limits;
+use crate::reactor::{Accepted, Event, Interest, Reactor};
+use crate::time::Instant;
+
+/// How the closed streams of a world linger.
+#[derive(Clone, Debug)]
+pub(super) struct Manner {
+    /// So many of 1,000 do.
+    per_mille: u16,
+    /// So many of 1,000 of these do so without end, if the contract allows another one.
+    endless: u16,
+    /// The others end within this time, in nanoseconds.
+    longest: u64,
+    rng: Rng,
+}
+
+impl Manner {
+    /// In half of the worlds none lingers, as natively. In most of the others the limit of connections
+    /// is low: only then does it matter.
+    pub(super) fn random(rng: &mut Rng, limits: &mut Limits) -> Self {
+        let manner = Self {
+            per_mille: rng.pick(&[0, 0, 300, 1_000]),
+            endless: rng.pick(&[0, 300, 1_000]),
+            longest: rng.pick(&[1_000_000, 100_000_000, 2_000_000_000]),
+            rng: Rng::new(rng.next_u64()),
+        };
+        if manner.per_mille > 0 && rng.chance(700) {
+            limits.max_connections = 1 + rng.below(4) as usize;
+        }
+        manner
+    }
+}
+
+/// A reactor that drops its streams at once, and counts some of them as lingering for a while.
+pub(super) struct Lingering<R> {
+    inner: R,
+    manner: Manner,
+    max_connections: usize,
+    open: usize,
+    /// The most that were open at once.
+    most_open: usize,
+    /// When each of those that linger ends; `None` if never.
+    until: Vec<Option<Instant>>,
+    is_paused: Vec<bool>,
+    /// What has happened in this world so far.
+    acts: Rc<Cell<u64>>,
+    handle: Handle,
+}
+
+impl<R: Reactor> Lingering<R> {
+    pub(super) fn new(
+        inner: R,
+        manner: Manner,
+        max_connections: usize,
+        acts: Rc<Cell<u64>>,
+        handle: Handle,
+    ) -> Self {
+        Self {
+            is_paused: vec![false; inner.listeners()],
+            inner,
+            manner,
+            max_connections,
+            open: 0,
+            most_open: 0,
+            until: Vec::new(),
+            acts,
+            handle,
+        }
+    }
+
+    /// A wait for a paused listener has an end.
+    fn check_pause(&self, timeout: Option<Duration>) {
+        let is_paused = self.is_paused.contains(&true);
+        let ends = self.until.iter().any(Option::is_some);
+        let has_end = timeout.is_some() || ends;
+        assert!(
+            !is_paused || has_end,
+            "a listener is paused, and nothing ends the wait: {} are open, {} linger without end",
+            self.open,
+            self.until.len()
+        );
+    }
+
+    /// The second bound on sockets, until the server stops: then all that wait are accepted.
+    fn check_count(&self) {
+        if self.handle.is_stopping() {
+            return;
+        }
+        let (open, lingering) = (self.open, self.until.len());
+        assert!(
+            open + lingering <= 2 * (self.max_connections + 1),
+            "{open} are open and {lingering} linger, and {} connections are allowed",
+            self.max_connections
+        );
+    }
+
+    fn linger(&mut self) {
+        let Manner {
+            per_mille,
+            endless,
+            longest,
+            rng,
+        } = &mut self.manner;
+        if !rng.chance(*per_mille) {
+            return;
+        }
+        let without_end = self.until.iter().filter(|until| until.is_none()).count();
+        let is_endless = without_end < self.most_open && rng.chance(*endless);
+        let lasts = Duration::from_nanos(rng.below(*longest));
+        let until = self.inner.now() + lasts;
+        self.until.push((!is_endless).then_some(until));
+    }
+
+    fn drop_some(&mut self) {
+        let (now, before) = (self.inner.now(), self.until.len());
+        self.until.retain(|until| until.is_none_or(|at| at > now));
+        let dropped = before - self.until.len();
+        self.acts.set(self.acts.get() + dropped as u64);
+    }
+}
+
+impl<R: Reactor> Reactor for Lingering<R> {
+    type Stream = R::Stream;
+
+    const SHORT_IS_LAST: bool = R::SHORT_IS_LAST;
+
+    fn listeners(&self) -> usize {
+        self.inner.listeners()
+    }
+
+    fn wait(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()> {
+        self.check_pause(timeout);
+        let now = self.inner.now();
+        let next = self.until.iter().flatten().min();
+        let left = next.map(|at| at.saturating_since(now));
+        let timeout = [timeout, left].into_iter().flatten().min();
+        self.inner.wait(events, timeout)?;
+        self.drop_some();
+        Ok(())
+    }
+
+    fn set_accepting(&mut self, listener: usize, accepting: bool) {
+        self.is_paused[listener] = !accepting;
+        self.inner.set_accepting(listener, accepting);
+    }
+
+    fn close_listener(&mut self, listener: usize) -> io::Result<()> {
+        self.inner.close_listener(listener)?;
+        self.is_paused[listener] = false;
+        Ok(())
+    }
+
+    fn accept(&mut self, listener: usize, key: Key) -> io::Result<Accepted<R::Stream>> {
+        let accepted = self.inner.accept(listener, key)?;
+        self.open += 1;
+        self.most_open = self.most_open.max(self.open);
+        self.check_count();
+        Ok(accepted)
+    }
+
+    fn read(&mut self, stream: &mut R::Stream, buf: &mut [u8]) -> io::Result<usize> {
+        self.inner.read(stream, buf)
+    }
+
+    fn write(&mut self, stream: &mut R::Stream, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.inner.write(stream, bufs)
+    }
+
+    fn set_interest(&mut self, stream: &mut R::Stream, interest: Interest) {
+        self.inner.set_interest(stream, interest);
+    }
+
+    fn shutdown_write(&mut self, stream: &mut R::Stream) -> io::Result<()> {
+        self.inner.shutdown_write(stream)
+    }
+
+    fn close(&mut self, stream: R::Stream) {
+        self.open -= 1;
+        self.inner.close(stream);
+        self.linger();
+    }
+
+    fn gains_by_closing(&self) -> bool {
+        self.inner.gains_by_closing()
+    }
+
+    fn lingering(&self) -> usize {
+        self.until.len()
+    }
+
+    fn now(&self) -> Instant {
+        self.inner.now()
+    }
+}

@@ -1,0 +1,179 @@
+//! `held_peak` against what the allocator gives out: each body is held once, from its first byte until
+//! the response with it is sent.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+
+use mini_http::conn::{Connection, Context, Shared};
+use mini_http::{Instant, Limits, Response};
+
+const MIB: usize = 1 << 20;
+
+#[test]
+fn an_announced_body_is_held_once_and_counted() {
+    for length in [3 * MIB, 24 * MIB + 1, 100 * MIB] {
+        for max_held in [4 * length, length + length / 3] {
+            echo(&Body {
+                length,
+                max_held,
+                is_chunked: false,
+            });
+        }
+    }
+}
+
+#[test]
+fn a_body_in_chunks_is_held_once_and_counted() {
+    for length in [3 * MIB, 24 * MIB + 1, 100 * MIB] {
+        for max_held in [4 * length, length + length / 3] {
+            echo(&Body {
+                length,
+                max_held,
+                is_chunked: true,
+            });
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Body {
+    length: usize,
+    max_held: usize,
+    is_chunked: bool,
+}
+
+impl Body {
+    /// What comes before each piece of it, and at the end.
+    fn head(&self) -> String {
+        let framing = match self.is_chunked {
+            true => "Transfer-Encoding: chunked".to_owned(),
+            false => format!("Content-Length: {}", self.length),
+        };
+        format!("POST / HTTP/1.1\r\nHost: h\r\n{framing}\r\n\r\n")
+    }
+
+    fn chunk(&self, length: usize) -> String {
+        match self.is_chunked {
+            true => format!("{length:x}\r\n"),
+            false => String::new(),
+        }
+    }
+
+    fn chunk_end(&self) -> &'static str {
+        if self.is_chunked { "\r\n" } else { "" }
+    }
+
+    fn end(&self) -> &'static str {
+        if self.is_chunked { "0\r\n\r\n" } else { "" }
+    }
+}
+
+/// Sends a body and takes it back, and compares what was held with what was allocated.
+fn echo(body: &Body) {
+    static PIECE: [u8; 1 << 16] = [b'x'; 1 << 16];
+    let mut limits = Limits::default();
+    limits.max_body = body.length as u64;
+    limits.max_held = body.max_held;
+    let mut shared = Shared::new();
+    let mut cx = Context {
+        now: Instant::default(),
+        limits: &limits,
+        shared: &mut shared,
+    };
+    let mut connection = Connection::new(1, None, &mut cx);
+    let idle = Allocated::begin();
+
+    let mut requests = 0;
+    let mut feed = |connection: &mut Connection, cx: &mut Context<'_>, mut bytes: &[u8]| {
+        while let Some(request) = connection.handle_input(cx, &mut bytes) {
+            requests += 1;
+            connection.respond(cx, Response::new(request.into_body()));
+        }
+    };
+    feed(&mut connection, &mut cx, body.head().as_bytes());
+    let mut missing = body.length;
+    while missing > 0 {
+        let piece = &PIECE[..missing.min(PIECE.len())];
+        missing -= piece.len();
+        feed(&mut connection, &mut cx, body.chunk(piece.len()).as_bytes());
+        feed(&mut connection, &mut cx, piece);
+        feed(&mut connection, &mut cx, body.chunk_end().as_bytes());
+    }
+    feed(&mut connection, &mut cx, body.end().as_bytes());
+    let pending = connection.pending_output();
+    while connection.pending_output() > 0 {
+        connection.handle_written(&mut cx, 1 << 16);
+    }
+
+    assert_eq!(requests, 1, "{body:?}");
+    assert!(pending > body.length, "{body:?} came back as {pending}");
+    let (held, allocated) = (shared.held_peak(), idle.peak());
+    assert!(
+        held.abs_diff(allocated) <= allocated / 10,
+        "{body:?}: {held} held, {allocated} allocated"
+    );
+    assert!(allocated <= limits.max_held, "{body:?}: {allocated}");
+}
+
+/// What this thread has allocated beyond what it had at the beginning.
+struct Allocated {
+    before: isize,
+}
+
+impl Allocated {
+    fn begin() -> Self {
+        PEAK.set(LIVE.get());
+        Self { before: LIVE.get() }
+    }
+
+    fn peak(&self) -> usize {
+        usize::try_from(PEAK.get() - self.before).expect("it only grows")
+    }
+}
+
+thread_local! {
+    // Nothing is allocated or dropped for them.
+    static LIVE: Cell<isize> = const { Cell::new(0) };
+    static PEAK: Cell<isize> = const { Cell::new(0) };
+}
+
+/// The system's, with the bytes that each thread has allocated.
+struct Counting;
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+fn count(more: isize) {
+    LIVE.set(LIVE.get() + more);
+    PEAK.set(PEAK.get().max(LIVE.get()));
+}
+
+#[allow(unsafe_code, reason = "the only way to see all allocations")]
+// SAFETY: each method hands its arguments to the system's allocator and returns what that returns; the
+// counters allocate nothing and can't unwind.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count(layout.size() as isize);
+        // SAFETY: the caller keeps the contract of `GlobalAlloc`, which is that of `System`.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        count(layout.size() as isize);
+        // SAFETY: as above.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn realloc(&self, memory: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        // The system moves pages; it doesn't copy what is large.
+        count(size as isize - layout.size() as isize);
+        // SAFETY: as above; `memory` is of `System`, as all of this allocator's is.
+        unsafe { System.realloc(memory, layout, size) }
+    }
+
+    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
+        count(-(layout.size() as isize));
+        // SAFETY: as above.
+        unsafe { System.dealloc(memory, layout) }
+    }
+}
