@@ -196,8 +196,8 @@ mod tests {
     fn what_is_held_follows_what_has_come() {
         const GIB: usize = 1 << 30;
         for (max_held, missing, times) in [
-            (4 * GIB, Some(GIB as u64), LEAP),
-            (4 * GIB, None, STEP),
+            (3 * GIB, Some(GIB as u64), LEAP),
+            (3 * GIB, None, STEP),
             // There is no room for all of it.
             (GIB, Some(GIB as u64), 2),
         ] {
