@@ -64,7 +64,6 @@ mod body;
 mod error;
 mod event_loop;
 mod handle;
-mod key;
 mod limits;
 mod listeners;
 mod log_text;
@@ -77,7 +76,7 @@ cfg_if::cfg_if! {
         pub mod conn;
         pub mod reactor;
 
-        pub use key::Key;
+        pub use poll_turns::Key;
         pub use time::Instant;
     } else {
         mod conn;

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use poll_turns::Key;
+
 use crate::error::{Error, ErrorKind, Result};
-use crate::key::Key;
 
 /// The bounds that keep one client from hurting the process or the other clients.
 ///

@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use http::Response;
 use log::{debug, error};
+use poll_turns::Key;
 
 use super::{EventLoop, Slot};
 use crate::body::Body;
 use crate::conn::{CloseReason, Connection};
-use crate::key::Key;
 use crate::reactor::{Accepted, Interest, Reactor, Readiness};
 use crate::request::Request;
 use crate::time::Instant;

@@ -22,7 +22,6 @@ mod accept;
 mod drive;
 mod links;
 mod schedule;
-mod slab;
 mod stop;
 mod wheel;
 
@@ -37,16 +36,15 @@ use std::time::Duration;
 
 use http::Response;
 use log::debug;
+use poll_turns::{Key, Table};
 
 use self::accept::Listener;
 use self::drive::{Driver, Spent};
 use self::schedule::{Idle, Schedule};
-use self::slab::Slab;
 use self::stop::{Phase, Stop};
 use crate::body::Body;
 use crate::conn::{CloseReason, Connection, Context, Shared};
 use crate::handle::Handle;
-use crate::key::Key;
 use crate::limits::Limits;
 use crate::reactor::{Event, Interest, Reactor, Readiness};
 use crate::request::Request;
@@ -81,7 +79,7 @@ pub(crate) struct Settings {
 /// The listeners and connections, and what drives them.
 struct EventLoop<'a, R: Reactor, H> {
     driver: Driver<'a, R, H>,
-    slots: Slab<Slot<R::Stream>>,
+    slots: Table<Slot<R::Stream>>,
     listeners: Vec<Listener>,
     /// The number of the last accepted connection.
     last_id: u64,
@@ -154,7 +152,7 @@ where
                 phase: Phase::Serving,
                 buffer: vec![0; Self::READ_SIZE].into_boxed_slice(),
             },
-            slots: Slab::new(),
+            slots: Table::default(),
             listeners,
             last_id: 0,
             accept_again_at: None,

@@ -55,7 +55,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use crate::key::Key;
+use poll_turns::Key;
+
 use crate::time::Instant;
 
 /// The listeners and streams of one event loop. The module's documentation is the contract.

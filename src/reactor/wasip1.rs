@@ -10,11 +10,11 @@ mod returning;
 use std::io::{self, IoSlice};
 use std::time::Duration;
 
+use poll_turns::Key;
 use wasip1_poll::{Errno, Fd, Poller, Ready, Registration, Shutdown, Wasi};
 
 use self::returning::Returning;
 use super::{Accepted, Event, Interest, Reactor, Readiness};
-use crate::key::Key;
 use crate::time::Instant;
 
 /// The listeners and streams of one event loop, on preview 1.
@@ -85,7 +85,7 @@ impl<W: Wasi> Reactor for Wasip1Reactor<W> {
         events.extend(self.ready.iter().map(|ready| match ready.listener {
             true => Event::Listener(ready.token as usize),
             false => Event::Stream(
-                Key::from_usize(ready.token as usize),
+                Key::from_u64(ready.token),
                 Readiness {
                     readable: ready.readable,
                     writable: ready.writable,
@@ -138,7 +138,7 @@ impl<W: Wasi> Reactor for Wasip1Reactor<W> {
         };
         self.open += 1;
         self.returning.accepted();
-        let token = key.to_usize() as u64;
+        let token = key.to_u64();
         let stream = self.poller.register(fd, token, wasip1_poll::Interest::READ);
         // Preview 1 can't tell the peer's address.
         Ok(Accepted {

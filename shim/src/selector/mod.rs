@@ -28,7 +28,6 @@
 //! **What is pending is queued**, and goes with its registration. What doesn't fit into the user's
 //! room for events is reported by the next poll.
 
-mod entries;
 mod entry;
 mod state;
 
@@ -37,11 +36,11 @@ use std::io::{self, ErrorKind, IoSlice};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+pub(crate) use wasip1_poll::Key;
 use wasip1_poll::{Errno, Fd, Shutdown, Wasi};
 
 use crate::event::{Events, Readiness};
 use crate::{Interest, Token};
-pub(crate) use entries::Key;
 use entry::{Direction, Entry};
 use state::State;
 
@@ -100,7 +99,7 @@ impl<W: Wasi> Selector<W> {
         let State {
             poller, entries, ..
         } = &mut *state;
-        let name = entries.next_key().to_token();
+        let name = entries.next_key().to_u64();
         let (registration, is_listener) = match subject {
             Subject::Listener => {
                 let registration = poller.register_listener(fd, name);

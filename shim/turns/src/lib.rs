@@ -20,9 +20,13 @@
 //! Polling, and all knowledge of what a socket is: places are numbers.
 
 mod budget;
+mod key;
 mod sets;
+mod table;
 pub mod trace;
 mod turns;
 
 pub use self::budget::TIME_SHARE;
+pub use self::key::Key;
+pub use self::table::Table;
 pub use self::turns::{BUSY_FOR, Found, Plan, Turns};

@@ -53,3 +53,4 @@ pub use self::trace::{TARGET, Traced};
 pub use self::wasi::{
     ClockId, Event, EventKind, Fd, FdFlags, Fdstat, FileType, Shutdown, Subscription, Wasi,
 };
+pub use poll_turns::{Key, Table};

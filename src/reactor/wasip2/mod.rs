@@ -22,7 +22,7 @@ mod sources;
 use std::io::{self, IoSlice};
 use std::time::Duration;
 
-use poll_turns::Turns;
+use poll_turns::{Key, Table, Turns};
 use wasip2::io::poll::Pollable;
 use wasip2::sockets::tcp::TcpSocket;
 
@@ -31,7 +31,6 @@ use self::allowance::Allowance;
 use self::rounds::Asked;
 use self::sources::{Source, piece};
 use super::{Accepted, Event, Interest, Reactor};
-use crate::key::Key;
 use crate::time::Instant;
 
 /// The listeners and streams of one event loop, on WASI 0.2.
@@ -39,9 +38,7 @@ use crate::time::Instant;
 pub(crate) struct Wasip2Reactor {
     /// By the loop's numbers; none where one was closed.
     listeners: Vec<Option<Listener>>,
-    sources: Vec<Option<Source>>,
-    /// Places in `sources` that are empty.
-    free: Vec<u32>,
+    sources: Table<Source>,
     /// Sources that are not closed.
     open: usize,
     /// Which of the sources are busy, and what to poll.
@@ -62,9 +59,16 @@ pub(crate) struct Wasip2Reactor {
     scratch: Vec<u8>,
 }
 
-/// A connection: the place of its [`Source`].
+/// A connection: the key of its [`Source`].
 #[derive(Debug)]
-pub(crate) struct Wasip2Stream(u32);
+pub(crate) struct Wasip2Stream(Key);
+
+impl Wasip2Stream {
+    /// Its place among the [`Turns`].
+    const fn place(&self) -> u32 {
+        self.0.index() as u32
+    }
+}
 
 #[derive(Debug)]
 struct Listener {
@@ -96,8 +100,7 @@ impl Wasip2Reactor {
         turns.end(calls::now());
         Self {
             listeners: listeners.collect(),
-            sources: Vec::new(),
-            free: Vec::new(),
+            sources: Table::default(),
             open: 0,
             turns,
             alarm: Alarm::default(),
@@ -112,27 +115,23 @@ impl Wasip2Reactor {
     }
 
     fn insert(&mut self, source: Source) -> Wasip2Stream {
-        let place = self.free.pop().unwrap_or_else(|| {
-            self.sources.push(None);
-            u32::try_from(self.sources.len() - 1).expect("fewer sources than handles")
-        });
-        self.sources[place as usize] = Some(source);
-        self.turns.insert(place);
+        let stream = Wasip2Stream(self.sources.insert(source));
+        self.turns.insert(stream.place());
         self.turns.progress();
-        Wasip2Stream(place)
+        stream
     }
 
     fn remove(&mut self, place: u32) {
-        if let Some(source) = self.sources[place as usize].take() {
+        let key = self.sources.key_at(place as usize);
+        if let Some(source) = key.and_then(|key| self.sources.remove(key)) {
             calls::dropping(source.handle());
             self.turns.remove(place);
-            self.free.push(place);
         }
     }
 
     fn source(&mut self, stream: &Wasip2Stream) -> &mut Source {
-        self.sources[stream.0 as usize]
-            .as_mut()
+        self.sources
+            .get_mut(stream.0)
             .expect("a source is there until its stream is closed, by value")
     }
 }
@@ -210,14 +209,15 @@ impl Reactor for Wasip2Reactor {
             if filled == 0 {
                 return Err(io::ErrorKind::WouldBlock.into());
             }
-            self.turns.progress_of(stream.0);
+            self.turns.progress_of(stream.place());
             return Ok(filled);
         }
     }
 
     fn write(&mut self, stream: &mut Wasip2Stream, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-        let source = self.sources[stream.0 as usize]
-            .as_ref()
+        let source = self
+            .sources
+            .get(stream.0)
             .expect("a source is there until its stream is closed, by value");
         let offered: usize = bufs.iter().map(|buf| buf.len()).sum();
         let mut written = 0;
@@ -252,7 +252,7 @@ impl Reactor for Wasip2Reactor {
         if written == 0 && offered > 0 {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        self.turns.progress_of(stream.0);
+        self.turns.progress_of(stream.place());
         Ok(written)
     }
 
@@ -269,16 +269,16 @@ impl Reactor for Wasip2Reactor {
         self.open -= 1;
         let source = self.source(&stream);
         if source.close() {
-            return self.remove(stream.0);
+            return self.remove(stream.place());
         }
         let largest = source.make_room();
         self.fixed_buffer = largest.map(Source::safe_buffer);
-        self.turns.rest(stream.0);
+        self.turns.rest(stream.place());
     }
 
     /// Those for which the socket has no room yet for what is on its way.
     fn lingering(&self) -> usize {
-        self.sources.len() - self.free.len() - self.open
+        self.sources.len() - self.open
     }
 
     fn now(&self) -> Instant {
@@ -289,7 +289,7 @@ impl Reactor for Wasip2Reactor {
 impl Drop for Wasip2Reactor {
     /// What is still on its way is left to the host: to drop it would wait for the clients.
     fn drop(&mut self) {
-        let sources = std::mem::take(&mut self.sources).into_iter().flatten();
+        let sources = std::mem::take(&mut self.sources).into_values();
         sources
             .filter(|source| source.is_closed())
             .for_each(std::mem::forget);

@@ -85,7 +85,7 @@ impl Wasip2Reactor {
         list.clear();
         let sources = &self.sources;
         let wanted = |place: u32| {
-            let source = sources.get(place as usize).and_then(Option::as_ref);
+            let source = sources.at(place as usize);
             source.is_some_and(Source::is_polled)
         };
         self.turns.next_idle(count, wanted, list);
@@ -118,7 +118,7 @@ impl Wasip2Reactor {
             }
         }
         for &place in places {
-            let source = self.sources.get(place as usize).and_then(Option::as_ref);
+            let source = self.sources.at(place as usize);
             if let Some(source) = source.filter(|source| !source.is_out) {
                 if let Some(pollable) = source.to_read() {
                     list.push(pollable);
@@ -159,7 +159,7 @@ impl Wasip2Reactor {
         let found = self.poll(places, end, events);
         if self.out.len() == before {
             for place in self.out.drain(..) {
-                if let Some(Some(source)) = self.sources.get_mut(place as usize) {
+                if let Some(source) = self.sources.at_mut(place as usize) {
                     source.is_out = false;
                 }
             }
@@ -170,7 +170,7 @@ impl Wasip2Reactor {
     /// What the log calls a place of the list.
     fn name(&self, at: usize) -> Name {
         let of = |place: u32| {
-            let source = self.sources.get(place as usize).and_then(Option::as_ref);
+            let source = self.sources.at(place as usize);
             source.map_or(0, Source::handle)
         };
         match self.asked.get(at) {
@@ -187,7 +187,7 @@ impl Wasip2Reactor {
 
     /// Remembers that a direction of a source is ready.
     fn see(&mut self, place: u32, mark: impl Fn(&mut Readiness)) {
-        let Some(Some(source)) = self.sources.get_mut(place as usize) else {
+        let Some(source) = self.sources.at_mut(place as usize) else {
             return;
         };
         if source.seen == Readiness::default() {
@@ -201,7 +201,7 @@ impl Wasip2Reactor {
     fn report(&mut self, mut found: Found, events: &mut Vec<Event>, is_crowd: bool) -> Found {
         let mut seen = std::mem::take(&mut self.seen);
         for place in seen.drain(..) {
-            let Some(Some(source)) = self.sources.get_mut(place as usize) else {
+            let Some(source) = self.sources.at_mut(place as usize) else {
                 continue;
             };
             if source.is_closed() {

@@ -2,12 +2,12 @@
 
 use std::io::IoSlice;
 
+use poll_turns::Key;
 use wasip2::io::poll::Pollable;
 use wasip2::io::streams::{InputStream, OutputStream};
 use wasip2::sockets::tcp::TcpSocket;
 
 use super::calls;
-use crate::key::Key;
 use crate::reactor::{Interest, Readiness};
 
 /// A connection. A host may end the program that drops a stream before its pollables, or a socket

@@ -117,7 +117,7 @@ fn a_connection_goes_through() {
     };
     assert_eq!(end.expect("the end"), 0);
     reactor.close(stream);
-    assert!(reactor.sources.iter().all(Option::is_none));
+    assert!(reactor.sources.is_empty());
 }
 
 #[test]
@@ -159,7 +159,7 @@ fn a_client_that_takes_nothing_holds_up_nobody() {
         assert_eq!(events, []);
     }
     assert_eq!(received, written);
-    assert!(reactor.sources.iter().all(Option::is_none));
+    assert!(reactor.sources.is_empty());
 }
 
 /// Waits until fewer streams linger than these. That ends a wait, and not the time-out does.

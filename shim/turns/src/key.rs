@@ -1,7 +1,7 @@
-//! Names of connections that are never mistaken for one another.
+//! [`Key`]: a slot and its generation.
 
-/// The name of one connection in its event loop: a slot and the slot's generation, so that the
-/// next connection in the same slot has another name.
+/// The name of one value in a [`Table`](crate::Table), such as a connection in its event loop: a slot and
+/// the slot's generation, so that the next value in the same slot has another name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Key {
     index: u32,
@@ -14,7 +14,7 @@ impl Key {
     const MASK: usize = (1 << Self::HALF) - 1;
 
     /// The most slots that can be told apart on this machine.
-    pub(crate) const MAX_SLOTS: usize = Self::MASK;
+    pub const MAX_SLOTS: usize = Self::MASK;
 
     /// The key of generation `generation` of slot `index`.
     #[must_use]
@@ -37,7 +37,7 @@ impl Key {
         self.generation
     }
 
-    /// The key as a number, to be carried by a poll event.
+    /// The key as a number, to be carried by an event of mio.
     #[must_use]
     pub const fn to_usize(self) -> usize {
         (self.generation as usize) << Self::HALF | self.index as usize
@@ -47,6 +47,18 @@ impl Key {
     #[must_use]
     pub const fn from_usize(number: usize) -> Self {
         Self::new((number & Self::MASK) as u32, (number >> Self::HALF) as u32)
+    }
+
+    /// The key as a number, to be carried by an event of WASI.
+    #[must_use]
+    pub const fn to_u64(self) -> u64 {
+        (self.generation as u64) << 32 | self.index as u64
+    }
+
+    /// The key from [`to_u64`](Self::to_u64)'s number.
+    #[must_use]
+    pub const fn from_u64(number: u64) -> Self {
+        Self::new(number as u32, (number >> 32) as u32)
     }
 }
 
@@ -58,8 +70,10 @@ mod tests {
     fn survives_the_way_through_a_number() {
         let key = Key::new(7, 9);
         assert_eq!(Key::from_usize(key.to_usize()), key);
+        assert_eq!(Key::from_u64(key.to_u64()), key);
         let wrapped = Key::new(0, u32::MAX);
         assert_eq!(Key::from_usize(wrapped.to_usize()), wrapped);
+        assert_eq!(Key::from_u64(wrapped.to_u64()), wrapped);
         assert_ne!(Key::new(7, 10), key);
     }
 }
