@@ -313,7 +313,7 @@ impl<W> fmt::Debug for Selector<W> {
     }
 }
 
-/// So often in a row a ready direction is reported after a `WouldBlock` in `try_io` that was most
+/// This often in a row a ready direction is reported after a `WouldBlock` in `try_io` that was most
 /// likely the other's.
 const MOST_DOUBTS: u8 = 4;
 

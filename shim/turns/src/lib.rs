@@ -1,4 +1,6 @@
-//! Which of many sockets to poll in this turn, where a poll costs time for each of its list.
+//! What the reactors of WASI share: which of many sockets to poll, where a poll costs time for each of its
+//! list ([`Turns`]); a table whose keys are never mistaken for one another ([`Table`]), in which the event
+//! loop has its connections, too; and log lines of calls ([`trace`]).
 //!
 //! # The scheme
 //! A WASI runtime looks at every socket of the list for each poll, so thousands of idle connections

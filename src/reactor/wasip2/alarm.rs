@@ -14,12 +14,12 @@ pub(super) struct Alarm {
     now: Option<Pollable>,
 }
 
-/// When a look ends that finds nothing.
+/// When a poll ends that finds nothing.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum End {
     /// At once.
     Now,
-    /// When so much time has passed since that moment; maybe earlier.
+    /// When this much time has passed since that moment, or somewhat earlier.
     After(u64, Duration),
 }
 

@@ -80,11 +80,13 @@ struct Listener {
 
 impl Wasip2Reactor {
     /// A read asks for this much first, and for the rest of the buffer if it got it: the host clears
-    /// as much memory as is asked for.
+    /// as much memory as is asked for. Most requests fit; at half, a browser's with cookies doesn't.
     const FIRST_READ: usize = 4 << 10;
-    /// A guess at what a pollable costs in a poll, in nanoseconds, until it is measured.
+    /// A guess at what a pollable costs in a poll, in nanoseconds, until it is measured by the first window of
+    /// idle ones. Half of an error is left after five windows.
     const PRICE: u64 = 200;
-    /// So many writes of one connection a turn; each takes up to 64 KiB.
+    /// How many writes of one connection there are in a turn: 1 MiB in all, as each takes up to 64 KiB. That is
+    /// what the loop writes in one turn at most.
     const WRITES: usize = 16;
 
     /// A reactor of listening sockets.

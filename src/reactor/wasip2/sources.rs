@@ -22,9 +22,9 @@ pub(super) struct Source {
     pub(super) socket: TcpSocket,
     pub(super) key: Key,
     interest: Interest,
-    /// What the present poll has told.
+    /// What the present poll has reported.
     pub(super) seen: Readiness,
-    /// It was told lately, and others aren't yet.
+    /// It was reported lately, and others aren't yet.
     pub(super) is_out: bool,
     is_closed: bool,
 }

@@ -36,18 +36,24 @@ pub(super) struct Sleep {
     tried_all: Option<usize>,
 }
 
+/// The first sleep, in nanoseconds: about what a host takes to wake up. It doubles within eight rounds to
+/// the rest, so half or double is one round more or less.
 const FIRST: u64 = 20_000;
+
+/// The bounds of the sleep at rest, in nanoseconds. The head of this file has the reason of the first. Beyond
+/// the second a person notices: with 2,600 connections at 1.6 µs each, tries take more than 5 % of a core.
 const SHORTEST_REST: u64 = 4_500_000;
 const LONGEST_REST: u64 = 100_000_000;
 
-/// How often it is asked in a row whether the runtime looks at sockets.
+/// How often the runtime is asked in a row whether it looks at sockets. Two good events decide; the rest is for
+/// hosts that fail: with three polls of ten that do, four questions leave it open in one start of twelve.
 const MOST_QUESTIONS: usize = 16;
 
-/// No connection is accepted for that while so many are: nobody has asked for them yet, and whoever is at
-/// a limit may leave them for long.
+/// No connection is accepted for that while this many are kept: the caller has not asked for them yet, and may
+/// be at a limit. With one, a second poll at the start could not be judged.
 const MOST_ACCEPTED: usize = 4;
 
-/// Up to so many connections are always tried all.
+/// Up to this many connections all are tried in each round: 32 tries take 50 µs, as long as a wake-up.
 const FEW: usize = 32;
 
 impl Sleep {

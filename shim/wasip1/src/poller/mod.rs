@@ -45,7 +45,7 @@
 //!
 //! | the runtime answers | what happens |
 //! |---|---|
-//! | `BADF` to a whole poll | the guilty are found with `fd_fdstat_get` and evicted: only their owners are told |
+//! | `BADF` to a whole poll | the guilty are found with `fd_fdstat_get` and evicted: only their owners get an event |
 //! | `BADF` in an event | that registration is evicted |
 //! | `IO` or another error in an event | that connection is reported readable, with the error |
 //! | `NOTSUP`, `NOSYS`, `INTR`, `AGAIN` in an event | the direction is reported: it has to be tried |
@@ -389,7 +389,8 @@ impl<W: Wasi> Poller<W> {
     }
 }
 
-/// A guess at what it costs to poll one socket, in nanoseconds, until that is measured.
+/// A guess at what it costs to poll one socket, in nanoseconds, until that is measured: by the first window of
+/// idle ones. Half of an error is left after five windows.
 const PRICE: u64 = 500;
 
 /// Waits are cut to this, as some runtimes count milliseconds in an `i32`.

@@ -59,7 +59,7 @@ pub(super) struct Slots {
     listeners: Vec<u32>,
     /// By file descriptor, the slot that was last given it.
     owners: Vec<u32>,
-    /// Evicted slots whose owners haven't been told.
+    /// Evicted slots that are still to be reported.
     pub(super) evicted: Vec<u32>,
 }
 
@@ -84,7 +84,8 @@ pub(super) enum Kind {
     Stream,
 }
 
-/// File descriptors beyond this aren't looked up by number; no runtime hands out such.
+/// File descriptors beyond this aren't looked up by number; no runtime hands out such. It bounds the list by
+/// 4 MiB, if one does.
 const MOST_OWNERS: usize = 1 << 20;
 
 const IN_USE: &str = "lists of slots are cleared of those that are removed";
