@@ -134,7 +134,7 @@ impl<W: Wasi> Poller<W> {
         let count = self.turns.buy(self.tries.cost());
         self.turns.next_idle(count, is_polled, &mut self.poll.list);
         let polled = self.poll.list.iter().copied().filter(|it| is_polled(*it));
-        ready.extend(polled.map(|index| slots.every_direction(index)));
+        ready.extend(polled.map(|index| slots.at(index).every_direction()));
         Ok(())
     }
 

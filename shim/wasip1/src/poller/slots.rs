@@ -102,6 +102,16 @@ impl Slot {
         }
     }
 
+    /// A report of every direction of interest.
+    pub(super) fn every_direction(&self) -> Ready {
+        let Interest { read, write } = self.interest;
+        Ready {
+            readable: read,
+            writable: write,
+            ..self.nothing_ready()
+        }
+    }
+
     pub(super) fn is_polled(&self) -> bool {
         !self.evicted && self.interest != Interest::NONE
     }
@@ -203,26 +213,16 @@ impl Slots {
         self.slots.at_mut(index as usize).expect(IN_USE)
     }
 
-    /// A report of every direction of interest.
-    pub(super) fn every_direction(&self, index: u32) -> Ready {
-        let slot = self.at(index);
-        let Interest { read, write } = slot.interest;
-        Ready {
-            readable: read,
-            writable: write,
-            ..slot.nothing_ready()
-        }
-    }
-
     pub(super) fn userdata(&self, index: u32) -> u64 {
         self.slots.key_at(index as usize).map_or(0, Key::to_u64)
     }
 
     /// The slot an answer is for, unless the runtime has made it up.
     pub(super) fn by_userdata(&self, userdata: u64) -> Option<u32> {
-        let index = userdata as u32;
-        let key = self.slots.key_at(index as usize)?;
-        (key.to_u64() == userdata && self.at(index).is_polled()).then_some(index)
+        let key = Key::from_u64(userdata);
+        let slot = self.slots.get(key)?;
+        // A key may have fewer bits than the number.
+        (key.to_u64() == userdata && slot.is_polled()).then_some(key.index() as u32)
     }
 
     /// It was tried just now.

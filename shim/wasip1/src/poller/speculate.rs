@@ -91,7 +91,7 @@ impl<W: Wasi> Poller<W> {
                 ready.truncate(before);
                 return false;
             }
-            ready.push(self.slots.every_direction(index));
+            ready.push(slot.every_direction());
         }
         self.speculation.tried = ready.len() - before;
         let mut listeners = 0;
@@ -99,8 +99,8 @@ impl<W: Wasi> Poller<W> {
             listeners += 1;
             let slot = self.slots.at(index);
             if slot.is_polled() && slot.is_due(now, LISTENER_EVERY) {
+                ready.push(slot.every_direction());
                 self.slots.tried(index, now);
-                ready.push(self.slots.every_direction(index));
             }
         }
         true

@@ -325,7 +325,7 @@ impl<W: Wasi> Poller<W> {
     /// Reports every direction of interest, because there is no way to know better.
     pub(super) fn report_everything(&self, ready: &mut Vec<Ready>) {
         let polled = self.slots.polled();
-        ready.extend(polled.map(|index| self.slots.every_direction(index)));
+        ready.extend(polled.map(|index| self.slots.at(index).every_direction()));
     }
 }
 
