@@ -72,7 +72,6 @@ mod body;
 mod error;
 mod event_loop;
 mod handle;
-mod key;
 mod limits;
 mod listeners;
 mod log_text;
@@ -85,7 +84,7 @@ cfg_if::cfg_if! {
         pub mod conn;
         pub mod reactor;
 
-        pub use key::Key;
+        pub use poll_turns::Key;
         pub use time::Instant;
     } else {
         mod conn;

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use poll_turns::Key;
+
 use crate::error::{Error, ErrorKind, Result};
-use crate::key::Key;
 
 /// Limits that protect the process and other clients from a single client.
 ///

@@ -4,9 +4,9 @@ use std::fmt;
 use std::io::{self, ErrorKind, IoSlice};
 use std::sync::Arc;
 
-use wasip1_poll::{Fd, Shutdown, Wasi, accept, shut_down};
+use wasip1_poll::{Fd, Shutdown, Wasi, accept, shut_down, write_each};
 
-use crate::selector::{self, Key, Selector, Subject};
+use crate::selector::{Key, Selector, Subject};
 use crate::sys::{self, Socket, System};
 use crate::{Interest, Registry, Token};
 
@@ -165,7 +165,7 @@ impl<T: Socket> IoSource<T> {
         match &self.registered {
             Some(it) => it.selector.write(it.key, bufs),
             // Only a poller knows whether the runtime bears several.
-            None => Ok(sys::system().fd_write(self.socket.fd(), selector::first(bufs))?),
+            None => Ok(write_each(&sys::system(), self.socket.fd(), bufs)?),
         }
     }
 

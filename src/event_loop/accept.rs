@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use http::Response;
 use log::{debug, error};
+use poll_turns::Key;
 
 use super::{EventLoop, Slot};
 use crate::body::Body;
 use crate::conn::{CloseReason, Connection};
-use crate::key::Key;
 use crate::reactor::{Accepted, Interest, Reactor, Readiness};
 use crate::request::Request;
 use crate::time::Instant;
@@ -224,9 +224,6 @@ where
         self.last_id += 1;
         let (id, Accepted { stream, peer, fd }) = (self.last_id, accepted);
         self.driver.handle.count_accepted();
-        if let Some(fd) = fd {
-            self.driver.reactor.name(fd, id);
-        }
         debug!(target: "mini_http", "conn {id}: opened{}{}", OfFd(fd), FromPeer(peer));
         self.slots.insert(Slot {
             stream,

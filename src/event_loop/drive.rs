@@ -6,6 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use http::Response;
 use log::{debug, error};
+use poll_turns::Key;
 
 use super::Slot;
 use super::round_robin::{Slice, Turn};
@@ -14,7 +15,6 @@ use super::stop::Phase;
 use crate::body::Body;
 use crate::conn::{CloseReason, Connection, Context, Step};
 use crate::handle::Handle;
-use crate::key::Key;
 use crate::log_text::Escaped;
 use crate::reactor::{Interest, Reactor};
 use crate::request::Request;

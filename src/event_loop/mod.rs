@@ -19,7 +19,6 @@ mod drive;
 mod links;
 mod round_robin;
 mod schedule;
-mod slab;
 mod stop;
 
 #[cfg(all(test, not(target_os = "wasi")))]
@@ -33,17 +32,16 @@ use std::time::Duration;
 
 use http::Response;
 use log::debug;
+use poll_turns::{Key, Table};
 
 use self::accept::Listener;
 use self::drive::Driver;
 use self::round_robin::Slice;
 use self::schedule::{Idle, Schedule};
-use self::slab::Slab;
 use self::stop::{Phase, Stop};
 use crate::body::Body;
 use crate::conn::{CloseReason, Connection, Context, Shared};
 use crate::handle::Handle;
-use crate::key::Key;
 use crate::limits::Limits;
 use crate::reactor::{Event, Interest, Reactor, Readiness};
 use crate::request::Request;
@@ -78,7 +76,7 @@ pub(crate) struct Settings {
 /// The listeners and connections, and what drives them.
 struct EventLoop<'a, R: Reactor, H> {
     driver: Driver<'a, R, H>,
-    slots: Slab<Slot<R::Stream>>,
+    slots: Table<Slot<R::Stream>>,
     listeners: Vec<Listener>,
     /// The number of the last accepted connection.
     last_id: u64,
@@ -146,7 +144,7 @@ where
                 phase: Phase::Serving,
                 buffer: vec![0; Self::READ_SIZE].into_boxed_slice(),
             },
-            slots: Slab::new(),
+            slots: Table::default(),
             listeners,
             last_id: 0,
             accept_again_at: None,

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use http::Response;
 use log::{info, warn};
+use poll_turns::Key;
 
 use super::accept::{Attempt, Door};
 use super::drive::Driver;
@@ -19,7 +20,6 @@ use super::round_robin::Turn;
 use super::{EventLoop, Slot};
 use crate::body::Body;
 use crate::conn::{CloseReason, Connection};
-use crate::key::Key;
 use crate::reactor::Reactor;
 use crate::request::Request;
 use crate::time::Instant;
@@ -71,7 +71,7 @@ where
     }
 
     pub(super) fn has_stopped(&self) -> bool {
-        self.is_stopping() && self.slots.len() == 0 && !self.has_open_listener()
+        self.is_stopping() && self.slots.is_empty() && !self.has_open_listener()
     }
 
     /// When stopping goes on, if that is not for an event to say.

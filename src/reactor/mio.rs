@@ -9,9 +9,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant as StdInstant};
 
 use mio::{Events, Poll, Token, Waker};
+use poll_turns::Key;
 
 use super::{Accepted, Event, Interest, Reactor, Readiness};
-use crate::key::Key;
 use crate::time::Instant;
 
 /// Listeners and streams in one `mio::Poll`.
@@ -37,7 +37,7 @@ pub(crate) struct MioStream {
 
 impl MioReactor {
     const MAX_EVENTS: usize = 1024;
-    /// Tokens that no key has: a slab's slots are numbered from 0, and fewer than half of `usize`.
+    /// Tokens that no key has: a table's slots are numbered from 0, and fewer than half of `usize`.
     const WAKER: Token = Token(usize::MAX);
 
     /// A reactor over the listeners, which it makes non-blocking.

@@ -55,7 +55,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use crate::key::Key;
+use poll_turns::Key;
+
 use crate::time::Instant;
 
 /// The listeners and streams of one event loop. The module's documentation is the contract.
@@ -99,12 +100,6 @@ pub trait Reactor {
     fn asks_to_stop(&self, error: &io::Error) -> bool {
         let _ = error;
         false
-    }
-
-    /// Tells by which number the loop's log calls the stream that was just accepted, for reactors
-    /// whose own log lines are to be picked out by connection. `fd` is [`Accepted::fd`].
-    fn name(&mut self, fd: u32, connection: u64) {
-        let _ = (fd, connection);
     }
 
     /// Reads what there is into `buf`; 0 is the end of the stream.

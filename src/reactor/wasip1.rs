@@ -10,11 +10,11 @@ mod returning;
 use std::io::{self, IoSlice};
 use std::time::Duration;
 
+use poll_turns::Key;
 use wasip1_poll::{Errno, Fd, Poller, Ready, Registration, Shutdown, Wasi};
 
 use self::returning::Returning;
 use super::{Accepted, Event, Interest, Reactor, Readiness};
-use crate::key::Key;
 use crate::time::Instant;
 
 /// The listeners and streams of one event loop, on preview 1.
@@ -85,7 +85,7 @@ impl<W: Wasi> Reactor for Wasip1Reactor<W> {
         events.extend(self.ready.iter().map(|ready| match ready.listener {
             true => Event::Listener(ready.token as usize),
             false => Event::Stream(
-                Key::from_usize(ready.token as usize),
+                Key::from_u64(ready.token),
                 Readiness {
                     readable: ready.readable,
                     writable: ready.writable,
@@ -138,7 +138,7 @@ impl<W: Wasi> Reactor for Wasip1Reactor<W> {
         };
         self.open += 1;
         self.returning.accepted();
-        let token = key.to_usize() as u64;
+        let token = key.to_u64();
         let stream = self.poller.register(fd, token, wasip1_poll::Interest::READ);
         // Preview 1 can't tell the peer's address.
         Ok(Accepted {
@@ -153,35 +153,12 @@ impl<W: Wasi> Reactor for Wasip1Reactor<W> {
         Errno::of(error) == Some(Errno::CANCELED)
     }
 
-    fn name(&mut self, fd: Fd, connection: u64) {
-        wasip1_poll::trace::name(fd, connection);
-    }
-
     fn read(&mut self, stream: &mut Registration, buf: &mut [u8]) -> io::Result<usize> {
         Ok(self.poller.read(stream, buf)?)
     }
 
     fn write(&mut self, stream: &mut Registration, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-        if !self.poller.is_blind() {
-            return Ok(self.poller.write(stream, bufs)?);
-        }
-        // wazero writes each slice by a call of its own, goes on after one that was written short,
-        // and forgets what it has written when a later one fails. So there each gets its own call.
-        let mut all = 0;
-        for buf in bufs.iter().filter(|buf| !buf.is_empty()) {
-            match self.poller.write(stream, &[IoSlice::new(buf)]) {
-                Ok(written) => {
-                    all += written;
-                    if written < buf.len() {
-                        break;
-                    }
-                }
-                // The next write will tell.
-                Err(_) if all > 0 => break,
-                Err(errno) => return Err(errno.into()),
-            }
-        }
-        Ok(all)
+        Ok(self.poller.write(stream, bufs)?)
     }
 
     fn set_interest(&mut self, stream: &mut Registration, interest: Interest) {
@@ -295,24 +272,6 @@ mod tests {
             assert!(client.is_at_end());
             reactor.close(accepted.stream);
             assert_eq!(fake.violations(), [""; 0]);
-        }
-    }
-
-    #[test]
-    fn a_blind_runtime_gets_each_slice_by_a_write_of_its_own() {
-        for personality in [Personality::WASI_COMMON, Personality::WAZERO] {
-            let fake = Fake::new(personality, 0);
-            let listener = fake.preopen_listener();
-            let mut reactor = Wasip1Reactor::new(fake.clone(), [listener]).expect("a listener");
-            fake.connect(listener);
-            reactor.wait(&mut Vec::new(), None).expect("an event");
-            let mut stream = reactor.accept(0, Key::new(0, 0)).expect("one").stream;
-            let slices = [b"".as_slice(), b"ab", b"cd"].map(IoSlice::new);
-            let written = reactor.write(&mut stream, &slices).expect("room");
-            assert_eq!(written, 4);
-            let writes = fake.counts().writes;
-            assert_eq!(writes, if personality.blind { 2 } else { 1 });
-            reactor.close(stream);
         }
     }
 

@@ -28,7 +28,6 @@
 //! **What is pending is queued**, and goes with its registration. What doesn't fit into the user's
 //! room for events is reported by the next poll.
 
-mod entries;
 mod entry;
 mod state;
 
@@ -37,11 +36,11 @@ use std::io::{self, ErrorKind, IoSlice};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use wasip1_poll::{Errno, Event as Answer, Fd, Poller, Shutdown, Subscription, Wasi};
+pub(crate) use wasip1_poll::Key;
+use wasip1_poll::{Errno, Fd, Shutdown, Wasi};
 
 use crate::event::{Events, Readiness};
 use crate::{Interest, Token};
-pub(crate) use entries::Key;
 use entry::{Direction, Entry};
 use state::State;
 
@@ -100,7 +99,7 @@ impl<W: Wasi> Selector<W> {
         let State {
             poller, entries, ..
         } = &mut *state;
-        let name = entries.next_key().to_token();
+        let name = entries.next_key().to_u64();
         let (registration, is_listener) = match subject {
             Subject::Listener => {
                 let registration = poller.register_listener(fd, name);
@@ -234,10 +233,7 @@ impl<W: Wasi> Selector<W> {
             poller, entries, ..
         } = &mut *state;
         let entry = entries.get_mut(key).ok_or(Errno::BADF)?;
-        let bufs = match poller.is_blind() {
-            true => first(bufs),
-            false => &bufs[..bufs.len().min(MOST_SLICES)],
-        };
+        let bufs = &bufs[..bufs.len().min(MOST_SLICES)];
         let wanted: usize = bufs.iter().map(|buf| buf.len()).sum();
         if std::mem::take(&mut entry.is_full) && wanted > 0 {
             return Err(entry.blocked(poller, Direction::Write));
@@ -284,10 +280,12 @@ impl<W: Wasi> Selector<W> {
         }
         let both = [Direction::Read, Direction::Write];
         let fired = both.map(|it| entry.wants(it) && !entry.is_armed(it));
-        let fd = entry.registration.fd();
         // One alone is waited for anyway: it may be the one, and so need not be asked about.
         let ready = match fired {
-            [true, true] => both.map(|it| is_ready(poller, fd, it)),
+            [true, true] => {
+                let now = poller.ready_now(&entry.registration);
+                [now.read, now.write]
+            }
             _ => [false, false],
         };
         if ready[0] != ready[1] {
@@ -315,35 +313,7 @@ impl<W> fmt::Debug for Selector<W> {
     }
 }
 
-/// Whether the runtime says that a direction is ready now. Where it can't tell the answer is no, so
-/// that it will be waited for.
-fn is_ready<W: Wasi>(poller: &Poller<W>, fd: Fd, direction: Direction) -> bool {
-    if poller.is_blind() {
-        return false;
-    }
-    let asked = match direction {
-        Direction::Read => Subscription::read(1, fd),
-        Direction::Write => Subscription::write(1, fd),
-    };
-    let mut answers = [Answer::default(); 2];
-    let asked = [asked, Subscription::clock(0, 0)];
-    let count = poller.wasi().poll_oneoff(&asked, &mut answers);
-    let answers = answers.iter().take(count.unwrap_or(0));
-    answers
-        .filter(|answer| answer.userdata == 1)
-        .any(|answer| !matches!(answer.error, Errno::NOTSUP | Errno::NOSYS | Errno::AGAIN))
-}
-
-/// The first slice that isn't empty. A blind runtime (wazero) writes each slice by a call of its
-/// own, and forgets what it has written when a later one fails.
-pub(crate) fn first<'a, 'b>(bufs: &'a [IoSlice<'b>]) -> &'a [IoSlice<'b>] {
-    match bufs.iter().position(|buf| !buf.is_empty()) {
-        Some(at) => &bufs[at..=at],
-        None => &[],
-    }
-}
-
-/// So often in a row a ready direction is reported after a `WouldBlock` in `try_io` that was most
+/// This often in a row a ready direction is reported after a `WouldBlock` in `try_io` that was most
 /// likely the other's.
 const MOST_DOUBTS: u8 = 4;
 

@@ -4,16 +4,15 @@ use std::collections::VecDeque;
 use std::io;
 use std::time::Duration;
 
-use wasip1_poll::{Errno, Poller, Ready, Wasi};
+use wasip1_poll::{Errno, Key, Poller, Ready, Table, Wasi};
 
-use super::entries::{Entries, Key};
-use super::entry::Direction;
+use super::entry::{Direction, Entry};
 use crate::event::{Event, Events, Readiness};
 
 /// What the selector's lock guards.
 pub(super) struct State<W> {
     pub(super) poller: Poller<W>,
-    pub(super) entries: Entries,
+    pub(super) entries: Table<Entry>,
     /// Those that have something pending, and some that had.
     queue: VecDeque<Key>,
     /// The reports of one wait; kept for its memory.
@@ -24,7 +23,7 @@ impl<W: Wasi> State<W> {
     pub(super) fn new(wasi: W) -> Self {
         Self {
             poller: Poller::new(wasi),
-            entries: Entries::default(),
+            entries: Table::default(),
             queue: VecDeque::new(),
             ready: Vec::new(),
         }
@@ -54,7 +53,7 @@ impl<W: Wasi> State<W> {
     }
 
     fn found(&mut self, ready: Ready) {
-        let key = Key::from_token(ready.token);
+        let key = Key::from_u64(ready.token);
         let Some(entry) = self.entries.get_mut(key) else {
             return;
         };

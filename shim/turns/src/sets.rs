@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 
 /// Places from 0 up, each absent, busy or idle.
 #[derive(Debug, Default)]
-pub struct Turns {
+pub(crate) struct Sets {
     places: Vec<Option<Place>>,
     busy: Vec<u32>,
     /// How many are idle.
@@ -21,9 +21,9 @@ struct Place {
     busy_at: Option<NonZeroU32>,
 }
 
-impl Turns {
+impl Sets {
     /// Takes a place into the idle.
-    pub fn insert(&mut self, place: u32) {
+    pub(crate) fn insert(&mut self, place: u32) {
         let at = place as usize;
         if self.places.len() <= at {
             self.places.resize(at + 1, None);
@@ -35,7 +35,7 @@ impl Turns {
     }
 
     /// Forgets a place.
-    pub fn remove(&mut self, place: u32) {
+    pub(crate) fn remove(&mut self, place: u32) {
         self.rest(place);
         if let Some(found) = self.places.get_mut(place as usize)
             && found.take().is_some()
@@ -45,7 +45,7 @@ impl Turns {
     }
 
     /// Something has happened: the place is busy.
-    pub fn touch(&mut self, place: u32, now: u64) {
+    pub(crate) fn touch(&mut self, place: u32, now: u64) {
         let Some(Some(found)) = self.places.get_mut(place as usize) else {
             return;
         };
@@ -58,7 +58,7 @@ impl Turns {
     }
 
     /// The place is idle, whatever has happened.
-    pub fn rest(&mut self, place: u32) {
+    pub(crate) fn rest(&mut self, place: u32) {
         let Some(Some(found)) = self.places.get_mut(place as usize) else {
             return;
         };
@@ -76,7 +76,7 @@ impl Turns {
     }
 
     /// Takes those from the busy where nothing has happened for `nanos`.
-    pub fn rest_if_quiet(&mut self, now: u64, nanos: u64) {
+    pub(crate) fn rest_if_quiet(&mut self, now: u64, nanos: u64) {
         let mut at = 0;
         while let Some(&place) = self.busy.get(at) {
             let active = self.places[place as usize].map_or(0, |found| found.active);
@@ -89,31 +89,33 @@ impl Turns {
     }
 
     /// Whether a place is idle.
-    #[must_use]
-    pub fn is_idle(&self, place: u32) -> bool {
+    pub(crate) fn is_idle(&self, place: u32) -> bool {
         matches!(self.places.get(place as usize), Some(Some(found)) if found.busy_at.is_none())
     }
 
     /// The busy places.
-    #[must_use]
-    pub fn busy(&self) -> &[u32] {
+    pub(crate) fn busy(&self) -> &[u32] {
         &self.busy
     }
 
     /// How many are idle.
-    #[must_use]
-    pub fn idle(&self) -> usize {
+    pub(crate) const fn idle(&self) -> usize {
         self.idle
     }
 
     /// Every place, busy or idle.
-    pub fn all(&self) -> impl Iterator<Item = u32> {
+    pub(crate) fn all(&self) -> impl Iterator<Item = u32> {
         let places = (0..).zip(&self.places);
         places.filter_map(|(place, found)| found.map(|_| place))
     }
 
     /// Appends the next `count` idle places in turn that are `wanted`; fewer if there are fewer.
-    pub fn next_idle(&mut self, count: usize, wanted: impl Fn(u32) -> bool, to: &mut Vec<u32>) {
+    pub(crate) fn next_idle(
+        &mut self,
+        count: usize,
+        wanted: impl Fn(u32) -> bool,
+        to: &mut Vec<u32>,
+    ) {
         let most = to.len() + count;
         for _ in 0..self.places.len() {
             if to.len() >= most {
@@ -146,35 +148,35 @@ mod tests {
 
     #[test]
     fn every_place_is_busy_or_idle_or_gone() {
-        let mut turns = Turns::default();
+        let mut sets = Sets::default();
         for place in 0..5 {
-            turns.insert(place);
+            sets.insert(place);
         }
         for place in [3, 1, 4] {
-            turns.touch(place, 1_000_000);
+            sets.touch(place, 1_000_000);
         }
-        assert_eq!((turns.busy(), turns.idle()), (&[3, 1, 4][..], 2));
-        turns.remove(3);
-        assert_eq!((turns.busy(), turns.idle()), (&[4, 1][..], 2));
-        turns.touch(1, 5_000_000);
-        turns.rest_if_quiet(6_000_000, 2_000_000);
-        assert_eq!((turns.busy(), turns.idle()), (&[1][..], 3));
-        assert!(turns.is_idle(4) && !turns.is_idle(1) && !turns.is_idle(3));
-        assert_eq!(turns.all().collect::<Vec<_>>(), [0, 1, 2, 4]);
-        turns.touch(3, 0);
-        assert_eq!(turns.busy(), [1]);
+        assert_eq!((sets.busy(), sets.idle()), (&[3, 1, 4][..], 2));
+        sets.remove(3);
+        assert_eq!((sets.busy(), sets.idle()), (&[4, 1][..], 2));
+        sets.touch(1, 5_000_000);
+        sets.rest_if_quiet(6_000_000, 2_000_000);
+        assert_eq!((sets.busy(), sets.idle()), (&[1][..], 3));
+        assert!(sets.is_idle(4) && !sets.is_idle(1) && !sets.is_idle(3));
+        assert_eq!(sets.all().collect::<Vec<_>>(), [0, 1, 2, 4]);
+        sets.touch(3, 0);
+        assert_eq!(sets.busy(), [1]);
     }
 
     #[test]
     fn the_idle_come_in_turn() {
-        let mut turns = Turns::default();
+        let mut sets = Sets::default();
         for place in 0..6 {
-            turns.insert(place);
+            sets.insert(place);
         }
-        turns.touch(2, 0);
+        sets.touch(2, 0);
         let mut next = |count| {
             let mut places = Vec::new();
-            turns.next_idle(count, |place| place != 4, &mut places);
+            sets.next_idle(count, |place| place != 4, &mut places);
             places
         };
         assert_eq!(next(3), [0, 1, 3]);

@@ -46,7 +46,7 @@ mod wasi;
 
 pub use self::discover::{Discovery, Hints, Listener, NoListener, discover};
 pub use self::errno::Errno;
-pub use self::poller::{Interest, Poller, Ready, Registration, accept, shut_down};
+pub use self::poller::{Interest, Poller, Ready, Registration, accept, shut_down, write_each};
 #[cfg(all(target_os = "wasi", target_env = "p1"))]
 pub use self::preview1::Preview1;
 pub use self::trace::{TARGET, Traced};
@@ -54,3 +54,4 @@ pub use self::wasi::{
     ClockId, Event, EventKind, FIRST_FD, Fd, FdFlags, Fdstat, FileType, Shutdown, Subscription,
     Wasi,
 };
+pub use poll_turns::{Key, Table};

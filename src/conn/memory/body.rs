@@ -349,7 +349,7 @@ mod tests {
     fn what_is_held_follows_what_has_come() {
         const GIB: usize = 1 << 30;
         // With the second, there is no room for all of it.
-        for (max_held, missing) in [(4 * GIB, Some(GIB)), (GIB, Some(GIB)), (4 * GIB, None)] {
+        for (max_held, missing) in [(3 * GIB, Some(GIB)), (GIB, Some(GIB)), (3 * GIB, None)] {
             let missing = missing.map(|missing| missing as u64);
             let mut bench = Bench::new(max_held);
             for _ in 0..1_000 {

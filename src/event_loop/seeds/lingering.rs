@@ -5,10 +5,10 @@ use std::io::{self, IoSlice};
 use std::rc::Rc;
 use std::time::Duration;
 
+use poll_turns::Key;
 use wasip1_poll::fake::Rng;
 
 use crate::handle::Handle;
-use crate::key::Key;
 use crate::limits::Limits;
 use crate::reactor::{Accepted, Event, Interest, Reactor};
 use crate::time::Instant;

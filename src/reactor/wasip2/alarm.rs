@@ -14,13 +14,20 @@ pub(super) struct Alarm {
     now: Option<Pollable>,
 }
 
-/// When a look ends that finds nothing.
+/// When a poll ends that finds nothing.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum End {
     /// At once.
     Now,
-    /// When so much time has passed since that moment; maybe earlier.
+    /// When this much time has passed since that moment, or somewhat earlier.
     After(u64, Duration),
+}
+
+impl End {
+    /// When `nanos` have passed since `now`.
+    pub(super) const fn after(now: u64, nanos: u64) -> Self {
+        Self::After(now, Duration::from_nanos(nanos))
+    }
 }
 
 impl Alarm {

@@ -10,13 +10,14 @@ use wasip2::clocks::monotonic_clock;
 /// program under load never waits: so it has to say that the host may go on with its own affairs.
 #[derive(Debug, Default)]
 pub(super) struct Allowance {
-    /// Sockets that were told ready, and `check-write`s, since the host was last let go. (It may also
+    /// Sockets that were reported ready, and `check-write`s, since the host was last let go. (It may also
     /// have been while a poll waited, which can't be seen.)
     spent: usize,
 }
 
 impl Allowance {
-    /// A poll begins with at least so much left.
+    /// A poll begins with at least this much left. At half, polls report 40 sockets at most; with more, each
+    /// poll lets the host go first, which costs some µs.
     pub(super) const LEAST: usize = 80;
     /// What tokio allows.
     const ALL: usize = 128;

@@ -9,12 +9,12 @@
 //! ```
 //!
 //! The numbers are the handles of the sockets; a stream and a pollable go by their socket's. The
-//! lines have level `trace` and the target `wasi`. When that is off a call costs one relaxed atomic
-//! load more, and no clock is read.
+//! lines have level `trace` and the target `wasi`.
 
 use std::fmt::{self, Display};
 use std::io;
 
+use poll_turns::trace::{TARGET, call, is_on, list};
 use wasip2::clocks::monotonic_clock;
 use wasip2::io::poll::{Pollable, poll as poll_list};
 use wasip2::io::streams::{InputStream, OutputStream, StreamError};
@@ -22,12 +22,6 @@ use wasip2::sockets::network::{ErrorCode, IpSocketAddress};
 use wasip2::sockets::tcp::{ShutdownType, TcpSocket};
 
 use super::addr;
-
-/// The log target of the lines.
-const TARGET: &str = "wasi";
-
-/// How many pollables one line shows.
-const SHOWN: usize = 32;
 
 /// What a pollable is for: the socket's handle, and its direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,13 +118,13 @@ pub(super) fn write(of: u32, stream: &OutputStream, bytes: &[u8]) -> Result<(), 
 
 /// Waits for one of the pollables, and tells the places of those that are ready. The list may not be
 /// empty; `name` tells what is at a place, for the log.
-pub(super) fn poll(list: &[&Pollable], name: impl Fn(usize) -> Name) -> Vec<u32> {
-    debug_assert!(!list.is_empty(), "the host ends the program for that");
+pub(super) fn poll(pollables: &[&Pollable], name: impl Fn(usize) -> Name) -> Vec<u32> {
+    debug_assert!(!pollables.is_empty(), "the host ends the program for that");
     traced(
-        || poll_list(list),
+        || poll_list(pollables),
         |f| {
             write!(f, "poll(")?;
-            names(f, list.len(), &name)?;
+            names(f, pollables.len(), &name)?;
             write!(f, ")")
         },
         |ready, f| names(f, ready.len(), |at| name(ready[at] as usize)),
@@ -174,34 +168,11 @@ pub(crate) fn socket_error(code: ErrorCode) -> io::Error {
 
 /// Makes a call, and logs it if that is on.
 fn traced<T>(
-    call: impl FnOnce() -> T,
+    run: impl FnOnce() -> T,
     name: impl Fn(&mut fmt::Formatter<'_>) -> fmt::Result,
-    told: impl Fn(&T, &mut fmt::Formatter<'_>) -> fmt::Result,
+    value: impl Fn(&T, &mut fmt::Formatter<'_>) -> fmt::Result,
 ) -> T {
-    if !is_on() {
-        return call();
-    }
-    let start = now();
-    let result = call();
-    let micros = now().saturating_sub(start) as f64 / 1e3;
-    let (name, value) = (
-        Shown(name),
-        Shown(|f: &mut fmt::Formatter<'_>| told(&result, f)),
-    );
-    log::trace!(target: TARGET, "{name} = {value} <{micros:.1}us>");
-    result
-}
-
-fn is_on() -> bool {
-    log::log_enabled!(target: TARGET, log::Level::Trace)
-}
-
-struct Shown<F>(F);
-
-impl<F: Fn(&mut fmt::Formatter<'_>) -> fmt::Result> Display for Shown<F> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        (self.0)(f)
-    }
+    call(now, run, name, value)
 }
 
 fn shown<T, S: Display>(
@@ -217,18 +188,16 @@ fn shown<T, S: Display>(
 }
 
 fn names(f: &mut fmt::Formatter<'_>, count: usize, name: impl Fn(usize) -> Name) -> fmt::Result {
-    write!(f, "[")?;
-    for at in 0..count.min(SHOWN) {
-        let separator = if at == 0 { "" } else { ", " };
-        match name(at) {
-            Name::Clock => write!(f, "{separator}clock")?,
-            Name::Accept(of) => write!(f, "{separator}{of}:accept")?,
-            Name::Read(of) => write!(f, "{separator}{of}:read")?,
-            Name::Write(of) => write!(f, "{separator}{of}:write")?,
+    list(f, (0..count).map(name), count)
+}
+
+impl Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Clock => f.write_str("clock"),
+            Self::Accept(of) => write!(f, "{of}:accept"),
+            Self::Read(of) => write!(f, "{of}:read"),
+            Self::Write(of) => write!(f, "{of}:write"),
         }
     }
-    if count > SHOWN {
-        write!(f, ", {} more", count - SHOWN)?;
-    }
-    write!(f, "]")
 }

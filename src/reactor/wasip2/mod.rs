@@ -22,7 +22,7 @@ mod sources;
 use std::io::{self, IoSlice};
 use std::time::Duration;
 
-use poll_turns::{Budget, Turns};
+use poll_turns::{Key, Table, Turns};
 use wasip2::io::poll::Pollable;
 use wasip2::sockets::tcp::TcpSocket;
 
@@ -31,7 +31,6 @@ use self::allowance::Allowance;
 use self::rounds::Asked;
 use self::sources::{Source, piece};
 use super::{Accepted, Event, Interest, Reactor};
-use crate::key::Key;
 use crate::time::Instant;
 
 /// The listeners and streams of one event loop, on WASI 0.2.
@@ -39,32 +38,16 @@ use crate::time::Instant;
 pub(crate) struct Wasip2Reactor {
     /// By the loop's numbers; none where one was closed.
     listeners: Vec<Option<Listener>>,
-    sources: Vec<Option<Source>>,
-    /// Places in `sources` that are empty.
-    free: Vec<u32>,
+    sources: Table<Source>,
     /// Sources that are not closed.
     open: usize,
-    /// Which of the sources are busy.
+    /// Which of the sources are busy, and what to poll.
     turns: Turns,
-    budget: Budget,
     alarm: Alarm,
     allowance: Allowance,
-    /// The time when the last wait returned.
-    clock: u64,
-    /// Something has happened since then.
-    progress: bool,
-    /// The last wait for everything has found only idle ones.
-    only_idle: bool,
-    /// And busy ones were told since, of which nothing has come yet.
-    told_busy: bool,
-    /// A stream that lingered was dropped: the wait ends.
-    has_dropped: bool,
     /// The send buffer that streams get now at their start; see [`Source::fix_send_buffer`].
     fixed_buffer: Option<u64>,
-    /// What the last look has found.
-    found_busy: bool,
-    found_idle: bool,
-    /// The sources of the present look; kept for its memory.
+    /// The sources of the present poll; kept for its memory.
     list: Vec<u32>,
     /// What the list of the present poll consists of.
     asked: Vec<Asked>,
@@ -76,9 +59,16 @@ pub(crate) struct Wasip2Reactor {
     scratch: Vec<u8>,
 }
 
-/// A connection: the place of its [`Source`].
+/// A connection: the key of its [`Source`].
 #[derive(Debug)]
-pub(crate) struct Wasip2Stream(u32);
+pub(crate) struct Wasip2Stream(Key);
+
+impl Wasip2Stream {
+    /// Its place among the [`Turns`].
+    const fn place(&self) -> u32 {
+        self.0.index() as u32
+    }
+}
 
 #[derive(Debug)]
 struct Listener {
@@ -90,11 +80,13 @@ struct Listener {
 
 impl Wasip2Reactor {
     /// A read asks for this much first, and for the rest of the buffer if it got it: the host clears
-    /// as much memory as is asked for.
+    /// as much memory as is asked for. Most requests fit; at half, a browser's with cookies doesn't.
     const FIRST_READ: usize = 4 << 10;
-    /// A guess at what a pollable costs in a poll, in nanoseconds, until it is measured.
+    /// A guess at what a pollable costs in a poll, in nanoseconds, until it is measured by the first window of
+    /// idle ones. Half of an error is left after five windows.
     const PRICE: u64 = 200;
-    /// So many writes of one connection a turn; each takes up to 64 KiB.
+    /// How many writes of one connection there are in a turn: 1 MiB in all, as each takes up to 64 KiB. That is
+    /// what the loop writes in one turn at most.
     const WRITES: usize = 16;
 
     /// A reactor of listening sockets.
@@ -106,23 +98,16 @@ impl Wasip2Reactor {
                 is_accepting: true,
             })
         });
+        let mut turns = Turns::new(Self::PRICE);
+        turns.end(calls::now());
         Self {
             listeners: listeners.collect(),
-            sources: Vec::new(),
-            free: Vec::new(),
+            sources: Table::default(),
             open: 0,
-            turns: Turns::default(),
-            budget: Budget::new(Self::PRICE),
+            turns,
             alarm: Alarm::default(),
             allowance: Allowance::default(),
-            clock: calls::now(),
-            progress: false,
-            only_idle: false,
-            told_busy: false,
-            has_dropped: false,
             fixed_buffer: None,
-            found_busy: false,
-            found_idle: false,
             list: Vec::new(),
             asked: Vec::new(),
             seen: Vec::new(),
@@ -131,35 +116,24 @@ impl Wasip2Reactor {
         }
     }
 
-    /// Something has happened at a connection.
-    fn touch(&mut self, stream: &Wasip2Stream) {
-        self.progress = true;
-        self.turns.touch(stream.0, self.clock);
-    }
-
     fn insert(&mut self, source: Source) -> Wasip2Stream {
-        let place = self.free.pop().unwrap_or_else(|| {
-            self.sources.push(None);
-            u32::try_from(self.sources.len() - 1).expect("fewer sources than handles")
-        });
-        self.sources[place as usize] = Some(source);
-        self.turns.insert(place);
-        let stream = Wasip2Stream(place);
-        self.touch(&stream);
+        let stream = Wasip2Stream(self.sources.insert(source));
+        self.turns.insert(stream.place());
+        self.turns.progress();
         stream
     }
 
     fn remove(&mut self, place: u32) {
-        if let Some(source) = self.sources[place as usize].take() {
+        let key = self.sources.key_at(place as usize);
+        if let Some(source) = key.and_then(|key| self.sources.remove(key)) {
             calls::dropping(source.handle());
             self.turns.remove(place);
-            self.free.push(place);
         }
     }
 
     fn source(&mut self, stream: &Wasip2Stream) -> &mut Source {
-        self.sources[stream.0 as usize]
-            .as_mut()
+        self.sources
+            .get_mut(stream.0)
             .expect("a source is there until its stream is closed, by value")
     }
 }
@@ -237,14 +211,15 @@ impl Reactor for Wasip2Reactor {
             if filled == 0 {
                 return Err(io::ErrorKind::WouldBlock.into());
             }
-            self.touch(stream);
+            self.turns.progress_of(stream.place());
             return Ok(filled);
         }
     }
 
     fn write(&mut self, stream: &mut Wasip2Stream, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-        let source = self.sources[stream.0 as usize]
-            .as_ref()
+        let source = self
+            .sources
+            .get(stream.0)
             .expect("a source is there until its stream is closed, by value");
         let offered: usize = bufs.iter().map(|buf| buf.len()).sum();
         let mut written = 0;
@@ -279,7 +254,7 @@ impl Reactor for Wasip2Reactor {
         if written == 0 && offered > 0 {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        self.touch(stream);
+        self.turns.progress_of(stream.place());
         Ok(written)
     }
 
@@ -292,20 +267,20 @@ impl Reactor for Wasip2Reactor {
     }
 
     fn close(&mut self, stream: Wasip2Stream) {
-        self.progress = true;
+        self.turns.progress();
         self.open -= 1;
         let source = self.source(&stream);
         if source.close() {
-            return self.remove(stream.0);
+            return self.remove(stream.place());
         }
         let largest = source.make_room();
         self.fixed_buffer = largest.map(Source::safe_buffer);
-        self.turns.rest(stream.0);
+        self.turns.rest(stream.place());
     }
 
     /// Those for which the socket has no room yet for what is on its way.
     fn lingering(&self) -> usize {
-        self.sources.len() - self.free.len() - self.open
+        self.sources.len() - self.open
     }
 
     fn now(&self) -> Instant {
@@ -316,7 +291,7 @@ impl Reactor for Wasip2Reactor {
 impl Drop for Wasip2Reactor {
     /// What is still on its way is left to the host: to drop it would wait for the clients.
     fn drop(&mut self) {
-        let sources = std::mem::take(&mut self.sources).into_iter().flatten();
+        let sources = std::mem::take(&mut self.sources).into_values();
         sources
             .filter(|source| source.is_closed())
             .for_each(std::mem::forget);

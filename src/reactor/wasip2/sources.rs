@@ -2,12 +2,12 @@
 
 use std::io::IoSlice;
 
+use poll_turns::Key;
 use wasip2::io::poll::Pollable;
 use wasip2::io::streams::{InputStream, OutputStream};
 use wasip2::sockets::tcp::TcpSocket;
 
 use super::calls;
-use crate::key::Key;
 use crate::reactor::{Interest, Readiness};
 
 /// A connection. A host may end the program that drops a stream before its pollables, or a socket
@@ -22,9 +22,9 @@ pub(super) struct Source {
     pub(super) socket: TcpSocket,
     pub(super) key: Key,
     interest: Interest,
-    /// What the present poll has told.
+    /// What the present poll has reported.
     pub(super) seen: Readiness,
-    /// It was told lately, and others aren't yet.
+    /// It was reported lately, and others aren't yet.
     pub(super) is_out: bool,
     is_closed: bool,
 }

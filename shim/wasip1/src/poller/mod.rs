@@ -2,41 +2,40 @@
 //!
 //! # Theory of operation
 //!
-//! **Sure and maybe.** wasmtime and wasmi answer a `poll_oneoff` in which one subscription is ready
-//! by reporting all of them. A read event with more than one byte, a hang-up or an error is *sure*;
-//! one byte may be a byte, the end of the stream, or nothing at all: a *maybe*, as is every event
-//! of a listener and every write event. A runtime that leaves some subscriptions out of its answer
-//! means what it says, and then every event is sure.
+//! **Certain and doubtful.** wasmtime and wasmi report all subscriptions of a `poll_oneoff` when one is
+//! ready. A read event with more than one byte, a hang-up or an error is *certain*; one byte may be a
+//! byte, the end of the stream, or nothing at all: that is *doubtful*, as is every event of a listener
+//! and every write event. A runtime that leaves some subscriptions out means what it reports, and then
+//! every event is certain.
 //!
-//! **A poll that reports nothing is the truth.** A poll with a clock of no time that answers with
-//! just the clock says that none of its subscriptions is ready. So when a poll reports only maybes,
+//! **A poll that reports nothing is the truth.** A poll with a clock of no time that reports just the
+//! clock says that none of its subscriptions is ready. So when a poll reports only what is doubtful,
 //! the ready one is found by polling parts of the list ([`wait`]).
 //!
-//! **Busy and idle.** A connection where something happened within [`budget::BUSY_FOR`] is busy,
-//! the others are idle ([`slots`]). Each round polls the busy ones and the listeners. The idle ones
-//! are looked at in turn, a window at a time, on a budget ([`budget`]). When nothing has happened
-//! for as long, or only where it was idle, the wait is for all of them together.
+//! **Busy and idle.** Which of the streams to poll is decided by [`poll_turns`]: each round polls the
+//! busy ones and the listeners, and some idle ones in turn, on a budget. When nothing has happened for a
+//! while, or only where it was idle, the wait is for all of them together.
 //!
 //! **Nearly all busy.** While nearly all of the busy ones have something in each round, as under a
 //! full load, they are reported without a poll ([`speculate`]).
 //!
-//! # Nobody starves
+//! # No connection starves
 //!
 //! With b busy connections, n idle ones, *p* the cost of a subscription and *a* the cost of a call
-//! that answers `AGAIN` (both measured; on one machine with wasmtime 36, *p* is 0.4 µs among 1,000, 1 µs among
+//! that returns `AGAIN` (both measured; on one machine with wasmtime 36, *p* is 0.4 µs among 1,000, 1 µs among
 //! 5,000, whose sockets are in no cache, and *a* is 0.7 µs):
 //!
 //! | who | is reported within |
 //! |---|---|
 //! | a busy connection with two bytes or more, or an error | the next round |
-//! | a busy connection with a maybe (the end, one byte, room to write) | the first round after 16·a·b, at least 0.25 ms and at most 50 ms; the next round but one if nothing else is sure |
-//! | a listener | the first round after 1 ms; the next round if nothing else is sure |
+//! | a busy connection whose event is doubtful (the end, one byte, room to write) | the first round after 16·a·b, at least 0.25 ms and at most 50 ms; the next round but one if nothing else is certain |
+//! | a listener | the first round after 0.9 ms; the next round if nothing else is certain |
 //! | an idle connection, while others are busy | one turn: 64·p·n at worst, 13·p·n when the caller works all the time, but not sooner than 10 ms with n above 256, nor than n / 512 rounds |
 //! | an idle connection, when nothing is busy | at once |
 //!
 //! A round is one call of [`Poller::wait`] with what the caller does until the next. A host that
 //! rounds times up to a tick (milliseconds, in some older ones) adds a tick to each poll that finds
-//! nothing, and up to 8 for every factor of 8 among the maybes.
+//! nothing, and up to 8 for every factor of 8 among the doubtful ones.
 //!
 //! **A blind runtime** (wazero), whose poll doesn't look at sockets, is recognised at the start;
 //! [`blind`] is about that. There closing does nothing at first either, and a few other calls may do
@@ -46,7 +45,7 @@
 //!
 //! | the runtime answers | what happens |
 //! |---|---|
-//! | `BADF` to a whole poll | the guilty are found with `fd_fdstat_get` and evicted: only their owners are told |
+//! | `BADF` to a whole poll | the guilty are found with `fd_fdstat_get` and evicted: only their owners get an event |
 //! | `BADF` in an event | that registration is evicted |
 //! | `IO` or another error in an event | that connection is reported readable, with the error |
 //! | `NOTSUP`, `NOSYS`, `INTR`, `AGAIN` in an event | the direction is reported: it has to be tried |
@@ -57,12 +56,13 @@
 //! | `INTR` to a read, write or accept | `AGAIN` |
 //! | events, but never progress | after 8 waits of that kind in a row they begin to sleep, for at most 5 ms |
 
+mod accepted;
 mod blind;
-mod budget;
-mod look;
+mod poll;
 mod silent;
 mod slots;
 mod speculate;
+mod tries;
 mod wait;
 
 use std::io::IoSlice;
@@ -71,13 +71,15 @@ use std::time::Duration;
 use crate::discover::NoListener;
 use crate::errno::Errno;
 use crate::wasi::{ClockId, Event, Fd, Shutdown, Subscription, Wasi};
+use accepted::Accepted;
 use blind::Sleep;
-use budget::Budget;
-use look::Seen;
-pub use silent::{accept, shut_down};
+use poll::Poll;
+use poll_turns::Turns;
+pub use silent::{accept, shut_down, write_each};
 pub use slots::{Interest, Registration};
 use slots::{Kind, Slots};
 use speculate::Speculation;
+use tries::Tries;
 
 /// The registered file descriptors of one event loop, and the wait for them.
 ///
@@ -92,41 +94,22 @@ use speculate::Speculation;
 pub struct Poller<W> {
     wasi: W,
     slots: Slots,
+    /// Which of the streams are busy, and what to poll.
+    turns: Turns,
+    tries: Tries,
+    speculation: Speculation,
     sight: Sight,
     sleep: Sleep,
-    budget: Budget,
-    speculation: Speculation,
-    /// The time when the last wait returned.
-    clock: u64,
-    /// Something has happened since then.
-    progress: bool,
-    /// The last wait has reported something.
-    reported: bool,
-    /// Waits in a row that reported something, but nothing came of it.
-    vain: u32,
-    /// A listener can't be made non-blocking.
-    may_block: bool,
-    /// Whether connections are blocking when they are accepted, once that is known.
-    accepts_blocking: Option<bool>,
-    /// An idle connection was reported in this round.
-    found_idle: bool,
-    /// The last wait for everything has found idle connections, and no busy ones.
-    only_idle: bool,
-    /// Only the listeners were reported when something unknown was ready.
-    blamed_listeners: bool,
-    /// When it was last found out which of the maybes of a wait for everything are ready.
-    resolved: u64,
-    /// Connections that were accepted before anyone asked, with their listener's slot.
-    accepted: Vec<(u32, Fd)>,
-    /// Waits that failed one after the other.
+    accepted: Accepted,
+    poll: Poll,
+    /// Waits in a row that have reported something of which nothing came.
+    fruitless: u32,
+    /// Waits in a row that have failed.
     failures: u32,
-    /// The most subscriptions that are polled at once.
-    most: usize,
-    /// The slots of the present poll.
-    list: Vec<u32>,
-    subscriptions: Vec<Subscription>,
-    answers: Vec<Event>,
-    seen: Vec<Seen>,
+    /// The last time that something doubtful was ready, only the listeners were reported.
+    suspected_listeners: bool,
+    /// When it was last certain which of all were ready.
+    resolved: u64,
 }
 
 /// Something that may be ready.
@@ -160,27 +143,17 @@ impl<W: Wasi> Poller<W> {
         Self {
             wasi,
             slots: Slots::default(),
+            turns: Turns::new(PRICE),
+            tries: Tries::default(),
+            speculation: Speculation::default(),
             sight: Sight::Undecided,
             sleep: Sleep::default(),
-            budget: Budget::default(),
-            speculation: Speculation::default(),
-            clock: 0,
-            progress: false,
-            reported: false,
-            vain: 0,
-            may_block: false,
-            accepts_blocking: None,
-            found_idle: false,
-            only_idle: false,
-            blamed_listeners: false,
-            resolved: 0,
-            accepted: Vec::new(),
+            accepted: Accepted::default(),
+            poll: Poll::default(),
+            fruitless: 0,
             failures: 0,
-            most: usize::MAX,
-            list: Vec::new(),
-            subscriptions: Vec::new(),
-            answers: Vec::new(),
-            seen: Vec::new(),
+            suspected_listeners: false,
+            resolved: 0,
         }
     }
 
@@ -193,7 +166,7 @@ impl<W: Wasi> Poller<W> {
     pub fn now(&self) -> u64 {
         self.wasi
             .clock_time_get(ClockId::Monotonic)
-            .unwrap_or(self.clock)
+            .unwrap_or(self.turns.clock())
     }
 
     /// Whether this runtime's `poll_oneoff` was found not to look at sockets, so that waiting is
@@ -209,7 +182,7 @@ impl<W: Wasi> Poller<W> {
     /// sockets.
     pub fn register_listener(&mut self, fd: Fd, token: u64) -> Result<Registration, NoListener> {
         let may_block = !self.make_nonblocking(fd);
-        self.may_block |= may_block;
+        self.accepted.may_block |= may_block;
         let now = self.now();
         let registration = self
             .slots
@@ -221,7 +194,7 @@ impl<W: Wasi> Poller<W> {
             }
             let before = self.now();
             match self.accept_from(fd) {
-                Ok(stream) => self.keep_accepted(registration.index(), stream),
+                Ok(stream) => self.accepted.keep(registration.index(), stream),
                 Err(
                     errno @ (Errno::NOTSOCK
                     | Errno::NOSYS
@@ -233,7 +206,7 @@ impl<W: Wasi> Poller<W> {
                     self.slots.remove(registration);
                     return Err(NoListener::cannot_accept(fd, errno));
                 }
-                Err(Errno::AGAIN) => self.budget.again_took(self.now().saturating_sub(before)),
+                Err(Errno::AGAIN) => self.tries.measured(self.now().saturating_sub(before)),
                 // The first one in the queue has gone already.
                 Err(_) => {}
             }
@@ -244,8 +217,10 @@ impl<W: Wasi> Poller<W> {
     /// Registers a stream, which from now on belongs to the registration. It must be
     /// non-blocking.
     pub fn register(&mut self, fd: Fd, token: u64, interest: Interest) -> Registration {
-        self.slots
-            .insert(fd, token, Kind::Stream, interest, self.clock)
+        let now = self.turns.clock();
+        let registration = self.slots.insert(fd, token, Kind::Stream, interest, now);
+        self.turns.insert(registration.index());
+        registration
     }
 
     /// Changes what is waited for.
@@ -259,15 +234,9 @@ impl<W: Wasi> Poller<W> {
     /// `AGAIN` when there is none; otherwise what `sock_accept` answered.
     pub fn accept(&mut self, listener: &Registration) -> Result<Fd, Errno> {
         let fd = self.slots.fd(listener)?;
-        let result = match self.next_accepted(listener) {
-            Some(stream) => Ok(stream),
-            None => self.accept_from(fd),
-        };
-        if let Ok(stream) = result {
-            self.forget_accepted(stream);
-        }
+        let result = self.next_connection(listener, fd);
         if result.is_ok() {
-            self.blamed_listeners = false;
+            self.suspected_listeners = false;
         }
         self.learn(listener, result)
     }
@@ -286,7 +255,12 @@ impl<W: Wasi> Poller<W> {
     /// # Errors
     /// `AGAIN` when there is no room; otherwise what `fd_write` answered.
     pub fn write(&mut self, stream: &Registration, bufs: &[IoSlice<'_>]) -> Result<usize, Errno> {
-        let result = match self.wasi.fd_write(self.slots.fd(stream)?, bufs) {
+        let fd = self.slots.fd(stream)?;
+        let result = match self.is_blind() {
+            true => write_each(&self.wasi, fd, bufs),
+            false => self.wasi.fd_write(fd, bufs),
+        };
+        let result = match result {
             Ok(0) if bufs.iter().any(|buf| !buf.is_empty()) => Err(Errno::AGAIN),
             result => result,
         };
@@ -320,10 +294,11 @@ impl<W: Wasi> Poller<W> {
     /// Ends the registration and gives the file descriptor back, unless it was found to be open
     /// no more.
     pub fn deregister(&mut self, registration: Registration) -> Option<Fd> {
-        self.progress = true;
-        while let Some(stream) = self.next_accepted(&registration) {
+        self.turns.progress();
+        while let Some(stream) = self.next_kept(&registration) {
             self.close_stream(stream);
         }
+        self.turns.remove(registration.index());
         self.slots.remove(registration)
     }
 
@@ -341,9 +316,34 @@ impl<W: Wasi> Poller<W> {
         });
         let before = ready.len();
         let result = self.wait_for(ready, timeout);
-        self.clock = self.now();
-        self.reported = ready.len() > before;
+        self.turns.end(self.now());
+        self.fruitless = match ready.len() > before {
+            true => self.fruitless.saturating_add(1),
+            false => 0,
+        };
         result
+    }
+
+    /// Asks the runtime which directions of a stream are ready now. Where it can't say, none is.
+    pub fn ready_now(&self, stream: &Registration) -> Interest {
+        let (Ok(fd), false) = (self.slots.fd(stream), self.is_blind()) else {
+            return Interest::NONE;
+        };
+        // Asked together, a runtime may report both when one is ready.
+        Interest {
+            read: self.is_ready(Subscription::read(1, fd)),
+            write: self.is_ready(Subscription::write(1, fd)),
+        }
+    }
+
+    fn is_ready(&self, direction: Subscription) -> bool {
+        let asked = [direction, Subscription::clock(0, 0)];
+        let mut events = [Event::default(); 2];
+        let count = self.wasi.poll_oneoff(&asked, &mut events).unwrap_or(0);
+        events.iter().take(count).any(|event| {
+            let cannot_say = [Errno::NOTSUP, Errno::NOSYS, Errno::AGAIN].contains(&event.error);
+            event.userdata == direction.userdata() && !cannot_say
+        })
     }
 
     /// Tells the poller what a call on the file descriptor has answered that didn't go through it.
@@ -357,36 +357,7 @@ impl<W: Wasi> Poller<W> {
     /// Takes the connections that were accepted before anyone asked. For who ends a listener's
     /// registration, but goes on to accept: [`deregister`](Self::deregister) would close them.
     pub fn take_accepted(&mut self, listener: &Registration) -> Vec<Fd> {
-        std::iter::from_fn(|| self.next_accepted(listener)).collect()
-    }
-
-    /// Keeps a connection that was accepted before anyone has asked for it.
-    fn keep_accepted(&mut self, listener: u32, stream: Fd) {
-        self.forget_accepted(stream);
-        self.accepted.push((listener, stream));
-    }
-
-    /// The first one that was kept for the listener.
-    fn next_accepted(&mut self, listener: &Registration) -> Option<Fd> {
-        loop {
-            let mut kept = self.accepted.iter();
-            let at = kept.position(|(of, _)| *of == listener.index())?;
-            let (_, stream) = self.accepted.remove(at);
-            if self.is_open(stream) {
-                return Some(stream);
-            }
-        }
-    }
-
-    /// A file descriptor has this number now: what was kept with it was closed behind our back.
-    fn forget_accepted(&mut self, stream: Fd) {
-        self.accepted.retain(|(_, fd)| *fd != stream);
-    }
-
-    /// Whether nobody has closed a file descriptor that wasn't polled yet: then its number may be
-    /// another's soon.
-    fn is_open(&self, fd: Fd) -> bool {
-        self.wasi.fd_fdstat_get(fd) != Err(Errno::BADF)
+        std::iter::from_fn(|| self.next_kept(listener)).collect()
     }
 
     fn learn<T>(
@@ -394,30 +365,33 @@ impl<W: Wasi> Poller<W> {
         registration: &Registration,
         result: Result<T, Errno>,
     ) -> Result<T, Errno> {
+        let index = registration.index();
+        self.slots.tried(index, self.turns.clock());
         match result {
             // An interrupted call is tried again after the next wait, which reports it again.
             Err(Errno::AGAIN | Errno::INTR) => {
                 self.speculation.refused();
-                self.slots.tried(registration.index(), self.clock);
                 Err(Errno::AGAIN)
             }
             Ok(value) => {
-                self.progress = true;
-                self.slots.touch(registration.index(), self.clock);
+                self.turns.progress_of(index);
                 Ok(value)
             }
+            // What fails is closed next, which is progress; a listener that can't accept for want of
+            // memory or numbers is none.
             Err(errno) => {
-                // What fails is closed next, which is progress; a listener that can't accept for
-                // want of memory or numbers is none.
-                self.slots.tried(registration.index(), self.clock);
                 if errno == Errno::BADF {
-                    self.slots.evict(registration.index());
+                    self.slots.evict(index);
                 }
                 Err(errno)
             }
         }
     }
 }
+
+/// A guess at what it costs to poll one socket, in nanoseconds, until that is measured: by the first window of
+/// idle ones. Half of an error is left after five windows.
+const PRICE: u64 = 500;
 
 /// Waits are cut to this, as some runtimes count milliseconds in an `i32`.
 const LONGEST_WAIT: u64 = 3_600_000_000_000;

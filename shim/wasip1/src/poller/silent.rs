@@ -8,8 +8,11 @@
 //! | `fd_fdstat_set_flags` of a listener | none that is known | asks for the flags afterwards, and doesn't try to accept before a poll has reported the listener |
 //! | the flags of `sock_accept` | none that is known | asks for the flags of the first connection, and if they are missing sets them on each |
 //! | `fd_write` into a full socket returns 0 | none that is known | makes it `AGAIN` |
+//! | `fd_write` of several slices writes each by a call of its own, goes on after a short one, and forgets what it has written when a later one fails | wazero | gives each slice its own call ([`write_each`]) |
 //!
 //! `fd_read` that returns 0 when nothing has come can't be told from the end of the stream.
+
+use std::io::IoSlice;
 
 use super::{Poller, Sight};
 use crate::errno::Errno;
@@ -36,11 +39,6 @@ impl<W: Wasi> Poller<W> {
         if let Err(errno) = self.wasi.fd_close(fd) {
             log::debug!("fd_close({fd}): {errno}");
         }
-    }
-
-    /// Accepts a connection, which is non-blocking.
-    pub(super) fn accept_from(&mut self, listener: Fd) -> Result<Fd, Errno> {
-        accept(&self.wasi, listener, &mut self.accepts_blocking)
     }
 
     /// Makes a listener non-blocking. Returns whether that is sure: true as well for what is no
@@ -88,6 +86,28 @@ pub fn accept<W: Wasi>(
         log::warn!("the connection at fd {stream} can't be made non-blocking: {errno}");
     }
     Ok(stream)
+}
+
+/// Writes from the slices in order, each by a call of its own, until one is taken in part. For runtimes
+/// that can't be trusted with several (wazero).
+///
+/// # Errors
+/// What the first `fd_write` returned. The error of a later one is that of the next write.
+pub fn write_each<W: Wasi>(wasi: &W, fd: Fd, bufs: &[IoSlice<'_>]) -> Result<usize, Errno> {
+    let mut written = 0;
+    for buf in bufs.iter().filter(|buf| !buf.is_empty()) {
+        match wasi.fd_write(fd, &[IoSlice::new(buf)]) {
+            Ok(taken) => {
+                written += taken;
+                if taken < buf.len() {
+                    break;
+                }
+            }
+            Err(_) if written > 0 => break,
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(written)
 }
 
 /// Ends both directions of a stream, one at a time: for runtimes where closing does nothing until later,

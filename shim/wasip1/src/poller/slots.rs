@@ -1,11 +1,9 @@
-//! The registrations: a table whose slots are used again, each time with another generation.
-//!
-//! Which of the streams are busy and which idle is [`Turns`]' business; a slot's index is its place
+//! The registrations. Which of the streams are busy is for [`Turns`](poll_turns::Turns) to know; a slot's index is its place
 //! there.
 
 use std::num::NonZeroU32;
 
-use poll_turns::Turns;
+use poll_turns::{Key, Table};
 
 use super::Ready;
 use crate::errno::Errno;
@@ -39,8 +37,7 @@ impl Interest {
 #[derive(Debug)]
 #[must_use = "what is registered stays open until the registration is given to `close`"]
 pub struct Registration {
-    index: u32,
-    generation: u32,
+    key: Key,
     fd: Fd,
 }
 
@@ -52,20 +49,17 @@ impl Registration {
     }
 
     pub(super) const fn index(&self) -> u32 {
-        self.index
+        self.key.index() as u32
     }
 }
 
 #[derive(Debug, Default)]
 pub(super) struct Slots {
-    slots: Vec<Slot>,
-    free: Vec<u32>,
-    /// The streams.
-    turns: Turns,
+    slots: Table<Slot>,
     listeners: Vec<u32>,
     /// By file descriptor, the slot that was last given it.
     owners: Vec<u32>,
-    /// Evicted slots whose owners haven't been told.
+    /// Evicted slots that are still to be reported.
     pub(super) evicted: Vec<u32>,
 }
 
@@ -73,10 +67,9 @@ pub(super) struct Slots {
 pub(super) struct Slot {
     pub(super) token: u64,
     pub(super) fd: Fd,
-    generation: u32,
     /// When it was last tried, in wrapping microseconds.
     tried: u32,
-    /// The place among the answers of the present poll.
+    /// The position among what the present poll has seen.
     pub(super) seen: Option<NonZeroU32>,
     pub(super) kind: Kind,
     pub(super) interest: Interest,
@@ -87,13 +80,15 @@ pub(super) struct Slot {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    Free,
     Listener,
     Stream,
 }
 
-/// File descriptors beyond this aren't looked up by number; no runtime hands out such.
+/// File descriptors beyond this aren't looked up by number; no runtime hands out such. It bounds the list by
+/// 4 MiB, if one does.
 const MOST_OWNERS: usize = 1 << 20;
+
+const IN_USE: &str = "lists of slots are cleared of those that are removed";
 
 impl Slot {
     pub(super) fn nothing_ready(&self) -> Ready {
@@ -107,8 +102,18 @@ impl Slot {
         }
     }
 
+    /// A report of every direction of interest.
+    pub(super) fn every_direction(&self) -> Ready {
+        let Interest { read, write } = self.interest;
+        Ready {
+            readable: read,
+            writable: write,
+            ..self.nothing_ready()
+        }
+    }
+
     pub(super) fn is_polled(&self) -> bool {
-        self.kind != Kind::Free && !self.evicted && self.interest != Interest::NONE
+        !self.evicted && self.interest != Interest::NONE
     }
 
     /// Whether the last try is longer ago than `nanos`.
@@ -126,49 +131,21 @@ impl Slots {
         interest: Interest,
         now: u64,
     ) -> Registration {
-        let index = self.free.pop().unwrap_or_else(|| {
-            // A quarter at a time: there may be thousands, and memory never goes back.
-            if self.slots.len() == self.slots.capacity() {
-                self.slots.reserve_exact(self.slots.len() / 4 + 16);
-            }
-            self.slots.push(Slot {
-                token: 0,
-                fd: 0,
-                generation: 0,
-                tried: 0,
-                seen: None,
-                kind: Kind::Free,
-                interest: Interest::NONE,
-                evicted: false,
-            });
-            u32::try_from(self.slots.len() - 1).expect("fewer slots than file descriptors")
-        });
+        let index = self.slots.next_key().index() as u32;
         self.take_from_owner(fd, index);
-        let slot = &mut self.slots[index as usize];
-        *slot = Slot {
+        let key = self.slots.insert(Slot {
             token,
             fd,
+            tried: micros(now),
+            seen: None,
             kind,
             interest,
             evicted: false,
-            seen: None,
-            ..*slot
-        };
-        slot.tried = micros(now);
-        let generation = slot.generation;
-        match kind {
-            Kind::Listener => self.listeners.push(index),
-            Kind::Stream => {
-                self.turns.insert(index);
-                self.turns.touch(index, now);
-            }
-            Kind::Free => {}
+        });
+        if kind == Kind::Listener {
+            self.listeners.push(index);
         }
-        Registration {
-            index,
-            generation,
-            fd,
-        }
+        Registration { key, fd }
     }
 
     /// A file descriptor that is registered already can't have been given out twice; so the first
@@ -182,8 +159,7 @@ impl Slots {
             self.owners.resize(at + 1, u32::MAX);
         }
         let before = std::mem::replace(&mut self.owners[at], index);
-        if let Some(slot) = self.slots.get(before as usize)
-            && slot.kind != Kind::Free
+        if let Some(slot) = self.slots.at(before as usize)
             && slot.fd == fd
         {
             self.evict(before);
@@ -192,131 +168,76 @@ impl Slots {
 
     /// Frees the slot. The answer is the file descriptor, unless it was evicted.
     pub(super) fn remove(&mut self, registration: Registration) -> Option<Fd> {
-        let slot = *self.get(&registration)?;
-        let index = registration.index;
-        match slot.kind {
-            Kind::Listener => self.listeners.retain(|listener| *listener != index),
-            Kind::Stream => self.turns.remove(index),
-            Kind::Free => {}
-        }
+        let slot = self.slots.remove(registration.key)?;
+        let index = registration.index();
+        self.listeners.retain(|listener| *listener != index);
         self.evicted.retain(|evicted| *evicted != index);
-        let slot = &mut self.slots[index as usize];
-        slot.kind = Kind::Free;
-        slot.generation = slot.generation.wrapping_add(1);
-        self.free.push(index);
         (!slot.evicted).then_some(slot.fd)
     }
 
     /// Never uses the slot's file descriptor again.
     pub(super) fn evict(&mut self, index: u32) {
-        let slot = &mut self.slots[index as usize];
+        let slot = self.at_mut(index);
         if !slot.evicted {
             slot.evicted = true;
             self.evicted.push(index);
         }
     }
 
-    fn get(&self, registration: &Registration) -> Option<&Slot> {
-        let slot = self.slots.get(registration.index as usize)?;
-        (slot.generation == registration.generation).then_some(slot)
-    }
-
     /// The file descriptor to make a call on.
     pub(super) fn fd(&self, registration: &Registration) -> Result<Fd, Errno> {
-        let slot = self.get(registration).filter(|slot| !slot.evicted);
+        let slot = self
+            .slots
+            .get(registration.key)
+            .filter(|slot| !slot.evicted);
         slot.map(|slot| slot.fd).ok_or(Errno::BADF)
     }
 
     pub(super) fn is_listener(&self, registration: &Registration) -> bool {
-        self.get(registration)
+        self.slots
+            .get(registration.key)
             .is_some_and(|slot| slot.kind == Kind::Listener)
     }
 
     pub(super) fn set_interest(&mut self, registration: &Registration, interest: Interest) {
-        if self.get(registration).is_some() {
-            self.slots[registration.index as usize].interest = interest;
+        if let Some(slot) = self.slots.get_mut(registration.key) {
+            slot.interest = interest;
         }
     }
 
     pub(super) fn at(&self, index: u32) -> &Slot {
-        &self.slots[index as usize]
+        self.slots.at(index as usize).expect(IN_USE)
     }
 
     pub(super) fn at_mut(&mut self, index: u32) -> &mut Slot {
-        &mut self.slots[index as usize]
-    }
-
-    /// A report of every direction of interest.
-    pub(super) fn tentative(&self, index: u32) -> Ready {
-        let slot = self.at(index);
-        let Interest { read, write } = slot.interest;
-        Ready {
-            readable: read,
-            writable: write,
-            ..slot.nothing_ready()
-        }
+        self.slots.at_mut(index as usize).expect(IN_USE)
     }
 
     pub(super) fn userdata(&self, index: u32) -> u64 {
-        u64::from(self.at(index).generation) << 32 | u64::from(index)
+        self.slots.key_at(index as usize).map_or(0, Key::to_u64)
     }
 
     /// The slot an answer is for, unless the runtime has made it up.
     pub(super) fn by_userdata(&self, userdata: u64) -> Option<u32> {
-        let index = userdata as u32;
-        let slot = self.slots.get(index as usize)?;
-        (slot.generation == (userdata >> 32) as u32 && slot.is_polled()).then_some(index)
+        let key = Key::from_u64(userdata);
+        let slot = self.slots.get(key)?;
+        // A key may have fewer bits than the number.
+        (key.to_u64() == userdata && slot.is_polled()).then_some(key.index() as u32)
     }
 
-    /// Something has happened: a stream is busy.
-    pub(super) fn touch(&mut self, index: u32, now: u64) {
-        self.tried(index, now);
-        self.turns.touch(index, now);
-    }
-
-    /// It was tried, and there was nothing.
+    /// It was tried just now.
     pub(super) fn tried(&mut self, index: u32, now: u64) {
-        self.slots[index as usize].tried = micros(now);
-    }
-
-    /// Takes those from the busy ones where nothing has happened for `nanos`.
-    pub(super) fn rest_if_quiet(&mut self, now: u64, nanos: u64) {
-        self.turns.rest_if_quiet(now, nanos);
-    }
-
-    pub(super) fn busy(&self) -> &[u32] {
-        self.turns.busy()
-    }
-
-    pub(super) fn is_busy(&self, index: u32) -> bool {
-        self.at(index).kind == Kind::Stream && !self.turns.is_idle(index)
-    }
-
-    pub(super) fn is_idle(&self, index: u32) -> bool {
-        self.turns.is_idle(index)
+        self.at_mut(index).tried = micros(now);
     }
 
     pub(super) fn listeners(&self) -> &[u32] {
         &self.listeners
     }
 
-    pub(super) fn idle(&self) -> usize {
-        self.turns.idle()
-    }
-
     /// Every slot in use that is polled, listeners too.
     pub(super) fn polled(&self) -> impl Iterator<Item = u32> {
-        let slots = self.slots.iter().enumerate();
-        slots
-            .filter(|(_, slot)| slot.is_polled())
-            .map(|(index, _)| index as u32)
-    }
-
-    /// The next `count` idle slots in turn; fewer if there are fewer.
-    pub(super) fn next_idle(&mut self, count: usize, to: &mut Vec<u32>) {
-        let slots = &self.slots;
-        let wanted = |index: u32| slots.get(index as usize).is_some_and(Slot::is_polled);
-        self.turns.next_idle(count, wanted, to);
+        let polled = self.slots.iter().filter(|(_, slot)| slot.is_polled());
+        polled.map(|(index, _)| index)
     }
 }
 
@@ -324,7 +245,7 @@ fn micros(nanos: u64) -> u32 {
     (nanos / 1000) as u32
 }
 
-/// A place, counted from 1.
-pub(super) fn place(count: usize) -> Option<NonZeroU32> {
+/// A position, counted from 1.
+pub(super) fn position(count: usize) -> Option<NonZeroU32> {
     u32::try_from(count).ok().and_then(NonZeroU32::new)
 }

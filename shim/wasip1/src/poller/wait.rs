@@ -1,11 +1,13 @@
-//! One wait: which subscriptions are polled, and what of the answer is reported.
+//! One wait: which subscriptions are polled, and what of it is reported.
 
-use super::budget::{BUSY_FOR, LISTENER_EVERY};
-use super::look::Seen;
+use poll_turns::{Found, Plan};
+
+use super::poll::{Seen, sleep};
 use super::slots::Kind;
+use super::tries::{LISTENER_EVERY, longest_poll, resolve_every};
 use super::{Poller, Ready, Sight};
 use crate::errno::Errno;
-use crate::wasi::{Event, Subscription, Wasi};
+use crate::wasi::Wasi;
 
 impl<W: Wasi> Poller<W> {
     pub(super) fn wait_for(&mut self, ready: &mut Vec<Ready>, timeout: u64) -> Result<(), Errno> {
@@ -14,24 +16,15 @@ impl<W: Wasi> Poller<W> {
         }
         let start = self.now();
         let deadline = start.saturating_add(timeout);
-        self.found_idle = false;
-        if std::mem::take(&mut self.progress) {
-            let worked = start.saturating_sub(self.clock);
-            self.budget.worked(worked, start, self.slots.idle());
-            self.vain = 0;
-            self.sleep.progress();
-        } else if self.reported {
-            self.vain = self.vain.saturating_add(1);
-        } else {
-            self.vain = 0;
+        if self.turns.begin(start) {
+            self.fruitless = 0;
+            self.sleep.progress(start);
         }
         let before = ready.len();
         self.report_known(ready);
         let mut now = start;
         let mut first = true;
         while ready.len() == before && (now < deadline || std::mem::take(&mut first)) {
-            self.budget.accrue(now, self.slots.idle());
-            self.slots.rest_if_quiet(now, BUSY_FOR);
             let left = deadline.saturating_sub(now);
             let result = match self.sight {
                 Sight::Blind => self.wait_blindly(now, left, ready),
@@ -48,193 +41,218 @@ impl<W: Wasi> Poller<W> {
         Ok(())
     }
 
-    /// Polls the busy ones, or everything.
+    /// Polls what the plan says.
     fn round(&mut self, now: u64, left: u64, ready: &mut Vec<Ready>) -> Result<(), Errno> {
         self.slow_down(left);
-        let idle = self.slots.idle();
-        self.list.clear();
-        self.list.extend_from_slice(self.slots.listeners());
-        self.list.extend_from_slice(self.slots.busy());
-        let everything = idle > 0 && (self.only_idle || self.budget.is_rested(now));
-        if !everything {
-            let window = self.budget.window(idle);
-            if self.speculate(now, ready) {
-                return self.look_at_some_idle(window, ready);
+        match self.turns.plan(now, left) {
+            Plan::Busy { wait } => self.poll_busy(now, wait, ready),
+            Plan::BusyThenIdle { wait, window } => {
+                self.poll_busy(now, wait, ready)?;
+                self.poll_some_idle(window, ready)
             }
-            // Something busy will most likely end this wait early; a poll that only asks costs as
-            // much as one that waits.
-            let alone = match idle {
-                0 => left,
-                _ => left.min(self.budget.until_window(now, idle).max(PATIENCE)),
-            };
-            if self.look(alone)? {
-                self.report_busy(now, ready)?;
+            Plan::Everyone { wait } => {
+                let found = self.poll_everyone(now, wait, ready)?;
+                self.turns.polled_everyone(found);
+                Ok(())
             }
-            return self.look_at_some_idle(window, ready);
         }
-        // Is it one of them? That is cheaper to find out than among all.
-        if !self.slots.busy().is_empty() && self.look(0)? {
-            self.only_idle = false;
-            return self.report_busy(now, ready);
+    }
+
+    /// Events of which nothing comes, again and again, must not become a busy loop.
+    fn slow_down(&mut self, left: u64) {
+        if self.fruitless > FORBEARANCE {
+            let nanos = FIRST_SLEEP << (self.fruitless - FORBEARANCE).min(8);
+            sleep(&self.wasi, nanos.min(LONGEST_SLEEP).min(left));
         }
-        self.list.clear();
-        self.list.extend(self.slots.polled());
-        let start = self.now();
-        if !self.look(left)? {
-            self.resolved = self.now();
+    }
+
+    /// Polls the busy ones and the listeners, or does without a poll.
+    fn poll_busy(&mut self, now: u64, wait: u64, ready: &mut Vec<Ready>) -> Result<(), Errno> {
+        if self.speculate(now, ready) {
             return Ok(());
         }
+        self.list_busy();
+        if self.poll(wait)? {
+            self.report_busy(now, ready)?;
+        }
+        Ok(())
+    }
+
+    /// Polls all, unless one of the busy ones is ready.
+    fn poll_everyone(
+        &mut self,
+        now: u64,
+        wait: u64,
+        ready: &mut Vec<Ready>,
+    ) -> Result<Found, Errno> {
+        if !self.turns.busy().is_empty() {
+            self.list_busy();
+            if self.poll(0)? {
+                self.report_busy(now, ready)?;
+                let (busy, idle) = (true, false);
+                return Ok(Found { busy, idle });
+            }
+        }
+        self.poll.list.clear();
+        self.poll.list.extend(self.slots.polled());
+        let start = self.now();
+        if !self.poll(wait)? {
+            self.resolved = self.now();
+            return Ok(Found::default());
+        }
         let now = self.now();
-        if now.saturating_sub(start) > self.budget.longest_answer(idle) {
-            // It has waited, so nothing was ready when it began.
+        let longest = longest_poll(self.turns.price(), self.turns.idle());
+        if now.saturating_sub(start) > longest {
             self.resolved = now;
         }
         self.report_everyone(now, ready)
     }
 
-    /// Events of which nothing comes, again and again, must not become a busy loop.
-    fn slow_down(&mut self, left: u64) {
-        if self.vain > FORBEARANCE {
-            let sleep = 20_000_u64 << (self.vain - FORBEARANCE).min(8);
-            self.sleep_for(sleep.min(5_000_000).min(left));
+    /// Polls the next `count` idle ones in turn.
+    fn poll_some_idle(&mut self, count: usize, ready: &mut Vec<Ready>) -> Result<(), Errno> {
+        self.poll.list.clear();
+        let slots = &self.slots;
+        let is_polled = |index| slots.at(index).is_polled();
+        self.turns.next_idle(count, is_polled, &mut self.poll.list);
+        let count = self.poll.list.len();
+        if count == 0 {
+            return Ok(());
         }
+        let before = self.now();
+        let is_any_ready = self.poll(0)?;
+        let took = self.now().saturating_sub(before);
+        self.turns.polled_idle(count, took, is_any_ready);
+        if is_any_ready {
+            // Whatever is ready here has waited a whole turn, so it is found now.
+            let doubtful = self.report_certain(ready);
+            self.narrow(doubtful, ready)?;
+        }
+        Ok(())
+    }
+
+    /// Puts the busy ones and the listeners on the list.
+    pub(super) fn list_busy(&mut self) {
+        self.poll.list.clear();
+        self.poll.list.extend_from_slice(self.slots.listeners());
+        self.poll.list.extend_from_slice(self.turns.busy());
+    }
+
+    /// Polls the list. Returns whether anything was reported.
+    fn poll(&mut self, wait: u64) -> Result<bool, Errno> {
+        self.poll.run(&self.wasi, &mut self.slots, wait)
     }
 
     /// Reports what the poll of the busy ones and the listeners has shown.
     fn report_busy(&mut self, now: u64, ready: &mut Vec<Ready>) -> Result<(), Errno> {
-        if self.seen.iter().all(|seen| !seen.sure) {
-            return self.report_unknown(ready);
+        if self.poll.seen.iter().all(|seen| !seen.certain) {
+            self.report_doubtful(ready)?;
+            return Ok(());
         }
-        let every = self.budget.try_every(self.seen.len());
+        let every = self.tries.every(self.poll.seen.len());
         let mut streams = 0;
-        for seen in &self.seen {
+        for seen in &self.poll.seen {
             let slot = self.slots.at(seen.index);
             let every = if slot.kind == Kind::Listener {
                 LISTENER_EVERY
             } else {
-                streams += usize::from(seen.sure);
+                streams += usize::from(seen.certain);
                 every
             };
-            if seen.sure || slot.is_due(now, every) {
+            if seen.certain || slot.is_due(now, every) {
                 self.slots.tried(seen.index, now);
                 ready.push(seen.report(&self.slots));
             }
         }
-        let busy = self.slots.busy().len();
-        self.speculation.polled(streams, busy, self.budget.again());
+        let busy = self.turns.busy().len();
+        self.speculation.polled(streams, busy, self.tries.cost());
         Ok(())
     }
 
-    /// Reports what the poll of everyone has shown.
-    fn report_everyone(&mut self, now: u64, ready: &mut Vec<Ready>) -> Result<(), Errno> {
-        let busy_is_ready = self
-            .seen
-            .iter()
-            .any(|seen| seen.sure && !self.slots.is_idle(seen.index));
-        if self.seen.iter().all(|seen| !seen.sure) {
+    /// Reports what the poll of all has shown.
+    fn report_everyone(&mut self, now: u64, ready: &mut Vec<Ready>) -> Result<Found, Errno> {
+        if self.poll.seen.iter().all(|seen| !seen.certain) {
             self.resolved = now;
-            self.report_unknown(ready)?;
-        } else {
-            let busy_every = self.budget.try_every(self.slots.busy().len());
-            let resolve_every = self.budget.resolve_every(self.slots.idle());
-            let resolve = now.saturating_sub(self.resolved) >= resolve_every;
-            let mut rest = Vec::new();
-            for seen in &self.seen {
-                let slot = self.slots.at(seen.index);
-                let due = match slot.kind {
-                    Kind::Listener => slot.is_due(now, LISTENER_EVERY),
-                    _ => self.slots.is_busy(seen.index) && slot.is_due(now, busy_every),
-                };
-                if seen.sure || due {
-                    self.found_idle |= self.slots.is_idle(seen.index);
-                    self.slots.tried(seen.index, now);
-                    ready.push(seen.report(&self.slots));
-                } else if resolve {
-                    rest.push(*seen);
-                }
-            }
-            if resolve {
-                self.resolved = now;
-                self.narrow(rest, ready)?;
-            }
+            let idle = self.report_doubtful(ready)?;
+            return Ok(Found { busy: false, idle });
         }
-        // Then it would be wrong to wait for the others alone.
-        self.only_idle = self.found_idle && !busy_is_ready;
-        Ok(())
-    }
-
-    /// Looks at the next `count` idle ones in turn.
-    fn look_at_some_idle(&mut self, count: usize, ready: &mut Vec<Ready>) -> Result<(), Errno> {
-        if count == 0 {
-            return Ok(());
-        }
-        self.list.clear();
-        self.slots.next_idle(count, &mut self.list);
-        if self.list.is_empty() {
-            return Ok(());
-        }
-        let count = self.list.len();
-        let before = self.now();
-        let found = self.look(0)?;
-        let took = self.now().saturating_sub(before);
-        self.budget.looked(took, count, found);
-        if !found {
-            return Ok(());
-        }
-        let mut rest = Vec::new();
-        for seen in &self.seen {
-            if seen.sure {
+        let busy_every = self.tries.every(self.turns.busy().len());
+        let resolve_every = resolve_every(self.turns.price(), self.turns.idle());
+        let resolve = now.saturating_sub(self.resolved) >= resolve_every;
+        let mut found = Found::default();
+        let mut doubtful = Vec::new();
+        for seen in &self.poll.seen {
+            let slot = self.slots.at(seen.index);
+            let is_idle = self.turns.is_idle(seen.index);
+            let is_due = match slot.kind {
+                Kind::Listener => slot.is_due(now, LISTENER_EVERY),
+                _ => !is_idle && slot.is_due(now, busy_every),
+            };
+            found.busy |= seen.certain && !is_idle;
+            if seen.certain || is_due {
+                found.idle |= is_idle;
+                self.slots.tried(seen.index, now);
                 ready.push(seen.report(&self.slots));
-            } else {
-                rest.push(*seen);
+            } else if resolve {
+                doubtful.push(*seen);
             }
         }
-        // Whatever else is ready here has waited a whole turn, so it is found now.
-        self.narrow(rest, ready)
+        if resolve {
+            self.resolved = now;
+            found.idle |= self.narrow(doubtful, ready)?;
+        }
+        Ok(found)
     }
 
-    /// Something is ready, but nothing says what.
-    fn report_unknown(&mut self, ready: &mut Vec<Ready>) -> Result<(), Errno> {
+    /// Something is ready, but nothing says what. Returns whether an idle connection was found.
+    fn report_doubtful(&mut self, ready: &mut Vec<Ready>) -> Result<bool, Errno> {
         let is_listener = |seen: &&Seen| self.slots.at(seen.index).kind == Kind::Listener;
-        let listeners = self.seen.iter().filter(is_listener).count();
-        let streams = self.seen.len() - listeners;
-        // A new connection is the likeliest reason.
-        let blame_listeners = listeners > 0 && !self.blamed_listeners && streams > FEW;
-        self.blamed_listeners = blame_listeners;
-        let mut rest = Vec::new();
-        for seen in &self.seen {
+        let listeners = self.poll.seen.iter().filter(is_listener).count();
+        let streams = self.poll.seen.len() - listeners;
+        // A new connection is the likeliest reason, but not twice in a row.
+        let only_listeners = listeners > 0 && !self.suspected_listeners && streams > FEW;
+        self.suspected_listeners = only_listeners;
+        let mut doubtful = Vec::new();
+        for seen in &self.poll.seen {
             if streams <= FEW || is_listener(&seen) {
                 ready.push(seen.report(&self.slots));
-            } else if !blame_listeners {
-                rest.push(*seen);
+            } else if !only_listeners {
+                doubtful.push(*seen);
             }
         }
-        self.narrow(rest, ready)
+        self.narrow(doubtful, ready)
     }
 
-    /// Finds those that are ready among maybes, by polling parts of them.
-    fn narrow(&mut self, maybes: Vec<Seen>, ready: &mut Vec<Ready>) -> Result<(), Errno> {
-        let mut parts = vec![maybes];
+    /// Finds those that are ready among doubtful ones, by polling parts of them. Returns whether one of
+    /// the few that are reported is idle.
+    fn narrow(&mut self, doubtful: Vec<Seen>, ready: &mut Vec<Ready>) -> Result<bool, Errno> {
+        let mut found_idle = false;
+        let mut parts = vec![doubtful];
         while let Some(part) = parts.pop() {
             if part.len() <= FEW {
-                self.found_idle |= part.iter().any(|seen| self.slots.is_idle(seen.index));
+                found_idle |= part.iter().any(|seen| self.turns.is_idle(seen.index));
                 ready.extend(part.iter().map(|seen| seen.report(&self.slots)));
                 continue;
             }
             for chunk in part.chunks(part.len().div_ceil(8).max(FEW)) {
-                self.list.clear();
-                self.list.extend(chunk.iter().map(|seen| seen.index));
-                if !self.look(0)? {
-                    continue;
+                self.poll.list.clear();
+                self.poll.list.extend(chunk.iter().map(|seen| seen.index));
+                if self.poll(0)? {
+                    let before = ready.len();
+                    parts.push(self.report_certain(ready));
+                    let certain = |seen: &Seen| seen.certain && self.turns.is_idle(seen.index);
+                    found_idle |= ready.len() > before && self.poll.seen.iter().any(certain);
                 }
-                let (sure, maybe): (Vec<Seen>, Vec<Seen>) =
-                    self.seen.iter().partition(|seen| seen.sure);
-                self.found_idle |= sure.iter().any(|seen| self.slots.is_idle(seen.index));
-                ready.extend(sure.iter().map(|seen| seen.report(&self.slots)));
-                parts.push(maybe);
             }
         }
-        Ok(())
+        Ok(found_idle)
+    }
+
+    /// Reports what is ready for certain. Returns the rest.
+    fn report_certain(&self, ready: &mut Vec<Ready>) -> Vec<Seen> {
+        let (certain, doubtful): (Vec<Seen>, Vec<Seen>) =
+            self.poll.seen.iter().partition(|seen| seen.certain);
+        ready.extend(certain.iter().map(|seen| seen.report(&self.slots)));
+        doubtful
     }
 
     /// Reports what is known without a poll: evictions, and connections accepted already.
@@ -251,10 +269,9 @@ impl<W: Wasi> Poller<W> {
             };
             ready.push(closed);
         }
-        let accepted = &self.accepted;
         for &index in self.slots.listeners() {
             let slot = self.slots.at(index);
-            if slot.is_polled() && accepted.iter().any(|(of, _)| *of == index) {
+            if slot.is_polled() && self.accepted.has(index) {
                 let token = slot.token;
                 if !ready
                     .iter()
@@ -273,7 +290,7 @@ impl<W: Wasi> Poller<W> {
     fn recover(&mut self, errno: Errno, ready: &mut Vec<Ready>) -> Result<(), Errno> {
         if errno == Errno::BADF {
             let before = self.slots.evicted.len();
-            for &index in &self.list {
+            for &index in &self.poll.list {
                 let slot = self.slots.at(index);
                 if slot.is_polled() && self.wasi.fd_fdstat_get(slot.fd) == Err(Errno::BADF) {
                     log::debug!("fd {} isn't open; its registration is evicted", slot.fd);
@@ -289,7 +306,7 @@ impl<W: Wasi> Poller<W> {
             return Err(errno);
         }
         log::debug!("poll_oneoff: {errno}; trying everything instead");
-        self.sleep_for(PAUSE);
+        sleep(&self.wasi, PAUSE);
         let reported = ready.len();
         self.report_everything(ready);
         // What the failed round had reported before is not reported twice.
@@ -307,29 +324,28 @@ impl<W: Wasi> Poller<W> {
 
     /// Reports every direction of interest, because there is no way to know better.
     pub(super) fn report_everything(&self, ready: &mut Vec<Ready>) {
-        ready.extend(self.slots.polled().map(|index| self.slots.tentative(index)));
-    }
-
-    pub(super) fn sleep_for(&self, nanos: u64) {
-        let mut answer = [Event::default()];
-        // Whatever it answers, time has passed or hasn't; the caller goes on.
-        let _ = self
-            .wasi
-            .poll_oneoff(&[Subscription::clock(0, nanos)], &mut answer);
+        let polled = self.slots.polled();
+        ready.extend(polled.map(|index| self.slots.at(index).every_direction()));
     }
 }
 
-/// How long the busy ones are waited for even if idle ones could be looked at, in nanoseconds.
-const PATIENCE: u64 = 500_000;
-
-/// So many waits in a row may report something of which nothing comes.
+/// This many waits in a row may report something of which nothing comes: an event that is only a hint is
+/// refuted by one try, so that this many mean a fault. Half would slow down a server with a few hints in
+/// a row, double costs eight more calls.
 const FORBEARANCE: u32 = 8;
 
-/// So few maybes are tried rather than polled again.
+/// After them each wait begins with a sleep that doubles from this one, in nanoseconds, up to the other.
+/// At 5 ms a fault costs less than 1 % of a core, and a client that is served meanwhile hardly notices.
+const FIRST_SLEEP: u64 = 20_000;
+const LONGEST_SLEEP: u64 = 5_000_000;
+
+/// This few doubtful ones are tried rather than polled again: 16 tries cost about as much as one more
+/// poll and the tries that it leaves. At half there is one more poll; at double, tries for nothing.
 const FEW: usize = 16;
 
-/// After so many waits that failed one after the other, the failure is the caller's.
+/// After this many waits that failed one after the other, the failure is the caller's: with the pauses,
+/// after a tenth of a second. A host that is short of memory for less than that is waited for.
 const GIVE_UP_AFTER: u32 = 100;
 
-/// How long a failed wait sleeps, lest failing becomes a busy loop.
+/// How long a failed wait sleeps, in nanoseconds, lest failing becomes a busy loop.
 const PAUSE: u64 = 1_000_000;

@@ -118,3 +118,34 @@ fn a_write_of_nothing_means_that_there_is_no_room() {
         assert_eq!(write(b"llo"), Ok(2));
     }
 }
+
+#[test]
+fn a_blind_runtime_gets_each_slice_by_a_write_of_its_own() {
+    for personality in ALL {
+        let mut server = Server::new(personality);
+        server.wait(0);
+        let (client, stream) = server.accept(1);
+        let slices = [b"".as_slice(), b"ab", b"cd"].map(IoSlice::new);
+        assert_eq!(server.poller.write(&stream, &slices), Ok(4));
+        assert_eq!(client.receive(), b"abcd");
+        let writes = server.fake.counts().writes;
+        assert_eq!(writes, if personality.blind { 2 } else { 1 });
+        server.poller.close(stream);
+    }
+}
+
+#[test]
+fn a_runtime_that_looks_at_sockets_is_asked_about_each_direction() {
+    for personality in ALL {
+        let mut server = Server::new(personality);
+        server.wait(0);
+        let (client, stream) = server.accept(1);
+        let write = !personality.blind;
+        let expected = Interest { read: false, write };
+        assert_eq!(server.poller.ready_now(&stream), expected);
+        client.send(b"x");
+        let expected = Interest { read: write, write };
+        assert_eq!(server.poller.ready_now(&stream), expected);
+        server.poller.close(stream);
+    }
+}

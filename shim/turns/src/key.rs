@@ -1,7 +1,7 @@
-//! Keys that identify connections in an event loop and are not reused.
+//! [`Key`]: a slot and its generation.
 
-/// Identifies a connection in its event loop: the index of a slot and the slot's generation, so that
-/// the next connection in the same slot has another key.
+/// Identifies a value in a [`Table`](crate::Table), such as a connection in its event loop: the index of a
+/// slot and the slot's generation, so that the next value in the same slot has another key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Key {
     index: u32,
@@ -14,7 +14,7 @@ impl Key {
     const MASK: usize = (1 << Self::HALF) - 1;
 
     /// The number of slots that a key can distinguish on this target.
-    pub(crate) const MAX_SLOTS: usize = Self::MASK;
+    pub const MAX_SLOTS: usize = Self::MASK;
 
     /// The key of generation `generation` of slot `index`. Generations wrap around at half the bits of
     /// a `usize`.
@@ -38,7 +38,7 @@ impl Key {
         self.generation
     }
 
-    /// The key as a number, for use as a poll event's token.
+    /// The key as a number, for use as the token of an event of mio.
     #[must_use]
     pub const fn to_usize(self) -> usize {
         (self.generation as usize) << Self::HALF | self.index as usize
@@ -48,6 +48,18 @@ impl Key {
     #[must_use]
     pub const fn from_usize(number: usize) -> Self {
         Self::new((number & Self::MASK) as u32, (number >> Self::HALF) as u32)
+    }
+
+    /// The key as a number, to be carried by an event of WASI.
+    #[must_use]
+    pub const fn to_u64(self) -> u64 {
+        (self.generation as u64) << 32 | self.index as u64
+    }
+
+    /// The key from [`to_u64`](Self::to_u64)'s number.
+    #[must_use]
+    pub const fn from_u64(number: u64) -> Self {
+        Self::new(number as u32, (number >> 32) as u32)
     }
 }
 
@@ -59,8 +71,10 @@ mod tests {
     fn is_the_same_after_conversion_to_a_number_and_back() {
         let key = Key::new(7, 9);
         assert_eq!(Key::from_usize(key.to_usize()), key);
+        assert_eq!(Key::from_u64(key.to_u64()), key);
         let wrapped = Key::new(0, u32::MAX);
         assert_eq!(Key::from_usize(wrapped.to_usize()), wrapped);
+        assert_eq!(Key::from_u64(wrapped.to_u64()), wrapped);
         assert_ne!(Key::new(7, 10), key);
     }
 }

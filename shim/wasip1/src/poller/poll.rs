@@ -1,0 +1,250 @@
+//! One poll, and what its events mean: which are certain, and which are doubtful.
+
+use super::Ready;
+use super::slots::{Slots, position};
+use crate::errno::Errno;
+use crate::wasi::{Event, EventKind, Subscription, Wasi};
+
+/// A poll: whom it asks about, and what it has found. Kept from poll to poll for its memory.
+#[derive(Debug)]
+pub(super) struct Poll {
+    /// The slots to ask about.
+    pub(super) list: Vec<u32>,
+    /// What was reported of them.
+    pub(super) seen: Vec<Seen>,
+    subscriptions: Vec<Subscription>,
+    events: Vec<Event>,
+    /// The most subscriptions that the host takes at once.
+    most: usize,
+}
+
+/// A poll of no more subscriptions than these is never refused for its length: the clock, a few
+/// listeners and a connection. Half is too few for a process with two listeners.
+const SHORTEST: usize = 8;
+
+/// How long a poll in parts sleeps when it finds nothing, in nanoseconds: each part takes some 0.1 ms, so
+/// that with a few parts it is at rest for most of the time, and a client waits for 1 ms on average.
+const PART_SLEEP: u64 = 2_000_000;
+
+impl Default for Poll {
+    fn default() -> Self {
+        Self {
+            list: Vec::new(),
+            seen: Vec::new(),
+            subscriptions: Vec::new(),
+            events: Vec::new(),
+            most: usize::MAX,
+        }
+    }
+}
+
+impl Poll {
+    /// Polls the list with a clock of `timeout`. Returns whether any file descriptor was reported;
+    /// [`seen`](Self::seen) has which.
+    pub(super) fn run<W: Wasi>(
+        &mut self,
+        wasi: &W,
+        slots: &mut Slots,
+        timeout: u64,
+    ) -> Result<bool, Errno> {
+        self.seen.clear();
+        loop {
+            let (at, is_all) = self.subscribe(slots, 0, timeout);
+            let result = match is_all {
+                true => self.poll(wasi, slots),
+                false => self.run_in_parts(wasi, slots, at, timeout),
+            };
+            match result {
+                Err(Errno::INVAL) if self.can_shorten() => {}
+                result => return result,
+            }
+        }
+    }
+
+    /// The list is longer than what can be polled at once: asks about one part after the other. As
+    /// none of them can be waited for, the wait is a short sleep.
+    fn run_in_parts<W: Wasi>(
+        &mut self,
+        wasi: &W,
+        slots: &mut Slots,
+        first_end: usize,
+        timeout: u64,
+    ) -> Result<bool, Errno> {
+        self.seen.clear();
+        self.subscriptions[0] = Subscription::clock(0, 0);
+        let mut at = first_end;
+        self.poll(wasi, slots)?;
+        while at < self.list.len() {
+            (at, _) = self.subscribe(slots, at, 0);
+            self.poll(wasi, slots)?;
+        }
+        if self.seen.is_empty() && timeout > 0 {
+            sleep(wasi, timeout.min(PART_SLEEP));
+        }
+        Ok(!self.seen.is_empty())
+    }
+
+    /// Makes the subscriptions for the list from one place on: the clock, and as many as can be polled
+    /// at once. Returns where the next ones begin, and whether this was all.
+    fn subscribe(&mut self, slots: &Slots, from: usize, timeout: u64) -> (usize, bool) {
+        self.subscriptions.clear();
+        // Idle connections have no interest in writing.
+        let asked = |index: &u32| {
+            let interest = slots.at(*index).interest;
+            usize::from(interest.read) + usize::from(interest.write)
+        };
+        let wanted = 1 + self.list[from..].iter().map(asked).sum::<usize>();
+        self.subscriptions.reserve_exact(wanted.min(self.most));
+        self.subscriptions.push(Subscription::clock(0, timeout));
+        for (at, &index) in self.list.iter().enumerate().skip(from) {
+            let slot = slots.at(index);
+            if !slot.is_polled() {
+                continue;
+            }
+            if self.subscriptions.len() + 2 > self.most {
+                return (at, false);
+            }
+            let userdata = slots.userdata(index);
+            if slot.interest.read {
+                self.subscriptions
+                    .push(Subscription::read(userdata, slot.fd));
+            }
+            if slot.interest.write {
+                self.subscriptions
+                    .push(Subscription::write(userdata, slot.fd));
+            }
+        }
+        (self.list.len(), from == 0)
+    }
+
+    /// Polls the subscriptions, and adds what the events say to [`seen`](Self::seen).
+    fn poll<W: Wasi>(&mut self, wasi: &W, slots: &mut Slots) -> Result<bool, Errno> {
+        let asked = self.subscriptions.len();
+        if self.events.len() < asked {
+            self.events.reserve_exact(asked - self.events.len());
+            self.events.resize(asked, Event::default());
+        }
+        let count = wasi.poll_oneoff(&self.subscriptions, &mut self.events[..asked])?;
+        self.understand(slots, count.min(asked), asked - 1);
+        Ok(!self.seen.is_empty())
+    }
+
+    /// A poll was refused as invalid: most likely because the host's poll(2) takes no more entries
+    /// than there may be open files (`ulimit -n`), and a connection that is waited for in both
+    /// directions makes two. Then shorter ones will do.
+    fn can_shorten(&mut self) -> bool {
+        let asked = self.subscriptions.len();
+        if asked <= SHORTEST {
+            return false;
+        }
+        if self.most == usize::MAX {
+            log::warn!(
+                "the runtime refuses to poll {asked} subscriptions at once; they are polled in parts, \
+                 which costs more. Raise the limit on open files (ulimit -n) to twice the connections"
+            );
+        }
+        self.most = (asked / 2).max(SHORTEST);
+        true
+    }
+
+    /// Turns the events of `asked` subscriptions into one [`Seen`] for each slot.
+    fn understand(&mut self, slots: &mut Slots, count: usize, asked: usize) {
+        let events = &self.events[..count];
+        let is_clock = |event: &&Event| event.kind() == EventKind::Clock;
+        let reported = events.iter().filter(|event| !is_clock(event)).count();
+        // Reporting everything is the habit that makes an event doubtful.
+        let credible = reported < asked || asked == 1;
+        for event in events.iter().filter(|event| !is_clock(event)) {
+            let Some(index) = slots.by_userdata(event.userdata) else {
+                continue;
+            };
+            let slot = slots.at_mut(index);
+            let at = slot
+                .seen
+                .map_or(self.seen.len(), |at| at.get() as usize - 1);
+            if at == self.seen.len() {
+                self.seen.push(Seen::nothing(index));
+                slot.seen = position(self.seen.len());
+            }
+            self.seen[at].add(event, slot.interest.write, credible);
+            if event.error == Errno::BADF {
+                slots.evict(index);
+            }
+        }
+        for seen in &self.seen {
+            slots.at_mut(seen.index).seen = None;
+        }
+        // What is evicted is reported as such, and not twice.
+        self.seen.retain(|seen| !slots.at(seen.index).evicted);
+    }
+}
+
+/// Sleeps, by a poll of nothing but a clock.
+pub(super) fn sleep<W: Wasi>(wasi: &W, nanos: u64) {
+    // Whatever it returns, time has passed or hasn't; the caller goes on.
+    let _ = wasi.poll_oneoff(&[Subscription::clock(0, nanos)], &mut [Event::default()]);
+}
+
+/// What a poll has said about one slot.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Seen {
+    pub(super) index: u32,
+    readable: bool,
+    writable: bool,
+    read_closed: bool,
+    error: Option<Errno>,
+    /// It is ready for certain; otherwise it is doubtful.
+    pub(super) certain: bool,
+}
+
+impl Seen {
+    const fn nothing(index: u32) -> Self {
+        let (readable, writable, read_closed) = (false, false, false);
+        Self {
+            index,
+            readable,
+            writable,
+            read_closed,
+            error: None,
+            certain: false,
+        }
+    }
+
+    fn add(&mut self, event: &Event, writes: bool, credible: bool) {
+        self.readable |= event.kind() == EventKind::Read;
+        self.writable |= event.kind() == EventKind::Write;
+        self.certain |= credible;
+        match event.error {
+            Errno::SUCCESS => {
+                self.read_closed |= event.hangup();
+                self.certain |= event.hangup() || event.nbytes > 1;
+            }
+            // The runtime can't tell; so it must be tried.
+            Errno::NOTSUP | Errno::NOSYS | Errno::INTR | Errno::AGAIN => {}
+            errno => {
+                self.readable = true;
+                self.writable |= writes;
+                self.read_closed = true;
+                self.error = Some(errno);
+                self.certain = true;
+            }
+        }
+    }
+
+    pub(super) fn report(&self, slots: &Slots) -> Ready {
+        let Self {
+            readable,
+            writable,
+            read_closed,
+            error,
+            ..
+        } = *self;
+        Ready {
+            readable,
+            writable,
+            read_closed,
+            error,
+            ..slots.at(self.index).nothing_ready()
+        }
+    }
+}
