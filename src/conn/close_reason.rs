@@ -67,14 +67,6 @@ impl CloseReason {
         self as usize
     }
 
-    /// Whether the connection was to close behind a good response.
-    pub(crate) const fn is_planned(self) -> bool {
-        matches!(
-            self,
-            Self::ClientAskedClose | Self::Http10 | Self::HandlerAskedClose
-        )
-    }
-
     /// Whether the connection was closed because a request was refused; see [`Refusal`](crate::Refusal).
     ///
     /// `false` for [`Stopped`](Self::Stopped), which closes connections with and without a request.

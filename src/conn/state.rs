@@ -215,15 +215,7 @@ impl State {
 
     /// The connection closes at once: it failed or timed out.
     pub(super) fn closed(&mut self, reason: CloseReason) {
-        match self.keep_alive {
-            // It was to close behind a good response, which the client has not got.
-            KeepAlive::Close(planned)
-                if planned.is_planned() && self.writing != Writing::Lingering =>
-            {
-                self.keep_alive = KeepAlive::Close(reason);
-            }
-            KeepAlive::Close(_) | KeepAlive::Persist => self.will_close(reason),
-        }
+        self.will_close(reason);
         self.reading = match self.reading {
             Reading::Ended => Reading::Ended,
             Reading::Idle
