@@ -60,8 +60,10 @@ pub struct Limits {
     /// or if its response is larger than 16 KiB (unless that is static or shared, or nothing else is
     /// held). Smaller responses are still sent, but each connection makes only one at a time.
     ///
-    /// Set it to several times [`max_body`](Self::max_body). A body without `Content-Length` can take
-    /// up to four times the bytes received so far, within `max_body`.
+    /// Set it to several times [`max_body`](Self::max_body). A body takes at least 4 KiB and at most six
+    /// times the bytes received so far. Bodies over 256 KiB that arrive side by side share 88 % of it, on
+    /// WASI 55 %, because of the holes that they leave in memory when they grow; a body that holds more
+    /// than all others together is exempt.
     ///
     /// A response body of [`Bytes`](crate::Bytes) or `Arc<[u8]>` is counted while it isn't shared, that
     /// is, while the handler holds no clone of it. This is checked when the response is made and at

@@ -187,7 +187,7 @@ impl Client {
         })
     }
 
-    /// Reads just so many bytes.
+    /// Reads exactly this many bytes.
     ///
     /// # Errors
     /// When the connection ends before, or nothing comes for longer than [`PATIENCE`].

@@ -165,7 +165,7 @@ impl Host {
     }
 
     /// How long an instance may go on without a call to the host before it is ended: 10 s, unless it is
-    /// set. `None` is for ever.
+    /// set. `None` means no limit.
     #[must_use]
     pub fn max_spin(mut self, time: Option<Duration>) -> Self {
         self.settings.max_spin = time;

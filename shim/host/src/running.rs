@@ -286,7 +286,7 @@ fn seats(
         .iter()
         .filter_map(|bound| bound.socket.local_addr().ok())
         .collect();
-    // Otherwise whoever has started it knows.
+    // Otherwise the one that started it knows.
     if addresses.iter().any(|it| it.address.ends_with(":0")) {
         log::info!("listening on {}", list(&shown));
     }

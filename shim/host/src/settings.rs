@@ -78,7 +78,7 @@ impl Settings {
         limit.saturating_sub(own).max(1) / self.instances + given
     }
 
-    /// The value of `LISTEN_FDNAMES` for so many listeners.
+    /// The value of `LISTEN_FDNAMES` for this many listeners.
     pub(crate) fn names(&self, count: usize) -> String {
         let name = |index| {
             let name = self.listener_names.get(index).and_then(Option::as_deref);

@@ -22,7 +22,7 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(1280);
 /// Who has run for so long has started well, and a trap after that is a new matter.
 const STARTED_WELL: Duration = Duration::from_secs(1);
 /// So many starts in a row that come to nothing, without one connection accepted, are a module that
-/// doesn't start: that is for whoever has started the host to see.
+/// doesn't start: that is for the operator to see.
 const USELESS_STARTS: u32 = 8;
 
 /// Starts the thread of instance `number`, which sends its exit code at its end.

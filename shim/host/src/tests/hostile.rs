@@ -128,7 +128,7 @@ fn guest(settings: Settings, random: &mut Random) -> (Puppet, Vec<TcpStream>) {
     (puppet, clients)
 }
 
-/// Ends a guest that waits, as an operator would, so that a test doesn't wait for ever.
+/// Ends a guest that waits, as an operator would, so that a test always ends.
 struct Watchdog(Arc<AtomicU64>);
 
 impl Watchdog {

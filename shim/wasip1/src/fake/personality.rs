@@ -39,7 +39,7 @@ pub struct Personality {
 #[non_exhaustive]
 pub struct Silence {
     /// `fd_close` gives the number back, but the socket is closed only at the next collection. There is
-    /// one each time so many nanoseconds have passed; 0: sockets are closed at once.
+    /// one each time this many nanoseconds have passed; 0: sockets are closed at once.
     pub close: u64,
     /// `sock_shutdown` of both directions in one call.
     pub shutdown_both: bool,
