@@ -12,14 +12,22 @@
 //!
 //! `accept.rs` takes newcomers and makes room for them; `drive.rs` moves one connection on;
 //! `schedule.rs` knows when each is due, and which can give way; `stop.rs` ends it all.
+//!
+//! What becomes of the requests is decided by the loop's [`Mode`]: `whole.rs` calls a handler with complete
+//! requests.
 
 mod accept;
 mod deadlines;
 mod drive;
+mod driver;
 mod links;
+mod mode;
+mod phase;
 mod round_robin;
 mod schedule;
+mod slot;
 mod stop;
+mod whole;
 
 #[cfg(all(test, not(target_os = "wasi")))]
 mod seeds;
@@ -35,15 +43,19 @@ use log::debug;
 use poll_turns::{Key, Table};
 
 use self::accept::Listener;
-use self::drive::Driver;
+use self::driver::Driver;
+use self::mode::Mode;
+use self::phase::Phase;
 use self::round_robin::Slice;
-use self::schedule::{Idle, Schedule};
-use self::stop::{Phase, Stop};
+use self::schedule::Schedule;
+use self::slot::Slot;
+use self::stop::Stop;
+use self::whole::WholeBodies;
 use crate::body::Body;
 use crate::conn::{CloseReason, Connection, Context, Shared};
 use crate::handle::Handle;
 use crate::limits::Limits;
-use crate::reactor::{Event, Interest, Reactor, Readiness};
+use crate::reactor::{Event, Reactor, Readiness};
 use crate::request::Request;
 use crate::time::Instant;
 
@@ -63,7 +75,8 @@ where
     B: Body,
     H: FnMut(Request) -> Response<B>,
 {
-    EventLoop::new(reactor, handler, settings, handle, &mut Shared::new()).run()
+    let mode = WholeBodies { handler };
+    EventLoop::new(reactor, mode, settings, handle, &mut Shared::new()).run()
 }
 
 /// What a server is set to.
@@ -74,9 +87,10 @@ pub(crate) struct Settings {
 }
 
 /// The listeners and connections, and what drives them.
-struct EventLoop<'a, R: Reactor, H> {
-    driver: Driver<'a, R, H>,
-    slots: Table<Slot<R::Stream>>,
+struct EventLoop<'a, R: Reactor, M: Mode<R>> {
+    mode: M,
+    driver: Driver<'a, R>,
+    slots: Table<Slot<R::Stream, M::Exchange>>,
     listeners: Vec<Listener>,
     /// The number of the last accepted connection.
     last_id: u64,
@@ -87,32 +101,7 @@ struct EventLoop<'a, R: Reactor, H> {
     stop: Stop,
 }
 
-/// A connection with its socket.
-struct Slot<S> {
-    stream: S,
-    connection: Connection,
-    /// What the reactor has reported and no call has disproved yet.
-    readiness: Readiness,
-    interest: Interest,
-    /// Set while the connection is in the idle list.
-    idle: Option<Idle>,
-    /// Whether the connection is in the backlog.
-    is_queued: bool,
-    /// What its last turn has left of its quantum. A peer that has little room in its system's buffers sends a
-    /// body in pieces; so it doesn't wait in the backlog for each of them.
-    deficit: usize,
-    /// Turns in which it was read since the end of the grace, when the server stops.
-    late_turns: u8,
-    /// It came after the listeners were shut, and gets 503.
-    is_turned_away: bool,
-}
-
-impl<'a, R, B, H> EventLoop<'a, R, H>
-where
-    R: Reactor,
-    B: Body,
-    H: FnMut(Request) -> Response<B>,
-{
+impl<'a, R: Reactor, M: Mode<R>> EventLoop<'a, R, M> {
     /// One read takes at most this much, and all requests in it are answered by one write. At half, an
     /// upload takes twice as many calls; at double, the buffer no longer fits into the second-level cache of
     /// small processors beside what is read.
@@ -120,7 +109,7 @@ where
 
     fn new(
         reactor: R,
-        handler: H,
+        mode: M,
         settings: &'a Settings,
         handle: &'a Handle,
         shared: &'a mut Shared,
@@ -128,9 +117,9 @@ where
         let now = reactor.now();
         let listeners = vec![Listener::default(); reactor.listeners()];
         Self {
+            mode,
             driver: Driver {
                 reactor,
-                handler,
                 handle,
                 catch_panics: settings.catch_panics,
                 cx: Context {
@@ -271,7 +260,7 @@ where
             return;
         }
         let quantum = self.driver.slice.first_quantum();
-        if let Some(reason) = self.driver.drive(key, slot, quantum) {
+        if let Some(reason) = self.driver.drive(&mut self.mode, key, slot, quantum) {
             self.close(key, reason);
         }
     }
@@ -284,7 +273,7 @@ where
     /// Gives a connection a turn with this quantum.
     fn drive_for(&mut self, key: Key, quantum: usize) {
         if let Some(slot) = self.slots.get_mut(key)
-            && let Some(reason) = self.driver.drive(key, slot, quantum)
+            && let Some(reason) = self.driver.drive(&mut self.mode, key, slot, quantum)
         {
             self.close(key, reason);
         }
@@ -299,6 +288,7 @@ where
         self.driver.handle.count_closed(reason);
         let id = slot.connection.id();
         debug!(target: "mini_http", "conn {id}: closed: {}", reason.explain());
+        self.mode.close(slot.exchange);
         self.driver.reactor.close(slot.stream);
     }
 
@@ -314,11 +304,12 @@ where
 }
 
 /// What is left when the loop ends by an error or a panic is closed for a reason, too.
-impl<R: Reactor, H> Drop for EventLoop<'_, R, H> {
+impl<R: Reactor, M: Mode<R>> Drop for EventLoop<'_, R, M> {
     fn drop(&mut self) {
         for key in self.slots.keys() {
             if let Some(slot) = self.slots.remove(key) {
                 self.driver.handle.count_closed(CloseReason::Stopped);
+                self.mode.close(slot.exchange);
                 self.driver.reactor.close(slot.stream);
             }
         }

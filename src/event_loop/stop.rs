@@ -10,30 +10,16 @@
 
 use std::time::Duration;
 
-use http::Response;
 use log::{info, warn};
 use poll_turns::Key;
 
+use super::EventLoop;
 use super::accept::{Attempt, Door};
-use super::drive::Driver;
-use super::round_robin::Turn;
-use super::{EventLoop, Slot};
-use crate::body::Body;
-use crate::conn::{CloseReason, Connection};
+use super::mode::Mode;
+use super::phase::Phase;
+use crate::conn::Connection;
 use crate::reactor::Reactor;
-use crate::request::Request;
 use crate::time::Instant;
-
-/// How far the loop is with stopping.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Phase {
-    /// It doesn't stop.
-    Serving,
-    /// Input is waited for until this moment.
-    Grace(Instant),
-    /// Only what has come already is read; bodies until this moment.
-    Closing(Instant),
-}
 
 /// What the loop has done to stop.
 #[derive(Debug, Default)]
@@ -52,20 +38,11 @@ const GRACE: Duration = Duration::from_millis(500);
 /// that the server binds. Clients that connect again and again don't keep it from stopping.
 const MOST_ACCEPTED: usize = 4096;
 
-/// Turns in which a connection is read after the grace: enough for what a system's buffer holds, and
-/// for a few bodies. A client that sends without a pause doesn't keep the server from stopping.
-const MOST_LATE_TURNS: u8 = 64;
-
 /// How long a body is still read after the grace. It gets 503 then: an interpreter takes 20 s for the
 /// bytes of all those turns if they are chunks of one byte.
 const LATE_BODIES: Duration = Duration::from_secs(1);
 
-impl<R, B, H> EventLoop<'_, R, H>
-where
-    R: Reactor,
-    B: Body,
-    H: FnMut(Request) -> Response<B>,
-{
+impl<R: Reactor, M: Mode<R>> EventLoop<'_, R, M> {
     pub(super) fn is_stopping(&self) -> bool {
         self.driver.phase != Phase::Serving
     }
@@ -220,55 +197,5 @@ where
             }
             self.drive(key);
         }
-    }
-}
-
-impl<R, B, H> Driver<'_, R, H>
-where
-    R: Reactor,
-    B: Body,
-    H: FnMut(Request) -> Response<B>,
-{
-    /// After the grace a connection is read before it is closed: what waits may not be reported.
-    pub(super) fn look_again(&self, slot: &mut Slot<R::Stream>) {
-        if let Phase::Closing(until) = self.phase
-            && !slot.connection.is_ending()
-        {
-            let is_late = slot.connection.is_reading_body() && self.cx.now >= until;
-            slot.readiness.readable = slot.late_turns < MOST_LATE_TURNS && !is_late;
-            slot.late_turns +=
-                u8::from(slot.readiness.readable && slot.connection.wants_input(&self.cx));
-        }
-    }
-
-    /// Ends the connection's wait for input, if the grace is over. Returns whether that has changed
-    /// anything.
-    pub(super) fn stop_waiting(&mut self, slot: &mut Slot<R::Stream>) -> bool {
-        matches!(self.phase, Phase::Closing(_)) && slot.connection.stop(&mut self.cx)
-    }
-
-    /// Makes the next response of a server that stops the last one, unless more input waits. That is
-    /// kept for after the response.
-    #[cold]
-    pub(super) fn read_behind(&mut self, slot: &mut Slot<R::Stream>, turn: &mut Turn) {
-        if slot.connection.is_ending() || slot.connection.has_kept_input() {
-            return;
-        }
-        let can_keep = slot.connection.can_keep(&self.cx, self.buffer.len());
-        if can_keep && slot.late_turns < MOST_LATE_TURNS {
-            slot.late_turns += u8::from(matches!(self.phase, Phase::Closing(_)));
-            match self.read_some(slot) {
-                // The end of the stream is for after the response, too.
-                Some(0) => slot.readiness.readable = true,
-                Some(length) => {
-                    turn.add_bytes(length);
-                    return slot
-                        .connection
-                        .keep_input(&mut self.cx, &self.buffer[..length]);
-                }
-                None => {}
-            }
-        }
-        slot.connection.close_after_response(CloseReason::Stopped);
     }
 }
