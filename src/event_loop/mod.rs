@@ -14,7 +14,6 @@
 //! `schedule.rs` knows when each is due, and which can give way; `stop.rs` ends it all.
 
 mod accept;
-mod deadlines;
 mod drive;
 mod links;
 mod round_robin;

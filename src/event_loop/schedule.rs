@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::Slot;
-use super::deadlines::Deadlines;
 use super::links::{Links, List};
+use crate::deadlines::Deadlines;
 use crate::time::Instant;
 
 /// The deadlines of all connections, and the order in which they became idle.
