@@ -69,6 +69,7 @@
 )]
 
 mod body;
+mod deadlines;
 mod error;
 mod event_loop;
 mod handle;

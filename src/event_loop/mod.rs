@@ -17,7 +17,6 @@
 //! requests.
 
 mod accept;
-mod deadlines;
 mod drive;
 mod driver;
 mod links;

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::deadlines::Deadlines;
 use super::links::{Links, List};
 use super::slot::{Idle, Slot};
+use crate::deadlines::Deadlines;
 use crate::time::Instant;
 
 /// The deadlines of all connections, and the order in which they became idle.
