@@ -72,12 +72,19 @@ mod body;
 mod deadlines;
 mod error;
 mod event_loop;
+#[allow(
+    dead_code,
+    unused_imports,
+    reason = "the event loop comes to use the rest"
+)]
+mod executor;
 mod handle;
 mod limits;
 mod listeners;
 mod log_text;
 mod request;
 mod server;
+mod stopping;
 mod time;
 
 cfg_if::cfg_if! {
@@ -99,7 +106,9 @@ pub use http::{self, Response, header, method, response, status, uri, version};
 pub use body::Body;
 pub use conn::{CloseReason, Refusal};
 pub use error::{Error, ErrorKind, Result};
+pub use executor::{Sleep, sleep, spawn};
 pub use handle::{Counters, Handle};
 pub use limits::Limits;
 pub use request::Request;
 pub use server::Server;
+pub use stopping::Stopping;
