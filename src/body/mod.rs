@@ -1,0 +1,5 @@
+//! Bodies of responses.
+
+mod whole;
+
+pub use whole::Body;
