@@ -72,6 +72,12 @@ impl Deadlines {
         Some(slot)
     }
 
+    /// How many entries there are, stale ones too.
+    #[cfg(test)]
+    pub(crate) fn length(&self) -> usize {
+        self.heap.len()
+    }
+
     /// The first entry that isn't stale; those before it are dropped.
     fn first(&mut self) -> Option<(Instant, usize)> {
         loop {

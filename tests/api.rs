@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use mini_http::{Counters, Error, Handle, Request, Server};
+use mini_http::{Counters, Error, Handle, Incoming, IncomingError, PeerAddr, Request, Server};
 
 #[test]
 fn what_may_cross_threads() {
@@ -12,6 +12,20 @@ fn what_may_cross_threads() {
     is_send_and_sync::<Error>();
     is_send_and_sync::<Handle>();
     is_send_and_sync::<Counters>();
+    is_send_and_sync::<IncomingError>();
+    is_send_and_sync::<PeerAddr>();
+}
+
+/// A handler may pass a request's body, or the future of all of it, to another thread.
+#[test]
+fn a_body_may_cross_threads() {
+    fn is_send<T: Send>(_: &T) {}
+    fn is_send_and_unpin<T: Send + Unpin + 'static>(_: &T) {}
+    fn is_copy<T: Copy>() {}
+    let incoming = Incoming::empty();
+    is_send_and_unpin(&incoming);
+    is_send(&incoming.bytes());
+    is_copy::<PeerAddr>();
 }
 
 #[test]

@@ -80,7 +80,7 @@ impl Refusal {
     }
 
     /// 413 (RFC 9110 §15.5.14): the body exceeds `max_body`.
-    pub(super) const fn body_too_large() -> Self {
+    pub(crate) const fn body_too_large() -> Self {
         Self::new(
             StatusCode::PAYLOAD_TOO_LARGE,
             CloseReason::TooLarge,

@@ -1,4 +1,4 @@
-//! The types that a response's body can have.
+//! Bodies that are whole: the types that `serve` sends.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use bytes::Bytes;
 /// The trait is sealed: later versions of this crate may add other kinds of bodies.
 pub trait Body: sealed::Sealed {}
 
-pub(crate) mod sealed {
+mod sealed {
     use std::sync::Arc;
 
     use super::Bytes;

@@ -1,0 +1,343 @@
+//! What the event loop and an [`Incoming`] share: pieces of a body that wait to be taken.
+//!
+//! The loop is the sender ([`Stream`]), the `Incoming` the receiver ([`Receiver`]). They may be on different
+//! threads. No waker is called, cloned waker dropped or piece freed while the lock is held, because any of
+//! these may run code that takes the lock again.
+
+use std::collections::VecDeque;
+use std::mem;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http_body::{Frame, SizeHint};
+
+use super::error::IncomingError;
+use super::{Incoming, Source};
+use crate::conn::Refusal;
+
+/// The most bytes that wait to be taken: one read of the loop. With less, a large body would take more turns
+/// of the loop; more would only be held longer.
+pub(crate) const QUEUE: usize = 64 << 10;
+
+/// When the queue shrinks to this, the loop is notified and reads on. With a smaller part of the queue, a
+/// receiver on another thread would wait for the loop; with a larger part, the loop would be woken for
+/// a few bytes.
+const READ_ON: usize = QUEUE / 2;
+
+/// The loop's side of a request's body.
+#[derive(Debug)]
+pub(crate) struct Stream {
+    state: Mutex<State>,
+    /// The body's length, if the request has announced one.
+    announced: Option<u64>,
+    /// Called when the loop must [`look`](Stream::look) at the stream.
+    notify: Waker,
+}
+
+/// What the loop has to know about the receiver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Seen {
+    /// Bytes that wait to be taken. There is room for [`QUEUE`] of them.
+    pub(crate) queued: usize,
+    /// The handler waits for data: its last poll returned `Pending`, and nothing has come since.
+    pub(crate) is_awaited: bool,
+    /// The `Incoming` was dropped before the body was complete. Also after `over_limit`.
+    pub(crate) is_dropped: bool,
+    /// All the rest is awaited as one piece, of at most this many bytes beyond those that were pushed.
+    pub(crate) gather: Option<u64>,
+    /// The minimum rate in bytes per second, if the handler has set one. 0 means none.
+    pub(crate) min_rate: Option<u32>,
+    /// The handler has got 413: nothing more is wanted, and no `100 Continue` is due.
+    pub(crate) over_limit: bool,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    queue: VecDeque<Bytes>,
+    /// Bytes in the queue.
+    queued: usize,
+    /// Bytes that were pushed in all.
+    received: u64,
+    /// How the body ended, after what is in the queue.
+    end: Option<End>,
+    /// The task that waits for data.
+    waiting: Option<Waker>,
+    /// The limit on the whole body, once all of it is awaited as one piece.
+    gather: Option<u64>,
+    min_rate: Option<u32>,
+    is_dropped: bool,
+    over_limit: bool,
+    /// Whether the loop was notified since it looked.
+    is_notified: bool,
+}
+
+#[derive(Debug)]
+enum End {
+    Complete(Option<HeaderMap>),
+    Failed(Refusal),
+    Gone,
+}
+
+/// The side of the loop. It calls [`look`](Self::look) after each of its own calls, after each poll of the
+/// handler, and when it was notified.
+impl Stream {
+    /// A body of the announced length, or chunked if that is `None`. `notify` is called for each change by
+    /// the receiver that the loop must act upon, at most once until it looks. `max_body` is the limit unless
+    /// the handler sets another.
+    pub(crate) fn new(
+        announced: Option<u64>,
+        notify: Waker,
+        max_body: u64,
+    ) -> (Arc<Self>, Incoming) {
+        let stream = Arc::new(Self {
+            state: Mutex::default(),
+            announced,
+            notify,
+        });
+        let receiver = Receiver(Arc::clone(&stream));
+        let incoming = Incoming::with_limit(Source::Stream(receiver), max_body);
+        (stream, incoming)
+    }
+
+    /// The next piece of the body. It is dropped if nobody wants it.
+    pub(crate) fn push(&self, data: Bytes) {
+        if data.is_empty() {
+            return;
+        }
+        self.change(|state| {
+            state.received = state.received.saturating_add(data.len() as u64);
+            if state.is_dropped {
+                return;
+            }
+            state.queued += data.len();
+            state.queue.push_back(data);
+        });
+    }
+
+    /// The body is complete.
+    pub(crate) fn finish(&self, trailers: Option<HeaderMap>) {
+        self.end(End::Complete(trailers));
+    }
+
+    /// All the rest, which was gathered, as one piece. The body is complete.
+    pub(crate) fn whole(&self, rest: Bytes) {
+        self.push(rest);
+        self.finish(None);
+    }
+
+    /// The rest of the body can't be received. What is in the queue comes out before the refusal.
+    pub(crate) fn fail(&self, refusal: Refusal) {
+        self.end(End::Failed(refusal));
+    }
+
+    /// The connection is gone. What waits of an incomplete body is freed.
+    pub(crate) fn gone(&self) {
+        let mut freed = VecDeque::new();
+        self.change(|state| {
+            if !self.has_ended(state) {
+                state.end = Some(End::Gone);
+                state.queued = 0;
+                freed = mem::take(&mut state.queue);
+            }
+        });
+    }
+
+    /// The current state of the receiver. From now on, the next change notifies again.
+    pub(crate) fn look(&self) -> Seen {
+        let mut state = self.lock();
+        state.is_notified = false;
+        let is_open = !self.has_ended(&state);
+        Seen {
+            queued: state.queued,
+            is_awaited: state.waiting.is_some(),
+            is_dropped: state.is_dropped && is_open,
+            gather: state
+                .gather
+                .filter(|_| is_open)
+                .map(|limit| limit.saturating_sub(state.received)),
+            min_rate: state.min_rate,
+            over_limit: state.over_limit,
+        }
+    }
+
+    /// Whether all of it was received. If its length was announced, that is so before it is finished.
+    fn is_complete(&self, state: &State) -> bool {
+        match state.end {
+            Some(End::Complete(_)) => true,
+            Some(End::Failed(_) | End::Gone) | None => self.announced == Some(state.received),
+        }
+    }
+
+    /// Whether it is complete, or the rest can't be received.
+    fn has_ended(&self, state: &State) -> bool {
+        state.end.is_some() || self.is_complete(state)
+    }
+
+    fn end(&self, end: End) {
+        self.change(|state| {
+            state.end.get_or_insert(end);
+        });
+    }
+
+    /// Changes the state, then wakes the receiver.
+    fn change(&self, change: impl FnOnce(&mut State)) {
+        let waiting = {
+            let mut state = self.lock();
+            change(&mut state);
+            state.waiting.take()
+        };
+        if let Some(waker) = waiting {
+            waker.wake();
+        }
+    }
+
+    /// The state is valid after each statement, so a panic while it was locked does no harm.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The handler's side of a request's body.
+#[derive(Debug)]
+pub(super) struct Receiver(Arc<Stream>);
+
+impl Receiver {
+    /// The next frame; trailers are the last one.
+    pub(super) fn poll(
+        &self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, IncomingError>>> {
+        let mut state = self.0.lock();
+        if let Some(data) = state.queue.pop_front() {
+            let before = state.queued;
+            state.queued = before.saturating_sub(data.len());
+            let reads_on = before > READ_ON && state.queued <= READ_ON && !self.0.has_ended(&state);
+            self.unlock(state, reads_on);
+            return Poll::Ready(Some(Ok(Frame::data(data))));
+        }
+        if self.0.is_complete(&state) {
+            let trailers = state.take_trailers();
+            return Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers))));
+        }
+        match &state.end {
+            Some(end) => Poll::Ready(Some(Err(end.error()))),
+            None => self.wait(state, cx),
+        }
+    }
+
+    /// All the rest as one piece.
+    pub(super) fn poll_rest(
+        &self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<VecDeque<Bytes>, IncomingError>> {
+        let mut state = self.0.lock();
+        if self.0.is_complete(&state) {
+            state.queued = 0;
+            return Poll::Ready(Ok(mem::take(&mut state.queue)));
+        }
+        match &state.end {
+            Some(end) => Poll::Ready(Err(end.error())),
+            None => self.wait(state, cx),
+        }
+    }
+
+    /// From now on the rest is received as one piece, if it hasn't been received yet. `limit` is that of
+    /// the whole body.
+    pub(super) fn gather(&self, limit: u64) {
+        let mut state = self.0.lock();
+        let is_needed = !self.0.has_ended(&state);
+        if is_needed {
+            state.gather = Some(limit);
+        }
+        self.unlock(state, is_needed);
+    }
+
+    pub(super) fn set_min_rate(&self, bytes_per_second: u32) {
+        let mut state = self.0.lock();
+        state.min_rate = Some(bytes_per_second);
+        self.unlock(state, true);
+    }
+
+    /// The body is larger than its limit.
+    pub(super) fn refuse(&self) {
+        let mut state = self.0.lock();
+        state.over_limit = true;
+        self.unlock(state, true);
+    }
+
+    /// Whether the last frame was taken.
+    pub(super) fn is_end(&self) -> bool {
+        let state = self.0.lock();
+        let has_trailers = matches!(state.end, Some(End::Complete(Some(_))));
+        self.0.is_complete(&state) && state.queue.is_empty() && !has_trailers
+    }
+
+    /// How many bytes are still to come out.
+    pub(super) fn size_hint(&self) -> SizeHint {
+        let state = self.0.lock();
+        let queued = state.queued as u64;
+        if let Some(length) = self.0.announced {
+            return SizeHint::with_exact(length.saturating_sub(state.received) + queued);
+        }
+        let mut hint = SizeHint::new();
+        match state.end {
+            Some(End::Complete(_)) => hint.set_exact(queued),
+            _ => hint.set_lower(queued),
+        }
+        hint
+    }
+
+    /// Waits for the loop. It is notified if nobody waited before.
+    fn wait<T>(&self, mut state: MutexGuard<'_, State>, cx: &Context<'_>) -> Poll<T> {
+        let waker = cx.waker();
+        let replaced = match &mut state.waiting {
+            Some(waiting) if waiting.will_wake(waker) => None,
+            waiting => Some(waiting.replace(waker.clone())),
+        };
+        self.unlock(state, matches!(replaced, Some(None)));
+        Poll::Pending
+    }
+
+    /// Unlocks the state; then notifies the loop if it `must`, unless it was notified already.
+    fn unlock(&self, mut state: MutexGuard<'_, State>, must: bool) {
+        let notifies = must && !state.is_notified;
+        state.is_notified |= must;
+        drop(state);
+        if notifies {
+            self.0.notify.wake_by_ref();
+        }
+    }
+}
+
+impl Drop for Receiver {
+    fn drop(&mut self) {
+        let mut state = self.0.lock();
+        state.is_dropped = true;
+        state.queued = 0;
+        let freed = (mem::take(&mut state.queue), state.waiting.take());
+        let must = !self.0.has_ended(&state);
+        self.unlock(state, must);
+        drop(freed);
+    }
+}
+
+impl State {
+    fn take_trailers(&mut self) -> Option<HeaderMap> {
+        match &mut self.end {
+            Some(End::Complete(trailers)) => trailers.take(),
+            Some(End::Failed(_) | End::Gone) | None => None,
+        }
+    }
+}
+
+impl End {
+    /// What comes out after the queue. Only a complete body has no error, and that isn't asked for one.
+    fn error(&self) -> IncomingError {
+        match self {
+            Self::Failed(refusal) => IncomingError::refused(*refusal),
+            Self::Complete(_) | Self::Gone => IncomingError::gone(),
+        }
+    }
+}

@@ -1,0 +1,761 @@
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, StatusCode};
+use http_body::{Body, Frame};
+
+use super::{Incoming, IncomingError, QUEUE, Seen, Stream};
+use crate::conn::Refusal;
+
+/// Counts its calls.
+#[derive(Default)]
+struct Counter(AtomicUsize);
+
+impl Wake for Counter {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+impl Counter {
+    fn new() -> (Arc<Self>, Waker) {
+        let counter = Arc::new(Self::default());
+        (Arc::clone(&counter), Waker::from(counter))
+    }
+
+    /// The calls since the last one of this.
+    fn take(&self) -> usize {
+        self.0.swap(0, Ordering::SeqCst)
+    }
+}
+
+/// A body with the loop's side, and how often that was notified.
+struct Fixture {
+    stream: Arc<Stream>,
+    incoming: Incoming,
+    notified: Arc<Counter>,
+}
+
+fn fixture(announced: Option<u64>) -> Fixture {
+    let (notified, waker) = Counter::new();
+    let (stream, incoming) = Stream::new(announced, waker, 1 << 20);
+    Fixture {
+        stream,
+        incoming,
+        notified,
+    }
+}
+
+const NOTHING: Seen = Seen {
+    queued: 0,
+    is_awaited: false,
+    is_dropped: false,
+    gather: None,
+    min_rate: None,
+    over_limit: false,
+};
+
+type Polled = Poll<Option<Result<Frame<Bytes>, IncomingError>>>;
+
+fn poll(incoming: &mut Incoming) -> Polled {
+    poll_with(incoming, Waker::noop())
+}
+
+fn poll_with(incoming: &mut Incoming, waker: &Waker) -> Polled {
+    Pin::new(incoming).poll_frame(&mut Context::from_waker(waker))
+}
+
+/// The data that is ready.
+#[track_caller]
+fn data(incoming: &mut Incoming) -> Bytes {
+    match poll(incoming) {
+        Poll::Ready(Some(Ok(frame))) => frame.into_data().expect("data"),
+        other => panic!("no data: {other:?}"),
+    }
+}
+
+/// The error that is ready, and that it is the last thing.
+#[track_caller]
+fn error(incoming: &mut Incoming) -> IncomingError {
+    let error = match poll(incoming) {
+        Poll::Ready(Some(Err(error))) => error,
+        other => panic!("no error: {other:?}"),
+    };
+    assert_ended(incoming);
+    error
+}
+
+#[track_caller]
+fn assert_ended(incoming: &mut Incoming) {
+    assert!(matches!(poll(incoming), Poll::Ready(None)));
+    assert!(incoming.is_end_stream());
+    assert_eq!(incoming.size_hint().exact(), Some(0));
+}
+
+fn poll_once<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
+    future.poll(&mut Context::from_waker(Waker::noop()))
+}
+
+/// The output of a future that is ready.
+#[track_caller]
+fn ready<F: Future>(future: F) -> F::Output {
+    match poll_once(pin!(future)) {
+        Poll::Ready(output) => output,
+        Poll::Pending => panic!("not ready"),
+    }
+}
+
+fn status(error: &IncomingError) -> Option<StatusCode> {
+    error.refusal().map(Refusal::status)
+}
+
+fn is_413(error: &IncomingError) -> bool {
+    status(error) == Some(StatusCode::PAYLOAD_TOO_LARGE)
+}
+
+#[test]
+fn an_announced_body_has_an_exact_size_and_ends_by_it() {
+    let Fixture {
+        stream,
+        mut incoming,
+        notified,
+    } = fixture(Some(5));
+    assert_eq!(incoming.size_hint().exact(), Some(5));
+    assert!(!incoming.is_end_stream());
+    stream.push(Bytes::from_static(b"abc"));
+    assert_eq!(incoming.size_hint().exact(), Some(5));
+    assert_eq!(
+        stream.look(),
+        Seen {
+            queued: 3,
+            ..NOTHING
+        }
+    );
+    assert_eq!(data(&mut incoming), "abc");
+    assert_eq!(incoming.size_hint().exact(), Some(2));
+    assert_eq!(notified.take(), 0, "the loop reads anyway");
+    stream.push(Bytes::from_static(b"de"));
+    assert_eq!(data(&mut incoming), "de");
+    // Before the loop has said so.
+    assert_ended(&mut incoming);
+    stream.finish(None);
+    assert_ended(&mut incoming);
+    drop(incoming);
+    assert_eq!(stream.look(), NOTHING);
+    assert_eq!(notified.take(), 0);
+}
+
+#[test]
+fn trailers_are_the_last_frame() {
+    let Fixture {
+        stream,
+        mut incoming,
+        ..
+    } = fixture(None);
+    assert_eq!(incoming.size_hint().lower(), 0);
+    assert_eq!(incoming.size_hint().upper(), None);
+    stream.push(Bytes::from_static(b"abc"));
+    stream.push(Bytes::new());
+    assert_eq!(incoming.size_hint().lower(), 3);
+    assert_eq!(incoming.size_hint().exact(), None);
+    let mut trailers = HeaderMap::new();
+    trailers.insert("sum", HeaderValue::from_static("6"));
+    stream.finish(Some(trailers));
+    assert_eq!(incoming.size_hint().exact(), Some(3));
+    assert_eq!(data(&mut incoming), "abc");
+    assert!(!incoming.is_end_stream());
+    match poll(&mut incoming) {
+        Poll::Ready(Some(Ok(frame))) => {
+            assert_eq!(frame.into_trailers().expect("trailers")["sum"], "6");
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_ended(&mut incoming);
+}
+
+#[test]
+fn a_wait_notifies_once_and_ends_with_data() {
+    let Fixture {
+        stream,
+        mut incoming,
+        notified,
+    } = fixture(None);
+    let (woken, waker) = Counter::new();
+    assert!(poll_with(&mut incoming, &waker).is_pending());
+    assert!(poll_with(&mut incoming, &waker).is_pending());
+    assert_eq!(notified.take(), 1);
+    assert_eq!(
+        stream.look(),
+        Seen {
+            is_awaited: true,
+            ..NOTHING
+        }
+    );
+    stream.push(Bytes::from_static(b"a"));
+    assert_eq!((woken.take(), notified.take()), (1, 0));
+    assert_eq!(
+        stream.look(),
+        Seen {
+            queued: 1,
+            ..NOTHING
+        }
+    );
+    stream.push(Bytes::from_static(b"b"));
+    assert_eq!(woken.take(), 0, "nobody waits");
+    assert_eq!(data(&mut incoming), "a");
+    assert_eq!(data(&mut incoming), "b");
+    assert_eq!(notified.take(), 0);
+    assert!(poll_with(&mut incoming, &waker).is_pending());
+    assert_eq!(notified.take(), 1, "a new wait");
+    // Until the loop has looked, it isn't notified again.
+    stream.push(Bytes::from_static(b"c"));
+    assert_eq!(data(&mut incoming), "c");
+    assert!(poll_with(&mut incoming, &waker).is_pending());
+    assert_eq!(notified.take(), 0);
+    assert!(stream.look().is_awaited);
+    stream.finish(None);
+    assert_eq!(woken.take(), 2);
+    assert_ended(&mut incoming);
+}
+
+#[test]
+fn the_last_waker_is_called_and_the_others_are_dropped() {
+    let Fixture {
+        stream,
+        mut incoming,
+        notified,
+    } = fixture(None);
+    let (first, first_waker) = Counter::new();
+    let (second, second_waker) = Counter::new();
+    assert!(poll_with(&mut incoming, &first_waker).is_pending());
+    assert!(poll_with(&mut incoming, &second_waker).is_pending());
+    drop(first_waker);
+    assert_eq!(Arc::strong_count(&first), 1, "the replaced waker is kept");
+    stream.push(Bytes::from_static(b"a"));
+    assert_eq!((first.take(), second.take()), (0, 1));
+    assert_eq!(notified.take(), 1, "it was awaited all the time");
+}
+
+#[test]
+fn a_full_queue_notifies_when_half_of_it_was_taken() {
+    let Fixture {
+        stream,
+        mut incoming,
+        notified,
+    } = fixture(None);
+    let piece = QUEUE / 8;
+    for _ in 0..8 {
+        stream.push(vec![0; piece].into());
+    }
+    assert_eq!(stream.look().queued, QUEUE);
+    for taken in 1..=8 {
+        assert_eq!(data(&mut incoming).len(), piece);
+        assert_eq!(notified.take(), usize::from(taken == 4), "{taken} of 8");
+    }
+    assert_eq!(stream.look(), NOTHING);
+    // Of a body that is complete, nothing more can be read.
+    stream.push(vec![0; QUEUE].into());
+    stream.finish(None);
+    assert_eq!(data(&mut incoming).len(), QUEUE);
+    assert_eq!(notified.take(), 0);
+}
+
+#[test]
+fn a_dropped_body_notifies_and_frees_what_waits() {
+    let Fixture {
+        stream,
+        mut incoming,
+        notified,
+    } = fixture(None);
+    let (waiting, waker) = Counter::new();
+    assert!(poll_with(&mut incoming, &waker).is_pending());
+    drop(waker);
+    assert!(stream.look().is_awaited);
+    assert_eq!(notified.take(), 1);
+    let queued = Bytes::from(vec![1; 100]);
+    stream.push(queued.clone());
+    assert!(poll(&mut incoming).is_ready());
+    stream.push(queued.clone());
+    drop(incoming);
+    assert_eq!(notified.take(), 1);
+    assert_eq!(
+        stream.look(),
+        Seen {
+            is_dropped: true,
+            ..NOTHING
+        }
+    );
+    assert_eq!(Arc::strong_count(&waiting), 1, "the waker is kept");
+    stream.push(queued.clone());
+    assert_eq!(
+        stream.look(),
+        Seen {
+            is_dropped: true,
+            ..NOTHING
+        }
+    );
+    assert!(queued.is_unique(), "a piece is kept");
+    stream.finish(None);
+    assert_eq!(stream.look(), NOTHING);
+    assert_eq!(notified.take(), 0);
+}
+
+#[test]
+fn an_announced_length_over_the_limit_is_413_at_the_first_poll() {
+    for (length, set, is_refused) in [
+        (1 << 20, None, false),
+        ((1 << 20) + 1, None, true),
+        (10, Some(9), true),
+        (10, Some(10), false),
+        ((1 << 20) + 1, Some(2 << 20), false),
+        (u64::MAX, Some(u64::MAX), false),
+    ] {
+        let Fixture {
+            stream,
+            mut incoming,
+            notified,
+        } = fixture(Some(length));
+        if let Some(limit) = set {
+            incoming.limit(limit);
+        }
+        assert!(!stream.look().over_limit, "it wasn't polled");
+        if !is_refused {
+            assert!(poll(&mut incoming).is_pending(), "{length} {set:?}");
+            continue;
+        }
+        assert!(is_413(&error(&mut incoming)), "{length} {set:?}");
+        assert_eq!(notified.take(), 1);
+        let seen = Seen {
+            over_limit: true,
+            is_dropped: true,
+            ..NOTHING
+        };
+        assert_eq!(stream.look(), seen, "no 100 Continue is due");
+    }
+}
+
+#[test]
+fn a_chunked_body_over_the_limit_is_413_when_it_is_reached() {
+    let Fixture {
+        stream,
+        mut incoming,
+        notified,
+    } = fixture(None);
+    incoming.limit(5);
+    stream.push(Bytes::from_static(b"abc"));
+    assert_eq!(data(&mut incoming), "abc");
+    // Too late.
+    incoming.limit(100);
+    stream.push(Bytes::from_static(b"def"));
+    assert!(!stream.look().over_limit);
+    assert!(is_413(&error(&mut incoming)));
+    assert_eq!(notified.take(), 1);
+    assert!(stream.look().over_limit);
+}
+
+#[test]
+fn a_refusal_comes_out_behind_the_data() {
+    let Fixture {
+        stream,
+        mut incoming,
+        notified,
+    } = fixture(Some(9));
+    let (woken, waker) = Counter::new();
+    assert!(poll_with(&mut incoming, &waker).is_pending());
+    stream.look();
+    notified.take();
+    stream.fail(Refusal::body_too_large());
+    stream.push(Bytes::from_static(b"abc"));
+    stream.finish(None);
+    assert_eq!(woken.take(), 1);
+    assert_eq!(data(&mut incoming), "abc");
+    assert!(is_413(&error(&mut incoming)));
+    drop(incoming);
+    assert_eq!(notified.take(), 0, "the loop knows it already");
+}
+
+#[test]
+fn a_connection_that_is_gone_frees_what_waits() {
+    let Fixture {
+        stream,
+        mut incoming,
+        ..
+    } = fixture(Some(9));
+    let queued = Bytes::from(vec![1; 5]);
+    stream.push(queued.clone());
+    stream.gone();
+    assert!(queued.is_unique());
+    assert_eq!(stream.look(), NOTHING);
+    let error = error(&mut incoming);
+    assert!(error.is_gone() && error.refusal().is_none());
+}
+
+#[test]
+fn a_complete_body_survives_its_connection() {
+    let finished = fixture(None);
+    finished.stream.push(Bytes::from_static(b"abc"));
+    finished.stream.finish(None);
+    // Nobody has said yet that it is finished.
+    let received = fixture(Some(3));
+    received.stream.push(Bytes::from_static(b"abc"));
+    for Fixture {
+        stream,
+        mut incoming,
+        ..
+    } in [finished, received]
+    {
+        stream.gone();
+        assert_eq!(data(&mut incoming), "abc");
+        assert_ended(&mut incoming);
+    }
+}
+
+#[test]
+fn bytes_of_a_body_that_waits_gather_nothing() {
+    for announced in [Some(6), None] {
+        let Fixture {
+            stream,
+            incoming,
+            notified,
+        } = fixture(announced);
+        stream.push(Bytes::from_static(b"abc"));
+        stream.push(Bytes::from_static(b"def"));
+        if announced.is_none() {
+            stream.finish(None);
+        }
+        assert_eq!(ready(incoming.bytes()).expect("a body"), "abcdef");
+        assert_eq!(stream.look(), NOTHING);
+        assert_eq!(notified.take(), 0);
+    }
+}
+
+#[test]
+fn bytes_gather_the_rest() {
+    let Fixture {
+        stream,
+        mut incoming,
+        notified,
+    } = fixture(None);
+    incoming.limit(100);
+    stream.push(Bytes::from_static(b"abc"));
+    assert_eq!(data(&mut incoming), "abc");
+    stream.push(Bytes::from_static(b"def"));
+    let mut bytes = pin!(incoming.bytes());
+    assert!(poll_once(bytes.as_mut()).is_pending());
+    assert_eq!(notified.take(), 1);
+    let awaited = Seen {
+        queued: 3,
+        is_awaited: true,
+        gather: Some(94),
+        ..NOTHING
+    };
+    assert_eq!(stream.look(), awaited);
+    // What was on its way before the loop looked.
+    stream.push(Bytes::from_static(b"ghi"));
+    assert_eq!(stream.look().gather, Some(91));
+    assert!(poll_once(bytes.as_mut()).is_pending());
+    stream.whole(Bytes::from_static(b"jkl"));
+    match poll_once(bytes.as_mut()) {
+        Poll::Ready(Ok(body)) => assert_eq!(body, "defghijkl"),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(stream.look(), NOTHING);
+}
+
+#[test]
+fn bytes_that_were_gathered_are_not_copied() {
+    let Fixture {
+        stream, incoming, ..
+    } = fixture(None);
+    let mut bytes = pin!(incoming.bytes());
+    assert!(poll_once(bytes.as_mut()).is_pending());
+    let whole = Bytes::from(vec![7; 100]);
+    let place = whole.as_ptr();
+    stream.whole(whole);
+    match poll_once(bytes.as_mut()) {
+        Poll::Ready(Ok(body)) => assert_eq!(body.as_ptr(), place),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn bytes_are_limited() {
+    let Fixture {
+        stream,
+        mut incoming,
+        ..
+    } = fixture(Some(10));
+    incoming.limit(9);
+    assert!(is_413(&ready(incoming.bytes()).expect_err("too large")));
+    assert!(stream.look().over_limit);
+
+    let Fixture {
+        stream,
+        mut incoming,
+        ..
+    } = fixture(None);
+    incoming.limit(4);
+    stream.push(Bytes::from_static(b"abc"));
+    assert_eq!(data(&mut incoming), "abc");
+    stream.push(Bytes::from_static(b"de"));
+    stream.finish(None);
+    assert!(is_413(&ready(incoming.bytes()).expect_err("too large")));
+    assert!(stream.look().over_limit);
+}
+
+#[test]
+fn bytes_of_a_body_that_fails() {
+    for is_gone in [true, false] {
+        let Fixture {
+            stream, incoming, ..
+        } = fixture(None);
+        stream.push(Bytes::from_static(b"abc"));
+        let mut bytes = pin!(incoming.bytes());
+        assert!(poll_once(bytes.as_mut()).is_pending());
+        if is_gone {
+            stream.gone();
+        } else {
+            stream.fail(Refusal::body_too_large());
+        }
+        match poll_once(bytes.as_mut()) {
+            Poll::Ready(Err(error)) => {
+                assert_eq!((error.is_gone(), is_413(&error)), (is_gone, !is_gone));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_future_of_bytes_that_is_dropped_drops_the_body() {
+    let Fixture {
+        stream,
+        incoming,
+        notified,
+    } = fixture(None);
+    let mut bytes = Box::pin(incoming.bytes());
+    assert!(poll_once(bytes.as_mut()).is_pending());
+    assert!(stream.look().gather.is_some());
+    notified.take();
+    drop(bytes);
+    assert_eq!(notified.take(), 1);
+    assert!(stream.look().is_dropped);
+}
+
+#[test]
+fn a_minimum_rate_reaches_the_loop() {
+    let Fixture {
+        stream,
+        mut incoming,
+        notified,
+    } = fixture(None);
+    incoming.min_rate(0);
+    assert_eq!(notified.take(), 1);
+    assert_eq!(
+        stream.look(),
+        Seen {
+            min_rate: Some(0),
+            ..NOTHING
+        }
+    );
+    // No loop, no rate.
+    Incoming::from("abc").min_rate(5);
+}
+
+#[test]
+fn a_waker_may_do_anything_with_the_body() {
+    /// When it is called, or dropped, it takes the body's lock.
+    struct Nosy(Arc<Stream>);
+    impl Wake for Nosy {
+        fn wake(self: Arc<Self>) {}
+    }
+    impl Drop for Nosy {
+        fn drop(&mut self) {
+            self.0.look();
+        }
+    }
+    let Fixture {
+        stream,
+        mut incoming,
+        ..
+    } = fixture(None);
+    let nosy = || Waker::from(Arc::new(Nosy(Arc::clone(&stream))));
+    assert!(poll_with(&mut incoming, &nosy()).is_pending());
+    // Replaces it.
+    assert!(poll_with(&mut incoming, &nosy()).is_pending());
+    stream.push(Bytes::from_static(b"a"));
+    assert_eq!(data(&mut incoming), "a");
+    assert!(poll_with(&mut incoming, &nosy()).is_pending());
+    drop(incoming);
+}
+
+#[test]
+fn bodies_for_tests_behave_like_received_ones() {
+    assert_ended(&mut Incoming::empty());
+    assert_ended(&mut Incoming::from(""));
+    assert_eq!(ready(Incoming::empty().bytes()).expect("no body"), "");
+    let mut incoming = Incoming::from("abc");
+    assert_eq!(incoming.size_hint().exact(), Some(3));
+    assert_eq!(data(&mut incoming), "abc");
+    assert_ended(&mut incoming);
+    for whole in [
+        Incoming::from(Bytes::from_static(b"abc")),
+        Incoming::from(b"abc".to_vec()),
+        Incoming::from(String::from("abc")),
+        Incoming::from(&b"abc"[..]),
+    ] {
+        assert_eq!(ready(whole.bytes()).expect("a body"), "abc");
+    }
+    let mut limited = Incoming::from("abc");
+    limited.limit(2);
+    assert!(is_413(&error(&mut limited)));
+    let mut limited = Incoming::from("abc");
+    limited.limit(2);
+    assert!(is_413(&ready(limited.bytes()).expect_err("too large")));
+}
+
+#[test]
+fn another_body_can_be_that_of_a_request() {
+    let chunks = crate::body::Chunks::new(["ab", "cd", "ef"]);
+    let mut incoming = Incoming::from_body(chunks);
+    assert_eq!(incoming.size_hint().exact(), None);
+    assert_eq!(data(&mut incoming), "ab");
+    assert_eq!(ready(incoming.bytes()).expect("the rest"), "cdef");
+
+    let chunks = crate::body::Chunks::new(["ab", "cd", "ef"]);
+    let mut incoming = Incoming::from_body(chunks);
+    incoming.limit(3);
+    assert_eq!(data(&mut incoming), "ab");
+    assert!(is_413(&error(&mut incoming)));
+
+    let failing = crate::body::Chunks::fallible([Ok("ab"), Err("broken")]);
+    let mut incoming = Incoming::from_body(failing);
+    assert_eq!(data(&mut incoming), "ab");
+    let error = error(&mut incoming);
+    assert!(error.refusal().is_none() && !error.is_gone());
+    let cause = std::error::Error::source(&error).expect("a cause");
+    assert_eq!(cause.to_string(), "broken");
+
+    let mut refused = Incoming::from("abc");
+    refused.limit(1);
+    let mut outer = Incoming::from_body(refused);
+    match poll(&mut outer) {
+        Poll::Ready(Some(Err(error))) => {
+            assert!(is_413(&error));
+            let cause = std::error::Error::source(&error).expect("a cause");
+            assert!(cause.is::<Refusal>(), "the error isn't wrapped twice");
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn debug_does_not_show_the_content() {
+    let Fixture {
+        stream, incoming, ..
+    } = fixture(Some(6));
+    stream.push(Bytes::from_static(b"secret"));
+    for text in [
+        format!("{incoming:?}"),
+        format!("{:?}", Incoming::from("secret")),
+    ] {
+        assert!(!text.contains("secret") && text.contains('6'), "{text}");
+    }
+}
+
+#[cfg(not(target_os = "wasi"))]
+mod threads {
+    use std::thread::{self, Thread};
+
+    use super::*;
+
+    struct Unpark(Thread);
+
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+
+    fn block_on<F: Future>(future: F) -> F::Output {
+        let waker = Waker::from(Arc::new(Unpark(thread::current())));
+        let mut future = pin!(future);
+        loop {
+            if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
+                return output;
+            }
+            thread::park();
+        }
+    }
+
+    /// Pushes as the loop does: only while there is room, and sleeping until it is notified.
+    fn send(total: usize, stream: &Stream) {
+        let mut sent = 0;
+        while sent < total {
+            let seen = stream.look();
+            if seen.is_dropped {
+                return;
+            }
+            let room = QUEUE.saturating_sub(seen.queued).min(total - sent);
+            if room == 0 {
+                thread::park();
+                continue;
+            }
+            // Sizes that don't divide the queue.
+            let piece = room.min(7_001);
+            let bytes: Vec<u8> = (sent..sent + piece).map(|at| at as u8).collect();
+            stream.push(bytes.into());
+            sent += piece;
+        }
+        stream.finish(None);
+    }
+
+    #[test]
+    fn a_body_can_be_taken_in_another_thread() {
+        const TOTAL: usize = 4 << 20;
+        let notify = Waker::from(Arc::new(Unpark(thread::current())));
+        let (stream, mut incoming) = Stream::new(None, notify, u64::MAX);
+        let taker = thread::spawn(move || {
+            let mut taken = 0_usize;
+            while let Some(frame) = block_on(std::future::poll_fn(|cx| {
+                Pin::new(&mut incoming).poll_frame(cx)
+            })) {
+                for byte in frame.expect("no error").into_data().expect("data") {
+                    assert_eq!(byte, taken as u8);
+                    taken += 1;
+                }
+            }
+            taken
+        });
+        send(TOTAL, &stream);
+        assert_eq!(taker.join().expect("no panic"), TOTAL);
+    }
+
+    #[test]
+    fn all_of_a_body_can_be_awaited_in_another_thread() {
+        let notify = Waker::from(Arc::new(Unpark(thread::current())));
+        let (stream, incoming) = Stream::new(Some(6), notify, u64::MAX);
+        stream.push(Bytes::from_static(b"abc"));
+        let taker = thread::spawn(move || block_on(incoming.bytes()));
+        while stream.look().gather != Some(u64::MAX - 3) {
+            thread::park();
+        }
+        stream.whole(Bytes::from_static(b"def"));
+        let body = taker.join().expect("no panic");
+        assert_eq!(body.expect("a body"), "abcdef");
+    }
+
+    #[test]
+    fn a_body_dropped_in_another_thread_wakes_the_loop() {
+        let notify = Waker::from(Arc::new(Unpark(thread::current())));
+        let (stream, incoming) = Stream::new(None, notify, u64::MAX);
+        let dropper = thread::spawn(move || drop(incoming));
+        send(usize::MAX, &stream);
+        dropper.join().expect("no panic");
+        assert!(stream.look().is_dropped);
+    }
+}
