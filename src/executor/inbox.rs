@@ -111,6 +111,11 @@ impl TaskWaker {
         Arc::strong_count(self) > 2
     }
 
+    /// Whether it was woken since it was last taken.
+    pub(crate) fn is_woken(&self) -> bool {
+        self.pending.load(Ordering::Acquire) != 0
+    }
+
     fn wake_for(&self, kind: u8) {
         if self.pending.fetch_or(kind, Ordering::AcqRel) == 0 {
             self.inbox.push(self.target);
