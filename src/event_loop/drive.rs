@@ -45,7 +45,7 @@ impl<R: Reactor> Driver<'_, R> {
             slot.is_queued = true;
             self.backlog.push_back(key);
         }
-        self.show_interest(slot);
+        self.show_interest(mode, slot);
         self.schedule.update(key.index(), slot, self.cx.now);
         None
     }
@@ -62,19 +62,25 @@ impl<R: Reactor> Driver<'_, R> {
             if let Some(reason) = self.flush(slot, turn) {
                 return End::Close(reason);
             }
-            let can_go_on = slot.connection.has_usable_input(&self.cx);
-            let can_read = slot.readiness.readable && slot.connection.wants_input(&self.cx);
+            let can_advance = mode.can_advance(&self.cx, slot);
+            let can_go_on =
+                slot.connection.has_usable_input(&self.cx) && mode.may_receive(&self.cx, slot);
+            let can_read = slot.readiness.readable
+                && mode.wants_input(&self.cx, slot)
+                && mode.may_receive(&self.cx, slot);
             if turn.is_over() {
-                return match slot.can_write() || can_go_on || can_read {
+                return match slot.can_write() || can_advance || can_go_on || can_read {
                     true => End::Unfinished,
                     false => End::Done,
                 };
             }
-            if can_go_on {
+            if can_advance {
+                mode.advance(self, slot, turn);
+            } else if can_go_on {
                 mode.handle_input(self, slot, 0, turn);
             } else if can_read {
                 self.read(mode, slot, turn);
-            } else if !self.stop_waiting(slot) {
+            } else if mode.is_held_back(&slot.exchange) || !self.stop_waiting(slot) {
                 return End::Done;
             }
         }
@@ -87,8 +93,9 @@ impl<R: Reactor> Driver<'_, R> {
         slot: &mut Slot<R::Stream, M::Exchange>,
         turn: &mut Turn,
     ) {
-        match self.read_some(slot) {
-            Some(0) => slot.connection.handle_end_of_input(&mut self.cx),
+        let limit = mode.read_limit(&self.cx, &slot.connection, self.buffer.len());
+        match self.read_some(slot, limit) {
+            Some(0) => mode.handle_end_of_input(self, slot),
             Some(length) => {
                 turn.add_bytes(length);
                 mode.handle_input(self, slot, length, turn);
@@ -98,9 +105,9 @@ impl<R: Reactor> Driver<'_, R> {
     }
 
     /// Tells the reactor which directions would be acted upon now.
-    fn show_interest<X>(&mut self, slot: &mut Slot<R::Stream, X>) {
+    fn show_interest<M: Mode<R>>(&mut self, mode: &M, slot: &mut Slot<R::Stream, M::Exchange>) {
         let interest = Interest {
-            read: slot.connection.wants_input(&self.cx),
+            read: mode.wants_input(&self.cx, slot) && !mode.is_held_back(&slot.exchange),
             write: slot.connection.pending_output() > 0,
         };
         if interest != slot.interest {
@@ -168,6 +175,7 @@ impl<R: Reactor> Driver<'_, R> {
     fn look_again<X>(&self, slot: &mut Slot<R::Stream, X>) {
         if let Phase::Closing(until) = self.phase
             && !slot.connection.is_ending()
+            && !slot.connection.request_in_progress()
         {
             let is_late = slot.connection.is_reading_body() && self.cx.now >= until;
             slot.readiness.readable = slot.late_turns < MOST_LATE_TURNS && !is_late;

@@ -34,11 +34,16 @@ pub(super) struct Driver<'a, R: Reactor> {
 }
 
 impl<R: Reactor> Driver<'_, R> {
-    /// Reads once into the buffer; 0 is the end of the stream.
+    /// Reads once into the buffer, at most so many bytes; 0 is the end of the stream.
     #[inline]
-    pub(super) fn read_some<X>(&mut self, slot: &mut Slot<R::Stream, X>) -> Option<usize> {
+    pub(super) fn read_some<X>(
+        &mut self,
+        slot: &mut Slot<R::Stream, X>,
+        limit: usize,
+    ) -> Option<usize> {
         let id = slot.connection.id();
-        match self.reactor.read(&mut slot.stream, &mut self.buffer) {
+        let buffer = &mut self.buffer[..limit];
+        match self.reactor.read(&mut slot.stream, buffer) {
             Ok(0) => {
                 debug!(target: "mini_http", "conn {id}: end of the client's stream");
                 slot.readiness.readable = false;
@@ -47,7 +52,7 @@ impl<R: Reactor> Driver<'_, R> {
             Ok(length) => {
                 debug!(target: "mini_http", "conn {id}: read {length} bytes");
                 // A short read has drained the socket, unless its end stands behind it.
-                let is_drained = length < self.buffer.len() && !slot.readiness.read_closed;
+                let is_drained = length < buffer.len() && !slot.readiness.read_closed;
                 slot.readiness.readable = !(is_drained && R::SHORT_IS_LAST);
                 return Some(length);
             }
@@ -73,7 +78,7 @@ impl<R: Reactor> Driver<'_, R> {
         let can_keep = slot.connection.can_keep(&self.cx, self.buffer.len());
         if can_keep && slot.late_turns < MOST_LATE_TURNS {
             slot.late_turns += u8::from(matches!(self.phase, Phase::Closing(_)));
-            match self.read_some(slot) {
+            match self.read_some(slot, self.buffer.len()) {
                 // The end of the stream is for after the response, too.
                 Some(0) => slot.readiness.readable = true,
                 Some(length) => {

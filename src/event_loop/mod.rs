@@ -26,6 +26,7 @@ mod round_robin;
 mod schedule;
 mod slot;
 mod stop;
+mod streaming;
 mod whole;
 
 #[cfg(all(test, not(target_os = "wasi")))]
@@ -43,16 +44,20 @@ use poll_turns::{Key, Table};
 
 use self::accept::Listener;
 use self::driver::Driver;
-use self::mode::Mode;
+use self::mode::{Mode, Woken};
 use self::phase::Phase;
-use self::round_robin::Slice;
+use self::round_robin::{Clock, Slice};
 use self::schedule::Schedule;
 use self::slot::Slot;
 use self::stop::Stop;
+use self::streaming::Streaming;
 use self::whole::WholeBodies;
 use crate::body::Body;
 use crate::conn::{CloseReason, Connection, Context, Shared};
+use crate::executor::Task;
 use crate::handle::Handle;
+use crate::incoming::Incoming;
+use crate::into_response::IntoResponse;
 use crate::limits::Limits;
 use crate::reactor::{Event, Reactor, Readiness};
 use crate::request::Request;
@@ -75,6 +80,26 @@ where
     H: FnMut(Request) -> Response<B>,
 {
     let mode = WholeBodies { handler };
+    EventLoop::new(reactor, mode, settings, handle, &mut Shared::new()).run()
+}
+
+/// Like [`serve`], with requests as futures, and beside these tasks.
+///
+/// # Errors
+/// What [`Reactor::wait`] can't survive.
+pub(crate) fn serve_async<R, H, F>(
+    reactor: R,
+    handler: H,
+    tasks: Vec<Task>,
+    settings: &Settings,
+    handle: &Handle,
+) -> io::Result<()>
+where
+    R: Reactor,
+    H: FnMut(http::Request<Incoming>) -> F,
+    F: Future<Output: IntoResponse>,
+{
+    let mode = Streaming::new(handler, tasks, reactor.waker(), settings.catch_panics);
     EventLoop::new(reactor, mode, settings, handle, &mut Shared::new()).run()
 }
 
@@ -166,6 +191,7 @@ impl<'a, R: Reactor, M: Mode<R>> EventLoop<'a, R, M> {
                 Event::Stream(key, readiness) => self.ready(key, readiness),
             }
         }
+        self.wake();
         self.resume(waiting);
         if self.driver.handle.is_stopping() {
             self.go_on_stopping();
@@ -182,6 +208,33 @@ impl<'a, R: Reactor, M: Mode<R>> EventLoop<'a, R, M> {
         handle.set_held(cx.shared.held(), cx.shared.held_peak());
         handle.set_lingering(reactor.lingering());
         Ok(())
+    }
+
+    /// Gives turns to the connections that were woken. Like those that the reactor has reported, they don't
+    /// depend on the slice; but it takes no longer than one, and the others have theirs in the next iteration.
+    #[inline]
+    fn wake(&mut self) {
+        self.mode.handle_wait(&self.driver);
+        let mut clock = Clock::new();
+        loop {
+            match self.mode.next_woken(&mut self.driver) {
+                Woken::Nothing => return,
+                Woken::Other => {}
+                Woken::Connection(key) => self.drive_woken(key),
+            }
+            if clock.is_over(|| self.driver.reactor.now()) {
+                return;
+            }
+        }
+    }
+
+    fn drive_woken(&mut self, key: Key) {
+        if let Some(slot) = self.slots.get_mut(key)
+            && self.mode.take_woken(&self.driver.cx, slot)
+            && !slot.is_queued
+        {
+            self.drive(key);
+        }
     }
 
     /// Gives further turns to the first `waiting` of the backlog, as far as the slice allows.
@@ -218,11 +271,12 @@ impl<'a, R: Reactor, M: Mode<R>> EventLoop<'a, R, M> {
         let now = self.driver.cx.now;
         let accept = self.accept_at().map(|at| at.saturating_since(now));
         let deadline = self.driver.schedule.next(now);
+        let woken = self.mode.timeout(&self.driver);
         if self.is_stopping() {
             let stop = self.stop_again_at().map(|at| at.saturating_since(now));
-            return [deadline, stop].into_iter().flatten().min();
+            return [deadline, stop, woken].into_iter().flatten().min();
         }
-        [deadline, accept].into_iter().flatten().min()
+        [deadline, accept, woken].into_iter().flatten().min()
     }
 
     /// Looks at the connections whose deadline may have passed.
@@ -235,6 +289,10 @@ impl<'a, R: Reactor, M: Mode<R>> EventLoop<'a, R, M> {
             let Some(slot) = self.slots.get_mut(key) else {
                 continue;
             };
+            if self.mode.is_held_back(&slot.exchange) {
+                // Its deadline is set again by its next turn.
+                continue;
+            }
             if slot.connection.poll_timeout().is_some_and(|at| at <= now) {
                 // Whatever has come, or can be taken, by now is not too late: the wait may not have
                 // told yet, and systems tell of room to write only when there is much of it.
@@ -287,8 +345,12 @@ impl<'a, R: Reactor, M: Mode<R>> EventLoop<'a, R, M> {
         self.driver.handle.count_closed(reason);
         let id = slot.connection.id();
         debug!(target: "mini_http", "conn {id}: closed: {}", reason.explain());
+        if self.mode.wants_reset(&slot.connection) {
+            self.driver.reactor.reset(slot.stream);
+        } else {
+            self.driver.reactor.close(slot.stream);
+        }
         self.mode.close(slot.exchange);
-        self.driver.reactor.close(slot.stream);
     }
 
     fn with_connection(

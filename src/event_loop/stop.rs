@@ -26,6 +26,10 @@ use crate::time::Instant;
 pub(super) struct Stop {
     /// Connections accepted since it began.
     accepted: usize,
+    /// The time that [`Handle::stop_within`](crate::Handle::stop_within) has given, as it was last seen.
+    within: Option<Duration>,
+    /// When that is over.
+    deadline: Option<Instant>,
     /// Connections that are open to get 503.
     pub(super) turned_away: usize,
 }
@@ -48,7 +52,10 @@ impl<R: Reactor, M: Mode<R>> EventLoop<'_, R, M> {
     }
 
     pub(super) fn has_stopped(&self) -> bool {
-        self.is_stopping() && self.slots.is_empty() && !self.has_open_listener()
+        self.is_stopping()
+            && self.slots.is_empty()
+            && !self.has_open_listener()
+            && self.mode.is_idle()
     }
 
     /// When stopping goes on, if that is not for an event to say.
@@ -59,7 +66,8 @@ impl<R: Reactor, M: Mode<R>> EventLoop<'_, R, M> {
             Phase::Grace(until) => Some(until),
             Phase::Closing(_) => None,
         };
-        [grace, self.accept_again_at].into_iter().flatten().min()
+        let times = [grace, self.accept_again_at, self.stop.deadline];
+        times.into_iter().flatten().min()
     }
 
     /// The part of stopping that is due in each turn.
@@ -77,6 +85,9 @@ impl<R: Reactor, M: Mode<R>> EventLoop<'_, R, M> {
                 self.drive_each(&accepted);
             }
             Phase::Grace(_) | Phase::Closing(_) => {}
+        }
+        if self.is_stop_overdue() {
+            self.give_up();
         }
         for number in 0..self.listeners.len() {
             if self.listeners[number].door == Door::Refusing {
@@ -101,6 +112,33 @@ impl<R: Reactor, M: Mode<R>> EventLoop<'_, R, M> {
         self.driver.phase = Phase::Closing(self.driver.cx.now + LATE_BODIES);
         self.shut_listeners();
         self.drive_each(&self.slots.keys());
+    }
+
+    /// Whether the time to stop is over. It begins when the loop sees that it was set, or has become shorter.
+    fn is_stop_overdue(&mut self) -> bool {
+        let within = self.driver.handle.stop_deadline();
+        if within != self.stop.within {
+            self.stop.within = within;
+            let deadline = within.map(|within| self.driver.reactor.now() + within);
+            self.stop.deadline = [self.stop.deadline, deadline].into_iter().flatten().min();
+        }
+        let now = self.driver.cx.now;
+        self.stop.deadline.is_some_and(|deadline| deadline <= now)
+    }
+
+    /// Drops all that is still there.
+    fn give_up(&mut self) {
+        info!(target: "mini_http", "stopping: the time is over; {} connections dropped", self.slots.len());
+        if let Phase::Grace(_) = self.driver.phase {
+            self.end_grace();
+        }
+        for key in self.slots.keys() {
+            if let Some(slot) = self.slots.get_mut(key) {
+                self.mode.cut_off(&mut self.driver.cx, &mut slot.connection);
+            }
+            self.drive(key);
+        }
+        self.mode.give_up();
     }
 
     fn has_open_listener(&self) -> bool {
