@@ -74,12 +74,12 @@ impl<R: Reactor> Driver<'_, R> {
                     false => End::Done,
                 };
             }
-            if can_advance {
-                mode.advance(self, slot, turn);
-            } else if can_go_on {
+            if can_go_on {
                 mode.handle_input(self, slot, 0, turn);
             } else if can_read {
                 self.read(mode, slot, turn);
+            } else if can_advance {
+                mode.advance(self, slot, turn);
             } else if mode.is_held_back(&slot.exchange) || !self.stop_waiting(slot) {
                 return End::Done;
             }
@@ -135,7 +135,7 @@ impl<R: Reactor> Driver<'_, R> {
                     Err(error) => {
                         let id = slot.connection.id();
                         debug!(target: "mini_http", "conn {id}: shutdown: {error}");
-                        slot.connection.abandon(&mut self.cx, CloseReason::IoError);
+                        self.lose(slot);
                     }
                 },
                 Step::Close(reason) => return Some(reason),
@@ -165,7 +165,7 @@ impl<R: Reactor> Driver<'_, R> {
                 ErrorKind::Interrupted => {}
                 _ => {
                     debug!(target: "mini_http", "conn {id}: write: {error}");
-                    slot.connection.abandon(&mut self.cx, CloseReason::IoError);
+                    self.lose(slot);
                 }
             },
         }

@@ -61,11 +61,21 @@ impl<R: Reactor> Driver<'_, R> {
                 ErrorKind::Interrupted => {}
                 _ => {
                     debug!(target: "mini_http", "conn {id}: read: {error}");
-                    slot.connection.abandon(&mut self.cx, CloseReason::IoError);
+                    self.lose(slot);
                 }
             },
         }
         None
+    }
+
+    /// A read or write has failed.
+    #[cold]
+    pub(super) fn lose<X>(&mut self, slot: &mut Slot<R::Stream, X>) {
+        let reason = match slot.connection.request_in_progress() {
+            true => CloseReason::ClientGone,
+            false => CloseReason::IoError,
+        };
+        slot.connection.abandon(&mut self.cx, reason);
     }
 
     /// Makes the next response of a server that stops the last one, unless more input waits. That is

@@ -271,7 +271,7 @@ impl<'a, R: Reactor, M: Mode<R>> EventLoop<'a, R, M> {
         let now = self.driver.cx.now;
         let accept = self.accept_at().map(|at| at.saturating_since(now));
         let deadline = self.driver.schedule.next(now);
-        let woken = self.mode.timeout(&self.driver);
+        let woken = self.mode.timeout(&self.driver, &self.slots);
         if self.is_stopping() {
             let stop = self.stop_again_at().map(|at| at.saturating_since(now));
             return [deadline, stop, woken].into_iter().flatten().min();
