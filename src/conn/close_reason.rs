@@ -2,6 +2,13 @@
 
 /// Why a connection was closed. Each close has one reason; it is logged with the connection's number
 /// and counted in [`Counters`](crate::Counters).
+///
+/// Some closes are planned: they follow the last response, which says `Connection: close`, or the end of
+/// the client's stream. If a planned close fails, the failure is the reason. So a client that asks to close
+/// and then doesn't take its response is counted under [`WriteTimeout`](Self::WriteTimeout), and one that
+/// resets the connection before it has the response under [`IoError`](Self::IoError). Once the system has
+/// taken all output, the planned reason is final. A request that was refused is counted as refused, even
+/// if the response to it could not be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum CloseReason {
@@ -65,6 +72,29 @@ impl CloseReason {
     /// The reason's index in [`ALL`](Self::ALL).
     pub(crate) const fn index(self) -> usize {
         self as usize
+    }
+
+    /// Whether the close is part of an orderly exchange: it was to follow the last response, and nothing had
+    /// failed. The reason of a later failure replaces this one.
+    pub(crate) const fn is_planned(self) -> bool {
+        match self {
+            Self::ClientClosed
+            | Self::ClientAskedClose
+            | Self::Http10
+            | Self::HandlerAskedClose
+            | Self::Stopped => true,
+            Self::HandlerFailed
+            | Self::BadRequest
+            | Self::IncompleteRequest
+            | Self::TooLarge
+            | Self::HeadTimeout
+            | Self::BodyTimeout
+            | Self::WriteTimeout
+            | Self::IdleTimeout
+            | Self::Overloaded
+            | Self::Evicted
+            | Self::IoError => false,
+        }
     }
 
     /// Whether the connection was closed because a request was refused; see [`Refusal`](crate::Refusal).

@@ -93,6 +93,40 @@ fn a_connection_that_is_cut_sees_its_end() {
     }
 }
 
+/// Two clients ask to close and get the beginning of the response. One reads no further, the other resets the
+/// connection. A third resets it when all is sent.
+#[test]
+fn a_planned_close_that_fails_is_counted_as_the_failure() {
+    const LARGE: &[u8] = b"GET /large HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
+    const OLD: &[u8] = b"GET /large HTTP/1.0\r\n\r\n";
+    for personality in ALL {
+        for request in [LARGE, OLD] {
+            let bench = bench(personality, |limits| {
+                limits.rate_window = Duration::from_millis(1_000);
+            });
+            let [late, resets, resets_after] = [1_000, 1_000, 2 << 20].map(|room| {
+                let client = bench.client();
+                client.set_room(room);
+                client.send(request);
+                client
+            });
+            bench.at(500, move |_| {
+                resets.reset();
+                resets_after.reset();
+            });
+            let counters = bench.run_until(2_300);
+            assert!(late.is_closed());
+            let planned = match request {
+                LARGE => CloseReason::ClientAskedClose,
+                _ => CloseReason::Http10,
+            };
+            for reason in [planned, CloseReason::WriteTimeout, CloseReason::IoError] {
+                assert_eq!(counters.closed(reason), 1, "{reason:?}");
+            }
+        }
+    }
+}
+
 /// Short connections use up the descriptors. Closing live ones would be for nothing.
 #[test]
 fn descriptors_that_come_back_later_are_waited_for() {
