@@ -123,6 +123,18 @@ fn the_refusal_of_a_head_request_in_pieces_has_no_body() {
     );
 }
 
+/// Nothing is known of the request, so it may be HEAD.
+#[test]
+fn a_connection_that_is_turned_away_gets_503_without_a_body() {
+    let mut bench = Bench::new();
+    bench.call(Connection::turn_away);
+    let response = bench.output();
+    assert!(response.starts_with("HTTP/1.1 503 "), "{response}");
+    assert!(response.contains("\r\ncontent-length: 0\r\n"), "{response}");
+    assert!(response.ends_with("\r\n\r\n"), "{response}");
+    assert_eq!(bench.step(), Step::ShutdownWrite);
+}
+
 #[test]
 fn an_interim_status_from_the_handler_becomes_500() {
     let mut bench = Bench::new();
