@@ -230,7 +230,9 @@ where
             } else {
                 Ok((self.handler)(request))
             };
-            if self.handle.is_stopping() && input.is_empty() {
+            if self.is_too_late_for_pipelines() {
+                slot.connection.close_after_response(CloseReason::Stopped);
+            } else if self.handle.is_stopping() && input.is_empty() {
                 input = &[];
                 self.read_behind(slot, turn);
             }
