@@ -44,6 +44,9 @@ pub enum CloseReason {
     Evicted,
     /// The server was stopped.
     Stopped,
+    /// The server ended with the connection open: [`start`](crate::Server::start) returned an error, or
+    /// passed on a panic of the handler.
+    ServerFailed,
     /// A read or write failed; usually the client reset the connection.
     IoError,
 }
@@ -66,6 +69,7 @@ impl CloseReason {
         Self::Overloaded,
         Self::Evicted,
         Self::Stopped,
+        Self::ServerFailed,
         Self::IoError,
     ];
 
@@ -93,6 +97,7 @@ impl CloseReason {
             | Self::IdleTimeout
             | Self::Overloaded
             | Self::Evicted
+            | Self::ServerFailed
             | Self::IoError => false,
         }
     }
@@ -118,6 +123,7 @@ impl CloseReason {
             | Self::IdleTimeout
             | Self::Evicted
             | Self::Stopped
+            | Self::ServerFailed
             | Self::IoError => false,
         }
     }
@@ -143,6 +149,7 @@ impl CloseReason {
                 "the longest idle one at the connection limit, closed for a new connection"
             }
             Self::Stopped => "the server was stopped",
+            Self::ServerFailed => "the server failed",
             Self::IoError => "the connection failed",
         }
     }

@@ -1,5 +1,7 @@
 //! Where closing does nothing until later, and descriptors come back later still.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use super::*;
 
 const LATE: [Personality; 2] = [Personality::WAZERO, Personality::SILENT];
@@ -124,6 +126,32 @@ fn a_planned_close_that_fails_is_counted_as_the_failure() {
                 assert_eq!(counters.closed(reason), 1, "{reason:?}");
             }
         }
+    }
+}
+
+/// A panic that is passed on ends the server. One connection is idle, one waits for its client to close, and one
+/// has output to send.
+#[test]
+fn connections_that_a_panic_leaves_open_are_counted_as_that() {
+    const LAST: &[u8] = b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
+    for personality in ALL {
+        let mut bench = Bench::new(personality);
+        bench.settings.catch_panics = false;
+        let [idle, lingers, unread, panics] = [0; 4].map(|_| bench.client());
+        unread.set_room(10);
+        idle.send(GET);
+        lingers.send(LAST);
+        unread.send(LAST);
+        bench.at(500, move |_| {
+            panics.send(b"GET /panic HTTP/1.1\r\nHost: h\r\n\r\n");
+        });
+        let ended = catch_unwind(AssertUnwindSafe(|| bench.run()));
+        assert!(ended.is_err());
+        assert_eq!(bench.fake.open_streams(), 0);
+        let counters = bench.handle.counters();
+        assert_eq!(counters.active, 0);
+        assert_eq!(counters.closed(CloseReason::ServerFailed), 3);
+        assert_eq!(counters.closed(CloseReason::ClientAskedClose), 1);
     }
 }
 
