@@ -5,7 +5,7 @@
 //!
 //! It is generic over the calls, so that tests drive it natively against the fake runtime.
 
-mod returning;
+mod unfreed_fds;
 
 use std::io::{self, IoSlice};
 use std::time::Duration;
@@ -13,7 +13,7 @@ use std::time::Duration;
 use poll_turns::Key;
 use wasip1_poll::{Errno, Fd, Poller, Ready, Registration, Shutdown, Wasi};
 
-use self::returning::Returning;
+use self::unfreed_fds::UnfreedFds;
 use super::{Accepted, Event, Interest, Reactor, Readiness};
 use crate::time::Instant;
 
@@ -25,7 +25,7 @@ pub(crate) struct Wasip1Reactor<W: Wasi> {
     listeners: Vec<Option<Listener>>,
     /// How many streams are open.
     open: usize,
-    returning: Returning,
+    unfreed: UnfreedFds,
     /// The reports of one wait; kept for its memory.
     ready: Vec<Ready>,
 }
@@ -47,7 +47,7 @@ impl<W: Wasi> Wasip1Reactor<W> {
             poller: Poller::new(wasi),
             listeners: Vec::new(),
             open: 0,
-            returning: Returning::default(),
+            unfreed: UnfreedFds::default(),
             ready: Vec::new(),
         };
         for (token, fd) in (0..).zip(listeners) {
@@ -107,15 +107,15 @@ impl<W: Wasi> Reactor for Wasip1Reactor<W> {
     }
 
     fn close_listener(&mut self, listener: usize) -> io::Result<()> {
-        let place = &mut self.listeners[listener];
-        if let Some(listener) = place.take() {
+        let slot = &mut self.listeners[listener];
+        if let Some(listener) = slot.take() {
             match self.poller.wasi().fd_close(listener.fd) {
                 // Closed by somebody else, it is closed as well.
                 Ok(()) | Err(Errno::BADF) => {
                     self.poller.deregister(listener.registration);
                 }
                 Err(errno) => {
-                    *place = Some(listener);
+                    *slot = Some(listener);
                     return Err(errno.into());
                 }
             }
@@ -131,13 +131,13 @@ impl<W: Wasi> Reactor for Wasip1Reactor<W> {
             Ok(fd) => fd,
             Err(errno) => {
                 if errno != Errno::AGAIN {
-                    self.returning.failed_to_accept();
+                    self.unfreed.failed_to_accept();
                 }
                 return Err(errno.into());
             }
         };
         self.open += 1;
-        self.returning.accepted();
+        self.unfreed.accepted();
         let token = key.to_u64();
         let stream = self.poller.register(fd, token, wasip1_poll::Interest::READ);
         // Preview 1 can't tell the peer's address.
@@ -175,12 +175,12 @@ impl<W: Wasi> Reactor for Wasip1Reactor<W> {
         self.poller.close(stream);
         self.open -= 1;
         if self.poller.is_blind() {
-            self.returning.closed(self.now());
+            self.unfreed.closed(self.now());
         }
     }
 
     fn gains_by_closing(&self) -> bool {
-        !self.poller.is_blind() || self.returning.are_few(self.now(), self.open)
+        !self.poller.is_blind() || self.unfreed.are_few(self.now(), self.open)
     }
 
     fn now(&self) -> Instant {
@@ -257,10 +257,10 @@ mod tests {
             events.clear();
             reactor.wait(&mut events, None).expect("an event");
             let readable = |event: &&Event| matches!(event, Event::Stream(_, it) if it.readable);
-            let Some(Event::Stream(told, _)) = events.iter().find(readable) else {
+            let Some(Event::Stream(reported, _)) = events.iter().find(readable) else {
                 panic!("no stream in {events:?}")
             };
-            assert_eq!(*told, key);
+            assert_eq!(*reported, key);
             let mut buf = [0; 8];
             assert_eq!(
                 reactor.read(&mut accepted.stream, &mut buf).expect("bytes"),

@@ -90,33 +90,33 @@ pub(super) fn send_buffer_size(socket: &TcpSocket) -> Result<u64, ErrorCode> {
     )
 }
 
-pub(super) fn read(of: u32, stream: &InputStream, len: usize) -> Result<Vec<u8>, StreamError> {
+pub(super) fn read(handle: u32, stream: &InputStream, len: usize) -> Result<Vec<u8>, StreamError> {
     traced(
         || stream.read(len as u64),
-        |f| write!(f, "input-stream.read({of}, {len})"),
+        |f| write!(f, "input-stream.read({handle}, {len})"),
         |result, f| shown(result, |bytes| bytes.len(), f),
     )
 }
 
 /// How many bytes the next [`write`] may have; the host ends the program that writes more.
-pub(super) fn check_write(of: u32, stream: &OutputStream) -> Result<usize, StreamError> {
+pub(super) fn check_write(handle: u32, stream: &OutputStream) -> Result<usize, StreamError> {
     traced(
         || stream.check_write(),
-        |f| write!(f, "output-stream.check-write({of})"),
+        |f| write!(f, "output-stream.check-write({handle})"),
         |result, f| shown(result, |room| *room, f),
     )
     .map(|room| usize::try_from(room).unwrap_or(usize::MAX))
 }
 
-pub(super) fn write(of: u32, stream: &OutputStream, bytes: &[u8]) -> Result<(), StreamError> {
+pub(super) fn write(handle: u32, stream: &OutputStream, bytes: &[u8]) -> Result<(), StreamError> {
     traced(
         || stream.write(bytes),
-        |f| write!(f, "output-stream.write({of}, [{}])", bytes.len()),
+        |f| write!(f, "output-stream.write({handle}, [{}])", bytes.len()),
         |result, f| shown(result, |()| "ok", f),
     )
 }
 
-/// Waits for one of the pollables, and tells the places of those that are ready. The list may not be
+/// Waits for one of the pollables, and tells the slots of those that are ready. The list may not be
 /// empty; `name` tells what is at a place, for the log.
 pub(super) fn poll(pollables: &[&Pollable], name: impl Fn(usize) -> Name) -> Vec<u32> {
     debug_assert!(!pollables.is_empty(), "the host ends the program for that");
@@ -132,9 +132,9 @@ pub(super) fn poll(pollables: &[&Pollable], name: impl Fn(usize) -> Name) -> Vec
 }
 
 /// Tells that a socket, with all that hangs on it, is dropped.
-pub(super) fn dropping(of: u32) {
+pub(super) fn log_drop(handle: u32) {
     if is_on() {
-        log::trace!(target: TARGET, "drop({of})");
+        log::trace!(target: TARGET, "drop({handle})");
     }
 }
 
@@ -195,9 +195,9 @@ impl Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Clock => f.write_str("clock"),
-            Self::Accept(of) => write!(f, "{of}:accept"),
-            Self::Read(of) => write!(f, "{of}:read"),
-            Self::Write(of) => write!(f, "{of}:write"),
+            Self::Accept(handle) => write!(f, "{handle}:accept"),
+            Self::Read(handle) => write!(f, "{handle}:read"),
+            Self::Write(handle) => write!(f, "{handle}:write"),
         }
     }
 }

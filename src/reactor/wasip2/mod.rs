@@ -5,7 +5,7 @@
 //!
 //! * write more than `check-write` has permitted, or poll an empty list: fatal;
 //! * drop a stream before its pollables or a socket before its streams: fatal ([`sources`]);
-//! * go on for ever without a wait: then nothing is ready any more ([`allowance`]);
+//! * go on for ever without a wait: then nothing is ready any more ([`coop_budget`]);
 //! * drop an output stream while the host has bytes of it that the socket has no room for: waits until
 //!   it has, for ever if the client doesn't read ([`Source::close`]).
 //!
@@ -14,22 +14,22 @@
 
 pub(crate) mod addr;
 mod alarm;
-mod allowance;
 pub(crate) mod calls;
-mod rounds;
+mod coop_budget;
 mod sources;
+mod wait;
 
 use std::io::{self, IoSlice};
 use std::time::Duration;
 
-use poll_turns::{Key, Table, Turns};
+use poll_turns::{Key, Planner, Table};
 use wasip2::io::poll::Pollable;
 use wasip2::sockets::tcp::TcpSocket;
 
 use self::alarm::Alarm;
-use self::allowance::Allowance;
-use self::rounds::Asked;
-use self::sources::{Source, piece};
+use self::coop_budget::CoopBudget;
+use self::sources::{Source, gather};
+use self::wait::Owner;
 use super::{Accepted, Event, Interest, Reactor};
 use crate::time::Instant;
 
@@ -42,19 +42,19 @@ pub(crate) struct Wasip2Reactor {
     /// Sources that are not closed.
     open: usize,
     /// Which of the sources are busy, and what to poll.
-    turns: Turns,
+    planner: Planner,
     alarm: Alarm,
-    allowance: Allowance,
+    coop_budget: CoopBudget,
     /// The send buffer that streams get now at their start; see [`Source::fix_send_buffer`].
-    fixed_buffer: Option<u64>,
+    fixed_send_buffer: Option<u64>,
     /// The sources of the present poll; kept for its memory.
     list: Vec<u32>,
     /// What the list of the present poll consists of.
-    asked: Vec<Asked>,
+    owners: Vec<Owner>,
     /// The sources that the present poll has found ready.
-    seen: Vec<u32>,
-    /// The sources that sit out the next poll; see [`CROWD`](Self::CROWD).
-    out: Vec<u32>,
+    ready: Vec<u32>,
+    /// The sources that sit out the next poll; see [`FULL_REPORT`](Self::FULL_REPORT).
+    skipped: Vec<u32>,
     /// Where output of several slices is gathered.
     scratch: Vec<u8>,
 }
@@ -64,8 +64,8 @@ pub(crate) struct Wasip2Reactor {
 pub(crate) struct Wasip2Stream(Key);
 
 impl Wasip2Stream {
-    /// Its place among the [`Turns`].
-    const fn place(&self) -> u32 {
+    /// Its place among the [`Planner`].
+    const fn slot(&self) -> u32 {
         self.0.index() as u32
     }
 }
@@ -84,10 +84,10 @@ impl Wasip2Reactor {
     const FIRST_READ: usize = 4 << 10;
     /// A guess at what a pollable costs in a poll, in nanoseconds, until it is measured by the first window of
     /// idle ones. Half of an error is left after five windows.
-    const PRICE: u64 = 200;
+    const INITIAL_POLL_COST: u64 = 200;
     /// How many writes of one connection there are in a turn: 1 MiB in all, as each takes up to 64 KiB. That is
     /// what the loop writes in one turn at most.
-    const WRITES: usize = 16;
+    const MAX_WRITES: usize = 16;
 
     /// A reactor of listening sockets.
     pub(crate) fn new(listeners: impl IntoIterator<Item = TcpSocket>) -> Self {
@@ -98,36 +98,36 @@ impl Wasip2Reactor {
                 is_accepting: true,
             })
         });
-        let mut turns = Turns::new(Self::PRICE);
-        turns.end(calls::now());
+        let mut planner = Planner::new(Self::INITIAL_POLL_COST);
+        planner.end_wait(calls::now());
         Self {
             listeners: listeners.collect(),
             sources: Table::default(),
             open: 0,
-            turns,
+            planner,
             alarm: Alarm::default(),
-            allowance: Allowance::default(),
-            fixed_buffer: None,
+            coop_budget: CoopBudget::default(),
+            fixed_send_buffer: None,
             list: Vec::new(),
-            asked: Vec::new(),
-            seen: Vec::new(),
-            out: Vec::new(),
+            owners: Vec::new(),
+            ready: Vec::new(),
+            skipped: Vec::new(),
             scratch: Vec::new(),
         }
     }
 
     fn insert(&mut self, source: Source) -> Wasip2Stream {
         let stream = Wasip2Stream(self.sources.insert(source));
-        self.turns.insert(stream.place());
-        self.turns.progress();
+        self.planner.insert(stream.slot());
+        self.planner.record_progress();
         stream
     }
 
-    fn remove(&mut self, place: u32) {
-        let key = self.sources.key_at(place as usize);
+    fn remove(&mut self, slot: u32) {
+        let key = self.sources.key_at(slot as usize);
         if let Some(source) = key.and_then(|key| self.sources.remove(key)) {
-            calls::dropping(source.handle());
-            self.turns.remove(place);
+            calls::log_drop(source.handle());
+            self.planner.remove(slot);
         }
     }
 
@@ -161,7 +161,7 @@ impl Reactor for Wasip2Reactor {
 
     fn close_listener(&mut self, listener: usize) -> io::Result<()> {
         if let Some(listener) = self.listeners[listener].take() {
-            calls::dropping(listener.socket.handle());
+            calls::log_drop(listener.socket.handle());
         }
         Ok(())
     }
@@ -178,7 +178,7 @@ impl Reactor for Wasip2Reactor {
         let source = Source::new(socket, input, output, key);
         // So that no more streams linger without end than were open when none did.
         if self.lingering() > 0
-            && let Some(size) = self.fixed_buffer
+            && let Some(size) = self.fixed_send_buffer
         {
             source.fix_send_buffer(size);
         }
@@ -211,7 +211,7 @@ impl Reactor for Wasip2Reactor {
             if filled == 0 {
                 return Err(io::ErrorKind::WouldBlock.into());
             }
-            self.turns.progress_of(stream.place());
+            self.planner.record_progress_on(stream.slot());
             return Ok(filled);
         }
     }
@@ -223,21 +223,21 @@ impl Reactor for Wasip2Reactor {
             .expect("a source is there until its stream is closed, by value");
         let offered: usize = bufs.iter().map(|buf| buf.len()).sum();
         let mut written = 0;
-        for _ in 0..Self::WRITES {
+        for _ in 0..Self::MAX_WRITES {
             if written == offered {
                 break;
             }
-            self.allowance.spend(1);
+            self.coop_budget.spend(1);
             let check = || calls::check_write(source.handle(), &source.output);
             let mut room = check();
-            if matches!(room, Ok(0)) && self.allowance.may_have_been_short() {
+            if matches!(room, Ok(0)) && self.coop_budget.renew_if_low() {
                 room = check();
             }
             let result = room.and_then(|room| {
                 if room == 0 {
                     return Ok(0);
                 }
-                let piece = piece(bufs, written, room, &mut self.scratch);
+                let piece = gather(bufs, written, room, &mut self.scratch);
                 calls::write(source.handle(), &source.output, piece).map(|()| piece.len())
             });
             match result {
@@ -254,7 +254,7 @@ impl Reactor for Wasip2Reactor {
         if written == 0 && offered > 0 {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        self.turns.progress_of(stream.place());
+        self.planner.record_progress_on(stream.slot());
         Ok(written)
     }
 
@@ -267,15 +267,15 @@ impl Reactor for Wasip2Reactor {
     }
 
     fn close(&mut self, stream: Wasip2Stream) {
-        self.turns.progress();
+        self.planner.record_progress();
         self.open -= 1;
         let source = self.source(&stream);
         if source.close() {
-            return self.remove(stream.place());
+            return self.remove(stream.slot());
         }
-        let largest = source.make_room();
-        self.fixed_buffer = largest.map(Source::safe_buffer);
-        self.turns.rest(stream.place());
+        let largest = source.grow_send_buffer();
+        self.fixed_send_buffer = largest.map(Source::safe_send_buffer);
+        self.planner.set_idle(stream.slot());
     }
 
     /// Those for which the socket has no room yet for what is on its way.

@@ -23,16 +23,16 @@ pub(super) struct Source {
     pub(super) key: Key,
     interest: Interest,
     /// What the present poll has reported.
-    pub(super) seen: Readiness,
+    pub(super) readiness: Readiness,
     /// It was reported lately, and others aren't yet.
-    pub(super) is_out: bool,
+    pub(super) is_skipped: bool,
     is_closed: bool,
 }
 
 impl Source {
     /// The send buffer of a socket that is closed with bytes on their way. Linux doubles it; by itself it
     /// lets a buffer grow to 4 MiB.
-    pub(super) const ROOM: u64 = 4 << 20;
+    pub(super) const CLOSED_SEND_BUFFER: u64 = 4 << 20;
 
     pub(super) fn new(
         socket: TcpSocket,
@@ -48,8 +48,8 @@ impl Source {
             socket,
             key,
             interest: Interest::READ,
-            seen: Readiness::default(),
-            is_out: false,
+            readiness: Readiness::default(),
+            is_skipped: false,
             is_closed: false,
         }
     }
@@ -86,16 +86,16 @@ impl Source {
     /// What was written may still be on its way: the host keeps up to 64 KiB that the socket had no
     /// room for. To drop the stream would wait until the client has taken them, which it may never
     /// do, and nobody would be served meanwhile. There is no call that gives such a connection up, but
-    /// one that [makes room](Self::make_room) for the rest. So it is kept, and polled, until it can be
+    /// one that [makes room](Self::grow_send_buffer) for the rest. So it is kept, and polled, until it can be
     /// dropped at once.
     pub(super) fn close(&mut self) -> bool {
         self.is_closed = true;
-        if !self.is_stuck() {
+        if !self.has_no_room() {
             return true;
         }
         // If nothing is on its way, and there is just no room, this is the end.
         let _ = calls::shutdown(&self.socket);
-        if !self.is_stuck() {
+        if !self.has_no_room() {
             return true;
         }
         self.set_interest(Interest {
@@ -110,23 +110,23 @@ impl Source {
     ///
     /// It is only a hint. Where the system gives less than it lets a buffer grow to by itself, it may
     /// have no room for the rest; then the client has to read.
-    pub(super) fn make_room(&self) -> Option<u64> {
-        let _ = calls::set_send_buffer_size(&self.socket, Self::ROOM);
+    pub(super) fn grow_send_buffer(&self) -> Option<u64> {
+        let _ = calls::set_send_buffer_size(&self.socket, Self::CLOSED_SEND_BUFFER);
         calls::send_buffer_size(&self.socket).ok()
     }
 
-    /// The size of a send buffer from which [`make_room`](Self::make_room) always makes room enough,
+    /// The size of a send buffer from which [`grow_send_buffer`](Self::grow_send_buffer) always makes room enough,
     /// if the largest is `largest`.
     ///
     /// Linux makes a buffer twice as large as it is set, fills it up to 64 KiB (and some overhead) beyond
     /// its size, and wakes the host, which keeps up to 64 KiB more, when a third of it is free. So
     /// a third of the largest will do where that is 128 KiB at least; `wmem_max` is usually 208 KiB.
-    pub(super) fn safe_buffer(largest: u64) -> u64 {
+    pub(super) fn safe_send_buffer(largest: u64) -> u64 {
         largest / 3
     }
 
     /// Gives a stream that was just accepted a send buffer that doesn't grow. If it is of a
-    /// [safe](Self::safe_buffer) size, the stream can always be dropped soon after it is closed. The
+    /// [safe](Self::safe_send_buffer) size, the stream can always be dropped soon after it is closed. The
     /// price is that a client far away gets no more than this in each round trip.
     pub(super) fn fix_send_buffer(&self, size: u64) {
         let _ = calls::set_send_buffer_size(&self.socket, size);
@@ -136,14 +136,14 @@ impl Source {
         self.is_closed
     }
 
-    fn is_stuck(&self) -> bool {
+    fn has_no_room(&self) -> bool {
         matches!(calls::check_write(self.handle(), &self.output), Ok(0))
     }
 }
 
 /// The next bytes of `bufs` from the offset `from`, at most `room` of them and at least one: a part
 /// of one slice where that is all there is or enough, otherwise of several, copied to `scratch`.
-pub(super) fn piece<'a>(
+pub(super) fn gather<'a>(
     bufs: &'a [IoSlice<'_>],
     from: usize,
     room: usize,
@@ -178,12 +178,12 @@ mod tests {
     fn pieces_are_of_one_slice_or_gathered() {
         let bufs = [b"head".as_slice(), b"", b"body", b"!"].map(IoSlice::new);
         let scratch = &mut Vec::new();
-        assert_eq!(piece(&bufs, 0, 100, scratch), b"headbody!");
-        assert_eq!(piece(&bufs, 0, 6, scratch), b"headbo");
-        assert_eq!(piece(&bufs, 0, 4, scratch), b"head");
-        assert_eq!(piece(&bufs, 3, 2, scratch), b"db");
-        assert_eq!(piece(&bufs, 4, 3, scratch), b"bod");
-        assert_eq!(piece(&bufs, 8, 100, scratch), b"!");
-        assert_eq!(piece(&bufs[2..3], 1, 100, scratch), b"ody");
+        assert_eq!(gather(&bufs, 0, 100, scratch), b"headbody!");
+        assert_eq!(gather(&bufs, 0, 6, scratch), b"headbo");
+        assert_eq!(gather(&bufs, 0, 4, scratch), b"head");
+        assert_eq!(gather(&bufs, 3, 2, scratch), b"db");
+        assert_eq!(gather(&bufs, 4, 3, scratch), b"bod");
+        assert_eq!(gather(&bufs, 8, 100, scratch), b"!");
+        assert_eq!(gather(&bufs[2..3], 1, 100, scratch), b"ody");
     }
 }

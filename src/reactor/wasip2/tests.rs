@@ -76,10 +76,10 @@ fn fill(reactor: &mut Wasip2Reactor, stream: &mut Wasip2Stream) -> usize {
 /// Whether the system lets a socket have as large a buffer as one that is closed asks for.
 fn has_room() -> bool {
     let socket = create_tcp_socket(IpAddressFamily::Ipv4).expect("a socket");
-    let _ = calls::set_send_buffer_size(&socket, Source::ROOM);
+    let _ = calls::set_send_buffer_size(&socket, Source::CLOSED_SEND_BUFFER);
     socket
         .send_buffer_size()
-        .is_ok_and(|size| size == Source::ROOM)
+        .is_ok_and(|size| size == Source::CLOSED_SEND_BUFFER)
 }
 
 #[test]
@@ -221,7 +221,7 @@ fn a_reset_is_an_event_of_its_own() {
     client.read_exact(&mut one).expect("a byte");
     // What is not read when it closes makes the client reset.
     drop(client);
-    assert!(matches!(wait(&mut reactor)[..], [Event::Stream(told, _)] if told == key));
+    assert!(matches!(wait(&mut reactor)[..], [Event::Stream(reported, _)] if reported == key));
     let mut buf = [0; 16];
     let ended = reactor.read(&mut stream, &mut buf);
     assert!(
@@ -252,9 +252,9 @@ fn what_is_told_in_vain_keeps_nobody_waiting() {
     let nothing = reactor.read(&mut stream, &mut buf);
     assert!(nothing.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock));
     // Just after progress: so not because nothing was busy for a while.
-    let plan = reactor.turns.plan(reactor.turns.clock(), 1);
-    let everyone = Plan::Everyone { wait: 1 };
-    assert_eq!(plan, everyone, "the other one would have to wait");
+    let plan = reactor.planner.plan(reactor.planner.wait_ended(), 1);
+    let all = Plan::All { wait: 1 };
+    assert_eq!(plan, all, "the other one would have to wait");
     reactor.close(stream);
     reactor.close(idle);
 }

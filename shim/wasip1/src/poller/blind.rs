@@ -99,11 +99,11 @@ impl<W: Wasi> Poller<W> {
         left: u64,
         ready: &mut Vec<Ready>,
     ) -> Result<(), Errno> {
-        self.turns.advance(now);
+        self.planner.advance(now);
         let due = match self.sleep.due {
             Some(due) => due,
             None => {
-                let took = now.saturating_sub(self.turns.clock());
+                let took = now.saturating_sub(self.planner.wait_ended());
                 if let Some(count) = self.sleep.tried_all
                     && self.fruitless > 0
                 {
@@ -121,7 +121,7 @@ impl<W: Wasi> Poller<W> {
             return Ok(());
         }
         self.sleep.due = None;
-        let idle = self.turns.idle();
+        let idle = self.planner.idle();
         if idle <= FEW || self.sleep.is_resting() {
             let before = ready.len();
             self.report_everything(ready);
@@ -131,8 +131,9 @@ impl<W: Wasi> Poller<W> {
         self.list_busy();
         let slots = &self.slots;
         let is_polled = |index| slots.at(index).is_polled();
-        let count = self.turns.buy(self.tries.cost());
-        self.turns.next_idle(count, is_polled, &mut self.poll.list);
+        let count = self.planner.charge_tries(self.tries.cost());
+        self.planner
+            .next_idle(count, is_polled, &mut self.poll.list);
         let polled = self.poll.list.iter().copied().filter(|it| is_polled(*it));
         ready.extend(polled.map(|index| slots.at(index).every_direction()));
         Ok(())

@@ -74,7 +74,7 @@ use crate::wasi::{ClockId, Event, Fd, Shutdown, Subscription, Wasi};
 use accepted::Accepted;
 use blind::Sleep;
 use poll::Poll;
-use poll_turns::Turns;
+use poll_turns::Planner;
 pub use silent::{accept, shut_down, write_each};
 pub use slots::{Interest, Registration};
 use slots::{Kind, Slots};
@@ -95,7 +95,7 @@ pub struct Poller<W> {
     wasi: W,
     slots: Slots,
     /// Which of the streams are busy, and what to poll.
-    turns: Turns,
+    planner: Planner,
     tries: Tries,
     speculation: Speculation,
     sight: Sight,
@@ -143,7 +143,7 @@ impl<W: Wasi> Poller<W> {
         Self {
             wasi,
             slots: Slots::default(),
-            turns: Turns::new(PRICE),
+            planner: Planner::new(INITIAL_POLL_COST),
             tries: Tries::default(),
             speculation: Speculation::default(),
             sight: Sight::Undecided,
@@ -166,7 +166,7 @@ impl<W: Wasi> Poller<W> {
     pub fn now(&self) -> u64 {
         self.wasi
             .clock_time_get(ClockId::Monotonic)
-            .unwrap_or(self.turns.clock())
+            .unwrap_or(self.planner.wait_ended())
     }
 
     /// Whether this runtime's `poll_oneoff` was found not to look at sockets, so that waiting is
@@ -217,9 +217,9 @@ impl<W: Wasi> Poller<W> {
     /// Registers a stream, which from now on belongs to the registration. It must be
     /// non-blocking.
     pub fn register(&mut self, fd: Fd, token: u64, interest: Interest) -> Registration {
-        let now = self.turns.clock();
+        let now = self.planner.wait_ended();
         let registration = self.slots.insert(fd, token, Kind::Stream, interest, now);
-        self.turns.insert(registration.index());
+        self.planner.insert(registration.index());
         registration
     }
 
@@ -294,11 +294,11 @@ impl<W: Wasi> Poller<W> {
     /// Ends the registration and gives the file descriptor back, unless it was found to be open
     /// no more.
     pub fn deregister(&mut self, registration: Registration) -> Option<Fd> {
-        self.turns.progress();
+        self.planner.record_progress();
         while let Some(stream) = self.next_kept(&registration) {
             self.close_stream(stream);
         }
-        self.turns.remove(registration.index());
+        self.planner.remove(registration.index());
         self.slots.remove(registration)
     }
 
@@ -316,7 +316,7 @@ impl<W: Wasi> Poller<W> {
         });
         let before = ready.len();
         let result = self.wait_for(ready, timeout);
-        self.turns.end(self.now());
+        self.planner.end_wait(self.now());
         self.fruitless = match ready.len() > before {
             true => self.fruitless.saturating_add(1),
             false => 0,
@@ -366,7 +366,7 @@ impl<W: Wasi> Poller<W> {
         result: Result<T, Errno>,
     ) -> Result<T, Errno> {
         let index = registration.index();
-        self.slots.tried(index, self.turns.clock());
+        self.slots.tried(index, self.planner.wait_ended());
         match result {
             // An interrupted call is tried again after the next wait, which reports it again.
             Err(Errno::AGAIN | Errno::INTR) => {
@@ -374,7 +374,7 @@ impl<W: Wasi> Poller<W> {
                 Err(Errno::AGAIN)
             }
             Ok(value) => {
-                self.turns.progress_of(index);
+                self.planner.record_progress_on(index);
                 Ok(value)
             }
             // What fails is closed next, which is progress; a listener that can't accept for want of
@@ -391,7 +391,7 @@ impl<W: Wasi> Poller<W> {
 
 /// A guess at what it costs to poll one socket, in nanoseconds, until that is measured: by the first window of
 /// idle ones. Half of an error is left after five windows.
-const PRICE: u64 = 500;
+const INITIAL_POLL_COST: u64 = 500;
 
 /// Waits are cut to this, as some runtimes count milliseconds in an `i32`.
 const LONGEST_WAIT: u64 = 3_600_000_000_000;

@@ -1,4 +1,4 @@
-//! The registrations. Which of the streams are busy is for [`Turns`](poll_turns::Turns) to know; a slot's index is its place
+//! The registrations. Which of the streams are busy is for [`Planner`](poll_turns::Planner) to know; a slot's index is its place
 //! there.
 
 use std::num::NonZeroU32;

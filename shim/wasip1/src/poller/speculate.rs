@@ -80,11 +80,11 @@ impl<W: Wasi> Poller<W> {
     pub(super) fn speculate(&mut self, now: u64, ready: &mut Vec<Ready>) -> bool {
         let is_due = self.speculation.is_due(self.tries.cost());
         // Those that were ready may be gone.
-        if !is_due || self.turns.busy().len() < LEAST {
+        if !is_due || self.planner.busy().len() < LEAST {
             return false;
         }
         let before = ready.len();
-        for &index in self.turns.busy() {
+        for &index in self.planner.busy() {
             let slot = self.slots.at(index);
             if slot.interest != Interest::READ || !slot.is_polled() {
                 // Room to write is worth waiting for.

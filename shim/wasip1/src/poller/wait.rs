@@ -16,7 +16,7 @@ impl<W: Wasi> Poller<W> {
         }
         let start = self.now();
         let deadline = start.saturating_add(timeout);
-        if self.turns.begin(start) {
+        if self.planner.begin_wait(start) {
             self.fruitless = 0;
             self.sleep.progress(start);
         }
@@ -44,15 +44,15 @@ impl<W: Wasi> Poller<W> {
     /// Polls what the plan says.
     fn round(&mut self, now: u64, left: u64, ready: &mut Vec<Ready>) -> Result<(), Errno> {
         self.slow_down(left);
-        match self.turns.plan(now, left) {
+        match self.planner.plan(now, left) {
             Plan::Busy { wait } => self.poll_busy(now, wait, ready),
             Plan::BusyThenIdle { wait, window } => {
                 self.poll_busy(now, wait, ready)?;
                 self.poll_some_idle(window, ready)
             }
-            Plan::Everyone { wait } => {
-                let found = self.poll_everyone(now, wait, ready)?;
-                self.turns.polled_everyone(found);
+            Plan::All { wait } => {
+                let found = self.poll_all(now, wait, ready)?;
+                self.planner.polled_all(found);
                 Ok(())
             }
         }
@@ -79,13 +79,8 @@ impl<W: Wasi> Poller<W> {
     }
 
     /// Polls all, unless one of the busy ones is ready.
-    fn poll_everyone(
-        &mut self,
-        now: u64,
-        wait: u64,
-        ready: &mut Vec<Ready>,
-    ) -> Result<Found, Errno> {
-        if !self.turns.busy().is_empty() {
+    fn poll_all(&mut self, now: u64, wait: u64, ready: &mut Vec<Ready>) -> Result<Found, Errno> {
+        if !self.planner.busy().is_empty() {
             self.list_busy();
             if self.poll(0)? {
                 self.report_busy(now, ready)?;
@@ -101,11 +96,11 @@ impl<W: Wasi> Poller<W> {
             return Ok(Found::default());
         }
         let now = self.now();
-        let longest = longest_poll(self.turns.price(), self.turns.idle());
+        let longest = longest_poll(self.planner.poll_cost(), self.planner.idle());
         if now.saturating_sub(start) > longest {
             self.resolved = now;
         }
-        self.report_everyone(now, ready)
+        self.report_poll_of_all(now, ready)
     }
 
     /// Polls the next `count` idle ones in turn.
@@ -113,7 +108,8 @@ impl<W: Wasi> Poller<W> {
         self.poll.list.clear();
         let slots = &self.slots;
         let is_polled = |index| slots.at(index).is_polled();
-        self.turns.next_idle(count, is_polled, &mut self.poll.list);
+        self.planner
+            .next_idle(count, is_polled, &mut self.poll.list);
         let count = self.poll.list.len();
         if count == 0 {
             return Ok(());
@@ -121,7 +117,7 @@ impl<W: Wasi> Poller<W> {
         let before = self.now();
         let is_any_ready = self.poll(0)?;
         let took = self.now().saturating_sub(before);
-        self.turns.polled_idle(count, took, is_any_ready);
+        self.planner.polled_idle(count, took, is_any_ready);
         if is_any_ready {
             // Whatever is ready here has waited a whole turn, so it is found now.
             let doubtful = self.report_certain(ready);
@@ -134,7 +130,7 @@ impl<W: Wasi> Poller<W> {
     pub(super) fn list_busy(&mut self) {
         self.poll.list.clear();
         self.poll.list.extend_from_slice(self.slots.listeners());
-        self.poll.list.extend_from_slice(self.turns.busy());
+        self.poll.list.extend_from_slice(self.planner.busy());
     }
 
     /// Polls the list. Returns whether anything was reported.
@@ -163,26 +159,26 @@ impl<W: Wasi> Poller<W> {
                 ready.push(seen.report(&self.slots));
             }
         }
-        let busy = self.turns.busy().len();
+        let busy = self.planner.busy().len();
         self.speculation.polled(streams, busy, self.tries.cost());
         Ok(())
     }
 
     /// Reports what the poll of all has shown.
-    fn report_everyone(&mut self, now: u64, ready: &mut Vec<Ready>) -> Result<Found, Errno> {
+    fn report_poll_of_all(&mut self, now: u64, ready: &mut Vec<Ready>) -> Result<Found, Errno> {
         if self.poll.seen.iter().all(|seen| !seen.certain) {
             self.resolved = now;
             let idle = self.report_doubtful(ready)?;
             return Ok(Found { busy: false, idle });
         }
-        let busy_every = self.tries.every(self.turns.busy().len());
-        let resolve_every = resolve_every(self.turns.price(), self.turns.idle());
+        let busy_every = self.tries.every(self.planner.busy().len());
+        let resolve_every = resolve_every(self.planner.poll_cost(), self.planner.idle());
         let resolve = now.saturating_sub(self.resolved) >= resolve_every;
         let mut found = Found::default();
         let mut doubtful = Vec::new();
         for seen in &self.poll.seen {
             let slot = self.slots.at(seen.index);
-            let is_idle = self.turns.is_idle(seen.index);
+            let is_idle = self.planner.is_idle(seen.index);
             let is_due = match slot.kind {
                 Kind::Listener => slot.is_due(now, LISTENER_EVERY),
                 _ => !is_idle && slot.is_due(now, busy_every),
@@ -229,7 +225,7 @@ impl<W: Wasi> Poller<W> {
         let mut parts = vec![doubtful];
         while let Some(part) = parts.pop() {
             if part.len() <= FEW {
-                found_idle |= part.iter().any(|seen| self.turns.is_idle(seen.index));
+                found_idle |= part.iter().any(|seen| self.planner.is_idle(seen.index));
                 ready.extend(part.iter().map(|seen| seen.report(&self.slots)));
                 continue;
             }
@@ -239,7 +235,7 @@ impl<W: Wasi> Poller<W> {
                 if self.poll(0)? {
                     let before = ready.len();
                     parts.push(self.report_certain(ready));
-                    let certain = |seen: &Seen| seen.certain && self.turns.is_idle(seen.index);
+                    let certain = |seen: &Seen| seen.certain && self.planner.is_idle(seen.index);
                     found_idle |= ready.len() > before && self.poll.seen.iter().any(certain);
                 }
             }

@@ -9,34 +9,34 @@ use wasip2::clocks::monotonic_clock;
 /// waited. Then a poll tells nothing, and `check-write` permits nothing, though there is room. A
 /// program under load never waits: so it has to say that the host may go on with its own affairs.
 #[derive(Debug, Default)]
-pub(super) struct Allowance {
+pub(super) struct CoopBudget {
     /// Sockets that were reported ready, and `check-write`s, since the host was last let go. (It may also
     /// have been while a poll waited, which can't be seen.)
     spent: usize,
 }
 
-impl Allowance {
+impl CoopBudget {
     /// A poll begins with at least this much left. At half, polls report 40 sockets at most; with more, each
     /// poll lets the host go first, which costs some µs.
-    pub(super) const LEAST: usize = 80;
+    pub(super) const MIN_FOR_POLL: usize = 80;
     /// What tokio allows.
-    const ALL: usize = 128;
+    const TOTAL: usize = 128;
 
     pub(super) fn spend(&mut self, count: usize) {
         self.spent += count;
     }
 
-    /// Sees to it that a poll can tell at least [`LEAST`](Self::LEAST).
+    /// Sees to it that a poll can tell at least [`MIN_FOR_POLL`](Self::MIN_FOR_POLL).
     pub(super) fn before_poll(&mut self) {
-        if self.spent > Self::ALL - Self::LEAST {
+        if self.spent > Self::TOTAL - Self::MIN_FOR_POLL {
             self.renew();
         }
     }
 
     /// Whether a call that was answered by nothing is worth to be tried again: if it may have been
     /// for want of an allowance, there is a new one now.
-    pub(super) fn may_have_been_short(&mut self) -> bool {
-        let may = self.spent > Self::LEAST / 2;
+    pub(super) fn renew_if_low(&mut self) -> bool {
+        let may = self.spent > Self::MIN_FOR_POLL / 2;
         if may {
             self.renew();
         }

@@ -1,4 +1,4 @@
-//! [`Turns`]: what to poll next.
+//! [`Planner`]: what to poll next.
 
 use crate::budget::Budget;
 use crate::sets::Sets;
@@ -10,17 +10,17 @@ use crate::sets::Sets;
 ///
 /// ```text
 /// begin(now)
-/// loop { plan(now, left); poll; polled_everyone(…) or polled_idle(…) } until something was found
+/// loop { plan(now, left); poll; polled_all(…) or polled_idle(…) } until something was found
 /// end(now)
 /// ```
 ///
-/// and between two waits [`progress_of`](Self::progress_of) reports what the caller has done.
+/// and between two waits [`record_progress_on`](Self::record_progress_on) reports what the caller has done.
 #[derive(Debug)]
-pub struct Turns {
+pub struct Planner {
     sets: Sets,
     budget: Budget,
     /// When the last wait returned.
-    clock: u64,
+    wait_ended: u64,
     /// There was progress since then.
     has_progress: bool,
     /// When a wait last began after progress.
@@ -40,18 +40,18 @@ pub enum Plan {
     BusyThenIdle {
         /// How long to wait for the busy ones.
         wait: u64,
-        /// How many [`next_idle`](Turns::next_idle) to poll.
+        /// How many [`next_idle`](Planner::next_idle) to poll.
         window: usize,
     },
     /// The busy ones in a poll that doesn't wait, which is cheaper than one of all; if none of them is
     /// ready, all, for at most this long.
-    Everyone {
+    All {
         /// How long to wait.
         wait: u64,
     },
 }
 
-/// What was ready when [`Plan::Everyone`] was followed.
+/// What was ready when [`Plan::All`] was followed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Found {
     /// A busy connection, or a listener.
@@ -66,10 +66,10 @@ enum Mode {
     /// The busy ones: where something has happened, more will.
     Busy,
     /// Everyone, as only idle ones were ready in the last poll of all.
-    Everyone,
+    All,
     /// Everyone still: busy ones were reported since, but nothing has come of that yet. On WASI 0.2 a
     /// stream that was read until it was empty is reported once more.
-    EveryoneUntilProgress,
+    AllUntilProgress,
 }
 
 /// How long a connection counts as busy after it last did something, in nanoseconds. A client that waits
@@ -82,16 +82,16 @@ pub const BUSY_FOR: u64 = 10_000_000;
 /// the number of times that a server wakes up only for the idle: 2,000 a second, which costs some 1 % of
 /// a core. At half, it would be twice that; at double, an idle one is found 0.5 ms later. Hosts that count
 /// milliseconds round up to one in any case.
-const PATIENCE: u64 = 500_000;
+const MIN_BUSY_WAIT: u64 = 500_000;
 
-impl Turns {
-    /// Without connections. `price` is a guess at what it costs to poll one, until that is measured.
+impl Planner {
+    /// Without connections. `cost` is a guess at what it costs to poll one, until that is measured.
     #[must_use]
-    pub fn new(price: u64) -> Self {
+    pub fn new(cost: u64) -> Self {
         Self {
             sets: Sets::default(),
-            budget: Budget::new(price),
-            clock: 0,
+            budget: Budget::new(cost),
+            wait_ended: 0,
             has_progress: false,
             progress_at: 0,
             mode: Mode::Busy,
@@ -99,13 +99,13 @@ impl Turns {
     }
 
     /// A wait begins. Returns whether there was progress since the last one.
-    pub fn begin(&mut self, now: u64) -> bool {
+    pub fn begin_wait(&mut self, now: u64) -> bool {
         let has_progress = std::mem::take(&mut self.has_progress);
         if has_progress {
             self.progress_at = now;
-            let worked = now.saturating_sub(self.clock);
+            let worked = now.saturating_sub(self.wait_ended);
             self.budget.worked(worked, self.sets.idle());
-            if self.mode == Mode::EveryoneUntilProgress {
+            if self.mode == Mode::AllUntilProgress {
                 self.mode = Mode::Busy;
             }
         }
@@ -122,10 +122,10 @@ impl Turns {
         // After a rest nobody is disturbed by a poll of all.
         let until_rested = (self.progress_at + BUSY_FOR).saturating_sub(now);
         if self.mode != Mode::Busy || until_rested == 0 {
-            return Plan::Everyone { wait: left };
+            return Plan::All { wait: left };
         }
         let until_window = self.budget.until_window(idle).min(until_rested);
-        let wait = left.min(until_window.max(PATIENCE));
+        let wait = left.min(until_window.max(MIN_BUSY_WAIT));
         match self.budget.window(idle) {
             0 => Plan::Busy { wait },
             window => Plan::BusyThenIdle { wait, window },
@@ -135,15 +135,15 @@ impl Turns {
     /// Time has passed: the budget grows, and connections become idle. [`plan`](Self::plan) does it, too.
     pub fn advance(&mut self, now: u64) {
         self.budget.accrue(now, self.sets.idle());
-        self.sets.rest_if_quiet(now, BUSY_FOR);
+        self.sets.expire_busy(now, BUSY_FOR);
     }
 
-    /// [`Plan::Everyone`] was followed, and this was ready.
-    pub fn polled_everyone(&mut self, found: Found) {
+    /// [`Plan::All`] was followed, and this was ready.
+    pub fn polled_all(&mut self, found: Found) {
         self.mode = match (found.busy, found.idle, self.mode) {
             // To wait for the busy ones alone would be wrong.
-            (false, true, _) => Mode::Everyone,
-            (true, false, Mode::Everyone) => Mode::EveryoneUntilProgress,
+            (false, true, _) => Mode::All,
+            (true, false, Mode::All) => Mode::AllUntilProgress,
             _ => Mode::Busy,
         };
     }
@@ -155,47 +155,47 @@ impl Turns {
     }
 
     /// The wait is over.
-    pub const fn end(&mut self, now: u64) {
-        self.clock = now;
+    pub const fn end_wait(&mut self, now: u64) {
+        self.wait_ended = now;
     }
 
     /// When the last wait was over.
     #[must_use]
-    pub const fn clock(&self) -> u64 {
-        self.clock
+    pub const fn wait_ended(&self) -> u64 {
+        self.wait_ended
     }
 
     /// A connection is new: it is busy.
-    pub fn insert(&mut self, place: u32) {
-        self.sets.insert(place);
-        self.sets.touch(place, self.clock);
+    pub fn insert(&mut self, slot: u32) {
+        self.sets.insert(slot);
+        self.sets.set_busy(slot, self.wait_ended);
     }
 
     /// A connection is gone.
-    pub fn remove(&mut self, place: u32) {
-        self.sets.remove(place);
+    pub fn remove(&mut self, slot: u32) {
+        self.sets.remove(slot);
     }
 
     /// A call on a connection has succeeded: it is busy, and there is progress.
-    pub fn progress_of(&mut self, place: u32) {
+    pub fn record_progress_on(&mut self, slot: u32) {
         self.has_progress = true;
-        self.sets.touch(place, self.clock);
+        self.sets.set_busy(slot, self.wait_ended);
     }
 
     /// There is progress, but not of a connection that is busy for it.
-    pub const fn progress(&mut self) {
+    pub const fn record_progress(&mut self) {
         self.has_progress = true;
     }
 
     /// A connection is idle, whatever has happened.
-    pub fn rest(&mut self, place: u32) {
-        self.sets.rest(place);
+    pub fn set_idle(&mut self, slot: u32) {
+        self.sets.set_idle(slot);
     }
 
     /// Whether a connection is idle.
     #[must_use]
-    pub fn is_idle(&self, place: u32) -> bool {
-        self.sets.is_idle(place)
+    pub fn is_idle(&self, slot: u32) -> bool {
+        self.sets.is_idle(slot)
     }
 
     /// The busy connections.
@@ -222,15 +222,15 @@ impl Turns {
 
     /// What it costs to poll one connection, as measured.
     #[must_use]
-    pub const fn price(&self) -> u64 {
-        self.budget.price()
+    pub const fn poll_cost(&self) -> u64 {
+        self.budget.poll_cost()
     }
 
-    /// How many idle ones the budget has room for now at a cost of `price` each, where they are not
+    /// How many idle ones the budget has room for now at a cost of `cost` each, where they are not
     /// polled but tried. They are paid for.
-    pub fn buy(&mut self, price: u64) -> usize {
-        let count = self.budget.affordable(price).min(self.sets.idle());
-        self.budget.charge(price, count);
+    pub fn charge_tries(&mut self, cost: u64) -> usize {
+        let count = self.budget.affordable(cost).min(self.sets.idle());
+        self.budget.charge(cost, count);
         count
     }
 }
@@ -252,94 +252,97 @@ mod tests {
     };
 
     /// With `idle` idle connections from 0 up, and one busy one behind them that has just made progress.
-    fn turns(idle: u32) -> Turns {
-        let mut turns = Turns::new(500);
-        turns.end(0);
-        for place in 0..idle {
-            turns.insert(place);
+    fn planner(idle: u32) -> Planner {
+        let mut planner = Planner::new(500);
+        planner.end_wait(0);
+        for slot in 0..idle {
+            planner.insert(slot);
         }
         // Time enough to be idle, and then for a full budget.
-        turns.advance(START / 2);
-        turns.advance(START);
-        turns.end(START);
-        turns.insert(idle);
-        turns.progress_of(idle);
-        assert!(turns.begin(START));
-        assert_eq!((turns.idle(), turns.busy()), (idle as usize, &[idle][..]));
-        turns
+        planner.advance(START / 2);
+        planner.advance(START);
+        planner.end_wait(START);
+        planner.insert(idle);
+        planner.record_progress_on(idle);
+        assert!(planner.begin_wait(START));
+        assert_eq!(
+            (planner.idle(), planner.busy()),
+            (idle as usize, &[idle][..])
+        );
+        planner
     }
 
     #[test]
     fn the_busy_alone_are_waited_for_to_the_end() {
-        let mut turns = turns(0);
-        assert_eq!(turns.plan(START, HOUR), Plan::Busy { wait: HOUR });
+        let mut planner = planner(0);
+        assert_eq!(planner.plan(START, HOUR), Plan::Busy { wait: HOUR });
         // Also when nothing was busy for long.
         let later = START + 2 * BUSY_FOR;
-        assert_eq!(turns.plan(later, 5), Plan::Everyone { wait: 5 });
+        assert_eq!(planner.plan(later, 5), Plan::All { wait: 5 });
     }
 
     #[test]
     fn everyone_is_waited_for_after_a_rest() {
-        let mut turns = turns(1000);
+        let mut planner = planner(1000);
         let before = START + BUSY_FOR - 1;
-        assert!(!matches!(turns.plan(before, HOUR), Plan::Everyone { .. }));
+        assert!(!matches!(planner.plan(before, HOUR), Plan::All { .. }));
         assert_eq!(
-            turns.plan(START + BUSY_FOR, HOUR),
-            Plan::Everyone { wait: HOUR }
+            planner.plan(START + BUSY_FOR, HOUR),
+            Plan::All { wait: HOUR }
         );
     }
 
     #[test]
     fn a_window_of_the_idle_comes_when_it_can_be_paid() {
-        let mut turns = turns(1000);
+        let mut planner = planner(1000);
         // The credit was earned while nothing was busy.
-        let Plan::BusyThenIdle { wait, window } = turns.plan(START, HOUR) else {
+        let Plan::BusyThenIdle { wait, window } = planner.plan(START, HOUR) else {
             panic!("there is credit");
         };
-        assert_eq!((wait, window), (PATIENCE, 512));
-        turns.polled_idle(1000, 500_000, false);
-        let Plan::Busy { wait } = turns.plan(START, HOUR) else {
+        assert_eq!((wait, window), (MIN_BUSY_WAIT, 512));
+        planner.polled_idle(1000, 500_000, false);
+        let Plan::Busy { wait } = planner.plan(START, HOUR) else {
             panic!("there is no credit");
         };
-        assert!(wait > PATIENCE && wait <= BUSY_FOR, "{wait}");
-        assert_eq!(turns.plan(START, 7), Plan::Busy { wait: 7 });
+        assert!(wait > MIN_BUSY_WAIT && wait <= BUSY_FOR, "{wait}");
+        assert_eq!(planner.plan(START, 7), Plan::Busy { wait: 7 });
         // What was found is free.
         let after = START + wait;
-        let Plan::BusyThenIdle { window, .. } = turns.plan(after, HOUR) else {
+        let Plan::BusyThenIdle { window, .. } = planner.plan(after, HOUR) else {
             panic!("the wait was for a window");
         };
-        turns.polled_idle(window, 500 * window as u64, true);
-        assert!(matches!(turns.plan(after, HOUR), Plan::BusyThenIdle { .. }));
-    }
-
-    #[test]
-    fn everyone_is_polled_while_only_idle_ones_are_ready() {
-        let mut turns = turns(10);
-        turns.polled_everyone(FOUND_IDLE);
-        turns.end(START);
-        // What is done about it makes them busy, but that is all that they have asked for.
-        turns.progress_of(3);
-        assert!(turns.begin(START + 1000));
-        assert_eq!(turns.plan(START + 1000, 9), Plan::Everyone { wait: 9 });
-        turns.polled_everyone(FOUND_BUSY);
-        // Nothing has come of it yet.
-        assert!(!turns.begin(START + 2000));
-        assert_eq!(turns.plan(START + 2000, 9), Plan::Everyone { wait: 9 });
-        turns.progress_of(3);
-        assert!(turns.begin(START + 3000));
-        assert!(!matches!(
-            turns.plan(START + 3000, 9),
-            Plan::Everyone { .. }
+        planner.polled_idle(window, 500 * window as u64, true);
+        assert!(matches!(
+            planner.plan(after, HOUR),
+            Plan::BusyThenIdle { .. }
         ));
     }
 
     #[test]
+    fn everyone_is_polled_while_only_idle_ones_are_ready() {
+        let mut planner = planner(10);
+        planner.polled_all(FOUND_IDLE);
+        planner.end_wait(START);
+        // What is done about it makes them busy, but that is all that they have asked for.
+        planner.record_progress_on(3);
+        assert!(planner.begin_wait(START + 1000));
+        assert_eq!(planner.plan(START + 1000, 9), Plan::All { wait: 9 });
+        planner.polled_all(FOUND_BUSY);
+        // Nothing has come of it yet.
+        assert!(!planner.begin_wait(START + 2000));
+        assert_eq!(planner.plan(START + 2000, 9), Plan::All { wait: 9 });
+        planner.record_progress_on(3);
+        assert!(planner.begin_wait(START + 3000));
+        assert!(!matches!(planner.plan(START + 3000, 9), Plan::All { .. }));
+    }
+
+    #[test]
     fn busy_ones_that_are_reported_twice_are_waited_for_alone() {
-        let mut turns = turns(10);
-        turns.polled_everyone(FOUND_IDLE);
-        turns.polled_everyone(FOUND_BUSY);
-        turns.polled_everyone(FOUND_BUSY);
-        assert!(!matches!(turns.plan(START, 9), Plan::Everyone { .. }));
+        let mut planner = planner(10);
+        planner.polled_all(FOUND_IDLE);
+        planner.polled_all(FOUND_BUSY);
+        planner.polled_all(FOUND_BUSY);
+        assert!(!matches!(planner.plan(START, 9), Plan::All { .. }));
     }
 
     #[test]
@@ -351,22 +354,22 @@ mod tests {
                 idle: true,
             },
         ] {
-            let mut turns = turns(10);
-            turns.polled_everyone(FOUND_IDLE);
-            turns.polled_everyone(found);
-            assert!(!matches!(turns.plan(START, 9), Plan::Everyone { .. }));
+            let mut planner = planner(10);
+            planner.polled_all(FOUND_IDLE);
+            planner.polled_all(found);
+            assert!(!matches!(planner.plan(START, 9), Plan::All { .. }));
         }
     }
 
     #[test]
     fn tries_are_bought_from_the_same_budget() {
-        let mut turns = turns(100);
-        assert_eq!(turns.buy(1), 100);
-        while turns.buy(1000) > 0 {}
+        let mut planner = planner(100);
+        assert_eq!(planner.charge_tries(1), 100);
+        while planner.charge_tries(1000) > 0 {}
         let mut bought = 0;
         for now in (START..START + 10_000_000).step_by(10_000) {
-            turns.advance(now);
-            bought += turns.buy(1000);
+            planner.advance(now);
+            bought += planner.charge_tries(1000);
         }
         // A 64th of 10 ms are 156 of 1 µs.
         assert!((100..=156).contains(&bought), "{bought}");

@@ -6,15 +6,15 @@ use poll_turns::{Found, Plan};
 
 use super::Wasip2Reactor;
 use super::alarm::End;
-use super::allowance::Allowance;
 use super::calls::{self, Name};
+use super::coop_budget::CoopBudget;
 use super::sources::Source;
 use crate::reactor::{Event, Reactor, Readiness};
 use crate::time::Instant;
 
 /// What a pollable of the list belongs to.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Asked {
+pub(super) enum Owner {
     Alarm,
     Listener(u32),
     Read(u32),
@@ -22,59 +22,59 @@ pub(super) enum Asked {
 }
 
 impl Wasip2Reactor {
-    /// A poll in wasmtime reports at most as many sockets as the [`Allowance`] permits, and always those
+    /// A poll in wasmtime reports at most as many sockets as the [`CoopBudget`] permits, and always those
     /// of the oldest streams: what is behind them in the list is never heard. So after a poll that
     /// reports as many as this, those that were reported sit out the polls that follow, until one reports
     /// fewer.
     ///
-    /// [`Allowance`]: super::allowance::Allowance
-    const CROWD: usize = Allowance::LEAST;
+    /// [`CoopBudget`]: super::coop_budget::CoopBudget
+    const FULL_REPORT: usize = CoopBudget::MIN_FOR_POLL;
     /// A wait without an end is cut to this: an empty list is fatal, so there is always a clock.
     const LONGEST: Duration = Duration::from_secs(3600);
 
     pub(super) fn wait_for(&mut self, events: &mut Vec<Event>, timeout: Duration) {
         let mut now = calls::now();
         let deadline = Instant::from_nanos(now) + timeout.min(Self::LONGEST);
-        self.turns.begin(now);
+        self.planner.begin_wait(now);
         let lingering = self.lingering();
         loop {
             let left = deadline.as_nanos().saturating_sub(now);
-            self.round(now, left, events);
+            self.poll_as_planned(now, left, events);
             now = calls::now();
             // A stream that lingered was dropped: there may be a place for a newcomer.
             let has_dropped = self.lingering() < lingering;
             if !events.is_empty() || has_dropped || now >= deadline.as_nanos() {
-                self.turns.end(now);
+                self.planner.end_wait(now);
                 return;
             }
         }
     }
 
     /// Polls what the plan says.
-    fn round(&mut self, now: u64, left: u64, events: &mut Vec<Event>) {
-        let plan = self.turns.plan(now, left);
+    fn poll_as_planned(&mut self, now: u64, left: u64, events: &mut Vec<Event>) {
+        let plan = self.planner.plan(now, left);
         let mut list = std::mem::take(&mut self.list);
         list.clear();
-        list.extend_from_slice(self.turns.busy());
+        list.extend_from_slice(self.planner.busy());
         match plan {
             Plan::Busy { wait } => {
-                self.poll_in_turn(&list, End::after(now, wait), events);
+                self.poll_fairly(&list, End::after(now, wait), events);
             }
             Plan::BusyThenIdle { wait, window } => {
-                self.poll_in_turn(&list, End::after(now, wait), events);
+                self.poll_fairly(&list, End::after(now, wait), events);
                 self.poll_some_idle(window, &mut list, events);
             }
-            Plan::Everyone { wait } => {
+            Plan::All { wait } => {
                 let mut found = Found::default();
                 if !list.is_empty() {
-                    found = self.poll_in_turn(&list, End::Now, events);
+                    found = self.poll_fairly(&list, End::Now, events);
                 }
                 if found == Found::default() {
                     list.clear();
-                    list.extend(self.turns.all());
-                    found = self.poll_in_turn(&list, End::after(now, wait), events);
+                    list.extend(self.planner.all());
+                    found = self.poll_fairly(&list, End::after(now, wait), events);
                 }
-                self.turns.polled_everyone(found);
+                self.planner.polled_all(found);
             }
         }
         self.list = list;
@@ -84,11 +84,11 @@ impl Wasip2Reactor {
     fn poll_some_idle(&mut self, count: usize, list: &mut Vec<u32>, events: &mut Vec<Event>) {
         list.clear();
         let sources = &self.sources;
-        let wanted = |place: u32| {
-            let source = sources.at(place as usize);
+        let wanted = |slot: u32| {
+            let source = sources.at(slot as usize);
             source.is_some_and(Source::is_polled)
         };
-        self.turns.next_idle(count, wanted, list);
+        self.planner.next_idle(count, wanted, list);
         if list.is_empty() {
             return;
         }
@@ -96,48 +96,48 @@ impl Wasip2Reactor {
         let found = self.poll(list, End::Now, events);
         let took = calls::now().saturating_sub(before);
         let is_any_ready = found != Found::default();
-        self.turns.polled_idle(list.len(), took, is_any_ready);
+        self.planner.polled_idle(list.len(), took, is_any_ready);
     }
 
-    /// Polls the listeners and the sources at `places`, and makes events of what is ready.
-    fn poll(&mut self, places: &[u32], end: End, events: &mut Vec<Event>) -> Found {
+    /// Polls the listeners and the sources at `slots`, and makes events of what is ready.
+    fn poll(&mut self, slots: &[u32], end: End, events: &mut Vec<Event>) -> Found {
         // Those that sit out may well be ready.
-        let end = match (end, self.out.is_empty()) {
+        let end = match (end, self.skipped.is_empty()) {
             (End::After(now, _), false) => End::After(now, Duration::ZERO),
             (end, _) => end,
         };
         self.alarm.set(end);
-        let mut list = Vec::with_capacity(1 + self.listeners.len() + 2 * places.len());
-        self.asked.clear();
+        let mut list = Vec::with_capacity(1 + self.listeners.len() + 2 * slots.len());
+        self.owners.clear();
         list.extend(self.alarm.pollable(end));
-        self.asked.push(Asked::Alarm);
+        self.owners.push(Owner::Alarm);
         for (number, listener) in (0..).zip(&self.listeners) {
             if let Some(listener) = listener.as_ref().filter(|it| it.is_accepting) {
                 list.push(&listener.acceptable);
-                self.asked.push(Asked::Listener(number));
+                self.owners.push(Owner::Listener(number));
             }
         }
-        for &place in places {
-            let source = self.sources.at(place as usize);
-            if let Some(source) = source.filter(|source| !source.is_out) {
+        for &slot in slots {
+            let source = self.sources.at(slot as usize);
+            if let Some(source) = source.filter(|source| !source.is_skipped) {
                 if let Some(pollable) = source.to_read() {
                     list.push(pollable);
-                    self.asked.push(Asked::Read(place));
+                    self.owners.push(Owner::Read(slot));
                 }
                 if let Some(pollable) = source.to_write() {
                     list.push(pollable);
-                    self.asked.push(Asked::Write(place));
+                    self.owners.push(Owner::Write(slot));
                 }
             }
         }
-        self.allowance.before_poll();
+        self.coop_budget.before_poll();
         let ready = calls::poll(&list, |at| self.name(at));
         let mut found = Found::default();
-        let is_crowd = ready.len() >= Self::CROWD;
-        self.allowance.spend(ready.len());
+        let is_full_report = ready.len() >= Self::FULL_REPORT;
+        self.coop_budget.spend(ready.len());
         for at in ready {
-            match self.asked.get(at as usize) {
-                Some(Asked::Listener(number)) => {
+            match self.owners.get(at as usize) {
+                Some(Owner::Listener(number)) => {
                     let event = Event::Listener(*number as usize);
                     // Two polls of one wait may report it.
                     if !events.contains(&event) {
@@ -145,22 +145,26 @@ impl Wasip2Reactor {
                         events.push(event);
                     }
                 }
-                Some(&Asked::Read(place)) => self.see(place, |seen| seen.readable = true),
-                Some(&Asked::Write(place)) => self.see(place, |seen| seen.writable = true),
-                Some(Asked::Alarm) | None => {}
+                Some(&Owner::Read(slot)) => {
+                    self.mark_ready(slot, |readiness| readiness.readable = true)
+                }
+                Some(&Owner::Write(slot)) => {
+                    self.mark_ready(slot, |readiness| readiness.writable = true)
+                }
+                Some(Owner::Alarm) | None => {}
             }
         }
-        self.report(found, events, is_crowd)
+        self.report(found, events, is_full_report)
     }
 
     /// A poll of all, or of the busy ones: those that sit out come back if few are reported.
-    fn poll_in_turn(&mut self, places: &[u32], end: End, events: &mut Vec<Event>) -> Found {
-        let before = self.out.len();
-        let found = self.poll(places, end, events);
-        if self.out.len() == before {
-            for place in self.out.drain(..) {
-                if let Some(source) = self.sources.at_mut(place as usize) {
-                    source.is_out = false;
+    fn poll_fairly(&mut self, slots: &[u32], end: End, events: &mut Vec<Event>) -> Found {
+        let before = self.skipped.len();
+        let found = self.poll(slots, end, events);
+        if self.skipped.len() == before {
+            for slot in self.skipped.drain(..) {
+                if let Some(source) = self.sources.at_mut(slot as usize) {
+                    source.is_skipped = false;
                 }
             }
         }
@@ -169,57 +173,57 @@ impl Wasip2Reactor {
 
     /// What the log calls a place of the list.
     fn name(&self, at: usize) -> Name {
-        let of = |place: u32| {
-            let source = self.sources.at(place as usize);
+        let of = |slot: u32| {
+            let source = self.sources.at(slot as usize);
             source.map_or(0, Source::handle)
         };
-        match self.asked.get(at) {
-            Some(&Asked::Listener(number)) => {
+        match self.owners.get(at) {
+            Some(&Owner::Listener(number)) => {
                 let listener = self.listeners.get(number as usize);
                 let listener = listener.and_then(Option::as_ref);
                 Name::Accept(listener.map_or(0, |listener| listener.socket.handle()))
             }
-            Some(&Asked::Read(place)) => Name::Read(of(place)),
-            Some(&Asked::Write(place)) => Name::Write(of(place)),
-            Some(Asked::Alarm) | None => Name::Clock,
+            Some(&Owner::Read(slot)) => Name::Read(of(slot)),
+            Some(&Owner::Write(slot)) => Name::Write(of(slot)),
+            Some(Owner::Alarm) | None => Name::Clock,
         }
     }
 
     /// Remembers that a direction of a source is ready.
-    fn see(&mut self, place: u32, mark: impl Fn(&mut Readiness)) {
-        let Some(source) = self.sources.at_mut(place as usize) else {
+    fn mark_ready(&mut self, slot: u32, mark: impl Fn(&mut Readiness)) {
+        let Some(source) = self.sources.at_mut(slot as usize) else {
             return;
         };
-        if source.seen == Readiness::default() {
-            self.seen.push(place);
+        if source.readiness == Readiness::default() {
+            self.ready.push(slot);
         }
-        mark(&mut source.seen);
+        mark(&mut source.readiness);
     }
 
     /// Makes an event of each source that was seen ready; both directions are in one. Returns what was
     /// found with them.
-    fn report(&mut self, mut found: Found, events: &mut Vec<Event>, is_crowd: bool) -> Found {
-        let mut seen = std::mem::take(&mut self.seen);
-        for place in seen.drain(..) {
-            let Some(source) = self.sources.at_mut(place as usize) else {
+    fn report(&mut self, mut found: Found, events: &mut Vec<Event>, is_full_report: bool) -> Found {
+        let mut ready = std::mem::take(&mut self.ready);
+        for slot in ready.drain(..) {
+            let Some(source) = self.sources.at_mut(slot as usize) else {
                 continue;
             };
             if source.is_closed() {
-                self.remove(place);
+                self.remove(slot);
                 continue;
             }
-            let is_idle = self.turns.is_idle(place);
+            let is_idle = self.planner.is_idle(slot);
             found.idle |= is_idle;
             found.busy |= !is_idle;
-            let readiness = std::mem::take(&mut source.seen);
+            let readiness = std::mem::take(&mut source.readiness);
             events.push(Event::Stream(source.key, readiness));
-            if is_crowd {
-                source.is_out = true;
-                self.out.push(place);
+            if is_full_report {
+                source.is_skipped = true;
+                self.skipped.push(slot);
             }
         }
         // Kept for its memory.
-        self.seen = seen;
+        self.ready = ready;
         found
     }
 }
