@@ -1,28 +1,31 @@
-//! Descriptors that come back only some time after their streams were closed.
+//! File descriptors of closed streams that the runtime frees late.
+//!
+//! In some runtimes (wazero) a garbage collector closes the sockets, up to two minutes after `fd_close`. Until
+//! then they count towards the process' limit of open files. So closing an idle connection to make room for a
+//! new one may not help. This module estimates whether it does.
 
 use crate::time::Instant;
 use std::time::Duration;
 
-/// What is known of the descriptors of closed streams, on a runtime where a garbage collector closes
-/// the sockets.
+/// An upper bound of the file descriptors that are not freed yet.
 ///
-/// Nothing says when there is a collection. But one has come when accepting works again after it had
-/// failed; and none is longer away than [`MAX_COLLECTION_INTERVAL`].
+/// The runtime doesn't report a collection. But there has been one if accepting succeeds after it had
+/// failed, and at the latest after [`MAX_COLLECTION_INTERVAL`].
 #[derive(Debug, Default)]
 pub(super) struct UnfreedFds {
-    /// At most so many descriptors of closed streams are not back yet.
+    /// At most this many file descriptors of closed streams are not freed yet.
     at_most: usize,
     last_closed: Option<Instant>,
-    /// The last time that accepting was tried it has failed.
+    /// The most recent attempt to accept has failed.
     last_accept_failed: bool,
 }
 
-/// Go collects garbage after two minutes at the latest, and then runs what closes the sockets.
+/// Go collects garbage at least every two minutes, and then runs the finalizers that close the sockets.
 const MAX_COLLECTION_INTERVAL: Duration = Duration::from_secs(125);
 
-/// Closing an idle connection for a newcomer is of use as long as at most one descriptor comes back for
-/// this many connections that are open. So a fifth of them is closed at most; at half it is a third, at
-/// double a ninth, and newcomers wait for the collection sooner.
+/// Idle connections are closed for new ones only while there are at least this many open connections for each
+/// unfreed file descriptor. So at most a fifth of the connections is closed; then new ones wait for the
+/// collection. At half it is a third, at double a ninth.
 const OPEN_PER_UNFREED: usize = 4;
 
 impl UnfreedFds {
@@ -41,8 +44,8 @@ impl UnfreedFds {
         self.last_accept_failed = true;
     }
 
-    /// Whether most descriptors are surely those of the `open` connections, so that there is a place for
-    /// a newcomer only when one of them is closed. If not, waiting for the collection is enough.
+    /// Whether most file descriptors certainly belong to the `open` connections. Then closing one of them is
+    /// the only way to make room for a new connection. If not, the collection will make room.
     pub(super) fn are_few(&self, now: Instant, open: usize) -> bool {
         let is_over = |at| now.saturating_since(at) >= MAX_COLLECTION_INTERVAL;
         self.last_closed.is_none_or(is_over) || self.at_most * OPEN_PER_UNFREED <= open
@@ -58,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn many_that_were_closed_are_waited_for() {
+    fn while_many_are_unfreed_the_collection_is_waited_for() {
         let mut unfreed = UnfreedFds::default();
         assert!(unfreed.are_few(after(0), 1));
         for _ in 0..1_000 {
@@ -66,13 +69,13 @@ mod tests {
         }
         unfreed.failed_to_accept();
         assert!(!unfreed.are_few(after(1), 20));
-        // But not longer than a collection can be away.
+        // But not longer than a collection can take.
         assert!(!unfreed.are_few(after(125), 20));
         assert!(unfreed.are_few(after(126), 20));
     }
 
     #[test]
-    fn after_a_collection_none_is_waited_for() {
+    fn accepting_after_a_failure_means_that_all_are_freed() {
         let mut unfreed = UnfreedFds::default();
         unfreed.closed(after(1));
         unfreed.accepted();
@@ -83,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn of_the_open_ones_a_quarter_is_closed_at_most() {
+    fn at_most_a_fifth_of_the_connections_is_closed() {
         let mut unfreed = UnfreedFds::default();
         let mut open = 100;
         while unfreed.are_few(after(1), open) {

@@ -1,4 +1,4 @@
-//! One wait: which pollables are in the list, and what of the answer is reported.
+//! One wait: makes the lists of pollables, polls them as the planner says, and turns what is ready into events.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use super::sources::Source;
 use crate::reactor::{Event, Reactor, Readiness};
 use crate::time::Instant;
 
-/// What a pollable of the list belongs to.
+/// Which source or listener a pollable of the list belongs to, by slot or number.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Owner {
     Alarm,
@@ -22,26 +22,28 @@ pub(super) enum Owner {
 }
 
 impl Wasip2Reactor {
-    /// A poll in wasmtime reports at most as many sockets as the [`CoopBudget`] permits, and always those
-    /// of the oldest streams: what is behind them in the list is never heard. So after a poll that
-    /// reports as many as this, those that were reported sit out the polls that follow, until one reports
-    /// fewer.
+    /// A poll that reports at least this many sockets may have left out others that are ready.
+    ///
+    /// In wasmtime, a poll reports at most as many sockets as the [`CoopBudget`] permits, and always those
+    /// of the oldest streams. The ones behind them in the list would never be reported. So after a full report,
+    /// the sources in it are skipped by the following polls, until one reports fewer.
     ///
     /// [`CoopBudget`]: super::coop_budget::CoopBudget
     const FULL_REPORT: usize = CoopBudget::MIN_FOR_POLL;
-    /// A wait without an end is cut to this: an empty list is fatal, so there is always a clock.
-    const LONGEST: Duration = Duration::from_secs(3600);
+    /// The longest wait, also without a timeout: polling an empty list is fatal, so a clock is always in it.
+    const MAX_WAIT: Duration = Duration::from_secs(3600);
 
+    /// Polls until there are events, a lingering stream was dropped, or `timeout` has passed.
     pub(super) fn wait_for(&mut self, events: &mut Vec<Event>, timeout: Duration) {
         let mut now = calls::now();
-        let deadline = Instant::from_nanos(now) + timeout.min(Self::LONGEST);
+        let deadline = Instant::from_nanos(now) + timeout.min(Self::MAX_WAIT);
         self.planner.begin_wait(now);
         let lingering = self.lingering();
         loop {
             let left = deadline.as_nanos().saturating_sub(now);
             self.poll_as_planned(now, left, events);
             now = calls::now();
-            // A stream that lingered was dropped: there may be a place for a newcomer.
+            // There may be room for a new connection now.
             let has_dropped = self.lingering() < lingering;
             if !events.is_empty() || has_dropped || now >= deadline.as_nanos() {
                 self.planner.end_wait(now);
@@ -50,7 +52,7 @@ impl Wasip2Reactor {
         }
     }
 
-    /// Polls what the plan says.
+    /// Asks the planner what to poll, and polls that.
     fn poll_as_planned(&mut self, now: u64, left: u64, events: &mut Vec<Event>) {
         let plan = self.planner.plan(now, left);
         let mut list = std::mem::take(&mut self.list);
@@ -80,7 +82,7 @@ impl Wasip2Reactor {
         self.list = list;
     }
 
-    /// Polls the next `count` idle ones in turn.
+    /// Polls the next `count` idle connections, without waiting.
     fn poll_some_idle(&mut self, count: usize, list: &mut Vec<u32>, events: &mut Vec<Event>) {
         list.clear();
         let sources = &self.sources;
@@ -101,7 +103,7 @@ impl Wasip2Reactor {
 
     /// Polls the listeners and the sources at `slots`, and makes events of what is ready.
     fn poll(&mut self, slots: &[u32], end: End, events: &mut Vec<Event>) -> Found {
-        // Those that sit out may well be ready.
+        // Sources that are skipped may be ready: don't wait.
         let end = match (end, self.skipped.is_empty()) {
             (End::After(now, _), false) => End::After(now, Duration::ZERO),
             (end, _) => end,
@@ -157,7 +159,7 @@ impl Wasip2Reactor {
         self.report(found, events, is_full_report)
     }
 
-    /// A poll of all, or of the busy ones: those that sit out come back if few are reported.
+    /// Polls all or the busy ones. Afterwards no source is skipped any more, unless this poll had a full report.
     fn poll_fairly(&mut self, slots: &[u32], end: End, events: &mut Vec<Event>) -> Found {
         let before = self.skipped.len();
         let found = self.poll(slots, end, events);
@@ -171,7 +173,7 @@ impl Wasip2Reactor {
         found
     }
 
-    /// What the log calls a place of the list.
+    /// The name of an entry of the list, for the log.
     fn name(&self, at: usize) -> Name {
         let of = |slot: u32| {
             let source = self.sources.at(slot as usize);
@@ -189,7 +191,7 @@ impl Wasip2Reactor {
         }
     }
 
-    /// Remembers that a direction of a source is ready.
+    /// Records that a direction of a source is ready.
     fn mark_ready(&mut self, slot: u32, mark: impl Fn(&mut Readiness)) {
         let Some(source) = self.sources.at_mut(slot as usize) else {
             return;
@@ -200,8 +202,8 @@ impl Wasip2Reactor {
         mark(&mut source.readiness);
     }
 
-    /// Makes an event of each source that was seen ready; both directions are in one. Returns what was
-    /// found with them.
+    /// Makes one event for each source that is ready, for both directions. Drops sources that the loop has
+    /// closed. Returns `found`, with the sources added.
     fn report(&mut self, mut found: Found, events: &mut Vec<Event>, is_full_report: bool) -> Found {
         let mut ready = std::mem::take(&mut self.ready);
         for slot in ready.drain(..) {
@@ -222,7 +224,7 @@ impl Wasip2Reactor {
                 self.skipped.push(slot);
             }
         }
-        // Kept for its memory.
+        // So that its memory is used again.
         self.ready = ready;
         found
     }
