@@ -1,34 +1,39 @@
-//! [`Planner`]: what to poll next.
+//! [`Planner`]: decides which connections to poll next, and for how long.
 
 use crate::budget::Budget;
 use crate::sets::Sets;
 
-/// Which connections are busy, and what to poll next. There is no I/O and no clock in it: times come in,
-/// in nanoseconds, and a [`Plan`] goes out.
+/// Records which connections are busy, and decides what to poll next. It does no I/O and reads no clock: the caller
+/// passes the time, in nanoseconds, and polls as the [`Plan`] says.
 ///
 /// A wait goes like this:
 ///
 /// ```text
-/// begin(now)
-/// loop { plan(now, left); poll; polled_all(…) or polled_idle(…) } until something was found
-/// end(now)
+/// begin_wait(now)
+/// repeat {
+///     plan(now, left)
+///     poll as planned
+///     polled_all(…) or polled_idle(…), if the plan included that
+/// } until something was found
+/// end_wait(now)
 /// ```
 ///
-/// and between two waits [`record_progress_on`](Self::record_progress_on) reports what the caller has done.
+/// Between two waits the caller reports what it has done, with [`record_progress_on`](Self::record_progress_on).
 #[derive(Debug)]
 pub struct Planner {
     sets: Sets,
     budget: Budget,
-    /// When the last wait returned.
+    /// When the last wait ended.
     wait_ended: u64,
     /// There was progress since then.
     has_progress: bool,
-    /// When a wait last began after progress.
+    /// The last time that a wait began after progress.
     progress_at: u64,
     mode: Mode,
 }
 
-/// What to poll. Times are in nanoseconds; the listeners are part of each but the window of idle ones.
+/// What to poll. Times are in nanoseconds. The listeners are part of every poll but that of a window of idle
+/// connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Plan {
     /// The busy connections, for at most this long.
@@ -36,22 +41,22 @@ pub enum Plan {
         /// How long to wait.
         wait: u64,
     },
-    /// The same; then, in a poll that doesn't wait, this many idle ones.
+    /// The busy connections; then some idle ones, in a poll that doesn't wait.
     BusyThenIdle {
         /// How long to wait for the busy ones.
         wait: u64,
-        /// How many [`next_idle`](Planner::next_idle) to poll.
+        /// How many idle ones to poll: the ones that [`next_idle`](Planner::next_idle) returns.
         window: usize,
     },
-    /// The busy ones in a poll that doesn't wait, which is cheaper than one of all; if none of them is
-    /// ready, all, for at most this long.
+    /// First the busy connections, in a poll that doesn't wait and is cheaper than one of all. If none of them is
+    /// ready, all connections, for at most this long.
     All {
         /// How long to wait.
         wait: u64,
     },
 }
 
-/// What was ready when [`Plan::All`] was followed.
+/// What was found ready by polling as [`Plan::All`] says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Found {
     /// A busy connection, or a listener.
@@ -60,32 +65,32 @@ pub struct Found {
     pub idle: bool,
 }
 
-/// What is polled while something was busy lately.
+/// What to poll while there was progress within [`BUSY_FOR`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mode {
-    /// The busy ones: where something has happened, more will.
+    /// The busy connections: the next event is most likely one of theirs.
     Busy,
-    /// Everyone, as only idle ones were ready in the last poll of all.
+    /// All connections, because only idle ones were ready in the last poll of all.
     All,
-    /// Everyone still: busy ones were reported since, but nothing has come of that yet. On WASI 0.2 a
-    /// stream that was read until it was empty is reported once more.
+    /// Still all. Busy connections were reported since then, but there was no progress on them: on WASI 0.2, a
+    /// stream that was drained is reported once more.
     AllUntilProgress,
 }
 
-/// How long a connection counts as busy after it last did something, in nanoseconds. A client that waits
-/// longer than this between two requests doesn't notice one turn of the idle (the least is as long). At
-/// half, clients on a network with 5 ms of delay would be idle at each request; at double, every pause
-/// of a busy server delays the idle by as much.
+/// How long a connection counts as busy after something has happened on it, in nanoseconds. A client that pauses
+/// for longer than this between two requests doesn't notice one cycle (the shortest takes as long). At half, a
+/// client on a network with 5 ms of delay would be idle at each request; at double, every pause of a busy server
+/// delays idle connections by as much.
 pub const BUSY_FOR: u64 = 10_000_000;
 
-/// How long the busy ones are waited for at least before idle ones are polled, in nanoseconds. It bounds
-/// the number of times that a server wakes up only for the idle: 2,000 a second, which costs some 1 % of
-/// a core. At half, it would be twice that; at double, an idle one is found 0.5 ms later. Hosts that count
-/// milliseconds round up to one in any case.
+/// The shortest wait for busy connections before idle ones are polled, in nanoseconds. It limits how often a server
+/// wakes up only to poll idle connections: 2,000 times a second, which costs some 1 % of a core. At half, it is
+/// twice that; at double, an event of an idle connection is found 0.5 ms later. Hosts that count in milliseconds
+/// round it up to one anyway.
 const MIN_BUSY_WAIT: u64 = 500_000;
 
 impl Planner {
-    /// Without connections. `cost` is a guess at what it costs to poll one, until that is measured.
+    /// A planner without connections. `cost` is the guessed cost of polling one, until that is measured.
     #[must_use]
     pub fn new(cost: u64) -> Self {
         Self {
@@ -98,7 +103,7 @@ impl Planner {
         }
     }
 
-    /// A wait begins. Returns whether there was progress since the last one.
+    /// Records that a wait begins. Returns whether there was progress since the last one.
     pub fn begin_wait(&mut self, now: u64) -> bool {
         let has_progress = std::mem::take(&mut self.has_progress);
         if has_progress {
@@ -112,19 +117,19 @@ impl Planner {
         has_progress
     }
 
-    /// What to poll now, when a wait may last for `left`.
+    /// Decides what to poll now. `left` is how long the wait may still take.
     pub fn plan(&mut self, now: u64, left: u64) -> Plan {
         self.advance(now);
         let idle = self.sets.idle();
         if idle == 0 {
             return Plan::Busy { wait: left };
         }
-        // After a rest nobody is disturbed by a poll of all.
-        let until_rested = (self.progress_at + BUSY_FOR).saturating_sub(now);
-        if self.mode != Mode::Busy || until_rested == 0 {
+        // If there was no progress for a while, a poll of all delays no busy connection.
+        let until_not_busy = (self.progress_at + BUSY_FOR).saturating_sub(now);
+        if self.mode != Mode::Busy || until_not_busy == 0 {
             return Plan::All { wait: left };
         }
-        let until_window = self.budget.until_window(idle).min(until_rested);
+        let until_window = self.budget.until_window(idle).min(until_not_busy);
         let wait = left.min(until_window.max(MIN_BUSY_WAIT));
         match self.budget.window(idle) {
             0 => Plan::Busy { wait },
@@ -132,62 +137,62 @@ impl Planner {
         }
     }
 
-    /// Time has passed: the budget grows, and connections become idle. [`plan`](Self::plan) does it, too.
+    /// Updates the budget, and which connections are idle, for the time `now`. [`plan`](Self::plan) does it, too.
     pub fn advance(&mut self, now: u64) {
         self.budget.accrue(now, self.sets.idle());
         self.sets.expire_busy(now, BUSY_FOR);
     }
 
-    /// [`Plan::All`] was followed, and this was ready.
+    /// Records what was ready when the caller polled as [`Plan::All`] says.
     pub fn polled_all(&mut self, found: Found) {
         self.mode = match (found.busy, found.idle, self.mode) {
-            // To wait for the busy ones alone would be wrong.
+            // The next event may be one of an idle connection again.
             (false, true, _) => Mode::All,
             (true, false, Mode::All) => Mode::AllUntilProgress,
             _ => Mode::Busy,
         };
     }
 
-    /// A window of `count` idle ones was polled without a wait, which has taken `took`. If nothing was
-    /// ready, that was for nothing, and is paid from the budget.
+    /// Records that `count` idle connections were polled without waiting, which took `took`. If none was ready, the
+    /// budget is charged for it.
     pub fn polled_idle(&mut self, count: usize, took: u64, is_any_ready: bool) {
         self.budget.polled(took, count, is_any_ready);
     }
 
-    /// The wait is over.
+    /// Records that the wait has ended.
     pub const fn end_wait(&mut self, now: u64) {
         self.wait_ended = now;
     }
 
-    /// When the last wait was over.
+    /// When the last wait ended.
     #[must_use]
     pub const fn wait_ended(&self) -> u64 {
         self.wait_ended
     }
 
-    /// A connection is new: it is busy.
+    /// Adds a connection, which is busy.
     pub fn insert(&mut self, slot: u32) {
         self.sets.insert(slot);
         self.sets.set_busy(slot, self.wait_ended);
     }
 
-    /// A connection is gone.
+    /// Removes a connection.
     pub fn remove(&mut self, slot: u32) {
         self.sets.remove(slot);
     }
 
-    /// A call on a connection has succeeded: it is busy, and there is progress.
+    /// Records that a call on a connection has succeeded. This is progress, and the connection is busy.
     pub fn record_progress_on(&mut self, slot: u32) {
         self.has_progress = true;
         self.sets.set_busy(slot, self.wait_ended);
     }
 
-    /// There is progress, but not of a connection that is busy for it.
+    /// Records progress that makes no connection busy, such as closing one.
     pub const fn record_progress(&mut self) {
         self.has_progress = true;
     }
 
-    /// A connection is idle, whatever has happened.
+    /// Makes a connection idle, even if something has just happened on it.
     pub fn set_idle(&mut self, slot: u32) {
         self.sets.set_idle(slot);
     }
@@ -215,19 +220,20 @@ impl Planner {
         self.sets.all()
     }
 
-    /// Appends the next `count` idle ones in turn that are `wanted`; fewer if there are fewer.
+    /// Appends the next `count` idle connections for which `wanted` is true, or fewer if there are fewer. Each call
+    /// begins where the last one ended.
     pub fn next_idle(&mut self, count: usize, wanted: impl Fn(u32) -> bool, to: &mut Vec<u32>) {
         self.sets.next_idle(count, wanted, to);
     }
 
-    /// What it costs to poll one connection, as measured.
+    /// The measured cost of polling one connection.
     #[must_use]
     pub const fn poll_cost(&self) -> u64 {
         self.budget.poll_cost()
     }
 
-    /// How many idle ones the budget has room for now at a cost of `cost` each, where they are not
-    /// polled but tried. They are paid for.
+    /// Returns how many idle connections may be tried now (instead of polled), at `cost` each, and charges the
+    /// budget for that.
     pub fn charge_tries(&mut self, cost: u64) -> usize {
         let count = self.budget.affordable(cost).min(self.sets.idle());
         self.budget.charge(cost, count);
@@ -240,7 +246,7 @@ mod tests {
     use super::*;
 
     const HOUR: u64 = 3_600_000_000_000;
-    /// Later than the rest after the beginning.
+    /// Late enough for connections to have become idle.
     const START: u64 = 1_000_000_000;
     const FOUND_BUSY: Found = Found {
         busy: true,
@@ -251,14 +257,14 @@ mod tests {
         idle: true,
     };
 
-    /// With `idle` idle connections from 0 up, and one busy one behind them that has just made progress.
+    /// A planner with `idle` idle connections, from slot 0 on, and then a busy one with progress just now.
     fn planner(idle: u32) -> Planner {
         let mut planner = Planner::new(500);
         planner.end_wait(0);
         for slot in 0..idle {
             planner.insert(slot);
         }
-        // Time enough to be idle, and then for a full budget.
+        // Enough time for them to become idle, and then for the credit to reach its maximum.
         planner.advance(START / 2);
         planner.advance(START);
         planner.end_wait(START);
@@ -273,16 +279,16 @@ mod tests {
     }
 
     #[test]
-    fn the_busy_alone_are_waited_for_to_the_end() {
+    fn without_idle_connections_the_wait_is_not_cut() {
         let mut planner = planner(0);
         assert_eq!(planner.plan(START, HOUR), Plan::Busy { wait: HOUR });
-        // Also when nothing was busy for long.
+        // Nor when nothing was busy for long.
         let later = START + 2 * BUSY_FOR;
         assert_eq!(planner.plan(later, 5), Plan::All { wait: 5 });
     }
 
     #[test]
-    fn everyone_is_waited_for_after_a_rest() {
+    fn all_are_waited_for_when_nothing_is_busy() {
         let mut planner = planner(1000);
         let before = START + BUSY_FOR - 1;
         assert!(!matches!(planner.plan(before, HOUR), Plan::All { .. }));
@@ -293,9 +299,9 @@ mod tests {
     }
 
     #[test]
-    fn a_window_of_the_idle_comes_when_it_can_be_paid() {
+    fn idle_connections_are_polled_when_the_budget_permits() {
         let mut planner = planner(1000);
-        // The credit was earned while nothing was busy.
+        // The credit has grown while nothing was busy.
         let Plan::BusyThenIdle { wait, window } = planner.plan(START, HOUR) else {
             panic!("there is credit");
         };
@@ -306,7 +312,7 @@ mod tests {
         };
         assert!(wait > MIN_BUSY_WAIT && wait <= BUSY_FOR, "{wait}");
         assert_eq!(planner.plan(START, 7), Plan::Busy { wait: 7 });
-        // What was found is free.
+        // A poll that finds something is free.
         let after = START + wait;
         let Plan::BusyThenIdle { window, .. } = planner.plan(after, HOUR) else {
             panic!("the wait was for a window");
@@ -319,16 +325,16 @@ mod tests {
     }
 
     #[test]
-    fn everyone_is_polled_while_only_idle_ones_are_ready() {
+    fn all_are_polled_while_only_idle_ones_are_ready() {
         let mut planner = planner(10);
         planner.polled_all(FOUND_IDLE);
         planner.end_wait(START);
-        // What is done about it makes them busy, but that is all that they have asked for.
+        // The response makes the connection busy, but it was the only request on it.
         planner.record_progress_on(3);
         assert!(planner.begin_wait(START + 1000));
         assert_eq!(planner.plan(START + 1000, 9), Plan::All { wait: 9 });
         planner.polled_all(FOUND_BUSY);
-        // Nothing has come of it yet.
+        // There was no progress on it yet.
         assert!(!planner.begin_wait(START + 2000));
         assert_eq!(planner.plan(START + 2000, 9), Plan::All { wait: 9 });
         planner.record_progress_on(3);
@@ -337,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn busy_ones_that_are_reported_twice_are_waited_for_alone() {
+    fn after_two_reports_of_busy_connections_only_those_are_polled() {
         let mut planner = planner(10);
         planner.polled_all(FOUND_IDLE);
         planner.polled_all(FOUND_BUSY);
@@ -346,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_ready_on_both_sides_or_on_none_ends_the_polls_of_everyone() {
+    fn finding_both_kinds_or_none_ends_the_polls_of_all() {
         for found in [
             Found::default(),
             Found {
@@ -362,16 +368,16 @@ mod tests {
     }
 
     #[test]
-    fn tries_are_bought_from_the_same_budget() {
+    fn tries_are_charged_to_the_same_budget() {
         let mut planner = planner(100);
         assert_eq!(planner.charge_tries(1), 100);
         while planner.charge_tries(1000) > 0 {}
-        let mut bought = 0;
+        let mut tried = 0;
         for now in (START..START + 10_000_000).step_by(10_000) {
             planner.advance(now);
-            bought += planner.charge_tries(1000);
+            tried += planner.charge_tries(1000);
         }
-        // A 64th of 10 ms are 156 of 1 µs.
-        assert!((100..=156).contains(&bought), "{bought}");
+        // A 64th of 10 ms pays for 156 tries of 1 µs.
+        assert!((100..=156).contains(&tried), "{tried}");
     }
 }

@@ -1,28 +1,28 @@
-//! The busy and the idle.
+//! [`Sets`]: which slots are busy, which are idle, and which idle ones are next.
 
 use std::num::NonZeroU32;
 
-/// Places from 0 up, each absent, busy or idle.
+/// Slots, numbered from 0. Each is unused, busy or idle.
 #[derive(Debug, Default)]
 pub(crate) struct Sets {
     slots: Vec<Option<Slot>>,
     busy: Vec<u32>,
     /// How many are idle.
     idle: usize,
-    /// Where the walk over the idle goes on.
+    /// The slot at which the next search for idle ones begins.
     cursor: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Slot {
-    /// When something last happened here, in wrapping microseconds.
+    /// When something last happened on it, in microseconds, wrapping around.
     last_active: u32,
-    /// The position in the list of the busy, counted from 1, if it is there.
+    /// Its position in the list of busy slots, counted from 1. `None` if it is idle.
     busy_position: Option<NonZeroU32>,
 }
 
 impl Sets {
-    /// Takes a slot into the idle.
+    /// Adds a slot, which is idle.
     pub(crate) fn insert(&mut self, slot: u32) {
         let at = slot as usize;
         if self.slots.len() <= at {
@@ -37,7 +37,7 @@ impl Sets {
         self.idle += 1;
     }
 
-    /// Forgets a slot.
+    /// Removes a slot.
     pub(crate) fn remove(&mut self, slot: u32) {
         self.set_idle(slot);
         if let Some(found) = self.slots.get_mut(slot as usize)
@@ -47,7 +47,7 @@ impl Sets {
         }
     }
 
-    /// Something has happened: the slot is busy.
+    /// Makes a slot busy, because something has happened on it.
     pub(crate) fn set_busy(&mut self, slot: u32, now: u64) {
         let Some(Some(found)) = self.slots.get_mut(slot as usize) else {
             return;
@@ -60,7 +60,7 @@ impl Sets {
         }
     }
 
-    /// The slot is idle, whatever has happened.
+    /// Makes a slot idle, even if something has just happened on it.
     pub(crate) fn set_idle(&mut self, slot: u32) {
         let Some(Some(found)) = self.slots.get_mut(slot as usize) else {
             return;
@@ -78,7 +78,7 @@ impl Sets {
         }
     }
 
-    /// Takes those from the busy where nothing has happened for `nanos`.
+    /// Makes the busy slots idle on which nothing has happened for `nanos`.
     pub(crate) fn expire_busy(&mut self, now: u64, nanos: u64) {
         let mut at = 0;
         while let Some(&slot) = self.busy.get(at) {
@@ -112,7 +112,8 @@ impl Sets {
         slots.filter_map(|(slot, found)| found.map(|_| slot))
     }
 
-    /// Appends the next `count` idle slots in turn that are `wanted`; fewer if there are fewer.
+    /// Appends the next `count` idle slots for which `wanted` is true, or fewer if there are fewer. Each call
+    /// begins where the last one ended.
     pub(crate) fn next_idle(
         &mut self,
         count: usize,
@@ -137,7 +138,7 @@ impl Sets {
 }
 
 fn micros(nanos: u64) -> u32 {
-    // It wraps after 71 minutes, far beyond the times that are told apart.
+    // It wraps around after 71 minutes, much longer than the durations that are compared.
     (nanos / 1000) as u32
 }
 
@@ -171,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn the_idle_come_in_turn() {
+    fn idle_slots_come_in_turn() {
         let mut sets = Sets::default();
         for slot in 0..6 {
             sets.insert(slot);
