@@ -98,18 +98,18 @@ pub struct Poller<W> {
     planner: Planner,
     tries: Tries,
     speculation: Speculation,
-    sight: Sight,
+    runtime_kind: RuntimeKind,
     sleep: Sleep,
     accepted: Accepted,
     poll: Poll,
     /// Waits in a row that have reported something of which nothing came.
-    fruitless: u32,
+    without_progress: u32,
     /// Waits in a row that have failed.
     failures: u32,
     /// The last time that something doubtful was ready, only the listeners were reported.
-    suspected_listeners: bool,
+    reported_only_listeners: bool,
     /// When it was last certain which of all were ready.
-    resolved: u64,
+    resolved_at: u64,
 }
 
 /// Something that may be ready.
@@ -131,9 +131,9 @@ pub struct Ready {
 
 /// Whether the runtime's `poll_oneoff` looks at sockets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Sight {
-    Undecided,
-    Sighted,
+enum RuntimeKind {
+    Unknown,
+    ChecksSockets,
     Blind,
 }
 
@@ -146,14 +146,14 @@ impl<W: Wasi> Poller<W> {
             planner: Planner::new(INITIAL_POLL_COST),
             tries: Tries::default(),
             speculation: Speculation::default(),
-            sight: Sight::Undecided,
+            runtime_kind: RuntimeKind::Unknown,
             sleep: Sleep::default(),
             accepted: Accepted::default(),
             poll: Poll::default(),
-            fruitless: 0,
+            without_progress: 0,
             failures: 0,
-            suspected_listeners: false,
-            resolved: 0,
+            reported_only_listeners: false,
+            resolved_at: 0,
         }
     }
 
@@ -172,7 +172,7 @@ impl<W: Wasi> Poller<W> {
     /// Whether this runtime's `poll_oneoff` was found not to look at sockets, so that waiting is
     /// sleeping for short times.
     pub fn is_blind(&self) -> bool {
-        self.sight == Sight::Blind
+        self.runtime_kind == RuntimeKind::Blind
     }
 
     /// Registers a listener. It is made non-blocking, and tried.
@@ -236,9 +236,9 @@ impl<W: Wasi> Poller<W> {
         let fd = self.slots.fd(listener)?;
         let result = self.next_connection(listener, fd);
         if result.is_ok() {
-            self.suspected_listeners = false;
+            self.reported_only_listeners = false;
         }
-        self.learn(listener, result)
+        self.record_result(listener, result)
     }
 
     /// Reads what there is; 0 is the end.
@@ -247,7 +247,7 @@ impl<W: Wasi> Poller<W> {
     /// `AGAIN` when there is nothing; otherwise what `fd_read` answered.
     pub fn read(&mut self, stream: &Registration, buf: &mut [u8]) -> Result<usize, Errno> {
         let result = self.wasi.fd_read(self.slots.fd(stream)?, buf);
-        self.learn(stream, result)
+        self.record_result(stream, result)
     }
 
     /// Writes from the slices in order.
@@ -264,7 +264,7 @@ impl<W: Wasi> Poller<W> {
             Ok(0) if bufs.iter().any(|buf| !buf.is_empty()) => Err(Errno::AGAIN),
             result => result,
         };
-        self.learn(stream, result)
+        self.record_result(stream, result)
     }
 
     /// Ends one or both directions.
@@ -277,7 +277,7 @@ impl<W: Wasi> Poller<W> {
             Shutdown::Both if self.closes_late() => shut_down(&self.wasi, fd),
             how => self.wasi.sock_shutdown(fd, how),
         };
-        self.learn(stream, result)
+        self.record_result(stream, result)
     }
 
     /// Ends the registration, then closes the file descriptor. The peer of a stream sees the end at
@@ -309,16 +309,16 @@ impl<W: Wasi> Poller<W> {
     /// # Errors
     /// Waiting has failed again and again in a way that is no connection's fault.
     pub fn wait(&mut self, ready: &mut Vec<Ready>, timeout: Option<Duration>) -> Result<(), Errno> {
-        let timeout = timeout.map_or(LONGEST_WAIT, |timeout| {
+        let timeout = timeout.map_or(MAX_WAIT, |timeout| {
             u64::try_from(timeout.as_nanos())
-                .unwrap_or(LONGEST_WAIT)
-                .min(LONGEST_WAIT)
+                .unwrap_or(MAX_WAIT)
+                .min(MAX_WAIT)
         });
         let before = ready.len();
         let result = self.wait_for(ready, timeout);
         self.planner.end_wait(self.now());
-        self.fruitless = match ready.len() > before {
-            true => self.fruitless.saturating_add(1),
+        self.without_progress = match ready.len() > before {
+            true => self.without_progress.saturating_add(1),
             false => 0,
         };
         result
@@ -350,7 +350,7 @@ impl<W: Wasi> Poller<W> {
     pub fn note(&mut self, registration: &Registration, result: Result<(), Errno>) {
         if self.slots.fd(registration).is_ok() {
             // It is the caller's already.
-            let _ = self.learn(registration, result);
+            let _ = self.record_result(registration, result);
         }
     }
 
@@ -360,17 +360,17 @@ impl<W: Wasi> Poller<W> {
         std::iter::from_fn(|| self.next_kept(listener)).collect()
     }
 
-    fn learn<T>(
+    fn record_result<T>(
         &mut self,
         registration: &Registration,
         result: Result<T, Errno>,
     ) -> Result<T, Errno> {
         let index = registration.index();
-        self.slots.tried(index, self.planner.wait_ended());
+        self.slots.record_try(index, self.planner.wait_ended());
         match result {
             // An interrupted call is tried again after the next wait, which reports it again.
             Err(Errno::AGAIN | Errno::INTR) => {
-                self.speculation.refused();
+                self.speculation.record_again();
                 Err(Errno::AGAIN)
             }
             Ok(value) => {
@@ -394,7 +394,7 @@ impl<W: Wasi> Poller<W> {
 const INITIAL_POLL_COST: u64 = 500;
 
 /// Waits are cut to this, as some runtimes count milliseconds in an `i32`.
-const LONGEST_WAIT: u64 = 3_600_000_000_000;
+const MAX_WAIT: u64 = 3_600_000_000_000;
 
 #[cfg(test)]
 mod seeds;

@@ -14,7 +14,7 @@
 
 use std::io::IoSlice;
 
-use super::{Poller, Sight};
+use super::{Poller, RuntimeKind};
 use crate::errno::Errno;
 use crate::wasi::{Fd, FdFlags, FileType, Shutdown, Wasi};
 
@@ -22,7 +22,7 @@ impl<W: Wasi> Poller<W> {
     /// Whether closing a stream may do nothing until later. Then [`shut_down`] comes first, if it isn't
     /// the poller that closes.
     pub fn closes_late(&self) -> bool {
-        self.sight != Sight::Sighted
+        self.runtime_kind != RuntimeKind::ChecksSockets
     }
 
     /// Closes a stream, so that its peer sees the end at once.

@@ -68,9 +68,9 @@ pub(super) struct Slot {
     pub(super) token: u64,
     pub(super) fd: Fd,
     /// When it was last tried, in wrapping microseconds.
-    tried: u32,
+    last_tried: u32,
     /// The position among what the present poll has seen.
-    pub(super) seen: Option<NonZeroU32>,
+    pub(super) report_position: Option<NonZeroU32>,
     pub(super) kind: Kind,
     pub(super) interest: Interest,
     /// The runtime says that the file descriptor isn't open. It is never used again, not even to
@@ -86,7 +86,7 @@ pub(super) enum Kind {
 
 /// File descriptors beyond this aren't looked up by number; no runtime hands out such. It bounds the list by
 /// 4 MiB, if one does.
-const MOST_OWNERS: usize = 1 << 20;
+const MAX_OWNERS: usize = 1 << 20;
 
 const IN_USE: &str = "lists of slots are cleared of those that are removed";
 
@@ -103,7 +103,7 @@ impl Slot {
     }
 
     /// A report of every direction of interest.
-    pub(super) fn every_direction(&self) -> Ready {
+    pub(super) fn all_interests(&self) -> Ready {
         let Interest { read, write } = self.interest;
         Ready {
             readable: read,
@@ -118,7 +118,7 @@ impl Slot {
 
     /// Whether the last try is longer ago than `nanos`.
     pub(super) fn is_due(&self, now: u64, nanos: u64) -> bool {
-        u64::from(micros(now).wrapping_sub(self.tried)) * 1000 >= nanos
+        u64::from(micros(now).wrapping_sub(self.last_tried)) * 1000 >= nanos
     }
 }
 
@@ -136,8 +136,8 @@ impl Slots {
         let key = self.slots.insert(Slot {
             token,
             fd,
-            tried: micros(now),
-            seen: None,
+            last_tried: micros(now),
+            report_position: None,
             kind,
             interest,
             evicted: false,
@@ -152,7 +152,7 @@ impl Slots {
     /// has been closed behind our back.
     fn take_from_owner(&mut self, fd: Fd, index: u32) {
         let at = fd as usize;
-        if at >= MOST_OWNERS {
+        if at >= MAX_OWNERS {
             return;
         }
         if self.owners.len() <= at {
@@ -226,8 +226,8 @@ impl Slots {
     }
 
     /// It was tried just now.
-    pub(super) fn tried(&mut self, index: u32, now: u64) {
-        self.at_mut(index).tried = micros(now);
+    pub(super) fn record_try(&mut self, index: u32, now: u64) {
+        self.at_mut(index).last_tried = micros(now);
     }
 
     pub(super) fn listeners(&self) -> &[u32] {

@@ -2,22 +2,22 @@
 
 use poll_turns::{Found, Plan};
 
-use super::poll::{Seen, sleep};
+use super::poll::{SlotReport, sleep};
 use super::slots::Kind;
-use super::tries::{LISTENER_EVERY, longest_poll, resolve_every};
-use super::{Poller, Ready, Sight};
+use super::tries::{LISTENER_INTERVAL, max_immediate_poll, resolve_interval};
+use super::{Poller, Ready, RuntimeKind};
 use crate::errno::Errno;
 use crate::wasi::Wasi;
 
 impl<W: Wasi> Poller<W> {
     pub(super) fn wait_for(&mut self, ready: &mut Vec<Ready>, timeout: u64) -> Result<(), Errno> {
-        if self.sight == Sight::Undecided {
-            self.sight = self.decide_sight();
+        if self.runtime_kind == RuntimeKind::Unknown {
+            self.runtime_kind = self.detect_blindness();
         }
         let start = self.now();
         let deadline = start.saturating_add(timeout);
         if self.planner.begin_wait(start) {
-            self.fruitless = 0;
+            self.without_progress = 0;
             self.sleep.progress(start);
         }
         let before = ready.len();
@@ -26,9 +26,11 @@ impl<W: Wasi> Poller<W> {
         let mut first = true;
         while ready.len() == before && (now < deadline || std::mem::take(&mut first)) {
             let left = deadline.saturating_sub(now);
-            let result = match self.sight {
-                Sight::Blind => self.wait_blindly(now, left, ready),
-                Sight::Sighted | Sight::Undecided => self.round(now, left, ready),
+            let result = match self.runtime_kind {
+                RuntimeKind::Blind => self.wait_by_trying(now, left, ready),
+                RuntimeKind::ChecksSockets | RuntimeKind::Unknown => {
+                    self.poll_as_planned(now, left, ready)
+                }
             };
             match result {
                 Ok(()) => self.failures = 0,
@@ -42,7 +44,12 @@ impl<W: Wasi> Poller<W> {
     }
 
     /// Polls what the plan says.
-    fn round(&mut self, now: u64, left: u64, ready: &mut Vec<Ready>) -> Result<(), Errno> {
+    fn poll_as_planned(
+        &mut self,
+        now: u64,
+        left: u64,
+        ready: &mut Vec<Ready>,
+    ) -> Result<(), Errno> {
         self.slow_down(left);
         match self.planner.plan(now, left) {
             Plan::Busy { wait } => self.poll_busy(now, wait, ready),
@@ -60,9 +67,9 @@ impl<W: Wasi> Poller<W> {
 
     /// Events of which nothing comes, again and again, must not become a busy loop.
     fn slow_down(&mut self, left: u64) {
-        if self.fruitless > FORBEARANCE {
-            let nanos = FIRST_SLEEP << (self.fruitless - FORBEARANCE).min(8);
-            sleep(&self.wasi, nanos.min(LONGEST_SLEEP).min(left));
+        if self.without_progress > MAX_WITHOUT_PROGRESS {
+            let nanos = MIN_SLEEP << (self.without_progress - MAX_WITHOUT_PROGRESS).min(8);
+            sleep(&self.wasi, nanos.min(MAX_SLEEP).min(left));
         }
     }
 
@@ -92,13 +99,13 @@ impl<W: Wasi> Poller<W> {
         self.poll.list.extend(self.slots.polled());
         let start = self.now();
         if !self.poll(wait)? {
-            self.resolved = self.now();
+            self.resolved_at = self.now();
             return Ok(Found::default());
         }
         let now = self.now();
-        let longest = longest_poll(self.planner.poll_cost(), self.planner.idle());
+        let longest = max_immediate_poll(self.planner.poll_cost(), self.planner.idle());
         if now.saturating_sub(start) > longest {
-            self.resolved = now;
+            self.resolved_at = now;
         }
         self.report_poll_of_all(now, ready)
     }
@@ -120,8 +127,8 @@ impl<W: Wasi> Poller<W> {
         self.planner.polled_idle(count, took, is_any_ready);
         if is_any_ready {
             // Whatever is ready here has waited a whole turn, so it is found now.
-            let doubtful = self.report_certain(ready);
-            self.narrow(doubtful, ready)?;
+            let uncertain = self.report_certain(ready);
+            self.narrow_down(uncertain, ready)?;
         }
         Ok(())
     }
@@ -140,23 +147,23 @@ impl<W: Wasi> Poller<W> {
 
     /// Reports what the poll of the busy ones and the listeners has shown.
     fn report_busy(&mut self, now: u64, ready: &mut Vec<Ready>) -> Result<(), Errno> {
-        if self.poll.seen.iter().all(|seen| !seen.certain) {
-            self.report_doubtful(ready)?;
+        if self.poll.reports.iter().all(|report| !report.certain) {
+            self.report_uncertain(ready)?;
             return Ok(());
         }
-        let every = self.tries.every(self.poll.seen.len());
+        let every = self.tries.interval(self.poll.reports.len());
         let mut streams = 0;
-        for seen in &self.poll.seen {
-            let slot = self.slots.at(seen.index);
+        for report in &self.poll.reports {
+            let slot = self.slots.at(report.index);
             let every = if slot.kind == Kind::Listener {
-                LISTENER_EVERY
+                LISTENER_INTERVAL
             } else {
-                streams += usize::from(seen.certain);
+                streams += usize::from(report.certain);
                 every
             };
-            if seen.certain || slot.is_due(now, every) {
-                self.slots.tried(seen.index, now);
-                ready.push(seen.report(&self.slots));
+            if report.certain || slot.is_due(now, every) {
+                self.slots.record_try(report.index, now);
+                ready.push(report.ready(&self.slots));
             }
         }
         let busy = self.planner.busy().len();
@@ -166,77 +173,85 @@ impl<W: Wasi> Poller<W> {
 
     /// Reports what the poll of all has shown.
     fn report_poll_of_all(&mut self, now: u64, ready: &mut Vec<Ready>) -> Result<Found, Errno> {
-        if self.poll.seen.iter().all(|seen| !seen.certain) {
-            self.resolved = now;
-            let idle = self.report_doubtful(ready)?;
+        if self.poll.reports.iter().all(|report| !report.certain) {
+            self.resolved_at = now;
+            let idle = self.report_uncertain(ready)?;
             return Ok(Found { busy: false, idle });
         }
-        let busy_every = self.tries.every(self.planner.busy().len());
-        let resolve_every = resolve_every(self.planner.poll_cost(), self.planner.idle());
-        let resolve = now.saturating_sub(self.resolved) >= resolve_every;
+        let busy_interval = self.tries.interval(self.planner.busy().len());
+        let resolve_after = resolve_interval(self.planner.poll_cost(), self.planner.idle());
+        let resolve = now.saturating_sub(self.resolved_at) >= resolve_after;
         let mut found = Found::default();
-        let mut doubtful = Vec::new();
-        for seen in &self.poll.seen {
-            let slot = self.slots.at(seen.index);
-            let is_idle = self.planner.is_idle(seen.index);
+        let mut uncertain = Vec::new();
+        for report in &self.poll.reports {
+            let slot = self.slots.at(report.index);
+            let is_idle = self.planner.is_idle(report.index);
             let is_due = match slot.kind {
-                Kind::Listener => slot.is_due(now, LISTENER_EVERY),
-                _ => !is_idle && slot.is_due(now, busy_every),
+                Kind::Listener => slot.is_due(now, LISTENER_INTERVAL),
+                _ => !is_idle && slot.is_due(now, busy_interval),
             };
-            found.busy |= seen.certain && !is_idle;
-            if seen.certain || is_due {
+            found.busy |= report.certain && !is_idle;
+            if report.certain || is_due {
                 found.idle |= is_idle;
-                self.slots.tried(seen.index, now);
-                ready.push(seen.report(&self.slots));
+                self.slots.record_try(report.index, now);
+                ready.push(report.ready(&self.slots));
             } else if resolve {
-                doubtful.push(*seen);
+                uncertain.push(*report);
             }
         }
         if resolve {
-            self.resolved = now;
-            found.idle |= self.narrow(doubtful, ready)?;
+            self.resolved_at = now;
+            found.idle |= self.narrow_down(uncertain, ready)?;
         }
         Ok(found)
     }
 
     /// Something is ready, but nothing says what. Returns whether an idle connection was found.
-    fn report_doubtful(&mut self, ready: &mut Vec<Ready>) -> Result<bool, Errno> {
-        let is_listener = |seen: &&Seen| self.slots.at(seen.index).kind == Kind::Listener;
-        let listeners = self.poll.seen.iter().filter(is_listener).count();
-        let streams = self.poll.seen.len() - listeners;
+    fn report_uncertain(&mut self, ready: &mut Vec<Ready>) -> Result<bool, Errno> {
+        let is_listener = |report: &&SlotReport| self.slots.at(report.index).kind == Kind::Listener;
+        let listeners = self.poll.reports.iter().filter(is_listener).count();
+        let streams = self.poll.reports.len() - listeners;
         // A new connection is the likeliest reason, but not twice in a row.
-        let only_listeners = listeners > 0 && !self.suspected_listeners && streams > FEW;
-        self.suspected_listeners = only_listeners;
-        let mut doubtful = Vec::new();
-        for seen in &self.poll.seen {
-            if streams <= FEW || is_listener(&seen) {
-                ready.push(seen.report(&self.slots));
+        let only_listeners =
+            listeners > 0 && !self.reported_only_listeners && streams > FEW_UNCERTAIN;
+        self.reported_only_listeners = only_listeners;
+        let mut uncertain = Vec::new();
+        for report in &self.poll.reports {
+            if streams <= FEW_UNCERTAIN || is_listener(&report) {
+                ready.push(report.ready(&self.slots));
             } else if !only_listeners {
-                doubtful.push(*seen);
+                uncertain.push(*report);
             }
         }
-        self.narrow(doubtful, ready)
+        self.narrow_down(uncertain, ready)
     }
 
     /// Finds those that are ready among doubtful ones, by polling parts of them. Returns whether one of
     /// the few that are reported is idle.
-    fn narrow(&mut self, doubtful: Vec<Seen>, ready: &mut Vec<Ready>) -> Result<bool, Errno> {
+    fn narrow_down(
+        &mut self,
+        uncertain: Vec<SlotReport>,
+        ready: &mut Vec<Ready>,
+    ) -> Result<bool, Errno> {
         let mut found_idle = false;
-        let mut parts = vec![doubtful];
+        let mut parts = vec![uncertain];
         while let Some(part) = parts.pop() {
-            if part.len() <= FEW {
-                found_idle |= part.iter().any(|seen| self.planner.is_idle(seen.index));
-                ready.extend(part.iter().map(|seen| seen.report(&self.slots)));
+            if part.len() <= FEW_UNCERTAIN {
+                found_idle |= part.iter().any(|report| self.planner.is_idle(report.index));
+                ready.extend(part.iter().map(|report| report.ready(&self.slots)));
                 continue;
             }
-            for chunk in part.chunks(part.len().div_ceil(8).max(FEW)) {
+            for chunk in part.chunks(part.len().div_ceil(8).max(FEW_UNCERTAIN)) {
                 self.poll.list.clear();
-                self.poll.list.extend(chunk.iter().map(|seen| seen.index));
+                self.poll
+                    .list
+                    .extend(chunk.iter().map(|report| report.index));
                 if self.poll(0)? {
                     let before = ready.len();
                     parts.push(self.report_certain(ready));
-                    let certain = |seen: &Seen| seen.certain && self.planner.is_idle(seen.index);
-                    found_idle |= ready.len() > before && self.poll.seen.iter().any(certain);
+                    let certain =
+                        |report: &SlotReport| report.certain && self.planner.is_idle(report.index);
+                    found_idle |= ready.len() > before && self.poll.reports.iter().any(certain);
                 }
             }
         }
@@ -244,11 +259,11 @@ impl<W: Wasi> Poller<W> {
     }
 
     /// Reports what is ready for certain. Returns the rest.
-    fn report_certain(&self, ready: &mut Vec<Ready>) -> Vec<Seen> {
-        let (certain, doubtful): (Vec<Seen>, Vec<Seen>) =
-            self.poll.seen.iter().partition(|seen| seen.certain);
-        ready.extend(certain.iter().map(|seen| seen.report(&self.slots)));
-        doubtful
+    fn report_certain(&self, ready: &mut Vec<Ready>) -> Vec<SlotReport> {
+        let (certain, uncertain): (Vec<SlotReport>, Vec<SlotReport>) =
+            self.poll.reports.iter().partition(|report| report.certain);
+        ready.extend(certain.iter().map(|report| report.ready(&self.slots)));
+        uncertain
     }
 
     /// Reports what is known without a poll: evictions, and connections accepted already.
@@ -298,13 +313,13 @@ impl<W: Wasi> Poller<W> {
             }
         }
         self.failures += 1;
-        if self.failures >= GIVE_UP_AFTER {
+        if self.failures >= MAX_FAILURES {
             return Err(errno);
         }
         log::debug!("poll_oneoff: {errno}; trying everything instead");
-        sleep(&self.wasi, PAUSE);
+        sleep(&self.wasi, SLEEP_AFTER_FAILURE);
         let reported = ready.len();
-        self.report_everything(ready);
+        self.report_all_interests(ready);
         // What the failed round had reported before is not reported twice.
         let (before, all) = ready.split_at_mut(reported);
         let known = |ready: &Ready| {
@@ -319,29 +334,29 @@ impl<W: Wasi> Poller<W> {
     }
 
     /// Reports every direction of interest, because there is no way to know better.
-    pub(super) fn report_everything(&self, ready: &mut Vec<Ready>) {
+    pub(super) fn report_all_interests(&self, ready: &mut Vec<Ready>) {
         let polled = self.slots.polled();
-        ready.extend(polled.map(|index| self.slots.at(index).every_direction()));
+        ready.extend(polled.map(|index| self.slots.at(index).all_interests()));
     }
 }
 
 /// This many waits in a row may report something of which nothing comes: an event that is only a hint is
 /// refuted by one try, so that this many mean a fault. Half would slow down a server with a few hints in
 /// a row, double costs eight more calls.
-const FORBEARANCE: u32 = 8;
+const MAX_WITHOUT_PROGRESS: u32 = 8;
 
 /// After them each wait begins with a sleep that doubles from this one, in nanoseconds, up to the other.
 /// At 5 ms a fault costs less than 1 % of a core, and a client that is served meanwhile hardly notices.
-const FIRST_SLEEP: u64 = 20_000;
-const LONGEST_SLEEP: u64 = 5_000_000;
+const MIN_SLEEP: u64 = 20_000;
+const MAX_SLEEP: u64 = 5_000_000;
 
 /// This few doubtful ones are tried rather than polled again: 16 tries cost about as much as one more
 /// poll and the tries that it leaves. At half there is one more poll; at double, tries for nothing.
-const FEW: usize = 16;
+const FEW_UNCERTAIN: usize = 16;
 
 /// After this many waits that failed one after the other, the failure is the caller's: with the pauses,
 /// after a tenth of a second. A host that is short of memory for less than that is waited for.
-const GIVE_UP_AFTER: u32 = 100;
+const MAX_FAILURES: u32 = 100;
 
 /// How long a failed wait sleeps, in nanoseconds, lest failing becomes a busy loop.
-const PAUSE: u64 = 1_000_000;
+const SLEEP_AFTER_FAILURE: u64 = 1_000_000;
