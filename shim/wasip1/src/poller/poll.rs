@@ -1,29 +1,30 @@
-//! One poll, and what its events mean: which are certain, and which are doubtful.
+//! One poll: makes the subscriptions, polls them (in parts, if the host refuses so many at once), and decides which
+//! of the events are certain.
 
 use super::Ready;
 use super::slots::{Slots, position};
 use crate::errno::Errno;
 use crate::wasi::{Event, EventKind, Subscription, Wasi};
 
-/// A poll: whom it asks about, and what it has found. Kept from poll to poll for its memory.
+/// The list of a poll, and what it has found. One value is used for all polls, so that its memory is used again.
 #[derive(Debug)]
 pub(super) struct Poll {
-    /// The slots to ask about.
+    /// The slots to poll.
     pub(super) list: Vec<u32>,
-    /// What was reported of them.
+    /// What was reported, for each slot with an event.
     pub(super) reports: Vec<SlotReport>,
     subscriptions: Vec<Subscription>,
     events: Vec<Event>,
-    /// The most subscriptions that the host takes at once.
+    /// The most subscriptions that the host accepts in one call.
     max_subscriptions: usize,
 }
 
-/// A poll of no more subscriptions than these is never refused for its length: the clock, a few
-/// listeners and a connection. Half is too few for a process with two listeners.
+/// A poll with up to this many subscriptions is not divided further: the clock, a few listeners and a connection.
+/// Half is too few for a process with two listeners.
 const MIN_SUBSCRIPTIONS: usize = 8;
 
-/// How long a poll in parts sleeps when it finds nothing, in nanoseconds: each part takes some 0.1 ms, so
-/// that with a few parts it is at rest for most of the time, and a client waits for 1 ms on average.
+/// How long to sleep after polling in parts has found nothing, in nanoseconds. A part takes some 0.1 ms. So with a
+/// few parts the process sleeps most of the time, and a client waits for 1 ms on average.
 const PART_SLEEP: u64 = 2_000_000;
 
 impl Default for Poll {
@@ -39,8 +40,8 @@ impl Default for Poll {
 }
 
 impl Poll {
-    /// Polls the list with a clock of `timeout`. Returns whether any file descriptor was reported;
-    /// [`reports`](Self::reports) has which.
+    /// Polls the list, with a clock of `timeout`. Returns whether any file descriptor was reported. They are in
+    /// [`reports`](Self::reports).
     pub(super) fn run<W: Wasi>(
         &mut self,
         wasi: &W,
@@ -61,8 +62,8 @@ impl Poll {
         }
     }
 
-    /// The list is longer than what can be polled at once: asks about one part after the other. As
-    /// none of them can be waited for, the wait is a short sleep.
+    /// Polls the list in parts, one after the other, because it is too long for one poll. No part can wait, or the
+    /// others would wait for it. So if nothing is ready, it sleeps briefly.
     fn run_in_parts<W: Wasi>(
         &mut self,
         wasi: &W,
@@ -84,8 +85,8 @@ impl Poll {
         Ok(!self.reports.is_empty())
     }
 
-    /// Makes the subscriptions for the list from one place on: the clock, and as many as can be polled
-    /// at once. Returns where the next ones begin, and whether this was all.
+    /// Makes the subscriptions for the list from the index `from` on: the clock, and as many as fit into one poll.
+    /// Returns the index at which the next part begins, and whether this one is the whole list.
     fn subscribe(&mut self, slots: &Slots, from: usize, timeout: u64) -> (usize, bool) {
         self.subscriptions.clear();
         // Idle connections have no interest in writing.
@@ -118,7 +119,7 @@ impl Poll {
         (self.list.len(), from == 0)
     }
 
-    /// Polls the subscriptions, and adds what the events say to [`reports`](Self::reports).
+    /// Polls the subscriptions, and adds the events to [`reports`](Self::reports).
     fn poll<W: Wasi>(&mut self, wasi: &W, slots: &mut Slots) -> Result<bool, Errno> {
         let subscribed = self.subscriptions.len();
         if self.events.len() < subscribed {
@@ -130,9 +131,9 @@ impl Poll {
         Ok(!self.reports.is_empty())
     }
 
-    /// A poll was refused as invalid: most likely because the host's poll(2) takes no more entries
-    /// than there may be open files (`ulimit -n`), and a connection that is waited for in both
-    /// directions makes two. Then shorter ones will do.
+    /// Lowers the limit of subscriptions after a poll has failed with `INVAL`. Returns false if it can't be lowered.
+    /// The likely reason is that the host's poll(2) takes no more entries than there may be open files
+    /// (`ulimit -n`), and a connection of which both directions are of interest makes two.
     fn shorten(&mut self) -> bool {
         let subscribed = self.subscriptions.len();
         if subscribed <= MIN_SUBSCRIPTIONS {
@@ -148,12 +149,13 @@ impl Poll {
         true
     }
 
-    /// Turns the events of `asked` subscriptions into one [`SlotReport`] for each slot.
+    /// Turns the first `count` events into one [`SlotReport`] for each slot. `subscribed` is the number of
+    /// subscriptions without the clock.
     fn interpret_events(&mut self, slots: &mut Slots, count: usize, subscribed: usize) {
         let events = &self.events[..count];
         let is_clock = |event: &&Event| event.kind() == EventKind::Clock;
         let reported = events.iter().filter(|event| !is_clock(event)).count();
-        // Reporting everything is the habit that makes an event doubtful.
+        // A runtime that has left out some subscriptions reports only those that are ready.
         let is_selective = reported < subscribed || subscribed == 1;
         for event in events.iter().filter(|event| !is_clock(event)) {
             let Some(index) = slots.by_userdata(event.userdata) else {
@@ -175,19 +177,19 @@ impl Poll {
         for report in &self.reports {
             slots.at_mut(report.index).report_position = None;
         }
-        // What is evicted is reported as such, and not twice.
+        // Evictions are reported separately, and must not be reported twice.
         self.reports
             .retain(|report| !slots.at(report.index).evicted);
     }
 }
 
-/// Sleeps, by a poll of nothing but a clock.
+/// Sleeps: polls only a clock.
 pub(super) fn sleep<W: Wasi>(wasi: &W, nanos: u64) {
-    // Whatever it returns, time has passed or hasn't; the caller goes on.
+    // If it fails, the sleep is shorter, and the caller goes on.
     let _ = wasi.poll_oneoff(&[Subscription::clock(0, nanos)], &mut [Event::default()]);
 }
 
-/// What a poll has said about one slot.
+/// What a poll has reported about one slot.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct SlotReport {
     pub(super) index: u32,
@@ -195,7 +197,7 @@ pub(super) struct SlotReport {
     writable: bool,
     read_closed: bool,
     error: Option<Errno>,
-    /// It is ready for certain; otherwise it is doubtful.
+    /// It is certain that a direction is ready. See the head of [`poller`](super).
     pub(super) certain: bool,
 }
 
@@ -221,7 +223,7 @@ impl SlotReport {
                 self.read_closed |= event.hangup();
                 self.certain |= event.hangup() || event.nbytes > 1;
             }
-            // The runtime can't tell; so it must be tried.
+            // The runtime can't report readiness here, so the owner has to try.
             Errno::NOTSUP | Errno::NOSYS | Errno::INTR | Errno::AGAIN => {}
             errno => {
                 self.readable = true;

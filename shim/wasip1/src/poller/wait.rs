@@ -1,4 +1,7 @@
-//! One wait: which subscriptions are polled, and what of it is reported.
+//! One wait: polls as the planner says, and decides which events to report.
+//!
+//! Certain events are reported at once. Uncertain ones are reported now and then, so that the caller tries the
+//! call; or parts of them are polled again to find those that are ready (`narrow_down`).
 
 use poll_turns::{Found, Plan};
 
@@ -43,7 +46,7 @@ impl<W: Wasi> Poller<W> {
         Ok(())
     }
 
-    /// Polls what the plan says.
+    /// Asks the planner what to poll, and polls that.
     fn poll_as_planned(
         &mut self,
         now: u64,
@@ -65,7 +68,7 @@ impl<W: Wasi> Poller<W> {
         }
     }
 
-    /// Events of which nothing comes, again and again, must not become a busy loop.
+    /// Sleeps if many waits in a row have reported events without any progress: they must not become a busy loop.
     fn slow_down(&mut self, left: u64) {
         if self.without_progress > MAX_WITHOUT_PROGRESS {
             let nanos = MIN_SLEEP << (self.without_progress - MAX_WITHOUT_PROGRESS).min(8);
@@ -73,7 +76,7 @@ impl<W: Wasi> Poller<W> {
         }
     }
 
-    /// Polls the busy ones and the listeners, or does without a poll.
+    /// Polls the busy connections and the listeners, or reports them without a poll.
     fn poll_busy(&mut self, now: u64, wait: u64, ready: &mut Vec<Ready>) -> Result<(), Errno> {
         if self.speculate(now, ready) {
             return Ok(());
@@ -85,7 +88,7 @@ impl<W: Wasi> Poller<W> {
         Ok(())
     }
 
-    /// Polls all, unless one of the busy ones is ready.
+    /// Polls all connections, unless a busy one is ready.
     fn poll_all(&mut self, now: u64, wait: u64, ready: &mut Vec<Ready>) -> Result<Found, Errno> {
         if !self.planner.busy().is_empty() {
             self.list_busy();
@@ -110,7 +113,7 @@ impl<W: Wasi> Poller<W> {
         self.report_poll_of_all(now, ready)
     }
 
-    /// Polls the next `count` idle ones in turn.
+    /// Polls the next `count` idle connections, without waiting.
     fn poll_some_idle(&mut self, count: usize, ready: &mut Vec<Ready>) -> Result<(), Errno> {
         self.poll.list.clear();
         let slots = &self.slots;
@@ -126,14 +129,14 @@ impl<W: Wasi> Poller<W> {
         let took = self.now().saturating_sub(before);
         self.planner.polled_idle(count, took, is_any_ready);
         if is_any_ready {
-            // Whatever is ready here has waited a whole turn, so it is found now.
+            // A connection that is ready here has waited for a whole cycle. So all of them are found now.
             let uncertain = self.report_certain(ready);
             self.narrow_down(uncertain, ready)?;
         }
         Ok(())
     }
 
-    /// Puts the busy ones and the listeners on the list.
+    /// Fills the list with the busy connections and the listeners.
     pub(super) fn list_busy(&mut self) {
         self.poll.list.clear();
         self.poll.list.extend_from_slice(self.slots.listeners());
@@ -145,7 +148,7 @@ impl<W: Wasi> Poller<W> {
         self.poll.run(&self.wasi, &mut self.slots, wait)
     }
 
-    /// Reports what the poll of the busy ones and the listeners has shown.
+    /// Reports what a poll of the busy connections and the listeners has found.
     fn report_busy(&mut self, now: u64, ready: &mut Vec<Ready>) -> Result<(), Errno> {
         if self.poll.reports.iter().all(|report| !report.certain) {
             self.report_uncertain(ready)?;
@@ -171,7 +174,7 @@ impl<W: Wasi> Poller<W> {
         Ok(())
     }
 
-    /// Reports what the poll of all has shown.
+    /// Reports what a poll of all connections has found.
     fn report_poll_of_all(&mut self, now: u64, ready: &mut Vec<Ready>) -> Result<Found, Errno> {
         if self.poll.reports.iter().all(|report| !report.certain) {
             self.resolved_at = now;
@@ -206,12 +209,13 @@ impl<W: Wasi> Poller<W> {
         Ok(found)
     }
 
-    /// Something is ready, but nothing says what. Returns whether an idle connection was found.
+    /// Finds and reports what is ready when all events are uncertain. Returns whether an idle connection was
+    /// reported.
     fn report_uncertain(&mut self, ready: &mut Vec<Ready>) -> Result<bool, Errno> {
         let is_listener = |report: &&SlotReport| self.slots.at(report.index).kind == Kind::Listener;
         let listeners = self.poll.reports.iter().filter(is_listener).count();
         let streams = self.poll.reports.len() - listeners;
-        // A new connection is the likeliest reason, but not twice in a row.
+        // A new connection is the most likely reason. But if that was tried the last time, look among the streams.
         let only_listeners =
             listeners > 0 && !self.reported_only_listeners && streams > FEW_UNCERTAIN;
         self.reported_only_listeners = only_listeners;
@@ -226,8 +230,8 @@ impl<W: Wasi> Poller<W> {
         self.narrow_down(uncertain, ready)
     }
 
-    /// Finds those that are ready among doubtful ones, by polling parts of them. Returns whether one of
-    /// the few that are reported is idle.
+    /// Finds what is ready among uncertain events: polls an eighth of them at a time, and divides the parts that
+    /// report something further. Returns whether an idle connection was reported.
     fn narrow_down(
         &mut self,
         uncertain: Vec<SlotReport>,
@@ -258,7 +262,7 @@ impl<W: Wasi> Poller<W> {
         Ok(found_idle)
     }
 
-    /// Reports what is ready for certain. Returns the rest.
+    /// Reports the certain events. Returns the others.
     fn report_certain(&self, ready: &mut Vec<Ready>) -> Vec<SlotReport> {
         let (certain, uncertain): (Vec<SlotReport>, Vec<SlotReport>) =
             self.poll.reports.iter().partition(|report| report.certain);
@@ -266,13 +270,13 @@ impl<W: Wasi> Poller<W> {
         uncertain
     }
 
-    /// Reports what is known without a poll: evictions, and connections accepted already.
+    /// Reports what is known without a poll: evictions, and listeners with connections that are already accepted.
     pub(super) fn report_known(&mut self, ready: &mut Vec<Ready>) {
         for index in std::mem::take(&mut self.slots.evicted) {
             let slot = self.slots.at(index);
             let closed = Ready {
                 readable: true,
-                // An owner that only has something to write must learn of it, too.
+                // So that an owner which only waits for room to write gets the event, too.
                 writable: slot.interest.write,
                 read_closed: true,
                 error: Some(Errno::BADF),
@@ -297,7 +301,7 @@ impl<W: Wasi> Poller<W> {
         }
     }
 
-    /// A poll has failed as a whole.
+    /// Handles a poll that has failed as a whole: evicts bad file descriptors, or reports everything.
     fn recover(&mut self, errno: Errno, ready: &mut Vec<Ready>) -> Result<(), Errno> {
         if errno == Errno::BADF {
             let before = self.slots.evicted.len();
@@ -316,11 +320,11 @@ impl<W: Wasi> Poller<W> {
         if self.failures >= MAX_FAILURES {
             return Err(errno);
         }
-        log::debug!("poll_oneoff: {errno}; trying everything instead");
+        log::debug!("poll_oneoff: {errno}; reports all connections instead");
         sleep(&self.wasi, SLEEP_AFTER_FAILURE);
         let reported = ready.len();
         self.report_all_interests(ready);
-        // What the failed round had reported before is not reported twice.
+        // Some may have been reported before this poll failed. They are not reported twice.
         let (before, all) = ready.split_at_mut(reported);
         let known = |ready: &Ready| {
             before
@@ -333,30 +337,30 @@ impl<W: Wasi> Poller<W> {
         Ok(())
     }
 
-    /// Reports every direction of interest, because there is no way to know better.
+    /// Reports every direction of interest, when there is no way to know which are ready.
     pub(super) fn report_all_interests(&self, ready: &mut Vec<Ready>) {
         let polled = self.slots.polled();
         ready.extend(polled.map(|index| self.slots.at(index).all_interests()));
     }
 }
 
-/// This many waits in a row may report something of which nothing comes: an event that is only a hint is
-/// refuted by one try, so that this many mean a fault. Half would slow down a server with a few hints in
-/// a row, double costs eight more calls.
+/// How many waits in a row may report events without any progress before they begin to sleep. One try shows that a
+/// spurious event was spurious, so this many in a row mean a fault. Half would slow down a server that gets a few
+/// spurious events in a row; double costs eight more calls.
 const MAX_WITHOUT_PROGRESS: u32 = 8;
 
-/// After them each wait begins with a sleep that doubles from this one, in nanoseconds, up to the other.
-/// At 5 ms a fault costs less than 1 % of a core, and a client that is served meanwhile hardly notices.
+/// The first and the longest of these sleeps, in nanoseconds; each is twice as long as the one before.
+/// At 5 ms, a fault costs less than 1 % of a core, and clients that are served meanwhile hardly notice.
 const MIN_SLEEP: u64 = 20_000;
 const MAX_SLEEP: u64 = 5_000_000;
 
-/// This few doubtful ones are tried rather than polled again: 16 tries cost about as much as one more
-/// poll and the tries that it leaves. At half there is one more poll; at double, tries for nothing.
+/// Up to this many uncertain events are reported instead of being polled in parts. 16 tries cost about as much as
+/// one more poll and the tries after it. At half there is one more poll; at double there are needless tries.
 const FEW_UNCERTAIN: usize = 16;
 
-/// After this many waits that failed one after the other, the failure is the caller's: with the pauses,
-/// after a tenth of a second. A host that is short of memory for less than that is waited for.
+/// After this many failed polls in a row, the wait fails. With the sleeps, this is after a tenth of a second. If the
+/// host is short of memory for less than that, the server goes on.
 const MAX_FAILURES: u32 = 100;
 
-/// How long a failed wait sleeps, in nanoseconds, lest failing becomes a busy loop.
+/// How long to sleep after a failed poll, in nanoseconds, so that failures don't become a busy loop.
 const SLEEP_AFTER_FAILURE: u64 = 1_000_000;
