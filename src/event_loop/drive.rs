@@ -7,7 +7,7 @@ use poll_turns::Key;
 
 use super::driver::Driver;
 use super::mode::Mode;
-use super::phase::{MOST_LATE_TURNS, Phase};
+use super::phase::{LATE_BODIES, MOST_LATE_TURNS, Phase};
 use super::round_robin::Turn;
 use super::slot::Slot;
 use crate::conn::{CloseReason, Connection, Step};
@@ -173,14 +173,22 @@ impl<R: Reactor> Driver<'_, R> {
 
     /// After the grace a connection is read before it is closed: what waits may not be reported.
     fn look_again<X>(&self, slot: &mut Slot<R::Stream, X>) {
-        if let Phase::Closing(until) = self.phase
+        if let Phase::Closing(since) = self.phase
             && !slot.connection.is_ending()
             && !slot.connection.request_in_progress()
         {
-            let is_late = slot.connection.is_reading_body() && self.cx.now >= until;
-            slot.readiness.readable = slot.late_turns < MOST_LATE_TURNS && !is_late;
+            let is_late = slot.connection.is_reading_body() && self.cx.now >= since + LATE_BODIES;
+            slot.readiness.readable = slot.late_turns < self.most_late_turns() && !is_late;
             slot.late_turns +=
                 u8::from(slot.readiness.readable && slot.connection.wants_input(&self.cx));
+        }
+    }
+
+    /// In how many turns a connection may be read after the grace. Whatever the time, each is read once.
+    fn most_late_turns(&self) -> u8 {
+        match self.is_too_late_for_pipelines() {
+            true => 1,
+            false => MOST_LATE_TURNS,
         }
     }
 

@@ -79,7 +79,11 @@ impl<'h, H> Streaming<'h, H> {
         let mut sent = port.sent();
         if let Some((head, length)) = sent.head.take() {
             if driver.handle.is_stopping() {
-                driver.read_behind(slot, turn);
+                if driver.is_too_late_for_pipelines() {
+                    slot.connection.close_after_response(CloseReason::Stopped);
+                } else {
+                    driver.read_behind(slot, turn);
+                }
             }
             slot.exchange.set_has_head();
             slot.connection
