@@ -12,6 +12,9 @@ use bytes::Bytes;
 /// A static body, and one that the handler shares (`Bytes` or an `Arc` of which it keeps a clone),
 /// isn't counted in [`max_held`](crate::Limits::max_held) as long as it is shared.
 ///
+/// An asynchronous handler returns an [`http_body::Body`] instead: make an [`AnyBody`](super::AnyBody) of one
+/// of these.
+///
 /// The trait is sealed: later versions of this crate may add other kinds of bodies.
 pub trait Body: sealed::Sealed {}
 

@@ -179,8 +179,8 @@ impl Incoming {
     }
 }
 
-/// All pieces as one. The last one, which is the large one if the others waited before all was asked for, is
-/// moved at most, and not copied to new memory if it is the only owner of its own.
+/// All pieces as one. If the others waited before all was asked for, the last one is the large one. It keeps
+/// its memory, if it is the only owner, which gets as much larger as the others need.
 fn joined(mut pieces: VecDeque<Bytes>) -> Bytes {
     let Some(last) = pieces.pop_back() else {
         return Bytes::new();
@@ -190,6 +190,8 @@ fn joined(mut pieces: VecDeque<Bytes>) -> Bytes {
     }
     let front = pieces.make_contiguous().concat();
     let mut joined = Vec::from(last);
+    // Exactly: otherwise the memory would be doubled.
+    joined.reserve_exact(front.len());
     joined.splice(0..0, front);
     Bytes::from(joined)
 }
