@@ -338,7 +338,6 @@ fn an_announced_length_over_the_limit_is_413_at_the_first_poll() {
         assert_eq!(notified.take(), 1);
         let seen = Seen {
             over_limit: true,
-            is_dropped: true,
             ..NOTHING
         };
         assert_eq!(stream.look(), seen, "no 100 Continue is due");
