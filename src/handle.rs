@@ -1,11 +1,14 @@
 //! The handle of a server: stops it, and reads its counters, while it runs.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use crate::conn::CloseReason;
 use crate::error::{Error, ErrorKind, Result};
+use crate::executor::lock;
+use crate::stopping::{StopSignal, Stopping};
 
 /// Stops a running server, and reads its counters.
 ///
@@ -17,6 +20,10 @@ pub struct Handle {
 }
 
 impl Handle {
+    /// How long [`stop`](Self::stop) lets requests go on. At half, more downloads would be cut off; at
+    /// twice, programs that restart servers would have killed the process (Kubernetes waits for 30 s).
+    const STOP_WITHIN: Duration = Duration::from_secs(30);
+
     /// Stops the server gracefully; [`start`](crate::Server::start) returns `Ok` when all connections
     /// are closed. Returns at once.
     ///
@@ -31,16 +38,52 @@ impl Handle {
     ///
     /// A stopped server can't be started again. If the server isn't running yet, it stops as soon as it
     /// has started and served what is in the backlog.
+    ///
+    /// The same as [`stop_within`](Self::stop_within) with 30 seconds.
     pub fn stop(&self) {
-        self.shared.stop.store(true, Ordering::Release);
-        let waker = self
-            .shared
-            .waker
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if let Some(wake) = waker.as_deref() {
+        self.stop_within(Self::STOP_WITHIN);
+    }
+
+    /// Like [`stop`](Self::stop), but what hasn't ended when `deadline` has passed is dropped:
+    /// requests, streams and tasks. Their connections are closed with
+    /// [`CloseReason::Stopped`](crate::CloseReason::Stopped). The time is measured from the moment at
+    /// which the server sees the call: at once, unless a handler blocks it or it isn't running yet.
+    ///
+    /// It can be called again. The earliest of the deadlines counts, so that a second call can make it
+    /// earlier and never later.
+    ///
+    /// It never panics and works on any thread. To let streams and tasks end by themselves, have them
+    /// wait for [`stopping`](Self::stopping), too.
+    pub fn stop_within(&self, deadline: Duration) {
+        self.shared.stop.set(deadline);
+        let waker = lock(&self.shared.waker).clone();
+        if let Some(wake) = waker {
             wake();
         }
+    }
+
+    /// A future that is ready as soon as [`stop`](Self::stop) or [`stop_within`](Self::stop_within) was
+    /// called: before the server has stopped, so that streams and tasks can end by themselves.
+    ///
+    /// Any number of them can be awaited at once, on any thread and by any executor.
+    ///
+    /// ```
+    /// use std::future::Future;
+    /// use std::pin::pin;
+    /// use std::task::{Context, Poll, Waker};
+    ///
+    /// # fn main() -> mini_http::Result<()> {
+    /// let handle = mini_http::Server::new("127.0.0.1:0")?.handle();
+    /// let mut stopping = pin!(handle.stopping());
+    /// let mut cx = Context::from_waker(Waker::noop());
+    /// assert_eq!(stopping.as_mut().poll(&mut cx), Poll::Pending);
+    /// handle.stop();
+    /// assert_eq!(stopping.as_mut().poll(&mut cx), Poll::Ready(()));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn stopping(&self) -> Stopping {
+        Stopping::new(self.clone())
     }
 
     /// The current values of the counters.
@@ -67,7 +110,18 @@ impl Handle {
     }
 
     pub(crate) fn is_stopping(&self) -> bool {
-        self.shared.stop.load(Ordering::Acquire)
+        self.shared.stop.is_set()
+    }
+
+    /// The shortest time that was given to [`stop_within`](Self::stop_within). When it changes, the
+    /// deadline is the earlier one of that which was set before, and this time from now on.
+    #[allow(dead_code, reason = "the event loop comes to use it")]
+    pub(crate) fn stop_deadline(&self) -> Option<Duration> {
+        self.shared.stop.within()
+    }
+
+    pub(crate) fn stop_signal(&self) -> &StopSignal {
+        &self.shared.stop
     }
 
     /// Marks the server as running.
@@ -95,11 +149,7 @@ impl Handle {
 
     /// Sets the function that wakes the running server from its wait, if the platform has one.
     pub(crate) fn set_waker(&self, waker: Option<Waker>) {
-        *self
-            .shared
-            .waker
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = waker;
+        *lock(&self.shared.waker) = waker;
     }
 
     /// Marks the server as stopped.
@@ -199,7 +249,7 @@ impl Life {
 #[derive(Default)]
 struct Shared {
     life: AtomicU8,
-    stop: AtomicBool,
+    stop: StopSignal,
     waker: Mutex<Option<Waker>>,
     accepted: AtomicU64,
     active: AtomicU64,

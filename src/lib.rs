@@ -69,8 +69,15 @@
 )]
 
 pub mod body;
+mod deadlines;
 mod error;
 mod event_loop;
+#[allow(
+    dead_code,
+    unused_imports,
+    reason = "the event loop comes to use the rest"
+)]
+mod executor;
 mod handle;
 mod incoming;
 mod into_response;
@@ -80,6 +87,7 @@ mod log_text;
 mod peer_addr;
 mod request;
 mod server;
+mod stopping;
 mod time;
 
 cfg_if::cfg_if! {
@@ -102,6 +110,7 @@ pub use http_body;
 pub use body::Body;
 pub use conn::{CloseReason, Refusal};
 pub use error::{Error, ErrorKind, Result};
+pub use executor::{Sleep, sleep, spawn};
 pub use handle::{Counters, Handle};
 pub use incoming::{Incoming, IncomingError};
 pub use into_response::IntoResponse;
@@ -109,3 +118,4 @@ pub use limits::Limits;
 pub use peer_addr::PeerAddr;
 pub use request::Request;
 pub use server::Server;
+pub use stopping::Stopping;

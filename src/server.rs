@@ -7,7 +7,10 @@ use http::Response;
 use crate::body::Body;
 use crate::error::Result;
 use crate::event_loop::{self, Settings};
+use crate::executor::waiting::{self, ServerId};
 use crate::handle::Handle;
+use crate::incoming::Incoming;
+use crate::into_response::IntoResponse;
 use crate::limits::Limits;
 use crate::listeners::Listeners;
 use crate::reactor::Reactor;
@@ -28,6 +31,14 @@ pub struct Server {
     listeners: Listeners,
     settings: Settings,
     handle: Handle,
+    id: ServerId,
+}
+
+/// Tasks that were spawned and never ran are dropped.
+impl Drop for Server {
+    fn drop(&mut self) {
+        waiting::forget(self.id);
+    }
 }
 
 impl Server {
@@ -176,6 +187,70 @@ impl Server {
         )?)
     }
 
+    /// Like [`serve`](Self::serve), with a handler that returns a future, and with bodies that stream in both
+    /// directions. `B` is an [`http_body::Body`], and the request has an [`Incoming`].
+    ///
+    /// ```no_run
+    /// use std::time::Duration;
+    ///
+    /// use mini_http::{Incoming, Response, Server, http::Request, sleep};
+    ///
+    /// async fn later(_request: Request<Incoming>) -> Response<String> {
+    ///     sleep(Duration::from_millis(200)).await;
+    ///     Response::new("200 ms later".into())
+    /// }
+    ///
+    /// fn main() -> mini_http::Result<()> {
+    ///     Server::new("127.0.0.1:3000")?.serve_async(later)
+    /// }
+    /// ```
+    ///
+    /// The handler is called when the head of a request is complete. Its future and its response's body are
+    /// polled on this thread, beside those of other requests; requests of one connection are handled one after
+    /// the other. A future that never becomes ready costs only its own connection. One whose `poll` doesn't
+    /// return stops the whole server. Futures can be woken from other threads.
+    ///
+    /// If the future returns an error, the client gets 500, or the status of the [`Refusal`](crate::Refusal) that
+    /// is among the error's causes. The body is polled while there is room for more output. Its length is
+    /// announced if it is known, or if the handler has set `Content-Length`; otherwise the body is chunked. If
+    /// it returns an error, or has another length than announced, the connection is closed so that the
+    /// client sees that the response isn't complete; on HTTP/1.0 that is a reset, on WASI just a close.
+    /// For HEAD, 204, 205 and 304 the body isn't polled.
+    ///
+    /// If the client resets the connection, the future and the body are dropped.
+    ///
+    /// # Errors
+    /// Those of [`start`](Self::start). [`Setting`](crate::ErrorKind::Setting), too, if tasks were
+    /// [spawned](Self::spawn) on another thread.
+    ///
+    /// # Panics
+    /// If the handler, its future, a body or a task panics and [`catch_panics`](Self::catch_panics) is off.
+    pub fn serve_async<H, F>(&self, handler: H) -> Result<()>
+    where
+        H: FnMut(http::Request<Incoming>) -> F,
+        F: Future<Output: IntoResponse>,
+    {
+        self.settings.limits.check()?;
+        let tasks = waiting::take(self.id)?;
+        self.handle.start()?;
+        let _running = Running(&self.handle);
+        let reactor = self.listeners.reactor()?;
+        self.handle.set_waker(reactor.waker());
+        Ok(event_loop::serve_async(
+            reactor,
+            handler,
+            tasks,
+            &self.settings,
+            &self.handle,
+        )?)
+    }
+
+    /// Adds a task that runs beside the requests of [`serve_async`](Self::serve_async), which must be called on
+    /// the same thread. See [`spawn`](crate::spawn).
+    pub fn spawn(&self, task: impl Future<Output = ()> + 'static) {
+        waiting::add(self.id, Box::pin(task));
+    }
+
     fn with(listeners: Listeners) -> Self {
         let settings = Settings {
             limits: Limits::default(),
@@ -185,6 +260,7 @@ impl Server {
             listeners,
             settings,
             handle: Handle::new(),
+            id: ServerId::new(),
         }
     }
 }

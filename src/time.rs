@@ -40,7 +40,7 @@ impl Instant {
 ///
 /// Avoids the 128-bit arithmetic of [`Duration::as_nanos`], because each request reads the clock and
 /// sets a deadline.
-fn nanos(duration: Duration) -> u64 {
+pub(crate) fn nanos(duration: Duration) -> u64 {
     const PER_SECOND: u64 = 1_000_000_000;
     if duration.as_secs() < u64::MAX / PER_SECOND {
         duration.as_secs() * PER_SECOND + u64::from(duration.subsec_nanos())

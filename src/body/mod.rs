@@ -33,3 +33,4 @@ pub(crate) use any::{BoxError, Polled};
 pub use chunks::{Chunks, Fallible};
 pub use reader::Reader;
 pub use whole::Body;
+pub(crate) use whole::sealed;

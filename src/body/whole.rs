@@ -18,7 +18,7 @@ use bytes::Bytes;
 /// The trait is sealed: later versions of this crate may add other kinds of bodies.
 pub trait Body: sealed::Sealed {}
 
-mod sealed {
+pub(crate) mod sealed {
     use std::sync::Arc;
 
     use super::Bytes;

@@ -5,15 +5,14 @@ use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use http::Response;
 use log::{debug, error};
 use poll_turns::Key;
 
-use super::{EventLoop, Slot};
-use crate::body::Body;
+use super::EventLoop;
+use super::mode::Mode;
+use super::slot::Slot;
 use crate::conn::{CloseReason, Connection};
-use crate::reactor::{Accepted, Interest, Reactor, Readiness};
-use crate::request::Request;
+use crate::reactor::{Accepted, Reactor};
 use crate::time::Instant;
 
 /// What the loop knows of a listener.
@@ -59,12 +58,7 @@ const BACK_OFF: Duration = Duration::from_millis(50);
 /// A failure of accepting is logged at most so often.
 const LOG_INTERVAL: Duration = Duration::from_secs(1);
 
-impl<R, B, H> EventLoop<'_, R, H>
-where
-    R: Reactor,
-    B: Body,
-    H: FnMut(Request) -> Response<B>,
-{
+impl<R: Reactor, M: Mode<R>> EventLoop<'_, R, M> {
     /// Accepts from every listener that may have somebody.
     pub(super) fn accept_all(&mut self) {
         let now = self.driver.cx.now;
@@ -159,7 +153,7 @@ where
         let key = self.slots.next_key();
         match self.driver.reactor.accept(number, key) {
             Ok(accepted) => {
-                self.open(accepted);
+                self.open(key, accepted);
                 Attempt::Accepted(key)
             }
             Err(error) => match error.kind() {
@@ -220,26 +214,14 @@ where
         self.accept_again_at = Some(now + BACK_OFF);
     }
 
-    fn open(&mut self, accepted: Accepted<R::Stream>) {
+    fn open(&mut self, key: Key, accepted: Accepted<R::Stream>) {
         self.last_id += 1;
         let (id, Accepted { stream, peer, fd }) = (self.last_id, accepted);
         self.driver.handle.count_accepted();
         debug!(target: "mini_http", "conn {id}: opened{}{}", OfFd(fd), FromPeer(peer));
-        self.slots.insert(Slot {
-            stream,
-            connection: Connection::new(id, peer, &mut self.driver.cx),
-            readiness: Readiness {
-                readable: false,
-                writable: true,
-                read_closed: false,
-            },
-            interest: Interest::READ,
-            idle: None,
-            is_queued: false,
-            deficit: 0,
-            late_turns: 0,
-            is_turned_away: false,
-        });
+        let connection = Connection::new(id, peer, &mut self.driver.cx);
+        let exchange = self.mode.open(key, peer);
+        self.slots.insert(Slot::new(stream, connection, exchange));
     }
 
     /// Closes the longest idle connection, if it can give way already.

@@ -1,43 +1,17 @@
 //! One connection moved on: written, read, and its requests given to the handler.
 
-use std::collections::VecDeque;
 use std::io::{ErrorKind, IoSlice};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use http::Response;
-use log::{debug, error};
+use log::debug;
 use poll_turns::Key;
 
-use super::Slot;
-use super::round_robin::{Slice, Turn};
-use super::schedule::Schedule;
-use super::stop::Phase;
-use crate::body::Body;
-use crate::conn::{CloseReason, Connection, Context, Step};
-use crate::handle::Handle;
-use crate::log_text::Escaped;
+use super::driver::Driver;
+use super::mode::Mode;
+use super::phase::{MOST_LATE_TURNS, Phase};
+use super::round_robin::Turn;
+use super::slot::Slot;
+use crate::conn::{CloseReason, Connection, Step};
 use crate::reactor::{Interest, Reactor};
-use crate::request::Request;
-
-/// What moves a connection on: all of the loop that its turn needs.
-pub(super) struct Driver<'a, R: Reactor, H> {
-    pub(super) reactor: R,
-    pub(super) handler: H,
-    pub(super) handle: &'a Handle,
-    pub(super) catch_panics: bool,
-    /// What every call of a connection is given; its time is that at which this iteration's wait
-    /// returned.
-    pub(super) cx: Context<'a>,
-    pub(super) schedule: Schedule,
-    /// Connections whose last turn ended before their work did.
-    pub(super) backlog: VecDeque<Key>,
-    /// What this iteration of the loop has cost.
-    pub(super) slice: Slice,
-    /// How far the loop is with stopping.
-    pub(super) phase: Phase,
-    /// Where all connections' bytes are read to.
-    pub(super) buffer: Box<[u8]>,
-}
 
 /// How a turn has ended.
 enum End {
@@ -48,22 +22,18 @@ enum End {
     Close(CloseReason),
 }
 
-impl<R, B, H> Driver<'_, R, H>
-where
-    R: Reactor,
-    B: Body,
-    H: FnMut(Request) -> Response<B>,
-{
+impl<R: Reactor> Driver<'_, R> {
     /// Gives a connection a turn with this quantum. Returns why it is to be closed, if it is.
-    pub(super) fn drive(
+    pub(super) fn drive<M: Mode<R>>(
         &mut self,
+        mode: &mut M,
         key: Key,
-        slot: &mut Slot<R::Stream>,
+        slot: &mut Slot<R::Stream, M::Exchange>,
         quantum: usize,
     ) -> Option<CloseReason> {
         let mut turn = self.slice.begin_turn(quantum, slot.deficit);
         self.look_again(slot);
-        let end = self.take_turn(slot, &mut turn);
+        let end = self.take_turn(mode, slot, &mut turn);
         self.slice.end_turn(&turn);
         let has_more = match end {
             End::Close(reason) => return Some(reason),
@@ -75,40 +45,69 @@ where
             slot.is_queued = true;
             self.backlog.push_back(key);
         }
-        self.show_interest(slot);
+        self.show_interest(mode, slot);
         self.schedule.update(key.index(), slot, self.cx.now);
         None
     }
 
     /// Writes, reads and handles requests until nothing more can be done now, or the turn is over.
     #[inline]
-    fn take_turn(&mut self, slot: &mut Slot<R::Stream>, turn: &mut Turn) -> End {
+    fn take_turn<M: Mode<R>>(
+        &mut self,
+        mode: &mut M,
+        slot: &mut Slot<R::Stream, M::Exchange>,
+        turn: &mut Turn,
+    ) -> End {
         loop {
             if let Some(reason) = self.flush(slot, turn) {
                 return End::Close(reason);
             }
-            let can_go_on = slot.connection.has_usable_input(&self.cx);
-            let can_read = slot.readiness.readable && slot.connection.wants_input(&self.cx);
+            let can_advance = mode.can_advance(&self.cx, slot);
+            let can_go_on =
+                slot.connection.has_usable_input(&self.cx) && mode.may_receive(&self.cx, slot);
+            let can_read = slot.readiness.readable
+                && mode.wants_input(&self.cx, slot)
+                && mode.may_receive(&self.cx, slot);
             if turn.is_over() {
-                return match slot.can_write() || can_go_on || can_read {
+                return match slot.can_write() || can_advance || can_go_on || can_read {
                     true => End::Unfinished,
                     false => End::Done,
                 };
             }
-            if can_go_on {
-                self.handle_input(slot, 0, turn);
+            if can_advance {
+                mode.advance(self, slot, turn);
+            } else if can_go_on {
+                mode.handle_input(self, slot, 0, turn);
             } else if can_read {
-                self.read(slot, turn);
-            } else if !self.stop_waiting(slot) {
+                self.read(mode, slot, turn);
+            } else if mode.is_held_back(&slot.exchange) || !self.stop_waiting(slot) {
                 return End::Done;
             }
         }
     }
 
+    /// Reads once, and handles what came.
+    fn read<M: Mode<R>>(
+        &mut self,
+        mode: &mut M,
+        slot: &mut Slot<R::Stream, M::Exchange>,
+        turn: &mut Turn,
+    ) {
+        let limit = mode.read_limit(&self.cx, &slot.connection, self.buffer.len());
+        match self.read_some(slot, limit) {
+            Some(0) => mode.handle_end_of_input(self, slot),
+            Some(length) => {
+                turn.add_bytes(length);
+                mode.handle_input(self, slot, length, turn);
+            }
+            None => {}
+        }
+    }
+
     /// Tells the reactor which directions would be acted upon now.
-    fn show_interest(&mut self, slot: &mut Slot<R::Stream>) {
+    fn show_interest<M: Mode<R>>(&mut self, mode: &M, slot: &mut Slot<R::Stream, M::Exchange>) {
         let interest = Interest {
-            read: slot.connection.wants_input(&self.cx),
+            read: mode.wants_input(&self.cx, slot) && !mode.is_held_back(&slot.exchange),
             write: slot.connection.pending_output() > 0,
         };
         if interest != slot.interest {
@@ -119,7 +118,7 @@ where
 
     /// Writes what there is, as far as it can be written now, and takes the step that follows.
     /// Tells why the connection is to be closed, if it is.
-    fn flush(&mut self, slot: &mut Slot<R::Stream>, turn: &mut Turn) -> Option<CloseReason> {
+    fn flush<X>(&mut self, slot: &mut Slot<R::Stream, X>, turn: &mut Turn) -> Option<CloseReason> {
         loop {
             if slot.can_write() {
                 if !turn.may_write() {
@@ -145,7 +144,7 @@ where
     }
 
     /// Writes once.
-    fn write(&mut self, slot: &mut Slot<R::Stream>, turn: &mut Turn) {
+    fn write<X>(&mut self, slot: &mut Slot<R::Stream, X>, turn: &mut Turn) {
         let mut slices = [IoSlice::new(&[]); Connection::MAX_SLICES];
         let filled = slot.connection.poll_output(&mut slices);
         let offered: usize = slices[..filled].iter().map(|slice| slice.len()).sum();
@@ -172,88 +171,22 @@ where
         }
     }
 
-    /// Reads once, and handles what came.
-    fn read(&mut self, slot: &mut Slot<R::Stream>, turn: &mut Turn) {
-        match self.read_some(slot) {
-            Some(0) => slot.connection.handle_end_of_input(&mut self.cx),
-            Some(length) => {
-                turn.add_bytes(length);
-                self.handle_input(slot, length, turn);
-            }
-            None => {}
+    /// After the grace a connection is read before it is closed: what waits may not be reported.
+    fn look_again<X>(&self, slot: &mut Slot<R::Stream, X>) {
+        if let Phase::Closing(until) = self.phase
+            && !slot.connection.is_ending()
+            && !slot.connection.request_in_progress()
+        {
+            let is_late = slot.connection.is_reading_body() && self.cx.now >= until;
+            slot.readiness.readable = slot.late_turns < MOST_LATE_TURNS && !is_late;
+            slot.late_turns +=
+                u8::from(slot.readiness.readable && slot.connection.wants_input(&self.cx));
         }
     }
 
-    /// Reads once into the buffer; 0 is the end of the stream.
-    #[inline]
-    pub(super) fn read_some(&mut self, slot: &mut Slot<R::Stream>) -> Option<usize> {
-        let id = slot.connection.id();
-        match self.reactor.read(&mut slot.stream, &mut self.buffer) {
-            Ok(0) => {
-                debug!(target: "mini_http", "conn {id}: end of the client's stream");
-                slot.readiness.readable = false;
-                return Some(0);
-            }
-            Ok(length) => {
-                debug!(target: "mini_http", "conn {id}: read {length} bytes");
-                // A short read has drained the socket, unless its end stands behind it.
-                let is_drained = length < self.buffer.len() && !slot.readiness.read_closed;
-                slot.readiness.readable = !(is_drained && R::SHORT_IS_LAST);
-                return Some(length);
-            }
-            Err(error) => match error.kind() {
-                ErrorKind::WouldBlock => slot.readiness.readable = false,
-                ErrorKind::Interrupted => {}
-                _ => {
-                    debug!(target: "mini_http", "conn {id}: read: {error}");
-                    slot.connection.abandon(&mut self.cx, CloseReason::IoError);
-                }
-            },
-        }
-        None
-    }
-
-    /// Feeds the first `length` bytes of the buffer to the connection, and answers its requests.
-    fn handle_input(&mut self, slot: &mut Slot<R::Stream>, length: usize, turn: &mut Turn) {
-        let mut input = &self.buffer[..length];
-        while let Some(request) = slot.connection.handle_input(&mut self.cx, &mut input) {
-            let must_check_time = turn.add_request();
-            self.handle.count_request();
-            let id = slot.connection.id();
-            debug!(
-                target: "mini_http",
-                "conn {id}: begin processing {}",
-                Escaped(format!("{} {}", request.method(), request.uri()).as_bytes())
-            );
-            let mut answer = if self.catch_panics {
-                catch_unwind(AssertUnwindSafe(|| (self.handler)(request)))
-            } else {
-                Ok((self.handler)(request))
-            };
-            if self.handle.is_stopping() && input.is_empty() {
-                input = &[];
-                self.read_behind(slot, turn);
-            }
-            let connection = &mut slot.connection;
-            match &mut answer {
-                Ok(response) => connection.respond_in_place(&mut self.cx, response),
-                Err(_) => {
-                    error!(target: "mini_http", "conn {id}: the handler panicked; answering 500");
-                    connection.respond_to_panic(&mut self.cx);
-                }
-            }
-            if must_check_time && self.slice.check_time(self.reactor.now()) {
-                turn.end();
-            }
-            if turn.is_over() {
-                return connection.keep_input(&mut self.cx, input);
-            }
-        }
-    }
-}
-
-impl<S> Slot<S> {
-    fn can_write(&self) -> bool {
-        self.readiness.writable && self.connection.pending_output() > 0
+    /// Ends the connection's wait for input, if the grace is over. Returns whether that has changed
+    /// anything.
+    fn stop_waiting<X>(&mut self, slot: &mut Slot<R::Stream, X>) -> bool {
+        matches!(self.phase, Phase::Closing(_)) && slot.connection.stop(&mut self.cx)
     }
 }

@@ -1,6 +1,8 @@
 //! Doubly linked lists over slot numbers: constant-time insertion and removal, no allocation for
 //! an element, and no pointer.
 
+use crate::deadlines::grow;
+
 /// The neighbours of each slot in the list it is in. A slot is in at most one list at a time.
 #[derive(Debug, Default)]
 pub(super) struct Links {
@@ -77,17 +79,6 @@ impl Links {
             after: NONE,
         };
         grow(&mut self.links, slot + 1, none);
-    }
-}
-
-/// Makes a table of slots as long as this, if it is shorter. It grows by an eighth and not to the
-/// double: an idle connection's memory is counted in hundreds of bytes.
-pub(super) fn grow<T: Clone>(table: &mut Vec<T>, length: usize, value: T) {
-    if length > table.capacity() {
-        table.reserve_exact(length - table.len() + length / 8 + 16);
-    }
-    if length > table.len() {
-        table.resize(length, value);
     }
 }
 

@@ -12,14 +12,22 @@
 //!
 //! `accept.rs` takes newcomers and makes room for them; `drive.rs` moves one connection on;
 //! `schedule.rs` knows when each is due, and which can give way; `stop.rs` ends it all.
+//!
+//! What becomes of the requests is decided by the loop's [`Mode`]: `whole.rs` calls a handler with complete
+//! requests.
 
 mod accept;
-mod deadlines;
 mod drive;
+mod driver;
 mod links;
+mod mode;
+mod phase;
 mod round_robin;
 mod schedule;
+mod slot;
 mod stop;
+mod streaming;
+mod whole;
 
 #[cfg(all(test, not(target_os = "wasi")))]
 mod seeds;
@@ -35,15 +43,23 @@ use log::debug;
 use poll_turns::{Key, Table};
 
 use self::accept::Listener;
-use self::drive::Driver;
-use self::round_robin::Slice;
-use self::schedule::{Idle, Schedule};
-use self::stop::{Phase, Stop};
+use self::driver::Driver;
+use self::mode::{Mode, Woken};
+use self::phase::Phase;
+use self::round_robin::{Clock, Slice};
+use self::schedule::Schedule;
+use self::slot::Slot;
+use self::stop::Stop;
+use self::streaming::Streaming;
+use self::whole::WholeBodies;
 use crate::body::Body;
 use crate::conn::{CloseReason, Connection, Context, Shared};
+use crate::executor::Task;
 use crate::handle::Handle;
+use crate::incoming::Incoming;
+use crate::into_response::IntoResponse;
 use crate::limits::Limits;
-use crate::reactor::{Event, Interest, Reactor, Readiness};
+use crate::reactor::{Event, Reactor, Readiness};
 use crate::request::Request;
 use crate::time::Instant;
 
@@ -63,7 +79,28 @@ where
     B: Body,
     H: FnMut(Request) -> Response<B>,
 {
-    EventLoop::new(reactor, handler, settings, handle, &mut Shared::new()).run()
+    let mode = WholeBodies { handler };
+    EventLoop::new(reactor, mode, settings, handle, &mut Shared::new()).run()
+}
+
+/// Like [`serve`], with requests as futures, and beside these tasks.
+///
+/// # Errors
+/// What [`Reactor::wait`] can't survive.
+pub(crate) fn serve_async<R, H, F>(
+    reactor: R,
+    handler: H,
+    tasks: Vec<Task>,
+    settings: &Settings,
+    handle: &Handle,
+) -> io::Result<()>
+where
+    R: Reactor,
+    H: FnMut(http::Request<Incoming>) -> F,
+    F: Future<Output: IntoResponse>,
+{
+    let mode = Streaming::new(handler, tasks, reactor.waker(), settings.catch_panics);
+    EventLoop::new(reactor, mode, settings, handle, &mut Shared::new()).run()
 }
 
 /// What a server is set to.
@@ -74,9 +111,10 @@ pub(crate) struct Settings {
 }
 
 /// The listeners and connections, and what drives them.
-struct EventLoop<'a, R: Reactor, H> {
-    driver: Driver<'a, R, H>,
-    slots: Table<Slot<R::Stream>>,
+struct EventLoop<'a, R: Reactor, M: Mode<R>> {
+    mode: M,
+    driver: Driver<'a, R>,
+    slots: Table<Slot<R::Stream, M::Exchange>>,
     listeners: Vec<Listener>,
     /// The number of the last accepted connection.
     last_id: u64,
@@ -87,32 +125,7 @@ struct EventLoop<'a, R: Reactor, H> {
     stop: Stop,
 }
 
-/// A connection with its socket.
-struct Slot<S> {
-    stream: S,
-    connection: Connection,
-    /// What the reactor has reported and no call has disproved yet.
-    readiness: Readiness,
-    interest: Interest,
-    /// Set while the connection is in the idle list.
-    idle: Option<Idle>,
-    /// Whether the connection is in the backlog.
-    is_queued: bool,
-    /// What its last turn has left of its quantum. A peer that has little room in its system's buffers sends a
-    /// body in pieces; so it doesn't wait in the backlog for each of them.
-    deficit: usize,
-    /// Turns in which it was read since the end of the grace, when the server stops.
-    late_turns: u8,
-    /// It came after the listeners were shut, and gets 503.
-    is_turned_away: bool,
-}
-
-impl<'a, R, B, H> EventLoop<'a, R, H>
-where
-    R: Reactor,
-    B: Body,
-    H: FnMut(Request) -> Response<B>,
-{
+impl<'a, R: Reactor, M: Mode<R>> EventLoop<'a, R, M> {
     /// One read takes at most this much, and all requests in it are answered by one write. At half, an
     /// upload takes twice as many calls; at double, the buffer no longer fits into the second-level cache of
     /// small processors beside what is read.
@@ -120,7 +133,7 @@ where
 
     fn new(
         reactor: R,
-        handler: H,
+        mode: M,
         settings: &'a Settings,
         handle: &'a Handle,
         shared: &'a mut Shared,
@@ -128,9 +141,9 @@ where
         let now = reactor.now();
         let listeners = vec![Listener::default(); reactor.listeners()];
         Self {
+            mode,
             driver: Driver {
                 reactor,
-                handler,
                 handle,
                 catch_panics: settings.catch_panics,
                 cx: Context {
@@ -178,6 +191,7 @@ where
                 Event::Stream(key, readiness) => self.ready(key, readiness),
             }
         }
+        self.wake();
         self.resume(waiting);
         if self.driver.handle.is_stopping() {
             self.go_on_stopping();
@@ -194,6 +208,33 @@ where
         handle.set_held(cx.shared.held(), cx.shared.held_peak());
         handle.set_lingering(reactor.lingering());
         Ok(())
+    }
+
+    /// Gives turns to the connections that were woken. Like those that the reactor has reported, they don't
+    /// depend on the slice; but it takes no longer than one, and the others have theirs in the next iteration.
+    #[inline]
+    fn wake(&mut self) {
+        self.mode.handle_wait(&self.driver);
+        let mut clock = Clock::new();
+        loop {
+            match self.mode.next_woken(&mut self.driver) {
+                Woken::Nothing => return,
+                Woken::Other => {}
+                Woken::Connection(key) => self.drive_woken(key),
+            }
+            if clock.is_over(|| self.driver.reactor.now()) {
+                return;
+            }
+        }
+    }
+
+    fn drive_woken(&mut self, key: Key) {
+        if let Some(slot) = self.slots.get_mut(key)
+            && self.mode.take_woken(&self.driver.cx, slot)
+            && !slot.is_queued
+        {
+            self.drive(key);
+        }
     }
 
     /// Gives further turns to the first `waiting` of the backlog, as far as the slice allows.
@@ -230,11 +271,12 @@ where
         let now = self.driver.cx.now;
         let accept = self.accept_at().map(|at| at.saturating_since(now));
         let deadline = self.driver.schedule.next(now);
+        let woken = self.mode.timeout(&self.driver);
         if self.is_stopping() {
             let stop = self.stop_again_at().map(|at| at.saturating_since(now));
-            return [deadline, stop].into_iter().flatten().min();
+            return [deadline, stop, woken].into_iter().flatten().min();
         }
-        [deadline, accept].into_iter().flatten().min()
+        [deadline, accept, woken].into_iter().flatten().min()
     }
 
     /// Looks at the connections whose deadline may have passed.
@@ -247,6 +289,10 @@ where
             let Some(slot) = self.slots.get_mut(key) else {
                 continue;
             };
+            if self.mode.is_held_back(&slot.exchange) {
+                // Its deadline is set again by its next turn.
+                continue;
+            }
             if slot.connection.poll_timeout().is_some_and(|at| at <= now) {
                 // Whatever has come, or can be taken, by now is not too late: the wait may not have
                 // told yet, and systems tell of room to write only when there is much of it.
@@ -271,7 +317,7 @@ where
             return;
         }
         let quantum = self.driver.slice.first_quantum();
-        if let Some(reason) = self.driver.drive(key, slot, quantum) {
+        if let Some(reason) = self.driver.drive(&mut self.mode, key, slot, quantum) {
             self.close(key, reason);
         }
     }
@@ -284,7 +330,7 @@ where
     /// Gives a connection a turn with this quantum.
     fn drive_for(&mut self, key: Key, quantum: usize) {
         if let Some(slot) = self.slots.get_mut(key)
-            && let Some(reason) = self.driver.drive(key, slot, quantum)
+            && let Some(reason) = self.driver.drive(&mut self.mode, key, slot, quantum)
         {
             self.close(key, reason);
         }
@@ -299,7 +345,12 @@ where
         self.driver.handle.count_closed(reason);
         let id = slot.connection.id();
         debug!(target: "mini_http", "conn {id}: closed: {}", reason.explain());
-        self.driver.reactor.close(slot.stream);
+        if self.mode.wants_reset(&slot.connection) {
+            self.driver.reactor.reset(slot.stream);
+        } else {
+            self.driver.reactor.close(slot.stream);
+        }
+        self.mode.close(slot.exchange);
     }
 
     fn with_connection(
@@ -314,11 +365,12 @@ where
 }
 
 /// What is left when the loop ends by an error or a panic is closed for a reason, too.
-impl<R: Reactor, H> Drop for EventLoop<'_, R, H> {
+impl<R: Reactor, M: Mode<R>> Drop for EventLoop<'_, R, M> {
     fn drop(&mut self) {
         for key in self.slots.keys() {
             if let Some(slot) = self.slots.remove(key) {
                 self.driver.handle.count_closed(CloseReason::Stopped);
+                self.mode.close(slot.exchange);
                 self.driver.reactor.close(slot.stream);
             }
         }

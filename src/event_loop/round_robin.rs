@@ -68,6 +68,13 @@ pub(super) struct Slice {
     waiting: usize,
 }
 
+/// Ends a series of short pieces of work when it has taken [`SLICE_TIME`].
+#[derive(Debug)]
+pub(super) struct Clock {
+    since: Option<Instant>,
+    pieces: u32,
+}
+
 /// What one turn of a connection has cost so far.
 #[derive(Debug)]
 pub(super) struct Turn {
@@ -142,13 +149,38 @@ impl Slice {
     }
 }
 
+impl Clock {
+    pub(super) fn new() -> Self {
+        Self {
+            since: None,
+            pieces: 0,
+        }
+    }
+
+    /// Counts a piece of work. Returns whether the series has to end. The time is read before the second
+    /// piece, and then after as many as in a turn.
+    pub(super) fn is_over(&mut self, now: impl FnOnce() -> Instant) -> bool {
+        self.pieces += 1;
+        match self.since {
+            None => {
+                self.since = Some(now());
+                false
+            }
+            Some(since) => {
+                self.pieces.is_multiple_of(REQUESTS_PER_CLOCK)
+                    && now().saturating_since(since) >= SLICE_TIME
+            }
+        }
+    }
+}
+
 impl Turn {
     /// Counts bytes that were read or written.
     pub(super) fn add_bytes(&mut self, count: usize) {
         self.spent += count;
     }
 
-    /// Counts a request. Returns whether the time has to be checked.
+    /// Counts a request, or a poll of one. Returns whether the time has to be checked.
     pub(super) fn add_request(&mut self) -> bool {
         self.spent += REQUEST;
         self.requests += 1;

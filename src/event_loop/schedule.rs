@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::Slot;
-use super::deadlines::Deadlines;
 use super::links::{Links, List};
+use super::slot::{Idle, Slot};
+use crate::deadlines::Deadlines;
 use crate::time::Instant;
 
 /// The deadlines of all connections, and the order in which they became idle.
@@ -14,14 +14,6 @@ pub(super) struct Schedule {
     /// Connections that can give way to a newcomer, the longest idle first.
     idle: List,
     idle_links: Links,
-}
-
-/// Since when a connection can give way, and the deadline it had then: another one tells that it
-/// was used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Idle {
-    pub(super) since: Instant,
-    until: Instant,
 }
 
 impl Schedule {
@@ -34,7 +26,7 @@ impl Schedule {
     }
 
     /// Brings the deadline of the connection in a slot, and its place among the idle, up to date.
-    pub(super) fn update<S>(&mut self, index: usize, slot: &mut Slot<S>, now: Instant) {
+    pub(super) fn update<S, X>(&mut self, index: usize, slot: &mut Slot<S, X>, now: Instant) {
         let deadline = slot.connection.poll_timeout();
         if let Some(deadline) = deadline {
             self.deadlines.set(index, next_tick(deadline));
@@ -55,7 +47,7 @@ impl Schedule {
     }
 
     /// Takes a slot out whose connection is closed.
-    pub(super) fn remove<S>(&mut self, index: usize, slot: &Slot<S>) {
+    pub(super) fn remove<S, X>(&mut self, index: usize, slot: &Slot<S, X>) {
         if slot.idle.is_some() {
             self.idle.remove(&mut self.idle_links, index);
         }

@@ -10,36 +10,26 @@
 
 use std::time::Duration;
 
-use http::Response;
 use log::{info, warn};
 use poll_turns::Key;
 
+use super::EventLoop;
 use super::accept::{Attempt, Door};
-use super::drive::Driver;
-use super::round_robin::Turn;
-use super::{EventLoop, Slot};
-use crate::body::Body;
-use crate::conn::{CloseReason, Connection};
+use super::mode::Mode;
+use super::phase::Phase;
+use crate::conn::Connection;
 use crate::reactor::Reactor;
-use crate::request::Request;
 use crate::time::Instant;
-
-/// How far the loop is with stopping.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Phase {
-    /// It doesn't stop.
-    Serving,
-    /// Input is waited for until this moment.
-    Grace(Instant),
-    /// Only what has come already is read; bodies until this moment.
-    Closing(Instant),
-}
 
 /// What the loop has done to stop.
 #[derive(Debug, Default)]
 pub(super) struct Stop {
     /// Connections accepted since it began.
     accepted: usize,
+    /// The time that [`Handle::stop_within`](crate::Handle::stop_within) has given, as it was last seen.
+    within: Option<Duration>,
+    /// When that is over.
+    deadline: Option<Instant>,
     /// Connections that are open to get 503.
     pub(super) turned_away: usize,
 }
@@ -52,26 +42,20 @@ const GRACE: Duration = Duration::from_millis(500);
 /// that the server binds. Clients that connect again and again don't keep it from stopping.
 const MOST_ACCEPTED: usize = 4096;
 
-/// Turns in which a connection is read after the grace: enough for what a system's buffer holds, and
-/// for a few bodies. A client that sends without a pause doesn't keep the server from stopping.
-const MOST_LATE_TURNS: u8 = 64;
-
 /// How long a body is still read after the grace. It gets 503 then: an interpreter takes 20 s for the
 /// bytes of all those turns if they are chunks of one byte.
 const LATE_BODIES: Duration = Duration::from_secs(1);
 
-impl<R, B, H> EventLoop<'_, R, H>
-where
-    R: Reactor,
-    B: Body,
-    H: FnMut(Request) -> Response<B>,
-{
+impl<R: Reactor, M: Mode<R>> EventLoop<'_, R, M> {
     pub(super) fn is_stopping(&self) -> bool {
         self.driver.phase != Phase::Serving
     }
 
     pub(super) fn has_stopped(&self) -> bool {
-        self.is_stopping() && self.slots.is_empty() && !self.has_open_listener()
+        self.is_stopping()
+            && self.slots.is_empty()
+            && !self.has_open_listener()
+            && self.mode.is_idle()
     }
 
     /// When stopping goes on, if that is not for an event to say.
@@ -82,7 +66,8 @@ where
             Phase::Grace(until) => Some(until),
             Phase::Closing(_) => None,
         };
-        [grace, self.accept_again_at].into_iter().flatten().min()
+        let times = [grace, self.accept_again_at, self.stop.deadline];
+        times.into_iter().flatten().min()
     }
 
     /// The part of stopping that is due in each turn.
@@ -100,6 +85,9 @@ where
                 self.drive_each(&accepted);
             }
             Phase::Grace(_) | Phase::Closing(_) => {}
+        }
+        if self.is_stop_overdue() {
+            self.give_up();
         }
         for number in 0..self.listeners.len() {
             if self.listeners[number].door == Door::Refusing {
@@ -124,6 +112,33 @@ where
         self.driver.phase = Phase::Closing(self.driver.cx.now + LATE_BODIES);
         self.shut_listeners();
         self.drive_each(&self.slots.keys());
+    }
+
+    /// Whether the time to stop is over. It begins when the loop sees that it was set, or has become shorter.
+    fn is_stop_overdue(&mut self) -> bool {
+        let within = self.driver.handle.stop_deadline();
+        if within != self.stop.within {
+            self.stop.within = within;
+            let deadline = within.map(|within| self.driver.reactor.now() + within);
+            self.stop.deadline = [self.stop.deadline, deadline].into_iter().flatten().min();
+        }
+        let now = self.driver.cx.now;
+        self.stop.deadline.is_some_and(|deadline| deadline <= now)
+    }
+
+    /// Drops all that is still there.
+    fn give_up(&mut self) {
+        info!(target: "mini_http", "stopping: the time is over; {} connections dropped", self.slots.len());
+        if let Phase::Grace(_) = self.driver.phase {
+            self.end_grace();
+        }
+        for key in self.slots.keys() {
+            if let Some(slot) = self.slots.get_mut(key) {
+                self.mode.cut_off(&mut self.driver.cx, &mut slot.connection);
+            }
+            self.drive(key);
+        }
+        self.mode.give_up();
     }
 
     fn has_open_listener(&self) -> bool {
@@ -220,55 +235,5 @@ where
             }
             self.drive(key);
         }
-    }
-}
-
-impl<R, B, H> Driver<'_, R, H>
-where
-    R: Reactor,
-    B: Body,
-    H: FnMut(Request) -> Response<B>,
-{
-    /// After the grace a connection is read before it is closed: what waits may not be reported.
-    pub(super) fn look_again(&self, slot: &mut Slot<R::Stream>) {
-        if let Phase::Closing(until) = self.phase
-            && !slot.connection.is_ending()
-        {
-            let is_late = slot.connection.is_reading_body() && self.cx.now >= until;
-            slot.readiness.readable = slot.late_turns < MOST_LATE_TURNS && !is_late;
-            slot.late_turns +=
-                u8::from(slot.readiness.readable && slot.connection.wants_input(&self.cx));
-        }
-    }
-
-    /// Ends the connection's wait for input, if the grace is over. Returns whether that has changed
-    /// anything.
-    pub(super) fn stop_waiting(&mut self, slot: &mut Slot<R::Stream>) -> bool {
-        matches!(self.phase, Phase::Closing(_)) && slot.connection.stop(&mut self.cx)
-    }
-
-    /// Makes the next response of a server that stops the last one, unless more input waits. That is
-    /// kept for after the response.
-    #[cold]
-    pub(super) fn read_behind(&mut self, slot: &mut Slot<R::Stream>, turn: &mut Turn) {
-        if slot.connection.is_ending() || slot.connection.has_kept_input() {
-            return;
-        }
-        let can_keep = slot.connection.can_keep(&self.cx, self.buffer.len());
-        if can_keep && slot.late_turns < MOST_LATE_TURNS {
-            slot.late_turns += u8::from(matches!(self.phase, Phase::Closing(_)));
-            match self.read_some(slot) {
-                // The end of the stream is for after the response, too.
-                Some(0) => slot.readiness.readable = true,
-                Some(length) => {
-                    turn.add_bytes(length);
-                    return slot
-                        .connection
-                        .keep_input(&mut self.cx, &self.buffer[..length]);
-                }
-                None => {}
-            }
-        }
-        slot.connection.close_after_response(CloseReason::Stopped);
     }
 }

@@ -10,7 +10,9 @@ use std::time::{Duration, Instant as StdInstant};
 
 use mio::{Events, Poll, Token, Waker};
 use poll_turns::Key;
+use socket2::{SockRef, TcpKeepalive};
 
+use super::keep_alive::{PROBE_AFTER, PROBE_INTERVAL, PROBES};
 use super::{Accepted, Event, Interest, Reactor, Readiness};
 use crate::time::Instant;
 
@@ -179,6 +181,33 @@ impl Reactor for MioReactor {
     fn close(&mut self, mut stream: MioStream) {
         if let Err(error) = self.poll.registry().deregister(&mut stream.socket) {
             log::debug!(target: "mini_http", "deregistering a stream: {error}");
+        }
+    }
+
+    fn reset(&mut self, stream: MioStream) {
+        // RST is sent by a close after which nothing lingers.
+        if let Err(error) = SockRef::from(&stream.socket).set_linger(Some(Duration::ZERO)) {
+            log::debug!(target: "mini_http", "can't reset a connection: {error}");
+        }
+        self.close(stream);
+    }
+
+    fn probe(&mut self, stream: &mut MioStream) {
+        let probes = TcpKeepalive::new().with_time(PROBE_AFTER);
+        // Elsewhere the system's own values hold.
+        #[cfg(any(
+            target_os = "android",
+            target_os = "dragonfly",
+            target_os = "freebsd",
+            target_os = "illumos",
+            target_os = "linux",
+            target_os = "netbsd",
+            target_vendor = "apple",
+            windows
+        ))]
+        let probes = probes.with_interval(PROBE_INTERVAL).with_retries(PROBES);
+        if let Err(error) = SockRef::from(&stream.socket).set_tcp_keepalive(&probes) {
+            log::debug!(target: "mini_http", "can't turn on keep-alive probes: {error}");
         }
     }
 

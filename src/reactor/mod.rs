@@ -40,6 +40,8 @@
 //! streams linger, and `wait` returns when fewer do; and at the end, when it stops. So while it
 //! doesn't stop, it never waits without a timeout for a paused listener unless some streams linger.
 
+#[cfg(any(not(target_os = "wasi"), target_env = "p2"))]
+mod keep_alive;
 #[cfg(not(target_os = "wasi"))]
 pub(crate) mod mio;
 #[cfg(any(
@@ -125,6 +127,18 @@ pub trait Reactor {
 
     /// Ends the registration, then closes the stream.
     fn close(&mut self, stream: Self::Stream);
+
+    /// Ends the registration, then resets the connection, so that the peer can't take its end for that of a
+    /// response. Where that can't be done, it is closed.
+    fn reset(&mut self, stream: Self::Stream) {
+        self.close(stream);
+    }
+
+    /// Turns on keep-alive probes, where the system has them: first after 30 seconds without a packet, then
+    /// up to three that are 10 seconds apart. If none is acknowledged, the stream fails.
+    fn probe(&mut self, stream: &mut Self::Stream) {
+        let _ = stream;
+    }
 
     /// Streams that were closed and still take resources, because they can't be dropped at once.
     /// `wait` returns when there are fewer.

@@ -20,6 +20,7 @@ use super::plan::Plan;
 use super::reasons::Tally;
 use super::verdict;
 use crate::conn::Shared;
+use crate::event_loop::whole::WholeBodies;
 use crate::event_loop::{EventLoop, Settings};
 use crate::handle::Handle;
 use crate::limits::Limits;
@@ -103,8 +104,13 @@ impl World {
             self.handle.clone(),
         );
         let mut shared = Shared::new();
-        let mut event_loop =
-            EventLoop::new(reactor, handler, &self.settings, &self.handle, &mut shared);
+        let mut event_loop = EventLoop::new(
+            reactor,
+            WholeBodies { handler },
+            &self.settings,
+            &self.handle,
+            &mut shared,
+        );
         event_loop.run().expect("nothing ends the server");
         self.note_untaken();
         drop(event_loop);

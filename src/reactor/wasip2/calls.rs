@@ -13,6 +13,7 @@
 
 use std::fmt::{self, Display};
 use std::io;
+use std::time::Duration;
 
 use poll_turns::trace::{TARGET, call, is_on, list};
 use wasip2::clocks::monotonic_clock;
@@ -72,6 +73,32 @@ pub(super) fn set_send_buffer_size(socket: &TcpSocket, size: u64) -> Result<(), 
                 f,
                 "tcp-socket.set-send-buffer-size({}, {size})",
                 socket.handle()
+            )
+        },
+        |result, f| f.write_str(result.as_ref().map_or_else(|code| code.name(), |()| "ok")),
+    )
+}
+
+/// Turns on keep-alive probes, with these times and this number of them.
+pub(super) fn set_keep_alive(
+    socket: &TcpSocket,
+    after: Duration,
+    interval: Duration,
+    count: u32,
+) -> Result<(), ErrorCode> {
+    let nanos = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+    traced(
+        || {
+            socket.set_keep_alive_idle_time(nanos(after))?;
+            socket.set_keep_alive_interval(nanos(interval))?;
+            socket.set_keep_alive_count(count)?;
+            socket.set_keep_alive_enabled(true)
+        },
+        |f| {
+            let of = socket.handle();
+            write!(
+                f,
+                "tcp-socket.set-keep-alive({of}, {after:?}, {interval:?}, {count})"
             )
         },
         |result, f| f.write_str(result.as_ref().map_or_else(|code| code.name(), |()| "ok")),

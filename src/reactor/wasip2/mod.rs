@@ -30,6 +30,7 @@ use self::alarm::Alarm;
 use self::allowance::Allowance;
 use self::rounds::Asked;
 use self::sources::{Source, piece};
+use super::keep_alive::{PROBE_AFTER, PROBE_INTERVAL, PROBES};
 use super::{Accepted, Event, Interest, Reactor};
 use crate::time::Instant;
 
@@ -276,6 +277,12 @@ impl Reactor for Wasip2Reactor {
         let largest = source.make_room();
         self.fixed_buffer = largest.map(Source::safe_buffer);
         self.turns.rest(stream.place());
+    }
+
+    fn probe(&mut self, stream: &mut Wasip2Stream) {
+        let socket = &self.source(stream).socket;
+        // Without them, a client that is gone is found when something is sent to it.
+        let _ = calls::set_keep_alive(socket, PROBE_AFTER, PROBE_INTERVAL, PROBES);
     }
 
     /// Those for which the socket has no room yet for what is on its way.

@@ -9,12 +9,11 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::time::Duration;
 
-use super::links::grow;
 use crate::time::Instant;
 
 /// Slots by the time at which they are due.
 #[derive(Debug, Default)]
-pub(super) struct Deadlines {
+pub(crate) struct Deadlines {
     /// The earliest first. An entry is stale unless `due` has the same time for its slot.
     heap: BinaryHeap<Reverse<(Instant, u32)>>,
     /// When each slot is due, or `NOT_SET`.
@@ -31,7 +30,7 @@ impl Deadlines {
     const WORTH_CLEARING: usize = 64;
 
     /// Says that `slot` is due at `at`, or earlier if that was said before.
-    pub(super) fn set(&mut self, slot: usize, at: Instant) {
+    pub(crate) fn set(&mut self, slot: usize, at: Instant) {
         if self.due.get(slot).is_some_and(|&due| due <= at) {
             return;
         }
@@ -45,7 +44,7 @@ impl Deadlines {
     }
 
     /// Says that `slot` is not due at any time.
-    pub(super) fn cancel(&mut self, slot: usize) {
+    pub(crate) fn cancel(&mut self, slot: usize) {
         if let Some(due) = self.due.get_mut(slot)
             && *due != Self::NOT_SET
         {
@@ -56,13 +55,13 @@ impl Deadlines {
     }
 
     /// The time from `now` until a slot is due.
-    pub(super) fn next(&mut self, now: Instant) -> Option<Duration> {
+    pub(crate) fn next(&mut self, now: Instant) -> Option<Duration> {
         let (at, _) = self.first()?;
         Some(at.saturating_since(now))
     }
 
     /// Takes out a slot that is due at `now`. Call until it returns `None`.
-    pub(super) fn expired(&mut self, now: Instant) -> Option<usize> {
+    pub(crate) fn expired(&mut self, now: Instant) -> Option<usize> {
         let (at, slot) = self.first()?;
         if at > now {
             return None;
@@ -71,6 +70,12 @@ impl Deadlines {
         self.due[slot] = Self::NOT_SET;
         self.live -= 1;
         Some(slot)
+    }
+
+    /// How many entries there are, stale ones too.
+    #[cfg(test)]
+    pub(crate) fn length(&self) -> usize {
+        self.heap.len()
     }
 
     /// The first entry that isn't stale; those before it are dropped.
@@ -103,6 +108,17 @@ impl Deadlines {
                 due[slot as usize] = at;
             }
         }
+    }
+}
+
+/// Makes a table of slots as long as this, if it is shorter. It grows by an eighth and not to the
+/// double: an idle connection's memory is counted in hundreds of bytes.
+pub(crate) fn grow<T: Clone>(table: &mut Vec<T>, length: usize, value: T) {
+    if length > table.capacity() {
+        table.reserve_exact(length - table.len() + length / 8 + 16);
+    }
+    if length > table.len() {
+        table.resize(length, value);
     }
 }
 

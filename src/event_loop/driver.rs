@@ -1,0 +1,95 @@
+//! What moves connections on: the reactor and the state that all turns share, with the reads that modes need.
+
+use std::collections::VecDeque;
+use std::io::ErrorKind;
+
+use log::debug;
+use poll_turns::Key;
+
+use super::phase::{MOST_LATE_TURNS, Phase};
+use super::round_robin::{Slice, Turn};
+use super::schedule::Schedule;
+use super::slot::Slot;
+use crate::conn::{CloseReason, Context};
+use crate::handle::Handle;
+use crate::reactor::Reactor;
+
+/// What moves a connection on: all of the loop that its turn needs.
+pub(super) struct Driver<'a, R: Reactor> {
+    pub(super) reactor: R,
+    pub(super) handle: &'a Handle,
+    pub(super) catch_panics: bool,
+    /// What every call of a connection is given; its time is that at which this iteration's wait
+    /// returned.
+    pub(super) cx: Context<'a>,
+    pub(super) schedule: Schedule,
+    /// Connections whose last turn ended before their work did.
+    pub(super) backlog: VecDeque<Key>,
+    /// What this iteration of the loop has cost.
+    pub(super) slice: Slice,
+    /// How far the loop is with stopping.
+    pub(super) phase: Phase,
+    /// Where all connections' bytes are read to.
+    pub(super) buffer: Box<[u8]>,
+}
+
+impl<R: Reactor> Driver<'_, R> {
+    /// Reads once into the buffer, at most so many bytes; 0 is the end of the stream.
+    #[inline]
+    pub(super) fn read_some<X>(
+        &mut self,
+        slot: &mut Slot<R::Stream, X>,
+        limit: usize,
+    ) -> Option<usize> {
+        let id = slot.connection.id();
+        let buffer = &mut self.buffer[..limit];
+        match self.reactor.read(&mut slot.stream, buffer) {
+            Ok(0) => {
+                debug!(target: "mini_http", "conn {id}: end of the client's stream");
+                slot.readiness.readable = false;
+                return Some(0);
+            }
+            Ok(length) => {
+                debug!(target: "mini_http", "conn {id}: read {length} bytes");
+                // A short read has drained the socket, unless its end stands behind it.
+                let is_drained = length < buffer.len() && !slot.readiness.read_closed;
+                slot.readiness.readable = !(is_drained && R::SHORT_IS_LAST);
+                return Some(length);
+            }
+            Err(error) => match error.kind() {
+                ErrorKind::WouldBlock => slot.readiness.readable = false,
+                ErrorKind::Interrupted => {}
+                _ => {
+                    debug!(target: "mini_http", "conn {id}: read: {error}");
+                    slot.connection.abandon(&mut self.cx, CloseReason::IoError);
+                }
+            },
+        }
+        None
+    }
+
+    /// Makes the next response of a server that stops the last one, unless more input waits. That is
+    /// kept for after the response.
+    #[cold]
+    pub(super) fn read_behind<X>(&mut self, slot: &mut Slot<R::Stream, X>, turn: &mut Turn) {
+        if slot.connection.is_ending() || slot.connection.has_kept_input() {
+            return;
+        }
+        let can_keep = slot.connection.can_keep(&self.cx, self.buffer.len());
+        if can_keep && slot.late_turns < MOST_LATE_TURNS {
+            slot.late_turns += u8::from(matches!(self.phase, Phase::Closing(_)));
+            match self.read_some(slot, self.buffer.len()) {
+                // The end of the stream is for after the response, too.
+                Some(0) => slot.readiness.readable = true,
+                Some(length) => {
+                    turn.add_bytes(length);
+                    return slot
+                        .connection
+                        .keep_input(&mut self.cx, &self.buffer[..length]);
+                }
+                None => {}
+            }
+        }
+        slot.connection.close_after_response(CloseReason::Stopped);
+    }
+}

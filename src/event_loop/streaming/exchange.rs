@@ -1,0 +1,243 @@
+//! What the loop keeps for a connection whose requests are futures.
+
+use std::cell::{OnceCell, RefCell};
+use std::future::{Future, poll_fn};
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use bytes::Buf;
+use http::Response;
+use http_body::Body;
+use poll_turns::Key;
+
+use super::failure::Failure;
+use super::port::{End, Port};
+use crate::body::BoxError;
+use crate::conn::ResponseLength;
+use crate::executor::{Inbox, Target, TaskWaker};
+use crate::incoming::{Incoming, Stream};
+use crate::into_response::IntoResponse;
+
+/// What the loop keeps for a connection whose requests are futures.
+pub(in crate::event_loop) struct Exchange<'h> {
+    key: Key,
+    pub(super) peer: Option<SocketAddr>,
+    /// Made with the first request.
+    tools: Option<Box<Tools>>,
+    pub(super) running: Option<Running<'h>>,
+    pub(super) place: Place,
+    /// Keep-alive probes are on.
+    pub(super) is_probed: bool,
+}
+
+/// Whether the connection waits until fewer requests are in handlers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// It doesn't.
+    Free,
+    /// It is in the queue.
+    Waiting,
+    /// It was taken from the queue, and may begin a request before those in it.
+    Next,
+}
+
+/// What all requests of a connection use, one after the other.
+pub(super) struct Tools {
+    pub(super) port: Rc<Port>,
+    state: Arc<TaskWaker>,
+    /// `state`, as it is passed to the future.
+    waker: Waker,
+    /// `state`, as it is passed to the body of a request; made with the first one.
+    notify: OnceCell<Waker>,
+}
+
+/// A request in its handler, or its response's body.
+pub(super) struct Running<'h> {
+    task: Task<'h>,
+    /// The request's body, while the handler may want more of it.
+    pub(super) body: Option<Arc<Stream>>,
+    /// Whether the response's head was passed on.
+    has_head: bool,
+    /// The future wasn't polled yet.
+    is_new: bool,
+}
+
+/// The future of a request and its response.
+pub(super) type Task<'h> = Pin<Box<dyn Future<Output = ()> + 'h>>;
+
+impl<'h> Exchange<'h> {
+    pub(super) fn new(key: Key, peer: Option<SocketAddr>) -> Self {
+        Self {
+            key,
+            peer,
+            tools: None,
+            running: None,
+            place: Place::Free,
+            is_probed: false,
+        }
+    }
+
+    /// What the connection's requests use; made if this is the first one.
+    pub(super) fn tools(&mut self, inbox: &Arc<Inbox>) -> &Tools {
+        let key = self.key;
+        self.tools
+            .get_or_insert_with(|| Box::new(Tools::new(key, inbox)))
+    }
+
+    pub(super) fn begin(&mut self, task: Task<'h>, body: Option<Arc<Stream>>) {
+        self.place = Place::Free;
+        self.running = Some(Running {
+            task,
+            body,
+            has_head: false,
+            is_new: true,
+        });
+    }
+
+    pub(super) fn key(&self) -> Key {
+        self.key
+    }
+
+    /// Where its requests put their responses.
+    pub(super) fn port(&self) -> Option<&Rc<Port>> {
+        self.tools.as_ref().map(|tools| &tools.port)
+    }
+
+    /// Passes something on to the request's body, unless the handler has dropped it.
+    pub(super) fn pass(&self, pass: impl FnOnce(&Stream)) {
+        if let Some(running) = &self.running
+            && let Some(body) = &running.body
+        {
+            pass(body);
+        }
+    }
+
+    /// Whether the response's head was passed on.
+    pub(super) fn has_head(&self) -> bool {
+        self.running
+            .as_ref()
+            .is_some_and(|running| running.has_head)
+    }
+
+    pub(super) fn set_has_head(&mut self) {
+        if let Some(running) = &mut self.running {
+            running.has_head = true;
+        }
+    }
+
+    /// Whether something has happened that the loop must look at.
+    pub(super) fn is_woken(&self) -> bool {
+        self.running.as_ref().is_some_and(|running| running.is_new)
+            || self
+                .tools
+                .as_ref()
+                .is_some_and(|tools| tools.state.is_woken())
+    }
+
+    /// Whether the response's body waits for room.
+    pub(super) fn wants_room(&self) -> bool {
+        self.port().is_some_and(|port| port.wants_room())
+    }
+
+    /// Makes it ready for the next wake-up. Returns whether the future is to be polled.
+    pub(super) fn take_wake(&mut self) -> bool {
+        let is_woken = self.tools.as_ref().is_some_and(|tools| tools.state.take());
+        let is_new = self
+            .running
+            .as_mut()
+            .is_some_and(|running| std::mem::take(&mut running.is_new));
+        is_woken || is_new
+    }
+
+    /// Polls the request's future.
+    pub(super) fn poll(&mut self) -> Poll<()> {
+        match (&mut self.running, &self.tools) {
+            (Some(running), Some(tools)) => {
+                let mut cx = Context::from_waker(&tools.waker);
+                running.task.as_mut().poll(&mut cx)
+            }
+            _ => Poll::Ready(()),
+        }
+    }
+}
+
+impl Tools {
+    fn new(key: Key, inbox: &Arc<Inbox>) -> Self {
+        let state = TaskWaker::new(Arc::clone(inbox), Target::Connection(key));
+        Self {
+            port: Rc::default(),
+            waker: Waker::from(Arc::clone(&state)),
+            notify: OnceCell::new(),
+            state,
+        }
+    }
+
+    pub(super) fn notify(&self) -> Waker {
+        self.notify
+            .get_or_init(|| self.state.notify_waker())
+            .clone()
+    }
+}
+
+/// The future of one request: the handler, then the body of its response. The request comes from the port.
+pub(super) async fn run<H, F>(handler: Rc<RefCell<H>>, port: Rc<Port>)
+where
+    H: FnMut(http::Request<Incoming>) -> F,
+    F: Future<Output: IntoResponse>,
+{
+    let Some(handled) = call(&handler, &port) else {
+        return;
+    };
+    let (parts, body) = match handled.await.into_response() {
+        Ok(response) => response.into_parts(),
+        Err(error) => return port.end(End::HandlerFailed(Failure::new(&error))),
+    };
+    let length = match body.size_hint().exact() {
+        Some(length) => ResponseLength::Exact(length),
+        None => ResponseLength::Unknown,
+    };
+    if port.send_head(Response::from_parts(parts, ()), length) {
+        port.end(send_body(body, &port).await);
+    } else {
+        port.end(End::Complete);
+    }
+}
+
+/// Calls the handler.
+fn call<H, F>(handler: &RefCell<H>, port: &Port) -> Option<F>
+where
+    H: FnMut(http::Request<Incoming>) -> F,
+{
+    let request = port.take_request()?;
+    Some((handler.borrow_mut())(request))
+}
+
+/// Polls a response's body to its end, as there is room.
+async fn send_body<B>(body: B, port: &Port) -> End
+where
+    B: Body<Data: Buf, Error: Into<BoxError>>,
+{
+    let mut body = pin!(body);
+    loop {
+        port.room().await;
+        let frame = match poll_fn(|cx| body.as_mut().poll_frame(cx)).await {
+            Some(Ok(frame)) => frame,
+            Some(Err(error)) => return End::BodyFailed(Failure::new(&error.into())),
+            None => return End::Complete,
+        };
+        match frame.into_data() {
+            Ok(mut data) => port.send_data(data.copy_to_bytes(data.remaining())),
+            Err(frame) => {
+                // A frame of another kind, of a later version, is skipped.
+                if let Ok(trailers) = frame.into_trailers() {
+                    // Trailers are the last frame.
+                    port.send_trailers(trailers);
+                    return End::Complete;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,304 @@
+//! The mode of [`Server::serve_async`](crate::Server::serve_async): a request's handler is a future, and bodies
+//! are streams.
+//!
+//! The loop is the executor. A connection has at most one future, which is the handler and then the body of its
+//! response (`exchange.rs`). It is polled in the connection's turns: when it was woken, and when its body can go
+//! on because there is room. What it has put into its port is passed to the connection after each poll. Beside
+//! those futures there are spawned tasks.
+//!
+//! | file | |
+//! |---|---|
+//! | `exchange.rs` | what a connection has for its requests; their future |
+//! | `port.rs` | what the future and the loop pass to each other |
+//! | `receive.rs` | requests and their bodies: from the connection to the handler |
+//! | `respond.rs` | polls, and responses: from the handler to the connection |
+//! | `failure.rs` | errors of handlers and bodies |
+
+mod exchange;
+mod failure;
+mod port;
+mod receive;
+mod respond;
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::future::Future;
+use std::marker::PhantomData;
+use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+use std::time::Duration;
+
+use log::{debug, error};
+use poll_turns::Key;
+
+use self::exchange::{Exchange, Place};
+use super::driver::Driver;
+use super::mode::{Mode, Woken};
+use super::round_robin::Turn;
+use super::slot::Slot;
+use crate::conn::{CloseReason, Connection, Context};
+use crate::executor::{Inbox, LoopContext, Target, Task, Tasks};
+use crate::handle::Waker;
+use crate::incoming::Incoming;
+use crate::into_response::IntoResponse;
+use crate::reactor::Reactor;
+
+/// Requests as futures, and spawned tasks.
+pub(super) struct Streaming<'h, H> {
+    handler: Rc<RefCell<H>>,
+    catch_panics: bool,
+    context: Rc<LoopContext>,
+    tasks: Tasks,
+    /// What was woken and is not looked at yet.
+    woken: VecDeque<Target>,
+    /// What was just taken out of the inbox; kept for its memory.
+    taken: Vec<Target>,
+    /// Requests in their handlers, or with the bodies of their responses.
+    in_handlers: usize,
+    /// Connections that are not read, because there are too many of those.
+    waiting: VecDeque<Key>,
+    /// The one that was just taken out of there.
+    next: Option<Key>,
+    /// The futures live in the connections' slots, and may borrow what the handler borrows.
+    futures: PhantomData<&'h ()>,
+}
+
+impl<'h, H> Streaming<'h, H> {
+    /// Serves with this handler, beside these tasks. The waker ends the reactor's wait.
+    pub(super) fn new(
+        handler: H,
+        tasks: Vec<Task>,
+        waker: Option<Waker>,
+        catch_panics: bool,
+    ) -> Self {
+        let context = LoopContext::new(Inbox::new(waker));
+        let mut running = Tasks::new(Rc::clone(&context), catch_panics);
+        tasks.into_iter().for_each(|task| running.add(task));
+        Self {
+            handler: Rc::new(RefCell::new(handler)),
+            catch_panics,
+            context,
+            tasks: running,
+            woken: VecDeque::new(),
+            taken: Vec::new(),
+            in_handlers: 0,
+            waiting: VecDeque::new(),
+            next: None,
+            futures: PhantomData,
+        }
+    }
+
+    /// Whether the connection may begin a request. If not, it is put into the queue.
+    fn may_begin<S>(&mut self, cx: &Context<'_>, slot: &mut Slot<S, Exchange<'h>>) -> bool {
+        let exchange = &mut slot.exchange;
+        // The rest of a request, or input that is dropped.
+        if exchange.running.is_some() || slot.connection.is_ending() {
+            return true;
+        }
+        let has_place = self.in_handlers < cx.limits.max_requests;
+        let may = match exchange.place {
+            Place::Free => has_place && self.waiting.is_empty(),
+            Place::Next => has_place,
+            Place::Waiting => return false,
+        };
+        if !may {
+            let (id, count) = (slot.connection.id(), self.in_handlers);
+            debug!(target: "mini_http", "conn {id}: waits: {count} requests are in handlers");
+            exchange.place = Place::Waiting;
+            self.waiting.push_back(exchange.key());
+        }
+        may
+    }
+
+    /// Whether a connection's request can go on without input: its future was woken or has room, or it has
+    /// to be dropped.
+    fn can_go_on<S>(&self, cx: &Context<'_>, slot: &Slot<S, Exchange<'h>>) -> bool {
+        let (exchange, connection) = (&slot.exchange, &slot.connection);
+        exchange.running.is_some()
+            && (exchange.is_woken()
+                || exchange.wants_room() && connection.can_send_data(cx)
+                || !connection.request_in_progress())
+    }
+
+    /// Sleeps that were first polled now begin now.
+    fn start_sleeps<R: Reactor>(&self, reactor: &R) {
+        if self.context.has_new_sleeps() {
+            self.context.set_now(reactor.now());
+        }
+    }
+
+    /// Runs a part of the user's code. `None` if it has panicked.
+    fn guard<T>(&self, f: impl FnOnce() -> T) -> Option<T> {
+        self.context.enter(|| {
+            // A second panic would abort the process.
+            if self.catch_panics || std::thread::panicking() {
+                catch_unwind(AssertUnwindSafe(f)).ok()
+            } else {
+                Some(f())
+            }
+        })
+    }
+
+    /// Ends a connection's request: its future, its response's body and what is left of its own body are
+    /// dropped.
+    fn end_request(&mut self, exchange: &mut Exchange<'h>) {
+        let Some(running) = exchange.running.take() else {
+            return;
+        };
+        self.in_handlers -= 1;
+        if let Some(body) = &running.body {
+            body.gone();
+        }
+        let port = exchange.port();
+        let dropped = self.guard(|| {
+            drop(running);
+            if let Some(port) = port {
+                port.clear();
+            }
+        });
+        if dropped.is_none() {
+            error!(target: "mini_http", "a handler's future panicked when it was dropped");
+        }
+    }
+}
+
+impl<'h, R, H, F> Mode<R> for Streaming<'h, H>
+where
+    R: Reactor,
+    H: FnMut(http::Request<Incoming>) -> F + 'h,
+    F: Future<Output: IntoResponse> + 'h,
+{
+    type Exchange = Exchange<'h>;
+
+    fn open(&mut self, key: Key, peer: Option<SocketAddr>) -> Exchange<'h> {
+        Exchange::new(key, peer)
+    }
+
+    fn handle_input(
+        &mut self,
+        driver: &mut Driver<'_, R>,
+        slot: &mut Slot<R::Stream, Exchange<'h>>,
+        length: usize,
+        turn: &mut Turn,
+    ) {
+        let mut from = 0;
+        loop {
+            from = self.receive(driver, slot, from..length);
+            if turn.is_over() || !self.can_go_on(&driver.cx, slot) {
+                break;
+            }
+            // Responses to a pipeline leave in one write, so the next request is handled before that.
+            self.go_on(driver, slot, turn);
+            let has_more = from < length || slot.connection.has_usable_input(&driver.cx);
+            if turn.is_over() || !has_more || !self.may_begin(&driver.cx, slot) {
+                break;
+            }
+        }
+        if from < length {
+            let rest = &driver.buffer[from..length];
+            slot.connection.keep_input(&mut driver.cx, rest);
+        }
+    }
+
+    fn handle_end_of_input(
+        &mut self,
+        driver: &mut Driver<'_, R>,
+        slot: &mut Slot<R::Stream, Exchange<'h>>,
+    ) {
+        slot.connection.handle_end_of_input(&mut driver.cx);
+        self.receive(driver, slot, 0..0);
+    }
+
+    fn wants_input(&self, cx: &Context<'_>, slot: &Slot<R::Stream, Exchange<'h>>) -> bool {
+        slot.connection.read_limit(cx) > 0
+    }
+
+    fn read_limit(&self, cx: &Context<'_>, connection: &Connection, buffer: usize) -> usize {
+        connection.read_limit(cx).min(buffer)
+    }
+
+    fn may_receive(&mut self, cx: &Context<'_>, slot: &mut Slot<R::Stream, Exchange<'h>>) -> bool {
+        self.may_begin(cx, slot)
+    }
+
+    fn is_held_back(&self, exchange: &Exchange<'h>) -> bool {
+        exchange.place == Place::Waiting
+    }
+
+    fn can_advance(&self, cx: &Context<'_>, slot: &Slot<R::Stream, Exchange<'h>>) -> bool {
+        self.can_go_on(cx, slot)
+    }
+
+    fn advance(
+        &mut self,
+        driver: &mut Driver<'_, R>,
+        slot: &mut Slot<R::Stream, Exchange<'h>>,
+        turn: &mut Turn,
+    ) {
+        self.go_on(driver, slot, turn);
+    }
+
+    fn timeout(&mut self, driver: &Driver<'_, R>) -> Option<Duration> {
+        self.tasks.adopt_spawned();
+        let most = driver.cx.limits.max_requests;
+        let has_work =
+            !self.woken.is_empty() || !self.waiting.is_empty() && self.in_handlers < most;
+        if has_work || !self.context.inbox().begin_wait() {
+            return Some(Duration::ZERO);
+        }
+        self.context.next_sleep(|| driver.reactor.now())
+    }
+
+    fn handle_wait(&mut self, driver: &Driver<'_, R>) {
+        self.context.wake_sleeps(driver.cx.now);
+        self.context.inbox().take(&mut self.taken);
+        self.woken.extend(self.taken.drain(..));
+    }
+
+    fn next_woken(&mut self, driver: &mut Driver<'_, R>) -> Woken {
+        match self.woken.pop_front() {
+            Some(Target::Connection(key)) => Woken::Connection(key),
+            Some(Target::Task(key)) => {
+                self.tasks.poll(key);
+                self.start_sleeps(&driver.reactor);
+                Woken::Other
+            }
+            None if self.in_handlers < driver.cx.limits.max_requests => {
+                self.next = self.waiting.pop_front();
+                self.next.map_or(Woken::Nothing, Woken::Connection)
+            }
+            None => Woken::Nothing,
+        }
+    }
+
+    fn take_woken(&mut self, cx: &Context<'_>, slot: &mut Slot<R::Stream, Exchange<'h>>) -> bool {
+        let is_next = self.next.take() == Some(slot.exchange.key());
+        if is_next {
+            slot.exchange.place = Place::Next;
+            return true;
+        }
+        self.can_go_on(cx, slot)
+    }
+
+    fn is_idle(&self) -> bool {
+        self.tasks.is_empty()
+    }
+
+    fn cut_off(&mut self, cx: &mut Context<'_>, connection: &mut Connection) {
+        connection.abort_response(cx, CloseReason::Stopped);
+        connection.abandon(cx, CloseReason::Stopped);
+    }
+
+    fn give_up(&mut self) {
+        self.tasks.clear();
+    }
+
+    fn wants_reset(&self, connection: &Connection) -> bool {
+        connection.wants_reset()
+    }
+
+    fn close(&mut self, mut exchange: Exchange<'h>) {
+        self.end_request(&mut exchange);
+    }
+}

@@ -1,0 +1,154 @@
+//! What a request's future and the loop pass to each other.
+//!
+//! The future can't reach the connection: it runs while the loop has it. So it puts its response into the
+//! connection's [`Port`], and the loop takes it from there after each poll.
+
+use std::cell::{Cell, RefCell, RefMut};
+use std::future::{Future, poll_fn};
+use std::task::Poll;
+use std::vec::Drain;
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Response, StatusCode};
+
+use super::failure::Failure;
+use crate::conn::ResponseLength;
+use crate::incoming::Incoming;
+
+/// What a request's future and the loop pass to each other. One for each connection.
+#[derive(Default)]
+pub(super) struct Port {
+    /// The request, until the handler is called with it.
+    request: RefCell<Option<http::Request<Incoming>>>,
+    is_head_request: Cell<bool>,
+    /// The body is polled until this many bytes wait in `sent`; 0 if it must not be polled.
+    room: Cell<usize>,
+    /// The future waits for room.
+    wants_room: Cell<bool>,
+    sent: RefCell<Sent>,
+}
+
+/// What a future has put into its port since the loop last looked.
+#[derive(Default)]
+pub(super) struct Sent {
+    pub(super) head: Option<(Response<()>, ResponseLength)>,
+    data: Vec<Bytes>,
+    /// The length of `data`, all together, and what the pieces themselves take.
+    length: usize,
+    pub(super) trailers: Option<HeaderMap>,
+    pub(super) end: Option<End>,
+}
+
+/// How a request's future has ended.
+pub(super) enum End {
+    /// The response is complete.
+    Complete,
+    /// The handler returned an error instead of a response.
+    HandlerFailed(Failure),
+    /// The response's body returned an error.
+    BodyFailed(Failure),
+}
+
+/// The loop's side.
+impl Port {
+    /// Begins a request.
+    pub(super) fn begin(&self, request: http::Request<Incoming>) {
+        self.is_head_request.set(request.method() == Method::HEAD);
+        *self.request.borrow_mut() = Some(request);
+    }
+
+    /// Sets how many bytes the body may put here in the next poll.
+    pub(super) fn set_room(&self, room: usize) {
+        self.room.set(room);
+        self.wants_room.set(false);
+    }
+
+    /// Whether the future waits for room.
+    pub(super) fn wants_room(&self) -> bool {
+        self.wants_room.get()
+    }
+
+    /// What the future has put here.
+    pub(super) fn sent(&self) -> RefMut<'_, Sent> {
+        self.sent.borrow_mut()
+    }
+
+    /// Drops the request, if the handler wasn't called, and what was sent.
+    pub(super) fn clear(&self) {
+        drop(self.request.take());
+        self.wants_room.set(false);
+        let mut sent = self.sent.take();
+        sent.clear();
+        // What it has dropped may be code of the user.
+        *self.sent.borrow_mut() = sent;
+    }
+}
+
+/// The future's side.
+impl Port {
+    pub(super) fn take_request(&self) -> Option<http::Request<Incoming>> {
+        self.request.take()
+    }
+
+    /// Sends the response's head. Returns whether the body is to be polled: not for HEAD, nor for a status
+    /// without a body.
+    pub(super) fn send_head(&self, head: Response<()>, length: ResponseLength) -> bool {
+        let status = head.status();
+        self.sent.borrow_mut().head = Some((head, length));
+        let has_body = !matches!(
+            status,
+            StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED
+        );
+        has_body && !status.is_informational() && !self.is_head_request.get()
+    }
+
+    /// Returns when there is room for a part of the body.
+    pub(super) fn room(&self) -> impl Future<Output = ()> + '_ {
+        poll_fn(|_| {
+            if self.sent.borrow().length < self.room.get() {
+                return Poll::Ready(());
+            }
+            // The loop polls again when the connection has room.
+            self.wants_room.set(true);
+            Poll::Pending
+        })
+    }
+
+    pub(super) fn send_data(&self, data: Bytes) {
+        let mut sent = self.sent.borrow_mut();
+        sent.length = sent.length.saturating_add(data.len() + PIECE);
+        sent.data.push(data);
+    }
+
+    pub(super) fn send_trailers(&self, trailers: HeaderMap) {
+        self.sent.borrow_mut().trailers = Some(trailers);
+    }
+
+    pub(super) fn end(&self, end: End) {
+        self.sent.borrow_mut().end = Some(end);
+    }
+}
+
+/// What a piece takes beside its bytes: many small ones are no way to collect memory.
+const PIECE: usize = size_of::<Bytes>();
+
+/// The list of pieces is kept for the next request up to this length: at half, an event stream that sends
+/// several events at a time allocates; at double, an idle connection holds 1 KiB for it.
+const KEPT_PIECES: usize = 16;
+
+impl Sent {
+    /// Takes the pieces of the body.
+    pub(super) fn take_data(&mut self) -> Drain<'_, Bytes> {
+        self.length = 0;
+        self.data.drain(..)
+    }
+
+    fn clear(&mut self) {
+        self.head = None;
+        self.data.clear();
+        self.data.shrink_to(KEPT_PIECES);
+        self.length = 0;
+        self.trailers = None;
+        self.end = None;
+    }
+}

@@ -1,0 +1,139 @@
+//! Requests and their bodies: from the connection to the handler.
+
+use std::cell::RefCell;
+use std::future::Future;
+use std::ops::Range;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Waker;
+
+use log::debug;
+
+use super::Streaming;
+use super::exchange::{Exchange, run};
+use crate::PeerAddr;
+use crate::conn::{BodyLength, Connection, Context, Received, Refusal};
+use crate::event_loop::driver::Driver;
+use crate::event_loop::slot::Slot;
+use crate::incoming::{Incoming, QUEUE, Stream};
+use crate::into_response::IntoResponse;
+use crate::limits::Limits;
+use crate::log_text::Escaped;
+use crate::reactor::Reactor;
+
+impl<'h, H> Streaming<'h, H> {
+    /// Passes this part of the driver's buffer to the connection, and what that brings to the handler. Returns
+    /// where it has ended: before the input does if the handler is to run first.
+    pub(super) fn receive<R, F>(
+        &mut self,
+        driver: &mut Driver<'_, R>,
+        slot: &mut Slot<R::Stream, Exchange<'h>>,
+        part: Range<usize>,
+    ) -> usize
+    where
+        R: Reactor,
+        H: FnMut(http::Request<Incoming>) -> F + 'h,
+        F: Future<Output: IntoResponse> + 'h,
+    {
+        let mut input = &driver.buffer[part.clone()];
+        let connection = &mut slot.connection;
+        while let Some(received) = connection.handle_input_streaming(&mut driver.cx, &mut input) {
+            match received {
+                Received::Head(request, length) => {
+                    driver.handle.count_request();
+                    let id = connection.id();
+                    debug!(
+                        target: "mini_http",
+                        "conn {id}: begin processing {}",
+                        Escaped(format!("{} {}", request.method(), request.uri()).as_bytes())
+                    );
+                    self.begin(&driver.cx, &mut slot.exchange, request, length);
+                    if runs_first(length, input.len()) {
+                        break;
+                    }
+                }
+                Received::Data(data) => slot.exchange.pass(|body| body.push(data)),
+                Received::End(trailers) => slot.exchange.pass(|body| body.finish(trailers)),
+                Received::Whole(rest) => slot.exchange.pass(|body| body.whole(rest)),
+                Received::Failed(refusal) => slot.exchange.pass(|body| body.fail(refusal)),
+            }
+        }
+        part.end - input.len()
+    }
+
+    /// Makes the future of a request. It calls the handler when it is polled.
+    fn begin<F>(
+        &mut self,
+        cx: &Context<'_>,
+        exchange: &mut Exchange<'h>,
+        request: http::Request<()>,
+        length: BodyLength,
+    ) where
+        H: FnMut(http::Request<Incoming>) -> F + 'h,
+        F: Future<Output: IntoResponse> + 'h,
+    {
+        let peer = exchange.peer;
+        let tools = exchange.tools(self.context.inbox());
+        let (body, incoming) = match length {
+            BodyLength::None => (None, Incoming::empty()),
+            BodyLength::Exact(length) => stream(Some(length), tools.notify(), cx.limits),
+            BodyLength::Chunked => stream(None, tools.notify(), cx.limits),
+        };
+        let mut request = request.map(|()| incoming);
+        if let Some(peer) = peer {
+            request.extensions_mut().insert(PeerAddr(peer));
+        }
+        tools.port.begin(request);
+        let handler: Rc<RefCell<H>> = Rc::clone(&self.handler);
+        let port = Rc::clone(&tools.port);
+        exchange.begin(Box::pin(run(handler, port)), body);
+        self.in_handlers += 1;
+    }
+
+    /// Tells the connection what has become of the request's body on the handler's side.
+    pub(super) fn catch_up(
+        cx: &mut Context<'_>,
+        exchange: &mut Exchange<'h>,
+        connection: &mut Connection,
+    ) {
+        let Some(running) = &mut exchange.running else {
+            return;
+        };
+        let Some(body) = &running.body else {
+            return;
+        };
+        let seen = body.look();
+        if seen.is_dropped {
+            running.body = None;
+            connection.set_queued(cx, 0);
+            return connection.drop_body(cx);
+        }
+        if seen.over_limit {
+            connection.fail_body(Refusal::body_too_large());
+        }
+        if let Some(rate) = seen.min_rate {
+            connection.set_body_rate(rate);
+        }
+        if let Some(limit) = seen.gather {
+            connection.gather_body(cx, limit);
+        }
+        connection.set_queued(cx, seen.queued);
+        connection.set_body_room(cx, QUEUE.saturating_sub(seen.queued));
+        connection.await_body(cx, seen.is_awaited);
+    }
+}
+
+/// Whether the handler runs before more of the input is looked at. A body that isn't there yet may be awaited
+/// in one piece, and is then not copied twice. One that is there comes with the first poll.
+fn runs_first(length: BodyLength, received: usize) -> bool {
+    match length {
+        BodyLength::None => false,
+        BodyLength::Exact(length) => length > received as u64,
+        BodyLength::Chunked => true,
+    }
+}
+
+fn stream(length: Option<u64>, notify: Waker, limits: &Limits) -> (Option<Arc<Stream>>, Incoming) {
+    let (body, incoming) = Stream::new(length, notify, limits.max_body);
+    (Some(body), incoming)
+}

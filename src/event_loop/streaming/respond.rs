@@ -1,0 +1,176 @@
+//! Polls, and responses: from the handler to the connection.
+
+use std::task::Poll;
+
+use log::{debug, error};
+
+use super::Streaming;
+use super::exchange::Exchange;
+use super::failure::Failure;
+use super::port::End;
+use crate::conn::{CloseReason, Connection, Context};
+use crate::event_loop::driver::Driver;
+use crate::event_loop::round_robin::Turn;
+use crate::event_loop::slot::Slot;
+use crate::reactor::Reactor;
+
+/// So many bytes of a response's body are collected for one write. At half, a download takes twice as many
+/// calls; at double, slow clients hold twice as much.
+const MAX_BATCH: usize = 64 << 10;
+
+impl<'h, H> Streaming<'h, H> {
+    /// Polls a connection's future if that can go on, and passes on what it brings.
+    pub(super) fn go_on<R: Reactor>(
+        &mut self,
+        driver: &mut Driver<'_, R>,
+        slot: &mut Slot<R::Stream, Exchange<'h>>,
+        turn: &mut Turn,
+    ) {
+        let was_woken = slot.exchange.take_wake();
+        Self::catch_up(&mut driver.cx, &mut slot.exchange, &mut slot.connection);
+        let can_send = slot.connection.can_send_data(&driver.cx);
+        if slot.connection.request_in_progress()
+            && (was_woken || can_send && slot.exchange.wants_room())
+        {
+            self.poll(driver, slot, turn);
+        }
+        // It has ended, or the connection has refused it: its handler took too long.
+        if !slot.connection.request_in_progress() {
+            self.end_request(&mut slot.exchange);
+        }
+    }
+
+    fn poll<R: Reactor>(
+        &mut self,
+        driver: &mut Driver<'_, R>,
+        slot: &mut Slot<R::Stream, Exchange<'h>>,
+        turn: &mut Turn,
+    ) {
+        let must_check_time = turn.add_request();
+        if let Some(port) = slot.exchange.port() {
+            port.set_room(room(&driver.cx, &slot.exchange, &slot.connection));
+        }
+        let exchange = &mut slot.exchange;
+        let polled = self.guard(|| exchange.poll());
+        self.start_sleeps(&driver.reactor);
+        self.deliver(driver, slot, turn);
+        match polled {
+            Some(Poll::Ready(())) => {}
+            Some(Poll::Pending) => {
+                Self::catch_up(&mut driver.cx, &mut slot.exchange, &mut slot.connection);
+                probe(driver, slot);
+            }
+            None => fail_by_panic(&mut driver.cx, &slot.exchange, &mut slot.connection),
+        }
+        if must_check_time && driver.slice.check_time(driver.reactor.now()) {
+            turn.end();
+        }
+    }
+
+    /// Passes what the future has put into its port on to the connection.
+    fn deliver<R: Reactor>(
+        &mut self,
+        driver: &mut Driver<'_, R>,
+        slot: &mut Slot<R::Stream, Exchange<'h>>,
+        turn: &mut Turn,
+    ) {
+        let Some(port) = slot.exchange.port().cloned() else {
+            return;
+        };
+        let mut sent = port.sent();
+        if let Some((head, length)) = sent.head.take() {
+            if driver.handle.is_stopping() {
+                driver.read_behind(slot, turn);
+            }
+            slot.exchange.set_has_head();
+            slot.connection
+                .begin_response(&mut driver.cx, &head, length);
+        }
+        let (cx, connection) = (&mut driver.cx, &mut slot.connection);
+        for data in sent.take_data() {
+            // More than was promised has ended the response.
+            if connection.request_in_progress() {
+                connection.send_data(cx, data);
+            }
+        }
+        let (trailers, end) = (sent.trailers.take(), sent.end.take());
+        if !connection.request_in_progress() {
+            return;
+        }
+        if let Some(trailers) = trailers {
+            connection.send_trailers(cx, &trailers);
+        }
+        match end {
+            None => {}
+            Some(End::Complete) => connection.end_response(cx),
+            Some(End::HandlerFailed(failure)) => fail_handler(cx, connection, failure),
+            Some(End::BodyFailed(failure)) => fail_body(cx, connection, failure),
+        }
+    }
+}
+
+/// How many bytes the response's body may bring in the next poll.
+fn room(cx: &Context<'_>, exchange: &Exchange<'_>, connection: &Connection) -> usize {
+    if exchange.has_head() && !connection.can_send_data(cx) {
+        0
+    } else if cx.shared.held() < cx.limits.max_held {
+        MAX_BATCH
+    } else {
+        // One frame at a time.
+        1
+    }
+}
+
+/// Has the system find out whether the client is still there: once for each connection, when a request of
+/// it has to wait.
+fn probe<R: Reactor>(driver: &mut Driver<'_, R>, slot: &mut Slot<R::Stream, Exchange<'_>>) {
+    if !slot.exchange.is_probed {
+        slot.exchange.is_probed = true;
+        driver.reactor.probe(&mut slot.stream);
+    }
+}
+
+/// The handler returned an error.
+#[cold]
+fn fail_handler(cx: &mut Context<'_>, connection: &mut Connection, failure: Failure) {
+    let (id, text) = (connection.id(), failure.text);
+    match failure.refusal {
+        Some(refusal) => {
+            debug!(target: "mini_http", "conn {id}: the handler returned the refusal of its request: {text}");
+            connection.respond_to_refusal(cx, refusal);
+        }
+        None => {
+            error!(target: "mini_http", "conn {id}: the handler failed; responding with 500: {text}");
+            connection.respond_to_error(cx);
+        }
+    }
+}
+
+/// The response's body returned an error.
+#[cold]
+fn fail_body(cx: &mut Context<'_>, connection: &mut Connection, failure: Failure) {
+    let (id, text) = (connection.id(), failure.text);
+    match failure.refusal {
+        Some(refusal) => {
+            debug!(target: "mini_http", "conn {id}: the response ends with its request's refusal: {text}");
+            connection.abort_response(cx, refusal.reason());
+        }
+        None => {
+            error!(target: "mini_http", "conn {id}: the response's body failed: {text}");
+            connection.abort_response(cx, CloseReason::ResponseFailed);
+        }
+    }
+}
+
+/// The future has panicked: in the handler, or in the response's body.
+#[cold]
+fn fail_by_panic(cx: &mut Context<'_>, exchange: &Exchange<'_>, connection: &mut Connection) {
+    let id = connection.id();
+    if exchange.has_head() {
+        error!(target: "mini_http", "conn {id}: the response's body panicked");
+        connection.abort_response(cx, CloseReason::ResponseFailed);
+    } else {
+        error!(target: "mini_http", "conn {id}: the handler panicked; responding with 500");
+        connection.respond_to_panic(cx);
+    }
+}

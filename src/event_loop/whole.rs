@@ -1,0 +1,81 @@
+//! The mode of [`Server::serve`](crate::Server::serve): a request is complete before the handler runs, and so is
+//! its response when the handler returns.
+
+use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use http::Response;
+use log::{debug, error};
+use poll_turns::Key;
+
+use super::driver::Driver;
+use super::mode::Mode;
+use super::round_robin::Turn;
+use super::slot::Slot;
+use crate::body::Body;
+use crate::log_text::Escaped;
+use crate::reactor::Reactor;
+use crate::request::Request;
+
+/// Calls the handler with complete requests.
+pub(super) struct WholeBodies<H> {
+    pub(super) handler: H,
+}
+
+impl<R, B, H> Mode<R> for WholeBodies<H>
+where
+    R: Reactor,
+    B: Body,
+    H: FnMut(Request) -> Response<B>,
+{
+    type Exchange = ();
+
+    #[inline]
+    fn open(&mut self, _key: Key, _peer: Option<SocketAddr>) {}
+
+    fn handle_input(
+        &mut self,
+        driver: &mut Driver<'_, R>,
+        slot: &mut Slot<R::Stream, ()>,
+        length: usize,
+        turn: &mut Turn,
+    ) {
+        let mut input = &driver.buffer[..length];
+        while let Some(request) = slot.connection.handle_input(&mut driver.cx, &mut input) {
+            let must_check_time = turn.add_request();
+            driver.handle.count_request();
+            let id = slot.connection.id();
+            debug!(
+                target: "mini_http",
+                "conn {id}: begin processing {}",
+                Escaped(format!("{} {}", request.method(), request.uri()).as_bytes())
+            );
+            let mut answer = if driver.catch_panics {
+                catch_unwind(AssertUnwindSafe(|| (self.handler)(request)))
+            } else {
+                Ok((self.handler)(request))
+            };
+            if driver.handle.is_stopping() && input.is_empty() {
+                input = &[];
+                driver.read_behind(slot, turn);
+            }
+            let connection = &mut slot.connection;
+            match &mut answer {
+                Ok(response) => connection.respond_in_place(&mut driver.cx, response),
+                Err(_) => {
+                    error!(target: "mini_http", "conn {id}: the handler panicked; answering 500");
+                    connection.respond_to_panic(&mut driver.cx);
+                }
+            }
+            if must_check_time && driver.slice.check_time(driver.reactor.now()) {
+                turn.end();
+            }
+            if turn.is_over() {
+                return connection.keep_input(&mut driver.cx, input);
+            }
+        }
+    }
+
+    #[inline]
+    fn close(&mut self, (): ()) {}
+}

@@ -1,0 +1,42 @@
+//! The executor: what lets a loop run futures beside its connections.
+//!
+//! It knows no connection and no HTTP, and it has no loop of its own: the event loop drives it, and so
+//! does [`Simulation`], which has no sockets and a virtual clock. An iteration of either is
+//!
+//! 1. [`Tasks::adopt_spawned`];
+//! 2. [`Inbox::begin_wait`], and a wait: for no time if that returned `false`, else for at most
+//!    [`LoopContext::next_sleep`];
+//! 3. [`LoopContext::wake_sleeps`];
+//! 4. [`Inbox::take`], and for each target [`TaskWaker::take`] and a poll, in
+//!    [`LoopContext::enter`]: [`Tasks::poll`] does that for tasks.
+//!
+//! | part | what it does |
+//! |---|---|
+//! | `inbox.rs` | the queue of what was woken, from any thread |
+//! | `context.rs` | what `sleep` and `spawn` find while a loop polls |
+//! | `sleep.rs` | sleeps: one deadline each |
+//! | `tasks.rs` | spawned tasks |
+//! | `waiting.rs` | tasks of a server that doesn't run yet |
+//! | `simulation.rs` | a loop without sockets, in virtual time |
+
+mod context;
+mod inbox;
+mod simulation;
+mod sleep;
+mod tasks;
+pub(crate) mod waiting;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+pub use self::sleep::{Sleep, sleep};
+pub use self::tasks::spawn;
+
+pub(crate) use self::context::LoopContext;
+pub(crate) use self::inbox::{Inbox, Target, TaskWaker};
+pub(crate) use self::simulation::Simulation;
+pub(crate) use self::tasks::{Task, Tasks};
+
+/// Locks a mutex whose data is consistent at each panic: nothing that can panic runs under the lock.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,263 @@
+//! The signal to stop: set once by a handle, seen by the loop and by futures.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use poll_turns::{Key, Table};
+
+use crate::executor::lock;
+use crate::handle::Handle;
+use crate::time;
+
+/// A future that is ready when the server was told to stop. Made by
+/// [`Handle::stopping`](crate::Handle::stopping).
+///
+/// It never panics. It can be polled on any thread and by any executor, and dropped at any time: it
+/// leaves nothing behind. Polled again after it was ready, it is ready again.
+#[derive(Debug)]
+#[must_use = "a future does nothing unless it is awaited"]
+pub struct Stopping {
+    handle: Handle,
+    /// The entry with its waker, since it was first polled.
+    key: Option<Key>,
+}
+
+impl Stopping {
+    pub(crate) fn new(handle: Handle) -> Self {
+        Self { handle, key: None }
+    }
+}
+
+impl Future for Stopping {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = &mut *self;
+        match this.handle.stop_signal().poll(&mut this.key, cx.waker()) {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        }
+    }
+}
+
+impl Drop for Stopping {
+    fn drop(&mut self) {
+        if let Some(key) = self.key {
+            self.handle.stop_signal().remove(key);
+        }
+    }
+}
+
+/// Whether, and how soon, a server is to stop; and the wakers of those that wait for it.
+///
+/// Wakers are cloned, dropped and called without the lock: in each of these calls an executor can drop
+/// a future that waits, too.
+#[derive(Debug)]
+pub(crate) struct StopSignal {
+    /// The time until everything is dropped, in nanoseconds, or `NOT_SET`.
+    within: AtomicU64,
+    wakers: Mutex<Table<Waker>>,
+}
+
+impl Default for StopSignal {
+    fn default() -> Self {
+        Self {
+            within: AtomicU64::new(Self::NOT_SET),
+            wakers: Mutex::default(),
+        }
+    }
+}
+
+impl StopSignal {
+    const NOT_SET: u64 = u64::MAX;
+
+    pub(crate) fn is_set(&self) -> bool {
+        self.within.load(Ordering::Acquire) != Self::NOT_SET
+    }
+
+    #[allow(dead_code, reason = "as `Handle::stop_deadline`")]
+    pub(crate) fn within(&self) -> Option<Duration> {
+        let within = self.within.load(Ordering::Acquire);
+        (within != Self::NOT_SET).then(|| Duration::from_nanos(within))
+    }
+
+    /// Sets the signal. The shortest time counts: a later call with a longer time means a later moment.
+    pub(crate) fn set(&self, within: Duration) {
+        let within = time::nanos(within).min(Self::NOT_SET - 1);
+        self.within.fetch_min(within, Ordering::AcqRel);
+        let mut wakers = Vec::new();
+        let mut waiting = lock(&self.wakers);
+        for key in waiting.keys() {
+            wakers.extend(waiting.remove(key));
+        }
+        drop(waiting);
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// Whether it is set. If it isn't, `waker` will be woken, under the entry `key`.
+    fn poll(&self, key: &mut Option<Key>, waker: &Waker) -> bool {
+        if self.is_set() {
+            return true;
+        }
+        if key.is_some_and(|key| {
+            let wakers = lock(&self.wakers);
+            wakers.get(key).is_some_and(|known| known.will_wake(waker))
+        }) {
+            return self.is_set();
+        }
+        let waker = waker.clone();
+        let mut wakers = lock(&self.wakers);
+        // `set` sets it before it takes the wakers.
+        if self.is_set() {
+            return true;
+        }
+        let replaced = match key.and_then(|key| wakers.get_mut(key)) {
+            Some(known) => Some(std::mem::replace(known, waker)),
+            None => {
+                *key = Some(wakers.insert(waker));
+                None
+            }
+        };
+        drop(wakers);
+        drop(replaced);
+        false
+    }
+
+    fn remove(&self, key: Key) {
+        let removed = lock(&self.wakers).remove(key);
+        drop(removed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicUsize;
+    use std::task::Wake;
+
+    #[derive(Default)]
+    struct Count(AtomicUsize);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn poll(stopping: &mut Stopping, count: &Arc<Count>) -> Poll<()> {
+        let waker = Waker::from(Arc::clone(count));
+        Pin::new(stopping).poll(&mut Context::from_waker(&waker))
+    }
+
+    #[test]
+    fn many_wait_at_once_and_each_is_woken_once() {
+        let handle = Handle::new();
+        let count = Arc::new(Count::default());
+        let mut waiting: Vec<_> = (0..1000).map(|_| handle.stopping()).collect();
+        for _ in 0..2 {
+            for stopping in &mut waiting {
+                assert_eq!(poll(stopping, &count), Poll::Pending);
+            }
+        }
+        let early = waiting.drain(..400);
+        drop(early);
+        handle.stop();
+        assert_eq!(count.0.load(Ordering::Relaxed), 600);
+        handle.stop();
+        assert_eq!(count.0.load(Ordering::Relaxed), 600);
+        for stopping in &mut waiting {
+            assert_eq!(poll(stopping, &count), Poll::Ready(()));
+            assert_eq!(poll(stopping, &count), Poll::Ready(()));
+        }
+        assert_eq!(poll(&mut handle.stopping(), &count), Poll::Ready(()));
+        drop(waiting);
+        assert_eq!(Arc::strong_count(&count), 1);
+    }
+
+    #[test]
+    fn a_dropped_one_leaves_nothing_behind() {
+        let handle = Handle::new();
+        let count = Arc::new(Count::default());
+        for _ in 0..100_000 {
+            assert_eq!(poll(&mut handle.stopping(), &count), Poll::Pending);
+            let wakers = lock(&handle.stop_signal().wakers);
+            assert_eq!((wakers.len(), wakers.next_key().index()), (0, 0));
+        }
+        handle.stop();
+        assert_eq!(count.0.load(Ordering::Relaxed), 0);
+        assert_eq!(Arc::strong_count(&count), 1);
+    }
+
+    #[test]
+    fn the_waker_of_the_last_poll_is_woken() {
+        let handle = Handle::new();
+        let (first, last) = (Arc::new(Count::default()), Arc::new(Count::default()));
+        let mut stopping = handle.stopping();
+        assert_eq!(poll(&mut stopping, &first), Poll::Pending);
+        assert_eq!(poll(&mut stopping, &last), Poll::Pending);
+        handle.stop();
+        let of = |count: &Count| count.0.load(Ordering::Relaxed);
+        assert_eq!((of(&first), of(&last)), (0, 1));
+    }
+
+    #[test]
+    fn the_shortest_time_counts() {
+        let handle = Handle::new();
+        assert_eq!(
+            (handle.stop_deadline(), handle.is_stopping()),
+            (None, false)
+        );
+        let seconds = Duration::from_secs;
+        for (within, shortest) in [
+            (Duration::MAX, Duration::from_nanos(u64::MAX - 1)),
+            (seconds(40), seconds(40)),
+            (seconds(5), seconds(5)),
+            (seconds(10), seconds(5)),
+            (Duration::ZERO, Duration::ZERO),
+        ] {
+            handle.stop_within(within);
+            assert_eq!(handle.stop_deadline(), Some(shortest));
+            assert!(handle.is_stopping());
+        }
+        let handle = Handle::new();
+        handle.stop();
+        assert_eq!(handle.stop_deadline(), Some(seconds(30)));
+    }
+
+    #[cfg(not(target_os = "wasi"))]
+    #[test]
+    fn a_stop_at_the_time_of_a_poll_is_not_missed() {
+        fn is_send<T: Send + 'static>(_: &T) {}
+        for _ in 0..300 {
+            let handle = Handle::new();
+            let mut stopping = handle.stopping();
+            is_send(&stopping);
+            let waiting = std::thread::spawn(move || {
+                struct Unpark(std::thread::Thread);
+                impl Wake for Unpark {
+                    fn wake(self: Arc<Self>) {
+                        self.0.unpark();
+                    }
+                }
+                let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+                let mut cx = Context::from_waker(&waker);
+                for _ in 0..100 {
+                    if Pin::new(&mut stopping).poll(&mut cx).is_ready() {
+                        return true;
+                    }
+                    std::thread::park_timeout(Duration::from_secs(5));
+                }
+                false
+            });
+            handle.stop();
+            let started = std::time::Instant::now();
+            assert!(waiting.join().is_ok_and(|was_ready| was_ready));
+            assert!(started.elapsed() < Duration::from_secs(4), "it was lost");
+        }
+    }
+}
