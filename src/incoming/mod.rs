@@ -1,7 +1,6 @@
 //! The body of a request, as an asynchronous handler gets it.
 
 mod error;
-#[allow(dead_code, reason = "until the event loop uses it")]
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -19,8 +18,7 @@ use crate::body::Polled;
 use crate::conn::Refusal;
 pub use error::IncomingError;
 use stream::Receiver;
-#[allow(unused_imports, reason = "until the event loop uses it")]
-pub(crate) use stream::{QUEUE, Seen, Stream};
+pub(crate) use stream::{QUEUE, Stream};
 
 /// The body of a request, while it is received.
 ///
@@ -62,7 +60,6 @@ enum Source {
     /// Nothing more comes.
     Ended,
     Whole(Bytes),
-    #[allow(dead_code, reason = "until the event loop uses it")]
     Stream(Receiver),
     Other(Pin<Box<dyn Polled + Send>>),
 }

@@ -15,7 +15,8 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use http_body::{Body, Frame};
 
-use super::{Incoming, IncomingError, QUEUE, Seen, Stream};
+use super::stream::Seen;
+use super::{Incoming, IncomingError, QUEUE, Stream};
 use crate::conn::Refusal;
 
 /// Counts its calls.
