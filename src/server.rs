@@ -4,7 +4,7 @@ use std::net::{SocketAddr, TcpListener};
 
 use http::Response;
 
-use crate::body::Body;
+use crate::body::{Body, Whole};
 use crate::error::Result;
 use crate::event_loop::{self, Settings};
 use crate::executor::waiting::{self, ServerId};
@@ -163,6 +163,25 @@ impl Server {
 
     /// Like [`start`](Self::start), with a body of any kind that is a [`Body`].
     ///
+    /// A [`Reader`](crate::body::Reader), [`Chunks`](crate::body::Chunks) and
+    /// [`AnyBody`](crate::body::AnyBody) are sent in pieces, by the same loop as the bodies of
+    /// [`serve_async`](Self::serve_async): the next piece is made when the client has taken enough of those
+    /// before, and in between other requests are served. The request is complete, too, when the handler
+    /// gets it.
+    ///
+    /// ```no_run
+    /// use std::fs::File;
+    ///
+    /// use mini_http::{Response, Server, body::{AnyBody, Reader}};
+    ///
+    /// fn main() -> mini_http::Result<()> {
+    ///     Server::new("127.0.0.1:3000")?.serve(|_request| match File::open("large.bin") {
+    ///         Ok(file) => Response::new(Reader::new(file).into()),
+    ///         Err(_) => Response::new(AnyBody::from("there is no file\n")),
+    ///     })
+    /// }
+    /// ```
+    ///
     /// # Errors
     /// Those of [`start`](Self::start).
     ///
@@ -171,6 +190,15 @@ impl Server {
     pub fn serve<B, H>(&self, handler: H) -> Result<()>
     where
         B: Body,
+        H: FnMut(Request) -> Response<B>,
+    {
+        B::serve(self, handler)
+    }
+
+    /// Serves a handler whose bodies are whole.
+    pub(crate) fn serve_whole<B, H>(&self, handler: H) -> Result<()>
+    where
+        B: Whole,
         H: FnMut(Request) -> Response<B>,
     {
         self.settings.limits.check()?;

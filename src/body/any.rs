@@ -7,13 +7,13 @@ use std::task::{Context, Poll};
 use bytes::{Buf, Bytes};
 use http_body::{Body as _, Frame, SizeHint};
 
-use super::{Body, Chunks, Fallible, Reader};
+use super::{Chunks, Fallible, Reader, Whole};
 use crate::incoming::Incoming;
 
 /// A body of any type, so that one handler can return different ones.
 ///
 /// It is made by [`new`](Self::new) from any [`http_body::Body`], and by `From` from [`Reader`],
-/// [`Chunks`], [`Incoming`] and from each whole [`Body`], like `Vec<u8>`, `&'static str` or `()`. A whole
+/// [`Chunks`], [`Incoming`] and from each whole [`Body`](super::Body), like `Vec<u8>`, `&'static str` or `()`. A whole
 /// body takes no allocation.
 ///
 /// ```
@@ -111,7 +111,7 @@ impl Default for AnyBody {
     }
 }
 
-impl<B: Body> From<B> for AnyBody {
+impl<B: Whole> From<B> for AnyBody {
     fn from(mut body: B) -> Self {
         Self {
             kind: Kind::Whole(body.take()),

@@ -2,12 +2,12 @@
 //!
 //! | body | what it is |
 //! |---|---|
-//! | [`Body`] | a trait: the whole bodies that [`Server::serve`](crate::Server::serve) sends, like `String` and [`Bytes`](crate::Bytes) |
+//! | [`Body`] | a trait: the bodies that [`Server::serve`](crate::Server::serve) sends: whole ones, like `String` and [`Bytes`](crate::Bytes), and those below |
 //! | [`Reader`] | what a [`std::io::Read`] reads, in pieces: a file |
 //! | [`Chunks`] | the items of an iterator, one by one |
 //! | [`AnyBody`] | any of these, or any [`http_body::Body`]: for handlers that return different bodies |
 //!
-//! The last three are [`http_body::Body`]s, like [`Incoming`](crate::Incoming) and the types of the crate
+//! Synchronous and asynchronous handlers can return the last three. They are [`http_body::Body`]s, like [`Incoming`](crate::Incoming) and the types of the crate
 //! `http-body-util`. Such a body is polled for its next piece when the client has taken enough of the
 //! pieces before, so a slow client doesn't make the server hold all of it.
 //!
@@ -24,6 +24,7 @@
 mod any;
 mod chunks;
 mod reader;
+mod served;
 #[cfg(test)]
 mod tests;
 mod whole;
@@ -32,5 +33,5 @@ pub use any::AnyBody;
 pub(crate) use any::{BoxError, Polled};
 pub use chunks::{Chunks, Fallible};
 pub use reader::Reader;
-pub use whole::Body;
-pub(crate) use whole::sealed;
+pub use served::Body;
+pub(crate) use whole::Whole;

@@ -4,44 +4,56 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use http::Response;
 
-/// A response's body, for [`Server::serve`](crate::Server::serve): `Vec<u8>`, `String`, [`Bytes`],
-/// `Box<[u8]>`, `Arc<[u8]>`, `&'static [u8]`, `&'static str`, a `Cow` of the last two, or `()` for no
-/// body.
+use super::Body;
+use super::served::Served;
+use crate::error::Result;
+use crate::request::Request;
+use crate::server::Server;
+
+/// A body of which all is there when the handler returns it.
 ///
-/// A static body, and one that is shared (`Bytes` or an `Arc` of which the handler keeps a clone, or that
-/// several connections send), isn't counted in [`max_held`](crate::Limits::max_held) as long as it is shared.
-///
-/// The trait is sealed: later versions of this crate may add other kinds of bodies.
-pub trait Body: sealed::Sealed {}
+/// Users see it only as [`Body`], and can't implement it.
+pub trait Whole {
+    /// The whole body.
+    fn as_bytes(&self) -> &[u8];
 
-pub(crate) mod sealed {
-    use std::sync::Arc;
+    /// Takes the whole body, to hold it until it is sent.
+    fn take(&mut self) -> Bytes;
 
-    use super::Bytes;
+    /// Bytes of memory that are held only for it until then: 0 if it is static or shared.
+    fn memory(&self) -> usize;
 
-    pub trait Sealed {
-        /// The whole body.
-        fn as_bytes(&self) -> &[u8];
-
-        /// Takes the whole body, to hold it until it is sent.
-        fn take(&mut self) -> Bytes;
-
-        /// Bytes of memory that are held only for it until then: 0 if it is static or shared.
-        fn memory(&self) -> usize;
-
-        /// For an `Arc`: another clone, to read the reference count from later.
-        fn share(&self) -> Option<Arc<[u8]>> {
-            None
-        }
+    /// For an `Arc`: another clone, to read the reference count from later.
+    fn share(&self) -> Option<Arc<[u8]>> {
+        None
     }
+}
+
+macro_rules! served {
+    ($($body:ty)*) => {$(
+        impl Body for $body {}
+
+        impl Served for $body {
+            fn serve<H>(server: &Server, handler: H) -> Result<()>
+            where
+                H: FnMut(Request) -> Response<Self>,
+            {
+                server.serve_whole(handler)
+            }
+        }
+    )*};
+}
+
+served! {
+    Vec<u8> String Bytes &'static [u8] &'static str Box<[u8]> Arc<[u8]> Cow<'static, [u8]>
+    Cow<'static, str> ()
 }
 
 macro_rules! body {
     ($($body:ty, |$it:ident| $memory:expr;)*) => {$(
-        impl Body for $body {}
-
-        impl sealed::Sealed for $body {
+        impl Whole for $body {
             fn as_bytes(&self) -> &[u8] {
                 self.as_ref()
             }
@@ -71,9 +83,7 @@ body! {
 
 macro_rules! cow {
     ($($borrowed:ty)*) => {$(
-        impl Body for Cow<'static, $borrowed> {}
-
-        impl sealed::Sealed for Cow<'static, $borrowed> {
+        impl Whole for Cow<'static, $borrowed> {
             fn as_bytes(&self) -> &[u8] {
                 (**self).as_ref()
             }
@@ -97,9 +107,7 @@ macro_rules! cow {
 
 cow! { [u8] str }
 
-impl Body for Arc<[u8]> {}
-
-impl sealed::Sealed for Arc<[u8]> {
+impl Whole for Arc<[u8]> {
     fn as_bytes(&self) -> &[u8] {
         self
     }
@@ -120,9 +128,7 @@ impl sealed::Sealed for Arc<[u8]> {
     }
 }
 
-impl Body for () {}
-
-impl sealed::Sealed for () {
+impl Whole for () {
     fn as_bytes(&self) -> &[u8] {
         &[]
     }

@@ -102,7 +102,7 @@ use self::respond::HANDLER_FAILED;
 use self::state::{Reading, State, Writing};
 use self::streaming::Streaming;
 use self::timers::{Timer, TimerTable};
-use crate::body::Body;
+use crate::body::Whole;
 use crate::request::Request;
 use crate::time::Instant;
 
@@ -335,7 +335,7 @@ impl Connection {
     ///
     /// # Panics
     /// If no request is waiting for a response.
-    pub fn respond<B: Body>(&mut self, cx: &mut Context<'_>, mut response: Response<B>) {
+    pub fn respond<B: Whole>(&mut self, cx: &mut Context<'_>, mut response: Response<B>) {
         self.respond_in_place(cx, &mut response);
     }
 

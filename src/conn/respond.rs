@@ -8,7 +8,7 @@ use super::head::HeadLines;
 use super::output::Output;
 use super::state::{KeepAlive, Reading, Writing};
 use super::{CloseReason, Connection, Context, Refusal, Shared};
-use crate::body::Body;
+use crate::body::Whole;
 
 /// The text of the response to a request whose handler failed.
 pub(super) const HANDLER_FAILED: &str = "the handler failed";
@@ -16,7 +16,7 @@ pub(super) const HANDLER_FAILED: &str = "the handler failed";
 impl Connection {
     /// [`respond`](Self::respond) without moving the response, which is a large type. May take the
     /// body out of it.
-    pub(crate) fn respond_in_place<B: Body>(
+    pub(crate) fn respond_in_place<B: Whole>(
         &mut self,
         cx: &mut Context<'_>,
         response: &mut Response<B>,

@@ -52,7 +52,7 @@ use self::slot::Slot;
 use self::stop::Stop;
 use self::streaming::Streaming;
 use self::whole::WholeBodies;
-use crate::body::Body;
+use crate::body::Whole;
 use crate::conn::{CloseReason, Connection, Context, Shared};
 use crate::executor::Task;
 use crate::handle::Handle;
@@ -76,7 +76,7 @@ pub(crate) fn serve<R, B, H>(
 ) -> io::Result<()>
 where
     R: Reactor,
-    B: Body,
+    B: Whole,
     H: FnMut(Request) -> Response<B>,
 {
     let mode = WholeBodies { handler };

@@ -12,7 +12,7 @@ use super::driver::Driver;
 use super::mode::Mode;
 use super::round_robin::Turn;
 use super::slot::Slot;
-use crate::body::Body;
+use crate::body::Whole;
 use crate::conn::CloseReason;
 use crate::log_text::Escaped;
 use crate::reactor::Reactor;
@@ -26,7 +26,7 @@ pub(super) struct WholeBodies<H> {
 impl<R, B, H> Mode<R> for WholeBodies<H>
 where
     R: Reactor,
-    B: Body,
+    B: Whole,
     H: FnMut(Request) -> Response<B>,
 {
     type Exchange = ();

@@ -7,7 +7,8 @@ use crate::body::BoxError;
 use crate::conn::Refusal;
 use crate::into_response::refusal_of;
 
-/// Why a request's body can't be received: the server refuses it, or the connection is gone.
+/// Why a request's body can't be received: the server refuses it ([`refusal`](Self::refusal)), or the
+/// connection is gone ([`is_gone`](Self::is_gone)).
 ///
 /// A handler that returns it, directly or as a cause of its own error, gives the client the right status:
 ///
@@ -41,7 +42,9 @@ impl IncomingError {
         }
     }
 
-    /// Whether the connection is gone: it was reset, failed, or was closed by the server.
+    /// Whether nothing more can come because the connection is gone: it was reset, failed, or was closed by
+    /// the server. A body that is taken outside of its handler has this error, too, if the response ends
+    /// before the body does.
     #[must_use]
     pub fn is_gone(&self) -> bool {
         matches!(self.kind, Kind::Gone)

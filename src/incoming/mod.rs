@@ -1,7 +1,6 @@
 //! The body of a request, as an asynchronous handler gets it.
 
 mod error;
-#[allow(dead_code, reason = "until the event loop uses it")]
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -19,8 +18,7 @@ use crate::body::Polled;
 use crate::conn::Refusal;
 pub use error::IncomingError;
 use stream::Receiver;
-#[allow(unused_imports, reason = "until the event loop uses it")]
-pub(crate) use stream::{QUEUE, Seen, Stream};
+pub(crate) use stream::{QUEUE, Stream};
 
 /// The body of a request, while it is received.
 ///
@@ -62,7 +60,6 @@ enum Source {
     /// Nothing more comes.
     Ended,
     Whole(Bytes),
-    #[allow(dead_code, reason = "until the event loop uses it")]
     Stream(Receiver),
     Other(Pin<Box<dyn Polled + Send>>),
 }
@@ -179,8 +176,8 @@ impl Incoming {
     }
 }
 
-/// All pieces as one. The last one, which is the large one if the others waited before all was asked for, is
-/// moved at most, and not copied to new memory if it is the only owner of its own.
+/// All pieces as one. If the others waited before all was asked for, the last one is the large one. It keeps
+/// its memory, if it is the only owner, which gets as much larger as the others need.
 fn joined(mut pieces: VecDeque<Bytes>) -> Bytes {
     let Some(last) = pieces.pop_back() else {
         return Bytes::new();
@@ -190,6 +187,8 @@ fn joined(mut pieces: VecDeque<Bytes>) -> Bytes {
     }
     let front = pieces.make_contiguous().concat();
     let mut joined = Vec::from(last);
+    // Exactly: otherwise the memory would be doubled.
+    joined.reserve_exact(front.len());
     joined.splice(0..0, front);
     Bytes::from(joined)
 }

@@ -43,13 +43,15 @@ pub(crate) struct Seen {
     pub(crate) queued: usize,
     /// The handler waits for data: its last poll returned `Pending`, and nothing has come since.
     pub(crate) is_awaited: bool,
-    /// The `Incoming` was dropped before the body was complete. Also after `over_limit`.
+    /// The `Incoming` was dropped before the body was complete.
     pub(crate) is_dropped: bool,
-    /// All the rest is awaited as one piece, of at most this many bytes beyond those that were pushed.
+    /// All the rest is awaited as one piece, of at most this many bytes beyond those that were pushed. This
+    /// is reported once.
     pub(crate) gather: Option<u64>,
     /// The minimum rate in bytes per second, if the handler has set one. 0 means none.
     pub(crate) min_rate: Option<u32>,
-    /// The handler has got 413: nothing more is wanted, and no `100 Continue` is due.
+    /// The handler has got 413: nothing more is wanted, and no `100 Continue` is due. Then `is_dropped` is
+    /// not reported.
     pub(crate) over_limit: bool,
 }
 
@@ -64,7 +66,7 @@ struct State {
     end: Option<End>,
     /// The task that waits for data.
     waiting: Option<Waker>,
-    /// The limit on the whole body, once all of it is awaited as one piece.
+    /// The limit on the whole body, if all of it is awaited as one piece and the loop hasn't seen that yet.
     gather: Option<u64>,
     min_rate: Option<u32>,
     is_dropped: bool,
@@ -149,14 +151,16 @@ impl Stream {
         let mut state = self.lock();
         state.is_notified = false;
         let is_open = !self.has_ended(&state);
+        let received = state.received;
+        let gather = state
+            .gather
+            .take()
+            .map(|limit| limit.saturating_sub(received));
         Seen {
             queued: state.queued,
             is_awaited: state.waiting.is_some(),
-            is_dropped: state.is_dropped && is_open,
-            gather: state
-                .gather
-                .filter(|_| is_open)
-                .map(|limit| limit.saturating_sub(state.received)),
+            is_dropped: state.is_dropped && is_open && !state.over_limit,
+            gather: gather.filter(|_| is_open),
             min_rate: state.min_rate,
             over_limit: state.over_limit,
         }

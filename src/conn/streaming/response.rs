@@ -5,7 +5,7 @@ use http::{HeaderMap, Response, StatusCode};
 use log::error;
 
 use super::{ResponseLength, trailers};
-use crate::body::sealed::Sealed;
+use crate::body::Whole;
 use crate::conn::encode::{self, BodyFraming, ResponseHead};
 use crate::conn::head::{Head, has_token};
 use crate::conn::output::Output;

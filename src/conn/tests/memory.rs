@@ -258,7 +258,7 @@ fn a_body_no_longer_shared_is_counted_from_the_next_window_on() {
     is_counted_when_it_is_no_longer_shared(Arc::<[u8]>::from(bytes));
 }
 
-fn is_counted_when_it_is_no_longer_shared<B: Body + Clone>(body: B) {
+fn is_counted_when_it_is_no_longer_shared<B: Whole + Clone>(body: B) {
     let length = body.as_bytes().len();
     let shared = Cell::new(Some(body));
     let share = || {

@@ -75,7 +75,7 @@ impl Bench {
         });
     }
 
-    fn input_with<B: Body>(
+    fn input_with<B: Whole>(
         &mut self,
         bytes: impl AsRef<[u8]>,
         handler: impl Fn(Request) -> Response<B>,

@@ -1,3 +1,10 @@
+//! Tests of `Incoming` and of the stream behind it.
+
+mod made;
+#[cfg(not(target_os = "wasi"))]
+mod threads;
+mod whole;
+
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -8,7 +15,8 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use http_body::{Body, Frame};
 
-use super::{Incoming, IncomingError, QUEUE, Seen, Stream};
+use super::stream::Seen;
+use super::{Incoming, IncomingError, QUEUE, Stream};
 use crate::conn::Refusal;
 
 /// Counts its calls.
@@ -331,7 +339,6 @@ fn an_announced_length_over_the_limit_is_413_at_the_first_poll() {
         assert_eq!(notified.take(), 1);
         let seen = Seen {
             over_limit: true,
-            is_dropped: true,
             ..NOTHING
         };
         assert_eq!(stream.look(), seen, "no 100 Continue is due");
@@ -415,138 +422,6 @@ fn a_complete_body_survives_its_connection() {
 }
 
 #[test]
-fn bytes_of_a_body_that_waits_gather_nothing() {
-    for announced in [Some(6), None] {
-        let Fixture {
-            stream,
-            incoming,
-            notified,
-        } = fixture(announced);
-        stream.push(Bytes::from_static(b"abc"));
-        stream.push(Bytes::from_static(b"def"));
-        if announced.is_none() {
-            stream.finish(None);
-        }
-        assert_eq!(ready(incoming.bytes()).expect("a body"), "abcdef");
-        assert_eq!(stream.look(), NOTHING);
-        assert_eq!(notified.take(), 0);
-    }
-}
-
-#[test]
-fn bytes_gather_the_rest() {
-    let Fixture {
-        stream,
-        mut incoming,
-        notified,
-    } = fixture(None);
-    incoming.limit(100);
-    stream.push(Bytes::from_static(b"abc"));
-    assert_eq!(data(&mut incoming), "abc");
-    stream.push(Bytes::from_static(b"def"));
-    let mut bytes = pin!(incoming.bytes());
-    assert!(poll_once(bytes.as_mut()).is_pending());
-    assert_eq!(notified.take(), 1);
-    let awaited = Seen {
-        queued: 3,
-        is_awaited: true,
-        gather: Some(94),
-        ..NOTHING
-    };
-    assert_eq!(stream.look(), awaited);
-    // What was on its way before the loop looked.
-    stream.push(Bytes::from_static(b"ghi"));
-    assert_eq!(stream.look().gather, Some(91));
-    assert!(poll_once(bytes.as_mut()).is_pending());
-    stream.whole(Bytes::from_static(b"jkl"));
-    match poll_once(bytes.as_mut()) {
-        Poll::Ready(Ok(body)) => assert_eq!(body, "defghijkl"),
-        other => panic!("{other:?}"),
-    }
-    assert_eq!(stream.look(), NOTHING);
-}
-
-#[test]
-fn bytes_that_were_gathered_are_not_copied() {
-    let Fixture {
-        stream, incoming, ..
-    } = fixture(None);
-    let mut bytes = pin!(incoming.bytes());
-    assert!(poll_once(bytes.as_mut()).is_pending());
-    let whole = Bytes::from(vec![7; 100]);
-    let place = whole.as_ptr();
-    stream.whole(whole);
-    match poll_once(bytes.as_mut()) {
-        Poll::Ready(Ok(body)) => assert_eq!(body.as_ptr(), place),
-        other => panic!("{other:?}"),
-    }
-}
-
-#[test]
-fn bytes_are_limited() {
-    let Fixture {
-        stream,
-        mut incoming,
-        ..
-    } = fixture(Some(10));
-    incoming.limit(9);
-    assert!(is_413(&ready(incoming.bytes()).expect_err("too large")));
-    assert!(stream.look().over_limit);
-
-    let Fixture {
-        stream,
-        mut incoming,
-        ..
-    } = fixture(None);
-    incoming.limit(4);
-    stream.push(Bytes::from_static(b"abc"));
-    assert_eq!(data(&mut incoming), "abc");
-    stream.push(Bytes::from_static(b"de"));
-    stream.finish(None);
-    assert!(is_413(&ready(incoming.bytes()).expect_err("too large")));
-    assert!(stream.look().over_limit);
-}
-
-#[test]
-fn bytes_of_a_body_that_fails() {
-    for is_gone in [true, false] {
-        let Fixture {
-            stream, incoming, ..
-        } = fixture(None);
-        stream.push(Bytes::from_static(b"abc"));
-        let mut bytes = pin!(incoming.bytes());
-        assert!(poll_once(bytes.as_mut()).is_pending());
-        if is_gone {
-            stream.gone();
-        } else {
-            stream.fail(Refusal::body_too_large());
-        }
-        match poll_once(bytes.as_mut()) {
-            Poll::Ready(Err(error)) => {
-                assert_eq!((error.is_gone(), is_413(&error)), (is_gone, !is_gone));
-            }
-            other => panic!("{other:?}"),
-        }
-    }
-}
-
-#[test]
-fn a_future_of_bytes_that_is_dropped_drops_the_body() {
-    let Fixture {
-        stream,
-        incoming,
-        notified,
-    } = fixture(None);
-    let mut bytes = Box::pin(incoming.bytes());
-    assert!(poll_once(bytes.as_mut()).is_pending());
-    assert!(stream.look().gather.is_some());
-    notified.take();
-    drop(bytes);
-    assert_eq!(notified.take(), 1);
-    assert!(stream.look().is_dropped);
-}
-
-#[test]
 fn a_minimum_rate_reaches_the_loop() {
     let Fixture {
         stream,
@@ -594,66 +469,6 @@ fn a_waker_may_do_anything_with_the_body() {
 }
 
 #[test]
-fn bodies_for_tests_behave_like_received_ones() {
-    assert_ended(&mut Incoming::empty());
-    assert_ended(&mut Incoming::from(""));
-    assert_eq!(ready(Incoming::empty().bytes()).expect("no body"), "");
-    let mut incoming = Incoming::from("abc");
-    assert_eq!(incoming.size_hint().exact(), Some(3));
-    assert_eq!(data(&mut incoming), "abc");
-    assert_ended(&mut incoming);
-    for whole in [
-        Incoming::from(Bytes::from_static(b"abc")),
-        Incoming::from(b"abc".to_vec()),
-        Incoming::from(String::from("abc")),
-        Incoming::from(&b"abc"[..]),
-    ] {
-        assert_eq!(ready(whole.bytes()).expect("a body"), "abc");
-    }
-    let mut limited = Incoming::from("abc");
-    limited.limit(2);
-    assert!(is_413(&error(&mut limited)));
-    let mut limited = Incoming::from("abc");
-    limited.limit(2);
-    assert!(is_413(&ready(limited.bytes()).expect_err("too large")));
-}
-
-#[test]
-fn another_body_can_be_that_of_a_request() {
-    let chunks = crate::body::Chunks::new(["ab", "cd", "ef"]);
-    let mut incoming = Incoming::from_body(chunks);
-    assert_eq!(incoming.size_hint().exact(), None);
-    assert_eq!(data(&mut incoming), "ab");
-    assert_eq!(ready(incoming.bytes()).expect("the rest"), "cdef");
-
-    let chunks = crate::body::Chunks::new(["ab", "cd", "ef"]);
-    let mut incoming = Incoming::from_body(chunks);
-    incoming.limit(3);
-    assert_eq!(data(&mut incoming), "ab");
-    assert!(is_413(&error(&mut incoming)));
-
-    let failing = crate::body::Chunks::fallible([Ok("ab"), Err("broken")]);
-    let mut incoming = Incoming::from_body(failing);
-    assert_eq!(data(&mut incoming), "ab");
-    let error = error(&mut incoming);
-    assert!(error.refusal().is_none() && !error.is_gone());
-    let cause = std::error::Error::source(&error).expect("a cause");
-    assert_eq!(cause.to_string(), "broken");
-
-    let mut refused = Incoming::from("abc");
-    refused.limit(1);
-    let mut outer = Incoming::from_body(refused);
-    match poll(&mut outer) {
-        Poll::Ready(Some(Err(error))) => {
-            assert!(is_413(&error));
-            let cause = std::error::Error::source(&error).expect("a cause");
-            assert!(cause.is::<Refusal>(), "the error isn't wrapped twice");
-        }
-        other => panic!("{other:?}"),
-    }
-}
-
-#[test]
 fn debug_does_not_show_the_content() {
     let Fixture {
         stream, incoming, ..
@@ -664,98 +479,5 @@ fn debug_does_not_show_the_content() {
         format!("{:?}", Incoming::from("secret")),
     ] {
         assert!(!text.contains("secret") && text.contains('6'), "{text}");
-    }
-}
-
-#[cfg(not(target_os = "wasi"))]
-mod threads {
-    use std::thread::{self, Thread};
-
-    use super::*;
-
-    struct Unpark(Thread);
-
-    impl Wake for Unpark {
-        fn wake(self: Arc<Self>) {
-            self.0.unpark();
-        }
-    }
-
-    fn block_on<F: Future>(future: F) -> F::Output {
-        let waker = Waker::from(Arc::new(Unpark(thread::current())));
-        let mut future = pin!(future);
-        loop {
-            if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
-                return output;
-            }
-            thread::park();
-        }
-    }
-
-    /// Pushes as the loop does: only while there is room, and sleeping until it is notified.
-    fn send(total: usize, stream: &Stream) {
-        let mut sent = 0;
-        while sent < total {
-            let seen = stream.look();
-            if seen.is_dropped {
-                return;
-            }
-            let room = QUEUE.saturating_sub(seen.queued).min(total - sent);
-            if room == 0 {
-                thread::park();
-                continue;
-            }
-            // Sizes that don't divide the queue.
-            let piece = room.min(7_001);
-            let bytes: Vec<u8> = (sent..sent + piece).map(|at| at as u8).collect();
-            stream.push(bytes.into());
-            sent += piece;
-        }
-        stream.finish(None);
-    }
-
-    #[test]
-    fn a_body_can_be_taken_in_another_thread() {
-        const TOTAL: usize = 4 << 20;
-        let notify = Waker::from(Arc::new(Unpark(thread::current())));
-        let (stream, mut incoming) = Stream::new(None, notify, u64::MAX);
-        let taker = thread::spawn(move || {
-            let mut taken = 0_usize;
-            while let Some(frame) = block_on(std::future::poll_fn(|cx| {
-                Pin::new(&mut incoming).poll_frame(cx)
-            })) {
-                for byte in frame.expect("no error").into_data().expect("data") {
-                    assert_eq!(byte, taken as u8);
-                    taken += 1;
-                }
-            }
-            taken
-        });
-        send(TOTAL, &stream);
-        assert_eq!(taker.join().expect("no panic"), TOTAL);
-    }
-
-    #[test]
-    fn all_of_a_body_can_be_awaited_in_another_thread() {
-        let notify = Waker::from(Arc::new(Unpark(thread::current())));
-        let (stream, incoming) = Stream::new(Some(6), notify, u64::MAX);
-        stream.push(Bytes::from_static(b"abc"));
-        let taker = thread::spawn(move || block_on(incoming.bytes()));
-        while stream.look().gather != Some(u64::MAX - 3) {
-            thread::park();
-        }
-        stream.whole(Bytes::from_static(b"def"));
-        let body = taker.join().expect("no panic");
-        assert_eq!(body.expect("a body"), "abcdef");
-    }
-
-    #[test]
-    fn a_body_dropped_in_another_thread_wakes_the_loop() {
-        let notify = Waker::from(Arc::new(Unpark(thread::current())));
-        let (stream, incoming) = Stream::new(None, notify, u64::MAX);
-        let dropper = thread::spawn(move || drop(incoming));
-        send(usize::MAX, &stream);
-        dropper.join().expect("no panic");
-        assert!(stream.look().is_dropped);
     }
 }
