@@ -88,6 +88,7 @@ mod peer_addr;
 mod request;
 mod server;
 mod stopping;
+pub mod test;
 mod time;
 
 cfg_if::cfg_if! {
