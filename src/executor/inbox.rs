@@ -210,8 +210,16 @@ mod tests {
     #[cfg(not(target_os = "wasi"))]
     #[test]
     fn wake_ups_from_eight_threads_are_all_seen() {
+        use std::sync::atomic::AtomicBool;
         use std::thread;
         use std::time::Duration;
+        /// Ends the threads when the test fails, too.
+        struct End<'a>(&'a AtomicBool);
+        impl Drop for End<'_> {
+            fn drop(&mut self) {
+                self.0.store(true, Ordering::Release);
+            }
+        }
         const THREADS: usize = 8;
         const TARGETS: usize = 125;
         const ROUNDS: usize = 100;
@@ -224,7 +232,9 @@ mod tests {
         };
         let states: Vec<_> = (0..THREADS * TARGETS).map(new).collect();
         let seen: Vec<_> = (0..THREADS).map(|_| AtomicUsize::new(0)).collect();
+        let has_ended = AtomicBool::new(false);
         thread::scope(|scope| {
+            let (end, has_ended) = (End(&has_ended), &has_ended);
             for (own, seen) in states.chunks(TARGETS).zip(&seen) {
                 scope.spawn(move || {
                     for round in 1..=ROUNDS {
@@ -232,6 +242,9 @@ mod tests {
                             Waker::from(Arc::clone(state)).wake();
                         }
                         while seen.load(Ordering::Acquire) < round * TARGETS {
+                            if has_ended.load(Ordering::Acquire) {
+                                return;
+                            }
                             thread::yield_now();
                         }
                     }
@@ -254,6 +267,7 @@ mod tests {
                     seen[key.index() / TARGETS].fetch_add(1, Ordering::Release);
                 }
             }
+            drop(end);
         });
         assert_eq!(taken(&inbox), []);
     }

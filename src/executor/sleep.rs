@@ -415,6 +415,25 @@ mod tests {
     }
 
     #[test]
+    fn a_dropped_sleep_wakes_nothing_and_shortens_no_other() {
+        let context = context();
+        let mut long = sleep(millis(100));
+        for _ in 0..3 {
+            // Its entry is used again for the next one.
+            let mut short = sleep(millis(5));
+            assert_eq!(poll(&context, &mut short), Poll::Pending);
+            context.set_now(at(0));
+        }
+        assert_eq!(poll(&context, &mut long), Poll::Pending);
+        let next = context.next_sleep(|| at(0)).expect("one sleeps");
+        assert!(next >= millis(100), "{next:?}");
+        context.wake_sleeps(at(99_000));
+        assert_eq!(poll(&context, &mut long), Poll::Pending);
+        context.wake_sleeps(at(101_000));
+        assert_eq!(poll(&context, &mut long), Poll::Ready(()));
+    }
+
+    #[test]
     fn new_sleeps_can_be_dropped_in_any_order() {
         let context = context();
         let mut sleeps: Vec<_> = (1..=9).map(|ms| (ms, sleep(millis(ms)))).collect();
