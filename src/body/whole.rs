@@ -9,8 +9,8 @@ use bytes::Bytes;
 /// `Box<[u8]>`, `Arc<[u8]>`, `&'static [u8]`, `&'static str`, a `Cow` of the last two, or `()` for no
 /// body.
 ///
-/// A static body, and one that the handler shares (`Bytes` or an `Arc` of which it keeps a clone),
-/// isn't counted in [`max_held`](crate::Limits::max_held) as long as it is shared.
+/// A static body, and one that is shared (`Bytes` or an `Arc` of which the handler keeps a clone, or that
+/// several connections send), isn't counted in [`max_held`](crate::Limits::max_held) as long as it is shared.
 ///
 /// The trait is sealed: later versions of this crate may add other kinds of bodies.
 pub trait Body: sealed::Sealed {}

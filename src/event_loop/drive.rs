@@ -230,9 +230,13 @@ where
             } else {
                 Ok((self.handler)(request))
             };
-            if self.handle.is_stopping() && input.is_empty() {
-                input = &[];
-                self.read_behind(slot, turn);
+            if self.handle.is_stopping() {
+                if self.is_too_late_for_pipelines() {
+                    slot.connection.close_after_response(CloseReason::Stopped);
+                } else if input.is_empty() {
+                    input = &[];
+                    self.read_behind(slot, turn);
+                }
             }
             let connection = &mut slot.connection;
             match &mut answer {

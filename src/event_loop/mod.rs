@@ -312,12 +312,18 @@ where
     }
 }
 
-/// What is left when the loop ends by an error or a panic is closed for a reason, too.
+/// What is left when the loop ends by an error or a panic is closed for that reason. A connection that has sent
+/// all its output keeps its own.
 impl<R: Reactor, H> Drop for EventLoop<'_, R, H> {
     fn drop(&mut self) {
         for key in self.slots.keys() {
-            if let Some(slot) = self.slots.remove(key) {
-                self.driver.handle.count_closed(CloseReason::Stopped);
+            if let Some(mut slot) = self.slots.remove(key) {
+                let failed = CloseReason::ServerFailed;
+                slot.connection.abandon(&mut self.driver.cx, failed);
+                let reason = slot.connection.state().close_reason().unwrap_or(failed);
+                self.driver.handle.count_closed(reason);
+                let id = slot.connection.id();
+                debug!(target: "mini_http", "conn {id}: closed: {}", reason.explain());
                 self.driver.reactor.close(slot.stream);
             }
         }

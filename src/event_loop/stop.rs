@@ -31,7 +31,8 @@ pub(super) enum Phase {
     Serving,
     /// Input is waited for until this moment.
     Grace(Instant),
-    /// Only what has come already is read; bodies until this moment.
+    /// Since this moment only what has come already is read, and not all of it: see [`LATE_BODIES`] and
+    /// [`LATE_PIPELINES`].
     Closing(Instant),
 }
 
@@ -59,6 +60,12 @@ const MOST_LATE_TURNS: u8 = 64;
 /// How long a body is still read after the grace. It gets 503 then: an interpreter takes 20 s for the
 /// bytes of all those turns if they are chunks of one byte.
 const LATE_BODIES: Duration = Duration::from_secs(1);
+
+/// How long more than one request of a connection is served after the grace: the next response is the last
+/// one then, and says so. The client can repeat the rest elsewhere (RFC 9112 §9.3.2). Those turns alone can
+/// hold 100,000 requests, which a slow handler takes minutes for. With the grace before it and the lingering
+/// behind it, this is well below the ten seconds after which common supervisors kill a process.
+const LATE_PIPELINES: Duration = Duration::from_secs(5);
 
 impl<R, B, H> EventLoop<'_, R, H>
 where
@@ -121,7 +128,7 @@ where
     }
 
     fn end_grace(&mut self) {
-        self.driver.phase = Phase::Closing(self.driver.cx.now + LATE_BODIES);
+        self.driver.phase = Phase::Closing(self.driver.cx.now);
         self.shut_listeners();
         self.drive_each(&self.slots.keys());
     }
@@ -231,11 +238,11 @@ where
 {
     /// After the grace a connection is read before it is closed: what waits may not be reported.
     pub(super) fn look_again(&self, slot: &mut Slot<R::Stream>) {
-        if let Phase::Closing(until) = self.phase
+        if let Phase::Closing(since) = self.phase
             && !slot.connection.is_ending()
         {
-            let is_late = slot.connection.is_reading_body() && self.cx.now >= until;
-            slot.readiness.readable = slot.late_turns < MOST_LATE_TURNS && !is_late;
+            let is_late = slot.connection.is_reading_body() && self.cx.now >= since + LATE_BODIES;
+            slot.readiness.readable = slot.late_turns < self.most_late_turns() && !is_late;
             slot.late_turns +=
                 u8::from(slot.readiness.readable && slot.connection.wants_input(&self.cx));
         }
@@ -270,5 +277,21 @@ where
             }
         }
         slot.connection.close_after_response(CloseReason::Stopped);
+    }
+    /// In how many turns a connection may be read after the grace. Whatever the time, each is read once.
+    fn most_late_turns(&self) -> u8 {
+        match self.is_too_late_for_pipelines() {
+            true => 1,
+            false => MOST_LATE_TURNS,
+        }
+    }
+
+    /// Whether the next response of each connection is its last one. Handlers may have worked for long since
+    /// the iteration began, so the clock is read.
+    pub(super) fn is_too_late_for_pipelines(&self) -> bool {
+        match self.phase {
+            Phase::Serving | Phase::Grace(_) => false,
+            Phase::Closing(since) => self.reactor.now() >= since + LATE_PIPELINES,
+        }
     }
 }
