@@ -12,7 +12,7 @@ fn respond(bench: &mut Bench, head: response::Builder, length: ResponseLength, p
     bench.call(|conn, cx| {
         if conn.begin_response(cx, &head, length) {
             for part in parts {
-                conn.send_data(cx, Bytes::copy_from_slice(part.as_bytes()));
+                conn.send_data(cx, Bytes::copy_from_slice(str::as_bytes(part)));
             }
             conn.end_response(cx);
         }
