@@ -71,6 +71,23 @@ pub enum Chunk<'a> {
     NeedInput,
 }
 
+/// Where the bytes of a trailer section go: its field lines and the empty line that ends it. They have
+/// been checked once the decoder returns [`Chunk::End`].
+pub(super) trait TrailerSink {
+    fn push(&mut self, byte: u8);
+}
+
+/// Drops them.
+impl TrailerSink for () {
+    fn push(&mut self, _: u8) {}
+}
+
+impl TrailerSink for Vec<u8> {
+    fn push(&mut self, byte: u8) {
+        self.push(byte);
+    }
+}
+
 impl ChunkedDecoder {
     /// The most digits of a chunk size, leading zeros included: as many as fit in 64 bits.
     const MAX_SIZE_DIGITS: u8 = 16;
@@ -99,6 +116,18 @@ impl ChunkedDecoder {
         input: &mut &'a [u8],
         limits: &Limits,
     ) -> Result<Chunk<'a>, Refusal> {
+        self.decode_into(input, limits, limits.max_body, &mut ())
+    }
+
+    /// [`decode`](Self::decode) with another limit on the body's length, and with the trailer section's
+    /// bytes passed to `trailers`.
+    pub(super) fn decode_into<'a>(
+        &mut self,
+        input: &mut &'a [u8],
+        limits: &Limits,
+        max_body: u64,
+        trailers: &mut impl TrailerSink,
+    ) -> Result<Chunk<'a>, Refusal> {
         loop {
             if let ChunkState::Data { left } = self.state {
                 let available = u64::try_from(input.len()).unwrap_or(u64::MAX);
@@ -115,14 +144,17 @@ impl ChunkedDecoder {
                     Chunk::Data(data)
                 });
             }
-            if self.state == ChunkState::Done {
+            if self.is_done() {
                 return Ok(Chunk::End);
             }
             let Some((&byte, rest)) = input.split_first() else {
                 return Ok(Chunk::NeedInput);
             };
             *input = rest;
-            self.state = self.step(byte, limits)?;
+            if self.is_in_trailers() {
+                trailers.push(byte);
+            }
+            self.state = self.step(byte, limits, max_body)?;
         }
     }
 
@@ -131,10 +163,15 @@ impl ChunkedDecoder {
         matches!(self.state, ChunkState::Trailers(_))
     }
 
+    /// Whether the end of the body has been consumed.
+    pub(super) fn is_done(&self) -> bool {
+        self.state == ChunkState::Done
+    }
+
     /// The state after `byte`, which is not chunk data.
-    fn step(&mut self, byte: u8, limits: &Limits) -> Result<ChunkState, Refusal> {
+    fn step(&mut self, byte: u8, limits: &Limits, max_body: u64) -> Result<ChunkState, Refusal> {
         match self.state {
-            ChunkState::Size { size, digits } => self.in_size(size, digits, byte, limits),
+            ChunkState::Size { size, digits } => self.in_size(size, digits, byte, max_body),
             ChunkState::Extension { size, at } => {
                 self.extensions += 1;
                 if self.extensions > limits.max_chunk_extensions {
@@ -168,14 +205,14 @@ impl ChunkedDecoder {
         size: u64,
         digits: u8,
         byte: u8,
-        limits: &Limits,
+        max_body: u64,
     ) -> Result<ChunkState, Refusal> {
         if let Some(digit) = char::from(byte).to_digit(16) {
             if digits == Self::MAX_SIZE_DIGITS {
                 return Err(Refusal::malformed("a chunk size has too many digits"));
             }
             let size = size << 4 | u64::from(digit);
-            if size > limits.max_body.saturating_sub(self.announced) {
+            if size > max_body.saturating_sub(self.announced) {
                 return Err(Refusal::body_too_large());
             }
             return Ok(ChunkState::Size {

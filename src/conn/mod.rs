@@ -14,6 +14,7 @@
 //! | responses: the handler's, 500, refusals | `respond` |
 //! | timeouts and minimum rates, 408 | `deadlines`, `timers` |
 //! | stopping, 503 | `stopping` |
+//! | finding the parts and the end of a body | `body_decoder` |
 //! | a request whose body is being received | `incoming` |
 //! | memory: the budget, buffer pools, growth of bodies | `memory/` |
 //! | encoding responses; which fields a handler may set | `encode`, `date` |
@@ -57,6 +58,7 @@
 //! assert!(connection.poll_timeout().is_some());
 //! ```
 
+mod body_decoder;
 mod chunked;
 mod close_reason;
 mod date;

@@ -71,18 +71,20 @@ impl GrowingBody {
     }
 
     /// Appends what was received, within the budget. `missing` is the number of bytes that follow it,
-    /// where that is known.
+    /// where that is known. Where it isn't, all of the body has at most `max_body` bytes.
     pub(in crate::conn) fn append(
         &mut self,
         data: &[u8],
         missing: Option<u64>,
+        max_body: u64,
         account: &mut Account,
         cx: &mut Context<'_>,
     ) -> Result<(), Refusal> {
-        let whole = missing.map(|missing| {
-            let missing = usize::try_from(missing).unwrap_or(usize::MAX);
-            missing.saturating_add(self.length + data.len())
-        });
+        let most = match missing {
+            Some(missing) => missing.saturating_add((self.length + data.len()) as u64),
+            None => max_body,
+        };
+        let most = usize::try_from(most).unwrap_or(usize::MAX);
         let mut rest = data;
         loop {
             let last = self.blocks.last_mut().unwrap_or(&mut self.piece);
@@ -94,7 +96,7 @@ impl GrowingBody {
                 return Ok(());
             }
             let before = self.capacity();
-            self.grow(rest.len(), whole, cx)?;
+            self.grow(rest.len(), most, missing.is_some(), cx)?;
             let grown = self.capacity().saturating_sub(before);
             account.grow(&mut cx.shared.budget, grown);
         }
@@ -111,18 +113,19 @@ impl GrowingBody {
         Ok(self.piece)
     }
 
-    /// Makes room for some of the next `more` bytes, of the `whole` body if its length is known.
+    /// Makes room for some of the next `more` bytes. The complete body has `most` bytes, or at most
+    /// that many if its length was not announced.
     #[inline(never)]
     fn grow(
         &mut self,
         more: usize,
-        whole: Option<usize>,
+        most: usize,
+        is_announced: bool,
         cx: &mut Context<'_>,
     ) -> Result<(), Refusal> {
         let needed = self.length + more;
-        let largest = usize::try_from(cx.limits.max_body).unwrap_or(usize::MAX);
-        let largest = whole.unwrap_or(largest).max(needed);
-        if self.move_to_former(needed, whole.is_some(), largest, cx) {
+        let largest = most.max(needed);
+        if self.move_to_former(needed, is_announced, largest, cx) {
             return Ok(());
         }
         let is_in_blocks = self.piece.capacity() <= BLOCK && needed <= IN_BLOCKS;
@@ -299,8 +302,9 @@ mod tests {
                 shared: &mut self.shared,
             };
             let before = self.body.capacity();
+            let max_body = cx.limits.max_body;
             self.body
-                .append(data, missing, &mut self.account, &mut cx)?;
+                .append(data, missing, max_body, &mut self.account, &mut cx)?;
             self.steps += usize::from(self.body.capacity() != before);
             assert_eq!(self.account.held(), self.body.capacity());
             let held = self.account.held() + self.others.held();
