@@ -60,6 +60,10 @@ pub struct Limits {
     /// or if its response is larger than 16 KiB (unless that is static or shared, or nothing else is
     /// held). Smaller responses are still sent, but each connection makes only one at a time.
     ///
+    /// With `serve_async`, it counts input that waits for a handler, parts of responses that wait to be
+    /// sent, and bodies that a handler collects at once. While it is full, streams are not refused: they are
+    /// neither read nor polled until there is room, and each may always hold 4 KiB, so that all go on.
+    ///
     /// Set it to several times [`max_body`](Self::max_body). A body takes at least 4 KiB and at most six
     /// times the bytes received so far. Bodies over 256 KiB that arrive side by side share 88 % of it, on
     /// WASI 55 %, because of the holes that they leave in memory when they grow; a body that holds more
@@ -95,6 +99,22 @@ pub struct Limits {
     /// The most bytes that are read and dropped in that time; then the connection is closed. Default
     /// 64 MiB.
     pub max_linger: u64,
+    /// With `serve_async`: the longest time that a response may take
+    /// after the client has ended its stream. Each write that the client takes starts it anew. Then
+    /// the connection is closed. Default 30 s.
+    ///
+    /// A client that has ended its stream may still read its response, but it may also be gone:
+    /// that can't be seen before something is sent. While nothing is sent, such a connection is closed
+    /// sooner if a new one needs its place ([`max_connections`](Self::max_connections)).
+    pub half_closed_timeout: Duration,
+    /// With `serve_async`: the longest time from a complete head to the head of the response. It stands
+    /// still while the handler waits for the request's body. Then the client gets 503, and the
+    /// handler's future is dropped. Default `None`: handlers may take any time.
+    pub handler_timeout: Option<Duration>,
+    /// With `serve_async`: the most requests that are with handlers at a time. It bounds the memory that
+    /// isn't counted in [`max_held`](Self::max_held): the handlers' futures, and what they collect.
+    /// While there are as many, no further head is read. Default 10,000, on WASI 1,000.
+    pub max_requests: usize,
 }
 
 impl Limits {
@@ -110,7 +130,7 @@ impl Limits {
     /// # Errors
     /// [`ErrorKind::Setting`], with the name of the limit.
     pub(crate) fn check(&self) -> Result<()> {
-        let positive: [(&str, bool); 12] = [
+        let positive: [(&str, bool); 15] = [
             ("max_head", self.max_head > 0),
             ("max_request_line", self.max_request_line > 0),
             ("max_fields", self.max_fields > 0),
@@ -123,6 +143,12 @@ impl Limits {
             ("rate_window", !self.rate_window.is_zero()),
             ("linger_timeout", !self.linger_timeout.is_zero()),
             ("max_linger", self.max_linger > 0),
+            ("half_closed_timeout", !self.half_closed_timeout.is_zero()),
+            (
+                "handler_timeout",
+                self.handler_timeout != Some(Duration::ZERO),
+            ),
+            ("max_requests", self.max_requests > 0),
         ];
         for (name, is_positive) in positive {
             if !is_positive {
@@ -191,6 +217,13 @@ impl Default for Limits {
             rate_window: Duration::from_secs(10),
             linger_timeout: Duration::from_secs(10),
             max_linger: 64 << 20,
+            half_closed_timeout: Duration::from_secs(30),
+            handler_timeout: None,
+            max_requests: if cfg!(target_os = "wasi") {
+                1_000
+            } else {
+                10_000
+            },
         }
     }
 }
@@ -213,6 +246,18 @@ mod tests {
         let error = limits.check().expect_err("0 bytes of head");
         assert_eq!(error.kind(), ErrorKind::Setting);
         assert!(error.to_string().contains("max_head"), "{error}");
+    }
+
+    #[test]
+    fn a_handler_timeout_is_off_or_positive() {
+        let mut limits = Limits {
+            handler_timeout: Some(Duration::ZERO),
+            ..Limits::default()
+        };
+        let error = limits.check().expect_err("no time for any handler");
+        assert!(error.to_string().contains("handler_timeout"), "{error}");
+        limits.handler_timeout = Some(Duration::from_nanos(1));
+        assert!(limits.check().is_ok());
     }
 
     #[test]

@@ -17,10 +17,13 @@ pub enum CloseReason {
     /// The client sent `Connection: close` (RFC 9112 §9.6).
     ClientAskedClose,
     /// An HTTP/1.0 client did not ask for a persistent connection (RFC 9112 §9.3).
+    ///
+    /// Or the length of its response was not known: then the end of the connection is the end of the
+    /// response (RFC 9112 §6.3).
     Http10,
     /// The handler's response has `Connection: close`.
     HandlerAskedClose,
-    /// The handler panicked, or returned an interim status (1xx). The client got 500.
+    /// The handler panicked or failed, or returned an interim status (1xx). The client got 500.
     HandlerFailed,
     /// The request was malformed (400), or asked for something this server does not implement
     /// (417, 501, 505).
@@ -49,6 +52,19 @@ pub enum CloseReason {
     ServerFailed,
     /// A read or write failed; usually the client reset the connection.
     IoError,
+    /// A response was not completed: its body failed, or gave more or fewer bytes than it had
+    /// announced.
+    ResponseFailed,
+    /// The client was gone, by a reset or a failed read or write, before its request had its complete
+    /// response from the handler.
+    ClientGone,
+    /// The client had ended its stream, and its response was not complete within
+    /// [`half_closed_timeout`](crate::Limits::half_closed_timeout).
+    HalfClosedTimeout,
+    /// The handler had no response within [`handler_timeout`](crate::Limits::handler_timeout) (503).
+    HandlerTimeout,
+    /// The handler left more of the request's body unread than is worth receiving.
+    BodyUnread,
 }
 
 impl CloseReason {
@@ -71,6 +87,11 @@ impl CloseReason {
         Self::Stopped,
         Self::ServerFailed,
         Self::IoError,
+        Self::ResponseFailed,
+        Self::ClientGone,
+        Self::HalfClosedTimeout,
+        Self::HandlerTimeout,
+        Self::BodyUnread,
     ];
 
     /// The reason's index in [`ALL`](Self::ALL).
@@ -86,7 +107,8 @@ impl CloseReason {
             | Self::ClientAskedClose
             | Self::Http10
             | Self::HandlerAskedClose
-            | Self::Stopped => true,
+            | Self::Stopped
+            | Self::BodyUnread => true,
             Self::HandlerFailed
             | Self::BadRequest
             | Self::IncompleteRequest
@@ -98,7 +120,11 @@ impl CloseReason {
             | Self::Overloaded
             | Self::Evicted
             | Self::ServerFailed
-            | Self::IoError => false,
+            | Self::IoError
+            | Self::ResponseFailed
+            | Self::ClientGone
+            | Self::HalfClosedTimeout
+            | Self::HandlerTimeout => false,
         }
     }
 
@@ -113,7 +139,8 @@ impl CloseReason {
             | Self::TooLarge
             | Self::HeadTimeout
             | Self::BodyTimeout
-            | Self::Overloaded => true,
+            | Self::Overloaded
+            | Self::HandlerTimeout => true,
             Self::ClientClosed
             | Self::ClientAskedClose
             | Self::Http10
@@ -124,7 +151,11 @@ impl CloseReason {
             | Self::Evicted
             | Self::Stopped
             | Self::ServerFailed
-            | Self::IoError => false,
+            | Self::IoError
+            | Self::ResponseFailed
+            | Self::ClientGone
+            | Self::HalfClosedTimeout
+            | Self::BodyUnread => false,
         }
     }
 
@@ -151,6 +182,13 @@ impl CloseReason {
             Self::Stopped => "the server was stopped",
             Self::ServerFailed => "the server failed",
             Self::IoError => "the connection failed",
+            Self::ResponseFailed => "the response's body failed, or had not the announced length",
+            Self::ClientGone => "the client was gone before it had its response",
+            Self::HalfClosedTimeout => {
+                "the client had ended its stream, and the response took too long"
+            }
+            Self::HandlerTimeout => "the handler did not respond in time",
+            Self::BodyUnread => "the handler left too much of the body unread",
         }
     }
 }

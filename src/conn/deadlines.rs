@@ -15,7 +15,8 @@ impl Connection {
         while let Some(timer) = self.timers.take_expired(cx.now) {
             match timer {
                 Timer::Head => self.refuse_unfinished(cx, Refusal::late_head()),
-                Timer::Body => self.check_body_rate(cx),
+                Timer::Body if self.streaming.is_none() => self.check_body_rate(cx),
+                Timer::Body | Timer::Handler | Timer::HalfClosed => self.stream_timer_expired(cx),
                 Timer::Write => self.check_write_rate(cx),
                 Timer::Idle => self.state.closed(CloseReason::IdleTimeout),
                 Timer::Linger => self.state.lingered(),
@@ -28,7 +29,7 @@ impl Connection {
     fn check_body_rate(&mut self, cx: &mut Context<'_>) {
         let is_fast_enough = self.incoming.as_mut().is_some_and(|incoming| {
             let received = std::mem::take(&mut incoming.in_window);
-            is_fast_enough(received, incoming.held(), cx)
+            is_fast_enough(received, incoming.held(), cx.limits.min_rate, cx)
         });
         if is_fast_enough {
             self.timers.start(Timer::Body, cx.now, cx.limits);
@@ -49,7 +50,7 @@ impl Connection {
             Some(_) => self.output.held(),
             None => self.account.held(),
         };
-        if is_fast_enough(taken, held, cx) {
+        if is_fast_enough(taken, held, cx.limits.min_rate, cx) {
             self.timers.start(Timer::Write, cx.now, cx.limits);
         } else {
             self.state.closed(CloseReason::WriteTimeout);
@@ -58,8 +59,22 @@ impl Connection {
 
     /// Starts and stops timers according to the state.
     pub(super) fn update_timers(&mut self, cx: &Context<'_>) {
-        let (reading, writing) = (self.state.reading(), self.state.writing());
         let has_output = self.output.pending() > 0;
+        if self.streaming.is_none() || !self.update_stream_timers(cx) {
+            self.update_input_timer(cx, has_output);
+        }
+        if has_output != self.timers.is_write_set() {
+            if has_output {
+                self.written_in_window = 0;
+                self.timers.start(Timer::Write, cx.now, cx.limits);
+            } else {
+                self.timers.stop_write();
+            }
+        }
+    }
+
+    fn update_input_timer(&mut self, cx: &Context<'_>, has_output: bool) {
+        let (reading, writing) = (self.state.reading(), self.state.writing());
         let awaited = match reading {
             Reading::Idle if !has_output && writing == Writing::Open => Some(Timer::Idle),
             Reading::Head if self.has_room_for_responses(cx) => Some(Timer::Head),
@@ -82,14 +97,6 @@ impl Connection {
                 None => self.timers.stop_input(),
             }
         }
-        if has_output != self.timers.is_write_set() {
-            if has_output {
-                self.written_in_window = 0;
-                self.timers.start(Timer::Write, cx.now, cx.limits);
-            } else {
-                self.timers.stop_write();
-            }
-        }
     }
 
     /// While the server is stopping, limits lingering to [`STOP_LINGER`].
@@ -107,14 +114,14 @@ const STOP_LINGER: Duration = Duration::from_secs(1);
 /// Whether a transfer of `bytes` in one rate window is fast enough for a body or for responses that
 /// hold `held` bytes of memory.
 ///
-/// Each must keep `min_rate`. While memory is scarce, it must also transfer 1/[`TURNOVER_WINDOWS`] of
+/// Each must keep the minimum rate, `rate` in bytes per second. While memory is scarce, it must also transfer 1/[`TURNOVER_WINDOWS`] of
 /// what it holds. Otherwise a few clients could fill the budget and keep it for as long as the
 /// minimum rate allows.
-fn is_fast_enough(bytes: u64, held: usize, cx: &Context<'_>) -> bool {
+pub(super) fn is_fast_enough(bytes: u64, held: usize, rate: u32, cx: &Context<'_>) -> bool {
     let limits = cx.limits;
     // Multiplied, not divided: a small rate over a short window must not round to 0.
-    let due = u128::from(limits.min_rate) * limits.rate_window.as_nanos();
-    let is_scarce = limits.min_rate > 0 && cx.shared.budget.is_scarce(limits);
+    let due = u128::from(rate) * limits.rate_window.as_nanos();
+    let is_scarce = rate > 0 && cx.shared.budget.is_scarce(limits);
     let turned_over = !is_scarce || bytes.saturating_mul(TURNOVER_WINDOWS) >= held as u64;
     turned_over && u128::from(bytes) * 1_000_000_000 >= due
 }

@@ -40,11 +40,24 @@ pub(super) struct ResponseHead<'a> {
     pub(super) status: StatusCode,
     /// The handler's fields.
     pub(super) fields: &'a HeaderMap,
-    /// Bytes of the handler's body, also if the body isn't sent (HEAD, 304).
-    pub(super) body_length: usize,
+    /// How long the handler's body is, also if the body isn't sent (HEAD, 304).
+    pub(super) framing: BodyFraming,
+    /// Whether a trailer section may follow: then the handler's `Trailer` is sent.
+    pub(super) has_trailers: bool,
     pub(super) request_info: RequestInfo,
     /// Whether the connection persists after it.
     pub(super) persists: bool,
+}
+
+/// How a client finds the end of a response's body (RFC 9112 §6.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum BodyFraming {
+    /// `Content-Length`: a number of bytes.
+    Length(u64),
+    /// The chunked transfer coding.
+    Chunked,
+    /// It ends with the connection: for HTTP/1.0, if the length isn't known.
+    UntilClose,
 }
 
 impl ResponseHead<'_> {
@@ -69,6 +82,8 @@ impl ResponseHead<'_> {
         }
         if let Some(length) = length {
             content_length(out, length);
+        } else if self.is_chunked() {
+            field(out, b"transfer-encoding", b"chunked");
         }
         self.write_connection(out);
         out.extend_from_slice(b"\r\n");
@@ -90,12 +105,21 @@ impl ResponseHead<'_> {
             // the 200 response that was not sent (§15.4.5), which is unknown here.
             StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED => None,
             StatusCode::RESET_CONTENT => Some(0),
-            // For HEAD, a handler may state the length without producing a body.
-            _ if self.request_info.is_head && self.body_length == 0 => {
-                Some(announced_length(self.fields).unwrap_or(0))
-            }
-            _ => Some(self.body_length as u64),
+            _ => match self.framing {
+                // For HEAD, a handler may state the length without producing a body.
+                BodyFraming::Length(0) if self.request_info.is_head => {
+                    Some(announced_length(self.fields).unwrap_or(0))
+                }
+                BodyFraming::Length(length) => Some(length),
+                BodyFraming::Chunked | BodyFraming::UntilClose => None,
+            },
         }
+    }
+
+    /// Whether the response says that its body is chunked: not one that never has a body (RFC 9112
+    /// §6.1).
+    fn is_chunked(&self) -> bool {
+        self.framing == BodyFraming::Chunked && !is_bare(self.status)
     }
 
     /// Writes the handler's fields, except those that this module writes itself. Returns whether a
@@ -104,10 +128,8 @@ impl ResponseHead<'_> {
         let mut has_date = false;
         for (name, value) in self.fields {
             match *name {
-                header::CONNECTION
-                | header::CONTENT_LENGTH
-                | header::TRANSFER_ENCODING
-                | header::TRAILER => {}
+                header::CONNECTION | header::CONTENT_LENGTH | header::TRANSFER_ENCODING => {}
+                header::TRAILER if !self.has_trailers => {}
                 header::DATE => {
                     let text = value.to_str();
                     if !has_date && text.is_ok_and(|text| parse_http_date(text).is_ok()) {
@@ -171,15 +193,19 @@ pub(super) fn why_not_final(status: StatusCode) -> &'static str {
 
 /// Whether a body follows the head of the response (RFC 9110 §6.4.1).
 pub(super) fn has_body(status: StatusCode, request_info: RequestInfo) -> bool {
-    let is_bare = matches!(
+    !is_bare(status) && !request_info.is_head
+}
+
+/// Whether responses with this status never have a body.
+fn is_bare(status: StatusCode) -> bool {
+    matches!(
         status,
         StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED
-    );
-    !is_bare && !request_info.is_head
+    )
 }
 
 /// The handler's own `Content-Length`, if it is valid.
-fn announced_length(fields: &HeaderMap) -> Option<u64> {
+pub(super) fn announced_length(fields: &HeaderMap) -> Option<u64> {
     let digits = trim_ows(fields.get(header::CONTENT_LENGTH)?.as_bytes());
     if !digits.iter().all(u8::is_ascii_digit) {
         return None;
@@ -203,7 +229,19 @@ fn other_status_line(out: &mut Vec<u8>, status: StatusCode) {
     out.extend_from_slice(b"\r\n");
 }
 
-fn field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+/// Writes the line before a chunk of `length` bytes (RFC 9112 §7.1).
+pub(super) fn chunk_size(out: &mut Vec<u8>, length: usize) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut shift = usize::BITS - (length | 1).leading_zeros().min(usize::BITS - 1);
+    shift = shift.div_ceil(4) * 4;
+    while shift > 0 {
+        shift -= 4;
+        out.push(DIGITS[length >> shift & 0xf]);
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+pub(super) fn field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     out.extend_from_slice(name);
     out.extend_from_slice(b": ");
     out.extend_from_slice(value);
@@ -284,7 +322,7 @@ mod tests {
 
     fn encoded(
         response: http::response::Builder,
-        body_length: usize,
+        body_length: u64,
         request_info: RequestInfo,
         persists: bool,
     ) -> (String, bool) {
@@ -294,7 +332,8 @@ mod tests {
         let head = ResponseHead {
             status,
             fields,
-            body_length,
+            framing: BodyFraming::Length(body_length),
+            has_trailers: false,
             request_info,
             persists,
         };

@@ -135,8 +135,7 @@ impl Connection {
     /// Returns the request if it has no body. Otherwise the body is read next, or the request is
     /// refused.
     pub(super) fn accept_head(&mut self, cx: &mut Context<'_>, head: Head) -> Option<Request> {
-        self.request_info = RequestInfo::new(head.request.method(), head.request.version());
-        self.has_read_head = true;
+        self.record_head(&head);
         match head.framing {
             Framing::None => {
                 self.state.request_done();
@@ -151,6 +150,12 @@ impl Connection {
                 None
             }
         }
+    }
+
+    /// Records what the response to a request depends on.
+    pub(super) fn record_head(&mut self, head: &Head) {
+        self.request_info = RequestInfo::new(head.request.method(), head.request.version());
+        self.has_read_head = true;
     }
 
     /// Begins to receive a body; sends `100 Continue` if the client waits for it.
@@ -221,7 +226,12 @@ impl Connection {
         if !self.is_reading() {
             return self.drop_input(cx, input);
         }
-        if let Err(refusal) = cx.shared.budget.admit(input.len(), cx.limits) {
+        // Behind the head of a request that streams, no more is read than may be kept.
+        let is_bounded = self.streaming.is_some() && !self.is_at_head();
+        let admitted = cx.shared.budget.admit(input.len(), cx.limits);
+        if let Err(refusal) = admitted
+            && !is_bounded
+        {
             // Just enough to recognise the method, HEAD or not. The refusal frees it again.
             self.kept.extend_from_slice(&input[..input.len().min(16)]);
             return self.refuse_unfinished(cx, refusal);
@@ -265,6 +275,11 @@ impl Connection {
             Reading::Idle | Reading::Head | Reading::Body | Reading::Responding => true,
             Reading::Discarding | Reading::Ended => false,
         }
+    }
+
+    /// Whether the next input is part of a head.
+    fn is_at_head(&self) -> bool {
+        matches!(self.state.reading(), Reading::Idle | Reading::Head)
     }
 
     /// Backpressure: while a client has not taken its responses, no further ones are made. Once the

@@ -15,7 +15,8 @@
 //! | timeouts and minimum rates, 408 | `deadlines`, `timers` |
 //! | stopping, 503 | `stopping` |
 //! | finding the parts and the end of a body | `body_decoder` |
-//! | a request whose body is being received | `incoming` |
+//! | a request whose body is being received, to be handled when it is complete | `incoming` |
+//! | requests and responses whose bodies stream | `streaming/` |
 //! | memory: the budget, buffer pools, growth of bodies | `memory/` |
 //! | encoding responses; which fields a handler may set | `encode`, `date` |
 //! | bytes waiting to be sent | `output` |
@@ -77,6 +78,7 @@ mod respond;
 mod shared;
 pub mod state;
 mod stopping;
+mod streaming;
 mod timers;
 
 pub use chunked::{Chunk, ChunkedDecoder};
@@ -84,6 +86,7 @@ pub use close_reason::CloseReason;
 pub use framing::Framing;
 pub use refusal::Refusal;
 pub use shared::{Context, Shared};
+pub use streaming::{BodyLength, Received, ResponseLength};
 
 use std::io::IoSlice;
 use std::net::SocketAddr;
@@ -95,7 +98,9 @@ use self::head::HeadLines;
 use self::incoming::Incoming;
 use self::memory::Account;
 use self::output::Output;
+use self::respond::HANDLER_FAILED;
 use self::state::{Reading, State, Writing};
+use self::streaming::Streaming;
 use self::timers::{Timer, TimerTable};
 use crate::body::Body;
 use crate::request::Request;
@@ -130,6 +135,8 @@ pub struct Connection {
     dropped_bytes: u64,
     /// Output bytes the client has taken in the current rate window.
     written_in_window: u64,
+    /// What is needed besides where bodies stream, from the first request on.
+    streaming: Option<Box<Streaming>>,
 }
 
 /// What the caller must do next with the socket.
@@ -169,6 +176,7 @@ impl Connection {
             account: Account::default(),
             dropped_bytes: 0,
             written_in_window: 0,
+            streaming: None,
         };
         connection.update_timers_and_budget(cx);
         connection
@@ -193,23 +201,29 @@ impl Connection {
     #[must_use]
     pub fn wants_input(&self, cx: &Context<'_>) -> bool {
         match self.state.reading() {
-            Reading::Idle | Reading::Head | Reading::Body => self.has_room_for_responses(cx),
-            Reading::Responding | Reading::Ended => false,
-            Reading::Discarding => {
-                self.state.writing() != Writing::Closed
-                    && self.dropped_bytes <= cx.limits.max_linger
-            }
+            Reading::Idle | Reading::Head => self.has_room_for_responses(cx),
+            Reading::Body if self.streaming.is_none() => self.has_room_for_responses(cx),
+            // With complete bodies, the handler has returned before.
+            Reading::Body | Reading::Responding => self.read_limit(cx) > 0,
+            Reading::Ended => false,
+            Reading::Discarding => self.wants_discarded(cx),
         }
     }
 
     /// Whether kept input can make progress now: then call
-    /// [`handle_input`](Self::handle_input) with an empty slice.
+    /// [`handle_input`](Self::handle_input) (or [`handle_input_streaming`](Self::handle_input_streaming))
+    /// with an empty slice.
     #[must_use]
     pub fn has_usable_input(&self, cx: &Context<'_>) -> bool {
-        !self.kept.is_empty()
+        let has_unused = !self.kept.is_empty()
             && self.kept.len() - self.kept_used > self.scanned()
-            && self.is_reading()
-            && self.has_room_for_responses(cx)
+            && self.is_reading();
+        match &self.streaming {
+            None => has_unused && self.has_room_for_responses(cx),
+            Some(streaming) => {
+                self.has_event(streaming) || has_unused && self.can_use(streaming, cx)
+            }
+        }
     }
 
     /// Whether no further request will be read: the next response is the last one, or the last
@@ -244,10 +258,15 @@ impl Connection {
     }
 
     /// Whether the connection may be closed to make room for a new one: it is idle (no request
-    /// begun, no response pending), or it lingers after its last response.
+    /// begun, no response pending), it lingers after its last response, or the client has ended its
+    /// stream and waits for a response of which nothing is there to be sent.
     #[must_use]
     pub fn can_be_evicted(&self) -> bool {
-        matches!(self.timers.input(), Some(Timer::Idle | Timer::Linger))
+        match self.timers.input() {
+            Some(Timer::Idle | Timer::Linger) => true,
+            Some(Timer::HalfClosed) => self.output.pending() == 0,
+            Some(Timer::Head | Timer::Body | Timer::Write | Timer::Handler) | None => false,
+        }
     }
 }
 
@@ -262,24 +281,7 @@ impl Connection {
         if self.kept.is_empty() && input.is_empty() {
             return None;
         }
-        let request = if self.kept.is_empty() {
-            let request = self.advance(cx, input);
-            if request.is_none() {
-                self.keep(cx, std::mem::take(input));
-            }
-            request
-        } else {
-            self.keep(cx, std::mem::take(input));
-            let kept = std::mem::take(&mut self.kept);
-            let mut rest = &kept[self.kept_used..];
-            let request = self.advance(cx, &mut rest);
-            self.kept_used = kept.len() - rest.len();
-            self.kept = kept;
-            if self.kept_used == self.kept.len() || !self.is_reading() {
-                self.drop_kept(cx);
-            }
-            request
-        };
+        let request = self.consume(cx, input, Self::advance);
         // After a request, `respond` updates both.
         if request.is_none() {
             self.update_timers_and_budget(cx);
@@ -288,8 +290,11 @@ impl Connection {
     }
 
     /// Records that the client has ended its stream (a read returned 0 bytes). An unfinished
-    /// request gets 400.
+    /// request gets 400. A request that is with the handler still gets its response.
     pub fn handle_end_of_input(&mut self, cx: &mut Context<'_>) {
+        if self.streaming.is_some() {
+            return self.handle_end_of_streaming(cx);
+        }
         match self.state.reading() {
             Reading::Head | Reading::Body => self.refuse_unfinished(cx, Refusal::incomplete()),
             Reading::Idle | Reading::Responding | Reading::Discarding | Reading::Ended => {}
@@ -305,6 +310,11 @@ impl Connection {
         let count = count.min(self.output.pending());
         self.written_in_window += count as u64;
         self.output.advance(count, &mut cx.shared.buffers);
+        if let Some(streaming) = &mut self.streaming
+            && count > 0
+        {
+            streaming.output_taken();
+        }
         self.update_timers_and_budget(cx);
     }
 
@@ -340,7 +350,7 @@ impl Connection {
             return;
         }
         self.assert_request_pending();
-        self.respond_error(cx, "the handler failed");
+        self.respond_error(cx, HANDLER_FAILED);
     }
 
     /// Keeps input for a later [`handle_input`](Self::handle_input), so that other connections
@@ -409,9 +419,9 @@ impl Connection {
         }
     }
 
-    /// When to call [`handle_timeout`](Self::handle_timeout). `None` only when the caller has to
-    /// act first: a request is waiting for a response, or [`poll_step`](Self::poll_step) returns
-    /// another step than [`Step::Wait`].
+    /// When to call [`handle_timeout`](Self::handle_timeout). `None` only when the caller or its
+    /// handler has to act first: a request is waiting for a response or a part of it, or
+    /// [`poll_step`](Self::poll_step) returns another step than [`Step::Wait`].
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.timers.next_timeout()
@@ -419,6 +429,39 @@ impl Connection {
 }
 
 impl Connection {
+    /// Lets `advance` consume the kept input and `input`, or `input` alone if none is kept. What can't be
+    /// used yet is kept.
+    #[inline]
+    fn consume<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        input: &mut &[u8],
+        advance: impl Fn(&mut Self, &mut Context<'_>, &mut &[u8]) -> Option<T>,
+    ) -> Option<T> {
+        if self.kept.is_empty() {
+            let result = advance(self, cx, input);
+            if result.is_none() {
+                self.keep(cx, std::mem::take(input));
+            }
+            return result;
+        }
+        self.keep(cx, std::mem::take(input));
+        let kept = std::mem::take(&mut self.kept);
+        let mut rest = &kept[self.kept_used..];
+        let result = advance(self, cx, &mut rest);
+        self.kept_used = kept.len() - rest.len();
+        self.kept = kept;
+        if self.kept_used == self.kept.len() || !self.is_reading() {
+            self.drop_kept(cx);
+        }
+        result
+    }
+
+    /// Whether input is still read and dropped, so that the client isn't reset.
+    fn wants_discarded(&self, cx: &Context<'_>) -> bool {
+        self.state.writing() != Writing::Closed && self.dropped_bytes <= cx.limits.max_linger
+    }
+
     /// Brings timers and budget in line with the state. Every call that changes it ends with this.
     fn update_timers_and_budget(&mut self, cx: &mut Context<'_>) {
         if self.state.writing() == Writing::Closed {
@@ -433,13 +476,17 @@ impl Connection {
     fn release_all(&mut self, cx: &mut Context<'_>) {
         self.drop_kept(cx);
         self.incoming = None;
+        if let Some(streaming) = &mut self.streaming {
+            streaming.clear();
+        }
         self.output.clear(&mut cx.shared.buffers);
     }
 
     /// Reports to the budget how much memory is held.
     fn update_budget(&mut self, cx: &mut Context<'_>) {
         let incoming = self.incoming.as_ref().map_or(0, |incoming| incoming.held());
-        let held = self.kept.capacity() + incoming + self.output.held();
+        let streaming = self.streaming.as_ref().map_or(0, |it| it.held());
+        let held = self.kept.capacity() + incoming + streaming + self.output.held();
         self.account.set(&mut cx.shared.budget, held);
     }
 }

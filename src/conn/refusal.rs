@@ -6,7 +6,7 @@ use http::StatusCode;
 
 use super::close_reason::CloseReason;
 
-/// Why the server refuses a request without calling the handler: the status of the response, the
+/// Why the server refuses a request by itself: the status of the response, the
 /// reason why the connection closes after it, and the text in the response's body and the log.
 ///
 /// | status | cause |
@@ -18,7 +18,7 @@ use super::close_reason::CloseReason;
 /// | 417 | an expectation other than `100-continue` |
 /// | 431 | the head or the trailer section exceeds the limits on bytes or fields |
 /// | 501 | CONNECT, or a transfer coding besides `chunked` |
-/// | 503 | [`max_held`](crate::Limits::max_held) is reached, or the server is stopping |
+/// | 503 | [`max_held`](crate::Limits::max_held) is reached, the server is stopping, or the handler is late |
 /// | 505 | a version other than HTTP/1.x |
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -135,6 +135,24 @@ impl Refusal {
             StatusCode::SERVICE_UNAVAILABLE,
             CloseReason::Stopped,
             "the server is stopping; try again later",
+        )
+    }
+
+    /// The rest of a body that nobody wants is too long to be received. It gets no response of its own.
+    pub(super) const fn unread() -> Self {
+        Self::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            CloseReason::BodyUnread,
+            "the rest of the body is left unread",
+        )
+    }
+
+    /// 503: the handler did not respond within `handler_timeout`.
+    pub(super) const fn late_handler() -> Self {
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            CloseReason::HandlerTimeout,
+            "the response was not ready in time; try again later",
         )
     }
 

@@ -3,12 +3,15 @@
 use http::{Response, StatusCode};
 use log::{debug, error};
 
-use super::encode::{self, ResponseHead};
+use super::encode::{self, BodyFraming, ResponseHead};
 use super::head::HeadLines;
 use super::output::Output;
 use super::state::{KeepAlive, Reading, Writing};
 use super::{CloseReason, Connection, Context, Refusal, Shared};
 use crate::body::Body;
+
+/// The text of the response to a request whose handler failed.
+pub(super) const HANDLER_FAILED: &str = "the handler failed";
 
 impl Connection {
     /// [`respond`](Self::respond) without moving the response, which is a large type. May take the
@@ -24,9 +27,7 @@ impl Connection {
         self.assert_request_pending();
         let (status, fields, body) = (response.status(), response.headers(), response.body());
         if status.is_informational() {
-            let (id, why) = (self.id, encode::why_not_final(status));
-            error!(target: "mini_http", "conn {id}: the handler responded with {status}: {why}");
-            return self.respond_error(cx, "the handler returned no final response");
+            return self.respond_to_interim(cx, status);
         }
         let (request_info, length) = (self.request_info, body.as_bytes().len());
         // Small responses bypass the memory limit, so that cheap requests are still served when it
@@ -50,7 +51,8 @@ impl Connection {
             let head = ResponseHead {
                 status,
                 fields,
-                body_length: length,
+                framing: BodyFraming::Length(length as u64),
+                has_trailers: false,
                 request_info,
                 persists,
             };
@@ -67,6 +69,15 @@ impl Connection {
         }
         self.state.responded();
         self.update_timers_and_budget(cx);
+    }
+
+    /// Responds with 500 to the request that is with the handler: `status`, the handler's, is not a final
+    /// one.
+    #[cold]
+    pub(super) fn respond_to_interim(&mut self, cx: &mut Context<'_>, status: StatusCode) {
+        let (id, why) = (self.id, encode::why_not_final(status));
+        error!(target: "mini_http", "conn {id}: the handler responded with {status}: {why}");
+        self.respond_error(cx, "the handler returned no final response");
     }
 
     /// Refuses a request before it reaches the handler. The response is the connection's last one.

@@ -2,9 +2,9 @@
 //!
 //! # Theory of operation
 //!
-//! A connection is three small state machines: how input is treated ([`Reading`]), what may still
-//! be sent ([`Writing`]), and whether another request will be read ([`KeepAlive`]). Only this file
-//! changes their states.
+//! A connection is four small state machines: how input is treated ([`Reading`]), what may still
+//! be sent ([`Writing`]), whether another request will be read ([`KeepAlive`]), and, where bodies
+//! stream, how far the response is ([`ResponseState`]). Only this file changes their states.
 //!
 //! ```text
 //! Reading
@@ -27,11 +27,24 @@
 //! KeepAlive
 //!      Persist ── the first cause to close ──> Close(reason)
 //!                                                └ planned ── a failure ──> Close(reason of the failure)
+//!
+//! Where bodies stream, the handler has the request from its head on. Then there is also:
+//!
+//! ResponseState
+//!              head passed to the handler            head queued
+//!      ┌─> None ────────────────────────> Awaited ─────────────────> Begun
+//!      │                                     │ refused, failed        │ body ended, failed
+//!      └─────────────────────────────────────┴────────────────────────┘
+//!
+//! Reading, with the response
+//!      Body ── complete ──> Responding ── response ended ──> Idle, or Discarding at the last one
+//!        │ └── complete, after the response has ended ────────^
+//!        └──── failed, or too much of it is left unread ─────> Discarding
 //! ```
 //!
-//! *Responding* lasts while the handler runs. A connection has at most one request there, so
-//! responses are sent in the order of the requests. *Discarding* drops input: the client may still
-//! be sending, and bytes after a refused request could be an attempt to smuggle one.
+//! *Responding* lasts while the handler runs, from the end of the request on. A connection has at most
+//! one request there, so responses are sent in the order of the requests. *Discarding* drops input: the
+//! client may still be sending, and bytes after a refused request could be an attempt to smuggle one.
 //! *Lingering* means that the writing side is shut down and the client's end of stream is awaited
 //! (RFC 9112 §9.6). Closing at once would reset the connection if more input arrived, even from a
 //! client that asked to close, and the client might lose its response.
@@ -39,8 +52,8 @@
 //! `KeepAlive` only changes from `Persist` to `Close`, and keeps its first reason, which is logged and
 //! counted. A planned reason (`CloseReason::is_planned`) is not a failure, so it gives way to one:
 //!
-//! * A request fails while it is with the handler (500, 503). The close would otherwise look like the end
-//!   of a good request.
+//! * A request fails while it is with the handler (500, 503), or its body does. The close would otherwise
+//!   look like the end of a good request.
 //! * The connection fails or times out before all output is sent. The client didn't get its response.
 //!
 //! Once all output is sent, the reason is final: a connection that lingers did what was planned. The reason
@@ -87,12 +100,25 @@ pub enum KeepAlive {
     Close(CloseReason),
 }
 
+/// How far the response to the request with the handler is, where bodies stream. Where they don't, a
+/// response is queued in one step, and this stays `None`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ResponseState {
+    /// No request is with the handler.
+    None,
+    /// The handler has the head of a request, and hasn't responded.
+    Awaited,
+    /// The head of the response is queued; parts of its body follow.
+    Begun,
+}
+
 /// The state of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct State {
     reading: Reading,
     writing: Writing,
     keep_alive: KeepAlive,
+    response: ResponseState,
 }
 
 impl State {
@@ -103,6 +129,7 @@ impl State {
             reading: Reading::Idle,
             writing: Writing::Open,
             keep_alive: KeepAlive::Persist,
+            response: ResponseState::None,
         }
     }
 
@@ -122,6 +149,17 @@ impl State {
     #[must_use]
     pub const fn keep_alive(&self) -> KeepAlive {
         self.keep_alive
+    }
+
+    /// How far the response to the request with the handler is, where bodies stream.
+    #[must_use]
+    pub const fn response(&self) -> ResponseState {
+        self.response
+    }
+
+    /// Whether a request is with the handler, where bodies stream.
+    pub(super) fn is_in_progress(&self) -> bool {
+        self.response != ResponseState::None
     }
 
     /// The reason to close, if one is recorded.
@@ -154,6 +192,66 @@ impl State {
         self.reading = Reading::Responding;
     }
 
+    /// The head is complete and goes to the handler. If a body follows, it is passed on in parts.
+    pub(super) fn head_passed(&mut self, has_body: bool) {
+        if has_body {
+            self.body_began();
+        } else {
+            self.request_done();
+        }
+        self.response = ResponseState::Awaited;
+    }
+
+    /// The body that the handler got in parts is complete, or the rest of it is drained.
+    pub(super) fn streamed_body_ended(&mut self) {
+        self.request_done();
+        match self.response {
+            ResponseState::None => self.responded(),
+            ResponseState::Awaited | ResponseState::Begun => {}
+        }
+    }
+
+    /// A body that the handler gets in parts can't be received: what follows is neither body nor
+    /// request. This replaces an earlier reason to close.
+    pub(super) fn streamed_body_failed(&mut self, reason: CloseReason) {
+        debug_assert_eq!(self.reading, Reading::Body);
+        self.keep_alive = KeepAlive::Close(reason);
+        self.stop_reading();
+    }
+
+    /// The rest of a body is not received.
+    pub(super) fn body_left_unread(&mut self, reason: CloseReason) {
+        debug_assert_eq!(self.reading, Reading::Body);
+        self.will_close(reason);
+        match self.response {
+            ResponseState::None => self.begin_closing(),
+            ResponseState::Awaited | ResponseState::Begun => self.stop_reading(),
+        }
+    }
+
+    /// The head of a response is queued whose body follows in parts.
+    pub(super) fn response_began(&mut self) {
+        debug_assert_eq!(self.response, ResponseState::Awaited);
+        self.response = ResponseState::Begun;
+    }
+
+    /// The last part of a response is queued. The rest of the request's body may still be drained.
+    pub(super) fn response_ended(&mut self) {
+        debug_assert!(self.is_in_progress());
+        self.response = ResponseState::None;
+        match (self.keep_alive, self.reading) {
+            (KeepAlive::Persist, Reading::Responding) => self.responded(),
+            (KeepAlive::Persist, Reading::Body) => {}
+            (KeepAlive::Persist, Reading::Ended) => {
+                self.last_response_queued(CloseReason::ClientClosed);
+            }
+            (KeepAlive::Persist, Reading::Idle | Reading::Head | Reading::Discarding) => {
+                debug_assert!(false, "a request is with the handler");
+            }
+            (KeepAlive::Close(_), _) => self.begin_closing(),
+        }
+    }
+
     /// No further request will be read. An earlier reason is kept.
     pub(super) fn will_close(&mut self, reason: CloseReason) {
         match self.keep_alive {
@@ -162,10 +260,11 @@ impl State {
         }
     }
 
-    /// The request with the handler failed, and its response (500, 503) is queued. This replaces an
-    /// earlier reason to close.
+    /// The request with the handler failed: its response (500, 503) is queued, or no more of its
+    /// response follows. This replaces an earlier reason to close.
     pub(super) fn failed(&mut self, reason: CloseReason) {
-        debug_assert_eq!(self.reading, Reading::Responding);
+        debug_assert!(self.reading == Reading::Responding || self.is_in_progress());
+        self.response = ResponseState::None;
         self.keep_alive = KeepAlive::Close(reason);
         self.begin_closing();
     }
@@ -233,18 +332,22 @@ impl State {
             }
             KeepAlive::Close(_) | KeepAlive::Persist => KeepAlive::Close(reason),
         };
-        self.reading = match self.reading {
-            Reading::Ended => Reading::Ended,
-            Reading::Idle
-            | Reading::Head
-            | Reading::Body
-            | Reading::Responding
-            | Reading::Discarding => Reading::Discarding,
-        };
+        self.response = ResponseState::None;
+        self.stop_reading();
         self.writing = Writing::Closed;
     }
 
     fn begin_closing(&mut self) {
+        self.stop_reading();
+        self.writing = match self.writing {
+            Writing::Open | Writing::Closing => Writing::Closing,
+            Writing::Lingering => Writing::Lingering,
+            Writing::Closed => Writing::Closed,
+        };
+    }
+
+    /// Drops input from now on, if there is more.
+    fn stop_reading(&mut self) {
         self.reading = match self.reading {
             Reading::Ended => Reading::Ended,
             Reading::Idle
@@ -252,11 +355,6 @@ impl State {
             | Reading::Body
             | Reading::Responding
             | Reading::Discarding => Reading::Discarding,
-        };
-        self.writing = match self.writing {
-            Writing::Open | Writing::Closing => Writing::Closing,
-            Writing::Lingering => Writing::Lingering,
-            Writing::Closed => Writing::Closed,
         };
     }
 }
@@ -361,6 +459,7 @@ mod tests {
             CloseReason::Http10,
             CloseReason::HandlerAskedClose,
             CloseReason::Stopped,
+            CloseReason::BodyUnread,
         ];
         let all = CloseReason::ALL.iter().copied();
         assert!(all.filter(|reason| reason.is_planned()).eq(planned));

@@ -26,6 +26,12 @@ impl Connection {
             }
             // Closing now could reset the connection and lose the pending responses.
             Reading::Idle => self.state.last_response_queued(CloseReason::Stopped),
+            Reading::Body if self.streaming.is_some() => {
+                if self.state.is_in_progress() {
+                    return false;
+                }
+                self.leave_body_unread(cx, CloseReason::Stopped);
+            }
             Reading::Head | Reading::Body => {
                 self.refuse_unfinished(cx, Refusal::stopped());
             }

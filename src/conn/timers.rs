@@ -18,6 +18,10 @@ pub(super) enum Timer {
     Idle,
     /// The client's end of stream after the last response. On expiry the connection is closed.
     Linger,
+    /// The response of a handler whose bodies stream. On expiry: 503.
+    Handler,
+    /// The end of a response, after the client's end of stream. On expiry the connection is closed.
+    HalfClosed,
 }
 
 impl Timer {
@@ -28,6 +32,8 @@ impl Timer {
             Self::Body | Self::Write => limits.rate_window,
             Self::Idle => limits.idle_timeout,
             Self::Linger => limits.linger_timeout,
+            Self::Handler => limits.handler_timeout.unwrap_or(Duration::MAX),
+            Self::HalfClosed => limits.half_closed_timeout,
         }
     }
 }
@@ -45,6 +51,8 @@ pub(super) struct TimerTable {
 impl TimerTable {
     /// The deadline of a timer that is not set.
     const NEVER: Instant = Instant::from_nanos(u64::MAX);
+    /// The latest deadline of one that is set.
+    const LAST: Instant = Instant::from_nanos(u64::MAX - 1);
 
     pub(super) fn new() -> Self {
         Self {
@@ -56,15 +64,21 @@ impl TimerTable {
 
     /// Starts a timer. A new input timer replaces the one that was set.
     pub(super) fn start(&mut self, timer: Timer, now: Instant, limits: &Limits) {
-        // `u64::MAX` means 'not set', so the latest deadline is one less.
-        let last = Instant::from_nanos(u64::MAX - 1);
-        let deadline = (now + timer.duration(limits)).min(last);
+        let deadline = now + timer.duration(limits);
         match timer {
-            Timer::Write => self.write_deadline = deadline,
-            Timer::Head | Timer::Body | Timer::Idle | Timer::Linger => {
-                (self.input, self.input_deadline) = (Some(timer), deadline);
-            }
+            Timer::Write => self.write_deadline = deadline.min(Self::LAST),
+            Timer::Head
+            | Timer::Body
+            | Timer::Idle
+            | Timer::Linger
+            | Timer::Handler
+            | Timer::HalfClosed => self.set_input(timer, deadline),
         }
+    }
+
+    /// Sets the input timer, in place of the one that was set.
+    pub(super) fn set_input(&mut self, timer: Timer, deadline: Instant) {
+        (self.input, self.input_deadline) = (Some(timer), deadline.min(Self::LAST));
     }
 
     /// Moves the input timer's deadline to `latest` if it is later than that.

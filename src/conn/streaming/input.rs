@@ -1,0 +1,327 @@
+//! Input where bodies stream: heads, parts of bodies, and the client's end of stream.
+
+use bytes::Bytes;
+
+use super::body::Sink;
+use super::{Received, Streaming, trailers};
+use crate::conn::body_decoder::log_data;
+use crate::conn::chunked::Chunk;
+use crate::conn::head::Head;
+use crate::conn::memory::{Account, GrowingBody};
+use crate::conn::state::Reading;
+use crate::conn::{Connection, Context, Framing, Refusal};
+
+/// Events where bodies stream.
+impl Connection {
+    /// Consumes received bytes from the front of `input`, and returns the first thing that they bring. Call
+    /// it until it returns `None`: all input is consumed then, or kept. With an empty `input` it continues
+    /// with the bytes kept from earlier calls.
+    #[must_use = "a request needs a response, and its body belongs to it"]
+    pub fn handle_input_streaming(
+        &mut self,
+        cx: &mut Context<'_>,
+        input: &mut &[u8],
+    ) -> Option<Received> {
+        let mut received = self.consume(cx, input, Self::advance_streaming);
+        if received.is_none() && self.is_end_due() {
+            self.end_input(cx);
+            // The end may be a fault of the body.
+            received = self.take_fault();
+        }
+        self.update_timers_and_budget(cx);
+        received
+    }
+}
+
+impl Connection {
+    /// Consumes `input` up to the first thing to return, or as far as it can be used now.
+    fn advance_streaming(&mut self, cx: &mut Context<'_>, input: &mut &[u8]) -> Option<Received> {
+        loop {
+            if let Some(failed) = self.take_fault() {
+                return Some(failed);
+            }
+            match self.state.reading() {
+                Reading::Idle | Reading::Head => {
+                    let head = self.next_head(cx, input)?;
+                    return Some(self.pass_head(head));
+                }
+                Reading::Body => {
+                    let received = self.read_streamed_body(cx, input);
+                    if received.is_some() || self.state.reading() == Reading::Body {
+                        return received;
+                    }
+                }
+                Reading::Responding => return None,
+                Reading::Discarding | Reading::Ended => {
+                    self.drop_input(cx, std::mem::take(input));
+                    return None;
+                }
+            }
+        }
+    }
+
+    fn take_fault(&mut self) -> Option<Received> {
+        let fault = self.streaming.as_mut()?.request.fault.take();
+        fault.map(Received::Failed)
+    }
+
+    /// The next complete head, or `None` if it is not there yet, or is refused.
+    fn next_head(&mut self, cx: &mut Context<'_>, input: &mut &[u8]) -> Option<Head> {
+        if input.is_empty() || !self.has_room_for_responses(cx) {
+            return None;
+        }
+        match self.read_head(cx, input) {
+            Ok(head) => head,
+            Err(refusal) => {
+                self.refuse(cx, refusal);
+                self.drop_input(cx, std::mem::take(input));
+                None
+            }
+        }
+    }
+
+    /// Gives the head of a request to the handler.
+    fn pass_head(&mut self, head: Head) -> Received {
+        self.record_head(&head);
+        self.state.head_passed(head.framing != Framing::None);
+        match &mut self.streaming {
+            Some(streaming) => streaming.begin_request(&head),
+            None => self.streaming = Some(Box::new(Streaming::new(&head))),
+        }
+        let length = head.framing.into();
+        let request = self.prepare_request(head.request, head.persist);
+        Received::Head(request.into_inner().map(|_| ()), length)
+    }
+
+    /// Consumes bytes of a body. Returns what they bring for the handler.
+    fn read_streamed_body(&mut self, cx: &mut Context<'_>, input: &mut &[u8]) -> Option<Received> {
+        let streaming = self.streaming.as_mut()?;
+        let result = match &mut streaming.request.sink {
+            Sink::Handler => streaming.read_part(self.id, cx, input),
+            Sink::Gather { .. } => streaming.read_gathered(self.id, cx, &mut self.account, input),
+            Sink::Drain { .. } => streaming.drain(self.id, cx, input),
+        };
+        match result {
+            Ok(Progress::More(received)) => {
+                if let Some(refusal) = streaming.request.fault {
+                    self.end_faulty_body(&refusal);
+                }
+                received
+            }
+            Ok(Progress::Ended(received)) => {
+                streaming.request.finish();
+                self.state.streamed_body_ended();
+                received
+            }
+            Err(refusal) => {
+                self.fault_found(cx, refusal);
+                None
+            }
+        }
+    }
+
+    /// Whether the client's stream has ended, and all input from before that has been used.
+    fn is_end_due(&self) -> bool {
+        let left = self.kept.len() - self.kept_used;
+        let is_used = match self.state.reading() {
+            Reading::Ended => false,
+            // What is left of a head is not a complete one.
+            Reading::Idle | Reading::Head => left <= self.scanned(),
+            Reading::Body | Reading::Responding => left == 0,
+            Reading::Discarding => true,
+        };
+        is_used && self.input_has_ended()
+    }
+
+    pub(super) fn end_input_if_due(&mut self, cx: &mut Context<'_>) {
+        if self.is_end_due() {
+            self.end_input(cx);
+        }
+    }
+
+    /// [`handle_end_of_input`](Connection::handle_end_of_input) where bodies stream. Kept input is used
+    /// first.
+    pub(in crate::conn) fn handle_end_of_streaming(&mut self, cx: &mut Context<'_>) {
+        if let Some(streaming) = &mut self.streaming {
+            streaming.input_has_ended = true;
+        }
+        self.end_input_if_due(cx);
+        self.update_timers_and_budget(cx);
+    }
+
+    /// All input has been used, and the client's stream has ended.
+    fn end_input(&mut self, cx: &mut Context<'_>) {
+        match self.state.reading() {
+            Reading::Head => self.refuse_unfinished(cx, Refusal::incomplete()),
+            Reading::Body if self.is_body_received() => return,
+            Reading::Body => self.fault_found(cx, Refusal::incomplete()),
+            Reading::Idle | Reading::Responding | Reading::Discarding | Reading::Ended => {}
+        }
+        self.state.input_ended();
+        self.drop_kept(cx);
+    }
+}
+
+impl Connection {
+    /// Whether the current request's body is complete, but its end was not returned.
+    fn is_body_received(&self) -> bool {
+        self.streaming
+            .as_ref()
+            .is_some_and(|streaming| streaming.request.is_received())
+    }
+}
+
+/// How far a body is.
+enum Progress {
+    /// It has not ended.
+    More(Option<Received>),
+    Ended(Option<Received>),
+}
+
+impl Streaming {
+    /// Begins with the next request.
+    fn begin_request(&mut self, head: &Head) {
+        let input_has_ended = self.input_has_ended;
+        *self = Self::new(head);
+        self.input_has_ended = input_has_ended;
+    }
+
+    /// Consumes bytes of the body for the handler, as far as its queue has room.
+    fn read_part(
+        &mut self,
+        id: u64,
+        cx: &Context<'_>,
+        input: &mut &[u8],
+    ) -> Result<Progress, Refusal> {
+        let mut part = Part::default();
+        let is_over = loop {
+            // A part has at most as many bytes as it had in the transfer coding.
+            let room = self.request.room - part.len();
+            let (mut front, _) = input.split_at(room.min(input.len()));
+            let before = front.len();
+            let chunk = self.next_chunk(id, cx, &mut front);
+            *input = &input[before - front.len()..];
+            match chunk {
+                Ok(Chunk::Data(data)) => part.push(data),
+                Ok(Chunk::End) => break Ok(true),
+                Ok(Chunk::NeedInput) if input.is_empty() || room == 0 => break Ok(false),
+                Ok(Chunk::NeedInput) => {}
+                Err(refusal) => break Err(refusal),
+            }
+        };
+        if part.len() > 0 {
+            self.request.room -= part.len();
+            self.request.queued += part.len();
+            // The end is returned by the next call, and so is a fault.
+            self.request.fault = is_over.err();
+            return Ok(Progress::More(Some(Received::Data(part.into_bytes()))));
+        }
+        Ok(if is_over? {
+            let trailers = trailers::parse(&self.request.trailers);
+            Progress::Ended(Some(Received::End(trailers)))
+        } else {
+            Progress::More(None)
+        })
+    }
+
+    /// Consumes bytes of a body that is collected.
+    fn read_gathered(
+        &mut self,
+        id: u64,
+        cx: &mut Context<'_>,
+        account: &mut Account,
+        input: &mut &[u8],
+    ) -> Result<Progress, Refusal> {
+        loop {
+            let chunk = self.next_chunk(id, cx, input)?;
+            let missing = self.request.decoder.missing();
+            let Sink::Gather { body, left } = &mut self.request.sink else {
+                return Ok(Progress::More(None));
+            };
+            match chunk {
+                Chunk::Data(data) => {
+                    let most = *left + body.len() as u64;
+                    *left = left
+                        .checked_sub(data.len() as u64)
+                        .ok_or(Refusal::body_too_large())?;
+                    body.append(data, missing, most, account, cx)?;
+                }
+                Chunk::End => {
+                    let body = std::mem::replace(body, GrowingBody::new(Vec::new()));
+                    let body = Bytes::from(body.into_piece(missing.is_some())?);
+                    self.request.queued += body.len();
+                    return Ok(Progress::Ended(Some(Received::Whole(body))));
+                }
+                Chunk::NeedInput => return Ok(Progress::More(None)),
+            }
+        }
+    }
+
+    /// Drops bytes of a body that nobody wants.
+    fn drain(&mut self, id: u64, cx: &Context<'_>, input: &mut &[u8]) -> Result<Progress, Refusal> {
+        loop {
+            let before = input.len();
+            let chunk = self.next_chunk(id, cx, input)?;
+            let taken = before - input.len();
+            match chunk {
+                Chunk::End => return Ok(Progress::Ended(None)),
+                Chunk::NeedInput if taken == 0 => return Ok(Progress::More(None)),
+                Chunk::Data(_) | Chunk::NeedInput => {}
+            }
+            if let Sink::Drain { left } = &mut self.request.sink {
+                *left = left.checked_sub(taken).ok_or(Refusal::unread())?;
+            }
+        }
+    }
+
+    /// The next part of the body. There is no limit on its length: the handler sets one.
+    fn next_chunk<'a>(
+        &mut self,
+        id: u64,
+        cx: &Context<'_>,
+        input: &mut &'a [u8],
+    ) -> Result<Chunk<'a>, Refusal> {
+        let request = &mut self.request;
+        let chunk = request
+            .decoder
+            .next(id, input, cx.limits, u64::MAX, &mut request.trailers)?;
+        if let Chunk::Data(data) = chunk {
+            request.in_window += data.len() as u64;
+            request.received += data.len() as u64;
+            log_data(id, data, request.received);
+        }
+        Ok(chunk)
+    }
+}
+
+/// Bytes of a body for the handler. Several chunks in one read make one part.
+#[derive(Debug, Default)]
+struct Part<'a> {
+    first: &'a [u8],
+    all: Vec<u8>,
+}
+
+impl<'a> Part<'a> {
+    fn len(&self) -> usize {
+        self.first.len().max(self.all.len())
+    }
+
+    fn push(&mut self, data: &'a [u8]) {
+        if self.len() == 0 {
+            self.first = data;
+            return;
+        }
+        if self.all.is_empty() {
+            self.all.extend_from_slice(self.first);
+        }
+        self.all.extend_from_slice(data);
+    }
+
+    fn into_bytes(self) -> Bytes {
+        if self.all.is_empty() {
+            Bytes::copy_from_slice(self.first)
+        } else {
+            Bytes::from(self.all)
+        }
+    }
+}

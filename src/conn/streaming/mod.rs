@@ -1,0 +1,219 @@
+//! Bodies that stream: the handler gets a request when its head is complete, the body in parts, and
+//! returns its response in parts.
+//!
+//! A connection is driven with complete bodies, by [`Connection::handle_input`], or with streams, by
+//! [`Connection::handle_input_streaming`]. A driver uses one of them for all of its connections.
+//!
+//! | what | where |
+//! |---|---|
+//! | input: heads, parts of bodies, the client's end of stream | `input` |
+//! | the request's body: how much is wanted, and for what | `body` |
+//! | the response: its framing, parts and end | `response` |
+//! | timers: which run, and what happens when they expire | `timers` |
+//! | trailer sections, received and sent | `trailers` |
+//!
+//! # Driving a stream
+//!
+//! 1. Read up to [`read_limit`](Connection::read_limit) bytes, and pass them to `handle_input_streaming`
+//!    until it returns `None`. Do the same with an empty slice whenever
+//!    [`has_usable_input`](Connection::has_usable_input) is true.
+//! 2. For [`Received::Head`], start the handler. Let it run before the rest of the input is passed: then
+//!    a body that is gathered isn't copied twice.
+//! 3. Report what the handler does with the body: [`set_body_room`](Connection::set_body_room),
+//!    [`await_body`](Connection::await_body), [`drop_body`](Connection::drop_body) and so on.
+//! 4. Pass the response on with [`begin_response`](Connection::begin_response),
+//!    [`send_data`](Connection::send_data) while [`can_send_data`](Connection::can_send_data), and
+//!    [`end_response`](Connection::end_response).
+//! 5. When [`request_in_progress`](Connection::request_in_progress) becomes false without that, the
+//!    connection has responded by itself, or is closed: drop the handler's future.
+
+mod body;
+mod input;
+mod response;
+mod timers;
+mod trailers;
+
+use bytes::Bytes;
+use http::{HeaderMap, Request};
+
+use self::body::RequestBody;
+use self::response::ResponseBody;
+use self::timers::Timers;
+use super::head::Head;
+use super::state::{Reading, ResponseState};
+use super::{Connection, Context, Framing, Refusal};
+
+/// What input has brought.
+#[derive(Debug)]
+pub enum Received {
+    /// The head of a request, and how long its body is.
+    Head(Request<()>, BodyLength),
+    /// Bytes of the body, at most the room that was set.
+    Data(Bytes),
+    /// The body is complete. Its trailers, if it has any.
+    End(Option<HeaderMap>),
+    /// After [`Connection::gather_body`]: all the rest of the body.
+    Whole(Bytes),
+    /// The body can't be received. No more of it follows. Respond nevertheless: with the refusal, or
+    /// otherwise.
+    Failed(Refusal),
+}
+
+/// How long the body of a request is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BodyLength {
+    /// There is no body.
+    None,
+    /// As many bytes, more than 0.
+    Exact(u64),
+    /// Its length becomes known with its end.
+    Chunked,
+}
+
+impl From<Framing> for BodyLength {
+    fn from(framing: Framing) -> Self {
+        match framing {
+            Framing::None => Self::None,
+            Framing::Length(length) => Self::Exact(length),
+            Framing::Chunked => Self::Chunked,
+        }
+    }
+}
+
+/// How long the body of a response is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ResponseLength {
+    /// As many bytes.
+    Exact(u64),
+    /// Known with its end. If the response has a valid `Content-Length`, that must be kept.
+    Unknown,
+}
+
+/// What a connection needs where bodies stream, from its first request on.
+#[derive(Debug)]
+pub(super) struct Streaming {
+    request: RequestBody,
+    response: ResponseBody,
+    timers: Timers,
+    /// The client's stream has ended. Input from before that may be kept.
+    input_has_ended: bool,
+    /// The end of the connection must not look like the end of the response.
+    wants_reset: bool,
+}
+
+impl Streaming {
+    /// The most bytes that wait for the handler, and the most input that is kept behind a request,
+    /// in bytes. It is one read: half of it costs a fast upload twice as many reads, and with double,
+    /// 1,000 stalled uploads would fill the budget of a module by themselves.
+    pub(super) const MAX_WAITING: usize = 64 << 10;
+
+    /// What each direction of a stream may hold although the budget is full, in bytes: so all streams go
+    /// on. 10,000 connections hold 40 MiB by it; with half of it, they would take twice as many turns.
+    pub(super) const ALWAYS: usize = 4 << 10;
+
+    fn new(head: &Head) -> Self {
+        Self {
+            request: RequestBody::new(head),
+            response: ResponseBody::new(head),
+            timers: Timers::default(),
+            input_has_ended: false,
+            wants_reset: false,
+        }
+    }
+
+    /// Bytes of memory that the streams hold.
+    pub(super) fn held(&self) -> usize {
+        self.request.held() + self.response.held()
+    }
+
+    /// The client has taken output.
+    pub(super) fn output_taken(&mut self) {
+        self.timers.output_taken();
+    }
+
+    /// Drops what the streams hold, once the connection is closed.
+    pub(super) fn clear(&mut self) {
+        self.request.finish();
+        self.request.queued = 0;
+        self.response.clear();
+    }
+}
+
+/// Getters where bodies stream.
+impl Connection {
+    /// Whether a head was returned, and its response has not ended.
+    #[must_use]
+    pub fn request_in_progress(&self) -> bool {
+        self.state.is_in_progress()
+    }
+
+    /// Whether the body of the response may be polled: its head is queued, and there is room for more
+    /// output. While the memory budget is full, only a little may wait.
+    #[must_use]
+    pub fn can_send_data(&self, cx: &Context<'_>) -> bool {
+        let pending = self.output.pending();
+        self.state.response() == ResponseState::Begun
+            && pending < cx.limits.max_pending_output
+            && (pending < Streaming::ALWAYS || cx.shared.budget.has_room(1, cx.limits))
+    }
+
+    /// The most bytes to read at once; 0 if nothing should be read now.
+    #[must_use]
+    pub fn read_limit(&self, cx: &Context<'_>) -> usize {
+        if self.input_has_ended() {
+            return 0;
+        }
+        let kept = self.kept.len() - self.kept_used;
+        let (wanted, waiting) = match (&self.streaming, self.state.reading()) {
+            (Some(streaming), Reading::Body) => streaming.request.wanted(kept),
+            (Some(_), Reading::Responding) => (Streaming::MAX_WAITING.saturating_sub(kept), kept),
+            (_, Reading::Idle | Reading::Head) if self.has_room_for_responses(cx) => {
+                (Streaming::MAX_WAITING, kept)
+            }
+            // What is dropped isn't held.
+            (_, Reading::Discarding) if self.wants_discarded(cx) => {
+                return Streaming::MAX_WAITING;
+            }
+            (_, _) => return 0,
+        };
+        let room = cx.shared.budget.room(cx.limits);
+        wanted.min(room.max(Streaming::ALWAYS.saturating_sub(waiting)))
+    }
+
+    /// Whether the connection should be reset, not closed: its response has no other end than that of
+    /// the connection, and wasn't completed.
+    #[must_use]
+    pub fn wants_reset(&self) -> bool {
+        self.streaming
+            .as_ref()
+            .is_some_and(|streaming| streaming.wants_reset)
+    }
+}
+
+impl Connection {
+    /// Where bodies stream: whether the client's stream has ended, also if input from before that is
+    /// kept.
+    pub(super) fn input_has_ended(&self) -> bool {
+        self.state.reading() == Reading::Ended
+            || self
+                .streaming
+                .as_ref()
+                .is_some_and(|streaming| streaming.input_has_ended)
+    }
+
+    /// Where bodies stream: whether kept input can be used now, and need not wait for the handler.
+    pub(super) fn can_use(&self, streaming: &Streaming, cx: &Context<'_>) -> bool {
+        match self.state.reading() {
+            Reading::Idle | Reading::Head => self.has_room_for_responses(cx),
+            Reading::Body => streaming.request.can_take(),
+            Reading::Responding | Reading::Discarding | Reading::Ended => false,
+        }
+    }
+
+    /// Where bodies stream: whether [`handle_input_streaming`](Self::handle_input_streaming) has something
+    /// to return without further input.
+    pub(super) fn has_event(&self, streaming: &Streaming) -> bool {
+        streaming.request.fault.is_some()
+            || self.state.reading() == Reading::Body && streaming.request.is_received()
+    }
+}
