@@ -32,6 +32,9 @@ impl Handle {
     /// Connections without a request stay open for half a second, during which a request is still
     /// served. After that, an unfinished request gets 503.
     ///
+    /// Five seconds later, pipelines are cut: on each connection one more request is served, and the response
+    /// says that it is the last one.
+    ///
     /// A client that takes its response slowly delays the end for as long as the limits allow
     /// ([`min_rate`](crate::Limits::min_rate)); one that doesn't close its end of the connection, by a
     /// second.

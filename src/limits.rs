@@ -69,10 +69,11 @@ pub struct Limits {
     /// WASI 55 %, because of the holes that they leave in memory when they grow; a body that holds more
     /// than all others together is exempt.
     ///
-    /// A response body of [`Bytes`](crate::Bytes) or `Arc<[u8]>` is counted while it isn't shared, that
-    /// is, while the handler holds no clone of it. This is checked when the response is made and at
-    /// the end of each [`rate_window`](Self::rate_window). Memory that the handler holds is never
-    /// counted.
+    /// A response body of [`Bytes`](crate::Bytes) or `Arc<[u8]>` is counted while a single connection has
+    /// the only reference to it. This is checked when the response is made and at the end of each
+    /// [`rate_window`](Self::rate_window). So memory that the handler holds is never counted. Nor is a body
+    /// that several connections send, even if the handler holds it no longer: a reference shows that there
+    /// are others, but not whose. Once all but one of these connections have sent it, it is counted.
     pub max_held: usize,
     /// The longest time from the first byte of a head to its last. A slower one gets 408 (RFC 9110
     /// §15.5.9). Default 30 s.

@@ -203,24 +203,42 @@ fn without_socket_activation_the_error_says_what_to_do() {
     assert!(error.to_string().contains("LISTEN_FDS"), "{error}");
 }
 
-/// The way of systemd: the socket is fd 3, and the environment says so to this very process.
+/// systemd passes the socket as fd 3, and says so in the environment of that very process. Here this is the
+/// test's own program, which runs this test only: as the server.
 #[test]
 #[cfg(target_os = "linux")]
 fn sockets_of_systemd_are_served() {
     use std::process::{Command, Stdio};
+    const SERVES: &str = "MINI_HTTP_TEST_SERVES";
+    if std::env::var_os(SERVES).is_some() {
+        let server = Server::preopened().expect("the socket of systemd");
+        let served = server.serve(|_| Response::new("Hello!"));
+        return served.expect("it is killed before it ends");
+    }
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let addr = listener.local_addr().expect("an address");
-    let test = std::env::current_exe().expect("a path");
-    let built = test.ancestors().nth(2).expect("target/PROFILE/deps/TEST");
-    let mut child = Command::new("sh")
+    let child = Command::new("sh")
         .arg("-c")
-        .arg("export LISTEN_PID=$$ LISTEN_FDS=1; exec \"$0\" 3<&0 </dev/null")
-        .arg(built.join("examples/hello_wasi"))
+        .arg("export LISTEN_PID=$$ LISTEN_FDS=1; exec \"$0\" \"$@\" 3<&0 </dev/null")
+        .arg(std::env::current_exe().expect("a path"))
+        .args(["--exact", "sockets_of_systemd_are_served"])
+        .env(SERVES, "")
         .stdin(Stdio::from(std::os::fd::OwnedFd::from(listener)))
-        .spawn()
-        .expect("sh starts");
+        .stdout(Stdio::null())
+        .spawn();
+    let _child = KilledAtTheEnd(child.expect("sh starts"));
     let answer = exchange(addr, GET);
-    child.kill().expect("it runs");
-    child.wait().expect("it ends");
     assert!(answer.ends_with("Hello!"), "{answer}");
+}
+
+/// Ends the process, also when the test fails.
+#[cfg(target_os = "linux")]
+struct KilledAtTheEnd(std::process::Child);
+
+#[cfg(target_os = "linux")]
+impl Drop for KilledAtTheEnd {
+    fn drop(&mut self) {
+        self.0.kill().expect("it runs");
+        self.0.wait().expect("it ends");
+    }
 }

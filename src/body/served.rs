@@ -20,8 +20,8 @@ use crate::server::Server;
 /// * in pieces: a [`Reader`] or [`Chunks`],
 /// * an [`AnyBody`], which can be made of each of these, so that one handler can return different ones.
 ///
-/// A static body, and one that the handler shares (`Bytes` or an `Arc` of which it keeps a clone),
-/// isn't counted in [`max_held`](crate::Limits::max_held) as long as it is shared.
+/// A static body, and one that is shared (`Bytes` or an `Arc` of which the handler keeps a clone, or that
+/// several connections send), isn't counted in [`max_held`](crate::Limits::max_held) as long as it is shared.
 ///
 /// An asynchronous handler returns any [`http_body::Body`] instead, such as an [`AnyBody`].
 ///

@@ -2,6 +2,13 @@
 
 /// Why a connection was closed. Each close has one reason; it is logged with the connection's number
 /// and counted in [`Counters`](crate::Counters).
+///
+/// Some closes are planned: they follow the last response, which says `Connection: close`, or the end of
+/// the client's stream. If a planned close fails, the failure is the reason. So a client that asks to close
+/// and then doesn't take its response is counted under [`WriteTimeout`](Self::WriteTimeout), and one that
+/// resets the connection before it has the response under [`IoError`](Self::IoError). Once the system has
+/// taken all output, the planned reason is final. A request that was refused is counted as refused, even
+/// if the response to it could not be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum CloseReason {
@@ -40,6 +47,9 @@ pub enum CloseReason {
     Evicted,
     /// The server was stopped.
     Stopped,
+    /// The server ended with the connection open: [`start`](crate::Server::start) returned an error, or
+    /// passed on a panic of the handler.
+    ServerFailed,
     /// A read or write failed; usually the client reset the connection.
     IoError,
     /// A response was not completed: its body failed, or gave more or fewer bytes than it had
@@ -75,6 +85,7 @@ impl CloseReason {
         Self::Overloaded,
         Self::Evicted,
         Self::Stopped,
+        Self::ServerFailed,
         Self::IoError,
         Self::ResponseFailed,
         Self::ClientGone,
@@ -86,6 +97,35 @@ impl CloseReason {
     /// The reason's index in [`ALL`](Self::ALL).
     pub(crate) const fn index(self) -> usize {
         self as usize
+    }
+
+    /// Whether the close is part of an orderly exchange: it was to follow the last response, and nothing had
+    /// failed. The reason of a later failure replaces this one.
+    pub(crate) const fn is_planned(self) -> bool {
+        match self {
+            Self::ClientClosed
+            | Self::ClientAskedClose
+            | Self::Http10
+            | Self::HandlerAskedClose
+            | Self::Stopped
+            | Self::BodyUnread => true,
+            Self::HandlerFailed
+            | Self::BadRequest
+            | Self::IncompleteRequest
+            | Self::TooLarge
+            | Self::HeadTimeout
+            | Self::BodyTimeout
+            | Self::WriteTimeout
+            | Self::IdleTimeout
+            | Self::Overloaded
+            | Self::Evicted
+            | Self::ServerFailed
+            | Self::IoError
+            | Self::ResponseFailed
+            | Self::ClientGone
+            | Self::HalfClosedTimeout
+            | Self::HandlerTimeout => false,
+        }
     }
 
     /// Whether the connection was closed because a request was refused; see [`Refusal`](crate::Refusal).
@@ -110,6 +150,7 @@ impl CloseReason {
             | Self::IdleTimeout
             | Self::Evicted
             | Self::Stopped
+            | Self::ServerFailed
             | Self::IoError
             | Self::ResponseFailed
             | Self::ClientGone
@@ -139,6 +180,7 @@ impl CloseReason {
                 "the longest idle one at the connection limit, closed for a new connection"
             }
             Self::Stopped => "the server was stopped",
+            Self::ServerFailed => "the server failed",
             Self::IoError => "the connection failed",
             Self::ResponseFailed => "the response's body failed, or had not the announced length",
             Self::ClientGone => "the client was gone before it had its response",

@@ -64,11 +64,11 @@ impl Connection {
             self.update_input_timer(cx, has_output);
         }
         if has_output != self.timers.is_write_set() {
-            if !has_output {
-                self.on_output_sent(cx);
-            } else if !self.timers.resume_write(cx.now) {
+            if has_output {
                 self.written_in_window = 0;
                 self.timers.start(Timer::Write, cx.now, cx.limits);
+            } else {
+                self.timers.stop_write();
             }
         }
     }
@@ -96,17 +96,6 @@ impl Connection {
                 }
                 None => self.timers.stop_input(),
             }
-        }
-    }
-
-    /// All output is sent: the write timer stops. While the server is stopping it only pauses if
-    /// pipelined requests remain. Otherwise a client could delay the stop by one rate window per
-    /// response.
-    fn on_output_sent(&mut self, cx: &Context<'_>) {
-        if cx.shared.is_stopping && self.has_kept_input() {
-            self.timers.pause_write(cx.now);
-        } else {
-            self.timers.stop_write();
         }
     }
 

@@ -159,21 +159,25 @@ impl ResponseHead<'_> {
     }
 }
 
-/// Writes a complete response that refuses a request: `why` is its text body, and `Connection:
-/// close` is set.
+/// Writes a complete response that refuses a request, with `Connection: close`. `why` is its text body;
+/// `None` for no body, to whatever method.
 pub(super) fn refusal(
     out: &mut Vec<u8>,
     status: StatusCode,
-    why: &str,
+    why: Option<&str>,
     is_head: bool,
     date: &Date,
 ) {
     status_line(out, status);
-    field(out, b"content-type", b"text/plain; charset=utf-8");
+    if why.is_some() {
+        field(out, b"content-type", b"text/plain; charset=utf-8");
+    }
     out.extend_from_slice(date.line());
-    content_length(out, why.len() as u64 + 1);
+    content_length(out, why.map_or(0, |why| why.len() as u64 + 1));
     out.extend_from_slice(b"connection: close\r\n\r\n");
-    if !is_head {
+    if let Some(why) = why
+        && !is_head
+    {
         out.extend_from_slice(why.as_bytes());
         out.push(b'\n');
     }
@@ -408,17 +412,21 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_has_its_text_as_body() {
-        let mut out = Vec::new();
-        refusal(
-            &mut out,
-            StatusCode::BAD_REQUEST,
-            "Host is missing",
-            false,
-            &date(),
-        );
-        let text = String::from_utf8(out).expect("ASCII");
+    fn a_refusal_has_its_text_as_body_if_the_method_allows_one() {
+        let encoded = |why, is_head| {
+            let mut out = Vec::new();
+            refusal(&mut out, StatusCode::BAD_REQUEST, why, is_head, &date());
+            String::from_utf8(out).expect("ASCII")
+        };
+        let text = encoded(Some("Host is missing"), false);
         assert!(text.starts_with("HTTP/1.1 400 Bad Request\r\n"), "{text}");
         assert!(text.ends_with("content-length: 16\r\nconnection: close\r\n\r\nHost is missing\n"));
+        let text = encoded(Some("Host is missing"), true);
+        assert!(text.ends_with("content-length: 16\r\nconnection: close\r\n\r\n"));
+        for is_head in [false, true] {
+            let text = encoded(None, is_head);
+            assert!(text.ends_with("content-length: 0\r\nconnection: close\r\n\r\n"));
+            assert!(!text.contains("content-type"), "{text}");
+        }
     }
 }

@@ -33,14 +33,15 @@ struct Insert {
     bytes: Bytes,
     /// Its full length in bytes.
     length: usize,
-    /// Bytes of memory counted for it until all of it is sent; 0 while the handler shares it.
+    /// Bytes of memory counted for it until all of it is sent; 0 while it is shared.
     memory: usize,
     /// For an `Arc` body, a second clone of it: `Bytes` can't report the reference count.
     share: Option<Arc<[u8]>>,
 }
 
 impl Insert {
-    /// Whether the server holds the only reference to the body.
+    /// Whether this is the only reference to the body. Others may be the handler's or those of other
+    /// connections: `Bytes` doesn't show which, and so a body of several connections can't be counted once.
     fn is_unshared(&self) -> bool {
         match &self.share {
             Some(share) => Arc::strong_count(share) == 2,
@@ -97,8 +98,8 @@ impl Output {
         });
     }
 
-    /// Counts bodies that were shared with the handler when they were inserted, and no longer are:
-    /// the handler has dropped its reference.
+    /// Counts bodies that were shared when they were inserted, and no longer are: the handler has dropped
+    /// its reference, and other connections have sent theirs.
     pub(super) fn recount(&mut self) {
         for insert in &mut self.inserts {
             if insert.memory == 0 && insert.is_unshared() {

@@ -83,11 +83,14 @@ impl Connection {
     /// Refuses a request before it reaches the handler. The response is the connection's last one.
     #[cold]
     pub(super) fn refuse(&mut self, cx: &mut Context<'_>, refusal: Refusal) {
-        debug!(target: "mini_http::conn", "conn {}: {refusal}", self.id);
-        self.queue_refusal(cx, refusal.status(), refusal.text());
-        self.state.last_response_queued(refusal.reason());
-        self.incoming = None;
-        self.drop_kept(cx);
+        self.refuse_with(cx, refusal, Some(refusal.text()));
+    }
+
+    /// Refuses a request whose method isn't known. It may be HEAD: then bytes behind the head of the
+    /// response would not be its body. So the response has none, which suits every method.
+    #[cold]
+    pub(super) fn refuse_any_method(&mut self, cx: &mut Context<'_>, refusal: Refusal) {
+        self.refuse_with(cx, refusal, None);
     }
 
     /// Refuses a request that has not fully arrived.
@@ -105,15 +108,26 @@ impl Connection {
                 if !seen.is_empty() {
                     self.log_refused_head(seen);
                 }
+                if lines.may_become_head_request(head) {
+                    return self.refuse_any_method(cx, refusal);
+                }
             }
             Reading::Body | Reading::Responding | Reading::Discarding | Reading::Ended => {}
         }
         self.refuse(cx, refusal);
     }
 
+    fn refuse_with(&mut self, cx: &mut Context<'_>, refusal: Refusal, text: Option<&str>) {
+        debug!(target: "mini_http::conn", "conn {}: {refusal}", self.id);
+        self.queue_refusal(cx, refusal.status(), text);
+        self.state.last_response_queued(refusal.reason());
+        self.incoming = None;
+        self.drop_kept(cx);
+    }
+
     /// Responds with 500 to the request that is with the handler; `text` is the body.
     pub(super) fn respond_error(&mut self, cx: &mut Context<'_>, text: &'static str) {
-        self.queue_refusal(cx, StatusCode::INTERNAL_SERVER_ERROR, text);
+        self.queue_refusal(cx, StatusCode::INTERNAL_SERVER_ERROR, Some(text));
         self.state.failed(CloseReason::HandlerFailed);
         self.update_timers_and_budget(cx);
     }
@@ -122,12 +136,17 @@ impl Connection {
     #[cold]
     pub(super) fn respond_refusal(&mut self, cx: &mut Context<'_>, refusal: Refusal) {
         debug!(target: "mini_http::conn", "conn {}: {refusal}", self.id);
-        self.queue_refusal(cx, refusal.status(), refusal.text());
+        self.queue_refusal(cx, refusal.status(), Some(refusal.text()));
         self.state.failed(refusal.reason());
         self.update_timers_and_budget(cx);
     }
 
-    pub(super) fn queue_refusal(&mut self, cx: &mut Context<'_>, status: StatusCode, text: &str) {
+    pub(super) fn queue_refusal(
+        &mut self,
+        cx: &mut Context<'_>,
+        status: StatusCode,
+        text: Option<&str>,
+    ) {
         let Shared { buffers, date, .. } = &mut *cx.shared;
         let is_head = self.request_info.is_head;
         self.output.append(buffers, |out| {

@@ -26,6 +26,7 @@
 //!
 //! KeepAlive
 //!      Persist ── the first cause to close ──> Close(reason)
+//!                                                └ planned ── a failure ──> Close(reason of the failure)
 //!
 //! Where bodies stream, the handler has the request from its head on. Then there is also:
 //!
@@ -48,10 +49,15 @@
 //! (RFC 9112 §9.6). Closing at once would reset the connection if more input arrived, even from a
 //! client that asked to close, and the client might lose its response.
 //!
-//! `KeepAlive` only changes from `Persist` to `Close`, and keeps its first reason, which is logged
-//! and counted. The one exception: a request that fails while it is with the handler (500, 503, a
-//! body that fails, a client that is gone) replaces the reason, because the close would otherwise look
-//! like the end of a good request.
+//! `KeepAlive` only changes from `Persist` to `Close`, and keeps its first reason, which is logged and
+//! counted. A planned reason (`CloseReason::is_planned`) is not a failure, so it gives way to one:
+//!
+//! * A request fails while it is with the handler (500, 503, a body that fails, a client that is gone). The
+//!   close would otherwise look like the end of a good request.
+//! * The connection fails or times out before all output is sent. The client didn't get its response.
+//!
+//! Once all output is sent, the reason is final: a connection that lingers did what was planned. The reason
+//! of a refusal is final too, whether or not the response to it can be sent.
 
 use super::close_reason::CloseReason;
 
@@ -320,9 +326,19 @@ impl State {
         self.writing = Writing::Closed;
     }
 
-    /// The connection closes at once: it failed or timed out.
+    /// The connection closes at once: it failed, timed out, or has to make room. This is the reason, unless
+    /// an earlier one is final.
     pub(super) fn closed(&mut self, reason: CloseReason) {
-        self.will_close(reason);
+        let is_all_sent = match self.writing {
+            Writing::Open | Writing::Closing => false,
+            Writing::Lingering | Writing::Closed => true,
+        };
+        self.keep_alive = match self.keep_alive {
+            KeepAlive::Close(earlier) if is_all_sent || !earlier.is_planned() => {
+                KeepAlive::Close(earlier)
+            }
+            KeepAlive::Close(_) | KeepAlive::Persist => KeepAlive::Close(reason),
+        };
         self.response = ResponseState::None;
         self.stop_reading();
         self.writing = Writing::Closed;
@@ -414,5 +430,66 @@ mod tests {
         state.lingered();
         assert_eq!(state.close_reason(), Some(CloseReason::HandlerFailed));
         assert_eq!(state.writing(), Writing::Closed);
+    }
+
+    /// Each failure behind each reason, in each state of the output.
+    #[test]
+    fn a_failure_replaces_a_planned_reason_until_all_is_sent() {
+        let (timeout, reset) = (CloseReason::WriteTimeout, CloseReason::IoError);
+        for failure in [timeout, reset] {
+            for &earlier in CloseReason::ALL {
+                let is_replaced = earlier.is_planned();
+                for (writing, is_replaced) in [
+                    (Writing::Open, is_replaced),
+                    (Writing::Closing, is_replaced),
+                    (Writing::Lingering, false),
+                    (Writing::Closed, false),
+                ] {
+                    let mut state = ending(earlier, writing);
+                    state.closed(failure);
+                    let reason = if is_replaced { failure } else { earlier };
+                    assert_eq!(
+                        state.close_reason(),
+                        Some(reason),
+                        "{failure:?} behind {earlier:?} in {writing:?}"
+                    );
+                    assert_eq!(state.writing(), Writing::Closed);
+                    // The first failure stays.
+                    state.closed(CloseReason::Evicted);
+                    assert_eq!(state.close_reason(), Some(reason));
+                }
+            }
+        }
+        let planned = [
+            CloseReason::ClientClosed,
+            CloseReason::ClientAskedClose,
+            CloseReason::Http10,
+            CloseReason::HandlerAskedClose,
+            CloseReason::Stopped,
+            CloseReason::BodyUnread,
+        ];
+        let all = CloseReason::ALL.iter().copied();
+        assert!(all.filter(|reason| reason.is_planned()).eq(planned));
+    }
+
+    /// A connection that is to close for this reason, and has got as far as this.
+    fn ending(reason: CloseReason, writing: Writing) -> State {
+        let mut state = State::new();
+        state.head_began();
+        state.request_done();
+        state.will_close(reason);
+        if writing == Writing::Open {
+            return state;
+        }
+        state.responded();
+        if writing == Writing::Closing {
+            return state;
+        }
+        state.all_sent();
+        if writing == Writing::Closed {
+            state.lingered();
+        }
+        assert_eq!(state.writing(), writing);
+        state
     }
 }

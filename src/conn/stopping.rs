@@ -42,9 +42,9 @@ impl Connection {
     }
 
     /// Responds with 503, without waiting for a request, to a connection that was accepted after
-    /// the server was stopped.
+    /// the server was stopped. The response has no body, because the request may be HEAD.
     pub fn turn_away(&mut self, cx: &mut Context<'_>) {
-        self.refuse(cx, Refusal::stopped());
+        self.refuse_any_method(cx, Refusal::stopped());
         self.update_timers_and_budget(cx);
     }
 }

@@ -46,8 +46,6 @@ pub(super) struct TimerTable {
     input: Option<Timer>,
     input_deadline: Instant,
     write_deadline: Instant,
-    /// Milliseconds left on a paused write timer; 0 if it is not paused.
-    write_left: u32,
 }
 
 impl TimerTable {
@@ -61,7 +59,6 @@ impl TimerTable {
             input: None,
             input_deadline: Self::NEVER,
             write_deadline: Self::NEVER,
-            write_left: 0,
         }
     }
 
@@ -95,23 +92,7 @@ impl TimerTable {
     }
 
     pub(super) fn stop_write(&mut self) {
-        (self.write_deadline, self.write_left) = (Self::NEVER, 0);
-    }
-
-    /// Stops the write timer and saves the time that is left on it.
-    pub(super) fn pause_write(&mut self, now: Instant) {
-        let left = self.write_deadline.saturating_since(now).as_millis();
-        self.stop_write();
-        self.write_left = u32::try_from(left).unwrap_or(u32::MAX).max(1);
-    }
-
-    /// Restarts a paused write timer with the time left on it. Returns whether one was paused.
-    pub(super) fn resume_write(&mut self, now: Instant) -> bool {
-        let left = std::mem::take(&mut self.write_left);
-        if left > 0 {
-            self.write_deadline = now + Duration::from_millis(left.into());
-        }
-        left > 0
+        self.write_deadline = Self::NEVER;
     }
 
     /// The input timer, if one is set.
@@ -166,19 +147,6 @@ mod tests {
         assert_eq!(timers.take_expired(at(80)), Some(Timer::Idle));
         assert_eq!(timers.take_expired(at(80)), Some(Timer::Write));
         assert_eq!(timers.take_expired(at(80)), None);
-        assert_eq!(timers.next_timeout(), None);
-    }
-
-    #[test]
-    fn a_paused_write_timer_resumes_with_the_time_left() {
-        let mut timers = TimerTable::new();
-        timers.start(Timer::Write, at(0), &Limits::default());
-        timers.pause_write(at(4));
-        assert_eq!(timers.next_timeout(), None);
-        assert!(timers.resume_write(at(100)));
-        assert_eq!(timers.next_timeout(), Some(at(106)));
-        timers.stop_write();
-        assert!(!timers.resume_write(at(101)));
         assert_eq!(timers.next_timeout(), None);
     }
 

@@ -7,7 +7,7 @@ use poll_turns::Key;
 
 use super::driver::Driver;
 use super::mode::Mode;
-use super::phase::{MOST_LATE_TURNS, Phase};
+use super::phase::{LATE_BODIES, MOST_LATE_TURNS, Phase};
 use super::round_robin::Turn;
 use super::slot::Slot;
 use crate::conn::{CloseReason, Connection, Step};
@@ -74,12 +74,12 @@ impl<R: Reactor> Driver<'_, R> {
                     false => End::Done,
                 };
             }
-            if can_advance {
-                mode.advance(self, slot, turn);
-            } else if can_go_on {
+            if can_go_on {
                 mode.handle_input(self, slot, 0, turn);
             } else if can_read {
                 self.read(mode, slot, turn);
+            } else if can_advance {
+                mode.advance(self, slot, turn);
             } else if mode.is_held_back(&slot.exchange) || !self.stop_waiting(slot) {
                 return End::Done;
             }
@@ -135,7 +135,7 @@ impl<R: Reactor> Driver<'_, R> {
                     Err(error) => {
                         let id = slot.connection.id();
                         debug!(target: "mini_http", "conn {id}: shutdown: {error}");
-                        slot.connection.abandon(&mut self.cx, CloseReason::IoError);
+                        self.lose(slot);
                     }
                 },
                 Step::Close(reason) => return Some(reason),
@@ -165,7 +165,7 @@ impl<R: Reactor> Driver<'_, R> {
                 ErrorKind::Interrupted => {}
                 _ => {
                     debug!(target: "mini_http", "conn {id}: write: {error}");
-                    slot.connection.abandon(&mut self.cx, CloseReason::IoError);
+                    self.lose(slot);
                 }
             },
         }
@@ -173,14 +173,22 @@ impl<R: Reactor> Driver<'_, R> {
 
     /// After the grace a connection is read before it is closed: what waits may not be reported.
     fn look_again<X>(&self, slot: &mut Slot<R::Stream, X>) {
-        if let Phase::Closing(until) = self.phase
+        if let Phase::Closing(since) = self.phase
             && !slot.connection.is_ending()
             && !slot.connection.request_in_progress()
         {
-            let is_late = slot.connection.is_reading_body() && self.cx.now >= until;
-            slot.readiness.readable = slot.late_turns < MOST_LATE_TURNS && !is_late;
+            let is_late = slot.connection.is_reading_body() && self.cx.now >= since + LATE_BODIES;
+            slot.readiness.readable = slot.late_turns < self.most_late_turns() && !is_late;
             slot.late_turns +=
                 u8::from(slot.readiness.readable && slot.connection.wants_input(&self.cx));
+        }
+    }
+
+    /// In how many turns a connection may be read after the grace. Whatever the time, each is read once.
+    fn most_late_turns(&self) -> u8 {
+        match self.is_too_late_for_pipelines() {
+            true => 1,
+            false => MOST_LATE_TURNS,
         }
     }
 

@@ -6,7 +6,7 @@ use std::io::ErrorKind;
 use log::debug;
 use poll_turns::Key;
 
-use super::phase::{MOST_LATE_TURNS, Phase};
+use super::phase::{LATE_PIPELINES, MOST_LATE_TURNS, Phase};
 use super::round_robin::{Slice, Turn};
 use super::schedule::Schedule;
 use super::slot::Slot;
@@ -61,11 +61,21 @@ impl<R: Reactor> Driver<'_, R> {
                 ErrorKind::Interrupted => {}
                 _ => {
                     debug!(target: "mini_http", "conn {id}: read: {error}");
-                    slot.connection.abandon(&mut self.cx, CloseReason::IoError);
+                    self.lose(slot);
                 }
             },
         }
         None
+    }
+
+    /// A read or write has failed.
+    #[cold]
+    pub(super) fn lose<X>(&mut self, slot: &mut Slot<R::Stream, X>) {
+        let reason = match slot.connection.request_in_progress() {
+            true => CloseReason::ClientGone,
+            false => CloseReason::IoError,
+        };
+        slot.connection.abandon(&mut self.cx, reason);
     }
 
     /// Makes the next response of a server that stops the last one, unless more input waits. That is
@@ -91,5 +101,14 @@ impl<R: Reactor> Driver<'_, R> {
             }
         }
         slot.connection.close_after_response(CloseReason::Stopped);
+    }
+
+    /// Whether the next response of each connection is its last one. Handlers may have worked for long since
+    /// the iteration began, so the clock is read.
+    pub(super) fn is_too_late_for_pipelines(&self) -> bool {
+        match self.phase {
+            Phase::Serving | Phase::Grace(_) => false,
+            Phase::Closing(since) => self.reactor.now() >= since + LATE_PIPELINES,
+        }
     }
 }

@@ -271,7 +271,7 @@ impl<'a, R: Reactor, M: Mode<R>> EventLoop<'a, R, M> {
         let now = self.driver.cx.now;
         let accept = self.accept_at().map(|at| at.saturating_since(now));
         let deadline = self.driver.schedule.next(now);
-        let woken = self.mode.timeout(&self.driver);
+        let woken = self.mode.timeout(&self.driver, &self.slots);
         if self.is_stopping() {
             let stop = self.stop_again_at().map(|at| at.saturating_since(now));
             return [deadline, stop, woken].into_iter().flatten().min();
@@ -364,12 +364,18 @@ impl<'a, R: Reactor, M: Mode<R>> EventLoop<'a, R, M> {
     }
 }
 
-/// What is left when the loop ends by an error or a panic is closed for a reason, too.
+/// What is left when the loop ends by an error or a panic is closed for that reason. A connection that has sent
+/// all its output keeps its own.
 impl<R: Reactor, M: Mode<R>> Drop for EventLoop<'_, R, M> {
     fn drop(&mut self) {
         for key in self.slots.keys() {
-            if let Some(slot) = self.slots.remove(key) {
-                self.driver.handle.count_closed(CloseReason::Stopped);
+            if let Some(mut slot) = self.slots.remove(key) {
+                let failed = CloseReason::ServerFailed;
+                slot.connection.abandon(&mut self.driver.cx, failed);
+                let reason = slot.connection.state().close_reason().unwrap_or(failed);
+                self.driver.handle.count_closed(reason);
+                let id = slot.connection.id();
+                debug!(target: "mini_http", "conn {id}: closed: {}", reason.explain());
                 self.mode.close(slot.exchange);
                 self.driver.reactor.close(slot.stream);
             }

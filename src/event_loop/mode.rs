@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use poll_turns::Key;
+use poll_turns::{Key, Table};
 
 use super::driver::Driver;
 use super::round_robin::Turn;
@@ -96,8 +96,12 @@ pub(super) trait Mode<R: Reactor> {
     /// The time until something happens that the reactor doesn't report; zero if there is something to do.
     /// Called directly before the reactor waits.
     #[inline]
-    fn timeout(&mut self, driver: &Driver<'_, R>) -> Option<Duration> {
-        let _ = driver;
+    fn timeout(
+        &mut self,
+        driver: &Driver<'_, R>,
+        slots: &Table<Slot<R::Stream, Self::Exchange>>,
+    ) -> Option<Duration> {
+        let _ = (driver, slots);
         None
     }
 

@@ -42,10 +42,6 @@ const GRACE: Duration = Duration::from_millis(500);
 /// that the server binds. Clients that connect again and again don't keep it from stopping.
 const MOST_ACCEPTED: usize = 4096;
 
-/// How long a body is still read after the grace. It gets 503 then: an interpreter takes 20 s for the
-/// bytes of all those turns if they are chunks of one byte.
-const LATE_BODIES: Duration = Duration::from_secs(1);
-
 impl<R: Reactor, M: Mode<R>> EventLoop<'_, R, M> {
     pub(super) fn is_stopping(&self) -> bool {
         self.driver.phase != Phase::Serving
@@ -109,7 +105,7 @@ impl<R: Reactor, M: Mode<R>> EventLoop<'_, R, M> {
     }
 
     fn end_grace(&mut self) {
-        self.driver.phase = Phase::Closing(self.driver.cx.now + LATE_BODIES);
+        self.driver.phase = Phase::Closing(self.driver.cx.now);
         self.shut_listeners();
         self.drive_each(&self.slots.keys());
     }

@@ -4,6 +4,7 @@
 mod closing;
 mod fairness;
 mod stop;
+mod streaming;
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -73,13 +74,17 @@ impl Bench {
 
     /// Runs the server until this moment.
     fn run_until(&self, millis: u64) -> Counters {
+        self.stop_at(millis);
+        self.run()
+    }
+
+    fn stop_at(&self, millis: u64) {
         let (handle, listener) = (self.handle.clone(), self.listener);
         self.at(millis, move |fake| {
             handle.stop();
             // There is nothing else that would end the wait.
             let _ = fake.connect(listener);
         });
-        self.run()
     }
 
     /// Runs the server until somebody has stopped it.
@@ -103,6 +108,11 @@ impl Bench {
             }
         };
         serve(reactor, handler, &self.settings, &self.handle).expect("nothing ends the server");
+        self.check()
+    }
+
+    /// What must hold when the server has stopped.
+    fn check(&self) -> Counters {
         assert_eq!(self.fake.violations(), [""; 0]);
         assert_eq!(self.fake.open_streams(), 0);
         let counters = self.handle.counters();

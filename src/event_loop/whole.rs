@@ -13,6 +13,7 @@ use super::mode::Mode;
 use super::round_robin::Turn;
 use super::slot::Slot;
 use crate::body::Whole;
+use crate::conn::CloseReason;
 use crate::log_text::Escaped;
 use crate::reactor::Reactor;
 use crate::request::Request;
@@ -55,9 +56,13 @@ where
             } else {
                 Ok((self.handler)(request))
             };
-            if driver.handle.is_stopping() && input.is_empty() {
-                input = &[];
-                driver.read_behind(slot, turn);
+            if driver.handle.is_stopping() {
+                if driver.is_too_late_for_pipelines() {
+                    slot.connection.close_after_response(CloseReason::Stopped);
+                } else if input.is_empty() {
+                    input = &[];
+                    driver.read_behind(slot, turn);
+                }
             }
             let connection = &mut slot.connection;
             match &mut answer {

@@ -1,7 +1,7 @@
 //! The native reactor, over mio: edge-triggered epoll, kqueue or IOCP.
 //!
-//! A stream is registered once, for reading. Writing is added when a write first found no room,
-//! and stays: an edge that nobody waits for costs nothing.
+//! A stream is registered once, for reading. Interest in writing is added when a write first finds no room. It
+//! is never removed, because an edge that nothing waits for costs nothing.
 
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{Shutdown, TcpListener};
@@ -21,15 +21,15 @@ use crate::time::Instant;
 pub(crate) struct MioReactor {
     poll: Poll,
     events: Events,
-    /// By the loop's numbers; none where one was closed.
+    /// The event loop's number of a listener is its index here. `None`: it was closed.
     listeners: Vec<Option<mio::net::TcpListener>>,
     waker: Arc<Waker>,
     started: StdInstant,
-    /// Whether each accepted stream is to be given TCP_NODELAY.
+    /// Whether to set TCP_NODELAY on each accepted stream.
     nodelay: bool,
 }
 
-/// A stream, registered under its key.
+/// A stream; its token is its key.
 #[derive(Debug)]
 pub(crate) struct MioStream {
     socket: mio::net::TcpStream,
@@ -39,10 +39,11 @@ pub(crate) struct MioStream {
 
 impl MioReactor {
     const MAX_EVENTS: usize = 1024;
-    /// Tokens that no key has: a table's slots are numbered from 0, and fewer than half of `usize`.
+    /// No key has this token, nor one of the tokens just below it, which are the listeners': slots are numbered
+    /// from 0, and there are fewer than half of `usize`.
     const WAKER: Token = Token(usize::MAX);
 
-    /// A reactor over the listeners, which it makes non-blocking.
+    /// A reactor with these listeners. Makes them non-blocking.
     pub(crate) fn new(listeners: Vec<TcpListener>, nodelay: bool) -> io::Result<Self> {
         let poll = Poll::new()?;
         let waker = Arc::new(Waker::new(poll.registry(), Self::WAKER)?);
@@ -78,8 +79,8 @@ impl MioReactor {
 impl Reactor for MioReactor {
     type Stream = MioStream;
 
-    /// epoll and kqueue report bytes that come after a short read. mio's Windows backend arms a
-    /// direction again only on `WouldBlock`.
+    /// epoll and kqueue report bytes that arrive after a short read. mio's Windows backend arms a
+    /// direction again only after `WouldBlock`.
     const SHORT_IS_LAST: bool = cfg!(unix);
 
     fn listeners(&self) -> usize {
@@ -112,7 +113,7 @@ impl Reactor for MioReactor {
         Ok(())
     }
 
-    /// The loop remembers that a listener was reported; there is nothing to tell mio.
+    /// Nothing to do: the loop remembers that a listener was reported, and mio doesn't report it again.
     fn set_accepting(&mut self, _listener: usize, _accepting: bool) {}
 
     fn close_listener(&mut self, listener: usize) -> io::Result<()> {
@@ -131,7 +132,7 @@ impl Reactor for MioReactor {
         let (mut socket, peer) = listener.accept()?;
         let token = Token(key.to_usize());
         if self.nodelay {
-            // A client that is gone already is found by the first read.
+            // If this fails, the client has gone, and the first read finds that out.
             let _ = socket.set_nodelay(true);
         }
         self.poll
@@ -169,7 +170,7 @@ impl Reactor for MioReactor {
         let registry = self.poll.registry();
         match registry.reregister(&mut stream.socket, stream.token, both) {
             Ok(()) => stream.is_registered_for_writing = true,
-            // The write's own deadline will end the connection.
+            // The connection ends at its write deadline.
             Err(error) => log::error!(target: "mini_http", "can't wait for room to write: {error}"),
         }
     }

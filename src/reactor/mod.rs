@@ -1,44 +1,53 @@
-//! The [`Reactor`]: what the event loop needs of an operating system or a WASI runtime.
+//! The [`Reactor`]: what the event loop needs from an operating system or a WASI runtime.
+//!
+//! A reactor owns the listeners, accepts connections, reports which sockets may be ready, and makes the calls on
+//! them. There is one for each platform.
 //!
 //! # The contract
 //!
-//! **Readiness is a hint.** An event says that a direction *may* be ready. Every `accept`, `read`
-//! and `write` may still answer [`WouldBlock`](std::io::ErrorKind::WouldBlock), and the loop then
-//! just waits for the next event. Events may be spurious.
+//! **Readiness is a hint.** An event says that a direction *may* be ready. Any `accept`, `read`
+//! or `write` may still fail with [`WouldBlock`](std::io::ErrorKind::WouldBlock); the loop then
+//! waits for the next event. Events may be spurious.
 //!
-//! **An event may be told once.** A reactor may be edge-triggered: after it has reported a
-//! direction it may stay silent about it until that direction answered `WouldBlock`, or, where
-//! [`SHORT_IS_LAST`](Reactor::SHORT_IS_LAST) says so, a `read` filled less than its buffer (then
-//! the socket is drained) or a `write` took less than it was given. So the loop remembers what was reported. A reactor may also be level-triggered and
-//! report again at every [`wait`](Reactor::wait); [`set_interest`](Reactor::set_interest) tells it
-//! which directions the loop would act upon now.
+//! **An event may come only once.** A reactor may be edge-triggered: after it has reported a
+//! direction, it may not report it again until a call in that direction has failed with `WouldBlock`. Where
+//! [`SHORT_IS_LAST`](Reactor::SHORT_IS_LAST) is true, a `read` that fills less than its buffer (the socket is
+//! drained) and a `write` that takes fewer bytes than it was passed have the same effect. So the loop remembers
+//! what was reported. A reactor may also be level-triggered, and report a direction at every
+//! [`wait`](Reactor::wait). [`set_interest`](Reactor::set_interest) says which directions the loop would act on
+//! now.
 //!
-//! **A peer's end of stream is never lost behind a short read.** If the peer has shut down its
-//! side before the last bytes were read, the event carries [`read_closed`](Readiness::read_closed)
-//! (the loop then reads on to the end), or another event follows.
+//! **A short read doesn't hide the end of a stream.** If the peer shuts down its side before the last bytes were
+//! read, the event has [`read_closed`](Readiness::read_closed) set, and the loop reads on to the end; or another
+//! event follows.
 //!
-//! **Events are never stale.** Once a stream was given to [`close`](Reactor::close), no event with
-//! its [`Key`] reaches the loop in a later `wait`, even when its file descriptor's number is used
-//! again. Within one batch the loop's own generation check drops what an earlier event of the
-//! batch has closed.
+//! **No stale events.** After [`close`](Reactor::close), no later `wait` reports an event with the stream's
+//! [`Key`], even if the number of its file descriptor is used again. Events of the same `wait` may still have it;
+//! the loop drops them, because the key's generation is no longer that of its slot.
 //!
-//! **A fault of one connection is that connection's event.** A reset, a bad file descriptor, an
-//! I/O error: each is reported as readiness of that stream, whose next `read` or `write` returns
-//! the error. `wait` fails only for what the whole server can't survive. An interrupted wait
-//! (`EINTR`) is no failure; it returns with no events.
+//! **A fault of one connection is an event of that connection.** A reset, a bad file descriptor and an
+//! I/O error are each reported as readiness of the stream, and its next `read` or `write` returns
+//! the error. `wait` fails only for errors that the whole server can't survive. An interrupted wait
+//! (`EINTR`) isn't a failure; it returns without events.
 //!
-//! **Closing is by value.** A stream's registration ends before its file descriptor does, in the
-//! one call that takes both away.
+//! **A stream is closed by value.** `close` takes the stream, and ends its registration before it closes the file
+//! descriptor.
 //!
-//! **A closed stream may linger.** Where the system can't drop it at once, it counts in
-//! [`lingering`](Reactor::lingering) until it can. When that number falls, `wait` returns, if need be
-//! with no events. No more streams linger without end than the loop has had open at once.
+//! **A closed stream may linger.** If the system can't drop it at once, it counts in
+//! [`lingering`](Reactor::lingering) until it is dropped. When that number falls, `wait` returns, even without
+//! events. The number of streams that linger without end is never more than the loop has had open at once.
 //!
-//! **Every pause of a listener ends by an event or a deadline.** The loop pauses its listeners
-//! ([`set_accepting`](Reactor::set_accepting)) while accepting rests after a failure, which has a
-//! deadline; while all slots are taken, and each open connection has a deadline; while too many
-//! streams linger, and `wait` returns when fewer do; and at the end, when it stops. So while it
-//! doesn't stop, it never waits without a timeout for a paused listener unless some streams linger.
+//! **Every pause of a listener ends with an event or a deadline.** The loop pauses its listeners
+//! ([`set_accepting`](Reactor::set_accepting)) in four cases:
+//!
+//! | while | what ends the pause |
+//! |---|---|
+//! | it doesn't accept because accepting has failed | a deadline |
+//! | all slots are taken | the deadlines of the connections |
+//! | too many streams linger | `wait`, which returns when there are fewer |
+//! | it stops | nothing: it accepts no more |
+//!
+//! So unless it stops or some streams linger, it never waits without a timeout while a listener is paused.
 
 #[cfg(any(not(target_os = "wasi"), target_env = "p2"))]
 mod keep_alive;
@@ -61,68 +70,68 @@ use poll_turns::Key;
 
 use crate::time::Instant;
 
-/// The listeners and streams of one event loop. The module's documentation is the contract.
+/// The listeners and streams of one event loop. The module's documentation has the contract.
 pub trait Reactor {
     /// An accepted connection, with its registration.
     type Stream;
 
-    /// Whether a short `read` or `write` is as good as `WouldBlock`: the reactor will report the
-    /// direction when it is ready again. If not, only `WouldBlock` makes it do so.
+    /// Whether a short `read` or `write` has the same effect as `WouldBlock`: the reactor reports the
+    /// direction when it is ready again. If false, only `WouldBlock` has it.
     const SHORT_IS_LAST: bool;
 
-    /// How many listeners there are; they are named by the numbers from 0 to this.
+    /// The number of listeners. They are numbered from 0.
     fn listeners(&self) -> usize;
 
-    /// Waits until there is an event or `timeout` has passed (`None`: for ever), and appends the
+    /// Waits until there is an event or `timeout` has passed (`None`: no timeout), and appends the
     /// events to `events`.
     ///
     /// # Errors
-    /// Only for what the server can't survive.
+    /// Only errors that the server can't survive.
     fn wait(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()>;
 
-    /// Says whether the loop would accept from `listener` now. On at the start.
+    /// Sets whether the loop would accept from `listener` now. Initially it would.
     fn set_accepting(&mut self, listener: usize, accepting: bool);
 
-    /// Closes a listener, of which no event comes from then on and nothing is accepted. It is closed and
-    /// never shut down: the socket may be another process's, too, whose connections it has to take.
+    /// Closes a listener: it is reported no more, and nothing is accepted from it. The socket is not shut down,
+    /// because another process may share it and go on accepting.
     ///
     /// # Errors
-    /// The runtime can't close it: it stays as it was.
+    /// The runtime can't close it. Then nothing has changed.
     fn close_listener(&mut self, listener: usize) -> io::Result<()>;
 
-    /// Accepts one connection, whose events will carry `key`; non-blocking.
+    /// Accepts one connection, without blocking. Its events will have the key `key`.
     ///
     /// A new stream is registered with [`Interest::READ`].
     ///
     /// # Errors
-    /// `WouldBlock` when there is none; otherwise what `accept(2)` or `sock_accept` answered.
+    /// `WouldBlock` if there is none; otherwise the error of `accept(2)` or `sock_accept`.
     fn accept(&mut self, listener: usize, key: Key) -> io::Result<Accepted<Self::Stream>>;
 
-    /// Whether an error of [`accept`](Self::accept) says that the host wants the server to stop.
+    /// Whether an error of [`accept`](Self::accept) means that the host wants the server to stop.
     fn asks_to_stop(&self, error: &io::Error) -> bool {
         let _ = error;
         false
     }
 
-    /// Reads what there is into `buf`; 0 is the end of the stream.
+    /// Reads available bytes into `buf`. Returns 0 at the end of the stream.
     ///
     /// # Errors
-    /// `WouldBlock` when there is nothing; anything else ends the connection.
+    /// `WouldBlock` if there are none. Any other error ends the connection.
     fn read(&mut self, stream: &mut Self::Stream, buf: &mut [u8]) -> io::Result<usize>;
 
-    /// Writes from the slices in order and tells how many bytes were taken.
+    /// Writes from the slices in order. Returns how many bytes were taken.
     ///
     /// # Errors
-    /// `WouldBlock` when there is no room; anything else ends the connection.
+    /// `WouldBlock` if there is no room. Any other error ends the connection.
     fn write(&mut self, stream: &mut Self::Stream, bufs: &[IoSlice<'_>]) -> io::Result<usize>;
 
-    /// Says which directions of `stream` the loop would act upon now.
+    /// Sets which directions of `stream` the loop would act on now.
     fn set_interest(&mut self, stream: &mut Self::Stream, interest: Interest);
 
-    /// Ends the writing side (`shutdown(SHUT_WR)`); reading goes on.
+    /// Shuts down writing (`shutdown(SHUT_WR)`); reading goes on.
     ///
     /// # Errors
-    /// What the call answered; the connection is then closed at once.
+    /// The error of the call. The connection is then closed at once.
     fn shutdown_write(&mut self, stream: &mut Self::Stream) -> io::Result<()>;
 
     /// Ends the registration, then closes the stream.
@@ -140,14 +149,14 @@ pub trait Reactor {
         let _ = stream;
     }
 
-    /// Streams that were closed and still take resources, because they can't be dropped at once.
+    /// How many closed streams can't be dropped yet, and still take resources.
     /// `wait` returns when there are fewer.
     fn lingering(&self) -> usize {
         0
     }
 
-    /// Whether closing a stream makes room for a connection that could not be accepted. Not where
-    /// descriptors come back later, and enough of them are on their way.
+    /// Whether closing a stream makes room for a connection that could not be accepted. False if the runtime
+    /// frees file descriptors late, and will free enough of them without that.
     fn gains_by_closing(&self) -> bool {
         true
     }
@@ -160,20 +169,20 @@ pub trait Reactor {
         SystemTime::now()
     }
 
-    /// Something that ends a `wait` from another thread, where there are threads.
+    /// A function that ends a `wait` from another thread. `None` if there are no threads.
     fn waker(&self) -> Option<Arc<dyn Fn() + Send + Sync>> {
         None
     }
 }
 
-/// What [`Reactor::accept`] gives.
+/// What [`Reactor::accept`] returns.
 #[derive(Debug)]
 pub struct Accepted<S> {
     /// The connection, registered.
     pub stream: S,
-    /// The peer's address, where the system tells it.
+    /// The peer's address, if the system knows it.
     pub peer: Option<SocketAddr>,
-    /// What the logs call the connection's file descriptor, where it has a number.
+    /// The file descriptor or handle, for the log. `None` if it isn't a number.
     pub fd: Option<u32>,
 }
 
@@ -186,18 +195,18 @@ pub enum Event {
     Stream(Key, Readiness),
 }
 
-/// The directions of a stream that may be ready. Both come in one event.
+/// The directions of a stream that may be ready. One event reports both.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Readiness {
-    /// A `read` may give bytes, the end, or the stream's error.
+    /// A `read` may return bytes, the end of the stream, or its error.
     pub readable: bool,
-    /// A `write` may take bytes or give the stream's error.
+    /// A `write` may take bytes, or return the stream's error.
     pub writable: bool,
     /// The peer has shut down its side, or the stream has failed: read on to the end.
     pub read_closed: bool,
 }
 
-/// The directions of a stream that the loop would act upon now.
+/// The directions of a stream that the loop would act on now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Interest {
     /// It would read.
@@ -207,7 +216,7 @@ pub struct Interest {
 }
 
 impl Interest {
-    /// Only reading: what a new stream starts with.
+    /// Only reading: the interest of a new stream.
     pub const READ: Self = Self {
         read: true,
         write: false,

@@ -1,11 +1,12 @@
 //! The [`Reactor`] of WASI preview 1, over `wasip1-poll`.
 //!
-//! The runtime hands over the listeners; nothing can be bound. What runtimes make of
-//! `poll_oneoff` is the [`Poller`]'s business; here its reports become the loop's events.
+//! The runtime passes open listeners to the program, which can't bind any itself. The [`Poller`] deals with
+//! `poll_oneoff` and with the ways in which runtimes differ; this module turns its reports into events of the
+//! loop.
 //!
-//! It is generic over the calls, so that tests drive it natively against the fake runtime.
+//! The calls are a type parameter, so that native tests can run it against the fake runtime.
 
-mod returning;
+mod unfreed_fds;
 
 use std::io::{self, IoSlice};
 use std::time::Duration;
@@ -13,7 +14,7 @@ use std::time::Duration;
 use poll_turns::Key;
 use wasip1_poll::{Errno, Fd, Poller, Ready, Registration, Shutdown, Wasi};
 
-use self::returning::Returning;
+use self::unfreed_fds::UnfreedFds;
 use super::{Accepted, Event, Interest, Reactor, Readiness};
 use crate::time::Instant;
 
@@ -21,12 +22,12 @@ use crate::time::Instant;
 #[derive(Debug)]
 pub(crate) struct Wasip1Reactor<W: Wasi> {
     poller: Poller<W>,
-    /// By the loop's numbers; an event's token is the number. None where one was closed.
+    /// The event loop's number of a listener is its index here, and its token. `None`: it was closed.
     listeners: Vec<Option<Listener>>,
     /// How many streams are open.
     open: usize,
-    returning: Returning,
-    /// The reports of one wait; kept for its memory.
+    unfreed: UnfreedFds,
+    /// The reports of one wait. A field, so that its memory is used again.
     ready: Vec<Ready>,
 }
 
@@ -37,17 +38,17 @@ struct Listener {
 }
 
 impl<W: Wasi> Wasip1Reactor<W> {
-    /// A reactor of these listeners.
+    /// A reactor with these listeners.
     ///
     /// # Errors
-    /// One of them is no listener, or the runtime has no sockets. The error's text tells which
-    /// flag each runtime needs.
+    /// One of them isn't a listener, or the runtime has no sockets. The error's text says which
+    /// option each runtime needs.
     pub(crate) fn new(wasi: W, listeners: impl IntoIterator<Item = Fd>) -> io::Result<Self> {
         let mut reactor = Self {
             poller: Poller::new(wasi),
             listeners: Vec::new(),
             open: 0,
-            returning: Returning::default(),
+            unfreed: UnfreedFds::default(),
             ready: Vec::new(),
         };
         for (token, fd) in (0..).zip(listeners) {
@@ -60,7 +61,7 @@ impl<W: Wasi> Wasip1Reactor<W> {
     }
 }
 
-/// Connections that the poller has accepted, and the loop has never asked for, are closed.
+/// Closes the connections that the poller has accepted and the loop hasn't taken.
 impl<W: Wasi> Drop for Wasip1Reactor<W> {
     fn drop(&mut self) {
         for listener in self.listeners.drain(..).flatten() {
@@ -107,15 +108,15 @@ impl<W: Wasi> Reactor for Wasip1Reactor<W> {
     }
 
     fn close_listener(&mut self, listener: usize) -> io::Result<()> {
-        let place = &mut self.listeners[listener];
-        if let Some(listener) = place.take() {
+        let slot = &mut self.listeners[listener];
+        if let Some(listener) = slot.take() {
             match self.poller.wasi().fd_close(listener.fd) {
-                // Closed by somebody else, it is closed as well.
+                // `BADF`: something else has closed it already.
                 Ok(()) | Err(Errno::BADF) => {
                     self.poller.deregister(listener.registration);
                 }
                 Err(errno) => {
-                    *place = Some(listener);
+                    *slot = Some(listener);
                     return Err(errno.into());
                 }
             }
@@ -131,16 +132,16 @@ impl<W: Wasi> Reactor for Wasip1Reactor<W> {
             Ok(fd) => fd,
             Err(errno) => {
                 if errno != Errno::AGAIN {
-                    self.returning.failed_to_accept();
+                    self.unfreed.failed_to_accept();
                 }
                 return Err(errno.into());
             }
         };
         self.open += 1;
-        self.returning.accepted();
+        self.unfreed.accepted();
         let token = key.to_u64();
         let stream = self.poller.register(fd, token, wasip1_poll::Interest::READ);
-        // Preview 1 can't tell the peer's address.
+        // Preview 1 has no call for the peer's address.
         Ok(Accepted {
             stream,
             peer: None,
@@ -148,7 +149,8 @@ impl<W: Wasi> Reactor for Wasip1Reactor<W> {
         })
     }
 
-    /// `accept` of POSIX never reports this number. A host that drains does, like `wasip1-host`.
+    /// POSIX's `accept` never fails with `ECANCELED`. A host that drains makes `sock_accept` fail with it, as
+    /// `wasip1-host` does.
     fn asks_to_stop(&self, error: &io::Error) -> bool {
         Errno::of(error) == Some(Errno::CANCELED)
     }
@@ -175,12 +177,12 @@ impl<W: Wasi> Reactor for Wasip1Reactor<W> {
         self.poller.close(stream);
         self.open -= 1;
         if self.poller.is_blind() {
-            self.returning.closed(self.now());
+            self.unfreed.closed(self.now());
         }
     }
 
     fn gains_by_closing(&self) -> bool {
-        !self.poller.is_blind() || self.returning.are_few(self.now(), self.open)
+        !self.poller.is_blind() || self.unfreed.are_few(self.now(), self.open)
     }
 
     fn now(&self) -> Instant {
@@ -194,7 +196,7 @@ mod tests {
     use wasip1_poll::fake::{Fake, Personality};
 
     #[test]
-    fn what_nobody_has_asked_for_is_closed_at_the_end() {
+    fn connections_that_the_loop_never_took_are_closed_on_drop() {
         let fake = Fake::new(Personality::STRICT, 0);
         let listener = fake.preopen_listener();
         let client = fake.connect(listener);
@@ -205,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn a_listener_that_cant_be_closed_stays_as_it_was() {
+    fn a_listener_that_cant_be_closed_stays_usable() {
         let fake = Fake::new(Personality::STRICT, 0);
         let listener = fake.preopen_listener();
         fake.keep_listeners();
@@ -219,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn a_closed_listener_is_polled_no_more() {
+    fn a_closed_listener_is_not_polled() {
         let fake = Fake::new(Personality::STRICT, 0);
         let listener = fake.preopen_listener();
         let mut reactor = Wasip1Reactor::new(fake.clone(), [listener]).expect("a listener");
@@ -238,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_goes_through() {
+    fn a_connection_is_accepted_read_shut_down_and_closed() {
         for personality in [
             Personality::WASI_COMMON,
             Personality::WAZERO,
@@ -257,10 +259,10 @@ mod tests {
             events.clear();
             reactor.wait(&mut events, None).expect("an event");
             let readable = |event: &&Event| matches!(event, Event::Stream(_, it) if it.readable);
-            let Some(Event::Stream(told, _)) = events.iter().find(readable) else {
+            let Some(Event::Stream(reported, _)) = events.iter().find(readable) else {
                 panic!("no stream in {events:?}")
             };
-            assert_eq!(*told, key);
+            assert_eq!(*reported, key);
             let mut buf = [0; 8];
             assert_eq!(
                 reactor.read(&mut accepted.stream, &mut buf).expect("bytes"),
@@ -276,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_listener_is_refused_with_advice() {
+    fn a_file_descriptor_that_is_no_listener_fails_with_advice() {
         let fake = Fake::new(Personality::WASI_COMMON, 0);
         let directory = fake.preopen_directory("/");
         let error = Wasip1Reactor::new(fake, [directory]).expect_err("no listener");

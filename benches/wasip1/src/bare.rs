@@ -58,6 +58,12 @@ impl Default for Buffers {
     }
 }
 
+/// Makes accepting non-blocking. Some runtimes never block there; others do until they are told.
+pub fn set_listener_nonblocking() {
+    // SAFETY: the call takes plain numbers.
+    let _ = unsafe { wasi::fd_fdstat_set_flags(LISTENER, wasi::FDFLAGS_NONBLOCK) };
+}
+
 impl Connection {
     /// Accepts one, if there is one.
     #[must_use]

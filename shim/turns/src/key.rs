@@ -1,4 +1,4 @@
-//! [`Key`]: a slot and its generation.
+//! [`Key`]: identifies a value in a [`Table`](crate::Table), by its slot and the slot's generation.
 
 /// Identifies a value in a [`Table`](crate::Table), such as a connection in its event loop: the index of a
 /// slot and the slot's generation, so that the next value in the same slot has another key.
@@ -50,13 +50,13 @@ impl Key {
         Self::new((number & Self::MASK) as u32, (number >> Self::HALF) as u32)
     }
 
-    /// The key as a number, to be carried by an event of WASI.
+    /// The key as a number, for use as the `userdata` of an event of WASI.
     #[must_use]
     pub const fn to_u64(self) -> u64 {
         (self.generation as u64) << 32 | self.index as u64
     }
 
-    /// The key from [`to_u64`](Self::to_u64)'s number.
+    /// The key that [`to_u64`](Self::to_u64) returned `number` for.
     #[must_use]
     pub const fn from_u64(number: u64) -> Self {
         Self::new(number as u32, (number >> 32) as u32)

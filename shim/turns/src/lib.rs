@@ -1,34 +1,38 @@
-//! What the reactors of WASI share: which of many sockets to poll, where a poll costs time for each of its
-//! list ([`Turns`]); a table whose keys are never mistaken for one another ([`Table`]), in which the event
-//! loop has its connections, too; and log lines of calls ([`trace`]).
+//! What the two WASI reactors share:
 //!
-//! # The scheme
-//! A WASI runtime looks at every socket of the list for each poll, so thousands of idle connections
-//! would tax every request of the few that are busy. A connection where something happened within
-//! [`BUSY_FOR`] is *busy*, the others are *idle*. Each round polls the busy ones. The idle ones are
-//! polled in turn, a window at a time, on a budget; and when nothing is busy, all are waited for
-//! together. [`Turns`] decides that: a [`Plan`] goes out, and what was found comes in.
+//! - [`Planner`] decides which of many sockets to poll.
+//! - [`Table`] holds values in slots, with keys that are not reused. The event loop keeps its connections in one.
+//! - [`trace`] writes the log lines of calls.
 //!
-//! So with n idle connections of cost *p* (measured), while others are busy, each is polled
-//! within one turn: 13·p·n of working time, or 64·p·n of any time, but not sooner than 10 ms when n is
-//! above 256: where a turn is cheap, busy connections get the rest. When nothing is busy, what
-//! happens to an idle one is seen at once.
+//! # How the planner works
+//! For each poll, a WASI runtime checks every socket in the list. So thousands of idle connections
+//! would slow down every request of the few that are busy. A connection is *busy* if something has happened on it
+//! within [`BUSY_FOR`], otherwise *idle*. Each iteration polls the busy connections. While there are any, the idle
+//! ones are polled in turn, a window of them at a time, within a budget of time. When nothing is busy, one poll
+//! waits for all connections. [`Planner`] makes these decisions: it returns a [`Plan`], and is passed what was
+//! found.
+//!
+//! A *cycle* is the time in which each idle connection is polled once. If there are n of them, and polling one
+//! costs *p* (which is measured), a cycle takes 13·p·n of the program's working time, or 64·p·n of elapsed time,
+//! whichever is over first. But it takes at least 10 ms if n is above 256: a cheap cycle isn't repeated more often,
+//! so that busy connections get the rest of the time. When nothing is busy, an event of an idle connection is found
+//! at once.
 //!
 //! # Invariants
-//! - A place is in [`Turns::busy`], or found by [`Turns::next_idle`], or was removed.
-//! - Walking the idle goes by place, and a place never moves: none is passed over.
+//! - Every slot is in [`Planner::busy`] or is found by [`Planner::next_idle`], until it is removed.
+//! - Idle connections are visited in the order of their slots, and a slot never moves. So none is left out.
 //!
 //! # Out of scope
-//! Polling, and all knowledge of what a socket is: places are numbers.
+//! Polling itself, and anything about sockets: a slot is just a number.
 
 mod budget;
 mod key;
+mod planner;
 mod sets;
 mod table;
 pub mod trace;
-mod turns;
 
 pub use self::budget::TIME_SHARE;
 pub use self::key::Key;
+pub use self::planner::{BUSY_FOR, Found, Plan, Planner};
 pub use self::table::Table;
-pub use self::turns::{BUSY_FOR, Found, Plan, Turns};

@@ -1,99 +1,102 @@
-//! The busy and the idle.
+//! [`Sets`]: which slots are busy, which are idle, and which idle ones are next.
 
 use std::num::NonZeroU32;
 
-/// Places from 0 up, each absent, busy or idle.
+/// Slots, numbered from 0. Each is unused, busy or idle.
 #[derive(Debug, Default)]
 pub(crate) struct Sets {
-    places: Vec<Option<Place>>,
+    slots: Vec<Option<Slot>>,
     busy: Vec<u32>,
     /// How many are idle.
     idle: usize,
-    /// Where the walk over the idle goes on.
+    /// The slot at which the next search for idle ones begins.
     cursor: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Place {
-    /// When something last happened here, in wrapping microseconds.
-    active: u32,
-    /// The position in the list of the busy, counted from 1, if it is there.
-    busy_at: Option<NonZeroU32>,
+struct Slot {
+    /// When something last happened on it, in microseconds, wrapping around.
+    last_active: u32,
+    /// Its position in the list of busy slots, counted from 1. `None` if it is idle.
+    busy_position: Option<NonZeroU32>,
 }
 
 impl Sets {
-    /// Takes a place into the idle.
-    pub(crate) fn insert(&mut self, place: u32) {
-        let at = place as usize;
-        if self.places.len() <= at {
-            self.places.resize(at + 1, None);
+    /// Adds a slot, which is idle.
+    pub(crate) fn insert(&mut self, slot: u32) {
+        let at = slot as usize;
+        if self.slots.len() <= at {
+            self.slots.resize(at + 1, None);
         }
-        self.remove(place);
-        let (active, busy_at) = (0, None);
-        self.places[at] = Some(Place { active, busy_at });
+        self.remove(slot);
+        let (last_active, busy_position) = (0, None);
+        self.slots[at] = Some(Slot {
+            last_active,
+            busy_position,
+        });
         self.idle += 1;
     }
 
-    /// Forgets a place.
-    pub(crate) fn remove(&mut self, place: u32) {
-        self.rest(place);
-        if let Some(found) = self.places.get_mut(place as usize)
+    /// Removes a slot.
+    pub(crate) fn remove(&mut self, slot: u32) {
+        self.set_idle(slot);
+        if let Some(found) = self.slots.get_mut(slot as usize)
             && found.take().is_some()
         {
             self.idle -= 1;
         }
     }
 
-    /// Something has happened: the place is busy.
-    pub(crate) fn touch(&mut self, place: u32, now: u64) {
-        let Some(Some(found)) = self.places.get_mut(place as usize) else {
+    /// Makes a slot busy, because something has happened on it.
+    pub(crate) fn set_busy(&mut self, slot: u32, now: u64) {
+        let Some(Some(found)) = self.slots.get_mut(slot as usize) else {
             return;
         };
-        found.active = micros(now);
-        if found.busy_at.is_none() {
-            self.busy.push(place);
-            found.busy_at = position(self.busy.len());
+        found.last_active = micros(now);
+        if found.busy_position.is_none() {
+            self.busy.push(slot);
+            found.busy_position = position(self.busy.len());
             self.idle -= 1;
         }
     }
 
-    /// The place is idle, whatever has happened.
-    pub(crate) fn rest(&mut self, place: u32) {
-        let Some(Some(found)) = self.places.get_mut(place as usize) else {
+    /// Makes a slot idle, even if something has just happened on it.
+    pub(crate) fn set_idle(&mut self, slot: u32) {
+        let Some(Some(found)) = self.slots.get_mut(slot as usize) else {
             return;
         };
-        let Some(at) = found.busy_at.take() else {
+        let Some(at) = found.busy_position.take() else {
             return;
         };
         let at = at.get() as usize - 1;
         self.busy.swap_remove(at);
         self.idle += 1;
         if let Some(&moved) = self.busy.get(at)
-            && let Some(Some(moved)) = self.places.get_mut(moved as usize)
+            && let Some(Some(moved)) = self.slots.get_mut(moved as usize)
         {
-            moved.busy_at = position(at + 1);
+            moved.busy_position = position(at + 1);
         }
     }
 
-    /// Takes those from the busy where nothing has happened for `nanos`.
-    pub(crate) fn rest_if_quiet(&mut self, now: u64, nanos: u64) {
+    /// Makes the busy slots idle on which nothing has happened for `nanos`.
+    pub(crate) fn expire_busy(&mut self, now: u64, nanos: u64) {
         let mut at = 0;
-        while let Some(&place) = self.busy.get(at) {
-            let active = self.places[place as usize].map_or(0, |found| found.active);
-            if u64::from(micros(now).wrapping_sub(active)) * 1000 >= nanos {
-                self.rest(place);
+        while let Some(&slot) = self.busy.get(at) {
+            let last_active = self.slots[slot as usize].map_or(0, |found| found.last_active);
+            if u64::from(micros(now).wrapping_sub(last_active)) * 1000 >= nanos {
+                self.set_idle(slot);
             } else {
                 at += 1;
             }
         }
     }
 
-    /// Whether a place is idle.
-    pub(crate) fn is_idle(&self, place: u32) -> bool {
-        matches!(self.places.get(place as usize), Some(Some(found)) if found.busy_at.is_none())
+    /// Whether a slot is idle.
+    pub(crate) fn is_idle(&self, slot: u32) -> bool {
+        matches!(self.slots.get(slot as usize), Some(Some(found)) if found.busy_position.is_none())
     }
 
-    /// The busy places.
+    /// The busy slots.
     pub(crate) fn busy(&self) -> &[u32] {
         &self.busy
     }
@@ -103,13 +106,14 @@ impl Sets {
         self.idle
     }
 
-    /// Every place, busy or idle.
+    /// Every slot, busy or idle.
     pub(crate) fn all(&self) -> impl Iterator<Item = u32> {
-        let places = (0..).zip(&self.places);
-        places.filter_map(|(place, found)| found.map(|_| place))
+        let slots = (0..).zip(&self.slots);
+        slots.filter_map(|(slot, found)| found.map(|_| slot))
     }
 
-    /// Appends the next `count` idle places in turn that are `wanted`; fewer if there are fewer.
+    /// Appends the next `count` idle slots for which `wanted` is true, or fewer if there are fewer. Each call
+    /// begins where the last one ended.
     pub(crate) fn next_idle(
         &mut self,
         count: usize,
@@ -117,16 +121,16 @@ impl Sets {
         to: &mut Vec<u32>,
     ) {
         let most = to.len() + count;
-        for _ in 0..self.places.len() {
+        for _ in 0..self.slots.len() {
             if to.len() >= most {
                 break;
             }
-            if self.cursor >= self.places.len() {
+            if self.cursor >= self.slots.len() {
                 self.cursor = 0;
             }
-            let place = u32::try_from(self.cursor).unwrap_or(u32::MAX);
-            if self.is_idle(place) && wanted(place) {
-                to.push(place);
+            let slot = u32::try_from(self.cursor).unwrap_or(u32::MAX);
+            if self.is_idle(slot) && wanted(slot) {
+                to.push(slot);
             }
             self.cursor += 1;
         }
@@ -134,7 +138,7 @@ impl Sets {
 }
 
 fn micros(nanos: u64) -> u32 {
-    // It wraps after 71 minutes, far beyond the times that are told apart.
+    // It wraps around after 71 minutes, much longer than the durations that are compared.
     (nanos / 1000) as u32
 }
 
@@ -149,35 +153,35 @@ mod tests {
     #[test]
     fn every_place_is_busy_or_idle_or_gone() {
         let mut sets = Sets::default();
-        for place in 0..5 {
-            sets.insert(place);
+        for slot in 0..5 {
+            sets.insert(slot);
         }
-        for place in [3, 1, 4] {
-            sets.touch(place, 1_000_000);
+        for slot in [3, 1, 4] {
+            sets.set_busy(slot, 1_000_000);
         }
         assert_eq!((sets.busy(), sets.idle()), (&[3, 1, 4][..], 2));
         sets.remove(3);
         assert_eq!((sets.busy(), sets.idle()), (&[4, 1][..], 2));
-        sets.touch(1, 5_000_000);
-        sets.rest_if_quiet(6_000_000, 2_000_000);
+        sets.set_busy(1, 5_000_000);
+        sets.expire_busy(6_000_000, 2_000_000);
         assert_eq!((sets.busy(), sets.idle()), (&[1][..], 3));
         assert!(sets.is_idle(4) && !sets.is_idle(1) && !sets.is_idle(3));
         assert_eq!(sets.all().collect::<Vec<_>>(), [0, 1, 2, 4]);
-        sets.touch(3, 0);
+        sets.set_busy(3, 0);
         assert_eq!(sets.busy(), [1]);
     }
 
     #[test]
-    fn the_idle_come_in_turn() {
+    fn idle_slots_come_in_turn() {
         let mut sets = Sets::default();
-        for place in 0..6 {
-            sets.insert(place);
+        for slot in 0..6 {
+            sets.insert(slot);
         }
-        sets.touch(2, 0);
+        sets.set_busy(2, 0);
         let mut next = |count| {
-            let mut places = Vec::new();
-            sets.next_idle(count, |place| place != 4, &mut places);
-            places
+            let mut slots = Vec::new();
+            sets.next_idle(count, |slot| slot != 4, &mut slots);
+            slots
         };
         assert_eq!(next(3), [0, 1, 3]);
         assert_eq!(next(2), [5, 0]);

@@ -1,11 +1,11 @@
-//! [`Table`]: values by keys that are never mistaken for one another.
+//! [`Table`]: values in numbered slots, with keys that are not reused (a generational arena).
 
 use crate::key::Key;
 
-/// Values in numbered slots. A slot is used again, with another generation in its key.
+/// Values in numbered slots. When a slot is used again, its key has another generation.
 ///
-/// The slots lie in pages, which never move: growing copies nothing and leaves no holes behind, and
-/// that is what a connection costs in a wasm memory, which never shrinks.
+/// The slots are in pages, which never move. So when the table grows, nothing is copied and no holes are left
+/// in memory. That matters in wasm, where memory never shrinks.
 #[derive(Debug)]
 pub struct Table<T> {
     pages: Vec<Vec<Slot<T>>>,
@@ -19,7 +19,7 @@ struct Slot<T> {
     value: Option<T>,
 }
 
-/// Slots in a page. At half, pages are found through a list that is twice as long; at double, a server
+/// Slots in a page. At half, the list of pages is twice as long; at double, a server
 /// with few connections has memory for 128 of them.
 const PAGE: usize = 64;
 
@@ -58,7 +58,7 @@ impl<T> Table<T> {
         }
     }
 
-    /// Puts a value under [`next_key`](Self::next_key), which is returned.
+    /// Inserts a value. Returns its key, which is the former [`next_key`](Self::next_key).
     pub fn insert(&mut self, value: T) -> Key {
         let key = self.next_key();
         self.len += 1;
@@ -96,7 +96,7 @@ impl<T> Table<T> {
         slot.value.as_mut().filter(|_| is_of)
     }
 
-    /// Takes the value of a key out; its slot may be used again.
+    /// Removes the value of a key. Its slot may be used again.
     pub fn remove(&mut self, key: Key) -> Option<T> {
         let slot = self.slot_mut(key.index())?;
         if !slot.is_of(key) {
@@ -166,7 +166,7 @@ impl<T> Table<T> {
 }
 
 impl<T> Slot<T> {
-    /// Whether a key that was made for this slot is that of its present value.
+    /// Whether a key of this slot is that of its current value, not of an earlier one.
     fn is_of(&self, key: Key) -> bool {
         Key::new(0, self.generation).generation() == key.generation()
     }

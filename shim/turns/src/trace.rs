@@ -1,19 +1,19 @@
-//! Calls of a runtime as log lines, like strace: `name(arguments) = value <duration>`.
+//! Logs the calls to a runtime, one line for each, like strace: `name(arguments) = value <duration>`.
 //!
-//! What stands in a line is for each interface to say; here is what the lines have in common. When
-//! their level is off, a call costs one relaxed atomic load more, and no clock is read.
+//! The WASI reactors pass the names, arguments and values; this module has what all lines share. When
+//! their level is off, a call costs one relaxed atomic load more, and the clock is not read.
 
 use std::fmt::{self, Display, Formatter};
 
 /// The log target of the lines; their level is `trace`.
 pub const TARGET: &str = "wasi";
 
-/// How many items of a list one line shows. Half of it cuts lines that a reader still takes in; lines
-/// of double that length nobody compares by eye.
+/// How many items of a list one line shows. At half, lines are cut that are still easy to read; at double, they
+/// are too long to compare by eye.
 const SHOWN: usize = 32;
 
-/// Makes a call, and logs it if that is on: the name with the arguments, and the value of the result.
-/// `now` is a clock in nanoseconds.
+/// Makes a call, and logs it if that is enabled. `name` writes the name with the arguments, `value` the result.
+/// `now` reads a clock in nanoseconds.
 pub fn call<T>(
     now: impl Fn() -> u64,
     run: impl FnOnce() -> T,
@@ -31,17 +31,17 @@ pub fn call<T>(
     result
 }
 
-/// Whether lines are logged: one relaxed load unless some target is at `trace`. Only then is the logger
-/// asked.
+/// Whether lines are logged. This is one relaxed load, unless some target is at level `trace`; only then the
+/// logger is called.
 #[must_use]
 pub fn is_on() -> bool {
     log::log_enabled!(target: TARGET, log::Level::Trace)
 }
 
-/// Writes a list in brackets, cut to what a line shows. `count` is the length of `items`.
+/// Writes a list in brackets, with at most 32 items. `count` is the length of `items`.
 ///
 /// # Errors
-/// The formatter's.
+/// Those of the formatter.
 pub fn list<T: Display>(
     f: &mut Formatter<'_>,
     items: impl Iterator<Item = T>,
@@ -58,7 +58,7 @@ pub fn list<T: Display>(
     f.write_str("]")
 }
 
-/// Displays what a function writes.
+/// A value that is displayed by a function.
 #[derive(Debug)]
 pub struct Shown<F>(pub F);
 
@@ -68,7 +68,7 @@ impl<F: Fn(&mut Formatter<'_>) -> fmt::Result> Display for Shown<F> {
     }
 }
 
-/// Not generic, so that a module has it once and not for each call.
+/// Not generic, so that the compiled program contains it once, and not for each call.
 #[cold]
 fn log_line(name: &dyn Display, value: &dyn Display, took: Took) {
     log::trace!(target: TARGET, "{name} = {value} <{took}>");
@@ -79,7 +79,7 @@ struct Took(u64);
 
 impl Display for Took {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        // In whole numbers: the code that formats floats takes 10 kB of a module.
+        // With integers: the code that formats floats would add 10 kB to a wasm module.
         let tenths = self.0.saturating_add(50) / 100;
         write!(f, "{}.{}us", tenths / 10, tenths % 10)
     }

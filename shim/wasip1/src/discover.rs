@@ -25,14 +25,14 @@ pub fn discover<W: Wasi>(
     only: Option<Fd>,
     hints: &Hints,
 ) -> Result<Discovery, NoListener> {
-    let seen = scan(wasi, only, hints);
-    let mut listeners: Vec<Listener> = seen
+    let found = scan(wasi, only, hints);
+    let mut listeners: Vec<Listener> = found
         .iter()
         .filter(|(fd, kind)| kind.is_listener() && only.is_none_or(|only| only == *fd))
         .map(|&(fd, _)| Listener { fd, name: None })
         .collect();
     if listeners.is_empty() {
-        return Err(NoListener { only, seen });
+        return Err(NoListener { only, found });
     }
     for (listener, name) in listeners.iter_mut().zip(hints.names()) {
         listener.name = Some(name.to_owned()).filter(|name| !name.is_empty());
@@ -42,7 +42,7 @@ pub fn discover<W: Wasi>(
     } else {
         Vec::new()
     };
-    let directories = preopens::hidden(wasi, seen.iter().map(|(fd, _)| *fd));
+    let directories = preopens::hidden(wasi, found.iter().map(|(fd, _)| *fd));
     Ok(Discovery {
         listeners,
         directories,
@@ -52,7 +52,7 @@ pub fn discover<W: Wasi>(
 
 /// After so many numbers that aren't open the scan ends. Runtimes number without gaps; this is
 /// for the one that doesn't.
-const GIVE_UP_AFTER: u32 = 16;
+const MAX_GAP: u32 = 16;
 
 /// The scan ends here, whatever the environment claims.
 const LAST_FD: Fd = 4096;
@@ -154,7 +154,7 @@ impl Hints {
 #[derive(Clone, PartialEq, Eq)]
 pub struct NoListener {
     only: Option<Fd>,
-    seen: Vec<(Fd, Kind)>,
+    found: Vec<(Fd, Kind)>,
 }
 
 impl NoListener {
@@ -163,7 +163,7 @@ impl NoListener {
     pub fn cannot_accept(fd: Fd, errno: Errno) -> Self {
         Self {
             only: Some(fd),
-            seen: vec![(fd, Kind::CannotAccept(errno))],
+            found: vec![(fd, Kind::CannotAccept(errno))],
         }
     }
 }
@@ -183,7 +183,7 @@ impl fmt::Display for NoListener {
             None => writeln!(f, "the runtime has handed over no listening socket:")?,
         }
         let mut next = FIRST_FD;
-        for (fd, kind) in &self.seen {
+        for (fd, kind) in &self.found {
             writeln!(f, "  fd {fd}: {kind}")?;
             next = fd + 1;
         }
@@ -191,12 +191,12 @@ impl fmt::Display for NoListener {
             writeln!(f, "  fd {next} and up: nothing")?;
         }
         f.write_char('\n')?;
-        f.write_str(HOW)
+        f.write_str(ADVICE)
     }
 }
 
 /// What the error advises.
-const HOW: &str = "\
+const ADVICE: &str = "\
 A module of WASI preview 1 cannot open a listening socket itself; start it with one:
   wasip1-host:        wasip1-host --listen 127.0.0.1:3000 MODULE.wasm
   wasmtime 36 to 46:  wasmtime run -S preview2=n -S tcplisten=127.0.0.1:3000 MODULE.wasm
@@ -232,31 +232,31 @@ impl fmt::Display for Kind {
 
 /// Everything that is open from [`FIRST_FD`] up, and `only` even if it isn't.
 fn scan<W: Wasi>(wasi: &W, only: Option<Fd>, hints: &Hints) -> Vec<(Fd, Kind)> {
-    let mut seen = Vec::new();
+    let mut found = Vec::new();
     let mut missing = 0;
     for fd in FIRST_FD..LAST_FD {
         match wasi.fd_fdstat_get(fd) {
-            Ok(stat) => seen.push((fd, Kind::Open(stat.file_type))),
-            Err(Errno::BADF) if missing >= GIVE_UP_AFTER && fd >= hints.end() => break,
+            Ok(stat) => found.push((fd, Kind::Open(stat.file_type))),
+            Err(Errno::BADF) if missing >= MAX_GAP && fd >= hints.end() => break,
             Err(Errno::BADF) => {
                 missing += 1;
                 continue;
             }
-            Err(errno) => seen.push((fd, Kind::Error(errno))),
+            Err(errno) => found.push((fd, Kind::Error(errno))),
         }
         missing = 0;
     }
     if let Some(only) = only
-        && seen.iter().all(|(fd, _)| *fd != only)
+        && found.iter().all(|(fd, _)| *fd != only)
     {
         let kind = match wasi.fd_fdstat_get(only) {
             Ok(stat) => Kind::Open(stat.file_type),
             Err(errno) => Kind::Error(errno),
         };
-        let place = seen.partition_point(|(fd, _)| *fd < only);
-        seen.insert(place, (only, kind));
+        let at = found.partition_point(|(fd, _)| *fd < only);
+        found.insert(at, (only, kind));
     }
-    seen
+    found
 }
 
 #[cfg(test)]

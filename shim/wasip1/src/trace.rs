@@ -252,17 +252,17 @@ mod tests {
 
     #[test]
     fn a_poll_reads_like_strace() {
-        let asked = [
+        let subscriptions = [
             Subscription::clock(0, 1_500_000_000),
             Subscription::read(1, 3),
             Subscription::read(2, 5),
             Subscription::write(2, 5),
         ];
         assert_eq!(
-            Subscriptions(&asked).to_string(),
+            Subscriptions(&subscriptions).to_string(),
             "[clock 1.500000000s, 3:read, 5:read|write]"
         );
-        let told = [
+        let events = [
             Event::new(2, EventKind::Read).with_nbytes(82),
             Event::new(2, EventKind::Write),
             Event::new(1, EventKind::Read).with_error(Errno::IO),
@@ -270,7 +270,7 @@ mod tests {
             Event::new(0, EventKind::Clock),
         ];
         assert_eq!(
-            Events(&told, &asked).to_string(),
+            Events(&events, &subscriptions).to_string(),
             "[5:read nbytes=82, 5:write, 3:read IO, 3:read nbytes=1 HANGUP, clock]"
         );
     }

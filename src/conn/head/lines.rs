@@ -59,13 +59,21 @@ impl HeadLines {
     /// Whether the method is known to be HEAD: then the response has no body, even if it is a
     /// refusal.
     pub(in crate::conn) fn is_head_request(&self, input: &[u8]) -> bool {
-        let start = self
-            .request_line
-            .as_ref()
-            .map_or(self.line, |line| line.start);
-        input
-            .get(start..)
-            .is_some_and(|line| line.starts_with(b"HEAD "))
+        self.request_line(input).starts_with(HEAD)
+    }
+
+    /// Whether so little of the request line has arrived that the method may become HEAD.
+    pub(in crate::conn) fn may_become_head_request(&self, input: &[u8]) -> bool {
+        let line = self.request_line(input);
+        // A CR may be half of an empty line.
+        line == b"\r" || line.len() < HEAD.len() && HEAD.starts_with(line)
+    }
+
+    /// What has arrived from the request line on.
+    fn request_line<'a>(&self, input: &'a [u8]) -> &'a [u8] {
+        let line = self.request_line.as_ref();
+        let start = line.map_or(self.line, |line| line.start);
+        input.get(start..).unwrap_or_default()
     }
 
     /// Checks the complete lines of `input`, which is everything received of the head so far. Call it
@@ -175,6 +183,9 @@ impl HeadLines {
 }
 
 const CRLF: &[u8] = b"\r\n";
+
+/// The method and the space that ends it. Methods are case-sensitive (RFC 9110 §9.1).
+const HEAD: &[u8] = b"HEAD ";
 
 /// Checks `method SP request-target SP HTTP-version` (RFC 9112 §3). Errors carry the index of the byte
 /// at fault in the line.
@@ -321,18 +332,28 @@ mod tests {
 
     #[test]
     fn recognises_a_head_request_once_its_method_has_arrived() {
-        for (input, is_head) in [
-            (&b"\r\nHEAD / HT"[..], true),
-            (b"HEADS / HTTP/1.1\r\n", false),
-            (b"HEAD", false),
-            (b"", false),
-            (b"HEAD / HTTP/1.1\r\nHost", true),
+        for (input, is_head, may_become) in [
+            (&b"\r\nHEAD / HT"[..], true, false),
+            (b"HEAD / HTTP/1.1\r\nHost", true, false),
+            (b"HEAD ", true, false),
+            (b"HEADS / HTTP/1.1\r\n", false, false),
+            (b"HEAd", false, false),
+            (b"G", false, false),
+            (b"GET / HTTP/1.1\r\n", false, false),
+            (b"HEAD", false, true),
+            (b"\r\nH", false, true),
+            (b"\r\n", false, true),
+            (b"\r", false, true),
+            (b"", false, true),
         ] {
             let mut lines = HeadLines::default();
             let _ = lines.check(input, &Limits::default());
             assert_eq!(
-                lines.is_head_request(input),
-                is_head,
+                (
+                    lines.is_head_request(input),
+                    lines.may_become_head_request(input)
+                ),
+                (is_head, may_become),
                 "{}",
                 input.escape_ascii()
             );

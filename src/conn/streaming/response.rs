@@ -191,7 +191,7 @@ impl Connection {
         match self.state.response() {
             ResponseState::None => return,
             ResponseState::Awaited => {
-                self.queue_refusal(cx, StatusCode::INTERNAL_SERVER_ERROR, HANDLER_FAILED);
+                self.queue_refusal(cx, StatusCode::INTERNAL_SERVER_ERROR, Some(HANDLER_FAILED));
                 self.state.failed(reason);
             }
             ResponseState::Begun => {

@@ -38,6 +38,79 @@ fn lingers_also_for_a_client_that_asked_to_close() {
     assert_eq!(bench.step(), Step::Close(CloseReason::ClientAskedClose));
 }
 
+type Act = fn(&mut Bench);
+
+/// Each way to plan a close; the response is not sent yet.
+const PLANNED: [(CloseReason, Act); 5] = [
+    (CloseReason::ClientAskedClose, |bench| {
+        bench.input("GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
+    }),
+    (CloseReason::Http10, |bench| {
+        bench.input("GET / HTTP/1.0\r\n\r\n");
+    }),
+    (CloseReason::HandlerAskedClose, |bench| {
+        bench.input_with(GET, |_| {
+            let response = Response::builder().header("Connection", "close");
+            response.body(b"bye".to_vec()).expect("a response")
+        });
+    }),
+    (CloseReason::ClientClosed, |bench| {
+        bench.input(GET);
+        bench.call(Connection::handle_end_of_input);
+    }),
+    (CloseReason::Stopped, |bench| {
+        bench.input(GET);
+        assert!(bench.call(Connection::stop));
+    }),
+];
+
+#[test]
+fn a_failure_before_a_planned_close_is_the_reason() {
+    for (planned, plan) in PLANNED {
+        let mut late = Bench::new();
+        plan(&mut late);
+        late.pass(seconds(10));
+        assert_eq!(late.step(), Step::Close(CloseReason::WriteTimeout));
+
+        let mut reset = Bench::new();
+        plan(&mut reset);
+        reset.call(|conn, cx| conn.handle_written(cx, 1));
+        reset.call(|conn, cx| conn.abandon(cx, CloseReason::IoError));
+        assert_eq!(reset.step(), Step::Close(CloseReason::IoError));
+
+        // All is sent: whatever comes then, the close was as planned.
+        for end in [
+            |bench: &mut Bench| {
+                bench.call(|conn, cx| conn.abandon(cx, CloseReason::IoError));
+            },
+            |bench: &mut Bench| bench.pass(seconds(10)),
+        ] {
+            let mut sent = Bench::new();
+            plan(&mut sent);
+            assert!(sent.output().starts_with("HTTP/1.1 200 OK"));
+            if sent.step() == Step::ShutdownWrite {
+                end(&mut sent);
+            } else {
+                assert_eq!(planned, CloseReason::ClientClosed);
+            }
+            assert_eq!(sent.step(), Step::Close(planned));
+        }
+    }
+}
+
+#[test]
+fn a_refusal_stays_the_reason_if_its_response_is_not_taken() {
+    let mut bench = Bench::new();
+    bench.input("BAD\r\n\r\n");
+    bench.pass(seconds(10));
+    assert_eq!(bench.step(), Step::Close(CloseReason::BadRequest));
+
+    let mut bench = Bench::new();
+    bench.input("BAD\r\n\r\n");
+    bench.call(|conn, cx| conn.abandon(cx, CloseReason::IoError));
+    assert_eq!(bench.step(), Step::Close(CloseReason::BadRequest));
+}
+
 #[test]
 fn the_refusal_of_a_head_request_in_pieces_has_no_body() {
     let mut bench = Bench::new();
@@ -50,6 +123,18 @@ fn the_refusal_of_a_head_request_in_pieces_has_no_body() {
         response.starts_with("HTTP/1.1 400 ") && response.ends_with("\r\n\r\n"),
         "{response}"
     );
+}
+
+/// Nothing is known of the request, so it may be HEAD.
+#[test]
+fn a_connection_that_is_turned_away_gets_503_without_a_body() {
+    let mut bench = Bench::new();
+    bench.call(Connection::turn_away);
+    let response = bench.output();
+    assert!(response.starts_with("HTTP/1.1 503 "), "{response}");
+    assert!(response.contains("\r\ncontent-length: 0\r\n"), "{response}");
+    assert!(response.ends_with("\r\n\r\n"), "{response}");
+    assert_eq!(bench.step(), Step::ShutdownWrite);
 }
 
 #[test]

@@ -284,6 +284,34 @@ fn is_counted_when_it_is_no_longer_shared<B: Whole + Clone>(body: B) {
     assert_eq!(bench.shared.held(), 0);
 }
 
+/// The handler has given the body to two connections, and holds it no longer. Neither can see that all
+/// references are the server's, until one of the connections has ended.
+#[test]
+fn a_body_of_two_connections_is_counted_when_only_one_still_sends_it() {
+    const LENGTH: usize = 1 << 20;
+    let body = Cell::new(Bytes::from(vec![b'x'; LENGTH]));
+    let mut bench = Bench::new();
+    bench.input_with(GET, |_| {
+        let shared = body.take();
+        body.set(shared.clone());
+        Response::new(shared)
+    });
+    let second = bench.call(|_, cx| Connection::new(2, None, cx));
+    let first = std::mem::replace(&mut bench.connection, second);
+    bench.input_with(GET, |_| Response::new(body.take()));
+    let pass = |bench: &mut Bench| {
+        bench.call(|conn, cx| conn.handle_written(cx, 10_000));
+        bench.pass(seconds(10));
+        bench.shared.held()
+    };
+    assert!(pass(&mut bench) < 2_000, "{} held", bench.shared.held());
+    let second = std::mem::replace(&mut bench.connection, first);
+    assert!(bench.output().len() > LENGTH);
+    bench.connection = second;
+    let held = pass(&mut bench);
+    assert!((LENGTH..LENGTH + 1_000).contains(&held), "{held} held");
+}
+
 #[test]
 fn over_the_budget_small_responses_are_made_one_at_a_time() {
     let mut bench = Bench::with(|limits| limits.max_held = 1);

@@ -30,7 +30,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use log::{debug, error};
-use poll_turns::Key;
+use poll_turns::{Key, Table};
 
 use self::exchange::{Exchange, Place};
 use super::driver::Driver;
@@ -87,6 +87,23 @@ impl<'h, H> Streaming<'h, H> {
             next: None,
             futures: PhantomData,
         }
+    }
+
+    /// Takes what was woken from the inbox, but of the connections only those that need a turn: most were woken
+    /// during their own turn, in which that was seen to.
+    fn take_inbox(&mut self, needs_turn: impl Fn(&Self, Key) -> bool) {
+        let mut taken = std::mem::take(&mut self.taken);
+        self.context.inbox().take(&mut taken);
+        for target in taken.drain(..) {
+            let is_due = match target {
+                Target::Connection(key) => needs_turn(self, key),
+                Target::Task(_) => true,
+            };
+            if is_due {
+                self.woken.push_back(target);
+            }
+        }
+        self.taken = taken;
     }
 
     /// Whether the connection may begin a request. If not, it is put into the queue.
@@ -188,6 +205,11 @@ where
             if turn.is_over() || !self.can_go_on(&driver.cx, slot) {
                 break;
             }
+            if driver.handle.is_stopping() {
+                // More is read before the response is made.
+                Self::keep(driver, slot, from..length);
+                from = length;
+            }
             // Responses to a pipeline leave in one write, so the next request is handled before that.
             self.go_on(driver, slot, turn);
             let has_more = from < length || slot.connection.has_usable_input(&driver.cx);
@@ -195,10 +217,7 @@ where
                 break;
             }
         }
-        if from < length {
-            let rest = &driver.buffer[from..length];
-            slot.connection.keep_input(&mut driver.cx, rest);
-        }
+        Self::keep(driver, slot, from..length);
     }
 
     fn handle_end_of_input(
@@ -239,21 +258,30 @@ where
         self.go_on(driver, slot, turn);
     }
 
-    fn timeout(&mut self, driver: &Driver<'_, R>) -> Option<Duration> {
+    fn timeout(
+        &mut self,
+        driver: &Driver<'_, R>,
+        slots: &Table<Slot<R::Stream, Exchange<'h>>>,
+    ) -> Option<Duration> {
         self.tasks.adopt_spawned();
-        let most = driver.cx.limits.max_requests;
-        let has_work =
-            !self.woken.is_empty() || !self.waiting.is_empty() && self.in_handlers < most;
-        if has_work || !self.context.inbox().begin_wait() {
+        while self.woken.is_empty() && !self.context.inbox().begin_wait() {
+            self.take_inbox(|mode, key| {
+                let slot = slots.get(key);
+                slot.is_some_and(|slot| mode.can_go_on(&driver.cx, slot))
+            });
+        }
+        let has_place = self.in_handlers < driver.cx.limits.max_requests;
+        if !self.woken.is_empty() || has_place && !self.waiting.is_empty() {
             return Some(Duration::ZERO);
         }
         self.context.next_sleep(|| driver.reactor.now())
     }
 
     fn handle_wait(&mut self, driver: &Driver<'_, R>) {
+        // The first time for those that ended the wait: now wake-ups needn't do that.
+        self.take_inbox(|_, _| true);
         self.context.wake_sleeps(driver.cx.now);
-        self.context.inbox().take(&mut self.taken);
-        self.woken.extend(self.taken.drain(..));
+        self.take_inbox(|_, _| true);
     }
 
     fn next_woken(&mut self, driver: &mut Driver<'_, R>) -> Woken {

@@ -61,6 +61,18 @@ impl<'h, H> Streaming<'h, H> {
         part.end - input.len()
     }
 
+    /// Keeps this part of the driver's buffer for later.
+    pub(super) fn keep<R: Reactor>(
+        driver: &mut Driver<'_, R>,
+        slot: &mut Slot<R::Stream, Exchange<'h>>,
+        part: Range<usize>,
+    ) {
+        if !part.is_empty() {
+            let rest = &driver.buffer[part];
+            slot.connection.keep_input(&mut driver.cx, rest);
+        }
+    }
+
     /// Makes the future of a request. It calls the handler when it is polled.
     fn begin<F>(
         &mut self,

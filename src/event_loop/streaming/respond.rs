@@ -53,13 +53,12 @@ impl<'h, H> Streaming<'h, H> {
         let exchange = &mut slot.exchange;
         let polled = self.guard(|| exchange.poll());
         self.start_sleeps(&driver.reactor);
+        // First: the response says whether the connection closes because of what is left of the body.
+        Self::catch_up(&mut driver.cx, &mut slot.exchange, &mut slot.connection);
         self.deliver(driver, slot, turn);
         match polled {
             Some(Poll::Ready(())) => {}
-            Some(Poll::Pending) => {
-                Self::catch_up(&mut driver.cx, &mut slot.exchange, &mut slot.connection);
-                probe(driver, slot);
-            }
+            Some(Poll::Pending) => probe(driver, slot),
             None => fail_by_panic(&mut driver.cx, &slot.exchange, &mut slot.connection),
         }
         if must_check_time && driver.slice.check_time(driver.reactor.now()) {
@@ -80,7 +79,11 @@ impl<'h, H> Streaming<'h, H> {
         let mut sent = port.sent();
         if let Some((head, length)) = sent.head.take() {
             if driver.handle.is_stopping() {
-                driver.read_behind(slot, turn);
+                if driver.is_too_late_for_pipelines() {
+                    slot.connection.close_after_response(CloseReason::Stopped);
+                } else {
+                    driver.read_behind(slot, turn);
+                }
             }
             slot.exchange.set_has_head();
             slot.connection

@@ -1,5 +1,7 @@
 //! Where closing does nothing until later, and descriptors come back later still.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use super::*;
 
 const LATE: [Personality; 2] = [Personality::WAZERO, Personality::SILENT];
@@ -90,6 +92,66 @@ fn a_connection_that_is_cut_sees_its_end() {
         });
         let counters = bench.run_until(2_300);
         assert_eq!(counters.closed(CloseReason::WriteTimeout), 1);
+    }
+}
+
+/// Two clients ask to close and get the beginning of the response. One reads no further, the other resets the
+/// connection. A third resets it when all is sent.
+#[test]
+fn a_planned_close_that_fails_is_counted_as_the_failure() {
+    const LARGE: &[u8] = b"GET /large HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
+    const OLD: &[u8] = b"GET /large HTTP/1.0\r\n\r\n";
+    for personality in ALL {
+        for request in [LARGE, OLD] {
+            let bench = bench(personality, |limits| {
+                limits.rate_window = Duration::from_millis(1_000);
+            });
+            let [late, resets, resets_after] = [1_000, 1_000, 2 << 20].map(|room| {
+                let client = bench.client();
+                client.set_room(room);
+                client.send(request);
+                client
+            });
+            bench.at(500, move |_| {
+                resets.reset();
+                resets_after.reset();
+            });
+            let counters = bench.run_until(2_300);
+            assert!(late.is_closed());
+            let planned = match request {
+                LARGE => CloseReason::ClientAskedClose,
+                _ => CloseReason::Http10,
+            };
+            for reason in [planned, CloseReason::WriteTimeout, CloseReason::IoError] {
+                assert_eq!(counters.closed(reason), 1, "{reason:?}");
+            }
+        }
+    }
+}
+
+/// A panic that is passed on ends the server. One connection is idle, one waits for its client to close, and one
+/// has output to send.
+#[test]
+fn connections_that_a_panic_leaves_open_are_counted_as_that() {
+    const LAST: &[u8] = b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
+    for personality in ALL {
+        let mut bench = Bench::new(personality);
+        bench.settings.catch_panics = false;
+        let [idle, lingers, unread, panics] = [0; 4].map(|_| bench.client());
+        unread.set_room(10);
+        idle.send(GET);
+        lingers.send(LAST);
+        unread.send(LAST);
+        bench.at(500, move |_| {
+            panics.send(b"GET /panic HTTP/1.1\r\nHost: h\r\n\r\n");
+        });
+        let ended = catch_unwind(AssertUnwindSafe(|| bench.run()));
+        assert!(ended.is_err());
+        assert_eq!(bench.fake.open_streams(), 0);
+        let counters = bench.handle.counters();
+        assert_eq!(counters.active, 0);
+        assert_eq!(counters.closed(CloseReason::ServerFailed), 3);
+        assert_eq!(counters.closed(CloseReason::ClientAskedClose), 1);
     }
 }
 

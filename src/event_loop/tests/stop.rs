@@ -329,6 +329,40 @@ fn nobody_keeps_the_server_from_stopping() {
     );
 }
 
+/// Nor one that has sent thousands of requests, of which each takes a while. A client with a single request is
+/// served however late its turn comes.
+#[test]
+fn a_pipeline_for_a_slow_handler_is_not_served_for_long() {
+    for personality in ALL {
+        let mut bench = bench(personality, Duration::ZERO);
+        let (stopper, greedy) = (bench.client(), bench.client());
+        let singles: Vec<Client> = (0..20).map(|_| bench.client()).collect();
+        let handle = bench.handle.clone();
+        bench.on_request = Rc::new(move |fake, target| match target {
+            "/stop" => handle.stop(),
+            _ => fake.work(Duration::from_millis(200)),
+        });
+        let (sends, others) = (greedy.clone(), singles.clone());
+        bench.at(10, move |_| {
+            stopper.send(STOP);
+            sends.send(&GET.repeat(3_000));
+            others.iter().for_each(|client| client.send(GET));
+        });
+        bench.run();
+        let ended = bench.fake.now();
+        // The grace, what is served after it, and then a check of the time each 8 requests, the 20 others, a
+        // last response and the lingering.
+        assert!(ended <= 14_000_000_000, "it has taken until {ended} ns");
+        let got = responses(&greedy);
+        let (last, others) = got.split_last().expect("some are served");
+        assert_eq!(*last, SERVED_LAST);
+        assert!(others.iter().all(|it| *it == SERVED) && others.len() >= 10);
+        for client in &singles {
+            assert_eq!(responses(client).len(), 1);
+        }
+    }
+}
+
 /// Nor one that sends a body without a pause, where reading is slow.
 #[test]
 fn an_endless_body_is_not_read_for_long() {
@@ -344,23 +378,34 @@ fn an_endless_body_is_not_read_for_long() {
     assert!(ended <= 4_000_000_000, "it has taken until {ended} ns");
 }
 
-/// The rate is that of all responses of a pipeline, and not of each.
+/// Nor one that takes the responses to its pipeline slowly, each within one window of the rate.
 #[test]
-fn a_pipeline_whose_responses_are_taken_too_slowly_is_cut() {
+fn a_pipeline_whose_responses_are_taken_slowly_is_not_served_for_long() {
     for personality in ALL {
         let mut bench = bench(personality, Duration::ZERO);
         bench.settings.limits.max_pending_output = 1;
         let (stopper, slow) = (bench.client(), bench.client());
         slow.set_room(40);
         slow.send(&GET.repeat(200));
+        let received = Rc::new(RefCell::new(Vec::new()));
         for step in 1..2_000 {
-            let slow = slow.clone();
-            bench.at(step * 100, move |_| drop(slow.receive_at_most(13)));
+            let (slow, received) = (slow.clone(), Rc::clone(&received));
+            bench.at(step * 100, move |_| {
+                received.borrow_mut().extend(slow.receive_at_most(13));
+            });
         }
         bench.at(1_000, move |_| stopper.send(STOP));
         let counters = bench.run();
         let ended = bench.fake.now();
-        assert!(ended <= 25_000_000_000, "it has taken until {ended} ns");
-        assert_eq!(counters.closed(CloseReason::WriteTimeout), 1);
+        // Each response takes a second.
+        assert!(ended <= 9_000_000_000, "it has taken until {ended} ns");
+        assert_eq!(counters.closed(CloseReason::WriteTimeout), 0);
+        received.borrow_mut().extend(slow.receive());
+        let text = String::from_utf8_lossy(&received.borrow()).into_owned();
+        let last = text.rsplit("HTTP/1.1 ").next().expect("a response");
+        assert!(
+            last.contains("connection: close\r\n") && last.ends_with("hello!"),
+            "{text}"
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! Addresses, between the two crates' types.
+//! Converts socket addresses between the types of std and of `wasip2`.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
@@ -38,7 +38,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_survive_the_way_there_and_back() {
+    fn addresses_are_the_same_after_conversion_there_and_back() {
         for address in ["127.0.0.1:3000", "[2001:db8::7]:1", "[fe80::1%3]:0"] {
             let address: SocketAddr = address.parse().expect(address);
             assert_eq!(to_std(to_wasi(address)), address);

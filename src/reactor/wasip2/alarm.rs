@@ -1,37 +1,41 @@
-//! The clock in the list of a poll.
+//! The clock that ends a poll at its deadline.
 
 use std::time::Duration;
 
 use wasip2::clocks::monotonic_clock;
 use wasip2::io::poll::Pollable;
 
-/// The pollable that ends a wait. It is kept from wait to wait: making one and dropping it are calls
-/// to the host, and the loop's next deadline is mostly the same as the time before, or later.
+/// The pollables of the clock. They are kept from wait to wait: making and dropping one are calls
+/// to the host, and the loop's next deadline is usually the same as before, or later.
 #[derive(Debug, Default)]
 pub(super) struct Alarm {
+    /// When `later` is ready, in nanoseconds of the monotonic clock.
     at: u64,
+    /// For [`End::After`].
     later: Option<Pollable>,
+    /// For [`End::Now`].
     now: Option<Pollable>,
 }
 
-/// When a poll ends that finds nothing.
+/// When a poll that finds nothing ready ends.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum End {
     /// At once.
     Now,
-    /// When this much time has passed since that moment, or somewhat earlier.
+    /// When this much time has passed since that moment (in nanoseconds), or somewhat earlier.
     After(u64, Duration),
 }
 
 impl End {
-    /// When `nanos` have passed since `now`.
+    /// `nanos` after `now`.
     pub(super) const fn after(now: u64, nanos: u64) -> Self {
         Self::After(now, Duration::from_nanos(nanos))
     }
 }
 
 impl Alarm {
-    /// Makes the pollable for an end, if there is none that will do.
+    /// Makes the pollable for `end`, unless the one at hand fits. An earlier one fits too: the wait then polls
+    /// again.
     pub(super) fn set(&mut self, end: End) {
         match end {
             End::Now => {
@@ -44,15 +48,15 @@ impl Alarm {
                 let will_do = now < self.at && self.at <= deadline;
                 if !will_do || self.later.is_none() {
                     self.at = deadline;
-                    // If it is ready from the start, a new one each time: at its first poll wasmtime
-                    // lets its own event loop run.
+                    // A deadline that has passed already gets a new pollable each time: when wasmtime polls one
+                    // for the first time, it runs its own event loop.
                     self.later = Some(monotonic_clock::subscribe_instant(deadline));
                 }
             }
         }
     }
 
-    /// The pollable for the end that was set.
+    /// The pollable for `end`, after [`set`](Self::set).
     pub(super) fn pollable(&self, end: End) -> Option<&Pollable> {
         match end {
             End::Now => self.now.as_ref(),

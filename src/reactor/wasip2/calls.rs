@@ -1,4 +1,4 @@
-//! The calls of `wasi:sockets`, `wasi:io` and `wasi:clocks` that a server needs, each with a line in
+//! The calls of `wasi:sockets`, `wasi:io` and `wasi:clocks` that a server needs. Each call writes a line to
 //! the log, like strace:
 //!
 //! ```text
@@ -8,8 +8,8 @@
 //! poll([clock 66.6s, 5:accept, 9:read]) = [9:read] <112.0us>
 //! ```
 //!
-//! The numbers are the handles of the sockets; a stream and a pollable go by their socket's. The
-//! lines have level `trace` and the target `wasi`.
+//! The numbers are the handles of the sockets; a stream or a pollable is shown by the handle of its socket. The
+//! lines have level `trace` and target `wasi`.
 
 use std::fmt::{self, Display};
 use std::io;
@@ -105,7 +105,7 @@ pub(super) fn set_keep_alive(
     )
 }
 
-/// The size that the system has given it, which may be another one than was set.
+/// The current size, which may differ from the one that was set.
 pub(super) fn send_buffer_size(socket: &TcpSocket) -> Result<u64, ErrorCode> {
     traced(
         || socket.send_buffer_size(),
@@ -117,34 +117,34 @@ pub(super) fn send_buffer_size(socket: &TcpSocket) -> Result<u64, ErrorCode> {
     )
 }
 
-pub(super) fn read(of: u32, stream: &InputStream, len: usize) -> Result<Vec<u8>, StreamError> {
+pub(super) fn read(handle: u32, stream: &InputStream, len: usize) -> Result<Vec<u8>, StreamError> {
     traced(
         || stream.read(len as u64),
-        |f| write!(f, "input-stream.read({of}, {len})"),
+        |f| write!(f, "input-stream.read({handle}, {len})"),
         |result, f| shown(result, |bytes| bytes.len(), f),
     )
 }
 
-/// How many bytes the next [`write`] may have; the host ends the program that writes more.
-pub(super) fn check_write(of: u32, stream: &OutputStream) -> Result<usize, StreamError> {
+/// How many bytes the next [`write`] may have. If it has more, the host ends the program.
+pub(super) fn check_write(handle: u32, stream: &OutputStream) -> Result<usize, StreamError> {
     traced(
         || stream.check_write(),
-        |f| write!(f, "output-stream.check-write({of})"),
+        |f| write!(f, "output-stream.check-write({handle})"),
         |result, f| shown(result, |room| *room, f),
     )
     .map(|room| usize::try_from(room).unwrap_or(usize::MAX))
 }
 
-pub(super) fn write(of: u32, stream: &OutputStream, bytes: &[u8]) -> Result<(), StreamError> {
+pub(super) fn write(handle: u32, stream: &OutputStream, bytes: &[u8]) -> Result<(), StreamError> {
     traced(
         || stream.write(bytes),
-        |f| write!(f, "output-stream.write({of}, [{}])", bytes.len()),
+        |f| write!(f, "output-stream.write({handle}, [{}])", bytes.len()),
         |result, f| shown(result, |()| "ok", f),
     )
 }
 
-/// Waits for one of the pollables, and tells the places of those that are ready. The list may not be
-/// empty; `name` tells what is at a place, for the log.
+/// Waits until one of the pollables is ready. Returns the indices of those that are ready. The list must not be
+/// empty. `name` returns the name of an entry, for the log.
 pub(super) fn poll(pollables: &[&Pollable], name: impl Fn(usize) -> Name) -> Vec<u32> {
     debug_assert!(!pollables.is_empty(), "the host ends the program for that");
     traced(
@@ -158,10 +158,10 @@ pub(super) fn poll(pollables: &[&Pollable], name: impl Fn(usize) -> Name) -> Vec
     )
 }
 
-/// Tells that a socket, with all that hangs on it, is dropped.
-pub(super) fn dropping(of: u32) {
+/// Logs that a socket is dropped, with its streams and pollables.
+pub(super) fn log_drop(handle: u32) {
     if is_on() {
-        log::trace!(target: TARGET, "drop({of})");
+        log::trace!(target: TARGET, "drop({handle})");
     }
 }
 
@@ -169,7 +169,7 @@ pub(super) fn now() -> u64 {
     monotonic_clock::now()
 }
 
-/// The error of a stream; `None` if it has just ended.
+/// The error of a stream. `None`: it is closed, without an error.
 pub(super) fn stream_error(error: StreamError) -> Option<io::Error> {
     match error {
         StreamError::Closed => None,
@@ -193,7 +193,7 @@ pub(crate) fn socket_error(code: ErrorCode) -> io::Error {
     io::Error::new(kind, code.name())
 }
 
-/// Makes a call, and logs it if that is on.
+/// Makes a call, and logs it if that is enabled.
 fn traced<T>(
     run: impl FnOnce() -> T,
     name: impl Fn(&mut fmt::Formatter<'_>) -> fmt::Result,
@@ -222,9 +222,9 @@ impl Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Clock => f.write_str("clock"),
-            Self::Accept(of) => write!(f, "{of}:accept"),
-            Self::Read(of) => write!(f, "{of}:read"),
-            Self::Write(of) => write!(f, "{of}:write"),
+            Self::Accept(handle) => write!(f, "{handle}:accept"),
+            Self::Read(handle) => write!(f, "{handle}:read"),
+            Self::Write(handle) => write!(f, "{handle}:write"),
         }
     }
 }

@@ -1,35 +1,35 @@
 //! The [`Reactor`] of WASI 0.2, over `wasi:sockets/tcp`, `wasi:io/streams` and `wasi:io/poll`.
 //!
-//! A poll tells exactly what is ready, and tells it again until it is used up. What is peculiar is
-//! what may *not* be done, because the host ends the program or stops the world for it:
+//! A poll is level-triggered and exact. But the host punishes four mistakes:
 //!
-//! * write more than `check-write` has permitted, or poll an empty list: fatal;
-//! * drop a stream before its pollables or a socket before its streams: fatal ([`sources`]);
-//! * go on for ever without a wait: then nothing is ready any more ([`allowance`]);
-//! * drop an output stream while the host has bytes of it that the socket has no room for: waits until
-//!   it has, for ever if the client doesn't read ([`Source::close`]).
+//! | mistake | consequence | avoided in |
+//! |---|---|---|
+//! | to write more than `check-write` has permitted, or to poll an empty list | the program ends | `write`, [`wait`] |
+//! | to drop a stream before its pollables, or a socket before its streams | the program ends | [`sources`] |
+//! | never to wait | nothing is reported ready any more | [`coop_budget`] |
+//! | to drop an output stream while the host holds output that the socket has no room for | the program blocks until the client reads, which may be never | [`Source::close`] |
 //!
-//! The pollables live as long as their streams: to make and drop them for each wait would be half of
+//! Pollables live as long as their streams: making and dropping them for each wait would be half of
 //! all calls.
 
 pub(crate) mod addr;
 mod alarm;
-mod allowance;
 pub(crate) mod calls;
-mod rounds;
+mod coop_budget;
 mod sources;
+mod wait;
 
 use std::io::{self, IoSlice};
 use std::time::Duration;
 
-use poll_turns::{Key, Table, Turns};
+use poll_turns::{Key, Planner, Table};
 use wasip2::io::poll::Pollable;
 use wasip2::sockets::tcp::TcpSocket;
 
 use self::alarm::Alarm;
-use self::allowance::Allowance;
-use self::rounds::Asked;
-use self::sources::{Source, piece};
+use self::coop_budget::CoopBudget;
+use self::sources::{Source, gather};
+use self::wait::Owner;
 use super::keep_alive::{PROBE_AFTER, PROBE_INTERVAL, PROBES};
 use super::{Accepted, Event, Interest, Reactor};
 use crate::time::Instant;
@@ -37,25 +37,26 @@ use crate::time::Instant;
 /// The listeners and streams of one event loop, on WASI 0.2.
 #[derive(Debug)]
 pub(crate) struct Wasip2Reactor {
-    /// By the loop's numbers; none where one was closed.
+    /// The event loop's number of a listener is its index here. `None`: it was closed.
     listeners: Vec<Option<Listener>>,
+    /// The connections, including those that the loop has closed and that linger.
     sources: Table<Source>,
-    /// Sources that are not closed.
+    /// How many sources the loop hasn't closed.
     open: usize,
-    /// Which of the sources are busy, and what to poll.
-    turns: Turns,
+    /// Decides which sources to poll. Knows them by slot.
+    planner: Planner,
     alarm: Alarm,
-    allowance: Allowance,
-    /// The send buffer that streams get now at their start; see [`Source::fix_send_buffer`].
-    fixed_buffer: Option<u64>,
-    /// The sources of the present poll; kept for its memory.
+    coop_budget: CoopBudget,
+    /// The send buffer for streams that are accepted while others linger; see [`Source::fix_send_buffer`].
+    fixed_send_buffer: Option<u64>,
+    /// The slots that the current poll is about. A field, so that its memory is used again.
     list: Vec<u32>,
-    /// What the list of the present poll consists of.
-    asked: Vec<Asked>,
-    /// The sources that the present poll has found ready.
-    seen: Vec<u32>,
-    /// The sources that sit out the next poll; see [`CROWD`](Self::CROWD).
-    out: Vec<u32>,
+    /// For each pollable of the current poll, what it belongs to.
+    owners: Vec<Owner>,
+    /// The slots of sources that the current poll has reported.
+    ready: Vec<u32>,
+    /// The slots of sources that the next poll leaves out; see [`FULL_REPORT`](Self::FULL_REPORT).
+    skipped: Vec<u32>,
     /// Where output of several slices is gathered.
     scratch: Vec<u8>,
 }
@@ -65,8 +66,8 @@ pub(crate) struct Wasip2Reactor {
 pub(crate) struct Wasip2Stream(Key);
 
 impl Wasip2Stream {
-    /// Its place among the [`Turns`].
-    const fn place(&self) -> u32 {
+    /// Its slot in the table, and in the planner.
+    const fn slot(&self) -> u32 {
         self.0.index() as u32
     }
 }
@@ -80,17 +81,17 @@ struct Listener {
 }
 
 impl Wasip2Reactor {
-    /// A read asks for this much first, and for the rest of the buffer if it got it: the host clears
-    /// as much memory as is asked for. Most requests fit; at half, a browser's with cookies doesn't.
+    /// A read first asks for this many bytes, and for the rest of the buffer if it got them: the host clears
+    /// as much memory as it is asked for. Most requests fit. At half, a browser's request with cookies doesn't.
     const FIRST_READ: usize = 4 << 10;
-    /// A guess at what a pollable costs in a poll, in nanoseconds, until it is measured by the first window of
-    /// idle ones. Half of an error is left after five windows.
-    const PRICE: u64 = 200;
-    /// How many writes of one connection there are in a turn: 1 MiB in all, as each takes up to 64 KiB. That is
-    /// what the loop writes in one turn at most.
-    const WRITES: usize = 16;
+    /// What one pollable costs in a poll, in nanoseconds: a guess until the first window of idle connections
+    /// is polled and measured. After five windows, half of its error is left.
+    const INITIAL_POLL_COST: u64 = 200;
+    /// The most calls of `write` for one connection in a turn. Each takes up to 64 KiB, so together 1 MiB, which
+    /// is also the most that the loop writes in one turn.
+    const MAX_WRITES: usize = 16;
 
-    /// A reactor of listening sockets.
+    /// A reactor with these listening sockets.
     pub(crate) fn new(listeners: impl IntoIterator<Item = TcpSocket>) -> Self {
         let listeners = listeners.into_iter().map(|socket| {
             Some(Listener {
@@ -99,50 +100,50 @@ impl Wasip2Reactor {
                 is_accepting: true,
             })
         });
-        let mut turns = Turns::new(Self::PRICE);
-        turns.end(calls::now());
+        let mut planner = Planner::new(Self::INITIAL_POLL_COST);
+        planner.end_wait(calls::now());
         Self {
             listeners: listeners.collect(),
             sources: Table::default(),
             open: 0,
-            turns,
+            planner,
             alarm: Alarm::default(),
-            allowance: Allowance::default(),
-            fixed_buffer: None,
+            coop_budget: CoopBudget::default(),
+            fixed_send_buffer: None,
             list: Vec::new(),
-            asked: Vec::new(),
-            seen: Vec::new(),
-            out: Vec::new(),
+            owners: Vec::new(),
+            ready: Vec::new(),
+            skipped: Vec::new(),
             scratch: Vec::new(),
         }
     }
 
     fn insert(&mut self, source: Source) -> Wasip2Stream {
         let stream = Wasip2Stream(self.sources.insert(source));
-        self.turns.insert(stream.place());
-        self.turns.progress();
+        self.planner.insert(stream.slot());
+        self.planner.record_progress();
         stream
     }
 
-    fn remove(&mut self, place: u32) {
-        let key = self.sources.key_at(place as usize);
+    fn remove(&mut self, slot: u32) {
+        let key = self.sources.key_at(slot as usize);
         if let Some(source) = key.and_then(|key| self.sources.remove(key)) {
-            calls::dropping(source.handle());
-            self.turns.remove(place);
+            calls::log_drop(source.handle());
+            self.planner.remove(slot);
         }
     }
 
     fn source(&mut self, stream: &Wasip2Stream) -> &mut Source {
         self.sources
             .get_mut(stream.0)
-            .expect("a source is there until its stream is closed, by value")
+            .expect("a source exists until its stream is closed, by value")
     }
 }
 
 impl Reactor for Wasip2Reactor {
     type Stream = Wasip2Stream;
 
-    /// The poll is level-triggered.
+    /// The poll is level-triggered, so it reports a direction whenever it is ready.
     const SHORT_IS_LAST: bool = true;
 
     fn listeners(&self) -> usize {
@@ -162,7 +163,7 @@ impl Reactor for Wasip2Reactor {
 
     fn close_listener(&mut self, listener: usize) -> io::Result<()> {
         if let Some(listener) = self.listeners[listener].take() {
-            calls::dropping(listener.socket.handle());
+            calls::log_drop(listener.socket.handle());
         }
         Ok(())
     }
@@ -173,13 +174,13 @@ impl Reactor for Wasip2Reactor {
         };
         let (socket, input, output) =
             calls::accept(&listener.socket).map_err(calls::socket_error)?;
-        // A client that is gone already is found by the first read.
+        // If this fails, the client has gone, and the first read finds that out.
         let peer = calls::remote_address(&socket).ok().map(addr::to_std);
         let fd = Some(socket.handle());
         let source = Source::new(socket, input, output, key);
-        // So that no more streams linger without end than were open when none did.
+        // So that it can't linger without end. Only the streams that were open before the first one lingered can.
         if self.lingering() > 0
-            && let Some(size) = self.fixed_buffer
+            && let Some(size) = self.fixed_send_buffer
         {
             source.fix_send_buffer(size);
         }
@@ -204,15 +205,15 @@ impl Reactor for Wasip2Reactor {
                         continue;
                     }
                 }
-                // What came before comes first. A stream that has ended stays so and is reported
-                // again; of one that has failed only that remains.
+                // The bytes that were read before are returned first. The end or the failure of the stream is
+                // reported again, and the next read returns it.
                 Err(_) if filled > 0 => {}
                 Err(error) => return calls::stream_error(error).map_or(Ok(0), Err),
             }
             if filled == 0 {
                 return Err(io::ErrorKind::WouldBlock.into());
             }
-            self.turns.progress_of(stream.place());
+            self.planner.record_progress_on(stream.slot());
             return Ok(filled);
         }
     }
@@ -221,30 +222,30 @@ impl Reactor for Wasip2Reactor {
         let source = self
             .sources
             .get(stream.0)
-            .expect("a source is there until its stream is closed, by value");
+            .expect("a source exists until its stream is closed, by value");
         let offered: usize = bufs.iter().map(|buf| buf.len()).sum();
         let mut written = 0;
-        for _ in 0..Self::WRITES {
+        for _ in 0..Self::MAX_WRITES {
             if written == offered {
                 break;
             }
-            self.allowance.spend(1);
+            self.coop_budget.spend(1);
             let check = || calls::check_write(source.handle(), &source.output);
             let mut room = check();
-            if matches!(room, Ok(0)) && self.allowance.may_have_been_short() {
+            if matches!(room, Ok(0)) && self.coop_budget.renew_if_low() {
                 room = check();
             }
             let result = room.and_then(|room| {
                 if room == 0 {
                     return Ok(0);
                 }
-                let piece = piece(bufs, written, room, &mut self.scratch);
+                let piece = gather(bufs, written, room, &mut self.scratch);
                 calls::write(source.handle(), &source.output, piece).map(|()| piece.len())
             });
             match result {
                 Ok(0) => break,
                 Ok(taken) => written += taken,
-                // The stream stays closed: the next write tells.
+                // The stream stays closed: the next write returns the error.
                 Err(_) if written > 0 => break,
                 Err(error) => {
                     let gone = || io::ErrorKind::BrokenPipe.into();
@@ -255,7 +256,7 @@ impl Reactor for Wasip2Reactor {
         if written == 0 && offered > 0 {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        self.turns.progress_of(stream.place());
+        self.planner.record_progress_on(stream.slot());
         Ok(written)
     }
 
@@ -268,15 +269,15 @@ impl Reactor for Wasip2Reactor {
     }
 
     fn close(&mut self, stream: Wasip2Stream) {
-        self.turns.progress();
+        self.planner.record_progress();
         self.open -= 1;
         let source = self.source(&stream);
         if source.close() {
-            return self.remove(stream.place());
+            return self.remove(stream.slot());
         }
-        let largest = source.make_room();
-        self.fixed_buffer = largest.map(Source::safe_buffer);
-        self.turns.rest(stream.place());
+        let largest = source.grow_send_buffer();
+        self.fixed_send_buffer = largest.map(Source::safe_send_buffer);
+        self.planner.set_idle(stream.slot());
     }
 
     fn probe(&mut self, stream: &mut Wasip2Stream) {
@@ -285,7 +286,7 @@ impl Reactor for Wasip2Reactor {
         let _ = calls::set_keep_alive(socket, PROBE_AFTER, PROBE_INTERVAL, PROBES);
     }
 
-    /// Those for which the socket has no room yet for what is on its way.
+    /// Closed streams whose output the socket has no room for yet.
     fn lingering(&self) -> usize {
         self.sources.len() - self.open
     }
@@ -296,7 +297,8 @@ impl Reactor for Wasip2Reactor {
 }
 
 impl Drop for Wasip2Reactor {
-    /// What is still on its way is left to the host: to drop it would wait for the clients.
+    /// Leaks the streams that linger: dropping them would block until their clients read. The host still sends
+    /// their output.
     fn drop(&mut self) {
         let sources = std::mem::take(&mut self.sources).into_values();
         sources

@@ -1,4 +1,5 @@
-//! The sockets' resources, in the order in which they have to be dropped.
+//! [`Source`]: the resources of one connection, in the order in which they must be dropped, and what it takes to
+//! close it without blocking.
 
 use std::io::IoSlice;
 
@@ -10,29 +11,30 @@ use wasip2::sockets::tcp::TcpSocket;
 use super::calls;
 use crate::reactor::{Interest, Readiness};
 
-/// A connection. A host may end the program that drops a stream before its pollables, or a socket
-/// before its streams; fields are dropped from the first to the last.
+/// A connection. If a stream is dropped before its pollables, or a socket before its streams, the host may end
+/// the program. Rust drops fields from the first to the last, so their order matters.
 #[derive(Debug)]
 pub(super) struct Source {
     readable: Pollable,
-    /// Made when output first had to wait.
+    /// Made when output first has to wait.
     writable: Option<Pollable>,
     pub(super) input: InputStream,
     pub(super) output: OutputStream,
     pub(super) socket: TcpSocket,
     pub(super) key: Key,
     interest: Interest,
-    /// What the present poll has reported.
-    pub(super) seen: Readiness,
-    /// It was reported lately, and others aren't yet.
-    pub(super) is_out: bool,
+    /// What the current poll has reported.
+    pub(super) readiness: Readiness,
+    /// Left out of polls until others were reported; see [`FULL_REPORT`](super::Wasip2Reactor::FULL_REPORT).
+    pub(super) is_skipped: bool,
+    /// The event loop has closed it. It lingers until it can be dropped.
     is_closed: bool,
 }
 
 impl Source {
-    /// The send buffer of a socket that is closed with bytes on their way. Linux doubles it; by itself it
-    /// lets a buffer grow to 4 MiB.
-    pub(super) const ROOM: u64 = 4 << 20;
+    /// The send buffer that a socket gets if it is closed with unsent bytes. Linux doubles the number. It is
+    /// also the size to which Linux lets a buffer grow by itself.
+    pub(super) const CLOSED_SEND_BUFFER: u64 = 4 << 20;
 
     pub(super) fn new(
         socket: TcpSocket,
@@ -48,13 +50,13 @@ impl Source {
             socket,
             key,
             interest: Interest::READ,
-            seen: Readiness::default(),
-            is_out: false,
+            readiness: Readiness::default(),
+            is_skipped: false,
             is_closed: false,
         }
     }
 
-    /// The handle of the socket: the connection's name in the log.
+    /// The handle of the socket, for the log.
     pub(super) fn handle(&self) -> u32 {
         self.socket.handle()
     }
@@ -66,36 +68,36 @@ impl Source {
         }
     }
 
-    /// Whether there is a direction of interest.
+    /// Whether the loop is interested in any direction.
     pub(super) fn is_polled(&self) -> bool {
         self.interest.read || self.interest.write
     }
 
-    /// The pollable for reading, if that is of interest.
+    /// The pollable for reading, if the loop is interested in that.
     pub(super) fn to_read(&self) -> Option<&Pollable> {
         self.interest.read.then_some(&self.readable)
     }
 
-    /// The pollable for writing, if that is of interest.
+    /// The pollable for writing, if the loop is interested in that.
     pub(super) fn to_write(&self) -> Option<&Pollable> {
         self.writable.as_ref().filter(|_| self.interest.write)
     }
 
-    /// The connection is the loop's no more. Tells whether it can be dropped.
+    /// The event loop closes the connection. Returns whether it can be dropped now.
     ///
-    /// What was written may still be on its way: the host keeps up to 64 KiB that the socket had no
-    /// room for. To drop the stream would wait until the client has taken them, which it may never
-    /// do, and nobody would be served meanwhile. There is no call that gives such a connection up, but
-    /// one that [makes room](Self::make_room) for the rest. So it is kept, and polled, until it can be
-    /// dropped at once.
+    /// The host may still hold up to 64 KiB of output that the socket had no room for. Dropping the stream
+    /// would block until the client has received them, which may never happen, and no other connection would
+    /// be served meanwhile. No call resets such a connection, but one can
+    /// [make room](Self::grow_send_buffer) for the rest. So the source is kept and polled until it can be
+    /// dropped without blocking.
     pub(super) fn close(&mut self) -> bool {
         self.is_closed = true;
-        if !self.is_stuck() {
+        if !self.has_no_room() {
             return true;
         }
-        // If nothing is on its way, and there is just no room, this is the end.
+        // If the host holds no output, and the socket is just full, the stream closes now.
         let _ = calls::shutdown(&self.socket);
-        if !self.is_stuck() {
+        if !self.has_no_room() {
             return true;
         }
         self.set_interest(Interest {
@@ -105,29 +107,29 @@ impl Source {
         false
     }
 
-    /// Asks the system to take the rest of what was written to a stream that is closed. Returns the
-    /// size of the send buffer that it has got, the largest there is.
+    /// Asks the system for a send buffer that has room for the rest of the output of a closed stream. Returns
+    /// the size that it has now, which is the largest that the system permits.
     ///
-    /// It is only a hint. Where the system gives less than it lets a buffer grow to by itself, it may
-    /// have no room for the rest; then the client has to read.
-    pub(super) fn make_room(&self) -> Option<u64> {
-        let _ = calls::set_send_buffer_size(&self.socket, Self::ROOM);
+    /// This is only a hint. If the system permits less than the size to which it lets a buffer grow by itself,
+    /// there may be no room for the rest; then the client has to read.
+    pub(super) fn grow_send_buffer(&self) -> Option<u64> {
+        let _ = calls::set_send_buffer_size(&self.socket, Self::CLOSED_SEND_BUFFER);
         calls::send_buffer_size(&self.socket).ok()
     }
 
-    /// The size of a send buffer from which [`make_room`](Self::make_room) always makes room enough,
-    /// if the largest is `largest`.
+    /// If a send buffer has this size, [`grow_send_buffer`](Self::grow_send_buffer) always makes enough room.
+    /// `largest` is the largest size that the system permits.
     ///
     /// Linux makes a buffer twice as large as it is set, fills it up to 64 KiB (and some overhead) beyond
-    /// its size, and wakes the host, which keeps up to 64 KiB more, when a third of it is free. So
-    /// a third of the largest will do where that is 128 KiB at least; `wmem_max` is usually 208 KiB.
-    pub(super) fn safe_buffer(largest: u64) -> u64 {
+    /// its size, and wakes the host, which holds up to 64 KiB more, when a third of it is free. So
+    /// a third of `largest` is enough if that is 128 KiB or more; `wmem_max` is usually 208 KiB.
+    pub(super) fn safe_send_buffer(largest: u64) -> u64 {
         largest / 3
     }
 
-    /// Gives a stream that was just accepted a send buffer that doesn't grow. If it is of a
-    /// [safe](Self::safe_buffer) size, the stream can always be dropped soon after it is closed. The
-    /// price is that a client far away gets no more than this in each round trip.
+    /// Sets the send buffer of a stream that was just accepted, which then doesn't grow. With a
+    /// [safe](Self::safe_send_buffer) size the stream can always be dropped soon after it is closed. The
+    /// price: a distant client gets no more than this in each round trip.
     pub(super) fn fix_send_buffer(&self, size: u64) {
         let _ = calls::set_send_buffer_size(&self.socket, size);
     }
@@ -136,14 +138,14 @@ impl Source {
         self.is_closed
     }
 
-    fn is_stuck(&self) -> bool {
+    fn has_no_room(&self) -> bool {
         matches!(calls::check_write(self.handle(), &self.output), Ok(0))
     }
 }
 
-/// The next bytes of `bufs` from the offset `from`, at most `room` of them and at least one: a part
-/// of one slice where that is all there is or enough, otherwise of several, copied to `scratch`.
-pub(super) fn piece<'a>(
+/// The bytes of `bufs` from the offset `from` on, at most `room` of them. Returns part of a slice if that is
+/// enough, or is the rest. Otherwise copies from several slices to `scratch`.
+pub(super) fn gather<'a>(
     bufs: &'a [IoSlice<'_>],
     from: usize,
     room: usize,
@@ -175,15 +177,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pieces_are_of_one_slice_or_gathered() {
+    fn bytes_come_from_one_slice_or_are_gathered() {
         let bufs = [b"head".as_slice(), b"", b"body", b"!"].map(IoSlice::new);
         let scratch = &mut Vec::new();
-        assert_eq!(piece(&bufs, 0, 100, scratch), b"headbody!");
-        assert_eq!(piece(&bufs, 0, 6, scratch), b"headbo");
-        assert_eq!(piece(&bufs, 0, 4, scratch), b"head");
-        assert_eq!(piece(&bufs, 3, 2, scratch), b"db");
-        assert_eq!(piece(&bufs, 4, 3, scratch), b"bod");
-        assert_eq!(piece(&bufs, 8, 100, scratch), b"!");
-        assert_eq!(piece(&bufs[2..3], 1, 100, scratch), b"ody");
+        assert_eq!(gather(&bufs, 0, 100, scratch), b"headbody!");
+        assert_eq!(gather(&bufs, 0, 6, scratch), b"headbo");
+        assert_eq!(gather(&bufs, 0, 4, scratch), b"head");
+        assert_eq!(gather(&bufs, 3, 2, scratch), b"db");
+        assert_eq!(gather(&bufs, 4, 3, scratch), b"bod");
+        assert_eq!(gather(&bufs, 8, 100, scratch), b"!");
+        assert_eq!(gather(&bufs[2..3], 1, 100, scratch), b"ody");
     }
 }

@@ -1,4 +1,4 @@
-//! Over the runtime's own sockets: these tests run inside it, and are their own clients.
+//! Tests of the reactor with real sockets. They run inside the runtime, and each test is its own client.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -13,7 +13,7 @@ use crate::reactor::Readiness;
 
 const SOON: Option<Duration> = Some(Duration::from_secs(5));
 
-/// A reactor with a listener, and its address.
+/// A reactor with one listener, and the listener's address.
 fn reactor() -> (Wasip2Reactor, SocketAddr) {
     let socket = create_tcp_socket(IpAddressFamily::Ipv4).expect("a socket");
     let any = addr::to_wasi("127.0.0.1:0".parse().expect("an address"));
@@ -49,7 +49,7 @@ fn connect(
     (client, accepted.stream)
 }
 
-/// Writes until there is no more room, and tells how much that was.
+/// Writes until there is no more room. Returns how many bytes were written.
 fn fill(reactor: &mut Wasip2Reactor, stream: &mut Wasip2Stream) -> usize {
     let piece = [b'x'; 64 << 10];
     let mut written = 0;
@@ -73,17 +73,17 @@ fn fill(reactor: &mut Wasip2Reactor, stream: &mut Wasip2Stream) -> usize {
     written
 }
 
-/// Whether the system lets a socket have as large a buffer as one that is closed asks for.
+/// Whether the system permits the buffer that a closed stream asks for.
 fn has_room() -> bool {
     let socket = create_tcp_socket(IpAddressFamily::Ipv4).expect("a socket");
-    let _ = calls::set_send_buffer_size(&socket, Source::ROOM);
+    let _ = calls::set_send_buffer_size(&socket, Source::CLOSED_SEND_BUFFER);
     socket
         .send_buffer_size()
-        .is_ok_and(|size| size == Source::ROOM)
+        .is_ok_and(|size| size == Source::CLOSED_SEND_BUFFER)
 }
 
 #[test]
-fn a_connection_goes_through() {
+fn a_connection_is_accepted_read_written_and_closed() {
     let (mut reactor, address) = reactor();
     let key = Key::new(7, 9);
     let (mut client, mut stream) = connect(&mut reactor, address, key);
@@ -99,16 +99,16 @@ fn a_connection_goes_through() {
     assert_eq!(wait(&mut reactor), [Event::Stream(key, readable)]);
     assert_eq!(reactor.read(&mut stream, &mut buf).expect("bytes"), 20_000);
 
-    let answer = [b"hello ".as_slice(), b"world"].map(IoSlice::new);
-    assert_eq!(reactor.write(&mut stream, &answer).expect("room"), 11);
+    let output = [b"hello ".as_slice(), b"world"].map(IoSlice::new);
+    assert_eq!(reactor.write(&mut stream, &output).expect("room"), 11);
     reactor.shutdown_write(&mut stream).expect("a shutdown");
-    let mut answered = String::new();
-    client.read_to_string(&mut answered).expect("an answer");
-    assert_eq!(answered, "hello world");
+    let mut received = String::new();
+    client.read_to_string(&mut received).expect("the output");
+    assert_eq!(received, "hello world");
 
     drop(client);
     assert_eq!(wait(&mut reactor), [Event::Stream(key, readable)]);
-    // Maybe the end of what was read before is told once more first.
+    // The first read may still be `WouldBlock`: the bytes that were read before may be reported once more.
     let end = loop {
         match reactor.read(&mut stream, &mut buf) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => wait(&mut reactor),
@@ -121,31 +121,34 @@ fn a_connection_goes_through() {
 }
 
 #[test]
-fn a_client_that_takes_nothing_holds_up_nobody() {
+fn closing_a_stream_whose_client_doesnt_read_blocks_no_other() {
     let (mut reactor, address) = reactor();
     let (mut client, mut stream) = connect(&mut reactor, address, Key::new(0, 0));
     let written = fill(&mut reactor, &mut stream);
     let start = calls::now();
     reactor.close(stream);
-    assert!(calls::now() - start < 1_000_000_000, "closing has waited");
+    assert!(calls::now() - start < 1_000_000_000, "closing has blocked");
 
-    // Meanwhile others are served.
+    // Meanwhile other connections are served.
     let other = Key::new(0, 1);
     let (second, stream) = connect(&mut reactor, address, other);
     drop(second);
     assert!(matches!(wait(&mut reactor)[..], [Event::Stream(key, _)] if key == other));
     reactor.close(stream);
 
-    // It is dropped, without an event, when the system has taken the rest: for that the client needn't
-    // read if the system may keep so much.
+    // The stream is dropped, without an event, when the system has taken the rest. If the system's buffer is
+    // large enough for it, the client needn't read for that.
     let has_room = has_room();
     let mut events = Vec::new();
     if has_room && reactor.lingering() > 0 {
         wait_for_the_end(&mut reactor, 1);
     }
-    assert!(!has_room || reactor.lingering() == 0, "it has to read");
+    assert!(
+        !has_room || reactor.lingering() == 0,
+        "it lingers until the client reads"
+    );
 
-    // And all arrives that was written.
+    // And the client receives everything that was written.
     let mut received = 0;
     let mut buf = vec![0; 1 << 20];
     loop {
@@ -162,7 +165,7 @@ fn a_client_that_takes_nothing_holds_up_nobody() {
     assert!(reactor.sources.is_empty());
 }
 
-/// Waits until fewer streams linger than these. That ends a wait, and not the time-out does.
+/// Waits until fewer than `lingering` streams linger. Fails if a wait ends with its timeout instead.
 fn wait_for_the_end(reactor: &mut Wasip2Reactor, lingering: usize) {
     let start = calls::now();
     let mut events = Vec::new();
@@ -173,9 +176,9 @@ fn wait_for_the_end(reactor: &mut Wasip2Reactor, lingering: usize) {
     }
 }
 
-/// This one ends when the client has gone, on any system.
+/// The stream can be dropped when the client has gone, on any system.
 #[test]
-fn the_end_of_a_stream_that_lingers_ends_a_wait() {
+fn wait_returns_when_a_lingering_stream_can_be_dropped() {
     let (mut reactor, address) = reactor();
     let (client, mut stream) = connect(&mut reactor, address, Key::new(0, 0));
     fill(&mut reactor, &mut stream);
@@ -186,13 +189,13 @@ fn the_end_of_a_stream_that_lingers_ends_a_wait() {
     wait_for_the_end(&mut reactor, 1);
 }
 
-/// While one lingers, a client that comes later can't make another one linger without end.
+/// While one stream lingers, a client that connects later can't make its own linger without end.
 #[test]
-fn those_who_come_while_one_lingers_can_be_dropped() {
+fn streams_accepted_while_one_lingers_can_be_dropped() {
     let (mut reactor, address) = reactor();
     let (_first, mut stream) = connect(&mut reactor, address, Key::new(0, 0));
     fill(&mut reactor, &mut stream);
-    // All are connected now: a wait would end the first one, where the system has room.
+    // These clients connect before the close: a wait after it would drop the first stream if the system has room.
     let later: Vec<_> = (0..3)
         .map(|_| TcpStream::connect(address).expect("a connection"))
         .collect();
@@ -212,16 +215,16 @@ fn those_who_come_while_one_lingers_can_be_dropped() {
 }
 
 #[test]
-fn a_reset_is_an_event_of_its_own() {
+fn a_reset_is_reported_as_an_event() {
     let (mut reactor, address) = reactor();
     let key = Key::new(1, 1);
     let (mut client, mut stream) = connect(&mut reactor, address, key);
     fill(&mut reactor, &mut stream);
     let mut one = [0];
     client.read_exact(&mut one).expect("a byte");
-    // What is not read when it closes makes the client reset.
+    // The client has unread input, so closing its socket resets the connection.
     drop(client);
-    assert!(matches!(wait(&mut reactor)[..], [Event::Stream(told, _)] if told == key));
+    assert!(matches!(wait(&mut reactor)[..], [Event::Stream(reported, _)] if reported == key));
     let mut buf = [0; 16];
     let ended = reactor.read(&mut stream, &mut buf);
     assert!(
@@ -231,12 +234,12 @@ fn a_reset_is_an_event_of_its_own() {
 }
 
 #[test]
-fn what_is_told_in_vain_keeps_nobody_waiting() {
+fn a_spurious_report_does_not_delay_idle_connections() {
     let (mut reactor, address) = reactor();
     let (mut client, mut stream) = connect(&mut reactor, address, Key::new(1, 1));
     let (_other, idle) = connect(&mut reactor, address, Key::new(2, 1));
     let mut buf = [0; 16];
-    // The two are idle by the time something happens.
+    // After this wait both connections are idle.
     let a_while = Some(Duration::from_nanos(3 * BUSY_FOR));
     let mut events = Vec::new();
     reactor.wait(&mut events, a_while).expect("a wait");
@@ -247,20 +250,20 @@ fn what_is_told_in_vain_keeps_nobody_waiting() {
     reactor
         .wait(&mut events, Some(Duration::ZERO))
         .expect("a wait");
-    // It is, by the host that this is about.
+    // The host reports the drained stream once more.
     assert!(matches!(events[..], [Event::Stream(..)]));
     let nothing = reactor.read(&mut stream, &mut buf);
     assert!(nothing.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock));
-    // Just after progress: so not because nothing was busy for a while.
-    let plan = reactor.turns.plan(reactor.turns.clock(), 1);
-    let everyone = Plan::Everyone { wait: 1 };
-    assert_eq!(plan, everyone, "the other one would have to wait");
+    // There was progress just now. So the plan isn't `All` because nothing was busy for a while.
+    let plan = reactor.planner.plan(reactor.planner.wait_ended(), 1);
+    let all = Plan::All { wait: 1 };
+    assert_eq!(plan, all, "the idle connection would have to wait");
     reactor.close(stream);
     reactor.close(idle);
 }
 
 #[test]
-fn more_than_a_hundred_at_once_all_get_their_turn() {
+fn more_ready_streams_than_one_poll_reports_are_all_reported() {
     let (mut reactor, address) = reactor();
     let mut held = Vec::new();
     for number in 0..200 {
@@ -269,7 +272,7 @@ fn more_than_a_hundred_at_once_all_get_their_turn() {
     for (client, _) in &mut held {
         client.write_all(b"x").expect("room");
     }
-    // Nobody reads what is reported; even so, all are reported in the end.
+    // Even though none of them is read, all are reported in the end.
     let mut missing: Vec<bool> = vec![true; held.len()];
     let start = calls::now();
     while missing.contains(&true) && calls::now() - start < 5_000_000_000 {
@@ -287,14 +290,14 @@ fn more_than_a_hundred_at_once_all_get_their_turn() {
 }
 
 #[test]
-fn a_closed_listener_refuses_and_is_polled_no_more() {
+fn a_closed_listener_refuses_connections_and_is_not_polled() {
     let (mut reactor, address) = reactor();
     let (mut client, mut stream) = connect(&mut reactor, address, Key::new(0, 0));
     reactor.close_listener(0).expect("it can be closed");
     let error = reactor.accept(0, Key::new(1, 0)).expect_err("no listener");
     assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
     assert!(TcpStream::connect(address).is_err());
-    // What was accepted goes on.
+    // A connection that was accepted before goes on.
     client.write_all(b"hello").expect("room");
     let mut buf = [0; 8];
     assert!(matches!(wait(&mut reactor)[..], [Event::Stream(..)]));

@@ -19,6 +19,7 @@ fn main() {}
 
 #[cfg(all(target_os = "wasi", target_env = "p1"))]
 fn main() {
+    wasip1_servers::bare::set_listener_nonblocking();
     let mut floor = floor::Floor::new();
     loop {
         floor.turn();

@@ -12,6 +12,7 @@ fn main() {}
 fn main() {
     use wasip1_servers::bare::{self, Buffers, Connection, Served};
 
+    bare::set_listener_nonblocking();
     let mut buffers = Buffers::new();
     let mut connections: Vec<Option<Connection>> = Vec::new();
     let mut free: Vec<usize> = Vec::new();

@@ -41,6 +41,7 @@ fn both_directions(target: &Target) -> Outcome<Reasons> {
     let mut crowd = Crowd::connect_narrow(target.address, 45)?;
     crowd.send("GET /large HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
     sleep(Duration::from_secs(4));
+    // They close with unread data, which resets the connections. Most of each response isn't sent then.
     drop(crowd);
-    Ok(vec![("ClientAskedClose", 45)])
+    Ok(vec![("IoError", 45)])
 }

@@ -62,7 +62,8 @@ fn rest(target: &Target) -> Outcome<Reasons> {
         (in_head, "IncompleteRequest"),
         (in_body, "IncompleteRequest"),
         (backpressured, "IoError"),
-        (closing, "ClientAskedClose"),
+        // It asked to close, and resets the connection with most of the response still to be sent.
+        (closing, "IoError"),
         (lingering, "BadRequest"),
         // Its end is not read before its answer is taken.
         (half_closed, "IoError"),

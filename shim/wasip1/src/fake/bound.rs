@@ -12,16 +12,16 @@ impl Personality {
             failure,
             ..
         } = self.costs;
-        let round = connections * (subscription * 4 + failure) + work + self.tick;
-        let maybe = (16 * failure * connections).clamp(1_000_000, 50_000_000);
-        let turn = 64 * connections * subscription;
-        let asleep = if self.blind { 5_000_000 } else { 0 };
+        let iteration = connections * (subscription * 4 + failure) + work + self.tick;
+        let uncertain = (16 * failure * connections).clamp(1_000_000, 50_000_000);
+        let cycle = 64 * connections * subscription;
+        let sleep = if self.blind { 5_000_000 } else { 0 };
         // A poll that finds nothing takes a tick; finding what is ready among 40 takes a few.
         let narrowing = self.tick * 9;
         // Each thing that goes wrong may cost one more of everything, and a pause; and no more
         // than ten do in a row, in the seeds that are run.
         let hostile = if self.faults.again > 0 { 10 } else { 1 };
-        (maybe + turn + asleep + narrowing + 3 * round) * hostile + self.faults.late_by
+        (uncertain + cycle + sleep + narrowing + 3 * iteration) * hostile + self.faults.late_by
     }
 
     /// The most calls in a second in which nothing happens, for at most 40 connections.

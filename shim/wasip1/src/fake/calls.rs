@@ -22,10 +22,10 @@ impl Wasi for Fake {
         self.call(|world| {
             world.counts.accepts += 1;
             let faults = world.personality.faults;
-            world.hinder(faults.interrupted, &[Errno::INTR])?;
-            world.hinder(faults.again, &[Errno::AGAIN])?;
+            world.inject(faults.interrupted, &[Errno::INTR])?;
+            world.inject(faults.again, &[Errno::AGAIN])?;
             let failures = [Errno::CONNABORTED, Errno::MFILE, Errno::NOMEM, Errno::IO];
-            world.hinder(faults.accept_fails, &failures)?;
+            world.inject(faults.accept_fails, &failures)?;
             if !world.has_descriptors() {
                 return Err(Errno::IO);
             }
@@ -60,9 +60,9 @@ impl Wasi for Fake {
         self.call(|world| {
             world.counts.reads += 1;
             let faults = world.personality.faults;
-            world.hinder(faults.interrupted, &[Errno::INTR])?;
-            world.hinder(faults.again, &[Errno::AGAIN])?;
-            let most = world.most(buf.len());
+            world.inject(faults.interrupted, &[Errno::INTR])?;
+            world.inject(faults.again, &[Errno::AGAIN])?;
+            let most = world.limit(buf.len());
             let (socket, nonblock) = match world.object(fd, "fd_read") {
                 Some(Object::Stream { socket, nonblock }) => (socket.clone(), *nonblock),
                 Some(_) => return Err(Errno::NOTSUP),
@@ -76,7 +76,7 @@ impl Wasi for Fake {
                 return Err(Errno::CONNRESET);
             }
             let count = most.min(socket.to_server.len());
-            if count == 0 && !socket.client_ended {
+            if count == 0 && !socket.client_shut_writing {
                 assert!(nonblock, "fd_read on fd {fd} would block the whole process");
                 return Err(Errno::AGAIN);
             }
@@ -91,10 +91,10 @@ impl Wasi for Fake {
         self.call(|world| {
             world.counts.writes += 1;
             let faults = world.personality.faults;
-            world.hinder(faults.interrupted, &[Errno::INTR])?;
-            world.hinder(faults.again, &[Errno::AGAIN])?;
+            world.inject(faults.interrupted, &[Errno::INTR])?;
+            world.inject(faults.again, &[Errno::AGAIN])?;
             let wanted: usize = bufs.iter().map(|buf| buf.len()).sum();
-            let most = world.most(wanted);
+            let most = world.limit(wanted);
             let (socket, nonblock) = match world.object(fd, "fd_write") {
                 Some(Object::Stream { socket, nonblock }) => (socket.clone(), *nonblock),
                 Some(_) => return Err(Errno::NOTSUP),
@@ -105,7 +105,7 @@ impl Wasi for Fake {
             if socket.reset {
                 return Err(Errno::CONNRESET);
             }
-            if socket.server_ended {
+            if socket.server_shut_writing {
                 return Err(Errno::PIPE);
             }
             let count = most.min(socket.free());
@@ -135,7 +135,8 @@ impl Wasi for Fake {
             let socket = match world.object(fd, "sock_shutdown") {
                 Some(Object::Stream { socket, .. }) => Rc::clone(socket),
                 Some(Object::Listener { .. }) => {
-                    world.violate(format!("sock_shutdown on fd {fd}, which is a listener"));
+                    world
+                        .record_violation(format!("sock_shutdown on fd {fd}, which is a listener"));
                     return Err(Errno::NOTSOCK);
                 }
                 Some(_) => return Err(Errno::NOTSOCK),
@@ -149,8 +150,8 @@ impl Wasi for Fake {
             if how == Shutdown::Both && world.personality.silence.shutdown_both {
                 return Ok(());
             }
-            socket.server_ended |= how != Shutdown::Read;
-            socket.server_is_deaf |= how != Shutdown::Write;
+            socket.server_shut_writing |= how != Shutdown::Read;
+            socket.server_shut_reading |= how != Shutdown::Write;
             Ok(())
         })
     }
@@ -234,7 +235,7 @@ impl Wasi for Fake {
 
 impl World {
     /// One of `errnos`, now and then.
-    pub(super) fn hinder(&mut self, per_mille: u16, errnos: &[Errno]) -> Result<(), Errno> {
+    pub(super) fn inject(&mut self, per_mille: u16, errnos: &[Errno]) -> Result<(), Errno> {
         if !self.chance(per_mille) {
             return Ok(());
         }
@@ -250,7 +251,7 @@ impl World {
             Errno::PIPE,
             Errno::TIMEDOUT,
         ];
-        let result = self.hinder(self.personality.faults.call_fails, &failures);
+        let result = self.inject(self.personality.faults.call_fails, &failures);
         socket.borrow_mut().faulted |= result.is_err();
         result
     }
@@ -267,7 +268,7 @@ impl World {
     }
 
     /// How much of `wanted` a call does at most.
-    fn most(&mut self, wanted: usize) -> usize {
+    fn limit(&mut self, wanted: usize) -> usize {
         if wanted > 1 && self.chance(self.personality.faults.short) {
             return 1 + self.rng.below(wanted as u64 - 1) as usize;
         }

@@ -21,21 +21,21 @@ impl Client {
 
     /// Sends bytes; they arrive at once. At a server that has closed they reset the connection.
     pub fn send(&self, bytes: &[u8]) {
-        let seen_from = self.fake.seen_from();
+        let visible_from = self.fake.visible_from();
         let mut socket = self.socket.borrow_mut();
         if socket.closed_at.is_some() || socket.is_shut() {
             return socket.reset();
         }
-        socket.seen_from = seen_from;
+        socket.visible_from = visible_from;
         socket.to_server.extend(bytes);
     }
 
     /// Ends the sending side (a half-close).
     pub fn end(&self) {
-        let seen_from = self.fake.seen_from();
+        let visible_from = self.fake.visible_from();
         let mut socket = self.socket.borrow_mut();
-        socket.seen_from = seen_from;
-        socket.client_ended = true;
+        socket.visible_from = visible_from;
+        socket.client_shut_writing = true;
     }
 
     /// Resets the connection; what was on its way is lost.
@@ -66,7 +66,7 @@ impl Client {
     #[must_use]
     pub fn is_at_end(&self) -> bool {
         let socket = self.socket.borrow();
-        socket.server_ended && socket.to_client.is_empty()
+        socket.server_shut_writing && socket.to_client.is_empty()
     }
 
     /// Whether the server has closed its file descriptor, as far as the client can see. Where that does

@@ -171,8 +171,8 @@ impl Fake {
         self.pass(time.as_nanos() as u64);
     }
 
-    fn seen_from(&self) -> u64 {
-        self.0.borrow_mut().seen_from()
+    fn visible_from(&self) -> u64 {
+        self.0.borrow_mut().visible_from()
     }
 
     /// Lets `cost` pass and does what the script says for that time.

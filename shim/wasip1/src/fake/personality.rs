@@ -21,7 +21,7 @@ pub struct Personality {
     pub tick: u64,
     /// A stream is reported writable only when a third of its room is free, as Linux does; a write
     /// is taken before that.
-    pub tells_room_late: bool,
+    pub reports_room_late: bool,
     /// What read events say about the number of bytes.
     pub nbytes: Nbytes,
     /// What calls cost.
@@ -121,7 +121,7 @@ impl Personality {
         most_subscriptions: usize::MAX,
         clock_with_fds: false,
         tick: 0,
-        tells_room_late: true,
+        reports_room_late: true,
         nbytes: Nbytes::AtLeastOne,
         costs: Costs {
             poll: 3_000,
@@ -143,7 +143,7 @@ impl Personality {
         most_subscriptions: usize::MAX,
         clock_with_fds: true,
         tick: 0,
-        tells_room_late: false,
+        reports_room_late: false,
         nbytes: Nbytes::Zero,
         costs: Costs {
             poll: 600,
@@ -165,7 +165,7 @@ impl Personality {
         most_subscriptions: usize::MAX,
         clock_with_fds: true,
         tick: 0,
-        tells_room_late: false,
+        reports_room_late: false,
         nbytes: Nbytes::Exact,
         costs: Costs {
             poll: 1_000,

@@ -28,7 +28,7 @@ impl Fake {
         {
             return Err(Errno::INVAL);
         }
-        self.0.borrow_mut().note_closed(subscriptions);
+        self.0.borrow_mut().record_use_of_closed(subscriptions);
         if personality.bad_fd_fails_all && self.0.borrow().has_bad_fd(subscriptions) {
             return Err(Errno::BADF);
         }
@@ -40,7 +40,7 @@ impl Fake {
             Errno::AGAIN,
             Errno::BADF,
         ];
-        self.0.borrow_mut().hinder(faults.poll_fails, &failures)?;
+        self.0.borrow_mut().inject(faults.poll_fails, &failures)?;
         if self.0.borrow_mut().chance(faults.poll_is_empty) {
             return Ok(0);
         }
@@ -74,7 +74,7 @@ impl Fake {
                     return;
                 }
                 let action = world.next_action_at();
-                let late = world.next_seen(subscriptions);
+                let late = world.next_visible(subscriptions);
                 let next = action.into_iter().chain(late).min();
                 match (next, deadline) {
                     (Some(at), Some(deadline)) if at > deadline => {
@@ -97,7 +97,7 @@ impl Fake {
 
 /// What one subscription would report.
 enum State {
-    Quiet,
+    NotReady,
     Ready(Event),
 }
 
@@ -110,21 +110,21 @@ impl World {
     }
 
     /// A subscription to a closed file descriptor is the server's fault.
-    fn note_closed(&mut self, subscriptions: &[Subscription]) {
+    fn record_use_of_closed(&mut self, subscriptions: &[Subscription]) {
         for fd in subscriptions.iter().filter_map(Subscription::fd) {
             self.object(fd, "poll_oneoff");
         }
     }
 
     /// When something that has arrived will be seen.
-    fn next_seen(&self, subscriptions: &[Subscription]) -> Option<u64> {
-        let seen_from = |subscription: &Subscription| match self.peek(subscription.fd()?)? {
-            Object::Stream { socket, .. } => Some(socket.borrow().seen_from),
+    fn next_visible(&self, subscriptions: &[Subscription]) -> Option<u64> {
+        let visible_from = |subscription: &Subscription| match self.peek(subscription.fd()?)? {
+            Object::Stream { socket, .. } => Some(socket.borrow().visible_from),
             Object::Directory(_) | Object::Listener { .. } => None,
         };
         subscriptions
             .iter()
-            .filter_map(seen_from)
+            .filter_map(visible_from)
             .filter(|at| *at > self.now())
             .min()
     }
@@ -150,15 +150,16 @@ impl World {
         for subscription in subscriptions {
             let event = match subscription.kind() {
                 EventKind::Clock => {
-                    let told = clock_ran_out && (!any_ready || self.personality.clock_with_fds);
-                    told.then(|| Event::new(subscription.userdata(), EventKind::Clock))
+                    let is_reported =
+                        clock_ran_out && (!any_ready || self.personality.clock_with_fds);
+                    is_reported.then(|| Event::new(subscription.userdata(), EventKind::Clock))
                 }
                 EventKind::Read | EventKind::Write => match self.state(subscription) {
                     State::Ready(event) => Some(event),
-                    State::Quiet => {
+                    State::NotReady => {
                         let spurious = self.chance(faults.spurious);
-                        let told = any_ready && self.personality.reports_all || spurious;
-                        told.then(|| self.ready(subscription, 0))
+                        let is_reported = any_ready && self.personality.reports_all || spurious;
+                        is_reported.then(|| self.ready(subscription, 0))
                     }
                 },
                 EventKind::Unknown => None,
@@ -180,7 +181,7 @@ impl World {
 
     fn state(&self, subscription: &Subscription) -> State {
         let Some(object) = subscription.fd().map(|fd| self.peek(fd)) else {
-            return State::Quiet;
+            return State::NotReady;
         };
         let failed = |errno| {
             let event = Event::new(subscription.userdata(), subscription.kind());
@@ -205,7 +206,7 @@ impl World {
                 } else if reading && !backlog.is_empty() {
                     State::Ready(self.ready(subscription, 0))
                 } else {
-                    State::Quiet
+                    State::NotReady
                 }
             }
             Some(Object::Stream { socket, .. }) => {
@@ -214,12 +215,12 @@ impl World {
                     return failed(Errno::IO);
                 }
                 let ready = if reading {
-                    socket.is_seen_readable(self.now())
+                    socket.is_reported_readable(self.now())
                 } else {
-                    socket.is_seen_writable(self.personality.tells_room_late)
+                    socket.is_reported_writable(self.personality.reports_room_late)
                 };
                 if !ready {
-                    return State::Quiet;
+                    return State::NotReady;
                 }
                 let bytes = if reading {
                     socket.to_server.len() as u64

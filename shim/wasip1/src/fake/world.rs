@@ -85,16 +85,16 @@ pub(super) struct Socket {
     pub(super) read_at: Option<u64>,
     /// A call on it has failed for no other reason than that this runtime is hostile.
     pub(super) faulted: bool,
-    pub(super) client_ended: bool,
-    pub(super) server_ended: bool,
+    pub(super) client_shut_writing: bool,
+    pub(super) server_shut_writing: bool,
     /// The server has shut down its receiving direction.
-    pub(super) server_is_deaf: bool,
+    pub(super) server_shut_reading: bool,
     pub(super) reset: bool,
     /// When the server has closed it.
     pub(super) closed_at: Option<u64>,
     pub(super) fd: Option<Fd>,
     /// Before this time polls don't see what has arrived.
-    pub(super) seen_from: u64,
+    pub(super) visible_from: u64,
 }
 
 impl Socket {
@@ -107,26 +107,26 @@ impl Socket {
             accepted_at: None,
             read_at: None,
             faulted: false,
-            client_ended: false,
-            server_ended: false,
-            server_is_deaf: false,
+            client_shut_writing: false,
+            server_shut_writing: false,
+            server_shut_reading: false,
             reset: false,
             closed_at: None,
             fd: None,
-            seen_from: 0,
+            visible_from: 0,
         }
     }
 
     /// Whether a poll tells that there is something to read.
-    pub(super) fn is_seen_readable(&self, now: u64) -> bool {
-        let has_come = !self.to_server.is_empty() || self.client_ended;
-        has_come && now >= self.seen_from || self.reset
+    pub(super) fn is_reported_readable(&self, now: u64) -> bool {
+        let has_come = !self.to_server.is_empty() || self.client_shut_writing;
+        has_come && now >= self.visible_from || self.reset
     }
 
     /// Whether a poll tells that there is room.
-    pub(super) fn is_seen_writable(&self, tells_room_late: bool) -> bool {
-        let least = if tells_room_late { self.room / 3 } else { 0 };
-        self.free() > least || self.server_ended || self.reset
+    pub(super) fn is_reported_writable(&self, reports_room_late: bool) -> bool {
+        let least = if reports_room_late { self.room / 3 } else { 0 };
+        self.free() > least || self.server_shut_writing || self.reset
     }
 
     /// Resets the connection; what was on its way is lost.
@@ -142,11 +142,11 @@ impl Socket {
 
     /// Whether the server has shut down both directions: the client can't tell it from closing.
     pub(super) fn is_shut(&self) -> bool {
-        self.server_ended && self.server_is_deaf
+        self.server_shut_writing && self.server_shut_reading
     }
 
     pub(super) fn hangup(&self) -> bool {
-        self.client_ended && self.server_ended
+        self.client_shut_writing && self.server_shut_writing
     }
 }
 
@@ -212,7 +212,7 @@ impl World {
     }
 
     /// From when on polls see what arrives now.
-    pub(super) fn seen_from(&mut self) -> u64 {
+    pub(super) fn visible_from(&mut self) -> u64 {
         let faults = self.personality.faults;
         let late = if self.chance(faults.late) {
             self.rng.below(faults.late_by)
@@ -240,7 +240,7 @@ impl World {
     }
 
     /// Notes what the server must not do.
-    pub(super) fn violate(&mut self, what: String) {
+    pub(super) fn record_violation(&mut self, what: String) {
         self.violations.push(what);
     }
 
@@ -281,7 +281,7 @@ impl World {
             Object::Stream { socket, .. } if self.personality.silence.close > 0 => {
                 self.discard(socket);
             }
-            object => end(object, self.now),
+            object => close_object(object, self.now),
         }
         true
     }
@@ -303,7 +303,7 @@ impl World {
         let every = self.personality.silence.close;
         if every == 0 || before / every < self.now / every {
             for socket in std::mem::take(&mut self.garbage) {
-                end_socket(&mut socket.borrow_mut(), self.now);
+                close_socket(&mut socket.borrow_mut(), self.now);
             }
         }
     }
@@ -322,7 +322,7 @@ impl World {
     pub(super) fn steal(&mut self, fd: Fd) {
         if let Some(object) = self.fds.remove(&fd) {
             self.stolen.insert(fd);
-            end(object, self.now);
+            close_object(object, self.now);
         }
     }
 
@@ -378,9 +378,9 @@ impl World {
     }
 }
 
-fn end(object: Object, now: u64) {
+fn close_object(object: Object, now: u64) {
     match object {
-        Object::Stream { socket, .. } => end_socket(&mut socket.borrow_mut(), now),
+        Object::Stream { socket, .. } => close_socket(&mut socket.borrow_mut(), now),
         // As the system does with those that nobody has accepted.
         Object::Listener { backlog, .. } => {
             backlog
@@ -391,9 +391,9 @@ fn end(object: Object, now: u64) {
     }
 }
 
-fn end_socket(socket: &mut Socket, now: u64) {
+fn close_socket(socket: &mut Socket, now: u64) {
     socket.closed_at.get_or_insert(now);
-    socket.server_ended = true;
+    socket.server_shut_writing = true;
     // Closing with unread bytes resets the connection, as TCP does, and the client may lose what
     // it hasn't taken.
     if !socket.to_server.is_empty() {

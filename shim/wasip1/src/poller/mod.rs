@@ -1,60 +1,61 @@
-//! [`Poller`]: which sockets may be ready, on runtimes as they really are.
+//! [`Poller`]: waits until one of many sockets may be ready, on runtimes whose `poll_oneoff` is not reliable.
 //!
-//! # Theory of operation
+//! # How it works
 //!
-//! **Certain and doubtful.** wasmtime and wasmi report all subscriptions of a `poll_oneoff` when one is
-//! ready. A read event with more than one byte, a hang-up or an error is *certain*; one byte may be a
-//! byte, the end of the stream, or nothing at all: that is *doubtful*, as is every event of a listener
-//! and every write event. A runtime that leaves some subscriptions out means what it reports, and then
-//! every event is certain.
+//! **Certain and uncertain events.** wasmtime and wasmi report all subscriptions of a `poll_oneoff` when one is
+//! ready. An event is *certain* if it is a read event with more than one byte, or has a hang-up or an error. A
+//! read event with one byte is *uncertain*: it may mean a byte, the end of the stream, or nothing at all. So are
+//! all events of listeners, and all write events. If a runtime leaves out some subscriptions, it reports only those
+//! that are ready; then every event is certain.
 //!
-//! **A poll that reports nothing is the truth.** A poll with a clock of no time that reports just the
-//! clock says that none of its subscriptions is ready. So when a poll reports only what is doubtful,
-//! the ready one is found by polling parts of the list ([`wait`]).
+//! **A poll that reports nothing can be trusted.** If a poll with a clock of zero duration reports only the
+//! clock, none of its other subscriptions is ready. So when all events are uncertain, the poller finds the ready
+//! sockets by polling parts of the list ([`wait`]).
 //!
-//! **Busy and idle.** Which of the streams to poll is decided by [`poll_turns`]: each round polls the
-//! busy ones and the listeners, and some idle ones in turn, on a budget. When nothing has happened for a
-//! while, or only where it was idle, the wait is for all of them together.
+//! **Busy and idle connections.** [`poll_turns`] decides which streams to poll. Each iteration polls the busy ones
+//! and the listeners, and some of the idle ones in turn, within a budget of time. When nothing has happened for a
+//! while, or only on idle connections, one poll waits for all of them.
 //!
-//! **Nearly all busy.** While nearly all of the busy ones have something in each round, as under a
-//! full load, they are reported without a poll ([`speculate`]).
+//! **Speculation.** While nearly every busy connection has input in each iteration, as under full load, they
+//! are reported without a poll ([`speculate`]).
+//!
+//! **Blind runtimes.** A runtime whose poll doesn't check sockets (wazero) is detected at the start; see
+//! [`blind`]. In such a runtime, closing a socket has no effect at first. Other calls, too, may return success and
+//! do nothing; see [`silent`].
 //!
 //! # No connection starves
 //!
-//! With b busy connections, n idle ones, *p* the cost of a subscription and *a* the cost of a call
-//! that returns `AGAIN` (both measured; on one machine with wasmtime 36, *p* is 0.4 µs among 1,000, 1 µs among
-//! 5,000, whose sockets are in no cache, and *a* is 0.7 µs):
+//! An iteration is one call of [`Poller::wait`], with what the caller does until the next one. There are b busy
+//! connections and n idle ones. *p* is the cost of a subscription and *a* the cost of a call that returns
+//! `AGAIN`. Both are measured: on one machine with wasmtime 36, *a* is 0.7 µs, and *p* is 0.4 µs with 1,000
+//! connections and 1 µs with 5,000, whose sockets don't fit into the processor's caches.
 //!
-//! | who | is reported within |
+//! | what | is reported within |
 //! |---|---|
-//! | a busy connection with two bytes or more, or an error | the next round |
-//! | a busy connection whose event is doubtful (the end, one byte, room to write) | the first round after 16·a·b, at least 0.25 ms and at most 50 ms; the next round but one if nothing else is certain |
-//! | a listener | the first round after 0.9 ms; the next round if nothing else is certain |
-//! | an idle connection, while others are busy | one turn: 64·p·n at worst, 13·p·n when the caller works all the time, but not sooner than 10 ms with n above 256, nor than n / 512 rounds |
+//! | a busy connection with two bytes or more, or an error | the next iteration |
+//! | a busy connection whose event is uncertain (the end, one byte, room to write) | the first iteration after 16·a·b, at least 0.25 ms and at most 50 ms; the next iteration but one if no event is certain |
+//! | a listener | the first iteration after 0.9 ms; the next iteration if no event is certain |
+//! | an idle connection, while others are busy | one cycle: 64·p·n at worst, 13·p·n if the caller works all the time; but at least 10 ms with n above 256, and at least n / 512 iterations |
 //! | an idle connection, when nothing is busy | at once |
 //!
-//! A round is one call of [`Poller::wait`] with what the caller does until the next. A host that
-//! rounds times up to a tick (milliseconds, in some older ones) adds a tick to each poll that finds
-//! nothing, and up to 8 for every factor of 8 among the doubtful ones.
-//!
-//! **A blind runtime** (wazero), whose poll doesn't look at sockets, is recognised at the start;
-//! [`blind`] is about that. There closing does nothing at first either, and a few other calls may do
-//! nothing anywhere; [`silent`] is about those.
+//! If a host rounds durations up to a tick (some older ones to milliseconds), each poll that finds
+//! nothing takes a tick longer. Finding what is ready among uncertain events then takes up to 8 ticks for every
+//! factor of 8 in their number.
 //!
 //! # Errors
 //!
-//! | the runtime answers | what happens |
+//! | the runtime returns | what the poller does |
 //! |---|---|
-//! | `BADF` to a whole poll | the guilty are found with `fd_fdstat_get` and evicted: only their owners get an event |
-//! | `BADF` in an event | that registration is evicted |
-//! | `IO` or another error in an event | that connection is reported readable, with the error |
-//! | `NOTSUP`, `NOSYS`, `INTR`, `AGAIN` in an event | the direction is reported: it has to be tried |
-//! | `INTR` to a poll | the wait ends without events |
-//! | `INVAL` to a poll | shorter ones are tried, from then on: the host's poll(2) takes no more than `ulimit -n` |
-//! | anything else to a poll (`NOMEM`, `IO`, …) | a short sleep, and everything is reported, to be tried; after 100 times in a row the wait fails |
-//! | `AGAIN` after readiness | nothing: readiness is a hint |
-//! | `INTR` to a read, write or accept | `AGAIN` |
-//! | events, but never progress | after 8 waits of that kind in a row they begin to sleep, for at most 5 ms |
+//! | `BADF` for a whole poll | finds the bad file descriptors with `fd_fdstat_get` and evicts their registrations: only their owners get an event |
+//! | `BADF` in an event | evicts that registration |
+//! | `IO` or another error in an event | reports that connection as readable, with the error |
+//! | `NOTSUP`, `NOSYS`, `INTR`, `AGAIN` in an event | reports the direction, so that the owner tries it |
+//! | `INTR` for a poll | ends the wait without events |
+//! | `INVAL` for a poll | polls in shorter parts from then on: the host's poll(2) takes no more than `ulimit -n` entries |
+//! | another error for a poll (`NOMEM`, `IO`, …) | sleeps briefly and reports everything, so that the owners try it; after 100 such errors in a row the wait fails |
+//! | `AGAIN` after it reported the direction | nothing: readiness is a hint |
+//! | `INTR` for a read, write or accept | returns `AGAIN` |
+//! | events, but never progress | after 8 such waits in a row it sleeps before each wait, for at most 5 ms |
 
 mod accepted;
 mod blind;
@@ -74,66 +75,65 @@ use crate::wasi::{ClockId, Event, Fd, Shutdown, Subscription, Wasi};
 use accepted::Accepted;
 use blind::Sleep;
 use poll::Poll;
-use poll_turns::Turns;
+use poll_turns::Planner;
 pub use silent::{accept, shut_down, write_each};
 pub use slots::{Interest, Registration};
 use slots::{Kind, Slots};
 use speculate::Speculation;
 use tries::Tries;
 
-/// The registered file descriptors of one event loop, and the wait for them.
+/// The registered file descriptors of one event loop. Waits until some of them may be ready.
 ///
-/// It is level-triggered: what may be ready is reported by one [`wait`](Self::wait) after the
-/// other until the interest goes or there is nothing left, though not by every one of them.
-/// Accepting, reading, writing and closing go through the poller, so that it learns from the
-/// answers.
+/// It is level-triggered: as long as a direction is ready and of interest, [`wait`](Self::wait) reports it
+/// repeatedly, though not every time. Accepting, reading, writing and closing go through the poller, because it
+/// needs the results of these calls.
 ///
-/// A registered file descriptor belongs to its [`Registration`]: [`close`](Self::close) takes the
-/// registration away before it closes the file descriptor, so none that is closed is ever polled.
+/// A registered file descriptor belongs to its [`Registration`]. [`close`](Self::close) removes the
+/// registration before it closes the file descriptor, so a closed one is never polled.
 #[derive(Debug)]
 pub struct Poller<W> {
     wasi: W,
     slots: Slots,
-    /// Which of the streams are busy, and what to poll.
-    turns: Turns,
+    /// Decides which streams to poll. Knows them by slot.
+    planner: Planner,
     tries: Tries,
     speculation: Speculation,
-    sight: Sight,
+    runtime_kind: RuntimeKind,
     sleep: Sleep,
     accepted: Accepted,
     poll: Poll,
-    /// Waits in a row that have reported something of which nothing came.
-    fruitless: u32,
-    /// Waits in a row that have failed.
+    /// How many waits in a row have reported events without any progress afterwards.
+    without_progress: u32,
+    /// How many polls in a row have failed.
     failures: u32,
-    /// The last time that something doubtful was ready, only the listeners were reported.
-    suspected_listeners: bool,
-    /// When it was last certain which of all were ready.
-    resolved: u64,
+    /// The last time that all events were uncertain, only those of the listeners were reported.
+    reported_only_listeners: bool,
+    /// When it was last known for certain which of all connections were ready.
+    resolved_at: u64,
 }
 
 /// Something that may be ready.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ready {
-    /// What was given at registration.
+    /// The token that was passed at registration.
     pub token: u64,
     /// It is a listener; [`readable`](Self::readable) means that there may be a connection.
     pub listener: bool,
-    /// A read may give bytes, the end, or the error.
+    /// A read may return bytes, the end of the stream, or its error.
     pub readable: bool,
-    /// A write may take bytes or give the error.
+    /// A write may take bytes, or return the stream's error.
     pub writable: bool,
     /// The peer has hung up, or the connection has failed.
     pub read_closed: bool,
-    /// What the runtime said has gone wrong.
+    /// The error that the runtime reported.
     pub error: Option<Errno>,
 }
 
-/// Whether the runtime's `poll_oneoff` looks at sockets.
+/// Whether the runtime's `poll_oneoff` checks sockets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Sight {
-    Undecided,
-    Sighted,
+enum RuntimeKind {
+    Unknown,
+    ChecksSockets,
     Blind,
 }
 
@@ -143,17 +143,17 @@ impl<W: Wasi> Poller<W> {
         Self {
             wasi,
             slots: Slots::default(),
-            turns: Turns::new(PRICE),
+            planner: Planner::new(INITIAL_POLL_COST),
             tries: Tries::default(),
             speculation: Speculation::default(),
-            sight: Sight::Undecided,
+            runtime_kind: RuntimeKind::Unknown,
             sleep: Sleep::default(),
             accepted: Accepted::default(),
             poll: Poll::default(),
-            fruitless: 0,
+            without_progress: 0,
             failures: 0,
-            suspected_listeners: false,
-            resolved: 0,
+            reported_only_listeners: false,
+            resolved_at: 0,
         }
     }
 
@@ -166,19 +166,19 @@ impl<W: Wasi> Poller<W> {
     pub fn now(&self) -> u64 {
         self.wasi
             .clock_time_get(ClockId::Monotonic)
-            .unwrap_or(self.turns.clock())
+            .unwrap_or(self.planner.wait_ended())
     }
 
-    /// Whether this runtime's `poll_oneoff` was found not to look at sockets, so that waiting is
-    /// sleeping for short times.
+    /// Whether this runtime's `poll_oneoff` doesn't check sockets, as far as is known. Then a wait is a series of
+    /// short sleeps and tries.
     pub fn is_blind(&self) -> bool {
-        self.sight == Sight::Blind
+        self.runtime_kind == RuntimeKind::Blind
     }
 
-    /// Registers a listener. It is made non-blocking, and tried.
+    /// Registers a listener. Makes it non-blocking, and tries to accept from it.
     ///
     /// # Errors
-    /// Accepting fails in a way that says that this is no listener, or that the runtime has no
+    /// Accepting fails with an error that means that this isn't a listener, or that the runtime has no
     /// sockets.
     pub fn register_listener(&mut self, fd: Fd, token: u64) -> Result<Registration, NoListener> {
         let may_block = !self.make_nonblocking(fd);
@@ -187,7 +187,7 @@ impl<W: Wasi> Poller<W> {
         let registration = self
             .slots
             .insert(fd, token, Kind::Listener, Interest::READ, now);
-        // Twice, because what `AGAIN` costs is measured, and the first call may be slow.
+        // Twice, because the cost of `AGAIN` is measured here, and the first call may be slow.
         for _ in 0..2 {
             if may_block {
                 break;
@@ -207,53 +207,52 @@ impl<W: Wasi> Poller<W> {
                     return Err(NoListener::cannot_accept(fd, errno));
                 }
                 Err(Errno::AGAIN) => self.tries.measured(self.now().saturating_sub(before)),
-                // The first one in the queue has gone already.
+                // The first connection in the queue has gone already.
                 Err(_) => {}
             }
         }
         Ok(registration)
     }
 
-    /// Registers a stream, which from now on belongs to the registration. It must be
-    /// non-blocking.
+    /// Registers a stream. It must be non-blocking, and belongs to the registration from now on.
     pub fn register(&mut self, fd: Fd, token: u64, interest: Interest) -> Registration {
-        let now = self.turns.clock();
+        let now = self.planner.wait_ended();
         let registration = self.slots.insert(fd, token, Kind::Stream, interest, now);
-        self.turns.insert(registration.index());
+        self.planner.insert(registration.index());
         registration
     }
 
-    /// Changes what is waited for.
+    /// Sets the directions to wait for.
     pub fn set_interest(&mut self, registration: &Registration, interest: Interest) {
         self.slots.set_interest(registration, interest);
     }
 
-    /// Accepts a connection; it is non-blocking.
+    /// Accepts a connection, which is non-blocking.
     ///
     /// # Errors
-    /// `AGAIN` when there is none; otherwise what `sock_accept` answered.
+    /// `AGAIN` if there is none; otherwise the error of `sock_accept`.
     pub fn accept(&mut self, listener: &Registration) -> Result<Fd, Errno> {
         let fd = self.slots.fd(listener)?;
         let result = self.next_connection(listener, fd);
         if result.is_ok() {
-            self.suspected_listeners = false;
+            self.reported_only_listeners = false;
         }
-        self.learn(listener, result)
+        self.record_result(listener, result)
     }
 
-    /// Reads what there is; 0 is the end.
+    /// Reads available bytes. Returns 0 at the end of the stream.
     ///
     /// # Errors
-    /// `AGAIN` when there is nothing; otherwise what `fd_read` answered.
+    /// `AGAIN` if there are none; otherwise the error of `fd_read`.
     pub fn read(&mut self, stream: &Registration, buf: &mut [u8]) -> Result<usize, Errno> {
         let result = self.wasi.fd_read(self.slots.fd(stream)?, buf);
-        self.learn(stream, result)
+        self.record_result(stream, result)
     }
 
     /// Writes from the slices in order.
     ///
     /// # Errors
-    /// `AGAIN` when there is no room; otherwise what `fd_write` answered.
+    /// `AGAIN` if there is no room; otherwise the error of `fd_write`.
     pub fn write(&mut self, stream: &Registration, bufs: &[IoSlice<'_>]) -> Result<usize, Errno> {
         let fd = self.slots.fd(stream)?;
         let result = match self.is_blind() {
@@ -264,24 +263,24 @@ impl<W: Wasi> Poller<W> {
             Ok(0) if bufs.iter().any(|buf| !buf.is_empty()) => Err(Errno::AGAIN),
             result => result,
         };
-        self.learn(stream, result)
+        self.record_result(stream, result)
     }
 
-    /// Ends one or both directions.
+    /// Shuts down one or both directions.
     ///
     /// # Errors
-    /// What `sock_shutdown` answered.
+    /// The error of `sock_shutdown`.
     pub fn shutdown(&mut self, stream: &Registration, how: Shutdown) -> Result<(), Errno> {
         let fd = self.slots.fd(stream)?;
         let result = match how {
             Shutdown::Both if self.closes_late() => shut_down(&self.wasi, fd),
             how => self.wasi.sock_shutdown(fd, how),
         };
-        self.learn(stream, result)
+        self.record_result(stream, result)
     }
 
-    /// Ends the registration, then closes the file descriptor. The peer of a stream sees the end at
-    /// once, even where the runtime closes only later.
+    /// Ends the registration, then closes the file descriptor. The peer of a stream sees the end of the stream at
+    /// once, even if the runtime closes the socket later.
     pub fn close(&mut self, registration: Registration) {
         let is_listener = self.slots.is_listener(&registration);
         match self.deregister(registration) {
@@ -291,45 +290,43 @@ impl<W: Wasi> Poller<W> {
         }
     }
 
-    /// Ends the registration and gives the file descriptor back, unless it was found to be open
-    /// no more.
+    /// Ends the registration. Returns the file descriptor, unless it is known not to be open any more.
     pub fn deregister(&mut self, registration: Registration) -> Option<Fd> {
-        self.turns.progress();
+        self.planner.record_progress();
         while let Some(stream) = self.next_kept(&registration) {
             self.close_stream(stream);
         }
-        self.turns.remove(registration.index());
+        self.planner.remove(registration.index());
         self.slots.remove(registration)
     }
 
-    /// Waits until something may be ready or `timeout` has passed (`None`: for ever), and appends
-    /// what may be ready to `ready`, one report for each registration. It may return early with
-    /// nothing.
+    /// Waits until something may be ready or `timeout` has passed (`None`: no timeout), and appends
+    /// what may be ready to `ready`, at most one entry for each registration. It may return early, without any.
     ///
     /// # Errors
-    /// Waiting has failed again and again in a way that is no connection's fault.
+    /// Polling has failed many times in a row, with an error that isn't the fault of a connection.
     pub fn wait(&mut self, ready: &mut Vec<Ready>, timeout: Option<Duration>) -> Result<(), Errno> {
-        let timeout = timeout.map_or(LONGEST_WAIT, |timeout| {
+        let timeout = timeout.map_or(MAX_WAIT, |timeout| {
             u64::try_from(timeout.as_nanos())
-                .unwrap_or(LONGEST_WAIT)
-                .min(LONGEST_WAIT)
+                .unwrap_or(MAX_WAIT)
+                .min(MAX_WAIT)
         });
         let before = ready.len();
         let result = self.wait_for(ready, timeout);
-        self.turns.end(self.now());
-        self.fruitless = match ready.len() > before {
-            true => self.fruitless.saturating_add(1),
+        self.planner.end_wait(self.now());
+        self.without_progress = match ready.len() > before {
+            true => self.without_progress.saturating_add(1),
             false => 0,
         };
         result
     }
 
-    /// Asks the runtime which directions of a stream are ready now. Where it can't say, none is.
+    /// Polls which directions of a stream are ready now. If the runtime can't report that, none is.
     pub fn ready_now(&self, stream: &Registration) -> Interest {
         let (Ok(fd), false) = (self.slots.fd(stream), self.is_blind()) else {
             return Interest::NONE;
         };
-        // Asked together, a runtime may report both when one is ready.
+        // Two polls: in one, a runtime may report both directions when one is ready.
         Interest {
             read: self.is_ready(Subscription::read(1, fd)),
             write: self.is_ready(Subscription::write(1, fd)),
@@ -346,39 +343,39 @@ impl<W: Wasi> Poller<W> {
         })
     }
 
-    /// Tells the poller what a call on the file descriptor has answered that didn't go through it.
+    /// Records the result of a call on the file descriptor that didn't go through the poller.
     pub fn note(&mut self, registration: &Registration, result: Result<(), Errno>) {
         if self.slots.fd(registration).is_ok() {
-            // It is the caller's already.
-            let _ = self.learn(registration, result);
+            // The caller has the result already.
+            let _ = self.record_result(registration, result);
         }
     }
 
-    /// Takes the connections that were accepted before anyone asked. For who ends a listener's
-    /// registration, but goes on to accept: [`deregister`](Self::deregister) would close them.
+    /// Takes the connections that the poller has accepted before the caller did. Call it before
+    /// [`deregister`](Self::deregister), which would close them, if the listener is to stay in use.
     pub fn take_accepted(&mut self, listener: &Registration) -> Vec<Fd> {
         std::iter::from_fn(|| self.next_kept(listener)).collect()
     }
 
-    fn learn<T>(
+    fn record_result<T>(
         &mut self,
         registration: &Registration,
         result: Result<T, Errno>,
     ) -> Result<T, Errno> {
         let index = registration.index();
-        self.slots.tried(index, self.turns.clock());
+        self.slots.record_try(index, self.planner.wait_ended());
         match result {
-            // An interrupted call is tried again after the next wait, which reports it again.
+            // After `INTR`, the next wait reports the direction again, and the caller tries again.
             Err(Errno::AGAIN | Errno::INTR) => {
-                self.speculation.refused();
+                self.speculation.record_again();
                 Err(Errno::AGAIN)
             }
             Ok(value) => {
-                self.turns.progress_of(index);
+                self.planner.record_progress_on(index);
                 Ok(value)
             }
-            // What fails is closed next, which is progress; a listener that can't accept for want of
-            // memory or numbers is none.
+            // Not progress. A stream that fails is closed next, which is; a listener that can't accept for lack of
+            // memory or file descriptors makes none.
             Err(errno) => {
                 if errno == Errno::BADF {
                     self.slots.evict(index);
@@ -389,12 +386,12 @@ impl<W: Wasi> Poller<W> {
     }
 }
 
-/// A guess at what it costs to poll one socket, in nanoseconds, until that is measured: by the first window of
-/// idle ones. Half of an error is left after five windows.
-const PRICE: u64 = 500;
+/// What it costs to poll one socket, in nanoseconds: a guess until the first window of idle connections
+/// is polled and measured. After five windows, half of its error is left.
+const INITIAL_POLL_COST: u64 = 500;
 
-/// Waits are cut to this, as some runtimes count milliseconds in an `i32`.
-const LONGEST_WAIT: u64 = 3_600_000_000_000;
+/// The longest wait, in nanoseconds (an hour). Some runtimes count milliseconds in an `i32`.
+const MAX_WAIT: u64 = 3_600_000_000_000;
 
 #[cfg(test)]
 mod seeds;

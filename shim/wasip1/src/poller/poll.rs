@@ -1,53 +1,54 @@
-//! One poll, and what its events mean: which are certain, and which are doubtful.
+//! One poll: makes the subscriptions, polls them (in parts, if the host refuses so many at once), and decides which
+//! of the events are certain.
 
 use super::Ready;
 use super::slots::{Slots, position};
 use crate::errno::Errno;
 use crate::wasi::{Event, EventKind, Subscription, Wasi};
 
-/// A poll: whom it asks about, and what it has found. Kept from poll to poll for its memory.
+/// The list of a poll, and what it has found. One value is used for all polls, so that its memory is used again.
 #[derive(Debug)]
 pub(super) struct Poll {
-    /// The slots to ask about.
+    /// The slots to poll.
     pub(super) list: Vec<u32>,
-    /// What was reported of them.
-    pub(super) seen: Vec<Seen>,
+    /// What was reported, for each slot with an event.
+    pub(super) reports: Vec<SlotReport>,
     subscriptions: Vec<Subscription>,
     events: Vec<Event>,
-    /// The most subscriptions that the host takes at once.
-    most: usize,
+    /// The most subscriptions that the host accepts in one call.
+    max_subscriptions: usize,
 }
 
-/// A poll of no more subscriptions than these is never refused for its length: the clock, a few
-/// listeners and a connection. Half is too few for a process with two listeners.
-const SHORTEST: usize = 8;
+/// A poll with up to this many subscriptions is not divided further: the clock, a few listeners and a connection.
+/// Half is too few for a process with two listeners.
+const MIN_SUBSCRIPTIONS: usize = 8;
 
-/// How long a poll in parts sleeps when it finds nothing, in nanoseconds: each part takes some 0.1 ms, so
-/// that with a few parts it is at rest for most of the time, and a client waits for 1 ms on average.
+/// How long to sleep after polling in parts has found nothing, in nanoseconds. A part takes some 0.1 ms. So with a
+/// few parts the process sleeps most of the time, and a client waits for 1 ms on average.
 const PART_SLEEP: u64 = 2_000_000;
 
 impl Default for Poll {
     fn default() -> Self {
         Self {
             list: Vec::new(),
-            seen: Vec::new(),
+            reports: Vec::new(),
             subscriptions: Vec::new(),
             events: Vec::new(),
-            most: usize::MAX,
+            max_subscriptions: usize::MAX,
         }
     }
 }
 
 impl Poll {
-    /// Polls the list with a clock of `timeout`. Returns whether any file descriptor was reported;
-    /// [`seen`](Self::seen) has which.
+    /// Polls the list, with a clock of `timeout`. Returns whether any file descriptor was reported. They are in
+    /// [`reports`](Self::reports).
     pub(super) fn run<W: Wasi>(
         &mut self,
         wasi: &W,
         slots: &mut Slots,
         timeout: u64,
     ) -> Result<bool, Errno> {
-        self.seen.clear();
+        self.reports.clear();
         loop {
             let (at, is_all) = self.subscribe(slots, 0, timeout);
             let result = match is_all {
@@ -55,14 +56,14 @@ impl Poll {
                 false => self.run_in_parts(wasi, slots, at, timeout),
             };
             match result {
-                Err(Errno::INVAL) if self.can_shorten() => {}
+                Err(Errno::INVAL) if self.shorten() => {}
                 result => return result,
             }
         }
     }
 
-    /// The list is longer than what can be polled at once: asks about one part after the other. As
-    /// none of them can be waited for, the wait is a short sleep.
+    /// Polls the list in parts, one after the other, because it is too long for one poll. No part can wait, or the
+    /// others would wait for it. So if nothing is ready, it sleeps briefly.
     fn run_in_parts<W: Wasi>(
         &mut self,
         wasi: &W,
@@ -70,7 +71,7 @@ impl Poll {
         first_end: usize,
         timeout: u64,
     ) -> Result<bool, Errno> {
-        self.seen.clear();
+        self.reports.clear();
         self.subscriptions[0] = Subscription::clock(0, 0);
         let mut at = first_end;
         self.poll(wasi, slots)?;
@@ -78,30 +79,31 @@ impl Poll {
             (at, _) = self.subscribe(slots, at, 0);
             self.poll(wasi, slots)?;
         }
-        if self.seen.is_empty() && timeout > 0 {
+        if self.reports.is_empty() && timeout > 0 {
             sleep(wasi, timeout.min(PART_SLEEP));
         }
-        Ok(!self.seen.is_empty())
+        Ok(!self.reports.is_empty())
     }
 
-    /// Makes the subscriptions for the list from one place on: the clock, and as many as can be polled
-    /// at once. Returns where the next ones begin, and whether this was all.
+    /// Makes the subscriptions for the list from the index `from` on: the clock, and as many as fit into one poll.
+    /// Returns the index at which the next part begins, and whether this one is the whole list.
     fn subscribe(&mut self, slots: &Slots, from: usize, timeout: u64) -> (usize, bool) {
         self.subscriptions.clear();
         // Idle connections have no interest in writing.
-        let asked = |index: &u32| {
+        let subscribed = |index: &u32| {
             let interest = slots.at(*index).interest;
             usize::from(interest.read) + usize::from(interest.write)
         };
-        let wanted = 1 + self.list[from..].iter().map(asked).sum::<usize>();
-        self.subscriptions.reserve_exact(wanted.min(self.most));
+        let wanted = 1 + self.list[from..].iter().map(subscribed).sum::<usize>();
+        self.subscriptions
+            .reserve_exact(wanted.min(self.max_subscriptions));
         self.subscriptions.push(Subscription::clock(0, timeout));
         for (at, &index) in self.list.iter().enumerate().skip(from) {
             let slot = slots.at(index);
             if !slot.is_polled() {
                 continue;
             }
-            if self.subscriptions.len() + 2 > self.most {
+            if self.subscriptions.len() + 2 > self.max_subscriptions {
                 return (at, false);
             }
             let userdata = slots.userdata(index);
@@ -117,87 +119,89 @@ impl Poll {
         (self.list.len(), from == 0)
     }
 
-    /// Polls the subscriptions, and adds what the events say to [`seen`](Self::seen).
+    /// Polls the subscriptions, and adds the events to [`reports`](Self::reports).
     fn poll<W: Wasi>(&mut self, wasi: &W, slots: &mut Slots) -> Result<bool, Errno> {
-        let asked = self.subscriptions.len();
-        if self.events.len() < asked {
-            self.events.reserve_exact(asked - self.events.len());
-            self.events.resize(asked, Event::default());
+        let subscribed = self.subscriptions.len();
+        if self.events.len() < subscribed {
+            self.events.reserve_exact(subscribed - self.events.len());
+            self.events.resize(subscribed, Event::default());
         }
-        let count = wasi.poll_oneoff(&self.subscriptions, &mut self.events[..asked])?;
-        self.understand(slots, count.min(asked), asked - 1);
-        Ok(!self.seen.is_empty())
+        let count = wasi.poll_oneoff(&self.subscriptions, &mut self.events[..subscribed])?;
+        self.interpret_events(slots, count.min(subscribed), subscribed - 1);
+        Ok(!self.reports.is_empty())
     }
 
-    /// A poll was refused as invalid: most likely because the host's poll(2) takes no more entries
-    /// than there may be open files (`ulimit -n`), and a connection that is waited for in both
-    /// directions makes two. Then shorter ones will do.
-    fn can_shorten(&mut self) -> bool {
-        let asked = self.subscriptions.len();
-        if asked <= SHORTEST {
+    /// Lowers the limit of subscriptions after a poll has failed with `INVAL`. Returns false if it can't be lowered.
+    /// The likely reason is that the host's poll(2) takes no more entries than there may be open files
+    /// (`ulimit -n`), and a connection of which both directions are of interest makes two.
+    fn shorten(&mut self) -> bool {
+        let subscribed = self.subscriptions.len();
+        if subscribed <= MIN_SUBSCRIPTIONS {
             return false;
         }
-        if self.most == usize::MAX {
+        if self.max_subscriptions == usize::MAX {
             log::warn!(
-                "the runtime refuses to poll {asked} subscriptions at once; they are polled in parts, \
+                "the runtime refuses to poll {subscribed} subscriptions at once; they are polled in parts, \
                  which costs more. Raise the limit on open files (ulimit -n) to twice the connections"
             );
         }
-        self.most = (asked / 2).max(SHORTEST);
+        self.max_subscriptions = (subscribed / 2).max(MIN_SUBSCRIPTIONS);
         true
     }
 
-    /// Turns the events of `asked` subscriptions into one [`Seen`] for each slot.
-    fn understand(&mut self, slots: &mut Slots, count: usize, asked: usize) {
+    /// Turns the first `count` events into one [`SlotReport`] for each slot. `subscribed` is the number of
+    /// subscriptions without the clock.
+    fn interpret_events(&mut self, slots: &mut Slots, count: usize, subscribed: usize) {
         let events = &self.events[..count];
         let is_clock = |event: &&Event| event.kind() == EventKind::Clock;
         let reported = events.iter().filter(|event| !is_clock(event)).count();
-        // Reporting everything is the habit that makes an event doubtful.
-        let credible = reported < asked || asked == 1;
+        // A runtime that has left out some subscriptions reports only those that are ready.
+        let is_selective = reported < subscribed || subscribed == 1;
         for event in events.iter().filter(|event| !is_clock(event)) {
             let Some(index) = slots.by_userdata(event.userdata) else {
                 continue;
             };
             let slot = slots.at_mut(index);
             let at = slot
-                .seen
-                .map_or(self.seen.len(), |at| at.get() as usize - 1);
-            if at == self.seen.len() {
-                self.seen.push(Seen::nothing(index));
-                slot.seen = position(self.seen.len());
+                .report_position
+                .map_or(self.reports.len(), |at| at.get() as usize - 1);
+            if at == self.reports.len() {
+                self.reports.push(SlotReport::nothing(index));
+                slot.report_position = position(self.reports.len());
             }
-            self.seen[at].add(event, slot.interest.write, credible);
+            self.reports[at].add(event, slot.interest.write, is_selective);
             if event.error == Errno::BADF {
                 slots.evict(index);
             }
         }
-        for seen in &self.seen {
-            slots.at_mut(seen.index).seen = None;
+        for report in &self.reports {
+            slots.at_mut(report.index).report_position = None;
         }
-        // What is evicted is reported as such, and not twice.
-        self.seen.retain(|seen| !slots.at(seen.index).evicted);
+        // Evictions are reported separately, and must not be reported twice.
+        self.reports
+            .retain(|report| !slots.at(report.index).evicted);
     }
 }
 
-/// Sleeps, by a poll of nothing but a clock.
+/// Sleeps: polls only a clock.
 pub(super) fn sleep<W: Wasi>(wasi: &W, nanos: u64) {
-    // Whatever it returns, time has passed or hasn't; the caller goes on.
+    // If it fails, the sleep is shorter, and the caller goes on.
     let _ = wasi.poll_oneoff(&[Subscription::clock(0, nanos)], &mut [Event::default()]);
 }
 
-/// What a poll has said about one slot.
+/// What a poll has reported about one slot.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Seen {
+pub(super) struct SlotReport {
     pub(super) index: u32,
     readable: bool,
     writable: bool,
     read_closed: bool,
     error: Option<Errno>,
-    /// It is ready for certain; otherwise it is doubtful.
+    /// It is certain that a direction is ready. See the head of [`poller`](super).
     pub(super) certain: bool,
 }
 
-impl Seen {
+impl SlotReport {
     const fn nothing(index: u32) -> Self {
         let (readable, writable, read_closed) = (false, false, false);
         Self {
@@ -210,16 +214,16 @@ impl Seen {
         }
     }
 
-    fn add(&mut self, event: &Event, writes: bool, credible: bool) {
+    fn add(&mut self, event: &Event, writes: bool, is_selective: bool) {
         self.readable |= event.kind() == EventKind::Read;
         self.writable |= event.kind() == EventKind::Write;
-        self.certain |= credible;
+        self.certain |= is_selective;
         match event.error {
             Errno::SUCCESS => {
                 self.read_closed |= event.hangup();
                 self.certain |= event.hangup() || event.nbytes > 1;
             }
-            // The runtime can't tell; so it must be tried.
+            // The runtime can't report readiness here, so the owner has to try.
             Errno::NOTSUP | Errno::NOSYS | Errno::INTR | Errno::AGAIN => {}
             errno => {
                 self.readable = true;
@@ -231,7 +235,7 @@ impl Seen {
         }
     }
 
-    pub(super) fn report(&self, slots: &Slots) -> Ready {
+    pub(super) fn ready(&self, slots: &Slots) -> Ready {
         let Self {
             readable,
             writable,

@@ -2,33 +2,33 @@
 //!
 //! | the call | where | what the poller does |
 //! |---|---|---|
-//! | `fd_close` only gives the number back; the socket is closed when the garbage collector of the runtime's language finds it, up to two minutes later | wazero | shuts down both directions first, so that the peer sees the end at once |
-//! | `sock_shutdown` of both directions | wazero | shuts them down one at a time |
-//! | `poll_oneoff` doesn't look at sockets | wazero | sleeps and tries ([`blind`](super::blind)) |
-//! | `fd_fdstat_set_flags` of a listener | none that is known | asks for the flags afterwards, and doesn't try to accept before a poll has reported the listener |
-//! | the flags of `sock_accept` | none that is known | asks for the flags of the first connection, and if they are missing sets them on each |
-//! | `fd_write` into a full socket returns 0 | none that is known | makes it `AGAIN` |
-//! | `fd_write` of several slices writes each by a call of its own, goes on after a short one, and forgets what it has written when a later one fails | wazero | gives each slice its own call ([`write_each`]) |
+//! | `fd_close` only frees the number; the socket is closed when the runtime's garbage collector finds it, up to two minutes later | wazero | shuts down both directions first, so that the peer sees the end at once |
+//! | `sock_shutdown` of both directions does nothing | wazero | shuts them down one at a time |
+//! | `poll_oneoff` doesn't check sockets | wazero | sleeps and tries ([`blind`](super::blind)) |
+//! | `fd_fdstat_set_flags` of a listener does nothing | none known | reads the flags afterwards. If they are missing, it doesn't try to accept before a poll has reported the listener |
+//! | `sock_accept` ignores its flags | none known | reads the flags of the first connection, and if they are missing sets them on each |
+//! | `fd_write` into a full socket returns 0 | none known | returns `AGAIN` instead |
+//! | `fd_write` of several slices writes each one separately, goes on after a short write, and doesn't return how much it has written if a later one fails | wazero | writes each slice by a call of its own ([`write_each`]) |
 //!
-//! `fd_read` that returns 0 when nothing has come can't be told from the end of the stream.
+//! If `fd_read` returned 0 when there is nothing to read, that could not be distinguished from the end of the stream.
 
 use std::io::IoSlice;
 
-use super::{Poller, Sight};
+use super::{Poller, RuntimeKind};
 use crate::errno::Errno;
 use crate::wasi::{Fd, FdFlags, FileType, Shutdown, Wasi};
 
 impl<W: Wasi> Poller<W> {
-    /// Whether closing a stream may do nothing until later. Then [`shut_down`] comes first, if it isn't
-    /// the poller that closes.
+    /// Whether closing a stream may have no effect until later. A caller that closes streams itself must then call
+    /// [`shut_down`] first.
     pub fn closes_late(&self) -> bool {
-        self.sight != Sight::Sighted
+        self.runtime_kind != RuntimeKind::ChecksSockets
     }
 
     /// Closes a stream, so that its peer sees the end at once.
     pub(super) fn close_stream(&self, fd: Fd) {
         if self.closes_late() {
-            // An error means that the peer is gone already.
+            // An error means that the peer has gone already.
             let _ = shut_down(&self.wasi, fd);
         }
         self.close_fd(fd);
@@ -41,8 +41,8 @@ impl<W: Wasi> Poller<W> {
         }
     }
 
-    /// Makes a listener non-blocking. Returns whether that is sure: true as well for what is no
-    /// socket, and so can't block either.
+    /// Makes a listener non-blocking. Returns whether it certainly is; also true for a file descriptor that isn't a
+    /// socket, which can't block in `sock_accept` either.
     pub(super) fn make_nonblocking(&self, fd: Fd) -> bool {
         let stat = self.wasi.fd_fdstat_get(fd);
         let flags = stat.map_or(FdFlags::EMPTY, |stat| stat.flags);
@@ -64,8 +64,8 @@ impl<W: Wasi> Poller<W> {
 
 /// Accepts a connection, and makes sure that it is non-blocking.
 ///
-/// `accepts_blocking` is whether the runtime ignores that this was asked for: `None` until it is known,
-/// which takes a call.
+/// `accepts_blocking` says whether the runtime ignores the flag `NONBLOCK`. It is `None` until that is known; finding
+/// out takes one more call.
 ///
 /// # Errors
 /// What `sock_accept` returned.
@@ -88,11 +88,11 @@ pub fn accept<W: Wasi>(
     Ok(stream)
 }
 
-/// Writes from the slices in order, each by a call of its own, until one is taken in part. For runtimes
-/// that can't be trusted with several (wazero).
+/// Writes from the slices in order, each by a call of its own, until one is written in part. For runtimes
+/// where a call with several slices isn't reliable (wazero).
 ///
 /// # Errors
-/// What the first `fd_write` returned. The error of a later one is that of the next write.
+/// The error of the first `fd_write`. If a later one fails, the next write returns its error.
 pub fn write_each<W: Wasi>(wasi: &W, fd: Fd, bufs: &[IoSlice<'_>]) -> Result<usize, Errno> {
     let mut written = 0;
     for buf in bufs.iter().filter(|buf| !buf.is_empty()) {
@@ -110,13 +110,13 @@ pub fn write_each<W: Wasi>(wasi: &W, fd: Fd, bufs: &[IoSlice<'_>]) -> Result<usi
     Ok(written)
 }
 
-/// Ends both directions of a stream, one at a time: for runtimes where closing does nothing until later,
-/// and shutting down both in one call does nothing either.
+/// Shuts down both directions of a stream, one at a time. For runtimes where closing has no effect until later,
+/// and shutting down both in one call does nothing.
 ///
-/// Then the peer sees the end at once, and what it sends afterwards resets the connection.
+/// Then the peer sees the end at once, and if it sends anything afterwards, the connection is reset.
 ///
 /// # Errors
-/// The first of what the two calls returned.
+/// The first error of the two calls.
 pub fn shut_down<W: Wasi>(wasi: &W, fd: Fd) -> Result<(), Errno> {
     let [write, read] = [Shutdown::Write, Shutdown::Read].map(|how| wasi.sock_shutdown(fd, how));
     write.and(read)

@@ -1,5 +1,6 @@
-//! The registrations. Which of the streams are busy is for [`Turns`](poll_turns::Turns) to know; a slot's index is its place
-//! there.
+//! The table of registrations: for each, its file descriptor, token and interest, and whether it was evicted.
+//!
+//! [`Planner`](poll_turns::Planner) records which streams are busy. It uses the same slot numbers.
 
 use std::num::NonZeroU32;
 
@@ -32,10 +33,10 @@ impl Interest {
     };
 }
 
-/// A file descriptor's place in a [`Poller`](super::Poller). There is one for each, and ending it
-/// consumes it.
+/// The registration of a file descriptor in a [`Poller`](super::Poller). It can't be copied, and is consumed when it
+/// ends.
 #[derive(Debug)]
-#[must_use = "what is registered stays open until the registration is given to `close`"]
+#[must_use = "the file descriptor stays open until the registration is passed to `close`"]
 pub struct Registration {
     key: Key,
     fd: Fd,
@@ -57,9 +58,9 @@ impl Registration {
 pub(super) struct Slots {
     slots: Table<Slot>,
     listeners: Vec<u32>,
-    /// By file descriptor, the slot that was last given it.
+    /// For each file descriptor, the slot in which it was last registered.
     owners: Vec<u32>,
-    /// Evicted slots that are still to be reported.
+    /// Evicted slots that have not been reported yet.
     pub(super) evicted: Vec<u32>,
 }
 
@@ -67,14 +68,14 @@ pub(super) struct Slots {
 pub(super) struct Slot {
     pub(super) token: u64,
     pub(super) fd: Fd,
-    /// When it was last tried, in wrapping microseconds.
-    tried: u32,
-    /// The position among what the present poll has seen.
-    pub(super) seen: Option<NonZeroU32>,
+    /// When it was last tried, in microseconds, wrapping around.
+    last_tried: u32,
+    /// The position of its report in the current poll, counted from 1.
+    pub(super) report_position: Option<NonZeroU32>,
     pub(super) kind: Kind,
     pub(super) interest: Interest,
-    /// The runtime says that the file descriptor isn't open. It is never used again, not even to
-    /// be closed: its number may be another's by now.
+    /// The runtime has reported that the file descriptor isn't open. It is never used again, and not closed
+    /// either: the number may belong to another file descriptor by now.
     pub(super) evicted: bool,
 }
 
@@ -84,11 +85,11 @@ pub(super) enum Kind {
     Stream,
 }
 
-/// File descriptors beyond this aren't looked up by number; no runtime hands out such. It bounds the list by
-/// 4 MiB, if one does.
-const MOST_OWNERS: usize = 1 << 20;
+/// File descriptors from this number on are not in `owners`, so that it has at most 4 MiB. No runtime is known to
+/// use such numbers.
+const MAX_OWNERS: usize = 1 << 20;
 
-const IN_USE: &str = "lists of slots are cleared of those that are removed";
+const IN_USE: &str = "a slot is removed from all lists before it is freed";
 
 impl Slot {
     pub(super) fn nothing_ready(&self) -> Ready {
@@ -103,7 +104,7 @@ impl Slot {
     }
 
     /// A report of every direction of interest.
-    pub(super) fn every_direction(&self) -> Ready {
+    pub(super) fn all_interests(&self) -> Ready {
         let Interest { read, write } = self.interest;
         Ready {
             readable: read,
@@ -116,9 +117,9 @@ impl Slot {
         !self.evicted && self.interest != Interest::NONE
     }
 
-    /// Whether the last try is longer ago than `nanos`.
+    /// Whether at least `nanos` have passed since the last try.
     pub(super) fn is_due(&self, now: u64, nanos: u64) -> bool {
-        u64::from(micros(now).wrapping_sub(self.tried)) * 1000 >= nanos
+        u64::from(micros(now).wrapping_sub(self.last_tried)) * 1000 >= nanos
     }
 }
 
@@ -136,8 +137,8 @@ impl Slots {
         let key = self.slots.insert(Slot {
             token,
             fd,
-            tried: micros(now),
-            seen: None,
+            last_tried: micros(now),
+            report_position: None,
             kind,
             interest,
             evicted: false,
@@ -148,11 +149,11 @@ impl Slots {
         Registration { key, fd }
     }
 
-    /// A file descriptor that is registered already can't have been given out twice; so the first
-    /// has been closed behind our back.
+    /// Makes the slot `index` the owner of a file descriptor. If another slot still owns it, that one was closed
+    /// by something else than the poller, because otherwise the number could not be in use again. It is evicted.
     fn take_from_owner(&mut self, fd: Fd, index: u32) {
         let at = fd as usize;
-        if at >= MOST_OWNERS {
+        if at >= MAX_OWNERS {
             return;
         }
         if self.owners.len() <= at {
@@ -166,7 +167,7 @@ impl Slots {
         }
     }
 
-    /// Frees the slot. The answer is the file descriptor, unless it was evicted.
+    /// Frees the slot. Returns the file descriptor, unless it was evicted.
     pub(super) fn remove(&mut self, registration: Registration) -> Option<Fd> {
         let slot = self.slots.remove(registration.key)?;
         let index = registration.index();
@@ -175,7 +176,7 @@ impl Slots {
         (!slot.evicted).then_some(slot.fd)
     }
 
-    /// Never uses the slot's file descriptor again.
+    /// Evicts a slot: its file descriptor is never used again.
     pub(super) fn evict(&mut self, index: u32) {
         let slot = self.at_mut(index);
         if !slot.evicted {
@@ -184,7 +185,7 @@ impl Slots {
         }
     }
 
-    /// The file descriptor to make a call on.
+    /// The file descriptor of a registration; `BADF` if it was evicted.
     pub(super) fn fd(&self, registration: &Registration) -> Result<Fd, Errno> {
         let slot = self
             .slots
@@ -217,24 +218,24 @@ impl Slots {
         self.slots.key_at(index as usize).map_or(0, Key::to_u64)
     }
 
-    /// The slot an answer is for, unless the runtime has made it up.
+    /// The slot that an event is for. `None` if the runtime has made up the number.
     pub(super) fn by_userdata(&self, userdata: u64) -> Option<u32> {
         let key = Key::from_u64(userdata);
         let slot = self.slots.get(key)?;
-        // A key may have fewer bits than the number.
+        // A key has fewer bits than the number, so several numbers convert to the same key.
         (key.to_u64() == userdata && slot.is_polled()).then_some(key.index() as u32)
     }
 
-    /// It was tried just now.
-    pub(super) fn tried(&mut self, index: u32, now: u64) {
-        self.at_mut(index).tried = micros(now);
+    /// Records that a slot is tried now.
+    pub(super) fn record_try(&mut self, index: u32, now: u64) {
+        self.at_mut(index).last_tried = micros(now);
     }
 
     pub(super) fn listeners(&self) -> &[u32] {
         &self.listeners
     }
 
-    /// Every slot in use that is polled, listeners too.
+    /// All slots that are polled, including listeners.
     pub(super) fn polled(&self) -> impl Iterator<Item = u32> {
         let polled = self.slots.iter().filter(|(_, slot)| slot.is_polled());
         polled.map(|(index, _)| index)

@@ -1,23 +1,26 @@
-//! One wait: which subscriptions are polled, and what of it is reported.
+//! One wait: polls as the planner says, and decides which events to report.
+//!
+//! Certain events are reported at once. Uncertain ones are reported now and then, so that the caller tries the
+//! call; or parts of them are polled again to find those that are ready (`narrow_down`).
 
 use poll_turns::{Found, Plan};
 
-use super::poll::{Seen, sleep};
+use super::poll::{SlotReport, sleep};
 use super::slots::Kind;
-use super::tries::{LISTENER_EVERY, longest_poll, resolve_every};
-use super::{Poller, Ready, Sight};
+use super::tries::{LISTENER_INTERVAL, max_immediate_poll, resolve_interval};
+use super::{Poller, Ready, RuntimeKind};
 use crate::errno::Errno;
 use crate::wasi::Wasi;
 
 impl<W: Wasi> Poller<W> {
     pub(super) fn wait_for(&mut self, ready: &mut Vec<Ready>, timeout: u64) -> Result<(), Errno> {
-        if self.sight == Sight::Undecided {
-            self.sight = self.decide_sight();
+        if self.runtime_kind == RuntimeKind::Unknown {
+            self.runtime_kind = self.detect_blindness();
         }
         let start = self.now();
         let deadline = start.saturating_add(timeout);
-        if self.turns.begin(start) {
-            self.fruitless = 0;
+        if self.planner.begin_wait(start) {
+            self.without_progress = 0;
             self.sleep.progress(start);
         }
         let before = ready.len();
@@ -26,9 +29,11 @@ impl<W: Wasi> Poller<W> {
         let mut first = true;
         while ready.len() == before && (now < deadline || std::mem::take(&mut first)) {
             let left = deadline.saturating_sub(now);
-            let result = match self.sight {
-                Sight::Blind => self.wait_blindly(now, left, ready),
-                Sight::Sighted | Sight::Undecided => self.round(now, left, ready),
+            let result = match self.runtime_kind {
+                RuntimeKind::Blind => self.wait_by_trying(now, left, ready),
+                RuntimeKind::ChecksSockets | RuntimeKind::Unknown => {
+                    self.poll_as_planned(now, left, ready)
+                }
             };
             match result {
                 Ok(()) => self.failures = 0,
@@ -41,32 +46,37 @@ impl<W: Wasi> Poller<W> {
         Ok(())
     }
 
-    /// Polls what the plan says.
-    fn round(&mut self, now: u64, left: u64, ready: &mut Vec<Ready>) -> Result<(), Errno> {
+    /// Asks the planner what to poll, and polls that.
+    fn poll_as_planned(
+        &mut self,
+        now: u64,
+        left: u64,
+        ready: &mut Vec<Ready>,
+    ) -> Result<(), Errno> {
         self.slow_down(left);
-        match self.turns.plan(now, left) {
+        match self.planner.plan(now, left) {
             Plan::Busy { wait } => self.poll_busy(now, wait, ready),
             Plan::BusyThenIdle { wait, window } => {
                 self.poll_busy(now, wait, ready)?;
                 self.poll_some_idle(window, ready)
             }
-            Plan::Everyone { wait } => {
-                let found = self.poll_everyone(now, wait, ready)?;
-                self.turns.polled_everyone(found);
+            Plan::All { wait } => {
+                let found = self.poll_all(now, wait, ready)?;
+                self.planner.polled_all(found);
                 Ok(())
             }
         }
     }
 
-    /// Events of which nothing comes, again and again, must not become a busy loop.
+    /// Sleeps if many waits in a row have reported events without any progress: they must not become a busy loop.
     fn slow_down(&mut self, left: u64) {
-        if self.fruitless > FORBEARANCE {
-            let nanos = FIRST_SLEEP << (self.fruitless - FORBEARANCE).min(8);
-            sleep(&self.wasi, nanos.min(LONGEST_SLEEP).min(left));
+        if self.without_progress > MAX_WITHOUT_PROGRESS {
+            let nanos = MIN_SLEEP << (self.without_progress - MAX_WITHOUT_PROGRESS).min(8);
+            sleep(&self.wasi, nanos.min(MAX_SLEEP).min(left));
         }
     }
 
-    /// Polls the busy ones and the listeners, or does without a poll.
+    /// Polls the busy connections and the listeners, or reports them without a poll.
     fn poll_busy(&mut self, now: u64, wait: u64, ready: &mut Vec<Ready>) -> Result<(), Errno> {
         if self.speculate(now, ready) {
             return Ok(());
@@ -78,14 +88,9 @@ impl<W: Wasi> Poller<W> {
         Ok(())
     }
 
-    /// Polls all, unless one of the busy ones is ready.
-    fn poll_everyone(
-        &mut self,
-        now: u64,
-        wait: u64,
-        ready: &mut Vec<Ready>,
-    ) -> Result<Found, Errno> {
-        if !self.turns.busy().is_empty() {
+    /// Polls all connections, unless a busy one is ready.
+    fn poll_all(&mut self, now: u64, wait: u64, ready: &mut Vec<Ready>) -> Result<Found, Errno> {
+        if !self.planner.busy().is_empty() {
             self.list_busy();
             if self.poll(0)? {
                 self.report_busy(now, ready)?;
@@ -97,23 +102,24 @@ impl<W: Wasi> Poller<W> {
         self.poll.list.extend(self.slots.polled());
         let start = self.now();
         if !self.poll(wait)? {
-            self.resolved = self.now();
+            self.resolved_at = self.now();
             return Ok(Found::default());
         }
         let now = self.now();
-        let longest = longest_poll(self.turns.price(), self.turns.idle());
+        let longest = max_immediate_poll(self.planner.poll_cost(), self.planner.idle());
         if now.saturating_sub(start) > longest {
-            self.resolved = now;
+            self.resolved_at = now;
         }
-        self.report_everyone(now, ready)
+        self.report_poll_of_all(now, ready)
     }
 
-    /// Polls the next `count` idle ones in turn.
+    /// Polls the next `count` idle connections, without waiting.
     fn poll_some_idle(&mut self, count: usize, ready: &mut Vec<Ready>) -> Result<(), Errno> {
         self.poll.list.clear();
         let slots = &self.slots;
         let is_polled = |index| slots.at(index).is_polled();
-        self.turns.next_idle(count, is_polled, &mut self.poll.list);
+        self.planner
+            .next_idle(count, is_polled, &mut self.poll.list);
         let count = self.poll.list.len();
         if count == 0 {
             return Ok(());
@@ -121,20 +127,20 @@ impl<W: Wasi> Poller<W> {
         let before = self.now();
         let is_any_ready = self.poll(0)?;
         let took = self.now().saturating_sub(before);
-        self.turns.polled_idle(count, took, is_any_ready);
+        self.planner.polled_idle(count, took, is_any_ready);
         if is_any_ready {
-            // Whatever is ready here has waited a whole turn, so it is found now.
-            let doubtful = self.report_certain(ready);
-            self.narrow(doubtful, ready)?;
+            // A connection that is ready here has waited for a whole cycle. So all of them are found now.
+            let uncertain = self.report_certain(ready);
+            self.narrow_down(uncertain, ready)?;
         }
         Ok(())
     }
 
-    /// Puts the busy ones and the listeners on the list.
+    /// Fills the list with the busy connections and the listeners.
     pub(super) fn list_busy(&mut self) {
         self.poll.list.clear();
         self.poll.list.extend_from_slice(self.slots.listeners());
-        self.poll.list.extend_from_slice(self.turns.busy());
+        self.poll.list.extend_from_slice(self.planner.busy());
     }
 
     /// Polls the list. Returns whether anything was reported.
@@ -142,126 +148,135 @@ impl<W: Wasi> Poller<W> {
         self.poll.run(&self.wasi, &mut self.slots, wait)
     }
 
-    /// Reports what the poll of the busy ones and the listeners has shown.
+    /// Reports what a poll of the busy connections and the listeners has found.
     fn report_busy(&mut self, now: u64, ready: &mut Vec<Ready>) -> Result<(), Errno> {
-        if self.poll.seen.iter().all(|seen| !seen.certain) {
-            self.report_doubtful(ready)?;
+        if self.poll.reports.iter().all(|report| !report.certain) {
+            self.report_uncertain(ready)?;
             return Ok(());
         }
-        let every = self.tries.every(self.poll.seen.len());
+        let every = self.tries.interval(self.poll.reports.len());
         let mut streams = 0;
-        for seen in &self.poll.seen {
-            let slot = self.slots.at(seen.index);
+        for report in &self.poll.reports {
+            let slot = self.slots.at(report.index);
             let every = if slot.kind == Kind::Listener {
-                LISTENER_EVERY
+                LISTENER_INTERVAL
             } else {
-                streams += usize::from(seen.certain);
+                streams += usize::from(report.certain);
                 every
             };
-            if seen.certain || slot.is_due(now, every) {
-                self.slots.tried(seen.index, now);
-                ready.push(seen.report(&self.slots));
+            if report.certain || slot.is_due(now, every) {
+                self.slots.record_try(report.index, now);
+                ready.push(report.ready(&self.slots));
             }
         }
-        let busy = self.turns.busy().len();
+        let busy = self.planner.busy().len();
         self.speculation.polled(streams, busy, self.tries.cost());
         Ok(())
     }
 
-    /// Reports what the poll of all has shown.
-    fn report_everyone(&mut self, now: u64, ready: &mut Vec<Ready>) -> Result<Found, Errno> {
-        if self.poll.seen.iter().all(|seen| !seen.certain) {
-            self.resolved = now;
-            let idle = self.report_doubtful(ready)?;
+    /// Reports what a poll of all connections has found.
+    fn report_poll_of_all(&mut self, now: u64, ready: &mut Vec<Ready>) -> Result<Found, Errno> {
+        if self.poll.reports.iter().all(|report| !report.certain) {
+            self.resolved_at = now;
+            let idle = self.report_uncertain(ready)?;
             return Ok(Found { busy: false, idle });
         }
-        let busy_every = self.tries.every(self.turns.busy().len());
-        let resolve_every = resolve_every(self.turns.price(), self.turns.idle());
-        let resolve = now.saturating_sub(self.resolved) >= resolve_every;
+        let busy_interval = self.tries.interval(self.planner.busy().len());
+        let resolve_after = resolve_interval(self.planner.poll_cost(), self.planner.idle());
+        let resolve = now.saturating_sub(self.resolved_at) >= resolve_after;
         let mut found = Found::default();
-        let mut doubtful = Vec::new();
-        for seen in &self.poll.seen {
-            let slot = self.slots.at(seen.index);
-            let is_idle = self.turns.is_idle(seen.index);
+        let mut uncertain = Vec::new();
+        for report in &self.poll.reports {
+            let slot = self.slots.at(report.index);
+            let is_idle = self.planner.is_idle(report.index);
             let is_due = match slot.kind {
-                Kind::Listener => slot.is_due(now, LISTENER_EVERY),
-                _ => !is_idle && slot.is_due(now, busy_every),
+                Kind::Listener => slot.is_due(now, LISTENER_INTERVAL),
+                _ => !is_idle && slot.is_due(now, busy_interval),
             };
-            found.busy |= seen.certain && !is_idle;
-            if seen.certain || is_due {
+            found.busy |= report.certain && !is_idle;
+            if report.certain || is_due {
                 found.idle |= is_idle;
-                self.slots.tried(seen.index, now);
-                ready.push(seen.report(&self.slots));
+                self.slots.record_try(report.index, now);
+                ready.push(report.ready(&self.slots));
             } else if resolve {
-                doubtful.push(*seen);
+                uncertain.push(*report);
             }
         }
         if resolve {
-            self.resolved = now;
-            found.idle |= self.narrow(doubtful, ready)?;
+            self.resolved_at = now;
+            found.idle |= self.narrow_down(uncertain, ready)?;
         }
         Ok(found)
     }
 
-    /// Something is ready, but nothing says what. Returns whether an idle connection was found.
-    fn report_doubtful(&mut self, ready: &mut Vec<Ready>) -> Result<bool, Errno> {
-        let is_listener = |seen: &&Seen| self.slots.at(seen.index).kind == Kind::Listener;
-        let listeners = self.poll.seen.iter().filter(is_listener).count();
-        let streams = self.poll.seen.len() - listeners;
-        // A new connection is the likeliest reason, but not twice in a row.
-        let only_listeners = listeners > 0 && !self.suspected_listeners && streams > FEW;
-        self.suspected_listeners = only_listeners;
-        let mut doubtful = Vec::new();
-        for seen in &self.poll.seen {
-            if streams <= FEW || is_listener(&seen) {
-                ready.push(seen.report(&self.slots));
+    /// Finds and reports what is ready when all events are uncertain. Returns whether an idle connection was
+    /// reported.
+    fn report_uncertain(&mut self, ready: &mut Vec<Ready>) -> Result<bool, Errno> {
+        let is_listener = |report: &&SlotReport| self.slots.at(report.index).kind == Kind::Listener;
+        let listeners = self.poll.reports.iter().filter(is_listener).count();
+        let streams = self.poll.reports.len() - listeners;
+        // A new connection is the most likely reason. But if that was tried the last time, look among the streams.
+        let only_listeners =
+            listeners > 0 && !self.reported_only_listeners && streams > FEW_UNCERTAIN;
+        self.reported_only_listeners = only_listeners;
+        let mut uncertain = Vec::new();
+        for report in &self.poll.reports {
+            if streams <= FEW_UNCERTAIN || is_listener(&report) {
+                ready.push(report.ready(&self.slots));
             } else if !only_listeners {
-                doubtful.push(*seen);
+                uncertain.push(*report);
             }
         }
-        self.narrow(doubtful, ready)
+        self.narrow_down(uncertain, ready)
     }
 
-    /// Finds those that are ready among doubtful ones, by polling parts of them. Returns whether one of
-    /// the few that are reported is idle.
-    fn narrow(&mut self, doubtful: Vec<Seen>, ready: &mut Vec<Ready>) -> Result<bool, Errno> {
+    /// Finds what is ready among uncertain events: polls an eighth of them at a time, and divides the parts that
+    /// report something further. Returns whether an idle connection was reported.
+    fn narrow_down(
+        &mut self,
+        uncertain: Vec<SlotReport>,
+        ready: &mut Vec<Ready>,
+    ) -> Result<bool, Errno> {
         let mut found_idle = false;
-        let mut parts = vec![doubtful];
+        let mut parts = vec![uncertain];
         while let Some(part) = parts.pop() {
-            if part.len() <= FEW {
-                found_idle |= part.iter().any(|seen| self.turns.is_idle(seen.index));
-                ready.extend(part.iter().map(|seen| seen.report(&self.slots)));
+            if part.len() <= FEW_UNCERTAIN {
+                found_idle |= part.iter().any(|report| self.planner.is_idle(report.index));
+                ready.extend(part.iter().map(|report| report.ready(&self.slots)));
                 continue;
             }
-            for chunk in part.chunks(part.len().div_ceil(8).max(FEW)) {
+            for chunk in part.chunks(part.len().div_ceil(8).max(FEW_UNCERTAIN)) {
                 self.poll.list.clear();
-                self.poll.list.extend(chunk.iter().map(|seen| seen.index));
+                self.poll
+                    .list
+                    .extend(chunk.iter().map(|report| report.index));
                 if self.poll(0)? {
                     let before = ready.len();
                     parts.push(self.report_certain(ready));
-                    let certain = |seen: &Seen| seen.certain && self.turns.is_idle(seen.index);
-                    found_idle |= ready.len() > before && self.poll.seen.iter().any(certain);
+                    let certain =
+                        |report: &SlotReport| report.certain && self.planner.is_idle(report.index);
+                    found_idle |= ready.len() > before && self.poll.reports.iter().any(certain);
                 }
             }
         }
         Ok(found_idle)
     }
 
-    /// Reports what is ready for certain. Returns the rest.
-    fn report_certain(&self, ready: &mut Vec<Ready>) -> Vec<Seen> {
-        let (certain, doubtful): (Vec<Seen>, Vec<Seen>) =
-            self.poll.seen.iter().partition(|seen| seen.certain);
-        ready.extend(certain.iter().map(|seen| seen.report(&self.slots)));
-        doubtful
+    /// Reports the certain events. Returns the others.
+    fn report_certain(&self, ready: &mut Vec<Ready>) -> Vec<SlotReport> {
+        let (certain, uncertain): (Vec<SlotReport>, Vec<SlotReport>) =
+            self.poll.reports.iter().partition(|report| report.certain);
+        ready.extend(certain.iter().map(|report| report.ready(&self.slots)));
+        uncertain
     }
 
-    /// Reports what is known without a poll: evictions, and connections accepted already.
+    /// Reports what is known without a poll: evictions, and listeners with connections that are already accepted.
     pub(super) fn report_known(&mut self, ready: &mut Vec<Ready>) {
         for index in std::mem::take(&mut self.slots.evicted) {
             let slot = self.slots.at(index);
             let closed = Ready {
                 readable: true,
-                // An owner that only has something to write must learn of it, too.
+                // So that an owner which only waits for room to write gets the event, too.
                 writable: slot.interest.write,
                 read_closed: true,
                 error: Some(Errno::BADF),
@@ -286,7 +301,7 @@ impl<W: Wasi> Poller<W> {
         }
     }
 
-    /// A poll has failed as a whole.
+    /// Handles a poll that has failed as a whole: evicts bad file descriptors, or reports everything.
     fn recover(&mut self, errno: Errno, ready: &mut Vec<Ready>) -> Result<(), Errno> {
         if errno == Errno::BADF {
             let before = self.slots.evicted.len();
@@ -302,14 +317,14 @@ impl<W: Wasi> Poller<W> {
             }
         }
         self.failures += 1;
-        if self.failures >= GIVE_UP_AFTER {
+        if self.failures >= MAX_FAILURES {
             return Err(errno);
         }
-        log::debug!("poll_oneoff: {errno}; trying everything instead");
-        sleep(&self.wasi, PAUSE);
+        log::debug!("poll_oneoff: {errno}; reports all connections instead");
+        sleep(&self.wasi, SLEEP_AFTER_FAILURE);
         let reported = ready.len();
-        self.report_everything(ready);
-        // What the failed round had reported before is not reported twice.
+        self.report_all_interests(ready);
+        // Some may have been reported before this poll failed. They are not reported twice.
         let (before, all) = ready.split_at_mut(reported);
         let known = |ready: &Ready| {
             before
@@ -322,30 +337,30 @@ impl<W: Wasi> Poller<W> {
         Ok(())
     }
 
-    /// Reports every direction of interest, because there is no way to know better.
-    pub(super) fn report_everything(&self, ready: &mut Vec<Ready>) {
+    /// Reports every direction of interest, when there is no way to know which are ready.
+    pub(super) fn report_all_interests(&self, ready: &mut Vec<Ready>) {
         let polled = self.slots.polled();
-        ready.extend(polled.map(|index| self.slots.at(index).every_direction()));
+        ready.extend(polled.map(|index| self.slots.at(index).all_interests()));
     }
 }
 
-/// This many waits in a row may report something of which nothing comes: an event that is only a hint is
-/// refuted by one try, so that this many mean a fault. Half would slow down a server with a few hints in
-/// a row, double costs eight more calls.
-const FORBEARANCE: u32 = 8;
+/// How many waits in a row may report events without any progress before they begin to sleep. One try shows that a
+/// spurious event was spurious, so this many in a row mean a fault. Half would slow down a server that gets a few
+/// spurious events in a row; double costs eight more calls.
+const MAX_WITHOUT_PROGRESS: u32 = 8;
 
-/// After them each wait begins with a sleep that doubles from this one, in nanoseconds, up to the other.
-/// At 5 ms a fault costs less than 1 % of a core, and a client that is served meanwhile hardly notices.
-const FIRST_SLEEP: u64 = 20_000;
-const LONGEST_SLEEP: u64 = 5_000_000;
+/// The first and the longest of these sleeps, in nanoseconds; each is twice as long as the one before.
+/// At 5 ms, a fault costs less than 1 % of a core, and clients that are served meanwhile hardly notice.
+const MIN_SLEEP: u64 = 20_000;
+const MAX_SLEEP: u64 = 5_000_000;
 
-/// This few doubtful ones are tried rather than polled again: 16 tries cost about as much as one more
-/// poll and the tries that it leaves. At half there is one more poll; at double, tries for nothing.
-const FEW: usize = 16;
+/// Up to this many uncertain events are reported instead of being polled in parts. 16 tries cost about as much as
+/// one more poll and the tries after it. At half there is one more poll; at double there are needless tries.
+const FEW_UNCERTAIN: usize = 16;
 
-/// After this many waits that failed one after the other, the failure is the caller's: with the pauses,
-/// after a tenth of a second. A host that is short of memory for less than that is waited for.
-const GIVE_UP_AFTER: u32 = 100;
+/// After this many failed polls in a row, the wait fails. With the sleeps, this is after a tenth of a second. If the
+/// host is short of memory for less than that, the server goes on.
+const MAX_FAILURES: u32 = 100;
 
-/// How long a failed wait sleeps, in nanoseconds, lest failing becomes a busy loop.
-const PAUSE: u64 = 1_000_000;
+/// How long to sleep after a failed poll, in nanoseconds, so that failures don't become a busy loop.
+const SLEEP_AFTER_FAILURE: u64 = 1_000_000;

@@ -99,8 +99,10 @@ pub(super) fn plan(fake: &Fake, listener: Fd, script: &mut Rng, peers: &Peers) {
             });
         }
         at += 1 + script.below(20_000_000);
-        let ending = Rc::clone(&peer);
-        fake.after(Duration::from_nanos(at), move |fake| end(fake, &ending));
+        let ending_peer = Rc::clone(&peer);
+        fake.after(Duration::from_nanos(at), move |fake| {
+            end(fake, &ending_peer)
+        });
         let drains = script.below(3_000_000);
         drain(fake, peer, Duration::from_nanos(drains));
     });

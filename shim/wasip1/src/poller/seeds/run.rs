@@ -61,9 +61,9 @@ impl Run {
                 "not over in time: {}",
                 self.state()
             );
-            self.round(5_000_000);
+            self.iterate(5_000_000);
         }
-        self.check_rest();
+        self.check_calls_when_idle();
         for (_, conn) in std::mem::take(&mut self.conns) {
             self.poller.close(conn.stream);
         }
@@ -76,7 +76,7 @@ impl Run {
         self.fake.is_script_over() && self.peers.borrow().iter().all(over)
     }
 
-    fn round(&mut self, timeout: u64) {
+    fn iterate(&mut self, timeout: u64) {
         let mut ready = Vec::new();
         self.poller
             .wait(&mut ready, Some(Duration::from_nanos(timeout)))
@@ -140,12 +140,12 @@ impl Run {
                 Ok(0) => {
                     conn.ended = true;
                     let since = conn.peer.borrow().ended.expect("an end that was sent");
-                    self.note(since);
+                    self.check_delay(since);
                 }
                 Ok(count) => {
                     conn.read += count;
                     while let Some(since) = conn.next_found() {
-                        self.note(since);
+                        self.check_delay(since);
                     }
                     conn.pending.extend_from_slice(&buf[..count]);
                 }
@@ -174,7 +174,7 @@ impl Run {
     }
 
     /// Something that was there at `since` has been found only now.
-    fn note(&mut self, since: u64) {
+    fn check_delay(&mut self, since: u64) {
         let waited = self.fake.now() - since;
         let work = 40 * 4 * self.personality.costs.call;
         let most = self.personality.found_within(40, work);
@@ -186,17 +186,17 @@ impl Run {
     }
 
     /// With everyone quiet the poller must be, too.
-    fn check_rest(&mut self) {
+    fn check_calls_when_idle(&mut self) {
         let settled = self.fake.now() + 200_000_000;
         while self.fake.now() < settled {
-            self.round(1_000_000_000);
+            self.iterate(1_000_000_000);
         }
         let before = self.fake.counts();
         // A blind poller makes thousands of calls a second, so a part of one must do.
         let parts = if self.personality.blind { 4 } else { 1 };
         let until = self.fake.now() + 1_000_000_000 / parts;
         while self.fake.now() < until {
-            self.round(1_000_000_000);
+            self.iterate(1_000_000_000);
         }
         let calls = self.fake.counts().all - before.all;
         let most = self.personality.calls_at_rest() / parts;

@@ -35,7 +35,7 @@ impl Load {
     }
 
     /// One round; the tokens of the idle ones that were reported, and whether the listener was.
-    fn round(&mut self) -> (Vec<u64>, bool) {
+    fn iterate(&mut self) -> (Vec<u64>, bool) {
         let mut idle = Vec::new();
         let mut listener = false;
         for ready in self.server.wait(100) {
@@ -61,7 +61,7 @@ impl Load {
     /// How long it takes until `found`.
     fn until(&mut self, found: impl Fn(&(Vec<u64>, bool)) -> bool) -> u64 {
         let start = self.server.fake.now();
-        while !found(&self.round()) {
+        while !found(&self.iterate()) {
             assert!(
                 self.server.fake.now() < start + 10_000_000_000,
                 "never found"
@@ -76,11 +76,11 @@ fn idle_connections_hardly_tax_busy_ones() {
     let cost = |idle| {
         let mut load = Load::new(Personality::WASI_COMMON, 64, idle);
         for _ in 0..100 {
-            load.round();
+            load.iterate();
         }
         let (before, start) = (load.server.fake.counts(), load.server.fake.now());
         for _ in 0..500 {
-            load.round();
+            load.iterate();
         }
         let requests = load.server.fake.counts().reads
             - load.server.fake.counts().again
@@ -101,7 +101,7 @@ fn an_idle_connection_is_found_under_load_even_if_it_only_ends() {
         let mut load = Load::new(Personality::WASI_COMMON, 64, 1000);
         load.pause = pause;
         for _ in 0..100 {
-            load.round();
+            load.iterate();
         }
         let client = &load.idle[500].0;
         if end {
@@ -121,7 +121,7 @@ fn a_busy_connections_end_and_single_bytes_are_found_under_load() {
     let (client, stream) = load.server.accept(70_000);
     for end in [false, true] {
         for _ in 0..10 {
-            load.round();
+            load.iterate();
         }
         if end {
             client.end()
@@ -143,13 +143,13 @@ fn the_listener_is_tried_every_millisecond_under_load() {
     let mut load = Load::new(Personality::WASI_COMMON, 64, 1000);
     for turn in 0..20 {
         load.pause = PAUSES[turn % 2];
-        load.round();
+        load.iterate();
         let _client = load.server.fake.connect(load.server.fd);
         let start = load.server.fake.now();
         let mut longest = 0;
         loop {
             let before = load.server.fake.now();
-            let (_, accepted) = load.round();
+            let (_, accepted) = load.iterate();
             longest = longest.max(load.server.fake.now() - before);
             if accepted {
                 break;
@@ -166,11 +166,11 @@ fn a_full_load_is_served_without_polls() {
         let mut load = Load::new(Personality::WASI_COMMON, 64, idle);
         load.pause = 0;
         for _ in 0..200 {
-            load.round();
+            load.iterate();
         }
         let before = load.server.fake.counts();
         for _ in 0..100 {
-            load.round();
+            load.iterate();
         }
         let after = load.server.fake.counts();
         assert_eq!(after.reads - before.reads, 6400);
@@ -185,7 +185,7 @@ fn the_end_of_all_busy_ones_ends_a_full_load() {
     let mut load = Load::new(Personality::WASI_COMMON, 64, 0);
     load.pause = 0;
     for _ in 0..200 {
-        load.round();
+        load.iterate();
     }
     for (_, stream) in load.busy.drain(..) {
         load.server.poller.deregister(stream);
@@ -202,7 +202,7 @@ fn reads_without_a_poll_are_seldom_in_vain() {
         load.pause = pause;
         let before = load.server.fake.counts();
         for _ in 0..2000 {
-            load.round();
+            load.iterate();
         }
         let after = load.server.fake.counts();
         let (reads, again) = (after.reads - before.reads, after.again - before.again);
