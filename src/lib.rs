@@ -28,6 +28,8 @@
 //! | `reactor` | the `Reactor` trait and its contract; implementations for mio, WASI preview 1 and 0.2 |
 //! | `event_loop` | the loop for all reactors: accept, read, call the handler, write, deadlines |
 //! | `conn` | a connection as a state machine that does no I/O |
+//! | `executor` | tasks, sleeps and wake-ups, for asynchronous handlers |
+//! | [`mod@test`] | tests of asynchronous handlers, without a server |
 //!
 //! # Features
 //! * `unstable` makes `conn` and `reactor` public, with `Key` and `Instant`: for fuzzers, and for
@@ -88,6 +90,7 @@ mod peer_addr;
 mod request;
 mod server;
 mod stopping;
+pub mod test;
 mod time;
 
 cfg_if::cfg_if! {

@@ -183,7 +183,7 @@ mod tests {
     fn a_dropped_one_leaves_nothing_behind() {
         let handle = Handle::new();
         let count = Arc::new(Count::default());
-        for _ in 0..100_000 {
+        for _ in 0..10_000 {
             assert_eq!(poll(&mut handle.stopping(), &count), Poll::Pending);
             let wakers = lock(&handle.stop_signal().wakers);
             assert_eq!((wakers.len(), wakers.next_key().index()), (0, 0));

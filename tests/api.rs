@@ -2,7 +2,9 @@
 
 use std::net::SocketAddr;
 
-use mini_http::{Counters, Error, Handle, Incoming, IncomingError, PeerAddr, Request, Server};
+use mini_http::{
+    Counters, Error, Handle, Incoming, IncomingError, PeerAddr, Request, Server, Sleep, Stopping,
+};
 
 #[test]
 fn what_may_cross_threads() {
@@ -26,6 +28,14 @@ fn a_body_may_cross_threads() {
     is_send_and_unpin(&incoming);
     is_send(&incoming.bytes());
     is_copy::<PeerAddr>();
+}
+
+/// A handler may pass what it waits for to another thread or executor.
+#[test]
+fn futures_may_cross_threads() {
+    fn is_send_and_unpin<T: Send + Sync + Unpin + 'static>() {}
+    is_send_and_unpin::<Sleep>();
+    is_send_and_unpin::<Stopping>();
 }
 
 #[test]

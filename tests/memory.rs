@@ -1,11 +1,15 @@
-//! `held_peak` against what the allocator gives out: each body is held once, from its first byte until
-//! the response with it is sent.
+//! Against what the allocator gives out: `held_peak`, because each body is held once, from its first byte
+//! until the response with it is sent; and polls, which allocate nothing.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::future::poll_fn;
+use std::task::Poll;
+use std::time::Duration;
 
 use mini_http::conn::{Connection, Context, Shared};
-use mini_http::{Instant, Limits, Response};
+use mini_http::http::Request;
+use mini_http::{Incoming, Instant, Limits, Response};
 
 const MIB: usize = 1 << 20;
 
@@ -33,6 +37,38 @@ fn a_body_in_chunks_is_held_once_and_counted() {
             });
         }
     }
+}
+
+/// Each round has a poll after the future has woken itself, and one after a sleep.
+#[test]
+fn polls_of_handlers_and_tasks_allocate_nothing() {
+    async fn rounds(count: usize) {
+        for _ in 0..count {
+            let mut is_woken = false;
+            poll_fn(|cx| {
+                if is_woken {
+                    return Poll::Ready(());
+                }
+                is_woken = true;
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            })
+            .await;
+            mini_http::sleep(Duration::from_millis(1)).await;
+        }
+    }
+    async fn handler(_: Request<Incoming>) -> Response<String> {
+        for _ in 0..20 {
+            mini_http::spawn(rounds(usize::MAX));
+        }
+        // Fills what is used again.
+        rounds(100).await;
+        let before = COUNT.get();
+        rounds(1000).await;
+        Response::new((COUNT.get() - before).to_string())
+    }
+    let response = mini_http::test::run(handler, Request::new(()));
+    assert_eq!(response.body(), "0");
 }
 
 #[derive(Debug)]
@@ -135,6 +171,8 @@ thread_local! {
     // Nothing is allocated or dropped for them.
     static LIVE: Cell<isize> = const { Cell::new(0) };
     static PEAK: Cell<isize> = const { Cell::new(0) };
+    /// Allocations, and changes of their size.
+    static COUNT: Cell<usize> = const { Cell::new(0) };
 }
 
 /// The system's, with the bytes that each thread has allocated.
@@ -144,6 +182,7 @@ struct Counting;
 static ALLOCATOR: Counting = Counting;
 
 fn count(more: isize) {
+    COUNT.set(COUNT.get() + usize::from(more > 0));
     LIVE.set(LIVE.get() + more);
     PEAK.set(PEAK.get().max(LIVE.get()));
 }

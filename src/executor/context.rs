@@ -93,6 +93,10 @@ impl LoopContext {
         }
     }
 
+    pub(super) fn has_spawned(&self) -> bool {
+        !self.spawned.borrow().is_empty()
+    }
+
     /// The tasks that were spawned since the last call.
     pub(super) fn take_spawned(&self) -> Vec<Task> {
         self.spawned.take()

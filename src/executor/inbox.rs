@@ -215,11 +215,20 @@ mod tests {
     #[cfg(not(target_os = "wasi"))]
     #[test]
     fn wake_ups_from_eight_threads_are_all_seen() {
+        use std::sync::atomic::AtomicBool;
         use std::thread;
-        use std::time::Duration;
+        use std::time::{Duration, Instant};
+        /// Ends the threads when the test fails, too.
+        struct End<'a>(&'a AtomicBool);
+        impl Drop for End<'_> {
+            fn drop(&mut self) {
+                self.0.store(true, Ordering::Release);
+            }
+        }
         const THREADS: usize = 8;
         const TARGETS: usize = 125;
         const ROUNDS: usize = 100;
+        const LONGEST: Duration = Duration::from_secs(5);
 
         let consumer = thread::current();
         let inbox = Inbox::new(Some(Arc::new(move || consumer.unpark())));
@@ -229,7 +238,9 @@ mod tests {
         };
         let states: Vec<_> = (0..THREADS * TARGETS).map(new).collect();
         let seen: Vec<_> = (0..THREADS).map(|_| AtomicUsize::new(0)).collect();
+        let has_ended = AtomicBool::new(false);
         thread::scope(|scope| {
+            let (end, has_ended) = (End(&has_ended), &has_ended);
             for (own, seen) in states.chunks(TARGETS).zip(&seen) {
                 scope.spawn(move || {
                     for round in 1..=ROUNDS {
@@ -237,6 +248,9 @@ mod tests {
                             Waker::from(Arc::clone(state)).wake();
                         }
                         while seen.load(Ordering::Acquire) < round * TARGETS {
+                            if has_ended.load(Ordering::Acquire) {
+                                return;
+                            }
                             thread::yield_now();
                         }
                     }
@@ -245,9 +259,10 @@ mod tests {
             let (mut woken, mut polls) = (Vec::new(), 0);
             while polls < THREADS * TARGETS * ROUNDS {
                 if inbox.begin_wait() {
-                    thread::park_timeout(Duration::from_secs(5));
-                    let is_lost = inbox.begin_wait();
-                    assert!(!is_lost, "after {polls} wake-ups, none comes in 5 s");
+                    let begun = Instant::now();
+                    thread::park_timeout(LONGEST);
+                    let is_ended = begun.elapsed() < LONGEST;
+                    assert!(is_ended, "after {polls} wake-ups, a wait isn't ended");
                 }
                 inbox.take(&mut woken);
                 for target in woken.drain(..) {
@@ -259,6 +274,7 @@ mod tests {
                     seen[key.index() / TARGETS].fetch_add(1, Ordering::Release);
                 }
             }
+            drop(end);
         });
         assert_eq!(taken(&inbox), []);
     }

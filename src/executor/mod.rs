@@ -33,7 +33,7 @@ pub use self::tasks::spawn;
 
 pub(crate) use self::context::LoopContext;
 pub(crate) use self::inbox::{Inbox, Target, TaskWaker};
-pub(crate) use self::simulation::Simulation;
+pub(crate) use self::simulation::{Simulation, Stuck};
 pub(crate) use self::tasks::{Task, Tasks};
 
 /// Locks a mutex whose data is consistent at each panic: nothing that can panic runs under the lock.

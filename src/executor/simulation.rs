@@ -1,9 +1,11 @@
 //! A loop without sockets, in virtual time: for tests of handlers, and of the executor.
 
 use std::future::Future;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use poll_turns::Key;
 
@@ -21,9 +23,14 @@ pub(crate) struct Simulation {
     woken: Vec<Target>,
 }
 
-/// Everything waits, and nothing is left that could wake it.
-#[derive(Debug)]
-pub(crate) struct Deadlock;
+/// Why a future never ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stuck {
+    /// Everything waits, and nothing is left that could wake it.
+    Deadlock,
+    /// The virtual time has passed [`Simulation::LONGEST`].
+    Endless,
+}
 
 impl Simulation {
     /// The future that is run. Late wake-ups of an earlier one poll it for nothing.
@@ -33,6 +40,10 @@ impl Simulation {
     /// A task that hands something on in a hundred steps is done by then; one that always wakes itself
     /// costs microseconds.
     const MOST_ROUNDS: usize = 1000;
+
+    /// The longest time that passes. A stream with an event a second takes seconds for it; with ten
+    /// times as much, a test of a stream that never ends would seem to hang.
+    const LONGEST: Duration = Duration::from_secs(1000 * 3600);
 
     pub(crate) fn new() -> Self {
         let context = LoopContext::new(Inbox::new(waker()));
@@ -47,31 +58,14 @@ impl Simulation {
     /// Runs a future to its end.
     ///
     /// # Errors
-    /// [`Deadlock`] if the future would never end. If something outside this loop has a waker, which
-    /// natively may be another thread, it is waited for at most 10 seconds of real time.
-    pub(crate) fn run<T>(&mut self, future: impl Future<Output = T>) -> Result<T, Deadlock> {
+    /// The future would never end. If something outside this loop has a waker, which natively may be
+    /// another thread, it is waited for at most 10 seconds of real time.
+    pub(crate) fn run<T>(&mut self, future: impl Future<Output = T>) -> Result<T, Stuck> {
         let mut future = Box::pin(future);
-        let state = TaskWaker::new(Arc::clone(self.context.inbox()), Self::MAIN);
-        let waker = Waker::from(Arc::clone(&state));
-        waker.wake_by_ref();
         let context = Rc::clone(&self.context);
-        let mut output = None;
-        while output.is_none() {
-            self.tasks.adopt_spawned();
-            self.wait(&state)?;
-            self.context.wake_sleeps(self.now);
-            self.poll_woken(|| {
-                if output.is_none() && state.take() {
-                    let mut cx = Context::from_waker(&waker);
-                    output = match context.enter(|| future.as_mut().poll(&mut cx)) {
-                        Poll::Ready(output) => Some(output),
-                        Poll::Pending => None,
-                    };
-                }
-            });
-        }
+        let result = self.poll_until_ready(future.as_mut());
         context.enter(|| drop(future));
-        output.ok_or(Deadlock)
+        result
     }
 
     /// Runs tasks as far as they get without time passing.
@@ -90,6 +84,31 @@ impl Simulation {
         self.now
     }
 
+    fn poll_until_ready<F: Future>(&mut self, mut future: Pin<&mut F>) -> Result<F::Output, Stuck> {
+        let context = Rc::clone(&self.context);
+        let state = TaskWaker::new(Arc::clone(context.inbox()), Self::MAIN);
+        let waker = Waker::from(Arc::clone(&state));
+        waker.wake_by_ref();
+        loop {
+            self.tasks.adopt_spawned();
+            self.wait(&state)?;
+            context.wake_sleeps(self.now);
+            let mut output = None;
+            self.poll_woken(|| {
+                if output.is_none() && state.take() {
+                    let mut cx = Context::from_waker(&waker);
+                    output = match context.enter(|| future.as_mut().poll(&mut cx)) {
+                        Poll::Ready(output) => Some(output),
+                        Poll::Pending => None,
+                    };
+                }
+            });
+            if let Some(output) = output {
+                return Ok(output);
+            }
+        }
+    }
+
     fn poll_woken(&mut self, mut poll_main: impl FnMut()) {
         let mut woken = std::mem::take(&mut self.woken);
         self.context.inbox().take(&mut woken);
@@ -105,26 +124,28 @@ impl Simulation {
     }
 
     /// Waits until something is woken or due.
-    fn wait(&mut self, main: &Arc<TaskWaker>) -> Result<(), Deadlock> {
+    fn wait(&mut self, main: &Arc<TaskWaker>) -> Result<(), Stuck> {
         if !self.context.inbox().begin_wait() {
             return Ok(());
         }
         if let Some(duration) = self.context.next_sleep(|| self.now) {
             self.now = self.now + duration;
-            return Ok(());
+            return match self.now.saturating_since(Instant::default()) > Self::LONGEST {
+                true => Err(Stuck::Endless),
+                false => Ok(()),
+            };
         }
         self.wait_for_others(main)
     }
 
     /// Waits for other threads.
     #[cfg(not(target_os = "wasi"))]
-    fn wait_for_others(&self, main: &Arc<TaskWaker>) -> Result<(), Deadlock> {
+    fn wait_for_others(&self, main: &Arc<TaskWaker>) -> Result<(), Stuck> {
         use std::thread;
-        use std::time::Duration;
 
-        /// Longer than any thread of a test works.
+        /// Longer than any thread of a test works: a test that fails takes that time.
         const LONGEST: Duration = Duration::from_secs(10);
-        /// How often it is checked that a waker is left.
+        /// How often it is checked that a waker is left: a test that fails is late by that much.
         const PAUSE: Duration = Duration::from_millis(50);
 
         let mut waited = Duration::ZERO;
@@ -140,15 +161,15 @@ impl Simulation {
         }
         // The last waker may have been used and dropped since.
         match self.context.inbox().begin_wait() {
-            true => Err(Deadlock),
+            true => Err(Stuck::Deadlock),
             false => Ok(()),
         }
     }
 
     /// There are no other threads.
     #[cfg(target_os = "wasi")]
-    fn wait_for_others(&self, _: &Arc<TaskWaker>) -> Result<(), Deadlock> {
-        Err(Deadlock)
+    fn wait_for_others(&self, _: &Arc<TaskWaker>) -> Result<(), Stuck> {
+        Err(Stuck::Deadlock)
     }
 }
 
@@ -170,7 +191,6 @@ mod tests {
     use crate::executor::{sleep, spawn};
     use std::cell::Cell;
     use std::future::{pending, poll_fn};
-    use std::time::Duration;
 
     const HOUR: Duration = Duration::from_secs(3600);
 
@@ -196,12 +216,26 @@ mod tests {
 
     #[test]
     fn a_deadlock_is_found() {
-        assert!(Simulation::new().run(pending::<()>()).is_err());
+        let alone = Simulation::new().run(pending::<()>());
+        assert_eq!(alone, Err(Stuck::Deadlock));
         let both = async {
             spawn(pending());
             pending::<()>().await;
         };
-        assert!(Simulation::new().run(both).is_err());
+        assert_eq!(Simulation::new().run(both), Err(Stuck::Deadlock));
+    }
+
+    #[test]
+    fn a_future_that_always_sleeps_again_is_found() {
+        let endless = async {
+            loop {
+                sleep(HOUR).await;
+            }
+        };
+        assert_eq!(Simulation::new().run::<()>(endless), Err(Stuck::Endless));
+        // The time may overflow.
+        let longer = sleep(Duration::from_secs(500 * 365 * 24 * 3600));
+        assert_eq!(Simulation::new().run(longer), Err(Stuck::Endless));
     }
 
     #[test]

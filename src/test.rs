@@ -1,0 +1,334 @@
+//! Tests of handlers, without a server.
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use mini_http::http::{Request, StatusCode};
+//! use mini_http::{Incoming, IncomingError, Response};
+//!
+//! async fn shout(request: Request<Incoming>) -> Result<Response<String>, IncomingError> {
+//!     let body = request.into_body().bytes().await?;
+//!     mini_http::sleep(Duration::from_secs(60)).await;
+//!     Ok(Response::new(String::from_utf8_lossy(&body).to_uppercase()))
+//! }
+//!
+//! // Takes no time.
+//! let response = mini_http::test::run(shout, Request::new("hello"));
+//! assert_eq!(response.status(), StatusCode::OK);
+//! assert_eq!(response.body(), "HELLO");
+//! ```
+
+use std::error::Error;
+use std::future::poll_fn;
+use std::pin::pin;
+
+use bytes::{Buf, BufMut, Bytes};
+use http::{Method, Request, Response, StatusCode, header};
+use http_body::Body;
+use log::error;
+
+use crate::body::BoxError;
+use crate::executor::{Simulation, Stuck};
+use crate::incoming::Incoming;
+use crate::into_response::{IntoResponse, refusal_of};
+
+/// Calls an asynchronous handler with a request, and returns the response that a client would get.
+///
+/// The handler and the body of its response are polled as a server polls them, and
+/// [`spawn`](crate::spawn) works. [`sleep`](crate::sleep) does, too, but takes no time: when everything
+/// waits, the time jumps to the end of the next sleep. When the response is complete, tasks go on as far
+/// as they get without a sleep, and are then dropped.
+///
+/// The request's body can be anything that an [`Incoming`] can be made from: a string, bytes, `()` for
+/// none, [`Incoming::from_body`]. It has no limit unless the handler sets one.
+///
+/// An error of the handler becomes the response that a client would get: the status and text of a
+/// [`Refusal`](crate::Refusal) among its causes, or 500. An interim status (1xx) becomes 500, too. The body of a
+/// response to HEAD, and of 204, 205 and 304, isn't polled. Trailers are dropped, and fields are those
+/// of the handler: none is added.
+///
+/// A handler may wait for another thread, which takes real time; but no sleep waits for that thread.
+///
+/// # Panics
+/// If the handler, the body of its response or a task panics.
+///
+/// If the client of a server could see that the response is broken: its body fails, or isn't as long as
+/// its size hint or else its `Content-Length` says.
+///
+/// If the response is never complete: everything waits, and there is nothing that could wake it (or it
+/// doesn't wake it within 10 seconds), or it isn't complete after 1,000 hours of virtual time.
+#[track_caller]
+pub fn run<H, F, R, B>(handler: H, request: Request<B>) -> Response<Bytes>
+where
+    H: FnOnce(Request<Incoming>) -> F,
+    F: Future<Output = R>,
+    R: IntoResponse,
+    B: Into<Incoming>,
+{
+    let mut simulation = Simulation::new();
+    let is_head = request.method() == Method::HEAD;
+    let response = simulation.run(async {
+        match handler(request.map(Into::into)).await.into_response() {
+            Ok(response) => complete(response, is_head).await,
+            Err(error) => Ok(response_to(&*error, is_head)),
+        }
+    });
+    simulation.settle();
+    match response {
+        Ok(Ok(response)) => response,
+        Ok(Err(why)) => panic!("the client sees a broken response: {why}"),
+        Err(Stuck::Deadlock) => panic!(
+            "the response is never complete: the handler or its body waits, and so does every task, \
+             but nothing is left that could wake one of them. Was a sender dropped, or a waker not \
+             kept?"
+        ),
+        Err(Stuck::Endless) => panic!(
+            "the response isn't complete after 1,000 hours of virtual time: does its body, or what \
+             the handler waits for, ever end?"
+        ),
+    }
+}
+
+/// The response with its whole body.
+async fn complete<B>(response: Response<B>, is_head: bool) -> Result<Response<Bytes>, BoxError>
+where
+    B: Body,
+    B::Error: Into<BoxError>,
+{
+    if response.status().is_informational() {
+        error!(target: "mini_http", "the handler returned no final response");
+        return Ok(failed("the handler returned no final response", is_head));
+    }
+    let (head, body) = response.into_parts();
+    let is_bare = matches!(
+        head.status,
+        StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED
+    );
+    if is_head || is_bare {
+        return Ok(Response::from_parts(head, Bytes::new()));
+    }
+    let promised = body.size_hint().exact().or_else(|| {
+        let length = head.headers.get(header::CONTENT_LENGTH)?;
+        length.to_str().ok()?.parse().ok()
+    });
+    let body = collect(body).await?;
+    match promised {
+        Some(promised) if promised != body.len() as u64 => Err(format!(
+            "its body has {} bytes and has promised {promised}",
+            body.len()
+        )
+        .into()),
+        Some(_) | None => Ok(Response::from_parts(head, body)),
+    }
+}
+
+/// The data of all frames.
+async fn collect<B>(body: B) -> Result<Bytes, BoxError>
+where
+    B: Body,
+    B::Error: Into<BoxError>,
+{
+    let mut body = pin!(body);
+    let mut collected = Vec::new();
+    while !body.is_end_stream() {
+        let Some(frame) = poll_fn(|cx| body.as_mut().poll_frame(cx)).await else {
+            break;
+        };
+        if let Ok(mut data) = frame.map_err(Into::into)?.into_data() {
+            let data: &mut dyn Buf = &mut data;
+            collected.put(data);
+        }
+    }
+    Ok(collected.into())
+}
+
+/// The response to the error of a handler.
+fn response_to(error: &(dyn Error + 'static), is_head: bool) -> Response<Bytes> {
+    if let Some(refusal) = refusal_of(error) {
+        return refused(refusal.status(), refusal.text(), is_head);
+    }
+    error!(target: "mini_http", "the handler failed: {}", chain(error));
+    failed("the handler failed", is_head)
+}
+
+fn failed(text: &str, is_head: bool) -> Response<Bytes> {
+    refused(StatusCode::INTERNAL_SERVER_ERROR, text, is_head)
+}
+
+/// A response of the server itself, without the fields that it adds to each.
+fn refused(status: StatusCode, text: &str, is_head: bool) -> Response<Bytes> {
+    let body = match is_head {
+        true => Bytes::new(),
+        false => format!("{text}\n").into(),
+    };
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    response
+}
+
+/// The texts of an error and of its causes.
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::body::{AnyBody, Chunks};
+    use crate::conn::Refusal;
+    use crate::executor::{sleep, spawn};
+    use crate::incoming::IncomingError;
+    use std::cell::Cell;
+    use std::future::{Pending, pending, ready};
+    use std::rc::Rc;
+    use std::time::Duration;
+
+    fn get<B: Default>() -> Request<B> {
+        Request::new(B::default())
+    }
+
+    /// A body that gives each piece an hour later.
+    struct Hourly {
+        pieces: Vec<Result<Bytes, &'static str>>,
+        sleep: crate::Sleep,
+    }
+
+    impl Hourly {
+        fn new(pieces: &[Result<&'static str, &'static str>]) -> Self {
+            let pieces = pieces.iter().rev();
+            Self {
+                pieces: pieces.map(|piece| piece.map(Bytes::from)).collect(),
+                sleep: sleep(HOUR),
+            }
+        }
+    }
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    impl Body for Hourly {
+        type Data = Bytes;
+        type Error = &'static str;
+
+        fn poll_frame(
+            mut self: std::pin::Pin<&mut Self>,
+            cx: &mut std::task::Context<'_>,
+        ) -> std::task::Poll<Option<Result<http_body::Frame<Bytes>, &'static str>>> {
+            std::task::ready!(std::pin::Pin::new(&mut self.sleep).poll(cx));
+            self.sleep = sleep(HOUR);
+            let piece = self.pieces.pop();
+            std::task::Poll::Ready(piece.map(|piece| piece.map(http_body::Frame::data)))
+        }
+    }
+
+    #[test]
+    fn a_body_is_echoed() {
+        async fn echo(request: Request<Incoming>) -> Result<Response<AnyBody>, IncomingError> {
+            let body = request.into_body().bytes().await?;
+            Ok(Response::new(body.into()))
+        }
+        assert_eq!(run(echo, Request::new("abc")).body(), "abc");
+        assert_eq!(run(echo, get::<()>()).body(), "");
+        let request = Request::new(Incoming::from_body(Hourly::new(&[Ok("a"), Ok("b")])));
+        assert_eq!(run(echo, request).body(), "ab");
+    }
+
+    #[test]
+    fn a_stream_comes_whole() {
+        let streamed = run(
+            |_| ready(Response::new(Hourly::new(&[Ok("a"), Ok(""), Ok("bc")]))),
+            get::<()>(),
+        );
+        assert_eq!(streamed.body(), "abc");
+        let chunks = |_: Request<Incoming>| ready(Response::new(Chunks::new(["x", "y"])));
+        assert_eq!(run(chunks, get::<()>()).body(), "xy");
+    }
+
+    #[test]
+    fn some_responses_have_no_body() {
+        let of = |method: Method, status: StatusCode| {
+            let request = Request::builder().method(method).uri("/").body(());
+            let response = Response::builder()
+                .status(status)
+                .body(Hourly::new(&[Err("no")]));
+            let response = response.expect("a valid head");
+            run(|_| ready(response), request.expect("a valid head"))
+        };
+        for response in [
+            of(Method::HEAD, StatusCode::OK),
+            of(Method::GET, StatusCode::NO_CONTENT),
+            of(Method::GET, StatusCode::RESET_CONTENT),
+            of(Method::GET, StatusCode::NOT_MODIFIED),
+        ] {
+            assert_eq!(response.body(), "");
+        }
+        let interim = of(Method::GET, StatusCode::CONTINUE);
+        assert_eq!(interim.status(), StatusCode::INTERNAL_SERVER_ERROR);
+    }
+
+    #[test]
+    fn an_error_becomes_what_the_client_gets() {
+        async fn limited(mut request: Request<Incoming>) -> Result<Response<Incoming>, BoxError> {
+            request.body_mut().limit(3);
+            let body = request.into_body().bytes().await?;
+            match body.is_empty() {
+                true => Err("secret".into()),
+                false => Ok(Response::new(body.into())),
+            }
+        }
+        assert_eq!(run(limited, Request::new("abc")).status(), StatusCode::OK);
+        let refused = run(limited, Request::new("abcd"));
+        assert_eq!(refused.status(), StatusCode::PAYLOAD_TOO_LARGE);
+        let text = format!("{}\n", Refusal::body_too_large().text());
+        assert_eq!(refused.body(), &text);
+        let failed = run(limited, Request::new(""));
+        assert_eq!(failed.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        assert_eq!(failed.body(), "the handler failed\n");
+    }
+
+    #[test]
+    fn tasks_and_sleeps_work() {
+        let steps = Rc::new(Cell::new(0));
+        let counted = Rc::clone(&steps);
+        let handler = async |_: Request<Incoming>| {
+            spawn(async move {
+                for _ in 0..5 {
+                    sleep(HOUR).await;
+                    counted.set(counted.get() + 1);
+                }
+            });
+            sleep(3 * HOUR + HOUR / 2).await;
+            Response::new(String::new())
+        };
+        assert_eq!(run(handler, get::<()>()).status(), StatusCode::OK);
+        assert_eq!((steps.get(), Rc::strong_count(&steps)), (3, 1));
+    }
+
+    #[test]
+    #[should_panic(expected = "a broken response: its body has 3 bytes and has promised 4")]
+    fn a_body_that_breaks_its_promise_panics() {
+        let response = Response::builder().header("content-length", "4");
+        let response = response.body(Hourly::new(&[Ok("abc")]));
+        run(|_| ready(response), get::<()>());
+    }
+
+    #[test]
+    #[should_panic(expected = "a broken response: the disk is gone")]
+    fn a_body_that_fails_panics() {
+        let body = Hourly::new(&[Ok("abc"), Err("the disk is gone")]);
+        run(|_| ready(Response::new(body)), get::<()>());
+    }
+
+    #[test]
+    #[should_panic(expected = "nothing is left that could wake one of them")]
+    fn a_handler_that_waits_for_nothing_panics() {
+        let handler = |_: Request<Incoming>| -> Pending<Response<String>> { pending() };
+        run(handler, get::<()>());
+    }
+}
