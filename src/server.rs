@@ -1,6 +1,7 @@
 //! The server: constructors, settings, and `start`.
 
 use std::net::{SocketAddr, TcpListener};
+use std::sync::OnceLock;
 
 use http::Response;
 
@@ -32,12 +33,16 @@ pub struct Server {
     settings: Settings,
     handle: Handle,
     id: ServerId,
+    /// Drops the tasks that were spawned and never ran. Set with the first one: a program that spawns none
+    /// doesn't contain the code for it.
+    forget: OnceLock<fn(ServerId)>,
 }
 
-/// Tasks that were spawned and never ran are dropped.
 impl Drop for Server {
     fn drop(&mut self) {
-        waiting::forget(self.id);
+        if let Some(forget) = self.forget.get() {
+            forget(self.id);
+        }
     }
 }
 
@@ -276,6 +281,7 @@ impl Server {
     /// Adds a task that runs beside the requests of [`serve_async`](Self::serve_async), which must be called on
     /// the same thread. See [`spawn`](crate::spawn).
     pub fn spawn(&self, task: impl Future<Output = ()> + 'static) {
+        self.forget.get_or_init(|| waiting::forget);
         waiting::add(self.id, Box::pin(task));
     }
 
@@ -289,6 +295,7 @@ impl Server {
             settings,
             handle: Handle::new(),
             id: ServerId::new(),
+            forget: OnceLock::new(),
         }
     }
 }

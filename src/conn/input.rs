@@ -243,6 +243,10 @@ impl Connection {
         }
         self.kept_used = 0;
         if let Err(refusal) = allocated(self.kept.try_reserve(input.len())) {
+            if is_bounded {
+                // A refusal would stand within or behind the response.
+                return self.state.cut_off(refusal.reason());
+            }
             return self.refuse_unfinished(cx, refusal);
         }
         self.kept.extend_from_slice(input);

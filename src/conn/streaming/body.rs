@@ -102,11 +102,12 @@ impl RequestBody {
         }
     }
 
-    /// Whether the client is what the request waits for.
+    /// Whether the handler waits for the client to send more.
     pub(super) fn waits_for_client(&self) -> bool {
         match self.sink {
             Sink::Handler => self.is_awaited,
-            Sink::Gather { .. } | Sink::Drain { .. } => true,
+            Sink::Gather { .. } => true,
+            Sink::Drain { .. } => false,
         }
     }
 

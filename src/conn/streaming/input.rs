@@ -240,7 +240,7 @@ impl Streaming {
             };
             match chunk {
                 Chunk::Data(data) => {
-                    let most = *left + body.len() as u64;
+                    let most = left.saturating_add(body.len() as u64);
                     *left = left
                         .checked_sub(data.len() as u64)
                         .ok_or(Refusal::body_too_large())?;
@@ -274,7 +274,8 @@ impl Streaming {
         }
     }
 
-    /// The next part of the body. There is no limit on its length: the handler sets one.
+    /// The next part of the body. Its length has a limit only if it is collected: otherwise the handler
+    /// sets one at any time.
     fn next_chunk<'a>(
         &mut self,
         id: u64,
@@ -282,9 +283,13 @@ impl Streaming {
         input: &mut &'a [u8],
     ) -> Result<Chunk<'a>, Refusal> {
         let request = &mut self.request;
+        let max_body = match request.sink {
+            Sink::Gather { left, .. } => request.received.saturating_add(left),
+            Sink::Handler | Sink::Drain { .. } => u64::MAX,
+        };
         let chunk = request
             .decoder
-            .next(id, input, cx.limits, u64::MAX, &mut request.trailers)?;
+            .next(id, input, cx.limits, max_body, &mut request.trailers)?;
         if let Chunk::Data(data) = chunk {
             request.in_window += data.len() as u64;
             request.received += data.len() as u64;

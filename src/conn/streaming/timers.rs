@@ -114,11 +114,11 @@ impl Connection {
             return;
         };
         let (timers, now) = (&streaming.timers, cx.now);
-        if timers.half_closed.is_some_and(|deadline| deadline <= now) {
-            self.state.cut_off(CloseReason::HalfClosedTimeout);
-        } else if timers.handler.is_expired(now) {
+        if timers.handler.is_expired(now) {
             self.respond_to_refusal(cx, Refusal::late_handler());
-        } else if timers.body.is_expired(now) {
+        } else if timers.half_closed.is_some_and(|deadline| deadline <= now) {
+            self.state.cut_off(CloseReason::HalfClosedTimeout);
+        } else if timers.body.is_expired(now) && self.state.reading() == Reading::Body {
             self.check_stream_rate(cx);
         }
         self.end_input_if_due(cx);

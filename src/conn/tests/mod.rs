@@ -3,6 +3,7 @@
 
 mod closing;
 mod memory;
+mod streaming;
 mod time;
 
 use std::time::Duration;
