@@ -13,10 +13,11 @@ use std::path::{Path, PathBuf};
 
 type Check = fn(&[u8]);
 
-const TARGETS: [(&str, Check); 3] = [
+const TARGETS: [(&str, Check); 4] = [
     ("connection", oracle::connection::check),
     ("head", oracle::head::check),
     ("chunked", oracle::chunked::check),
+    ("streaming", oracle::streaming::check),
 ];
 
 /// `fuzz/regressions/TARGET/NAME`: what the fuzzer found, and what was mended.
@@ -78,6 +79,33 @@ fn seeds(target: &str) -> Vec<Vec<u8>> {
                 }
             }
             "head" => seeds.push(Choices::join(&bytes, &[])),
+            "streaming" => {
+                // In pieces, compared with complete bodies.
+                seeds.push(Choices::join(
+                    &bytes,
+                    &[2 * ends, 0, 0, 0, 6, 3, 0, 1, 20, 5],
+                ));
+                // A response at once, a body taken bit by bit, one that is left unread, and an echo.
+                let flags = 1 | (8 * ends);
+                for played in [
+                    &[0xf1, 0x2a, 0xec, 0x3, 0xe, 0xf, 0xf1, 0xa, 0x3c, 0x1e, 0xf][..],
+                    &[
+                        0x51, 0x8, 0x27, 0x11, 0x37, 0xf1, 0x57, 0xf, 0xf7, 0xf, 0x2a, 0x3c, 0xe,
+                        0xf,
+                    ],
+                    &[
+                        0x71, 0x9, 0x2a, 0xe, 0xf1, 0xf, 0x99, 0x8, 0xf1, 0x4a, 0xf, 0x4, 0x3,
+                    ],
+                    &[
+                        0x81, 0xa, 0x3c, 0xf1, 0xf7, 0x4c, 0x33, 0x66, 0x4, 0x96, 0xe,
+                    ],
+                ] {
+                    seeds.push(Choices::join(
+                        &bytes,
+                        &[&[flags, 0, 0][..], played].concat(),
+                    ));
+                }
+            }
             _ => {
                 seeds.push(Choices::join(&bytes, &[0, 0, ends]));
                 // In pieces, with other answers, taken bit by bit.

@@ -353,6 +353,16 @@ proptest! {
         oracle::connection::check(&Choices::join(&bytes, &choices));
     }
 
+    /// The same where bodies stream, whatever the handler does; and where it collects the body, the same as
+    /// without streams.
+    #[test]
+    fn streams_keep_the_rules_and_collected_bodies_are_the_same(
+        bytes in prop_oneof![input(), spoilt(), good()],
+        choices in vec(any::<u8>(), 0..60),
+    ) {
+        oracle::streaming::check(&Choices::join(&bytes, &choices));
+    }
+
     /// A head is judged alike whole and in pieces, and as a plain reading of the RFC judges it.
     #[test]
     fn heads_are_judged_as_the_rfc_does(

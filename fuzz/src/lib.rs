@@ -16,6 +16,11 @@ pub fn head(data: &[u8]) {
     oracle::head::check(data);
 }
 
+/// See `tests/oracle/streaming/mod.rs`.
+pub fn streaming(data: &[u8]) {
+    oracle::streaming::check(data);
+}
+
 /// See `tests/oracle/chunked.rs`.
 pub fn chunked(data: &[u8]) {
     oracle::chunked::check(data);

@@ -245,7 +245,7 @@ impl Connection {
         if let Err(refusal) = allocated(self.kept.try_reserve(input.len())) {
             if is_bounded {
                 // A refusal would stand within or behind the response.
-                return self.state.cut_off(refusal.reason());
+                return self.state.closed(refusal.reason());
             }
             return self.refuse_unfinished(cx, refusal);
         }

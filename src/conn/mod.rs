@@ -367,13 +367,9 @@ impl Connection {
     }
 
     /// Closes the connection at once, without a response: a read or write failed, or its slot is
-    /// needed. An earlier reason to close is kept, unless a request is in progress where bodies stream.
+    /// needed.
     pub fn abandon(&mut self, cx: &mut Context<'_>, reason: CloseReason) {
-        if self.state.is_in_progress() {
-            self.state.cut_off(reason);
-        } else {
-            self.state.closed(reason);
-        }
+        self.state.closed(reason);
         self.drop_kept(cx);
         self.update_timers_and_budget(cx);
     }

@@ -42,9 +42,9 @@
 //!        └──── failed, or too much of it is left unread ─────> Discarding
 //! ```
 //!
-//! *Responding* lasts while the handler runs, from the end of the request on. A connection has at most one request there, so
-//! responses are sent in the order of the requests. *Discarding* drops input: the client may still
-//! be sending, and bytes after a refused request could be an attempt to smuggle one.
+//! *Responding* lasts while the handler runs, from the end of the request on. A connection has at most
+//! one request there, so responses are sent in the order of the requests. *Discarding* drops input: the
+//! client may still be sending, and bytes after a refused request could be an attempt to smuggle one.
 //! *Lingering* means that the writing side is shut down and the client's end of stream is awaited
 //! (RFC 9112 §9.6). Closing at once would reset the connection if more input arrived, even from a
 //! client that asked to close, and the client might lose its response.
@@ -52,8 +52,8 @@
 //! `KeepAlive` only changes from `Persist` to `Close`, and keeps its first reason, which is logged and
 //! counted. A planned reason (`CloseReason::is_planned`) is not a failure, so it gives way to one:
 //!
-//! * A request fails while it is with the handler (500, 503, a body that fails, a client that is gone). The
-//!   close would otherwise look like the end of a good request.
+//! * A request fails while it is with the handler (500, 503), or its body does. The close would otherwise
+//!   look like the end of a good request.
 //! * The connection fails or times out before all output is sent. The client didn't get its response.
 //!
 //! Once all output is sent, the reason is final: a connection that lingers did what was planned. The reason
@@ -250,13 +250,6 @@ impl State {
             }
             (KeepAlive::Close(_), _) => self.begin_closing(),
         }
-    }
-
-    /// The connection closes at once, and the response is not complete. This replaces an earlier
-    /// reason to close.
-    pub(super) fn cut_off(&mut self, reason: CloseReason) {
-        self.keep_alive = KeepAlive::Close(reason);
-        self.closed(reason);
     }
 
     /// No further request will be read. An earlier reason is kept.

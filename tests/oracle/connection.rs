@@ -66,7 +66,7 @@ fn check_beside(drive: &Drive, plain: &Drive, bytes: &[u8]) -> (usize, Option<u1
 }
 
 /// Small limits and large ones.
-fn limits(choices: &mut Choices<'_>) -> Limits {
+pub(crate) fn limits(choices: &mut Choices<'_>) -> Limits {
     let mut limits = Limits::default();
     let kind = choices.next();
     if kind & 1 != 0 {
@@ -98,7 +98,7 @@ fn limits(choices: &mut Choices<'_>) -> Limits {
 
 /// The same bytes in one piece, all output taken at once, no time passing, memory without end: the
 /// run that the other is compared with.
-fn plain(bytes: &[u8], limits: &Limits, handler: u8, ends: bool) -> Drive {
+pub(crate) fn plain(bytes: &[u8], limits: &Limits, handler: u8, ends: bool) -> Drive {
     let mut limits = limits.clone();
     limits.max_held = usize::MAX;
     limits.max_pending_output = usize::MAX;

@@ -11,4 +11,5 @@ pub(crate) mod drive;
 pub(crate) mod handler;
 pub(crate) mod head;
 pub(crate) mod request;
+pub(crate) mod streaming;
 pub(crate) mod verdict;

@@ -200,7 +200,7 @@ impl Connection {
                 };
                 if streaming.response.framing == BodyFraming::UntilClose {
                     streaming.wants_reset = true;
-                    self.state.cut_off(reason);
+                    self.state.closed(reason);
                 } else {
                     self.state.failed(reason);
                 }

@@ -117,7 +117,7 @@ impl Connection {
         if timers.handler.is_expired(now) {
             self.respond_to_refusal(cx, Refusal::late_handler());
         } else if timers.half_closed.is_some_and(|deadline| deadline <= now) {
-            self.state.cut_off(CloseReason::HalfClosedTimeout);
+            self.state.closed(CloseReason::HalfClosedTimeout);
         } else if timers.body.is_expired(now) && self.state.reading() == Reading::Body {
             self.check_stream_rate(cx);
         }

@@ -162,7 +162,7 @@ pub(super) const CHECKS: &[Check] = &[
             option(
                 "--targets",
                 "NAMES",
-                "connection,head,chunked",
+                "connection,head,chunked,streaming",
                 "with commas between them",
             ),
         ],

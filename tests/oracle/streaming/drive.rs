@@ -1,0 +1,520 @@
+//! One connection whose bodies stream, with a client and a handler that do what the choices say.
+
+use super::super::choices::Choices;
+use super::super::drive::Seen;
+use super::super::handler::SECONDS;
+use super::super::request::show;
+use mini_http::conn::state::{ResponseState, Writing};
+use mini_http::conn::{BodyLength, Connection, Context, Received, ResponseLength, Shared, Step};
+use mini_http::{Bytes, CloseReason, Instant, Limits, Refusal, Response};
+use std::io::IoSlice;
+use std::time::{Duration, UNIX_EPOCH};
+
+/// A request as the handler got it, and what it did.
+#[derive(Debug)]
+pub(crate) struct Exchange {
+    /// All but the body as one text, to compare.
+    shown: String,
+    pub(crate) is_head: bool,
+    pub(crate) is_http10: bool,
+    pub(crate) takes_trailers: bool,
+    length: BodyLength,
+    body: Vec<u8>,
+    is_complete: bool,
+    fault: Option<Refusal>,
+    pub(crate) response: Given,
+}
+
+/// What the handler has responded.
+#[derive(Debug, Default)]
+pub(crate) struct Given {
+    pub(crate) status: Option<u16>,
+    pub(crate) length: Option<u64>,
+    pub(crate) parts: Vec<u8>,
+    pub(crate) has_trailers: bool,
+    /// It was ended by the handler, and not aborted.
+    pub(crate) is_complete: bool,
+}
+
+pub(crate) struct Drive {
+    limits: Limits,
+    shared: Shared,
+    pub(crate) connection: Connection,
+    now: Instant,
+    pub(crate) exchanges: Vec<Exchange>,
+    /// Bytes that were read from the client.
+    read: usize,
+    input_ended: bool,
+    /// Bytes in the handler's queue.
+    queued: usize,
+    /// What the client got.
+    pub(crate) got: Vec<u8>,
+    is_shut: bool,
+    pub(crate) closed: Option<CloseReason>,
+    /// A call closed the connection at once, so that output may be lost.
+    pub(crate) is_cut: bool,
+}
+
+impl Drive {
+    pub(crate) fn new(limits: Limits) -> Self {
+        let now = Instant::from_nanos(1 << 40);
+        let mut shared = Shared::new();
+        shared.set_date(now, UNIX_EPOCH + Duration::from_secs(SECONDS));
+        let mut cx = Context {
+            now,
+            limits: &limits,
+            shared: &mut shared,
+        };
+        let connection = Connection::new(1, None, &mut cx);
+        Self {
+            limits,
+            shared,
+            connection,
+            now,
+            exchanges: Vec::new(),
+            read: 0,
+            input_ended: false,
+            queued: 0,
+            got: Vec::new(),
+            is_shut: false,
+            closed: None,
+            is_cut: false,
+        }
+    }
+
+    /// Makes a call, and checks that there is a deadline unless the handler or the driver must act.
+    pub(crate) fn call<T>(
+        &mut self,
+        call: impl FnOnce(&mut Connection, &mut Context<'_>) -> T,
+    ) -> T {
+        let was_in_progress = self.connection.request_in_progress();
+        let mut cx = Context {
+            now: self.now,
+            limits: &self.limits,
+            shared: &mut self.shared,
+        };
+        let result = call(&mut self.connection, &mut cx);
+        let connection = &self.connection;
+        let state = connection.state();
+        let must_act = match state.writing() {
+            Writing::Closed => true,
+            Writing::Closing => connection.pending_output() == 0,
+            Writing::Open | Writing::Lingering => {
+                connection.request_in_progress() || connection.has_usable_input(&cx)
+            }
+        };
+        assert!(
+            must_act || connection.poll_timeout().is_some(),
+            "no deadline in {state:?}"
+        );
+        if state.writing() == Writing::Closed {
+            assert_eq!(self.shared.held(), 0, "closed, and holds memory");
+            self.is_cut |= was_in_progress || !self.is_shut;
+        }
+        result
+    }
+
+    /// Something happens.
+    pub(crate) fn step(&mut self, bytes: &[u8], choices: &mut Choices<'_>) {
+        let choice = choices.next();
+        let amount = usize::from(choice >> 4);
+        match choice & 15 {
+            0 => self.read(bytes, amount + 1),
+            1 => self.read(bytes, 1 << amount),
+            2 => self.write(amount * amount),
+            3 => self.write(usize::MAX),
+            4 => self.end_input(bytes),
+            5 => self.disturb(amount),
+            6 => self.pass(Duration::from_millis(100 << amount)),
+            7 => self.take(amount),
+            8 => {
+                let waits = amount & 1 == 0;
+                self.call(|connection, cx| connection.await_body(cx, waits));
+            }
+            9 => self.decide(amount),
+            10 | 11 => self.begin(amount),
+            12 | 13 => self.send(amount * amount * amount),
+            14 => self.end_response(amount & 3 == 3),
+            _ => self.go_on(),
+        }
+        self.settle();
+    }
+
+    /// Reads up to `most` bytes, if the connection wants that.
+    fn read(&mut self, bytes: &[u8], most: usize) {
+        let limit = self.call(|connection, cx| connection.read_limit(cx));
+        let wants = self.call(|connection, cx| connection.wants_input(cx));
+        let can_go_on = self.call(|connection, cx| connection.has_usable_input(cx));
+        assert!(wants == (limit > 0) || can_go_on, "{wants}, but {limit}");
+        let left = &bytes[self.read..];
+        let count = most.min(limit).min(left.len());
+        if count > 0 && wants && !can_go_on && !self.input_ended {
+            self.read += count;
+            self.feed(&left[..count]);
+        }
+    }
+
+    /// Passes bytes on, and records what they bring.
+    fn feed(&mut self, mut input: &[u8]) {
+        loop {
+            let received =
+                self.call(|connection, cx| connection.handle_input_streaming(cx, &mut input));
+            match received {
+                Some(received) => self.record(received),
+                None => break,
+            }
+        }
+        assert!(input.is_empty(), "input is left");
+        self.call(|connection, cx| {
+            assert!(!connection.has_usable_input(cx) || connection.pending_output() > 0);
+        });
+    }
+
+    fn record(&mut self, received: Received) {
+        if let Received::Head(request, length) = received {
+            let unended = self
+                .exchanges
+                .last()
+                .is_some_and(|last| last.fault.is_some());
+            assert!(!unended, "a request behind a body that failed");
+            self.queued = 0;
+            return self.exchanges.push(Exchange::new(&request, length));
+        }
+        let exchange = self.exchanges.last_mut().expect("a head comes first");
+        assert!(
+            !exchange.is_complete && exchange.fault.is_none(),
+            "more than the body"
+        );
+        match received {
+            Received::Head(..) => {}
+            Received::Data(data) => {
+                assert!(!data.is_empty(), "an empty part");
+                self.queued += data.len();
+                assert!(self.queued <= 64 << 10, "more than there is room for");
+                exchange.body.extend_from_slice(&data);
+            }
+            Received::Whole(data) => {
+                exchange.body.extend_from_slice(&data);
+                exchange.is_complete = true;
+            }
+            Received::End(_) => exchange.is_complete = true,
+            Received::Failed(refusal) => exchange.fault = Some(refusal),
+        }
+    }
+
+    /// The handler takes what is in its queue, and has room for little or for much.
+    fn take(&mut self, amount: usize) {
+        self.queued = 0;
+        let room = if amount == 15 { 64 << 10 } else { amount };
+        self.call(|connection, cx| {
+            connection.set_queued(cx, 0);
+            connection.set_body_room(cx, room);
+        });
+    }
+
+    /// The handler decides what becomes of the body.
+    fn decide(&mut self, amount: usize) {
+        match amount {
+            0..4 => self.call(Connection::drop_body),
+            4..9 => {
+                let limit = (amount as u64 - 4) * 50;
+                self.call(|connection, cx| connection.gather_body(cx, limit));
+            }
+            9 | 10 => {
+                self.call(|connection, _| connection.set_body_rate(amount as u32 * 100 - 900))
+            }
+            _ => {
+                let fault = self.exchanges.last().and_then(|exchange| exchange.fault);
+                if let Some(refusal) = fault {
+                    self.call(|connection, _| connection.fail_body(refusal));
+                    self.call(|connection, cx| connection.respond_to_refusal(cx, refusal));
+                }
+            }
+        }
+    }
+
+    fn begin(&mut self, amount: usize) {
+        if self.connection.state().response() != ResponseState::Awaited {
+            return;
+        }
+        let status = [200, 200, 200, 200, 204, 304, 205, 103][amount & 7];
+        let promised = (amount as u64 & 3) * 7;
+        let mut head = Response::builder().status(status);
+        let length = match amount {
+            0 | 3 => ResponseLength::Unknown,
+            1 => {
+                head = head.header("Content-Length", promised);
+                ResponseLength::Unknown
+            }
+            _ => ResponseLength::Exact(promised),
+        };
+        if amount == 11 {
+            head = head.header("Connection", "close");
+        }
+        let head = head.body(()).expect("a response");
+        let exchange = self.exchanges.last_mut().expect("a request in progress");
+        exchange.response.status = Some(if status < 200 { 500 } else { status });
+        if !matches!(amount, 0 | 3) {
+            exchange.response.length = Some(promised);
+        }
+        let is_bodiless = exchange.is_head || status != 200;
+        exchange.response.is_complete = is_bodiless;
+        let polls = self.call(|connection, cx| connection.begin_response(cx, &head, length));
+        assert_eq!(polls, !is_bodiless);
+        assert_eq!(polls, self.connection.request_in_progress());
+    }
+
+    fn send(&mut self, length: usize) {
+        let can_send = self.call(|connection, cx| connection.can_send_data(cx));
+        let Some(exchange) = self.exchanges.last_mut().filter(|_| can_send) else {
+            return;
+        };
+        let given = &mut exchange.response;
+        let start = given.parts.len();
+        given
+            .parts
+            .extend((start..start + length).map(|at| b'a' + (at % 23) as u8));
+        let is_too_much = given
+            .length
+            .is_some_and(|most| given.parts.len() as u64 > most);
+        let part = Bytes::copy_from_slice(&given.parts[start..]);
+        self.call(|connection, cx| connection.send_data(cx, part));
+        assert_eq!(self.connection.request_in_progress(), !is_too_much);
+    }
+
+    fn end_response(&mut self, aborts: bool) {
+        let response = self.connection.state().response();
+        let Some(exchange) = self.exchanges.last_mut() else {
+            return;
+        };
+        let given = &mut exchange.response;
+        match response {
+            ResponseState::None => {}
+            ResponseState::Awaited if aborts => {
+                (given.status, given.is_complete) = (Some(500), true);
+                self.call(Connection::respond_to_error);
+            }
+            ResponseState::Awaited => {}
+            ResponseState::Begun if aborts => {
+                self.call(|it, cx| it.abort_response(cx, CloseReason::ResponseFailed));
+                assert!(!self.connection.request_in_progress());
+            }
+            ResponseState::Begun => {
+                let sent = given.parts.len() as u64;
+                given.is_complete = given.length.is_none_or(|length| length == sent);
+                given.has_trailers = sent % 2 == 1;
+                let has_trailers = given.has_trailers;
+                let mut trailers = http_fields("x-sum");
+                trailers.extend(http_fields("content-length"));
+                if has_trailers {
+                    self.call(|connection, cx| connection.send_trailers(cx, &trailers));
+                }
+                self.call(Connection::end_response);
+                assert!(!self.connection.request_in_progress());
+            }
+        }
+    }
+
+    /// The client's stream ends.
+    fn end_input(&mut self, bytes: &[u8]) {
+        let wants = self.call(|connection, cx| connection.wants_input(cx));
+        if wants && !self.input_ended && self.read == bytes.len() {
+            self.input_ended = true;
+            self.call(Connection::handle_end_of_input);
+        }
+    }
+
+    fn disturb(&mut self, amount: usize) {
+        match amount {
+            0..4 => {
+                self.call(Connection::stop);
+            }
+            4 => self.call(|it, _| it.close_after_response(CloseReason::Stopped)),
+            5 => self.call(|it, cx| it.abandon(cx, CloseReason::ClientGone)),
+            6 => self.call(|_, cx| cx.shared.begin_to_stop()),
+            _ => self.end_response(true),
+        }
+    }
+
+    /// The socket takes up to `most` bytes of output.
+    fn write(&mut self, most: usize) {
+        let mut slices = [IoSlice::new(&[]); Connection::MAX_SLICES];
+        let filled = self.connection.poll_output(&mut slices);
+        let mut taken = 0;
+        for slice in &slices[..filled] {
+            assert!(!slice.is_empty(), "an empty slice");
+            let part = &slice[..slice.len().min(most - taken)];
+            self.got.extend_from_slice(part);
+            taken += part.len();
+        }
+        assert_eq!(filled == 0, self.connection.pending_output() == 0);
+        assert!(!self.is_shut || filled == 0, "output behind the end");
+        if taken > 0 {
+            self.call(|connection, cx| connection.handle_written(cx, taken));
+        }
+    }
+
+    fn go_on(&mut self) {
+        if self.call(|connection, cx| connection.has_usable_input(cx)) {
+            self.feed(&[]);
+        }
+    }
+
+    /// Does what the machine says to do next.
+    fn settle(&mut self) {
+        if self.closed.is_some() {
+            return;
+        }
+        match self.call(Connection::poll_step) {
+            Step::Wait => {}
+            Step::ShutdownWrite => {
+                assert!(!self.is_shut, "shut down twice");
+                self.is_shut = true;
+            }
+            Step::Close(reason) => {
+                self.closed = Some(reason);
+                assert_eq!(self.connection.state().close_reason(), Some(reason));
+            }
+        }
+    }
+
+    fn pass(&mut self, time: Duration) {
+        let until = self.now + time;
+        while self.closed.is_none()
+            && let Some(deadline) = self.connection.poll_timeout()
+            && deadline <= until
+        {
+            self.now = self.now.max(deadline);
+            self.call(Connection::handle_timeout);
+            let next = self.connection.poll_timeout();
+            assert!(next.is_none_or(|next| next > self.now), "a deadline stays");
+            self.settle();
+        }
+        self.now = self.now.max(until);
+    }
+
+    /// The client sends the rest and takes all output, and the handler completes its responses.
+    pub(crate) fn finish(&mut self, bytes: &[u8], ends: bool) {
+        for _ in 0..10_000 {
+            if self.closed.is_some() {
+                return;
+            }
+            let before = (self.read, self.got.len(), self.exchanges.len());
+            self.go_on();
+            self.complete();
+            self.take(15);
+            self.read(bytes, usize::MAX);
+            while self.connection.pending_output() > 0 {
+                self.write(usize::MAX);
+            }
+            self.settle();
+            if ends {
+                self.end_input(bytes);
+            }
+            let can_go_on = self.call(|connection, cx| connection.has_usable_input(cx));
+            let after = (self.read, self.got.len(), self.exchanges.len());
+            if before == after && !can_go_on && !self.connection.request_in_progress() {
+                return;
+            }
+        }
+        panic!("stalls in {:?}", self.connection.state());
+    }
+
+    /// The handler completes its response.
+    fn complete(&mut self) {
+        match self.connection.state().response() {
+            ResponseState::None => {}
+            ResponseState::Awaited => self.begin(2),
+            ResponseState::Begun => {
+                let given = &self.exchanges.last().expect("a request").response;
+                let missing = given.length.unwrap_or(0) as usize;
+                let missing = missing.saturating_sub(given.parts.len());
+                if missing == 0 {
+                    self.end_response(false);
+                } else {
+                    self.send(missing);
+                }
+            }
+        }
+    }
+
+    /// The client does nothing any more, and maybe takes nothing either. Once the handler has
+    /// responded, the connection must end by itself.
+    pub(crate) fn silence(&mut self, takes_output: bool) {
+        for _ in 0..10_000 {
+            if self.closed.is_some() {
+                return;
+            }
+            self.go_on();
+            self.complete();
+            if takes_output {
+                self.write(usize::MAX);
+            }
+            self.settle();
+            let has_more = self.call(|connection, cx| connection.has_usable_input(cx));
+            if has_more || self.connection.request_in_progress() && takes_output {
+                continue;
+            }
+            if let Some(deadline) = self.connection.poll_timeout() {
+                self.now = self.now.max(deadline);
+                self.call(Connection::handle_timeout);
+                self.settle();
+            }
+        }
+        panic!("a silent client is kept");
+    }
+
+    /// Compares the requests with those that are found where bodies are collected.
+    pub(crate) fn check(&self, plain: &[Seen]) {
+        let count = self.exchanges.len();
+        assert!(
+            count <= plain.len() + 1,
+            "bytes of a body were read as a request"
+        );
+        for (exchange, plain) in self.exchanges.iter().zip(plain) {
+            assert_eq!(exchange.shown, plain.shown());
+            assert!(plain.body.starts_with(&exchange.body), "another body");
+            if exchange.is_complete {
+                assert_eq!(exchange.body.len(), plain.body.len(), "not all of the body");
+            }
+            if let BodyLength::Exact(length) = exchange.length {
+                assert_eq!(length, plain.body.len() as u64);
+            }
+        }
+        if let Some(last) = self.exchanges.get(plain.len()) {
+            assert!(!last.is_complete, "a body that is not there");
+        }
+    }
+}
+
+impl Exchange {
+    fn new(request: &mini_http::http::Request<()>, length: BodyLength) -> Self {
+        let values = |name: &str| request.headers().get_all(name).into_iter();
+        let fields = request.headers().iter();
+        let is_http10 = request.version() == mini_http::version::Version::HTTP_10;
+        Self {
+            shown: show(
+                request.method().as_str(),
+                &request.uri().to_string(),
+                is_http10,
+                fields
+                    .map(|(name, value)| (name.to_string(), value.as_bytes().to_vec()))
+                    .collect(),
+            ),
+            is_head: request.method() == "HEAD",
+            is_http10,
+            takes_trailers: values("te").any(|value| value == "trailers"),
+            length,
+            body: Vec::new(),
+            is_complete: length == BodyLength::None,
+            fault: None,
+            response: Given::default(),
+        }
+    }
+}
+
+fn http_fields(name: &'static str) -> mini_http::http::HeaderMap {
+    let value = mini_http::http::HeaderValue::from_static("1");
+    let name = mini_http::header::HeaderName::from_static(name);
+    mini_http::http::HeaderMap::from_iter([(name, value)])
+}

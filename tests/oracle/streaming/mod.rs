@@ -1,0 +1,61 @@
+//! The connection where bodies stream: whatever a client sends, in whatever pieces, and whatever the
+//! handler does with the body and the response in the meantime.
+
+mod drive;
+mod response;
+mod same;
+mod verdict;
+
+use self::drive::Drive;
+use super::choices::Choices;
+use super::connection;
+use super::drive::Drive as Plain;
+use mini_http::Limits;
+use std::time::Duration;
+
+pub(crate) fn check(data: &[u8]) {
+    let (bytes, mut choices) = Choices::split(data);
+    let flags = choices.next();
+    let limits = limits(&mut choices);
+    if flags & 1 == 0 {
+        return same::check(bytes, &limits, choices, flags & 2 != 0);
+    }
+    let plain = plain(bytes, &limits);
+    let mut drive = Drive::new(limits.clone());
+    while !choices.is_empty() && drive.closed.is_none() {
+        drive.step(bytes, &mut choices);
+    }
+    drive.check(&plain.seen);
+    verdict::check(&drive);
+    if flags & 4 == 0 {
+        drive.finish(bytes, flags & 8 != 0);
+        drive.check(&plain.seen);
+        verdict::check(&drive);
+    }
+    // With the rate turned off, a client may take or send nothing for any time.
+    if limits.min_rate > 0 {
+        drive.silence(flags & 16 == 0);
+    }
+    drive.check(&plain.seen);
+    verdict::check(&drive);
+}
+
+/// Small limits and large ones.
+fn limits(choices: &mut Choices<'_>) -> Limits {
+    let mut limits = connection::limits(choices);
+    let kind = choices.next();
+    if kind & 1 != 0 {
+        limits.handler_timeout = Some(Duration::from_secs(choices.one_of(&[20, 1, 70])));
+    }
+    if kind & 2 != 0 {
+        limits.half_closed_timeout = Duration::from_secs(choices.one_of(&[3, 1, 100]));
+    }
+    limits
+}
+
+/// The requests in the same bytes where bodies are collected, whatever their length.
+fn plain(bytes: &[u8], limits: &Limits) -> Plain {
+    let mut limits = limits.clone();
+    limits.max_body = u64::MAX;
+    connection::plain(bytes, &limits, 0, false)
+}

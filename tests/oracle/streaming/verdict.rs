@@ -1,0 +1,112 @@
+//! What a client got, compared with what the handler responded.
+
+use super::drive::{Drive, Exchange};
+use super::response::{self, End, Received};
+
+/// Checks all that was sent on a connection: one response to each request, in order, as the handler
+/// made it; then at most one refusal; nothing else.
+pub(crate) fn check(drive: &Drive) {
+    let mut rest = drive.got.as_slice();
+    let mut is_last = false;
+    for (number, exchange) in drive.exchanges.iter().enumerate() {
+        let is_current = number + 1 == drive.exchanges.len();
+        if rest.starts_with(b"HTTP/1.1 100 ") {
+            let Some((_, after)) = response::read(rest, false) else {
+                return check_end(drive, rest);
+            };
+            rest = after;
+        }
+        if rest.is_empty() && is_current {
+            return;
+        }
+        assert!(!is_last, "a response behind the last one");
+        let Some((received, after)) = response::read(rest, exchange.is_head) else {
+            return check_end(drive, rest);
+        };
+        is_last = check_one(drive, exchange, &received);
+        if received.end != End::Complete {
+            // The rest of it may not be taken yet.
+            let is_pending = drive.connection.pending_output() > 0 || drive.is_cut;
+            assert!(after.is_empty(), "bytes behind a truncated response");
+            assert!(is_current || is_pending, "truncated, and not the last");
+            return;
+        }
+        rest = after;
+    }
+    if rest.is_empty() {
+        return;
+    }
+    // A refusal of the next head, which may be one of HEAD.
+    assert!(!is_last, "bytes behind the last response");
+    let Some((refusal, after)) = response::read(rest, false) else {
+        return check_end(drive, rest);
+    };
+    assert!(after.is_empty(), "bytes behind a refusal");
+    assert!(refusal.status >= 400 && refusal.says_close, "{refusal:?}");
+}
+
+/// Only output that wasn't all taken, or was cut off, may end within a head.
+fn check_end(drive: &Drive, rest: &[u8]) {
+    let is_pending = drive.connection.pending_output() > 0;
+    assert!(
+        rest.is_empty() || is_pending || drive.is_cut,
+        "a truncated head"
+    );
+}
+
+/// Checks the response to one request. Returns whether it must be the last one.
+fn check_one(drive: &Drive, exchange: &Exchange, received: &Received) -> bool {
+    let given = &exchange.response;
+    let is_own = given.status == Some(received.status);
+    if !is_own {
+        // The server's own: the handler was too late, or passed a fault back.
+        assert!(
+            received.status >= 400,
+            "{}, not {:?}",
+            received.status,
+            given.status
+        );
+        assert!(received.says_close && given.status.is_none());
+        return true;
+    }
+    if received.status == 500 {
+        assert!(received.says_close);
+        return true;
+    }
+    if exchange.is_head || [204, 205, 304].contains(&received.status) {
+        assert!(received.body.is_empty());
+        return received.says_close;
+    }
+    assert!(given.parts.starts_with(&received.body), "another body");
+    let is_open = drive.connection.pending_output() > 0
+        || drive.is_cut
+        || drive.connection.request_in_progress();
+    match received.end {
+        End::Complete => {
+            assert!(
+                given.is_complete || given.length == Some(0),
+                "it looks complete"
+            );
+            let sends_trailers = exchange.takes_trailers && given.length.is_none();
+            let expected = given.has_trailers && sends_trailers;
+            assert_eq!(received.trailers == ["x-sum"], expected, "{received:?}");
+        }
+        End::UntilClose => assert!(exchange.is_http10 && received.says_close),
+        End::Truncated => assert!(is_open || !given.is_complete, "it looks truncated"),
+    }
+    if received.end == End::Complete && given.is_complete {
+        assert_eq!(
+            received.body.len(),
+            given.parts.len(),
+            "not all of the body"
+        );
+    }
+    if received.end == End::UntilClose && given.is_complete && !is_open {
+        assert_eq!(
+            received.body.len(),
+            given.parts.len(),
+            "not all of the body"
+        );
+    }
+    received.says_close || !given.is_complete
+}
