@@ -59,8 +59,7 @@ impl Handle {
     /// wait for [`stopping`](Self::stopping), too.
     pub fn stop_within(&self, deadline: Duration) {
         self.shared.stop.set(deadline);
-        let waker = lock(&self.shared.waker).clone();
-        if let Some(wake) = waker {
+        if let Some(wake) = lock(&self.shared.waker).as_deref() {
             wake();
         }
     }

@@ -56,18 +56,36 @@ impl Drop for Stopping {
 ///
 /// Wakers are cloned, dropped and called without the lock: in each of these calls an executor can drop
 /// a future that waits, too.
-#[derive(Debug)]
 pub(crate) struct StopSignal {
     /// The time until everything is dropped, in nanoseconds, or `NOT_SET`.
     within: AtomicU64,
-    wakers: Mutex<Table<Waker>>,
+    /// Made for the first future that waits, and taken when the signal is set.
+    wakers: Mutex<Option<Box<dyn Wakers>>>,
+}
+
+/// A table of wakers, behind a trait: so the code for it is only in programs in which something waits.
+/// That is 1 KiB of a small module, which would be in all of them.
+trait Wakers: Send {
+    fn table(&mut self) -> &mut Table<Waker>;
+
+    fn wake_all(self: Box<Self>);
+}
+
+impl Wakers for Table<Waker> {
+    fn table(&mut self) -> &mut Table<Waker> {
+        self
+    }
+
+    fn wake_all(self: Box<Self>) {
+        self.into_values().for_each(Waker::wake);
+    }
 }
 
 impl Default for StopSignal {
     fn default() -> Self {
         Self {
             within: AtomicU64::new(Self::NOT_SET),
-            wakers: Mutex::default(),
+            wakers: Mutex::new(None),
         }
     }
 }
@@ -89,24 +107,15 @@ impl StopSignal {
     pub(crate) fn set(&self, within: Duration) {
         let within = time::nanos(within).min(Self::NOT_SET - 1);
         self.within.fetch_min(within, Ordering::AcqRel);
-        let mut wakers = Vec::new();
-        let mut waiting = lock(&self.wakers);
-        for key in waiting.keys() {
-            wakers.extend(waiting.remove(key));
+        let wakers = lock(&self.wakers).take();
+        if let Some(wakers) = wakers {
+            wakers.wake_all();
         }
-        drop(waiting);
-        wakers.into_iter().for_each(Waker::wake);
     }
 
     /// Whether it is set. If it isn't, `waker` will be woken, under the entry `key`.
     fn poll(&self, key: &mut Option<Key>, waker: &Waker) -> bool {
-        if self.is_set() {
-            return true;
-        }
-        if key.is_some_and(|key| {
-            let wakers = lock(&self.wakers);
-            wakers.get(key).is_some_and(|known| known.will_wake(waker))
-        }) {
+        if self.is_set() || key.is_some_and(|key| self.has(key, waker)) {
             return self.is_set();
         }
         let waker = waker.clone();
@@ -115,10 +124,12 @@ impl StopSignal {
         if self.is_set() {
             return true;
         }
-        let replaced = match key.and_then(|key| wakers.get_mut(key)) {
+        let table = wakers.get_or_insert_with(|| Box::new(Table::default()));
+        let table = table.table();
+        let replaced = match key.and_then(|key| table.get_mut(key)) {
             Some(known) => Some(std::mem::replace(known, waker)),
             None => {
-                *key = Some(wakers.insert(waker));
+                *key = Some(table.insert(waker));
                 None
             }
         };
@@ -127,8 +138,17 @@ impl StopSignal {
         false
     }
 
+    /// Whether the entry of this key has this waker.
+    fn has(&self, key: Key, waker: &Waker) -> bool {
+        let mut wakers = lock(&self.wakers);
+        let known = wakers.as_mut().and_then(|wakers| wakers.table().get(key));
+        known.is_some_and(|known| known.will_wake(waker))
+    }
+
     fn remove(&self, key: Key) {
-        let removed = lock(&self.wakers).remove(key);
+        let mut wakers = lock(&self.wakers);
+        let removed = wakers.as_mut().map(|wakers| wakers.table().remove(key));
+        drop(wakers);
         drop(removed);
     }
 }
@@ -185,7 +205,8 @@ mod tests {
         let count = Arc::new(Count::default());
         for _ in 0..10_000 {
             assert_eq!(poll(&mut handle.stopping(), &count), Poll::Pending);
-            let wakers = lock(&handle.stop_signal().wakers);
+            let mut wakers = lock(&handle.stop_signal().wakers);
+            let wakers = wakers.as_mut().expect("one has waited").table();
             assert_eq!((wakers.len(), wakers.next_key().index()), (0, 0));
         }
         handle.stop();

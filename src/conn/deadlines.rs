@@ -15,8 +15,10 @@ impl Connection {
         while let Some(timer) = self.timers.take_expired(cx.now) {
             match timer {
                 Timer::Head => self.refuse_unfinished(cx, Refusal::late_head()),
-                Timer::Body if self.streaming.is_none() => self.check_body_rate(cx),
-                Timer::Body | Timer::Handler | Timer::HalfClosed => self.stream_timer_expired(cx),
+                Timer::Body | Timer::Handler | Timer::HalfClosed => match &self.streaming {
+                    None => self.check_body_rate(cx),
+                    Some(streaming) => (streaming.calls.timer_expired)(self, cx),
+                },
                 Timer::Write => self.check_write_rate(cx),
                 Timer::Idle => self.state.closed(CloseReason::IdleTimeout),
                 Timer::Linger => self.state.lingered(),
@@ -60,7 +62,8 @@ impl Connection {
     /// Starts and stops timers according to the state.
     pub(super) fn update_timers(&mut self, cx: &Context<'_>) {
         let has_output = self.output.pending() > 0;
-        if self.streaming.is_none() || !self.update_stream_timers(cx) {
+        let calls = self.streaming.as_ref().map(|streaming| streaming.calls);
+        if !calls.is_some_and(|calls| (calls.update_timers)(self, cx)) {
             self.update_input_timer(cx, has_output);
         }
         if has_output != self.timers.is_write_set() {

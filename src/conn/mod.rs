@@ -200,12 +200,12 @@ impl Connection {
     /// Whether the caller should read input now.
     #[must_use]
     pub fn wants_input(&self, cx: &Context<'_>) -> bool {
+        if let Some(streaming) = &self.streaming {
+            return (streaming.calls.read_limit)(self, cx) > 0;
+        }
         match self.state.reading() {
-            Reading::Idle | Reading::Head => self.has_room_for_responses(cx),
-            Reading::Body if self.streaming.is_none() => self.has_room_for_responses(cx),
-            // With complete bodies, the handler has returned before.
-            Reading::Body | Reading::Responding => self.read_limit(cx) > 0,
-            Reading::Ended => false,
+            Reading::Idle | Reading::Head | Reading::Body => self.has_room_for_responses(cx),
+            Reading::Responding | Reading::Ended => false,
             Reading::Discarding => self.wants_discarded(cx),
         }
     }
@@ -215,14 +215,9 @@ impl Connection {
     /// with an empty slice.
     #[must_use]
     pub fn has_usable_input(&self, cx: &Context<'_>) -> bool {
-        let has_unused = !self.kept.is_empty()
-            && self.kept.len() - self.kept_used > self.scanned()
-            && self.is_reading();
         match &self.streaming {
-            None => has_unused && self.has_room_for_responses(cx),
-            Some(streaming) => {
-                self.has_event(streaming) || has_unused && self.can_use(streaming, cx)
-            }
+            None => self.has_unused_input() && self.has_room_for_responses(cx),
+            Some(streaming) => (streaming.calls.has_usable_input)(self, cx),
         }
     }
 
@@ -292,8 +287,8 @@ impl Connection {
     /// Records that the client has ended its stream (a read returned 0 bytes). An unfinished
     /// request gets 400. A request that is with the handler still gets its response.
     pub fn handle_end_of_input(&mut self, cx: &mut Context<'_>) {
-        if self.streaming.is_some() {
-            return self.handle_end_of_streaming(cx);
+        if let Some(streaming) = &self.streaming {
+            return (streaming.calls.handle_end_of_input)(self, cx);
         }
         match self.state.reading() {
             Reading::Head | Reading::Body => self.refuse_unfinished(cx, Refusal::incomplete()),
@@ -462,6 +457,13 @@ impl Connection {
         self.state.writing() != Writing::Closed && self.dropped_bytes <= cx.limits.max_linger
     }
 
+    /// Whether there is kept input that was not scanned, and is still parsed.
+    fn has_unused_input(&self) -> bool {
+        !self.kept.is_empty()
+            && self.kept.len() - self.kept_used > self.scanned()
+            && self.is_reading()
+    }
+
     /// Brings timers and budget in line with the state. Every call that changes it ends with this.
     fn update_timers_and_budget(&mut self, cx: &mut Context<'_>) {
         if self.state.writing() == Writing::Closed {
@@ -477,7 +479,7 @@ impl Connection {
         self.drop_kept(cx);
         self.incoming = None;
         if let Some(streaming) = &mut self.streaming {
-            streaming.clear();
+            (streaming.calls.clear)(streaming);
         }
         self.output.clear(&mut cx.shared.buffers);
     }
@@ -485,7 +487,7 @@ impl Connection {
     /// Reports to the budget how much memory is held.
     fn update_budget(&mut self, cx: &mut Context<'_>) {
         let incoming = self.incoming.as_ref().map_or(0, |incoming| incoming.held());
-        let streaming = self.streaming.as_ref().map_or(0, |it| it.held());
+        let streaming = self.streaming.as_ref().map_or(0, |it| (it.calls.held)(it));
         let held = self.kept.capacity() + incoming + streaming + self.output.held();
         self.account.set(&mut cx.shared.budget, held);
     }

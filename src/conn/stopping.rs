@@ -26,15 +26,14 @@ impl Connection {
             }
             // Closing now could reset the connection and lose the pending responses.
             Reading::Idle => self.state.last_response_queued(CloseReason::Stopped),
-            Reading::Body if self.streaming.is_some() => {
-                if self.state.is_in_progress() {
-                    return false;
+            Reading::Body if self.state.is_in_progress() => return false,
+            Reading::Head | Reading::Body => match &self.streaming {
+                // The rest of a body whose response is queued.
+                Some(streaming) if self.state.reading() == Reading::Body => {
+                    (streaming.calls.stop_draining)(self, cx);
                 }
-                self.leave_body_unread(cx, CloseReason::Stopped);
-            }
-            Reading::Head | Reading::Body => {
-                self.refuse_unfinished(cx, Refusal::stopped());
-            }
+                _ => self.refuse_unfinished(cx, Refusal::stopped()),
+            },
             Reading::Responding | Reading::Discarding | Reading::Ended => return false,
         }
         self.update_timers_and_budget(cx);

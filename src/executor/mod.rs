@@ -14,7 +14,7 @@
 //! |---|---|
 //! | `inbox.rs` | the queue of what was woken, from any thread |
 //! | `context.rs` | what `sleep` and `spawn` find while a loop polls |
-//! | `sleep.rs` | sleeps: one deadline each |
+//! | `sleep/` | sleeps: one deadline each |
 //! | `tasks.rs` | spawned tasks |
 //! | `waiting.rs` | tasks of a server that doesn't run yet |
 //! | `simulation.rs` | a loop without sockets, in virtual time |

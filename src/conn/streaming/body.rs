@@ -256,8 +256,13 @@ impl Connection {
         }
     }
 
+    /// The server stops: the rest of a body is no longer drained.
+    pub(super) fn stop_draining(&mut self, cx: &mut Context<'_>) {
+        self.leave_body_unread(cx, CloseReason::Stopped);
+    }
+
     /// Receives no more of a body that nobody wants.
-    pub(in crate::conn) fn leave_body_unread(&mut self, cx: &mut Context<'_>, reason: CloseReason) {
+    pub(super) fn leave_body_unread(&mut self, cx: &mut Context<'_>, reason: CloseReason) {
         debug!(target: "mini_http::conn", "conn {}: the rest of the body is left unread", self.id);
         self.state.body_left_unread(reason);
         if let Some(streaming) = &mut self.streaming {

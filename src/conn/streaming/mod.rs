@@ -92,6 +92,7 @@ pub enum ResponseLength {
 /// What a connection needs where bodies stream, from its first request on.
 #[derive(Debug)]
 pub(super) struct Streaming {
+    pub(super) calls: &'static Calls,
     request: RequestBody,
     response: ResponseBody,
     timers: Timers,
@@ -100,6 +101,31 @@ pub(super) struct Streaming {
     /// The end of the connection must not look like the end of the response.
     wants_reset: bool,
 }
+
+/// What a connection calls because its bodies stream. It reaches these functions only through its
+/// [`Streaming`]: so a program in which no body streams doesn't contain them.
+#[derive(Debug)]
+pub(super) struct Calls {
+    pub(super) read_limit: fn(&Connection, &Context<'_>) -> usize,
+    pub(super) has_usable_input: fn(&Connection, &Context<'_>) -> bool,
+    pub(super) handle_end_of_input: fn(&mut Connection, &mut Context<'_>),
+    pub(super) stop_draining: fn(&mut Connection, &mut Context<'_>),
+    pub(super) update_timers: fn(&mut Connection, &Context<'_>) -> bool,
+    pub(super) timer_expired: fn(&mut Connection, &mut Context<'_>),
+    pub(super) held: fn(&Streaming) -> usize,
+    pub(super) clear: fn(&mut Streaming),
+}
+
+static CALLS: Calls = Calls {
+    read_limit: Connection::read_limit,
+    has_usable_input: Connection::has_usable_stream,
+    handle_end_of_input: Connection::handle_end_of_streaming,
+    stop_draining: Connection::stop_draining,
+    update_timers: Connection::update_stream_timers,
+    timer_expired: Connection::stream_timer_expired,
+    held: Streaming::held,
+    clear: Streaming::clear,
+};
 
 impl Streaming {
     /// The most bytes that wait for the handler, and the most input that is kept behind a request,
@@ -113,6 +139,7 @@ impl Streaming {
 
     fn new(head: &Head) -> Self {
         Self {
+            calls: &CALLS,
             request: RequestBody::new(head),
             response: ResponseBody::new(head),
             timers: Timers::default(),
@@ -122,7 +149,7 @@ impl Streaming {
     }
 
     /// Bytes of memory that the streams hold.
-    pub(super) fn held(&self) -> usize {
+    fn held(&self) -> usize {
         self.request.held() + self.response.held()
     }
 
@@ -132,7 +159,7 @@ impl Streaming {
     }
 
     /// Drops what the streams hold, once the connection is closed.
-    pub(super) fn clear(&mut self) {
+    fn clear(&mut self) {
         self.request.finish();
         self.request.queued = 0;
         self.response.clear();
@@ -201,8 +228,15 @@ impl Connection {
                 .is_some_and(|streaming| streaming.input_has_ended)
     }
 
+    /// [`has_usable_input`](Self::has_usable_input) where bodies stream.
+    fn has_usable_stream(&self, cx: &Context<'_>) -> bool {
+        self.streaming.as_ref().is_some_and(|streaming| {
+            self.has_event(streaming) || self.has_unused_input() && self.can_use(streaming, cx)
+        })
+    }
+
     /// Where bodies stream: whether kept input can be used now, and need not wait for the handler.
-    pub(super) fn can_use(&self, streaming: &Streaming, cx: &Context<'_>) -> bool {
+    fn can_use(&self, streaming: &Streaming, cx: &Context<'_>) -> bool {
         match self.state.reading() {
             Reading::Idle | Reading::Head => self.has_room_for_responses(cx),
             Reading::Body => streaming.request.can_take(),
@@ -212,7 +246,7 @@ impl Connection {
 
     /// Where bodies stream: whether [`handle_input_streaming`](Self::handle_input_streaming) has something
     /// to return without further input.
-    pub(super) fn has_event(&self, streaming: &Streaming) -> bool {
+    fn has_event(&self, streaming: &Streaming) -> bool {
         streaming.request.fault.is_some()
             || self.state.reading() == Reading::Body && streaming.request.is_received()
     }
