@@ -99,9 +99,9 @@ pub struct Limits {
     /// The most bytes that are read and dropped in that time; then the connection is closed. Default
     /// 64 MiB.
     pub max_linger: u64,
-    /// With `serve_async`: the longest time that a response may take
-    /// after the client has ended its stream. Each write that the client takes starts it anew. Then
-    /// the connection is closed. Default 30 s.
+    /// With `serve_async`: the longest time that a response may take after the client has ended its
+    /// stream. Each write that the client takes starts it anew. Then the connection is closed. Default
+    /// 30 s.
     ///
     /// A client that has ended its stream may still read its response, but it may also be gone:
     /// that can't be seen before something is sent. While nothing is sent, such a connection is closed

@@ -117,9 +117,9 @@ const STOP_LINGER: Duration = Duration::from_secs(1);
 /// Whether a transfer of `bytes` in one rate window is fast enough for a body or for responses that
 /// hold `held` bytes of memory.
 ///
-/// Each must keep the minimum rate, `rate` in bytes per second. While memory is scarce, it must also transfer 1/[`TURNOVER_WINDOWS`] of
-/// what it holds. Otherwise a few clients could fill the budget and keep it for as long as the
-/// minimum rate allows.
+/// Each must keep the minimum rate, `rate` in bytes per second. While memory is scarce, it must also
+/// transfer 1/[`TURNOVER_WINDOWS`] of what it holds. Otherwise a few clients could fill the budget and
+/// keep it for as long as the minimum rate allows.
 pub(super) fn is_fast_enough(bytes: u64, held: usize, rate: u32, cx: &Context<'_>) -> bool {
     let limits = cx.limits;
     // Multiplied, not divided: a small rate over a short window must not round to 0.

@@ -194,8 +194,9 @@ impl Connection {
         let (wanted, waiting) = match (&self.streaming, self.state.reading()) {
             (Some(streaming), Reading::Body) => streaming.request.wanted(kept),
             (Some(_), Reading::Responding) => (Streaming::MAX_WAITING.saturating_sub(kept), kept),
+            // A head for which there is no room is refused.
             (_, Reading::Idle | Reading::Head) if self.has_room_for_responses(cx) => {
-                (Streaming::MAX_WAITING, kept)
+                (Streaming::MAX_WAITING, 0)
             }
             // What is dropped isn't held.
             (_, Reading::Discarding) if self.wants_discarded(cx) => {

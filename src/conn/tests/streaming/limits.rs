@@ -106,6 +106,20 @@ fn while_the_budget_is_full_streams_go_on_by_4_kib() {
     assert_eq!(bench.output(), "");
 }
 
+/// A read of 0 bytes would look like the client's end of stream.
+#[test]
+fn a_head_is_read_although_the_budget_is_full_and_refused_if_it_must_be_kept() {
+    let mut bench = Bench::with(wait, |limits| limits.max_held = 1 << 20);
+    bench.input(GET);
+    bench.respond_exactly("");
+    bench.output();
+    bench.input(&format!("GET / HTTP/1.1\r\nA: {}", "x".repeat(10_000)));
+    fill(&mut bench, 0);
+    assert_eq!(bench.read_limit(), 4096);
+    bench.input("x".repeat(4096));
+    assert_eq!(bench.status(), "503");
+}
+
 #[test]
 fn a_response_is_polled_while_there_is_room_for_output() {
     let can_send = |bench: &mut Bench| bench.call(|conn, cx| conn.can_send_data(cx));
