@@ -9,15 +9,44 @@
 //! }
 //! ```
 //!
+//! # Asynchronous handlers
+//! [`Server::serve_async`] serves futures, and bodies that stream in both directions. It needs no other
+//! executor.
+//!
+//! ```no_run
+//! use std::time::Duration;
+//!
+//! use mini_http::{Incoming, IncomingError, Response, Server, http::Request, sleep};
+//!
+//! async fn handle(request: Request<Incoming>) -> Result<Response<String>, IncomingError> {
+//!     let body = request.into_body().bytes().await?;
+//!     sleep(Duration::from_millis(200)).await;
+//!     Ok(Response::new(format!("{} bytes, 200 ms later\n", body.len())))
+//! }
+//!
+//! fn main() -> mini_http::Result<()> {
+//!     Server::new("127.0.0.1:3000")?.serve_async(handle)
+//! }
+//! ```
+//!
+//! | | |
+//! |---|---|
+//! | [`Incoming`], [`IncomingError`], [`PeerAddr`] | the request's body, why it can't be received, the client's address |
+//! | [`IntoResponse`] | what the future may return |
+//! | [`body`] | bodies of responses: readers, iterators, bodies of any type |
+//! | [`sleep`], [`spawn()`], [`Server::spawn`] | a timer, and tasks beside the requests |
+//! | [`Handle::stopping`], [`Handle::stop_within`] | how streams and tasks end when the server stops |
+//! | [`mod@test`] | tests of handlers without a server |
+//!
 //! # In scope
 //! HTTP/1.1 and 1.0 (RFC 9110, RFC 9112) over TCP: natively on every platform of mio, on
 //! `wasm32-wasip1` with listening sockets opened by the runtime, and on `wasm32-wasip2`. Persistent
 //! connections, pipelining, request bodies with `Content-Length` or chunked, `Expect:
-//! 100-continue`, HEAD. Limits on all memory and time that a client can take ([`Limits`]).
+//! 100-continue`, HEAD, streams. Limits on all memory and time that a client can take ([`Limits`]).
 //!
 //! # Out of scope
-//! TLS, HTTP/2 and HTTP/3 (use a proxy for them), routing, compression, serving files. Handlers are
-//! called one at a time, on the server's thread.
+//! TLS, HTTP/2 and HTTP/3 (use a proxy for them), routing, compression, serving files. All handlers run on
+//! one thread, the server's: a synchronous one, or a future whose `poll` doesn't return, stops the others.
 //!
 //! # Map
 //!
@@ -27,6 +56,8 @@
 //! | `listeners` | where the listening sockets come from, on each platform |
 //! | `reactor` | the `Reactor` trait and its contract; implementations for mio, WASI preview 1 and 0.2 |
 //! | `event_loop` | the loop for all reactors: accept, read, call the handler, write, deadlines |
+//! | `executor` | what futures need: wake-ups, tasks, sleeps |
+//! | `incoming`, [`body`] | bodies of requests and responses |
 //! | `conn` | a connection as a state machine that does no I/O |
 //! | `executor` | tasks, sleeps and wake-ups, for asynchronous handlers |
 //! | [`mod@test`] | tests of asynchronous handlers, without a server |
@@ -38,7 +69,8 @@
 //! # Invariants
 //! * No client can end the process or starve other clients. An invalid request is refused on its own
 //!   connection.
-//! * Every open connection has a deadline.
+//! * Every open connection has a deadline, unless what it waits for is an asynchronous handler or its
+//!   response's next piece. [`Limits::handler_timeout`] sets one for the handler.
 //! * `conn` uses no socket and no clock; `event_loop` has no platform-specific code.
 //! * Every close has a [`CloseReason`].
 //!
