@@ -8,7 +8,6 @@ use super::{ResponseLength, trailers};
 use crate::body::Whole;
 use crate::conn::encode::{self, BodyFraming, ResponseHead};
 use crate::conn::head::{Head, has_token};
-use crate::conn::output::Output;
 use crate::conn::respond::HANDLER_FAILED;
 use crate::conn::state::{KeepAlive, Reading, ResponseState};
 use crate::conn::{CloseReason, Connection, Context, Refusal, Shared};
@@ -264,12 +263,9 @@ impl Connection {
 
     /// Appends a part of the body to the output, without its framing.
     fn queue_data(&mut self, cx: &mut Context<'_>, data: Bytes) {
-        if Output::is_small(data.len()) {
-            self.queue_text(cx, &data);
-        } else {
-            let memory = data.memory();
-            self.output.insert(data, memory, None);
-        }
+        let memory = data.memory();
+        self.output
+            .append_part(&mut cx.shared.buffers, data, memory);
     }
 
     fn queue_text(&mut self, cx: &mut Context<'_>, text: &[u8]) {

@@ -113,7 +113,7 @@ fn a_head_is_read_although_the_budget_is_full_and_refused_if_it_must_be_kept() {
     bench.input(GET);
     bench.respond_exactly("");
     bench.output();
-    bench.input(&format!("GET / HTTP/1.1\r\nA: {}", "x".repeat(10_000)));
+    bench.input(format!("GET / HTTP/1.1\r\nA: {}", "x".repeat(10_000)));
     fill(&mut bench, 0);
     assert_eq!(bench.read_limit(), 4096);
     bench.input("x".repeat(4096));
