@@ -351,6 +351,8 @@ fn a_body_that_is_collected_has_a_limit() {
         format!("{}{}{GET_B}", post(21), "x".repeat(21)),
         format!("{CHUNKED}5\r\nhello\r\n10\r\n{GET_B}"),
         format!("{CHUNKED}fffffffffffffff\r\n{GET_B}"),
+        // As soon as the size of a chunk says so.
+        format!("{CHUNKED}5\r\nhello\r\n10"),
     ] {
         let outcome = every_split_with(&input, true, gather, |_| {});
         assert_eq!(outcome.seen[1..], [Seen::Failed(413)], "{input}");
