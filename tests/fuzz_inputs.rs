@@ -86,7 +86,7 @@ fn seeds(target: &str) -> Vec<Vec<u8>> {
                     &[2 * ends, 0, 0, 0, 6, 3, 0, 1, 20, 5],
                 ));
                 // A response at once, a body taken bit by bit, one that is left unread, and an echo.
-                let flags = 1 | (8 * ends);
+                let flags = 1 + 8 * ends;
                 for played in [
                     &[0xf1, 0x2a, 0xec, 0x3, 0xe, 0xf, 0xf1, 0xa, 0x3c, 0x1e, 0xf][..],
                     &[

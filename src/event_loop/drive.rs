@@ -12,6 +12,7 @@ use super::round_robin::Turn;
 use super::slot::Slot;
 use crate::conn::{CloseReason, Connection, Step};
 use crate::reactor::{Interest, Reactor};
+use crate::time::Instant;
 
 /// How a turn has ended.
 enum End {
@@ -32,7 +33,11 @@ impl<R: Reactor> Driver<'_, R> {
         quantum: usize,
     ) -> Option<CloseReason> {
         let mut turn = self.slice.begin_turn(quantum, slot.deficit);
-        self.look_again(slot);
+        match self.phase {
+            Phase::Serving | Phase::Grace(_) => {}
+            Phase::Closing(since) => self.look_again(slot, since),
+            Phase::Over => mode.cut_off(&mut self.cx, &mut slot.connection),
+        }
         let end = self.take_turn(mode, slot, &mut turn);
         self.slice.end_turn(&turn);
         let has_more = match end {
@@ -172,11 +177,9 @@ impl<R: Reactor> Driver<'_, R> {
     }
 
     /// After the grace a connection is read before it is closed: what waits may not be reported.
-    fn look_again<X>(&self, slot: &mut Slot<R::Stream, X>) {
-        if let Phase::Closing(since) = self.phase
-            && !slot.connection.is_ending()
-            && !slot.connection.request_in_progress()
-        {
+    #[cold]
+    fn look_again<X>(&self, slot: &mut Slot<R::Stream, X>, since: Instant) {
+        if !slot.connection.is_ending() && !slot.connection.request_in_progress() {
             let is_late = slot.connection.is_reading_body() && self.cx.now >= since + LATE_BODIES;
             slot.readiness.readable = slot.late_turns < self.most_late_turns() && !is_late;
             slot.late_turns +=

@@ -109,6 +109,7 @@ impl<R: Reactor> Driver<'_, R> {
         match self.phase {
             Phase::Serving | Phase::Grace(_) => false,
             Phase::Closing(since) => self.reactor.now() >= since + LATE_PIPELINES,
+            Phase::Over => true,
         }
     }
 }

@@ -14,6 +14,8 @@ pub(super) enum Phase {
     /// Since this moment only what has come already is read, and not all of it: see [`LATE_BODIES`] and
     /// [`LATE_PIPELINES`].
     Closing(Instant),
+    /// The time to stop is over: all connections are closed at once.
+    Over,
 }
 
 /// Turns in which a connection is read after the grace: enough for what a system's buffer holds, and

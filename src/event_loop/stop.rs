@@ -26,9 +26,7 @@ use crate::time::Instant;
 pub(super) struct Stop {
     /// Connections accepted since it began.
     accepted: usize,
-    /// The time that [`Handle::stop_within`](crate::Handle::stop_within) has given, as it was last seen.
-    within: Option<Duration>,
-    /// When that is over.
+    /// When the time is over that [`Handle::stop_within`](crate::Handle::stop_within) has given.
     deadline: Option<Instant>,
     /// Connections that are open to get 503.
     pub(super) turned_away: usize,
@@ -60,7 +58,7 @@ impl<R: Reactor, M: Mode<R>> EventLoop<'_, R, M> {
         let grace = match self.driver.phase {
             Phase::Serving => return None,
             Phase::Grace(until) => Some(until),
-            Phase::Closing(_) => None,
+            Phase::Closing(_) | Phase::Over => None,
         };
         let times = [grace, self.accept_again_at, self.stop.deadline];
         times.into_iter().flatten().min()
@@ -75,15 +73,17 @@ impl<R: Reactor, M: Mode<R>> EventLoop<'_, R, M> {
         }
         match self.driver.phase {
             Phase::Serving => self.begin_to_stop(),
-            Phase::Grace(until) if now >= until => self.end_grace(),
+            Phase::Grace(until) if now >= until => self.enter(Phase::Closing(now)),
             Phase::Grace(_) if self.has_open_listener() && self.accept_again_at.is_none() => {
                 let accepted = self.shut_listeners();
                 self.drive_each(&accepted);
             }
-            Phase::Grace(_) | Phase::Closing(_) => {}
+            Phase::Grace(_) | Phase::Closing(_) | Phase::Over => {}
         }
-        if self.is_stop_overdue() {
-            self.give_up();
+        if self.driver.phase != Phase::Over && self.is_overdue() {
+            info!(target: "mini_http", "stopping: the time is over");
+            self.enter(Phase::Over);
+            self.mode.give_up();
         }
         for number in 0..self.listeners.len() {
             if self.listeners[number].door == Door::Refusing {
@@ -104,37 +104,24 @@ impl<R: Reactor, M: Mode<R>> EventLoop<'_, R, M> {
         self.drive_each(&self.slots.keys());
     }
 
-    fn end_grace(&mut self) {
-        self.driver.phase = Phase::Closing(self.driver.cx.now);
+    /// Ends a phase, and lets each connection act upon that.
+    fn enter(&mut self, phase: Phase) {
+        self.driver.phase = phase;
         self.shut_listeners();
         self.drive_each(&self.slots.keys());
     }
 
-    /// Whether the time to stop is over. It begins when the loop sees that it was set, or has become shorter.
-    fn is_stop_overdue(&mut self) -> bool {
-        let within = self.driver.handle.stop_deadline();
-        if within != self.stop.within {
-            self.stop.within = within;
-            let deadline = within.map(|within| self.driver.reactor.now() + within);
-            self.stop.deadline = [self.stop.deadline, deadline].into_iter().flatten().min();
-        }
-        let now = self.driver.cx.now;
-        self.stop.deadline.is_some_and(|deadline| deadline <= now)
-    }
-
-    /// Drops all that is still there.
-    fn give_up(&mut self) {
-        info!(target: "mini_http", "stopping: the time is over; {} connections dropped", self.slots.len());
-        if let Phase::Grace(_) = self.driver.phase {
-            self.end_grace();
-        }
-        for key in self.slots.keys() {
-            if let Some(slot) = self.slots.get_mut(key) {
-                self.mode.cut_off(&mut self.driver.cx, &mut slot.connection);
-            }
-            self.drive(key);
-        }
-        self.mode.give_up();
+    /// Whether the time to stop is over. It begins when the loop sees that it was set; set again, it can only
+    /// become shorter.
+    fn is_overdue(&mut self) -> bool {
+        let now = self.driver.reactor.now();
+        let within = self.driver.handle.stop_deadline().unwrap_or_default();
+        let deadline = match self.stop.deadline {
+            Some(deadline) => deadline.min(now + within),
+            None => now + within,
+        };
+        self.stop.deadline = Some(deadline);
+        deadline <= now
     }
 
     fn has_open_listener(&self) -> bool {
@@ -152,7 +139,7 @@ impl<R: Reactor, M: Mode<R>> EventLoop<'_, R, M> {
                 continue;
             }
             let has_all = self.accept_waiting(number, &mut accepted);
-            if has_all || matches!(self.driver.phase, Phase::Closing(_)) {
+            if has_all || !matches!(self.driver.phase, Phase::Grace(_)) {
                 self.shut(number);
             }
         }
