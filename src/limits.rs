@@ -66,8 +66,8 @@ pub struct Limits {
     ///
     /// Set it to several times [`max_body`](Self::max_body). A body takes at least 4 KiB and at most six
     /// times the bytes received so far. Bodies over 256 KiB that arrive side by side share 88 % of it, on
-    /// WASI 52 %, because of the holes that they leave in memory when they grow; a body that holds more
-    /// than all others together is exempt.
+    /// WASI 52 %, because of the holes that they leave in memory when they grow; on WASI, bodies over
+    /// 64 KiB leave an eighth of it free. A body that holds more than all others together is exempt.
     ///
     /// A response body of [`Bytes`](crate::Bytes) or `Arc<[u8]>` is counted while a single connection has
     /// the only reference to it. This is checked when the response is made and at the end of each
