@@ -347,8 +347,8 @@ impl Connection {
         if self.is_closed() {
             return;
         }
-        if self.state.is_in_progress() {
-            return self.respond_to_error(cx);
+        if let Some(streaming) = &self.streaming {
+            return (streaming.calls.respond_to_error)(self, cx);
         }
         self.assert_request_pending();
         self.respond_error(cx, HANDLER_FAILED);

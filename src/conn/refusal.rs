@@ -138,7 +138,7 @@ impl Refusal {
         )
     }
 
-    /// The rest of a body that nobody wants is too long to be received. It gets no response of its own.
+    /// The rest of a body that isn't wanted is too long to be received. It gets no response of its own.
     pub(super) const fn unread() -> Self {
         Self::new(
             StatusCode::PAYLOAD_TOO_LARGE,

@@ -195,7 +195,7 @@ impl Connection {
         self.update_timers_and_budget(cx);
     }
 
-    /// Records that nobody wants the rest of the body. A short rest is received and dropped. Otherwise
+    /// Records that the rest of the body isn't wanted. A short rest is received and dropped. Otherwise
     /// the connection closes after the response.
     pub fn drop_body(&mut self, cx: &mut Context<'_>) {
         if self.is_streaming_body() {
@@ -264,7 +264,7 @@ impl Connection {
         self.leave_body_unread(cx, CloseReason::Stopped);
     }
 
-    /// Receives no more of a body that nobody wants.
+    /// Receives no more of a body that isn't wanted.
     pub(super) fn leave_body_unread(&mut self, cx: &mut Context<'_>, reason: CloseReason) {
         debug!(target: "mini_http::conn", "conn {}: the rest of the body is left unread", self.id);
         self.state.body_left_unread(reason);
@@ -274,8 +274,7 @@ impl Connection {
         self.drop_kept(cx);
     }
 
-    /// The body can't be received: records that for the handler, or if nobody wants the body, gives it
-    /// up.
+    /// The body can't be received: records that for the handler. If the body isn't wanted, gives it up.
     pub(super) fn fault_found(&mut self, cx: &mut Context<'_>, refusal: Refusal) {
         let Some(streaming) = &mut self.streaming else {
             return;

@@ -260,7 +260,7 @@ impl Streaming {
         }
     }
 
-    /// Drops bytes of a body that nobody wants.
+    /// Drops bytes of a body that isn't wanted.
     fn drain(&mut self, id: u64, cx: &Context<'_>, input: &mut &[u8]) -> Result<Progress, Refusal> {
         loop {
             let before = input.len();
