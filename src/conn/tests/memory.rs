@@ -159,7 +159,7 @@ fn a_body_grows_in_few_steps_even_if_little_of_the_budget_is_left() {
         steps += usize::from(bench.shared.held() != held);
         held = bench.shared.held();
     }
-    assert_eq!(bench.connection.state().reading(), Reading::Body);
+    assert_eq!(bench.connection.state().reading(), Reading::Body(()));
     assert!(steps < 30, "{steps} steps");
 }
 
