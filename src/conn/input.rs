@@ -229,8 +229,10 @@ impl Connection {
         if let Err(refusal) = admitted
             && !is_bounded
         {
-            // Just enough to recognise the method, HEAD or not. The refusal frees it again.
-            self.kept.extend_from_slice(&input[..input.len().min(16)]);
+            if self.state.reading() != Reading::Responding {
+                // Just enough to recognise the method, HEAD or not. The refusal frees it again.
+                self.kept.extend_from_slice(&input[..input.len().min(16)]);
+            }
             return self.refuse_unfinished(cx, refusal);
         }
         if self.kept.is_empty() {

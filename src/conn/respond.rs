@@ -112,11 +112,9 @@ impl Connection {
                     return self.refuse_any_method(cx, refusal);
                 }
             }
-            Reading::Body(())
-            | Reading::Streaming
-            | Reading::Responding
-            | Reading::Discarding
-            | Reading::Ended => {}
+            // The request before it is with the handler. Its response comes first, and is the last one.
+            Reading::Responding => return self.state.will_close(refusal.reason()),
+            Reading::Body(()) | Reading::Streaming | Reading::Discarding | Reading::Ended => {}
         }
         self.refuse(cx, refusal);
     }
