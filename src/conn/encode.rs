@@ -11,7 +11,7 @@ use httpdate::parse_http_date;
 
 use super::date::Date;
 use super::grammar::{is_token, trim_ows};
-use super::head::has_token;
+use super::head::{elements, has_token};
 
 /// The properties of a request that its response depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -275,8 +275,7 @@ fn merged_connection(out: &mut Vec<u8>, fields: &HeaderMap, own: Option<&[u8]>) 
     let is_own = |option: &[u8]| {
         option.eq_ignore_ascii_case(b"close") || option.eq_ignore_ascii_case(b"keep-alive")
     };
-    let lines = fields.get_all(header::CONNECTION).iter();
-    let options = lines.flat_map(|line| line.as_bytes().split(|&byte| byte == b',').map(trim_ows));
+    let options = elements(fields, &header::CONNECTION);
     // Proxies remove the fields that `Connection` names (RFC 9110 §7.6.1): a handler must not name
     // those that every response needs.
     let is_needed = |option: &[u8]| {

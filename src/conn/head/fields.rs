@@ -27,7 +27,6 @@ pub(super) struct ServerFields<'a> {
 
 impl<'a> ServerFields<'a> {
     /// Records a field line.
-    #[inline]
     pub(super) fn record(&mut self, role: Role, value: &'a [u8]) {
         match role {
             Role::Host => {
@@ -42,9 +41,9 @@ impl<'a> ServerFields<'a> {
     }
 
     fn record_connection(&mut self, value: &[u8]) {
-        for token in elements(value) {
-            self.close |= token.eq_ignore_ascii_case(b"close");
-            self.keep_alive |= token.eq_ignore_ascii_case(b"keep-alive");
+        for option in elements_of_line(value) {
+            self.close |= option.eq_ignore_ascii_case(b"close");
+            self.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
         }
     }
 
@@ -81,31 +80,36 @@ pub(super) fn expects_continue(version: Version, fields: &HeaderMap) -> Result<b
     if version < Version::HTTP_11 {
         return Ok(false);
     }
-    let mut tokens = tokens(fields, &header::EXPECT).filter(|token| !token.is_empty());
-    match tokens.next() {
-        None => Err(Refusal::expectation()),
-        Some(first) => {
-            let is_continue = |token: &[u8]| token.eq_ignore_ascii_case(b"100-continue");
-            if is_continue(first) && tokens.all(is_continue) {
-                Ok(true)
-            } else {
-                Err(Refusal::expectation())
-            }
+    let mut expects = false;
+    for expectation in elements(fields, &header::EXPECT).filter(|element| !element.is_empty()) {
+        if !expectation.eq_ignore_ascii_case(b"100-continue") {
+            return Err(Refusal::expectation());
         }
+        expects = true;
+    }
+    if expects {
+        Ok(true)
+    } else {
+        Err(Refusal::expectation())
     }
 }
 
+/// Whether a list field contains `token`, in any case.
+pub(in crate::conn) fn has_token(fields: &HeaderMap, name: &HeaderName, token: &str) -> bool {
+    elements(fields, name).any(|element| element.eq_ignore_ascii_case(token.as_bytes()))
+}
+
 /// The elements of a list field (RFC 9110 §5.6.1), across all its field lines.
-pub(super) fn tokens<'a>(
+pub(in crate::conn) fn elements<'a>(
     fields: &'a HeaderMap,
     name: &HeaderName,
 ) -> impl Iterator<Item = &'a [u8]> {
     let lines = fields.get_all(name).iter();
-    lines.flat_map(|line| elements(line.as_bytes()))
+    lines.flat_map(|line| elements_of_line(line.as_bytes()))
 }
 
 /// The elements of one field line of a list field.
-fn elements(line: &[u8]) -> impl Iterator<Item = &[u8]> {
+fn elements_of_line(line: &[u8]) -> impl Iterator<Item = &[u8]> {
     line.split(|&byte| byte == b',').map(trim_ows)
 }
 

@@ -13,6 +13,7 @@ mod protocols;
 mod strict;
 mod target;
 
+pub(super) use fields::{elements, has_token};
 pub(super) use lines::{Checked, HeadLines};
 pub(super) use protocols::name_protocol;
 
@@ -21,7 +22,7 @@ use std::ops::Range;
 
 use bytes::{Buf, Bytes};
 use http::Method;
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::header::{HeaderMap, HeaderName, HeaderValue};
 
 use self::fields::ServerFields;
 use self::names::{Common, Role};
@@ -156,22 +157,19 @@ fn gather<'b>(
         };
         let line = parsed.line(field).ok_or(UNPARSABLE)?;
         let name = field.name.as_bytes();
-        if let Some(common) = Common::find(line, name.len()) {
-            server_fields.record(common.role, field.value);
-            fields.append(&common.name, value);
-        } else {
-            let name = HeaderName::from_bytes(name)
-                .map_err(|_| Refusal::malformed("a field name is not a token"))?;
-            server_fields.record(Role::of(&name), field.value);
-            fields.append(name, value);
-        }
+        let (name, role) = match Common::find(line, name.len()) {
+            Some(common) => (common.name.clone(), common.role),
+            None => {
+                let name = HeaderName::from_bytes(name)
+                    .map_err(|_| Refusal::malformed("a field name is not a token"))?;
+                let role = Role::of(&name);
+                (name, role)
+            }
+        };
+        server_fields.record(role, field.value);
+        fields.append(name, value);
     }
     Ok(())
-}
-
-/// Whether a comma-separated list field contains `token`, in any case (RFC 9110 §5.6.1).
-pub(super) fn has_token(fields: &HeaderMap, name: &header::HeaderName, token: &str) -> bool {
-    fields::tokens(fields, name).any(|found| found.eq_ignore_ascii_case(token.as_bytes()))
 }
 
 #[cfg(test)]
