@@ -90,9 +90,9 @@ impl Connection {
         input: &mut &[u8],
     ) -> Result<Option<Head>, Refusal> {
         if self.head_lines.is_none()
-            && let Some((head, length)) = head::parse_whole(input, cx.limits, &mut cx.shared.heads)
+            && let Some(head) = head::parse_whole(input, cx.limits, &mut cx.shared.heads)
         {
-            self.consume_head(input, length);
+            self.consume_head(input, head.length);
             return Ok(Some(head));
         }
         self.check_head(cx, input)
@@ -196,7 +196,7 @@ impl Connection {
     fn begin_body(&mut self, cx: &mut Context<'_>, head: Head) {
         // At least this much is needed. The request may still be refused when its body grows.
         let budget = &cx.shared.budget;
-        let admitted = budget.admit(head.size, cx.limits);
+        let admitted = budget.admit(head.size(), cx.limits);
         let admitted = admitted.and_then(|()| match head.framing {
             // The client asks before it sends: so it needn't send what never fits.
             Framing::Length(length) if head.expects_continue => {
