@@ -15,11 +15,12 @@ use wasmtime_wasi::{FsPerms, WasiCtxBuilder};
 use crate::counters::Counters;
 use crate::errno::Errno;
 use crate::limits::Limits;
-use crate::listeners::Bound;
+use crate::listeners::{self, Bound};
 use crate::memory::Memory;
 use crate::phase::{Phase, SharedPhase};
+use crate::seat::Seat;
 use crate::settings::Settings;
-use crate::socket::{Kind, Socket, is_readable};
+use crate::socket::{Kind, Listener, Socket, is_readable};
 use crate::table::{Entry, Fd, Table};
 
 /// The state of one instance. Nothing of it is shared with others but what stands in an `Arc`.
@@ -30,6 +31,7 @@ pub(crate) struct Instance {
     pub(crate) table: Table,
     pub(crate) settings: Arc<Settings>,
     pub(crate) counters: Arc<Counters>,
+    seat: Arc<Seat>,
     /// The guest's memory, found at its first call.
     pub(crate) memory: Option<wasmtime::Memory>,
     /// The number of the poll under way.
@@ -69,16 +71,15 @@ const EVENTS: usize = 1024;
 const LONGEST: Duration = Duration::from_secs(3600);
 
 impl Instance {
-    /// An instance that has these listeners, and what wakes it from its waits.
+    /// An instance with the listeners of its seat, and what wakes it from its waits.
     ///
     /// # Errors
     /// A directory can't be opened, or the process has no descriptors left.
     pub(crate) fn new(
         number: usize,
         settings: Arc<Settings>,
-        counters: Arc<Counters>,
+        seat: Arc<Seat>,
         phase: Arc<SharedPhase>,
-        listeners: Vec<Bound>,
     ) -> wasmtime::Result<(Self, Waker)> {
         let kernel = Poll::new()?;
         let waker = Waker::new(kernel.registry(), WAKE)?;
@@ -92,16 +93,12 @@ impl Instance {
         } else {
             directories
         };
-        let count = listeners.len();
+        let listeners = seat.clone_listeners()?;
+        let wasi = wasi(&settings, first_socket, &listeners)?;
         let nonblock = settings.nonblock;
-        let sockets = listeners.into_iter().map(|listener| {
-            let socket = mio::net::TcpListener::from_std(listener.socket);
-            Entry::Socket(Box::new(Socket::listener(
-                socket,
-                listener.inherited,
-                nonblock,
-            )))
-        });
+        let sockets = listeners
+            .into_iter()
+            .map(|it| Entry::Socket(Box::new(Socket::listener(it, nonblock))));
         // wasmtime-wasi numbers its directories from 3 on.
         let directories = (3..3 + directories).map(Entry::Inner);
         let entries: Vec<Entry> = match settings.sockets_first {
@@ -111,14 +108,16 @@ impl Instance {
         for entry in entries {
             table.insert(entry);
         }
+        let counters = seat.counters.clone();
         counters.connections.set(0);
         let instance = Self {
             number,
-            wasi: wasi(&settings, first_socket, count)?,
+            wasi,
             limits: Limits::new(settings.memory, counters.clone()),
             table,
             settings,
             counters,
+            seat,
             memory: None,
             polls: 0,
             clocks: Vec::new(),
@@ -172,6 +171,7 @@ impl Instance {
         self.unwatch(fd);
         if let Some(Kind::Listener(listener)) = self.table.socket(fd).map(|it| &mut it.kind) {
             listener.socket = None;
+            self.seat.give_up(listener.number);
         }
     }
 
@@ -209,8 +209,11 @@ impl Instance {
     /// Closes a socket that has left the table.
     pub(crate) fn close(&mut self, mut socket: Socket) {
         match socket.kind {
-            // The host may hold another descriptor of it, so that the drop doesn't take it out.
-            Kind::Listener(_) => socket.unwatch(self.kernel.registry()),
+            Kind::Listener(Listener { number, .. }) => {
+                // Others may share it, and then the drop doesn't remove it from the kernel's list.
+                socket.unwatch(self.kernel.registry());
+                self.seat.give_up(number);
+            }
             Kind::Stream(_) => {
                 self.streams -= 1;
                 self.counters.connections.set(self.streams as u64);
@@ -294,14 +297,18 @@ pub(crate) fn memory(caller: &mut Caller<'_, Instance>) -> wasmtime::Result<wasm
 }
 
 /// wasmtime-wasi's part: arguments, environment, files.
-fn wasi(settings: &Settings, first_socket: u32, sockets: usize) -> wasmtime::Result<WasiP1Ctx> {
+fn wasi(
+    settings: &Settings,
+    first_socket: u32,
+    listeners: &[Bound],
+) -> wasmtime::Result<WasiP1Ctx> {
     let mut wasi = WasiCtxBuilder::new();
     wasi.args(&settings.arguments)
         .allow_blocking_current_thread(true);
-    if sockets > 0 {
+    if !listeners.is_empty() {
         // As systemd does it. The last is what the crate listenfd knows for a first number other than 3.
-        wasi.env("LISTEN_FDS", sockets.to_string())
-            .env("LISTEN_FDNAMES", settings.names(sockets))
+        wasi.env("LISTEN_FDS", listeners.len().to_string())
+            .env("LISTEN_FDNAMES", listeners::names(listeners))
             .env("LISTEN_FDS_FIRST_FD", first_socket.to_string());
     }
     wasi.envs(&settings.env);

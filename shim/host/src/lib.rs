@@ -23,6 +23,7 @@ mod phase;
 mod poll;
 mod producer;
 mod running;
+mod seat;
 mod settings;
 mod signals;
 mod socket;

@@ -24,8 +24,8 @@ pub(crate) struct Settings {
     /// How long a drain may last.
     pub(crate) grace: Duration,
     pub(crate) restart: bool,
-    /// The listeners' names. Where there are fewer than listeners, the rest has none.
-    pub(crate) listener_names: Vec<Option<String>>,
+    /// How many listeners each instance is started with.
+    pub(crate) listeners: usize,
 }
 
 impl Default for Settings {
@@ -45,13 +45,11 @@ impl Default for Settings {
             max_spin: Some(Duration::from_secs(10)),
             grace: Duration::from_secs(10),
             restart: true,
-            listener_names: Vec::new(),
+            listeners: 0,
         }
     }
 }
 
-/// What systemd calls a socket without a name.
-const NO_NAME: &str = "unknown";
 /// A process without a limit shares this one.
 const MOST_OPEN: usize = 1 << 20;
 /// Descriptors that the host itself needs: the standard streams, signals, the metrics, and the runtime of
@@ -63,7 +61,7 @@ impl Settings {
     /// several instances share the process' limit evenly, so that none can take those of another. One alone
     /// meets the system's limit.
     pub(crate) fn open_per_instance(&self) -> usize {
-        let given = 3 + self.dirs.len() + self.listener_names.len();
+        let given = 3 + self.dirs.len() + self.listeners;
         if let Some(most) = self.max_open {
             return most.saturating_add(given);
         }
@@ -73,17 +71,8 @@ impl Settings {
         let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
         let limit = limit.map_or(MOST_OPEN, |limit| (limit as usize).min(MOST_OPEN));
         // For its waits two, and each listener twice: the host keeps one for the next start.
-        let each = 2 + self.dirs.len() + 2 * self.listener_names.len();
+        let each = 2 + self.dirs.len() + 2 * self.listeners;
         let own = OWN + self.instances * each;
         limit.saturating_sub(own).max(1) / self.instances + given
-    }
-
-    /// The value of `LISTEN_FDNAMES` for this many listeners.
-    pub(crate) fn names(&self, count: usize) -> String {
-        let name = |index| {
-            let name = self.listener_names.get(index).and_then(Option::as_deref);
-            name.unwrap_or(NO_NAME)
-        };
-        (0..count).map(name).collect::<Vec<_>>().join(":")
     }
 }

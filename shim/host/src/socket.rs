@@ -14,6 +14,7 @@ use mio::{Interest, Registry, Token};
 use rustix::event::{PollFd, PollFlags, Timespec};
 
 use crate::errno::Errno;
+use crate::listeners::Bound;
 
 /// A listener or a connection, with its flags.
 #[derive(Debug)]
@@ -55,7 +56,9 @@ pub(crate) enum Kind {
 pub(crate) struct Listener {
     /// It is gone when the host drains.
     pub(crate) socket: Option<TcpListener>,
-    /// The host got it from somebody who keeps it, like systemd.
+    /// Its number among the instance's listeners.
+    pub(crate) number: usize,
+    /// Another process keeps it too, like systemd.
     pub(crate) inherited: bool,
     /// The guest has seen that it is gone.
     pub(crate) end_seen: bool,
@@ -100,11 +103,12 @@ impl Socket {
         }
     }
 
-    /// A listener with this socket.
-    pub(crate) fn listener(socket: TcpListener, inherited: bool, nonblock: bool) -> Self {
+    /// A listener.
+    pub(crate) fn listener(bound: Bound, nonblock: bool) -> Self {
         let listener = Listener {
-            socket: Some(socket),
-            inherited,
+            socket: Some(TcpListener::from_std(bound.socket)),
+            number: bound.number,
+            inherited: bound.inherited,
             end_seen: false,
         };
         Self::new(Kind::Listener(listener), nonblock)

@@ -31,7 +31,9 @@ pub(crate) fn spawn(shared: &Arc<Shared>, number: usize, end: Sender<u8>) -> Res
     let thread = std::thread::Builder::new().name(format!("instance {number}"));
     let spawned = thread.spawn(move || {
         let code = supervise(&shared, number);
-        // Nobody waits any more: then the code doesn't matter.
+        // New connections are for the other instances now, or are refused if there are none.
+        drop(shared.seats[number].take_listeners());
+        // If that fails, nothing waits for the code any more.
         let _ = end.send(code);
     });
     spawned.map_err(|error| Error::from_io("can't start a thread", error))?;
@@ -40,14 +42,13 @@ pub(crate) fn spawn(shared: &Arc<Shared>, number: usize, end: Sender<u8>) -> Res
 
 fn supervise(shared: &Shared, number: usize) -> u8 {
     let seat = &shared.seats[number];
-    let restarts = shared.settings.restart && !seat.lock_listeners().is_empty();
     let mut pause = FIRST_PAUSE;
     let mut useless = 0;
     loop {
         let began = Instant::now();
         let accepted = seat.counters.accepted.get();
         let outcome = run(shared, number);
-        *seat.lock_waker() = None;
+        seat.set_waker(None);
         let Err(error) = outcome else { return 0 };
         if let Some(I32Exit(code)) = error.downcast_ref() {
             // The system passes no more than the low eight bits on.
@@ -57,6 +58,8 @@ fn supervise(shared: &Shared, number: usize) -> u8 {
             return 0;
         }
         seat.counters.traps.add(1);
+        // A guest that has closed its listeners has ended its service by itself.
+        let restarts = shared.settings.restart && seat.has_listeners();
         if !restarts || shared.phase.get() != Phase::Serving {
             log::error!("instance {number} has trapped: {error:?}");
             return TRAPPED;
@@ -84,19 +87,13 @@ fn supervise(shared: &Shared, number: usize) -> u8 {
 /// Runs an instance from its start to its end.
 fn run(shared: &Shared, number: usize) -> wasmtime::Result<()> {
     let seat = &shared.seats[number];
-    let listeners: std::io::Result<_> = seat
-        .lock_listeners()
-        .iter()
-        .map(|bound| bound.try_clone())
-        .collect();
     let (instance, waker) = Instance::new(
         number,
         shared.settings.clone(),
-        seat.counters.clone(),
+        seat.clone(),
         shared.phase.clone(),
-        listeners?,
     )?;
-    *seat.lock_waker() = Some(waker);
+    seat.set_waker(Some(waker));
     if shared.phase.get() != Phase::Serving {
         // It may have missed the call.
         return Err(Stopped.into());

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -136,6 +136,75 @@ fn a_guest_gets_no_more_memory_than_it_may() {
     );
     running.stop();
     assert_eq!(running.wait(), 0);
+}
+
+/// A client whose guest has closed its listener, and goes on to serve it.
+fn closed_listener(address: SocketAddr) -> TcpStream {
+    let mut client = TcpStream::connect(address).unwrap();
+    client.write_all(b"C").unwrap();
+    client.read_exact(&mut [0]).unwrap();
+    client
+}
+
+#[test]
+fn a_guest_that_closes_its_listener_gets_no_new_connections() {
+    let running = host().start().unwrap();
+    let address = address(&running);
+    let mut client = closed_listener(address);
+    let refused = TcpStream::connect(address).expect_err("nothing listens");
+    assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+    client.write_all(b"hello").unwrap();
+    let mut rest = String::new();
+    client.read_to_string(&mut rest).unwrap();
+    assert_eq!(rest, "hello");
+    assert_eq!(running.wait(), 0);
+}
+
+#[test]
+fn a_guest_without_its_listener_isnt_restarted() {
+    let running = host().start().unwrap();
+    let mut client = closed_listener(address(&running));
+    client.write_all(b"T").unwrap();
+    assert_eq!(running.wait(), 134);
+}
+
+#[test]
+fn a_guest_without_its_listener_is_drained() {
+    let running = host().start().unwrap();
+    let mut client = closed_listener(address(&running));
+    // A request in hand, as far as the host can see.
+    sleep(Duration::from_millis(50));
+    running.drain();
+    let mut rest = Vec::new();
+    // The connection is quiet, so the guest sees its end, and ends. Nothing is cut off.
+    assert_eq!(client.read_to_end(&mut rest).unwrap(), 0);
+    assert_eq!(running.wait(), 0);
+}
+
+#[test]
+fn what_an_ended_instance_had_goes_to_the_others() {
+    for ends in ["X", "C"] {
+        let running = host().instances(2).start().unwrap();
+        let address = address(&running);
+        let mut client = TcpStream::connect(address).unwrap();
+        client.write_all(ends.as_bytes()).unwrap();
+        // For X it is the end, for C the byte that is sent back.
+        let _ = client.read(&mut [0]);
+        // The instance's thread takes a moment to end.
+        sleep(Duration::from_millis(50));
+        for number in 0..40 {
+            let mut client = TcpStream::connect(address).unwrap();
+            let patience = Some(Duration::from_secs(2));
+            client.set_read_timeout(patience).unwrap();
+            client.write_all(b"hello").unwrap();
+            let mut response = String::new();
+            let outcome = client.read_to_string(&mut response);
+            assert_eq!(response, "hello", "{ends}, {number}: {outcome:?}");
+        }
+        drop(client);
+        running.stop();
+        let _ = running.wait();
+    }
 }
 
 #[test]

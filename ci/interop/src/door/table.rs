@@ -115,11 +115,10 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         name: "stop",
         about: "what a server that is stopped still serves, and when it ends",
-        details: "Its program is the example stop_server. Not in wasip1-host by default: that keeps the listener for a\n\
-                  restarted guest, so newcomers of a server that stops by itself wait in place of being refused.",
+        details: "Its program is the example stop_server.",
         options: &[],
         can: Runtime::is_usual,
-        does: |it| it.is_usual() && it != Runtime::Wasip1Host,
+        does: Runtime::is_usual,
         run: Run::Report(|call| Ok(stop::run(&call.ready()?, stop::Settings { release: true }))),
     },
     Check {

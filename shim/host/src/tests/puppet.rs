@@ -6,10 +6,10 @@ use std::sync::Arc;
 use wasmtime::{Config, Engine, Instance as Module, Memory, Store, Val};
 
 use crate::calls;
-use crate::counters::Counters;
 use crate::instance::Instance;
 use crate::listeners::Bound;
 use crate::phase::SharedPhase;
+use crate::seat::Seat;
 use crate::settings::Settings;
 
 /// All calls with their parameters: `i` for 32 bits, `l` for 64.
@@ -123,18 +123,19 @@ impl Puppet {
         listener.set_nonblocking(true).expect("a listener");
         let address = listener.local_addr().expect("an address");
         let bound = Bound {
+            number: 0,
             socket: listener,
             inherited: false,
+            name: None,
         };
-        settings.listener_names = vec![None];
+        settings.listeners = 1;
         let mut config = Config::new();
         config.epoch_interruption(true);
         let engine = Engine::new(&config).expect("an engine");
         let phase = Arc::new(SharedPhase::default());
-        let counters = Arc::new(Counters::default());
+        let seat = Arc::new(Seat::new(vec![bound]));
         let (instance, waker) =
-            Instance::new(0, Arc::new(settings), counters, phase.clone(), vec![bound])
-                .expect("an instance");
+            Instance::new(0, Arc::new(settings), seat, phase.clone()).expect("an instance");
         let mut store = Store::new(&engine, instance);
         store.limiter(|instance| &mut instance.limits);
         store.set_epoch_deadline(u64::MAX / 2);
