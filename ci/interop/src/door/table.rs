@@ -200,7 +200,8 @@ pub(super) const CHECKS: &[Check] = &[
         name: "registry-mio",
         about: "hyper on the mio shim, and on the mio of crates.io",
         details: "What each costs at rest, what resets do to it, and how many connections it can have. What happens to\n\
-                  the second is shown, and is no failure.",
+                  the second is shown, and is no failure but in wasip1-host-edge. There axum with server-sent events,\n\
+                  and WebSockets, are checked on it, too.",
         options: &[
             option("--resets", "N", "2000", "connections that are reset"),
             option("--seconds", "N", "5", "how long it is watched at rest"),
