@@ -1,4 +1,4 @@
-//! Where the listeners come from: bound here, or inherited.
+//! Listeners, bound here or inherited.
 
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 
@@ -22,7 +22,7 @@ pub(crate) struct Bound {
 /// How many connections may wait to be accepted. The system has a limit of its own, and takes the lower.
 const BACKLOG: i32 = 4096;
 
-/// An address to listen on, with its name for `LISTEN_FDNAMES`.
+/// An address to listen on, with the name for `LISTEN_FDNAMES`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Address {
     pub(crate) name: Option<String>,
@@ -60,7 +60,7 @@ impl Address {
         let mut bound = Vec::new();
         for _ in 0..instances {
             let (socket, actual) = self.bind_one(address, instances > 1 || reuse_port)?;
-            // For port 0, the others get the port that the first was given.
+            // With port 0, the others get the port of the first one.
             address = actual;
             bound.push(Bound {
                 number,
@@ -97,8 +97,10 @@ impl Address {
             };
             let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
             let socket = socket_with(family, SocketType::STREAM, flags, None)?;
-            // Connections of a server that has just ended don't keep the address taken.
+            // Otherwise the connections of a server that has just ended would occupy the address.
             sockopt::set_socket_reuseaddr(&socket, true)?;
+            // Accepted connections inherit it. Responses are written whole, and shouldn't wait for more.
+            sockopt::set_tcp_nodelay(&socket, true)?;
             if reuse_port {
                 sockopt::set_socket_reuseport(&socket, true)?;
             }
@@ -126,6 +128,8 @@ pub(crate) fn inherited() -> Result<Vec<Bound>, Error> {
             continue;
         };
         socket.set_nonblocking(true).map_err(failed)?;
+        // Without it, responses are just slower.
+        let _ = sockopt::set_tcp_nodelay(&socket, true);
         found.push(Bound {
             number: found.len(),
             socket,
@@ -164,4 +168,22 @@ const NO_NAME: &str = "unknown";
 pub(crate) fn names(listeners: &[Bound]) -> String {
     let name = |it: &Bound| it.name.clone().unwrap_or_else(|| NO_NAME.to_owned());
     listeners.iter().map(name).collect::<Vec<_>>().join(":")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpStream;
+
+    use super::*;
+
+    #[test]
+    fn accepted_connections_inherit_nodelay() {
+        let address = Address::parse("a=127.0.0.1:0");
+        let bound = address.bind(0, 1, false).expect("a listener").remove(0);
+        let at = bound.socket.local_addr().expect("an address");
+        let _client = TcpStream::connect(at).expect("a connection");
+        bound.socket.set_nonblocking(false).expect("a listener");
+        let (accepted, _) = bound.socket.accept().expect("a connection");
+        assert!(accepted.nodelay().expect("a connection"));
+    }
 }

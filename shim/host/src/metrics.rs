@@ -1,4 +1,4 @@
-//! `--metrics`: the counters, as Prometheus reads them.
+//! `--metrics`: the counters, in the format of Prometheus.
 
 use std::fmt::Write as _;
 use std::net::{SocketAddr, TcpListener};
@@ -10,7 +10,7 @@ use crate::counters::{Counters, METRICS};
 use crate::error::Error;
 use crate::running::Shared;
 
-/// The server of the metrics. It ends with this.
+/// The server of the metrics. It stops when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Metrics {
     address: SocketAddr,
@@ -32,7 +32,7 @@ impl Metrics {
         let spawned = thread.spawn(move || {
             let outcome = server.start(move |request| respond(request.uri().path(), &shared));
             if let Err(error) = outcome {
-                log::error!("the metrics are served no more: {error}");
+                log::error!("the metrics are not served any more: {error}");
             }
         });
         spawned.map_err(|error| Error::from_io("can't start a thread", error))?;

@@ -1,4 +1,4 @@
-//! A host that runs: its threads, and how they are told to end.
+//! A running host: its threads, and how they end.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use crate::seat::Seat;
 use crate::settings::Settings;
 use crate::supervisor;
 
-/// A host that was started. Dropped, it goes on; see [`wait`](Self::wait).
+/// A host that was started. It continues when this is dropped; see [`wait`](Self::wait).
 #[derive(Debug)]
 pub struct Running {
     pub(crate) shared: Arc<Shared>,
@@ -29,7 +29,7 @@ pub struct Running {
     metrics: Option<Metrics>,
 }
 
-/// What all threads of a host have in common.
+/// What all threads of a host share.
 pub(crate) struct Shared {
     pub(crate) engine: Engine,
     pub(crate) pre: InstancePre<Instance>,
@@ -39,13 +39,13 @@ pub(crate) struct Shared {
     pub(crate) seats: Vec<Arc<Seat>>,
 }
 
-/// How long instances may take to end when they are told to stop. A thread that doesn't, because the
-/// system doesn't return from a call, is left behind.
+/// How long instances may take to stop. A thread that takes longer, because a system call doesn't return, is left
+/// behind.
 const STOPPING_TAKES: Duration = Duration::from_secs(2);
 
 impl Running {
     pub(crate) fn start(host: Host) -> Result<Self, Error> {
-        // wasmtime-wasi makes its tokio runtime when it first needs it, and panics if the process has no
+        // wasmtime-wasi creates its tokio runtime when it first needs it, and panics if the process has no file
         // descriptors left then.
         wasmtime_wasi::runtime::in_tokio(async {});
         let engine = engine(&host)?;
@@ -91,13 +91,13 @@ impl Running {
         self.metrics.as_ref().map(Metrics::address)
     }
 
-    /// Lets requests in hand finish, and nothing else: see the README. What is left after the time that
-    /// was set by [`Host::grace`] is ended.
+    /// Lets requests that have arrived finish, and ends everything else: see the README. After the time that was set
+    /// by [`Host::grace`], the rest is ended.
     pub fn drain(&self) {
         Shared::drain(&self.shared);
     }
 
-    /// Ends all instances where they are.
+    /// Ends all instances at once.
     pub fn stop(&self) {
         self.shared.stop();
     }
@@ -108,7 +108,7 @@ impl Running {
         let mut code = 0;
         let mut left = self.shared.seats.len();
         while left > 0 {
-            // Looks at the phase now and then, because a thread may never end.
+            // Wakes up to check the phase, because a thread may never end.
             match self.ends.recv_timeout(STOPPING_TAKES) {
                 Ok(one) => {
                     code = code.max(one);
@@ -152,7 +152,7 @@ impl Shared {
 
     pub(crate) fn stop(&self) {
         self.advance(Phase::Stopping);
-        // Those that compute get to know it by the next epoch.
+        // Instances that compute notice it at the next epoch.
         self.engine.increment_epoch();
     }
 
@@ -181,7 +181,7 @@ fn engine(host: &Host) -> Result<Engine, Error> {
             Ok(cache) => {
                 config.cache(Some(cache));
             }
-            // Like that of a user without a home.
+            // For instance, the user has no home directory.
             Err(error) => log::debug!("the compiled module isn't kept: {error:#}"),
         }
     }
@@ -201,7 +201,7 @@ fn prepare(
             let shown = path.display();
             let bytes = std::fs::read(path)
                 .map_err(|error| Error::from_io(format!("can't read {shown}"), error))?;
-            // A component has another layer number in its head.
+            // A component has another number in its header.
             if bytes.get(..8) == Some(b"\0asm\x0d\0\x01\0") {
                 return Err(Error::new(format!(
                     "{shown} is a component of WASI 0.2, which this host doesn't run: use wasmtime, or \

@@ -1,4 +1,4 @@
-//! The thread of an instance: runs it, and starts it again when it traps.
+//! The thread of an instance: runs it, and restarts it when it traps.
 
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
@@ -15,14 +15,14 @@ use crate::running::Shared;
 
 /// The exit code for a trap: what a shell shows for a process that aborted.
 const TRAPPED: u8 = 134;
-/// The first pause before a new start. It doubles with each that comes soon after the one before.
+/// The first pause before a restart. It doubles with each restart that soon follows another.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 /// The longest pause.
 const LONGEST_PAUSE: Duration = Duration::from_millis(1280);
-/// Who has run for so long has started well, and a trap after that is a new matter.
+/// An instance that has run for this long has started well, and its next trap is treated as a first one.
 const STARTED_WELL: Duration = Duration::from_secs(1);
-/// So many starts in a row that come to nothing, without one connection accepted, are a module that
-/// doesn't start: that is for the operator to see.
+/// After this many starts in a row without an accepted connection, the module can't start, and the operator should
+/// know. With half of it, a short fault of something that the guest needs would end the service.
 const USELESS_STARTS: u32 = 8;
 
 /// Starts the thread of instance `number`, which sends its exit code at its end.
@@ -51,7 +51,7 @@ fn supervise(shared: &Shared, number: usize) -> u8 {
         seat.set_waker(None);
         let Err(error) = outcome else { return 0 };
         if let Some(I32Exit(code)) = error.downcast_ref() {
-            // The system passes no more than the low eight bits on.
+            // The system passes on only the low eight bits.
             return (code & 0xff) as u8;
         }
         if error.is::<Stopped>() {
@@ -74,11 +74,11 @@ fn supervise(shared: &Shared, number: usize) -> u8 {
         if useless == USELESS_STARTS {
             log::error!(
                 "instance {number} has trapped {useless} times in a row without accepting a connection, \
-                 and isn't started again: {error:?}"
+                 and isn't restarted: {error:?}"
             );
             return TRAPPED;
         }
-        log::error!("instance {number} has trapped, and starts again in {pause:?}: {error:?}");
+        log::error!("instance {number} has trapped, and restarts in {pause:?}: {error:?}");
         std::thread::sleep(pause);
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
@@ -95,7 +95,7 @@ fn run(shared: &Shared, number: usize) -> wasmtime::Result<()> {
     )?;
     seat.set_waker(Some(waker));
     if shared.phase.get() != Phase::Serving {
-        // It may have missed the call.
+        // The phase may have changed before the waker was set.
         return Err(Stopped.into());
     }
     let mut store = Store::new(&shared.engine, instance);

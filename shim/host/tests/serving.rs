@@ -69,7 +69,7 @@ fn an_instance_that_traps_is_started_again() {
     let running = host().metrics("127.0.0.1:0").start().unwrap();
     for _ in 0..20 {
         assert_eq!(ask(address(&running), "T"), "");
-        // The listener is the same, so that nobody is refused.
+        // The listener is the same, so no connection is refused.
         assert_eq!(ask(address(&running), "hello"), "hello");
     }
     assert_eq!(metric(&running, "wasip1_traps_total{instance=\"0\"}"), 20);
@@ -176,7 +176,7 @@ fn a_guest_without_its_listener_is_drained() {
     sleep(Duration::from_millis(50));
     running.drain();
     let mut rest = Vec::new();
-    // The connection is quiet, so the guest sees its end, and ends. Nothing is cut off.
+    // The connection is idle, so the guest sees its end, and ends.
     assert_eq!(client.read_to_end(&mut rest).unwrap(), 0);
     assert_eq!(running.wait(), 0);
 }
@@ -215,7 +215,7 @@ fn a_drain_lets_the_request_in_hand_finish() {
     // Longer than it takes the guest to accept it, and to wait for its first byte.
     sleep(Duration::from_millis(100));
     running.drain();
-    // It is quiet, so it sees its end, and the guest the end of its listener.
+    // The connection is idle, so its stream ends, and the guest sees the end of its listener.
     let mut response = String::new();
     client.read_to_string(&mut response).unwrap();
     assert_eq!(response, "");
@@ -238,7 +238,7 @@ fn what_is_left_is_ended() {
 }
 
 #[test]
-fn a_module_that_never_starts_isnt_started_for_ever() {
+fn a_module_that_never_starts_is_given_up() {
     let module = wat::parse_str(
         r#"(module (memory (export "memory") 1) (func (export "_start") unreachable))"#,
     );

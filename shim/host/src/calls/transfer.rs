@@ -161,7 +161,7 @@ fn send(instance: &mut Instance, fd: Fd, slices: &[IoSlice<'_>]) -> Call<usize> 
     Ok(taken)
 }
 
-/// Repeats `attempt` while the socket isn't ready and the guest wants to be blocked.
+/// Makes an attempt, and repeats it when the socket is ready if the guest hasn't set `NONBLOCK`.
 fn until_ready(
     instance: &mut Instance,
     fd: Fd,
@@ -175,7 +175,7 @@ fn until_ready(
             return Err(error.into());
         }
         match attempt(socket) {
-            // The error that ended the connection comes behind the bytes that came before it.
+            // The error that ended the connection follows the bytes that came before it.
             Ok(0) if reads && let Some(error) = socket.error.take() => return Err(error.into()),
             Ok(count) => return Ok(count),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
@@ -188,10 +188,10 @@ fn until_ready(
                 return Err(Errno::from(&error).into());
             }
         }
-        let (ends, nonblock) = (reads && socket.quiet, socket.nonblock);
+        let (ends, nonblock) = (reads && socket.idle, socket.nonblock);
         match instance.phase() {
             Phase::Stopping => return Err(Fault::Trap(Stopped.into())),
-            // To the guest it is as if the peer had ended its sending.
+            // For the guest it looks as if the peer had ended its stream.
             Phase::Draining if ends => return Ok(0),
             _ if nonblock => return Err(Errno::AGAIN.into()),
             _ => instance.block(fd, interest)?,

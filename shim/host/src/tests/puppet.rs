@@ -1,4 +1,4 @@
-//! A guest that makes the calls it is told to make, for tests.
+//! A guest for tests, which makes the calls that a test wants.
 
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
@@ -250,7 +250,7 @@ impl Puppet {
         (0..count).map(|at| self.event(EVENTS + at * 32)).collect()
     }
 
-    /// What is ready now.
+    /// The events that are ready now.
     pub(super) fn ready(&mut self, subs: &[Sub]) -> Vec<Ev> {
         let mut subs = subs.to_vec();
         subs.push(Sub::After(0));
@@ -260,7 +260,7 @@ impl Puppet {
         events
     }
 
-    /// What is ready within two seconds.
+    /// The events that are ready within two seconds.
     pub(super) fn soon(&mut self, subs: &[Sub]) -> Vec<Ev> {
         let mut subs = subs.to_vec();
         subs.push(Sub::After(2_000_000_000));
