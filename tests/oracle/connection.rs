@@ -177,7 +177,7 @@ fn finish(drive: &mut Drive, bytes: &[u8], ends: bool) {
 
 /// Whether the request behind those seen is a HEAD, by its first `fed` bytes. Those seen were read in
 /// one piece.
-fn is_head_behind(bytes: &[u8], fed: usize, seen: &[Seen]) -> bool {
+pub(crate) fn is_head_behind(bytes: &[u8], fed: usize, seen: &[Seen]) -> bool {
     let left = seen.last().map_or(bytes.len(), |last| last.left);
     let mut rest = &bytes[bytes.len() - left..fed];
     for _ in 0..2 {

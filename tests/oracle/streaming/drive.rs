@@ -4,7 +4,7 @@ use super::super::choices::Choices;
 use super::super::drive::Seen;
 use super::super::handler::SECONDS;
 use super::super::request::show;
-use mini_http::conn::state::{ResponseState, Writing};
+use mini_http::conn::state::{Reading, ResponseState, Writing};
 use mini_http::conn::{BodyLength, Connection, Context, Received, ResponseLength, Shared, Step};
 use mini_http::{Bytes, CloseReason, Instant, Limits, Refusal, Response};
 use std::io::IoSlice;
@@ -107,6 +107,12 @@ impl Drive {
             must_act || connection.poll_timeout().is_some(),
             "no deadline in {state:?}"
         );
+        let is_idle = matches!(state.reading(), Reading::Idle)
+            && connection.pending_output() == 0
+            && !connection.has_kept_input();
+        if is_idle {
+            assert_eq!(self.shared.held(), 0, "idle, and holds memory");
+        }
         if state.writing() == Writing::Closed {
             assert_eq!(self.shared.held(), 0, "closed, and holds memory");
             self.is_cut |= was_in_progress || !self.is_shut;
@@ -133,7 +139,8 @@ impl Drive {
             }
             9 => self.decide(amount),
             10 | 11 => self.begin(amount),
-            12 | 13 => self.send(amount * amount * amount),
+            12 => self.send(amount * amount * amount),
+            13 => self.send_missing(amount),
             14 => self.end_response(amount & 3 == 3),
             _ => self.go_on(),
         }
@@ -280,6 +287,16 @@ impl Drive {
         let part = Bytes::copy_from_slice(&given.parts[start..]);
         self.call(|connection, cx| connection.send_data(cx, part));
         assert_eq!(self.connection.request_in_progress(), !is_too_much);
+    }
+
+    /// Sends what is missing of an announced length, or more than that.
+    fn send_missing(&mut self, amount: usize) {
+        let given = self.exchanges.last().map(|exchange| &exchange.response);
+        if let Some(length) = given.and_then(|given| given.length) {
+            let sent = given.map_or(0, |given| given.parts.len());
+            let missing = usize::try_from(length).unwrap_or(0).saturating_sub(sent);
+            self.send(missing + usize::from(amount == 15));
+        }
     }
 
     fn end_response(&mut self, aborts: bool) {
@@ -462,6 +479,18 @@ impl Drive {
             }
         }
         panic!("a silent client is kept");
+    }
+
+    /// The bytes behind the requests are refused as where bodies are collected, or for a cause beside the
+    /// bytes: time, memory, a stop. `count` is the number of requests there, `refused` with what their end
+    /// is refused.
+    pub(crate) fn check_refusal(&self, status: u16, count: usize, refused: &[Option<u16>]) {
+        let is_expected = self.exchanges.len() == count && refused.contains(&Some(status));
+        assert!(
+            is_expected || [408, 503].contains(&status),
+            "{status} behind {} of {count} requests",
+            self.exchanges.len()
+        );
     }
 
     /// Compares the requests with those that are found where bodies are collected.

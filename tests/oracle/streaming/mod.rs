@@ -20,24 +20,28 @@ pub(crate) fn check(data: &[u8]) {
     if flags & 1 == 0 {
         return same::check(bytes, &limits, choices, flags & 2 != 0);
     }
-    let plain = plain(bytes, &limits);
+    let plain = plain(bytes, &limits, false);
+    let refused = [&plain, &self::plain(bytes, &limits, true)].map(|plain| status(bytes, plain));
     let mut drive = Drive::new(limits.clone());
     while !choices.is_empty() && drive.closed.is_none() {
         drive.step(bytes, &mut choices);
     }
-    drive.check(&plain.seen);
-    verdict::check(&drive);
+    let check = |drive: &Drive| {
+        drive.check(&plain.seen);
+        if let Some(status) = verdict::check(drive) {
+            drive.check_refusal(status, plain.seen.len(), &refused);
+        }
+    };
+    check(&drive);
     if flags & 4 == 0 {
         drive.finish(bytes, flags & 8 != 0);
-        drive.check(&plain.seen);
-        verdict::check(&drive);
+        check(&drive);
     }
     // With the rate turned off, a client may take or send nothing for any time.
     if limits.min_rate > 0 {
         drive.silence(flags & 16 == 0);
     }
-    drive.check(&plain.seen);
-    verdict::check(&drive);
+    check(&drive);
 }
 
 /// Small limits and large ones.
@@ -54,8 +58,14 @@ fn limits(choices: &mut Choices<'_>) -> Limits {
 }
 
 /// The requests in the same bytes where bodies are collected, whatever their length.
-fn plain(bytes: &[u8], limits: &Limits) -> Plain {
+fn plain(bytes: &[u8], limits: &Limits, ends: bool) -> Plain {
     let mut limits = limits.clone();
     limits.max_body = u64::MAX;
-    connection::plain(bytes, &limits, 0, false)
+    connection::plain(bytes, &limits, 0, ends)
+}
+
+/// With which status the bytes behind the requests are refused.
+fn status(bytes: &[u8], plain: &Plain) -> Option<u16> {
+    let is_head = connection::is_head_behind(bytes, bytes.len(), &plain.seen);
+    super::verdict::check(plain, is_head).1
 }

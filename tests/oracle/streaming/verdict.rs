@@ -4,8 +4,8 @@ use super::drive::{Drive, Exchange};
 use super::response::{self, End, Received};
 
 /// Checks all that was sent on a connection: one response to each request, in order, as the handler
-/// made it; then at most one refusal; nothing else.
-pub(crate) fn check(drive: &Drive) {
+/// made it; then at most one refusal; nothing else. Returns the status of the refusal.
+pub(crate) fn check(drive: &Drive) -> Option<u16> {
     let mut rest = drive.got.as_slice();
     let mut is_last = false;
     for (number, exchange) in drive.exchanges.iter().enumerate() {
@@ -17,7 +17,7 @@ pub(crate) fn check(drive: &Drive) {
             rest = after;
         }
         if rest.is_empty() && is_current {
-            return;
+            return None;
         }
         assert!(!is_last, "a response behind the last one");
         let Some((received, after)) = response::read(rest, exchange.is_head) else {
@@ -29,12 +29,12 @@ pub(crate) fn check(drive: &Drive) {
             let is_pending = drive.connection.pending_output() > 0 || drive.is_cut;
             assert!(after.is_empty(), "bytes behind a truncated response");
             assert!(is_current || is_pending, "truncated, and not the last");
-            return;
+            return None;
         }
         rest = after;
     }
     if rest.is_empty() {
-        return;
+        return None;
     }
     // A refusal of the next head, which may be one of HEAD.
     assert!(!is_last, "bytes behind the last response");
@@ -43,15 +43,17 @@ pub(crate) fn check(drive: &Drive) {
     };
     assert!(after.is_empty(), "bytes behind a refusal");
     assert!(refusal.status >= 400 && refusal.says_close, "{refusal:?}");
+    Some(refusal.status)
 }
 
 /// Only output that wasn't all taken, or was cut off, may end within a head.
-fn check_end(drive: &Drive, rest: &[u8]) {
+fn check_end(drive: &Drive, rest: &[u8]) -> Option<u16> {
     let is_pending = drive.connection.pending_output() > 0;
     assert!(
         rest.is_empty() || is_pending || drive.is_cut,
         "a truncated head"
     );
+    None
 }
 
 /// Checks the response to one request. Returns whether it must be the last one.
