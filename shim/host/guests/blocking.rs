@@ -1,11 +1,11 @@
-//! Serves by `std::net`, one connection after the other, each call waiting: sends back what a connection sends.
+//! A guest for tests: a blocking echo server on `std::net`, which serves one connection after the other.
 
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::FromRawFd;
 
 fn main() {
-    // SAFETY: the host gives the listener this number, and nobody else uses it.
+    // SAFETY: the host passes a listener with this number, and nothing else here uses it.
     let listener = unsafe { TcpListener::from_raw_fd(3) };
     for stream in listener.incoming() {
         let outcome = stream.and_then(echo);

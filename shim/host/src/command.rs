@@ -1,10 +1,10 @@
-//! The command line.
+//! Parses the command line.
 
 use std::time::Duration;
 
 use wasip1_host::Host;
 
-/// What the command line asks for.
+/// The meaning of a command line.
 #[derive(Debug)]
 pub(crate) enum Command {
     Run(Box<Host>),
@@ -12,10 +12,10 @@ pub(crate) enum Command {
     Version,
 }
 
-/// Reads the command line, without the program's own name.
+/// Parses a command line, without the program's own name.
 ///
 /// # Errors
-/// What is wrong with it.
+/// The text says what is wrong.
 pub(crate) fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Command, String> {
     let mut words = Words(arguments.into_iter().collect::<Vec<_>>().into_iter());
     let mut settings: Vec<Setting> = Vec::new();
@@ -27,7 +27,7 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Comma
         match word.as_str() {
             "--help" | "-h" => return Ok(Command::Help),
             "--version" | "-V" => return Ok(Command::Version),
-            // As wasmtime and wasmi have it.
+            // As in wasmtime and wasmi.
             "run" if is_first => {}
             "--" => match words.0.next() {
                 Some(module) => break module,
@@ -47,14 +47,14 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Comma
     Ok(Command::Run(Box::new(host)))
 }
 
-/// What an option does to the host.
+/// The effect of an option on the host.
 type Setting = Box<dyn FnOnce(Host) -> Host>;
 
-/// The words that aren't read yet.
+/// The words that are not parsed yet.
 struct Words(std::vec::IntoIter<String>);
 
 impl Words {
-    /// What an option asks for, with its value from the words behind it, or behind a `=`.
+    /// The effect of an option. Its value is the next word, or follows a `=`.
     fn option(&mut self, option: &str) -> Result<Vec<Setting>, String> {
         let (name, attached) = match option.split_once('=') {
             Some((name, value)) if option.starts_with("--") => (name, Some(value.to_owned())),
@@ -66,7 +66,7 @@ impl Words {
                 None => Ok(vec![flag]),
             };
         }
-        // The value of a short option may follow at once.
+        // The value of a short option may be in the same word.
         let (name, attached) = match name.strip_prefix("-S") {
             Some(value) if !value.is_empty() => ("-S", Some(value.to_owned())),
             _ => (name, attached),
@@ -88,7 +88,7 @@ impl Words {
     }
 }
 
-/// The options that have a value.
+/// The options with a value.
 const OPTIONS: [&str; 10] = [
     "--listen",
     "--dir",
@@ -166,14 +166,14 @@ fn with_value(name: &str, value: &str) -> Result<Setting, String> {
     })
 }
 
-/// One of the `-S` of wasmtime 36.
+/// An option `-S` of wasmtime 36.
 fn wasmtime_setting(setting: &str) -> Result<Option<Setting>, String> {
     let (name, value) = setting.split_once('=').unwrap_or((setting, "y"));
     let is_on = matches!(value, "y" | "yes" | "true");
     match name {
         "tcplisten" => Ok(Some(with_value("--listen", value)?)),
         "listenfd" if is_on => Ok(flag("--listenfd")),
-        // What is asked for is what this host does anyway.
+        // This host does that anyway.
         "listenfd" | "preview2" | "cli" | "common" => Ok(None),
         _ => Err(format!(
             "-S {setting} isn't known here: there are tcplisten=ADDRESS, listenfd=y and preview2=n"
@@ -187,7 +187,7 @@ fn number(name: &str, value: &str) -> Result<usize, String> {
         .map_err(|_| format!("{name} {value}: it should be a number"))
 }
 
-/// Bytes, like `65536`, `64K`, `64M` or `1G`.
+/// Parses a number of bytes, such as `65536`, `64K`, `64M` or `1G`.
 fn size(text: &str) -> Result<usize, String> {
     let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
     let factor: usize = match &text[digits.len()..] {
@@ -204,7 +204,7 @@ fn size(text: &str) -> Result<usize, String> {
     bytes.ok_or_else(|| format!("{text} is no size like 64M"))
 }
 
-/// A time, like `500ms`, `10s`, `2m`, or `10` for seconds.
+/// Parses a duration, such as `500ms`, `10s`, `2m`, or `10` for seconds.
 fn time(text: &str) -> Result<Duration, String> {
     let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
     let millis: u64 = match &text[digits.len()..] {
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_is_understood() {
+    fn a_command_line_is_parsed() {
         let host = run(
             "--listen a=127.0.0.1:1 --listen [::1]:2 --env A=1=2 --dir x::/y --memory 64M \
                         --max-spin=500ms m.wasm --listen x",
@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_of_wasmtime_are_understood() {
+    fn command_lines_of_wasmtime_are_parsed() {
         for line in [
             "run -S preview2=n -S tcplisten=127.0.0.1:1 m.wasm",
             "run -Spreview2=n,tcplisten=127.0.0.1:1 m.wasm",
@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_said() {
+    fn an_error_says_what_is_wrong() {
         for (line, why) in [
             ("", "which module?"),
             ("--listen", "--listen needs a value"),

@@ -1,4 +1,4 @@
-//! The epochs of wasmtime: how a guest is interrupted that makes no calls.
+//! Interrupts guests that make no calls, with wasmtime's epochs.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,10 +10,10 @@ use crate::instance::{Instance, Stopped};
 use crate::phase::Phase;
 use crate::running::Shared;
 
-/// The time that a guest may spin is seen in so many parts, so that it is exceeded by one at most.
+/// The number of epochs in the time that a guest may spin. The time is exceeded by one epoch at most.
 const PARTS: u32 = 8;
 
-/// Starts the thread that counts the epochs. It ends with the host.
+/// Starts the thread that advances the epoch. It ends with the host.
 pub(crate) fn tick(shared: &Arc<Shared>) -> Result<(), Error> {
     let Some(time) = shared.settings.max_spin else {
         return Ok(());
@@ -34,7 +34,7 @@ pub(crate) fn tick(shared: &Arc<Shared>) -> Result<(), Error> {
     Ok(())
 }
 
-/// Has a guest end when the host stops, or when it makes no call for too long.
+/// Makes a guest end when the host stops, or when it makes no call for too long.
 pub(crate) fn watch(store: &mut Store<Instance>) {
     store.set_epoch_deadline(1);
     let max_spin = store.data().settings.max_spin;

@@ -2,14 +2,14 @@
 
 use std::io;
 
-/// An error number, as a call returns it to the guest. It is a plain number: an error that is part of
-/// normal work, like `AGAIN`, costs no object.
+/// An error number that a call returns to the guest. It is a plain number, so that frequent errors such as `AGAIN`
+/// need no allocation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Errno(pub(crate) u16);
 
 macro_rules! errnos {
     ($($name:ident = $number:literal),* $(,)?) => {
-        #[allow(dead_code, reason = "some are returned by wasmtime-wasi only, and named in the trace")]
+        #[allow(dead_code, reason = "wasmtime-wasi returns some of them, and the trace shows their names")]
         impl Errno {
             $(pub(crate) const $name: Self = Self($number);)*
 
@@ -71,7 +71,7 @@ errnos! {
     NOTCAPABLE = 76,
 }
 
-/// The number for an error of the system's. What has none of its own is `IO`.
+/// The number for an error of the system. Errors without a number are `IO`.
 impl From<&io::Error> for Errno {
     fn from(error: &io::Error) -> Self {
         use rustix::io::Errno as E;
@@ -96,7 +96,7 @@ impl From<&io::Error> for Errno {
             Some(E::PERM) => Self::PERM,
             Some(E::PIPE) => Self::PIPE,
             Some(E::TIMEDOUT) => Self::TIMEDOUT,
-            // Made here, for a call that a listener doesn't have.
+            // This host makes the error, for a call that a listener doesn't support.
             None if error.kind() == io::ErrorKind::NotConnected => Self::NOTCONN,
             _ => Self::IO,
         }

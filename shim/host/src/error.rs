@@ -1,8 +1,8 @@
-//! Why a host doesn't start.
+//! [`Error`]: why a host can't start.
 
 use std::{fmt, io};
 
-/// Why a host doesn't start: a module that is none, an address that is taken. Its text says all.
+/// Why a host can't start, such as an invalid module or an address in use. The text says everything.
 #[derive(Debug)]
 pub struct Error {
     what: String,
@@ -32,7 +32,7 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.what)?;
         match &self.source {
-            // The causes too, in one line.
+            // One line, with the causes.
             Some(source) => write!(f, ": {source:#}"),
             None => Ok(()),
         }

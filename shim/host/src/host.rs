@@ -1,4 +1,4 @@
-//! The host as a user makes it, sets it and starts it.
+//! [`Host`]: configures a host, and starts it.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -11,7 +11,7 @@ use crate::running::Running;
 use crate::settings::Settings;
 use crate::signals;
 
-/// A module of WASI preview 1 that is to serve, and what it gets.
+/// A host for a module of WASI preview 1, and its configuration.
 ///
 /// ```no_run
 /// use wasip1_host::Host;
@@ -29,14 +29,14 @@ pub struct Host {
     pub(crate) cache: bool,
 }
 
-/// Where the module is.
+/// The source of the module.
 pub(crate) enum ModuleSource {
     File(PathBuf),
     Bytes(Vec<u8>),
 }
 
 impl Host {
-    /// A host of the module in this file. The guest's first argument is its name.
+    /// A host for the module in a file. The guest's first argument is the name of the file.
     #[must_use]
     pub fn new(module: impl AsRef<Path>) -> Self {
         let path = module.as_ref();
@@ -44,7 +44,7 @@ impl Host {
         Self::with(ModuleSource::File(path.to_owned()), &name)
     }
 
-    /// A host of a module in memory. `name` is the guest's first argument.
+    /// A host for a module in memory. `name` is the guest's first argument.
     #[must_use]
     pub fn from_bytes(name: &str, module: impl Into<Vec<u8>>) -> Self {
         Self::with(ModuleSource::Bytes(module.into()), name)
@@ -66,7 +66,7 @@ impl Host {
         }
     }
 
-    /// Gives the guest a listener on this address. It may have a name for `LISTEN_FDNAMES` in front:
+    /// Passes a listener on this address to the guest. A name for `LISTEN_FDNAMES` may precede it:
     /// `admin=127.0.0.1:3001`.
     #[must_use]
     pub fn listen(mut self, address: &str) -> Self {
@@ -74,28 +74,28 @@ impl Host {
         self
     }
 
-    /// Gives the guest the listeners that this process was started with, as systemd does it.
+    /// Passes the listeners to the guest that systemd has passed to this process.
     #[must_use]
     pub fn inherit_listeners(mut self, inherit: bool) -> Self {
         self.inherit = inherit;
         self
     }
 
-    /// Lets another process listen on the same addresses (`SO_REUSEPORT`), like a successor.
+    /// Lets another process listen on the same addresses (`SO_REUSEPORT`), such as the next version of the server.
     #[must_use]
     pub fn reuse_port(mut self, reuse: bool) -> Self {
         self.reuse_port = reuse;
         self
     }
 
-    /// Gives the guest a directory, under a path of its own.
+    /// Passes a directory to the guest, which sees it at the path `guest`.
     #[must_use]
     pub fn dir(mut self, host: &str, guest: &str) -> Self {
         self.settings.dirs.push((host.to_owned(), guest.to_owned()));
         self
     }
 
-    /// Sets a variable of the guest's environment, which is empty otherwise.
+    /// Sets a variable in the guest's environment. Without this it is empty.
     #[must_use]
     pub fn env(mut self, name: &str, value: &str) -> Self {
         let pair = (name.to_owned(), value.to_owned());
@@ -103,46 +103,46 @@ impl Host {
         self
     }
 
-    /// Adds an argument of the guest's.
+    /// Adds an argument for the guest.
     #[must_use]
     pub fn arg(mut self, argument: &str) -> Self {
         self.settings.arguments.push(argument.to_owned());
         self
     }
 
-    /// Numbers the sockets from 3 on, and the directories behind them. The other way round, which is
-    /// how it is otherwise, libc finds the directories; this is for programs that assume 3.
+    /// Numbers sockets from 3 on, and directories after them, for programs that expect a listener at 3. By default
+    /// directories come first, so that libc finds them.
     #[must_use]
     pub fn sockets_first(mut self, first: bool) -> Self {
         self.settings.sockets_first = first;
         self
     }
 
-    /// Has the listeners start with `NONBLOCK`, as they did in wasmtime up to 46. Otherwise they start as
-    /// POSIX has it, and calls wait until the guest sets it. Modules of Go start with it always: Go's
-    /// scheduler expects it.
+    /// Listeners are non-blocking from the start, as in wasmtime up to 46. By default they are blocking, as in
+    /// POSIX, until the guest sets `NONBLOCK`. For modules made by Go they are always non-blocking, because Go's
+    /// scheduler expects that.
     #[must_use]
     pub fn nonblock(mut self, nonblock: bool) -> Self {
         self.settings.nonblock = nonblock;
         self
     }
 
-    /// Reports once that a socket has room for output, until a write finds none: for programs on the
-    /// mio of crates.io (tokio, hyper, axum), which ask for it always. Not for those that call `poll(2)`.
+    /// Reports only once that a socket is writable, until a write finds no room. For programs on the
+    /// mio of crates.io (tokio, hyper, axum), which always subscribe to it. Not for programs that call `poll(2)`.
     #[must_use]
     pub fn edge(mut self, edge: bool) -> Self {
         self.settings.edge = edge;
         self
     }
 
-    /// How many instances of the module serve, each on a thread of its own.
+    /// How many instances of the module to run, each in a thread of its own.
     #[must_use]
     pub fn instances(mut self, count: usize) -> Self {
         self.settings.instances = count.max(1);
         self
     }
 
-    /// Whether an instance that traps is started again. Without a listener none is.
+    /// Whether to start an instance again after a trap. Without a listener, it is never started again.
     #[must_use]
     pub fn restart(mut self, restart: bool) -> Self {
         self.settings.restart = restart;
@@ -156,44 +156,44 @@ impl Host {
         self
     }
 
-    /// How many sockets and files an instance may have open. If it isn't set, the instances share what
-    /// the system lets this process have.
+    /// How many sockets and files an instance may have open. By default, the instances share the limit
+    /// of this process.
     #[must_use]
     pub fn max_open(mut self, count: usize) -> Self {
         self.settings.max_open = Some(count);
         self
     }
 
-    /// How long an instance may go on without a call to the host before it is ended: 10 s, unless it is
-    /// set. `None` means no limit.
+    /// How long an instance may run without a call to the host before it is ended. The default is 10 s. `None` means
+    /// no limit.
     #[must_use]
     pub fn max_spin(mut self, time: Option<Duration>) -> Self {
         self.settings.max_spin = time;
         self
     }
 
-    /// How long requests in hand may take when the host drains: 10 s, unless it is set.
+    /// How long current requests may take when the host drains. The default is 10 s.
     #[must_use]
     pub fn grace(mut self, time: Duration) -> Self {
         self.settings.grace = time;
         self
     }
 
-    /// Logs every call of the guest's, at the level `trace` of the target `wasi`.
+    /// Logs every call of the guest, at level `trace` with the target `wasi`.
     #[must_use]
     pub fn trace(mut self, trace: bool) -> Self {
         self.settings.trace = trace;
         self
     }
 
-    /// Serves metrics on this address, as Prometheus reads them.
+    /// Serves metrics on this address, in the format of Prometheus.
     #[must_use]
     pub fn metrics(mut self, address: &str) -> Self {
         self.metrics = Some(address.to_owned());
         self
     }
 
-    /// Whether the compiled module is kept in wasmtime's cache, which makes the next start quick.
+    /// Whether to keep the compiled module in wasmtime's cache, so that the next start is quick.
     #[must_use]
     pub fn cache(mut self, cache: bool) -> Self {
         self.cache = cache;
@@ -203,12 +203,12 @@ impl Host {
     /// Compiles the module, binds the addresses, and starts the instances.
     ///
     /// # Errors
-    /// The module, an address or a directory isn't what it should be.
+    /// The module, an address or a directory is invalid.
     pub fn start(self) -> Result<Running, Error> {
         Running::start(self)
     }
 
-    /// Does the same, and waits until all instances have ended. SIGTERM and SIGINT drain the host; the
+    /// Starts the host, and waits until all instances have ended. The first SIGTERM or SIGINT drains the host, the
     /// second one stops it. Returns the guest's exit code.
     ///
     /// # Errors

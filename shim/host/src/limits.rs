@@ -1,4 +1,4 @@
-//! The memory that a guest may have.
+//! Limits the memory of a guest.
 
 use std::sync::Arc;
 
@@ -6,11 +6,11 @@ use wasmtime::{ResourceLimiter, Result};
 
 use crate::counters::Counters;
 
-/// What an element of a table costs the host.
+/// The memory that an element of a table takes in the host.
 const ELEMENT: usize = 8;
 
-/// Counts the bytes of all memories and tables together. Beyond the limit they don't grow, which the
-/// guest sees as having no memory left.
+/// Counts the bytes of all memories and tables together. Beyond the limit they don't grow, so the
+/// guest has no memory left.
 #[derive(Debug)]
 pub(crate) struct Limits {
     most: usize,

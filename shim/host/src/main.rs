@@ -1,4 +1,4 @@
-//! The program `wasip1-host`: see `help.txt`.
+//! The program `wasip1-host`. `help.txt` describes its options.
 
 #![forbid(unsafe_code)]
 
@@ -24,7 +24,7 @@ fn main() -> ExitCode {
         }
         Err(why) => {
             eprintln!("wasip1-host: {why}");
-            // What shells take for a wrong use.
+            // The usual exit code for wrong usage.
             return ExitCode::from(2);
         }
     };
@@ -38,17 +38,16 @@ fn main() -> ExitCode {
     }
 }
 
-/// Lets this process have as many descriptors as its user may give it: shells start programs with few.
+/// Raises the soft limit of file descriptors to the hard one, because shells start programs with few.
 fn raise_limit() {
     use rustix::process::{Resource, getrlimit, setrlimit};
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
-    // If that is refused, it stays as it was.
+    // If it fails, the limit stays as it was.
     let _ = setrlimit(Resource::Nofile, limit);
 }
 
-/// Prints what the host logs, and the guest's calls. What the crates below log is left out, except for
-/// warnings.
+/// Prints the log of the host, with the guest's calls. Of its dependencies, only warnings are printed.
 struct Stderr;
 
 impl log::Log for Stderr {

@@ -1,9 +1,9 @@
-//! The guest's memory. It is little-endian, and every access is checked.
+//! Reads and writes the guest's memory, which is little-endian. Every access is checked.
 
-/// A view of the whole memory during one call.
+/// The whole memory, during one call.
 pub(crate) struct Memory<'a>(pub(crate) &'a mut [u8]);
 
-/// A pointer leads outside of the memory. WASI wants a trap then.
+/// A pointer is outside of the memory. Then WASI requires a trap.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Outside;
 
@@ -15,7 +15,7 @@ impl Memory<'_> {
         self.0.get(range(at, len)).ok_or(Outside)
     }
 
-    /// The same, to be written.
+    /// The same, for writing.
     pub(crate) fn bytes_mut(&mut self, at: u32, len: u32) -> Result<&mut [u8]> {
         self.0.get_mut(range(at, len)).ok_or(Outside)
     }
@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_leads_outside_is_refused() {
+    fn an_access_outside_of_the_memory_fails() {
         let mut bytes = [0; 16];
         let mut memory = Memory(&mut bytes);
         assert_eq!(memory.bytes(16, 0), Ok(&[][..]));

@@ -1,4 +1,4 @@
-//! What the host is about: serving, draining or stopping.
+//! The phases of the host: serving, draining, stopping.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -7,13 +7,13 @@ use std::sync::atomic::{AtomicU8, Ordering};
 #[repr(u8)]
 pub(crate) enum Phase {
     Serving,
-    /// No newcomers. Quiet connections see their end; requests in hand finish.
+    /// No connections are accepted. Idle connections end; current requests are finished.
     Draining,
-    /// Every instance ends where it is.
+    /// Every instance ends at once.
     Stopping,
 }
 
-/// The phase, as all threads see it.
+/// The phase, which all threads share.
 #[derive(Debug, Default)]
 pub(crate) struct SharedPhase(AtomicU8);
 
@@ -26,7 +26,7 @@ impl SharedPhase {
         }
     }
 
-    /// Moves on to `phase`, unless it is past that.
+    /// Moves forward to `phase`. Does nothing if a later phase is reached already.
     pub(crate) fn advance(&self, phase: Phase) {
         self.0.fetch_max(phase as u8, Ordering::AcqRel);
     }

@@ -1,13 +1,13 @@
-//! What a module says about how it was made.
+//! Finds out which compiler has made a module, by its custom sections.
 
-/// Whether it was made by Go, whose linker gives each module a section with its build's name.
+/// Whether it was made by Go, whose linker adds a section with the name of the build to each module.
 pub(crate) fn is_go(module: &[u8]) -> bool {
     has_custom_section(module, b"go:buildid")
 }
 
-/// Whether a module has a custom section of this name. What is no module has none.
+/// Whether a module has a custom section with this name. False if it isn't a module.
 fn has_custom_section(module: &[u8], name: &[u8]) -> bool {
-    // Behind the magic number and the version: sections of an identifier, a length, and contents.
+    // After the magic number and the version, there are sections: an identifier, a length, and contents.
     let mut rest = module.get(8..).unwrap_or_default();
     while let [id, after @ ..] = rest {
         let Some((length, contents)) = number(after) else {
@@ -27,7 +27,7 @@ fn has_custom_section(module: &[u8], name: &[u8]) -> bool {
     false
 }
 
-/// A number of at most 32 bits in LEB128, and what is behind it.
+/// A number of at most 32 bits in LEB128, and the bytes after it.
 fn number(bytes: &[u8]) -> Option<(usize, &[u8])> {
     let mut value = 0_usize;
     for (at, byte) in bytes.iter().enumerate().take(5) {
@@ -46,7 +46,7 @@ mod tests {
     const HEAD: &[u8] = b"\0asm\x01\0\0\0";
 
     #[test]
-    fn modules_of_go_are_known_by_their_section() {
+    fn modules_of_go_are_recognised_by_their_section() {
         let other = b"\x05\x03\x01\x00\x01";
         let section = b"\x00\x0e\x0ago:buildidabc";
         assert!(is_go(&[HEAD, other, section, other].concat()));
@@ -58,7 +58,7 @@ mod tests {
         ] {
             assert!(!is_go(module));
         }
-        // Lengths that lead outside, and that don't end.
+        // Lengths beyond the end, and lengths without an end.
         assert!(!is_go(&[HEAD, b"\x00\xff\xff\xff\xff\x0f"].concat()));
         assert!(!is_go(&[HEAD, b"\x00\xff\xff\xff\xff\xff\xff"].concat()));
     }

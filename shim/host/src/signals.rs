@@ -1,4 +1,4 @@
-//! Signals: the first drains, the second stops.
+//! Handles signals: the first one drains the host, the second one stops it.
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -7,10 +7,10 @@ use crate::error::Error;
 use crate::phase::Phase;
 use crate::running::{Running, Shared};
 
-/// What a shell adds to the number of a signal that has ended a process.
+/// The exit code for a signal is its number plus this, as in shells.
 const BY_SIGNAL: u8 = 128;
 
-/// Waits for the end of all instances, and minds signals meanwhile.
+/// Waits for the end of all instances, and handles signals meanwhile.
 pub(crate) fn wait(running: Running) -> Result<u8, Error> {
     let signals = Signals::new([SIGINT, SIGTERM]);
     let mut signals = signals.map_err(|error| Error::from_io("can't mind signals", error))?;

@@ -1,7 +1,7 @@
-//! The guest's file descriptors.
+//! The table of the guest's file descriptors.
 //!
-//! Sockets and the standard streams are ours. Files and directories are numbers in the table of
-//! wasmtime-wasi, which is private, so each of the guest's numbers is translated.
+//! Sockets and standard streams are in this table only. For files and directories it has their numbers in the table of
+//! wasmtime-wasi, which is private. So each number of the guest is translated.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -12,14 +12,14 @@ use crate::socket::Socket;
 /// A file descriptor of the guest.
 pub(crate) type Fd = u32;
 
-/// What a file descriptor stands for.
+/// What a file descriptor refers to.
 #[derive(Debug)]
 pub(crate) enum Entry {
-    /// It isn't open.
+    /// It is not open.
     Free,
     /// The standard stream of this number.
     Stdio(u32),
-    /// A file or a directory: its number in the table of wasmtime-wasi.
+    /// A file or directory, with its number in the table of wasmtime-wasi.
     Inner(u32),
     /// A listener or a connection.
     Socket(Box<Socket>),
@@ -29,9 +29,9 @@ pub(crate) enum Entry {
 #[derive(Debug)]
 pub(crate) struct Table {
     entries: Vec<Entry>,
-    /// The numbers below the end of `entries` that aren't open. The lowest is used first.
+    /// The numbers below the end of `entries` that are not open. The lowest is used first.
     free: BinaryHeap<Reverse<Fd>>,
-    /// The most that may be open.
+    /// How many may be open.
     most: usize,
 }
 
@@ -45,7 +45,7 @@ impl Table {
         }
     }
 
-    /// What `fd` stands for.
+    /// What `fd` refers to.
     pub(crate) fn get(&self, fd: Fd) -> &Entry {
         self.entries.get(fd as usize).unwrap_or(&Entry::Free)
     }
@@ -69,7 +69,7 @@ impl Table {
         }
     }
 
-    /// Gives `entry` the lowest number that isn't open, as POSIX does.
+    /// Adds `entry` with the lowest number that isn't open, as in POSIX.
     pub(crate) fn insert(&mut self, entry: Entry) -> Fd {
         match self.free.pop() {
             Some(Reverse(fd)) => {
@@ -84,7 +84,7 @@ impl Table {
         }
     }
 
-    /// Takes out what `fd` stands for.
+    /// Removes `fd`. Returns what it referred to.
     pub(crate) fn remove(&mut self, fd: Fd) -> Entry {
         let entry = self.replace(fd, Entry::Free);
         if !matches!(entry, Entry::Free) {
@@ -93,7 +93,7 @@ impl Table {
         entry
     }
 
-    /// Moves `from` to the number `to`. Both must be open. Returns what `to` stood for.
+    /// Moves `from` to the number `to`. Both must be open. Returns what `to` referred to.
     pub(crate) fn renumber(&mut self, from: Fd, to: Fd) -> Entry {
         let entry = self.remove(from);
         self.replace(to, entry)

@@ -1,4 +1,4 @@
-//! `--trace`: one line for each call, like the guest's own trace has it.
+//! `--trace`: writes a line for each call, in the format of the guest's own trace.
 
 use std::fmt::{self, Write as _};
 use std::time::Instant;
@@ -24,7 +24,7 @@ pub(crate) fn start(caller: &Caller<'_, Instance>) -> Option<Instant> {
     instance.settings.trace.then(Instant::now)
 }
 
-/// Writes the line of a call that has returned. The clock's are left out: they would be every second one.
+/// Writes the line of a call that has returned. Calls of the clock are left out: they would be every second line.
 #[cold]
 pub(crate) fn line(
     caller: &mut Caller<'_, Instance>,
@@ -49,7 +49,7 @@ pub(crate) fn line(
         call.write(&mut line, result)
     });
     if shown.is_err() {
-        // A pointer of the guest's leads outside of its memory, which has its own message.
+        // A pointer of the guest is outside of its memory, which has its own message.
         line.push_str(" = ?");
     }
     log::trace!(target: TARGET, "{line} <{took:.1}us>");
@@ -118,7 +118,7 @@ impl Line<'_> {
         }
     }
 
-    /// What a successful call has written to the guest's memory.
+    /// The results that a successful call has written to the guest's memory.
     fn write_outcome(&self, f: &mut String) -> fmt::Result {
         match self.name {
             "poll_oneoff" => self.write_events(f),
@@ -180,7 +180,7 @@ impl Line<'_> {
     fn write_event(&self, f: &mut String, event: Event) -> fmt::Result {
         match event.kind {
             CLOCK => f.push_str("clock"),
-            // The event has the userdata only; it is in one of the subscriptions.
+            // The event has only the userdata, which is also in its subscription.
             _ => match self.fd_of(event)? {
                 Some(fd) => write!(f, "{fd}:")?,
                 None => f.push_str("?:"),

@@ -1,4 +1,4 @@
-//! Where a guest finds its listeners, and what its environment says of them.
+//! Tests how listeners are passed to a guest: their numbers, and the variables in its environment.
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
@@ -11,7 +11,7 @@ use std::time::Duration;
 
 const HOST: &str = env!("CARGO_BIN_EXE_wasip1-host");
 
-/// A guest that runs, with what it has printed.
+/// A running guest, with its output.
 struct Guest {
     child: Child,
     environment: Vec<String>,
@@ -19,7 +19,7 @@ struct Guest {
 }
 
 impl Guest {
-    /// Starts a command that runs the guest, and reads what it prints first.
+    /// Starts a command that runs the guest, and reads its first lines.
     fn start(command: &mut Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
@@ -34,7 +34,7 @@ impl Guest {
         }
     }
 
-    /// The value of a variable. No guest may have two of one name.
+    /// The value of a variable. A guest may not have two with the same name.
     fn variable(&self, name: &str) -> Option<&str> {
         let of_name = |it: &'_ String| it.split_once('=').is_some_and(|(left, _)| left == name);
         let found: Vec<_> = self.environment.iter().filter(|it| of_name(it)).collect();
@@ -49,21 +49,21 @@ impl Guest {
         assert_eq!(self.variable("LISTEN_FDS_FIRST_FD"), Some(first));
     }
 
-    /// It has served on all its listeners.
+    /// Waits until it ends, without an error. It has served on all its listeners then.
     fn ends(mut self) {
         assert!(self.child.wait().unwrap().success());
     }
 }
 
 impl Drop for Guest {
-    /// When a test fails, it leaves no process behind.
+    /// Kills the process when a test fails.
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// The guest as a file of its own for each test, which run at once.
+/// Writes the guest to a file. Each test has its own, because tests run at the same time.
 fn module(test: &str) -> PathBuf {
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("listeners-{test}.wasm"));
     let module = wat::parse_str(include_str!("listeners.wat")).unwrap();
@@ -71,13 +71,13 @@ fn module(test: &str) -> PathBuf {
     path
 }
 
-/// Two addresses on which nobody listens: taken for a moment, and given back.
+/// Two free addresses: binds them for a moment.
 fn free(addresses: [&str; 2]) -> [SocketAddr; 2] {
     let listeners = addresses.map(|it| TcpListener::bind(it).unwrap());
     listeners.map(|it| it.local_addr().unwrap())
 }
 
-/// What a connection gets: the number of its listener.
+/// What the guest sends on a connection: the number of the listener.
 fn served(address: SocketAddr) -> String {
     let mut client = TcpStream::connect(address).unwrap();
     let patience = Some(Duration::from_secs(10));
@@ -102,7 +102,7 @@ fn with_directory(test: &str, options: &[&str]) -> (Guest, [SocketAddr; 2]) {
 }
 
 #[test]
-fn listeners_stand_behind_directories() {
+fn listeners_are_numbered_after_directories() {
     let (guest, [web, other]) = with_directory("behind", &[]);
     assert_eq!(guest.descriptors, "366---");
     guest.describes("2", "web:unknown", "4");
@@ -112,7 +112,7 @@ fn listeners_stand_behind_directories() {
 }
 
 #[test]
-fn listeners_stand_first_if_asked_to() {
+fn with_sockets_first_listeners_are_numbered_first() {
     let (guest, [web, other]) = with_directory("first", &["--sockets-first"]);
     assert_eq!(guest.descriptors, "663---");
     guest.describes("2", "web:unknown", "3");
@@ -122,12 +122,12 @@ fn listeners_stand_first_if_asked_to() {
 }
 
 #[test]
-fn without_a_listener_the_environment_says_nothing() {
+fn without_a_listener_the_environment_has_no_variables() {
     let guest = Guest::start(
         Command::new(HOST)
             .arg("--no-cache")
             .arg(module("none"))
-            // Those of the host are no business of the guest.
+            // The guest doesn't see the host's variables.
             .envs([("LISTEN_FDS", "1"), ("LISTEN_FDNAMES", "x")]),
     );
     assert_eq!(guest.descriptors, "------");
@@ -151,8 +151,8 @@ fn it_listens_on_ipv6_beside_ipv4() {
     guest.ends();
 }
 
-/// Runs the host with two inherited listeners, as systemd does it. The shell's script gets them as 0 and 2, and
-/// has to move them to 3 and 4, to set `LISTEN_PID`, and to become the host.
+/// Runs the host with two inherited listeners, like systemd. The shell script gets them as 0 and 2. It
+/// moves them to 3 and 4, sets `LISTEN_PID`, and becomes the host.
 fn inheriting(listeners: &[TcpListener; 2], script: &str, module: &Path) -> Guest {
     let [web, admin] = listeners
         .each_ref()
@@ -167,7 +167,7 @@ fn inheriting(listeners: &[TcpListener; 2], script: &str, module: &Path) -> Gues
     )
 }
 
-/// The address of each.
+/// The addresses of the listeners.
 fn addresses(listeners: &[TcpListener; 2]) -> [SocketAddr; 2] {
     listeners.each_ref().map(|it| it.local_addr().unwrap())
 }
@@ -188,7 +188,7 @@ fn it_inherits_listeners_and_their_names() {
     assert_eq!(served(admin), "4");
     assert_eq!(served(own), "5");
     guest.ends();
-    // They go on with the one who has handed them over.
+    // The process that has passed them still has them open.
     let _client = TcpStream::connect(web).unwrap();
     listeners[0].accept().unwrap();
 }

@@ -1,4 +1,5 @@
-//! The clocks. Servers read them in every turn, so the two that matter don't go through wasmtime-wasi.
+//! The calls on clocks. Servers read clocks in every iteration, so the two common ones are implemented here instead of
+//! calling wasmtime-wasi.
 
 use std::time::SystemTime;
 
@@ -9,7 +10,7 @@ use crate::instance::{Instance, split};
 
 /// The realtime clock: nanoseconds since 1970.
 pub(crate) const REALTIME: u32 = 0;
-/// The monotonic clock: nanoseconds since the instance began.
+/// The monotonic clock: nanoseconds since the start of the instance.
 pub(crate) const MONOTONIC: u32 = 1;
 
 pub(super) fn clock_time_get(

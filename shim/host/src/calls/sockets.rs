@@ -1,4 +1,4 @@
-//! Accepting and shutting down.
+//! `sock_accept` and `sock_shutdown`.
 
 use std::io;
 use std::net::Shutdown;
@@ -15,11 +15,11 @@ use crate::phase::Phase;
 use crate::socket::{Kind, Socket};
 use crate::table::Fd;
 
-/// The flag of a file descriptor whose calls don't wait.
+/// The flag of a non-blocking file descriptor.
 pub(super) const NONBLOCK: u32 = 1 << 2;
 
-/// The error of a listener that is gone because the host drains. `accept` of POSIX never returns it, so
-/// that a guest can take it as the request to finish.
+/// The error of a listener that is closed because the host drains. POSIX's `accept` never fails with it, so
+/// a guest can take it as the request to stop.
 pub(crate) const LISTENER_ENDED: Errno = Errno::CANCELED;
 
 pub(super) fn sock_accept(caller: &mut Caller<'_, Instance>, fd: Fd, flags: u32, out: u32) -> Call {
@@ -28,12 +28,12 @@ pub(super) fn sock_accept(caller: &mut Caller<'_, Instance>, fd: Fd, flags: u32,
         return Err(Errno::INVAL.into());
     }
     let (mut memory, instance) = split(caller)?;
-    // Before anything is accepted: without a number it would be lost.
+    // Before accepting: without a free number the connection would be lost.
     memory.bytes(out, 4)?;
     instance.table.has_room()?;
     let stream = accept(instance, fd)?;
-    // The kernel's list gets it when a poll first asks for it. A connection with one request never gets
-    // there.
+    // It is added to the kernel's list when a poll first subscribes to it. A connection with one request usually
+    // ends before that.
     let socket = Socket::new(Kind::Stream(stream), flags & NONBLOCK != 0);
     let new = instance.opened(socket);
     Ok(memory.put(out, new.to_le_bytes())?)
@@ -54,7 +54,7 @@ pub(super) fn sock_shutdown(caller: &mut Caller<'_, Instance>, fd: Fd, how: u32)
     Ok(())
 }
 
-/// Accepts one connection, and waits for it if the guest wants to be blocked.
+/// Accepts one connection. Waits for it if the listener is blocking.
 fn accept(instance: &mut Instance, fd: Fd) -> Call<TcpStream> {
     loop {
         let drains = instance.phase() >= Phase::Draining;
@@ -69,7 +69,7 @@ fn accept(instance: &mut Instance, fd: Fd) -> Call<TcpStream> {
         };
         match source.accept() {
             Ok((stream, _)) => {
-                // Responses are written whole; they shouldn't wait for more.
+                // Guests write complete responses, which shouldn't be delayed.
                 let _ = stream.set_nodelay(true);
                 return Ok(stream);
             }
@@ -79,7 +79,7 @@ fn accept(instance: &mut Instance, fd: Fd) -> Call<TcpStream> {
         }
         socket.found_empty();
         if drains {
-            // Everyone is served who came before. Who comes now is refused.
+            // Connections that arrived before are served. Later ones are refused.
             instance.end_listener(fd);
         } else if nonblock {
             return Err(Errno::AGAIN.into());
@@ -89,7 +89,8 @@ fn accept(instance: &mut Instance, fd: Fd) -> Call<TcpStream> {
     }
 }
 
-/// The listener is gone. The guest sees that once; if it then wants to be blocked, it waits for its end.
+/// Handles a call on a listener that is closed: reports that to the guest once. After that, a blocking call waits
+/// for the guest's end.
 fn ended(instance: &mut Instance, fd: Fd) -> Call<TcpStream> {
     let streams = instance.streams;
     let Some(socket) = instance.table.socket(fd) else {

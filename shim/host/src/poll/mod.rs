@@ -1,8 +1,7 @@
-//! `poll_oneoff`.
+//! Implements `poll_oneoff`.
 //!
-//! The guest gives its whole list each time, so each subscription costs a look at its 48 bytes and at
-//! one entry of the table. What goes to the system is one wait, and a question for each socket that is
-//! ready.
+//! The guest passes its whole list each time. For each subscription, the host reads its 48 bytes and one entry of the
+//! table of file descriptors. It makes one system call for the wait, and one for each socket that is ready.
 
 mod subscription;
 
@@ -25,7 +24,7 @@ use crate::table::{Entry, Fd};
 /// A clock of the guest's list.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Clock {
-    /// When it is over, by the guest's monotonic clock.
+    /// When it expires, by the guest's monotonic clock.
     deadline: u64,
     /// Its index in the list.
     index: u32,
@@ -42,7 +41,7 @@ pub(crate) fn poll_oneoff(
         return Err(Errno::INVAL.into());
     }
     let (mut memory, instance) = split(caller)?;
-    // Both lists whole, so that their addresses can't overflow below.
+    // Check both lists completely, so that their addresses can't overflow below.
     memory.bytes(
         subscriptions,
         count.checked_mul(SUBSCRIPTION).ok_or(Outside)?,
@@ -68,7 +67,7 @@ pub(crate) fn poll_oneoff(
     Ok(memory.put(out, reported.to_le_bytes())?)
 }
 
-/// One poll under way.
+/// A poll in progress.
 struct Poll {
     /// The guest's list, and its length.
     list: u32,
@@ -76,18 +75,18 @@ struct Poll {
     events: EventList,
     /// It waits for something other than clocks.
     watches: bool,
-    /// Two subscriptions are the same but for their userdata.
+    /// Two subscriptions differ only in their userdata.
     has_twins: bool,
-    /// The index at which the standard input is waited for.
+    /// The index of the subscription to the standard input.
     stdin: Option<u32>,
-    /// It waits for a listener that is gone, and the guest has seen that.
+    /// It waits for a listener that is closed, which was already reported to the guest.
     waits_for_end: bool,
 }
 
-/// What is known of a subscription: it is ready, isn't yet, or never will be.
+/// The state of a subscription: ready, not ready yet, or never ready.
 type Outcome = Result<Option<Input>, Errno>;
 
-/// Ready, with nothing to say about how much.
+/// Ready, without a number of bytes.
 const READY: Outcome = Ok(Some(Input {
     nbytes: 1,
     hangup: false,
@@ -102,13 +101,13 @@ impl Poll {
                 return Err(Fault::Trap(Stopped.into()));
             }
             if seen != Some(phase) {
-                // Listeners and quiet connections have something to report when the host drains.
+                // Listeners and idle connections have an event when the host drains.
                 self.look(memory, instance, seen.is_none())?;
                 seen = Some(phase);
             }
             let left = self.time_left(instance);
             if left != Some(Duration::ZERO) && self.waits_for_end && instance.streams == 0 {
-                // Nobody will come any more.
+                // There will be no more connections.
                 return Err(Fault::Trap(Stopped.into()));
             }
             wait(instance, left, self.watches)?;
@@ -121,7 +120,7 @@ impl Poll {
         }
     }
 
-    /// Reads the whole list. Reports what is known already, and has the kernel watch the rest.
+    /// Reads the whole list. Reports what is known already, and adds the rest to the kernel's list.
     fn look(&mut self, memory: &mut Memory<'_>, instance: &mut Instance, is_first: bool) -> Call {
         instance.polls += 1;
         if is_first {
@@ -209,14 +208,14 @@ impl Poll {
     /// Reports the sockets that the kernel has reported, and that are in the list.
     fn report_ready(&mut self, memory: &mut Memory<'_>, instance: &mut Instance) -> Call {
         if self.has_twins {
-            // An index is kept for one of them only. Rare: the list is read again.
+            // Only one of their indices is stored. This is rare, so the list is read again.
             return match self.events.count == 0 && !instance.ready.is_empty() {
                 true => self.look(memory, instance, false),
                 false => Ok(()),
             };
         }
         if self.events.count > 0 && has_failed(instance) {
-            // What was reported as ready before the wait has failed since.
+            // A socket that was reported as ready before the wait has failed since then.
             self.events.count = 0;
             self.look(memory, instance, false)?;
         }
@@ -251,7 +250,7 @@ impl Poll {
         }
     }
 
-    /// Reports every clock that is over.
+    /// Reports every clock that has expired.
     fn report_clocks(&mut self, memory: &mut Memory<'_>, instance: &Instance) -> Call {
         if instance.clocks.is_empty() {
             return Ok(());
@@ -270,13 +269,13 @@ impl Poll {
         Ok(())
     }
 
-    /// How long to wait, if there is an end to it.
+    /// How long to wait. `None`: without a limit.
     fn time_left(&self, instance: &Instance) -> Option<Duration> {
         if self.events.count > 0 {
             return Some(Duration::ZERO);
         }
         let first = instance.clocks.iter().map(|clock| clock.deadline).min()?;
-        // No look at the clock for one that is over at once, as in a look at what is ready.
+        // A clock of zero duration expires at once, so the time isn't read.
         let left = if first == 0 {
             0
         } else {
@@ -332,13 +331,13 @@ fn has_failed(instance: &mut Instance) -> bool {
     ready.iter().any(failed)
 }
 
-/// What a socket has to read.
+/// How much input a socket has.
 fn input(socket: &mut Socket, edge: bool) -> Outcome {
     socket.input().or_else(|error| failed(error, edge))
 }
 
-/// The outcome for a socket that has failed: the error. But the mio of crates.io takes the error of one event
-/// for that of the whole poll, and tokio then panics. So in the edge mode the socket is just ready, and the next
+/// The event of a socket that has failed: its error. But the mio of crates.io takes the error of one event
+/// for that of the whole poll, and then tokio panics. So in the edge mode the socket is reported as ready, and the next
 /// call on it returns the error.
 fn failed(error: Errno, edge: bool) -> Outcome {
     match edge {
@@ -359,7 +358,7 @@ fn output(socket: &mut Socket, edge: bool) -> Outcome {
     READY
 }
 
-/// Notes a clock of the list, with its deadline by the monotonic clock.
+/// Records a clock of the list, with its deadline by the monotonic clock.
 fn start(instance: &mut Instance, clock: ClockSubscription, index: u32) -> Result<(), Errno> {
     let now = match (clock.timeout, clock.absolute) {
         (0, _) => 0,
@@ -369,7 +368,7 @@ fn start(instance: &mut Instance, clock: ClockSubscription, index: u32) -> Resul
         (REALTIME | MONOTONIC, false) => clock.timeout,
         (REALTIME, true) => clock.timeout.saturating_sub(realtime()),
         (MONOTONIC, true) => clock.timeout.saturating_sub(now),
-        // Those of the processor's time.
+        // The clocks of processor time.
         (2 | 3, _) => return Err(Errno::NOTSUP),
         _ => return Err(Errno::INVAL),
     };
@@ -380,8 +379,8 @@ fn start(instance: &mut Instance, clock: ClockSubscription, index: u32) -> Resul
 
 /// Waits for the kernel to report something.
 ///
-/// Its wait is by whole milliseconds, rounded up. A poll of clocks alone sleeps for what is left beyond
-/// them.
+/// The kernel waits for whole milliseconds, rounded up. A poll with only clocks sleeps for the rest
+/// instead.
 fn wait(instance: &mut Instance, left: Option<Duration>, watches: bool) -> Result<(), Errno> {
     let Some(left) = left.filter(|_| !watches) else {
         return instance.wait(left);

@@ -1,4 +1,4 @@
-//! Subscriptions and events, as they lie in the guest's memory.
+//! Reads subscriptions from the guest's memory, and writes events to it.
 
 use crate::errno::Errno;
 use crate::memory::{Memory, Outside};
@@ -14,7 +14,7 @@ pub(crate) const CLOCK: u8 = 0;
 pub(crate) const READ: u8 = 1;
 pub(crate) const WRITE: u8 = 2;
 
-/// What the guest waits for.
+/// What a subscription waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Subscription {
     pub(crate) userdata: [u8; 8],
@@ -26,11 +26,11 @@ pub(crate) enum What {
     Clock(ClockSubscription),
     Read(Fd),
     Write(Fd),
-    /// No type that there is.
+    /// An unknown type.
     Unknown(u8),
 }
 
-/// A time in nanoseconds: from now on, or since the clock's beginning.
+/// A time in nanoseconds: from now, or since the start of the clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ClockSubscription {
     pub(crate) id: u32,
@@ -61,7 +61,7 @@ impl Subscription {
     }
 }
 
-/// The list of events, which grows one by one. There are never more than subscriptions.
+/// The list of events. Events are added one by one; there are never more than subscriptions.
 #[derive(Debug)]
 pub(crate) struct EventList {
     pub(crate) at: u32,

@@ -1,4 +1,5 @@
-//! A guest that makes calls with anything at all. It gets an error number or a trap, and the host goes on.
+//! Tests with a hostile guest, which makes calls with random arguments. It must get an error number or a trap, and the
+//! host must go on.
 //!
 //! `HOST_SEEDS` and `HOST_CALLS` set how much is tried. A failure names the seed.
 
@@ -14,7 +15,7 @@ use crate::phase::Phase;
 use crate::settings::Settings;
 use crate::table::Entry;
 
-/// Numbers that are likely to do harm, as arguments of any kind.
+/// Arguments that are likely to do harm.
 const NASTY: [u64; 20] = [
     0,
     1,
@@ -109,7 +110,7 @@ fn guest(settings: Settings, random: &mut Random) -> (Puppet, Vec<TcpStream>) {
         let name = *random.of(&["a", "b/c", "../outside", "/etc/passwd", ".", "..", "a\0b"]);
         puppet.put(at, name.as_bytes());
     }
-    // Buffers, good and bad.
+    // Valid and invalid buffers.
     for index in 0..8 {
         let at = *random.of(&NASTY) as u32;
         let len = *random.of(&NASTY) as u32;
@@ -128,7 +129,7 @@ fn guest(settings: Settings, random: &mut Random) -> (Puppet, Vec<TcpStream>) {
     (puppet, clients)
 }
 
-/// Ends a guest that waits, as an operator would, so that a test always ends.
+/// Stops a guest that waits, so that a test always ends.
 struct Watchdog(Arc<AtomicU64>);
 
 impl Watchdog {
@@ -156,14 +157,14 @@ impl Watchdog {
     }
 }
 
-/// Whether the call would read the tests' own standard input, or end the host by its nature.
+/// Whether the call would read the tests' own standard input, or would end the host by definition.
 fn is_left_out(name: &str, arguments: &[u64]) -> bool {
     let reads = matches!(name, "fd_read" | "fd_pread" | "sock_recv");
     let writes = matches!(name, "fd_write" | "fd_pwrite" | "sock_send");
     (reads || writes) && arguments[0] as u32 <= 2
 }
 
-/// Makes `calls` random calls, in guests that are made anew after each trap.
+/// Makes `calls` random calls. After each trap, a new guest is made.
 fn rampage(seed: u64, calls: u64) {
     let folder = Folder::new(seed);
     let mut random = Random(seed * 0x9e37_79b9_7f4a_7c15 + 1);
@@ -179,7 +180,7 @@ fn rampage(seed: u64, calls: u64) {
                 .chars()
                 .enumerate()
                 .map(|(at, _)| match random.below(4) {
-                    // Good ones, so that the calls get somewhere.
+                    // Valid arguments, so that the calls do something.
                     0 if at == 0 => random.below(9),
                     0 => *random.of(&[0x100, 0x400, 1, 2, 4, 8]),
                     1 => *random.of(&[0x1000, 0x8000, 0x400, 1, 3]),
@@ -207,7 +208,7 @@ fn rampage(seed: u64, calls: u64) {
     );
 }
 
-/// What the host counts is what is there.
+/// Checks that the host's counters match the real state.
 fn check_streams(puppet: &mut Puppet) {
     let instance = puppet.store.data();
     let is_stream = |fd: &u32| match instance.table.get(*fd) {
@@ -241,7 +242,7 @@ fn each_argument_of_each_call() {
     for (name, kinds) in CALLS {
         for place in 0..kinds.len() {
             for value in NASTY {
-                // A connection, a directory, a file, and a list, all as they should be but for one.
+                // A connection, a directory, a file and a list. All arguments but one are valid.
                 let mut arguments = [5, 0x400, 1, 0x100, 0x100, 0, 0, 0, 0x100];
                 if name.starts_with("path_") {
                     arguments = [3, 0x100, 1, 0x200, 1, 0, 0, 0, 0x100];
@@ -279,7 +280,7 @@ fn a_list_of_a_million_subscriptions() {
         for index in 0..COUNT {
             puppet.put(list + index * 48, &encode(u64::from(index), sub));
         }
-        // Otherwise nothing would end it.
+        // Otherwise the poll would never end.
         puppet.put(list, &encode(0, Sub::After(1000)));
         let at = list + COUNT * 48;
         let arguments = [u64::from(list), u64::from(at), u64::from(COUNT), 0x100];

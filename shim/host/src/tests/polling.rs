@@ -1,4 +1,4 @@
-//! `poll_oneoff` says what is true.
+//! Tests that the events of `poll_oneoff` are true.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -11,7 +11,7 @@ use crate::settings::Settings;
 
 const MILLI: u64 = 1_000_000;
 
-/// How late a clock may be: a millisecond, and what the machine adds when it is busy.
+/// How late a clock may be: a millisecond, and the delay of a busy machine.
 const LATE: Duration = Duration::from_millis(30);
 
 fn error(index: u64, errno: Errno) -> Ev {
@@ -29,7 +29,7 @@ fn end(index: u64) -> Ev {
 }
 
 #[test]
-fn clocks_are_over_in_time() {
+fn clocks_expire_in_time() {
     let mut puppet = Puppet::listening();
     let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     let realtime = since_1970.expect("a time after 1970").as_nanos() as u64;
@@ -48,7 +48,7 @@ fn clocks_are_over_in_time() {
             vec![0, 2],
             0,
         ),
-        // Those of the past are over.
+        // Deadlines in the past have expired.
         (vec![Sub::At(0, 5), Sub::At(1, 5)], vec![0, 1], 0),
         (vec![Sub::At(0, realtime + 400 * MILLI)], vec![0], 1),
         (vec![Sub::At(1, monotonic + 600 * MILLI)], vec![0], 1),
@@ -84,7 +84,7 @@ fn short_sleeps_are_short() {
 }
 
 #[test]
-fn what_is_wrong_is_wrong_in_its_own_event() {
+fn an_invalid_subscription_has_an_event_with_its_error() {
     let mut puppet = Puppet::listening();
     let (mut client, fd) = puppet.connection();
     client.write_all(&[7; 100]).expect("room");
@@ -110,9 +110,9 @@ fn only_what_is_ready_is_reported() {
     assert_eq!(puppet.ready(&subs), []);
     busy.write_all(&[7; 100]).expect("room");
     assert_eq!(puppet.soon(&subs), [ok(2, 100)]);
-    // As long as it isn't read.
+    // It is reported until it is read.
     assert_eq!(puppet.ready(&subs), [ok(2, 100)]);
-    // What a read leaves behind is what is reported next, with its number of bytes.
+    // After a read, the rest is reported, with its number of bytes.
     assert_eq!(puppet.read(fd, 60).map(|it| it.len()), Ok(60));
     assert_eq!(puppet.ready(&subs), [ok(2, 40)]);
     // A read that fills its buffer exactly leaves nothing.
@@ -124,7 +124,7 @@ fn only_what_is_ready_is_reported() {
 }
 
 #[test]
-fn a_listener_is_ready_as_long_as_somebody_waits() {
+fn a_listener_is_ready_while_connections_wait() {
     let mut puppet = Puppet::listening();
     puppet.set_nonblock(3);
     let address = puppet.address.expect("a listener");
@@ -140,7 +140,7 @@ fn a_listener_is_ready_as_long_as_somebody_waits() {
 }
 
 #[test]
-fn the_end_comes_behind_the_bytes() {
+fn the_end_is_reported_after_the_bytes() {
     let mut puppet = Puppet::listening();
     let (mut client, fd) = puppet.connection();
     client.write_all(b"last").expect("room");
@@ -152,7 +152,7 @@ fn the_end_comes_behind_the_bytes() {
     assert_eq!(puppet.soon(&read), [end(0)]);
     assert_eq!(puppet.read(fd, 8), Ok(vec![]));
     assert_eq!(puppet.ready(&read), [end(0)]);
-    // The other direction works.
+    // The other direction still works.
     assert_eq!(puppet.write(fd, b"hello"), Ok(5));
     let mut buf = [0; 5];
     client.read_exact(&mut buf).expect("five bytes");
@@ -202,7 +202,7 @@ fn in_the_edge_mode_a_reset_is_no_error_of_an_event() {
 }
 
 #[test]
-fn what_came_before_a_reset_can_be_read() {
+fn bytes_from_before_a_reset_can_be_read() {
     let mut puppet = Puppet::listening();
     let (mut client, fd) = puppet.connection();
     assert_eq!(puppet.ready(&[Sub::Read(fd)]), []);
@@ -266,7 +266,7 @@ fn in_the_edge_mode_room_is_reported_once() {
 }
 
 #[test]
-fn a_number_that_is_used_again_starts_anew() {
+fn a_number_that_is_used_again_has_no_old_events() {
     let mut puppet = Puppet::listening();
     let (mut client, fd) = puppet.connection();
     client.write_all(b"old").expect("room");
@@ -290,7 +290,7 @@ fn a_renumbered_socket_is_reported_by_its_new_number() {
     puppet.call("fd_renumber", &numbers).expect("both are open");
     assert_eq!(puppet.soon(&[Sub::Read(to)]), [ok(0, 5)]);
     assert_eq!(puppet.ready(&[Sub::Read(from)]), [error(0, Errno::BADF)]);
-    // What had the number was closed.
+    // The socket that had the number was closed.
     assert_eq!(second.read(&mut [0; 1]).expect("the end"), 0);
 }
 
@@ -335,7 +335,7 @@ fn files_and_standard_streams_are_always_ready() {
         ..Settings::default()
     };
     let mut puppet = Puppet::with(settings, 64);
-    // The directory is in front of the listener.
+    // The directory has a lower number than the listener.
     let subs = [Sub::Read(3), Sub::Write(1), Sub::Write(2), Sub::Read(4)];
     assert_eq!(puppet.ready(&subs), [ok(0, 1), ok(1, 1), ok(2, 1)]);
     assert_eq!(puppet.ready(&[Sub::Read(1)]), [error(0, Errno::BADF)]);
@@ -343,7 +343,7 @@ fn files_and_standard_streams_are_always_ready() {
 }
 
 #[test]
-fn what_is_known_doesnt_hide_what_is_new() {
+fn known_readiness_doesnt_hide_new_events() {
     let mut puppet = Puppet::listening();
     let (mut first, one) = puppet.connection();
     let (mut second, two) = puppet.connection();

@@ -1,4 +1,4 @@
-//! Calls on sockets, and the phases of the host.
+//! Tests of calls on sockets, and of the phases of the host.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -15,7 +15,7 @@ const MFILE: u32 = Errno::MFILE.0 as u32;
 const CANCELED: u32 = Errno::CANCELED.0 as u32;
 
 #[test]
-fn without_nonblock_calls_wait() {
+fn without_nonblock_calls_block() {
     let mut puppet = Puppet::listening();
     let address = puppet.address.expect("a listener");
     let client = spawn(move || {
@@ -24,7 +24,7 @@ fn without_nonblock_calls_wait() {
         sleep(Duration::from_millis(50));
         client.write_all(b"hello").expect("room");
         let mut all = Vec::new();
-        // The guest writes more than there is room for before it is read.
+        // The guest writes more than the socket has room for.
         sleep(Duration::from_millis(50));
         client.read_to_end(&mut all).expect("the response");
         all.len()
@@ -69,7 +69,7 @@ fn several_buffers_are_one_call() {
 }
 
 #[test]
-fn a_peek_takes_nothing() {
+fn a_peek_leaves_the_bytes() {
     let mut puppet = Puppet::listening();
     let (mut client, fd) = puppet.connection();
     client.write_all(b"hello").expect("room");
@@ -84,7 +84,7 @@ fn a_peek_takes_nothing() {
 }
 
 #[test]
-fn what_isnt_a_socket_is_refused() {
+fn socket_calls_on_other_descriptors_fail() {
     let mut puppet = Puppet::listening();
     let (_client, fd) = puppet.connection();
     let fd = u64::from(fd);
@@ -142,7 +142,7 @@ fn beyond_the_limit_connections_wait() {
 }
 
 #[test]
-fn a_drain_ends_what_is_quiet() {
+fn draining_ends_idle_connections() {
     let mut puppet = Puppet::listening();
     puppet.set_nonblock(3);
     let (_idle, idle) = puppet.connection();
@@ -150,7 +150,7 @@ fn a_drain_ends_what_is_quiet() {
     busy.write_all(b"request").expect("room");
     assert_eq!(puppet.soon(&[Sub::Read(fd)]), [ok(0, 7)]);
     puppet.read(fd, 100).expect("bytes");
-    // Somebody is there already, and is served.
+    // A connection that waits already is served.
     let address = puppet.address.expect("a listener");
     let _waiting = TcpStream::connect(address).expect("a connection");
     puppet.phase.advance(Phase::Draining);
@@ -163,7 +163,7 @@ fn a_drain_ends_what_is_quiet() {
     assert_eq!(puppet.read(idle, 100), Ok(vec![]));
     assert_eq!(puppet.read(fd, 100), Err(AGAIN));
     puppet.accept(3, 0).expect("the one who waits");
-    // Nobody else: the listener is gone.
+    // No other one: the listener is closed.
     let events = puppet.soon(&subs[..1]);
     assert_eq!((events[0].index, u32::from(events[0].error)), (0, CANCELED));
     assert_eq!(puppet.accept(3, 0), Err(CANCELED));
@@ -174,14 +174,14 @@ fn a_drain_ends_what_is_quiet() {
 }
 
 #[test]
-fn a_guest_that_waits_for_nobody_is_ended() {
+fn a_guest_that_only_sleeps_is_ended() {
     let mut puppet = Puppet::listening();
     let (_client, fd) = puppet.connection();
     puppet.phase.advance(Phase::Draining);
     puppet.set_nonblock(3);
     assert_eq!(puppet.accept(3, 0), Err(CANCELED));
     puppet.close(fd).expect("it is open");
-    // It sleeps as long as it likes.
+    // It would sleep on.
     assert_eq!(puppet.poll(&[Sub::After(1000)]), [ok(0, 0)]);
     puppet.put(0x1000, &super::puppet::encode(0, Sub::Read(3)));
     let waits = puppet.raw("poll_oneoff", &[0x1000, 0x8000, 1, 0x100]);
