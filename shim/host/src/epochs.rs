@@ -1,4 +1,7 @@
-//! Interrupts guests that make no calls, with wasmtime's epochs.
+//! Ends guests that run for too long without a call to the host (that *spin*).
+//!
+//! A thread increments the epoch, a counter of wasmtime, at regular intervals. Compiled code checks the counter, and calls
+//! a callback when it has changed.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! [`Host`]: configures a host, and starts it.
+//! [`Host`]: the public API. It has the configuration of a host, and starts it.
 
 use std::fmt;
 use std::net::SocketAddr;

@@ -9,8 +9,8 @@ use crate::counters::Counters;
 /// The memory that an element of a table takes in the host.
 const ELEMENT: usize = 8;
 
-/// Counts the bytes of all memories and tables together. Beyond the limit they don't grow, so the
-/// guest has no memory left.
+/// Counts the bytes of all memories and tables together. Growing beyond the limit fails in the guest, as if the
+/// machine had no memory left.
 #[derive(Debug)]
 pub(crate) struct Limits {
     most: usize,
