@@ -1,10 +1,10 @@
-//! Runs modules of WASI preview 1 that serve on sockets, on current wasmtime.
+//! A host for modules of WASI preview 1 that serve on sockets, on wasmtime 48.
 //!
-//! A module of preview 1 can't open a listening socket: its host does, and hands it over. wasmtime did
-//! so up to version 46. This is a host that does it on wasmtime 48. Sockets and `poll_oneoff` are its
-//! own; files, arguments and the environment are those of the crate wasmtime-wasi.
+//! A module of preview 1 can't open a listening socket. Its host must open one and pass it to the module, which
+//! wasmtime's own command did only up to version 46. This host implements sockets and `poll_oneoff` itself. For files,
+//! arguments and the environment it uses the crate wasmtime-wasi.
 //!
-//! [`Host`] is all there is to use. The program `wasip1-host` is made of it.
+//! The public API is [`Host`]. The program `wasip1-host` is a command line for it.
 
 #![forbid(unsafe_code)]
 
