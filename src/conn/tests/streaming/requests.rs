@@ -1,4 +1,4 @@
-//! Bodies of requests: parts, ends, faults, `100 Continue`, and what nobody reads.
+//! Bodies of requests: parts, ends, faults, `100 Continue`, and unread bodies.
 
 use super::*;
 
@@ -170,7 +170,7 @@ fn a_client_gets_100_continue_when_the_body_is_first_awaited() {
 
 #[test]
 fn nobody_gets_100_continue_that_has_no_use_for_it() {
-    // Not one who didn't ask.
+    // Not a client that didn't ask for it.
     let mut bench = Bench::new(wait);
     bench.input(post(5));
     bench.await_body(true);

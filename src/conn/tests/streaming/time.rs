@@ -1,4 +1,4 @@
-//! Timers: each runs only while the one is waited for whose time it measures.
+//! Timers: each runs only while the server waits for the party whose time it measures.
 
 use super::*;
 
@@ -155,7 +155,7 @@ fn the_handlers_time_stands_still_while_it_waits_for_the_body() {
         bench.pass(seconds(1));
         assert_eq!(bench.status(), "503");
     }
-    // A body that nobody wants isn't waited for.
+    // An unwanted body isn't waited for.
     let mut bench = Bench::with(wait, set);
     bench.input(post(1000));
     bench.call(Connection::drop_body);
