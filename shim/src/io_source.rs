@@ -16,7 +16,7 @@ pub(crate) struct IoSource<T> {
     registered: Option<Registered>,
     /// Dropped next: what is shut down must be open still. A listener has none, because others may
     /// share it.
-    ending: Option<Ending>,
+    shutdown_on_drop: Option<ShutdownOnDrop>,
     socket: T,
 }
 
@@ -29,20 +29,20 @@ struct Registered {
 impl Drop for Registered {
     fn drop(&mut self) {
         for fd in self.selector.deregister(self.key) {
-            let mut unasked = IoSource::stream(sys::accepted(fd));
-            unasked.know(&self.selector);
+            let mut leftover = IoSource::stream(sys::accepted(fd));
+            leftover.remember_selector(&self.selector);
         }
     }
 }
 
 /// Shuts a stream down when this is dropped, where closing it does nothing until later.
-struct Ending {
+struct ShutdownOnDrop {
     fd: Option<Fd>,
     /// The last one that it was registered with, which knows the runtime.
     selector: Option<Arc<Selector<System>>>,
 }
 
-impl Drop for Ending {
+impl Drop for ShutdownOnDrop {
     fn drop(&mut self) {
         let closes_late = |it: &Arc<Selector<System>>| it.closes_late();
         if let Some(fd) = self.fd
@@ -58,19 +58,19 @@ impl<T: Socket> IoSource<T> {
     pub(crate) const fn listener(socket: T) -> Self {
         Self {
             registered: None,
-            ending: None,
+            shutdown_on_drop: None,
             socket,
         }
     }
 
     pub(crate) fn stream(socket: T) -> Self {
-        let ending = Ending {
+        let shutdown_on_drop = ShutdownOnDrop {
             fd: Some(socket.fd()),
             selector: None,
         };
         Self {
             registered: None,
-            ending: Some(ending),
+            shutdown_on_drop: Some(shutdown_on_drop),
             socket,
         }
     }
@@ -82,9 +82,9 @@ impl<T: Socket> IoSource<T> {
     /// Ends the registration, if there is one.
     pub(crate) fn into_socket(self) -> T {
         drop(self.registered);
-        if let Some(mut ending) = self.ending {
+        if let Some(mut shutdown_on_drop) = self.shutdown_on_drop {
             // It stays open.
-            ending.fd = None;
+            shutdown_on_drop.fd = None;
         }
         self.socket
     }
@@ -102,15 +102,15 @@ impl<T: Socket> IoSource<T> {
         }
         let selector = Arc::clone(&registry.selector);
         let key = selector.register(self.socket.fd(), subject, token, interests)?;
-        self.know(&selector);
+        self.remember_selector(&selector);
         self.registered = Some(Registered { selector, key });
         Ok(())
     }
 
     /// Notes which selector knows the runtime.
-    fn know(&mut self, selector: &Arc<Selector<System>>) {
-        if let Some(ending) = &mut self.ending {
-            ending.selector = Some(Arc::clone(selector));
+    fn remember_selector(&mut self, selector: &Arc<Selector<System>>) {
+        if let Some(shutdown_on_drop) = &mut self.shutdown_on_drop {
+            shutdown_on_drop.selector = Some(Arc::clone(selector));
         }
     }
 
@@ -131,10 +131,10 @@ impl<T: Socket> IoSource<T> {
         Ok(())
     }
 
-    /// See [`Selector::has_backlog`].
-    pub(crate) fn has_backlog(&self) {
+    /// See [`Selector::report_backlog`].
+    pub(crate) fn report_backlog(&self) {
         if let Some(it) = &self.registered {
-            it.selector.has_backlog(it.key);
+            it.selector.report_backlog(it.key);
         }
     }
 
@@ -182,7 +182,7 @@ impl<T: Socket> IoSource<T> {
         let result = call();
         if let Some(it) = &self.registered {
             let kind = result.as_ref().err().map(io::Error::kind);
-            if let Some(error) = it.selector.tried(it.key, kind) {
+            if let Some(error) = it.selector.record_call(it.key, kind) {
                 return Err(error);
             }
         }

@@ -41,31 +41,31 @@ struct Preopened {
     found: usize,
     /// `None` until some were found. They are looked for only once: a connection that was accepted
     /// since then looks like a listener.
-    left: Option<vec::IntoIter<Fd>>,
+    remaining: Option<vec::IntoIter<Fd>>,
 }
 
 impl Preopened {
     const NEW: Self = Self {
         found: 0,
-        left: None,
+        remaining: None,
     };
 
     /// Looks for listeners, unless some were found before. Returns the directories to be registered.
     fn find<W: Wasi>(&mut self, wasi: &W, hints: &Hints) -> io::Result<Vec<Directory>> {
-        if self.left.is_some() {
+        if self.remaining.is_some() {
             return Ok(Vec::new());
         }
-        let seen = discover(wasi, None, hints)
+        let discovery = discover(wasi, None, hints)
             .map_err(|error| io::Error::new(io::ErrorKind::NotFound, error))?;
-        let fds: Vec<Fd> = seen.listeners.iter().map(|listener| listener.fd).collect();
+        let fds: Vec<Fd> = discovery.listeners.iter().map(|listener| listener.fd).collect();
         self.found = fds.len();
-        self.left = Some(fds.into_iter());
-        Ok(seen.directories)
+        self.remaining = Some(fds.into_iter());
+        Ok(discovery.directories)
     }
 
     /// The next one, which nothing else gets.
     fn take(&mut self) -> io::Result<Fd> {
-        let next = self.left.as_mut().and_then(Iterator::next);
+        let next = self.remaining.as_mut().and_then(Iterator::next);
         next.ok_or_else(|| {
             io::Error::new(
                 io::ErrorKind::NotFound,

@@ -55,9 +55,9 @@ impl TcpListener {
         self.source.into_socket()
     }
 
-    fn tell_backlog(&self) {
+    fn report_backlog(&self) {
         if !self.backlog().is_empty() {
-            self.source.has_backlog();
+            self.source.report_backlog();
         }
     }
 
@@ -75,7 +75,7 @@ impl Source for TcpListener {
     ) -> io::Result<()> {
         self.source
             .register(registry, Subject::Listener, token, interests)?;
-        self.tell_backlog();
+        self.report_backlog();
         Ok(())
     }
 
@@ -86,7 +86,7 @@ impl Source for TcpListener {
         interests: Interest,
     ) -> io::Result<()> {
         self.source.reregister(registry, token, interests)?;
-        self.tell_backlog();
+        self.report_backlog();
         Ok(())
     }
 

@@ -30,7 +30,7 @@ pub(super) struct Entry {
     pub(super) read_fault: Option<Errno>,
     pub(super) write_fault: Option<Errno>,
     /// How often in a row `try_io` has answered `WouldBlock` when one direction was ready.
-    pub(super) doubts: u8,
+    pub(super) ambiguous: u8,
 }
 
 /// A direction.
@@ -41,7 +41,7 @@ pub(super) enum Direction {
 }
 
 impl Entry {
-    pub(super) fn wants(&self, direction: Direction) -> bool {
+    pub(super) fn is_interested(&self, direction: Direction) -> bool {
         match direction {
             Direction::Read => self.interests.is_readable(),
             Direction::Write => self.interests.is_writable(),
@@ -64,7 +64,7 @@ impl Entry {
 
     /// There is nothing more in this direction: it is armed, unless the runtime has said that it is
     /// broken. The answer is what the user gets.
-    pub(super) fn blocked<W: Wasi>(&mut self, poller: &mut Poller<W>, direction: Direction) -> io::Error {
+    pub(super) fn would_block<W: Wasi>(&mut self, poller: &mut Poller<W>, direction: Direction) -> io::Error {
         let fault = match direction {
             Direction::Read => self.read_fault.take(),
             Direction::Write => self.write_fault.take(),
@@ -75,11 +75,11 @@ impl Entry {
         let mut armed = self.armed;
         match direction {
             Direction::Read => {
-                armed.read = self.wants(direction);
+                armed.read = self.is_interested(direction);
                 self.pending.readable = false;
             }
             Direction::Write => {
-                armed.write = self.wants(direction);
+                armed.write = self.is_interested(direction);
                 self.pending.writable = false;
             }
         }

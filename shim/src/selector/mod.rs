@@ -19,7 +19,7 @@
 //! **`try_io`** doesn't tell its direction. After a `WouldBlock` the runtime is asked which of two
 //! fired directions are ready, and one that isn't is armed. One that is may be the wrong one, which
 //! would be reported at once, again and again; or the right one, which has become ready since. So it
-//! is armed too, but only a few times in a row ([`MOST_DOUBTS`]) unless a call succeeds between.
+//! is armed too, but only a few times in a row ([`MAX_AMBIGUOUS`]) unless a call succeeds between.
 //!
 //! **A broken connection stays so.** Users remember the closed flags (tokio never forgets them), and
 //! would spin if a call then answered `WouldBlock`. So the first such answer is replaced by the
@@ -99,16 +99,16 @@ impl<W: Wasi> Selector<W> {
         let State {
             poller, entries, ..
         } = &mut *state;
-        let name = entries.next_key().to_u64();
+        let userdata = entries.next_key().to_u64();
         let (registration, is_listener) = match subject {
             Subject::Listener => {
-                let registration = poller.register_listener(fd, name);
-                let refused = |error| io::Error::new(ErrorKind::Unsupported, error);
-                (registration.map_err(refused)?, true)
+                let registration = poller.register_listener(fd, userdata);
+                let unsupported = |error| io::Error::new(ErrorKind::Unsupported, error);
+                (registration.map_err(unsupported)?, true)
             }
             Subject::Stream => {
                 let none = wasip1_poll::Interest::NONE;
-                (poller.register(fd, name, none), false)
+                (poller.register(fd, userdata, none), false)
             }
         };
         let key = entries.insert(Entry {
@@ -123,9 +123,9 @@ impl<W: Wasi> Selector<W> {
             is_full: false,
             read_fault: None,
             write_fault: None,
-            doubts: 0,
+            ambiguous: 0,
         });
-        state.begin(key);
+        state.arm_all(key);
         Ok(key)
     }
 
@@ -152,11 +152,11 @@ impl<W: Wasi> Selector<W> {
                 error,
             };
         }
-        state.begin(key);
+        state.arm_all(key);
     }
 
     /// A listener's owner has connections that were accepted already: it is readable.
-    pub(crate) fn has_backlog(&self, key: Key) {
+    pub(crate) fn report_backlog(&self, key: Key) {
         let mut state = self.lock();
         let State {
             poller, entries, ..
@@ -164,9 +164,9 @@ impl<W: Wasi> Selector<W> {
         let Some(entry) = entries.get_mut(key) else {
             return;
         };
-        let readable = entry.wants(Direction::Read);
+        let readable = entry.is_interested(Direction::Read);
         entry.arm(poller, wasip1_poll::Interest::NONE);
-        state.report(
+        state.add_pending(
             key,
             Readiness {
                 readable,
@@ -197,7 +197,7 @@ impl<W: Wasi> Selector<W> {
 
     pub(crate) fn accept(&self, key: Key) -> io::Result<Fd> {
         self.call(key, |poller, entry| match poller.accept(&entry.registration) {
-            Err(Errno::AGAIN) => Err(entry.blocked(poller, Direction::Read)),
+            Err(Errno::AGAIN) => Err(entry.would_block(poller, Direction::Read)),
             result => Ok(result?),
         })
     }
@@ -205,10 +205,10 @@ impl<W: Wasi> Selector<W> {
     pub(crate) fn read(&self, key: Key, buf: &mut [u8]) -> io::Result<usize> {
         self.call(key, |poller, entry| {
             if std::mem::take(&mut entry.is_drained) && !buf.is_empty() {
-                return Err(entry.blocked(poller, Direction::Read));
+                return Err(entry.would_block(poller, Direction::Read));
             }
             match poller.read(&entry.registration, buf) {
-                Err(Errno::AGAIN) => Err(entry.blocked(poller, Direction::Read)),
+                Err(Errno::AGAIN) => Err(entry.would_block(poller, Direction::Read)),
                 result => {
                     let count = result?;
                     entry.is_drained =
@@ -220,14 +220,14 @@ impl<W: Wasi> Selector<W> {
     }
 
     pub(crate) fn write(&self, key: Key, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-        let bufs = &bufs[..bufs.len().min(MOST_SLICES)];
+        let bufs = &bufs[..bufs.len().min(MAX_SLICES)];
         let wanted: usize = bufs.iter().map(|buf| buf.len()).sum();
         self.call(key, |poller, entry| {
             if std::mem::take(&mut entry.is_full) && wanted > 0 {
-                return Err(entry.blocked(poller, Direction::Write));
+                return Err(entry.would_block(poller, Direction::Write));
             }
             match poller.write(&entry.registration, bufs) {
-                Err(Errno::AGAIN) => Err(entry.blocked(poller, Direction::Write)),
+                Err(Errno::AGAIN) => Err(entry.would_block(poller, Direction::Write)),
                 result => {
                     let count = result?;
                     entry.is_full = entry.interests.is_writable() && count > 0 && count < wanted;
@@ -257,7 +257,7 @@ impl<W: Wasi> Selector<W> {
 
     /// A call that didn't go through the selector has answered `kind`, or well. The answer is the
     /// error that the user gets instead of that one, if it is another.
-    pub(crate) fn tried(&self, key: Key, kind: Option<ErrorKind>) -> Option<io::Error> {
+    pub(crate) fn record_call(&self, key: Key, kind: Option<ErrorKind>) -> Option<io::Error> {
         let mut state = self.lock();
         let State {
             poller, entries, ..
@@ -270,14 +270,14 @@ impl<W: Wasi> Selector<W> {
         };
         poller.note(&entry.registration, result);
         if kind != Some(ErrorKind::WouldBlock) {
-            entry.doubts = 0;
+            entry.ambiguous = 0;
             return None;
         }
         if let Some(fault) = entry.read_fault.take().or(entry.write_fault.take()) {
             return Some(fault.into());
         }
         let both = [Direction::Read, Direction::Write];
-        let fired = both.map(|it| entry.wants(it) && !entry.is_armed(it));
+        let fired = both.map(|it| entry.is_interested(it) && !entry.is_armed(it));
         // One alone is waited for anyway: it may be the one, and so need not be asked about.
         let ready = match fired {
             [true, true] => {
@@ -287,13 +287,13 @@ impl<W: Wasi> Selector<W> {
             _ => [false, false],
         };
         if ready[0] != ready[1] {
-            entry.doubts = entry.doubts.saturating_add(1);
+            entry.ambiguous = entry.ambiguous.saturating_add(1);
         }
         for at in [0, 1] {
             // One that is ready may have become so only since the call.
-            let is_suspect = !ready[at] || ready == [true, true] || entry.doubts <= MOST_DOUBTS;
-            if fired[at] && is_suspect {
-                let _ = entry.blocked(poller, both[at]);
+            let may_have_blocked = !ready[at] || ready == [true, true] || entry.ambiguous <= MAX_AMBIGUOUS;
+            if fired[at] && may_have_blocked {
+                let _ = entry.would_block(poller, both[at]);
             }
         }
         None
@@ -313,7 +313,7 @@ impl<W> fmt::Debug for Selector<W> {
 
 /// This often in a row a ready direction is reported after a `WouldBlock` in `try_io` that was most
 /// likely the other's.
-const MOST_DOUBTS: u8 = 4;
+const MAX_AMBIGUOUS: u8 = 4;
 
 /// How many slices one write takes: if it takes less than these hold, the socket is full.
-const MOST_SLICES: usize = 16;
+const MAX_SLICES: usize = 16;

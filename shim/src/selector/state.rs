@@ -47,20 +47,20 @@ impl<W: Wasi> State<W> {
         self.ready.clear();
         self.poller.wait(&mut self.ready, timeout)?;
         for ready in std::mem::take(&mut self.ready) {
-            self.found(ready);
+            self.record_ready(ready);
         }
         Ok(())
     }
 
-    fn found(&mut self, ready: Ready) {
+    fn record_ready(&mut self, ready: Ready) {
         let key = Key::from_u64(ready.token);
         let Some(entry) = self.entries.get_mut(key) else {
             return;
         };
         let faulty = ready.error.is_some();
         let readiness = Readiness {
-            readable: (ready.readable || faulty) && entry.wants(Direction::Read),
-            writable: (ready.writable || faulty) && entry.wants(Direction::Write),
+            readable: (ready.readable || faulty) && entry.is_interested(Direction::Read),
+            writable: (ready.writable || faulty) && entry.is_interested(Direction::Write),
             // A listener that has failed once may go on.
             read_closed: (ready.read_closed || faulty) && !entry.is_listener,
             write_closed: faulty && !entry.is_listener,
@@ -76,22 +76,22 @@ impl<W: Wasi> State<W> {
             write: entry.armed.write && !readiness.writable,
         };
         entry.arm(&mut self.poller, armed);
-        self.report(key, readiness);
+        self.add_pending(key, readiness);
     }
 
     /// Arms what the interests say, as if nothing had fired: but writing fires at once.
-    pub(super) fn begin(&mut self, key: Key) {
+    pub(super) fn arm_all(&mut self, key: Key) {
         let Some(entry) = self.entries.get_mut(key) else {
             return;
         };
         let armed = wasip1_poll::Interest {
             // A fault is pending as readable: that is its one report.
-            read: entry.wants(Direction::Read) && !entry.pending.readable,
+            read: entry.is_interested(Direction::Read) && !entry.pending.readable,
             write: false,
         };
         entry.arm(&mut self.poller, armed);
-        let writable = entry.wants(Direction::Write) && !entry.is_listener;
-        self.report(
+        let writable = entry.is_interested(Direction::Write) && !entry.is_listener;
+        self.add_pending(
             key,
             Readiness {
                 writable,
@@ -100,7 +100,7 @@ impl<W: Wasi> State<W> {
         );
     }
 
-    pub(super) fn report(&mut self, key: Key, readiness: Readiness) {
+    pub(super) fn add_pending(&mut self, key: Key, readiness: Readiness) {
         let Some(entry) = self.entries.get_mut(key) else {
             return;
         };

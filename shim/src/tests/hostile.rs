@@ -82,7 +82,7 @@ struct User {
     fake: Fake,
     fd: Fd,
     rng: Rng,
-    honest: bool,
+    is_faultless: bool,
     poll: Poll,
     listener: TcpListener,
     listener_registered: bool,
@@ -103,7 +103,7 @@ impl User {
         Self {
             rng: Rng::new(!seed),
             fd,
-            honest: personality.faults.spurious == 0,
+            is_faultless: personality.faults.spurious == 0,
             poll: Poll::new().expect("a poll"),
             listener: TcpListener::of(sys::TcpListener(fd)),
             listener_registered: false,
@@ -121,7 +121,7 @@ impl User {
             self.step();
         }
         self.fake.set_faults(Faults::NONE);
-        self.settle();
+        self.find_everything();
         self.conns.clear();
         drop(self.poll);
         drop(self.listener);
@@ -279,7 +279,7 @@ impl User {
             let is = |conn: &&mut Conn| conn.registered.is_some_and(|it| it.0 == event.token());
             let conn = self.conns.iter_mut().find(is);
             let conn = conn.unwrap_or_else(|| panic!("{event:?} after deregister"));
-            check(conn, event, self.honest);
+            check(conn, event, self.is_faultless);
             if acts {
                 if event.is_readable() {
                     read(conn, usize::MAX);
@@ -295,7 +295,7 @@ impl User {
     }
 
     /// A polite user from here on: whatever was sent is found, and whoever waits for room is told.
-    fn settle(&mut self) {
+    fn find_everything(&mut self) {
         if !self.listener_registered {
             self.toggle_listener();
         }
@@ -337,11 +337,11 @@ impl User {
             );
             self.poll(5_000_000, 8, true);
         }
-        self.fill_and_take();
+        self.check_room_is_reported();
     }
 
     /// Each client that takes what fills its socket lets the writer hear of it.
-    fn fill_and_take(&mut self) {
+    fn check_room_is_reported(&mut self) {
         for at in 0..self.conns.len() {
             let conn = &mut self.conns[at];
             if conn.failed {
@@ -385,7 +385,7 @@ impl User {
 }
 
 /// Whether the model allows this event of this connection.
-fn check(conn: &mut Conn, event: &Event, honest: bool) {
+fn check(conn: &mut Conn, event: &Event, is_faultless: bool) {
     let (_, interests) = conn.registered.expect("found by its token");
     let fault = event.is_error() || event.is_read_closed();
     assert!(!event.is_readable() || interests.is_readable(), "{event:?}");
@@ -393,7 +393,7 @@ fn check(conn: &mut Conn, event: &Event, honest: bool) {
     assert!(event.is_readable() || event.is_writable(), "{event:?}");
     assert!(!event.is_readable() || !conn.read_fired || fault, "again: {event:?}");
     assert!(!event.is_writable() || !conn.write_fired || fault, "again: {event:?}");
-    if honest {
+    if is_faultless {
         assert!(!fault || conn.ended, "no fault, but {event:?}");
         assert!(!event.is_write_closed() || conn.failed, "{event:?}");
     }
