@@ -23,7 +23,7 @@ impl Interest {
         }
     }
 
-    /// What is left without `other`, if anything.
+    /// This set without `other`, or `None` if nothing is left.
     #[must_use]
     pub fn remove(self, other: Self) -> Option<Self> {
         NonZeroU8::new(self.0.get() & !other.0.get()).map(Self)

@@ -9,10 +9,10 @@ use crate::io_source::IoSource;
 use crate::selector::Subject;
 use crate::{Interest, Registry, Token, sys};
 
-/// A listening socket that the runtime has handed over.
+/// A listening socket that the runtime has passed to the program.
 pub struct TcpListener {
     pub(super) source: IoSource<sys::TcpListener>,
-    /// Connections that were accepted before anyone asked, in a registration that has ended.
+    /// Connections that an earlier registration has accepted before the user did.
     backlog: Mutex<Vec<TcpStream>>,
 }
 
@@ -25,7 +25,7 @@ impl TcpListener {
         Err(unsupported(
             "WASI preview 1 can't bind: the runtime opens the listener (wasmtime 36 to 46: `-S \
              preview2=n -S tcplisten=ADDR`, wasmi: `--tcplisten ADDR`, wazero: `-listen=ADDR`), and \
-             the program takes it by `mio::preopened_listener`",
+             `mio::preopened_listener` returns it",
         ))
     }
 
@@ -36,11 +36,11 @@ impl TcpListener {
         }
     }
 
-    /// Accepts a connection, which is non-blocking. The address is 0.0.0.0:0, as std's: preview 1
-    /// doesn't tell it.
+    /// Accepts a connection, which is non-blocking. The address is 0.0.0.0:0, as in std: preview 1
+    /// has no call for it.
     ///
     /// # Errors
-    /// `WouldBlock` when there is none; otherwise what `sock_accept` answered.
+    /// `WouldBlock` if there is none; otherwise the error of `sock_accept`.
     pub fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
         let stream = match self.backlog().pop() {
             Some(stream) => stream,

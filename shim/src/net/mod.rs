@@ -1,4 +1,4 @@
-//! Sockets. Listeners are handed over by the runtime, streams come from them.
+//! Sockets. The runtime opens the listeners; streams are accepted from them.
 
 #[cfg(not(test))]
 mod convert;
@@ -12,7 +12,7 @@ pub use udp::UdpSocket;
 
 use std::io;
 
-/// The answer where preview 1 has no call.
+/// The error of what preview 1 has no call for.
 fn unsupported(text: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::Unsupported, text)
 }

@@ -1,4 +1,4 @@
-//! [`State`]: what is waited for, what was found, and what is still to be reported.
+//! [`State`]: the poller, the registered sources, and the queue of pending events.
 
 use std::collections::VecDeque;
 use std::io;
@@ -9,13 +9,13 @@ use wasip1_poll::{Errno, Key, Poller, Ready, Table, Wasi};
 use super::entry::{Direction, Entry};
 use crate::event::{Event, Events, Readiness};
 
-/// What the selector's lock guards.
+/// What the lock of the selector protects.
 pub(super) struct State<W> {
     pub(super) poller: Poller<W>,
     pub(super) entries: Table<Entry>,
-    /// Those that have something pending, and some that had.
+    /// The sources with pending events, in order. Also some that had pending events before.
     queue: VecDeque<Key>,
-    /// The reports of one wait; kept for its memory.
+    /// The reports of one wait. A field, so that its memory is used again.
     ready: Vec<Ready>,
 }
 
@@ -29,7 +29,7 @@ impl<W: Wasi> State<W> {
         }
     }
 
-    /// Whether there is something to report, with nothing else at the front of the queue.
+    /// Whether there are pending events. If so, afterwards the source at the front of the queue has some.
     pub(super) fn has_pending(&mut self) -> bool {
         while let Some(key) = self.queue.front() {
             match self.entries.get_mut(*key) {
@@ -42,7 +42,7 @@ impl<W: Wasi> State<W> {
         false
     }
 
-    /// Waits, and puts what is reported into the queue.
+    /// Waits, and adds what is reported to the pending events.
     pub(super) fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         self.ready.clear();
         self.poller.wait(&mut self.ready, timeout)?;
@@ -61,7 +61,7 @@ impl<W: Wasi> State<W> {
         let readiness = Readiness {
             readable: (ready.readable || faulty) && entry.is_interested(Direction::Read),
             writable: (ready.writable || faulty) && entry.is_interested(Direction::Write),
-            // A listener that has failed once may go on.
+            // A listener that has failed may work again.
             read_closed: (ready.read_closed || faulty) && !entry.is_listener,
             write_closed: faulty && !entry.is_listener,
             error: faulty,
@@ -79,13 +79,13 @@ impl<W: Wasi> State<W> {
         self.add_pending(key, readiness);
     }
 
-    /// Arms what the interests say, as if nothing had fired: but writing fires at once.
+    /// Arms reading as if it had not fired, and lets writing fire at once. For a new or changed registration.
     pub(super) fn arm_all(&mut self, key: Key) {
         let Some(entry) = self.entries.get_mut(key) else {
             return;
         };
         let armed = wasip1_poll::Interest {
-            // A fault is pending as readable: that is its one report.
+            // A pending fault is reported as readable, and only once.
             read: entry.is_interested(Direction::Read) && !entry.pending.readable,
             write: false,
         };
