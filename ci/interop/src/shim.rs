@@ -11,7 +11,7 @@ use crate::{
     Outcome, Program, Report, Runtime, Server, ensure, idle, matrix, resets, root, websocket,
 };
 
-/// What is checked where trying again and again stands in for waiting.
+/// The cases that are checked in blind runtimes.
 const WHERE_BLIND: &[&str] = &["GET", "POST", "two URLs, one connection", "still answers"];
 
 /// Checks them on each of these runtimes.
@@ -31,7 +31,7 @@ pub fn run(runtimes: &[Runtime]) -> Report {
             add(
                 "ticks in 5 s, 100 idle connections",
                 program().and_then(|it| {
-                    // Each try wakes a task there, which costs more than in the example `echo`.
+                    // Each try wakes a task, which costs more than in the example `echo`.
                     let most_ticks = if runtime.is_blind() { 5 * 10 } else { 2 };
                     let settings = idle::Settings {
                         connections: 100,
@@ -83,7 +83,7 @@ pub fn build(runtime: Runtime, name: &str) -> Outcome<Program> {
     Program::build(runtime, &folder, &["--locked", "--bin", name], true)
 }
 
-/// So many connections, kept alive, take turns.
+/// Uses `count` persistent connections in turn.
 ///
 /// # Errors
 /// One wasn't served.

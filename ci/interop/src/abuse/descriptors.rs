@@ -1,4 +1,4 @@
-//! Fewer file descriptors than connections.
+//! Scenarios in which the server may have only few file descriptors.
 
 use std::thread::sleep;
 use std::time::Duration;
@@ -12,13 +12,13 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         name: "200 never send, 64 descriptors",
         settings: &[],
         attack: too_few,
-        // The longest idle give way, one in 50 ms.
+        // Every 50 ms, the connection that was idle longest is closed for a newcomer.
         within: Duration::from_secs(10),
         memory: (16, 96),
         special: Special::TooFewDescriptors(64),
     },
     Scenario {
-        name: "45 are waited for to read and to write, 64 descriptors",
+        name: "45 wait for both directions, 64 descriptors",
         settings: &[("MAX_HELD", "268435456")],
         attack: both_directions,
         within: Duration::from_secs(1),
