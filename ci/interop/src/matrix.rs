@@ -31,7 +31,7 @@ const CASES: &[Case] = &[
     ("half-close after pipelining", half_close_after_pipelining),
     ("resets mid-request", resets),
     ("ends mid-request", ends),
-    ("still answers", get),
+    ("still responds", get),
     ("log without complaints", Server::check_log),
 ];
 

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// The cases that are checked in blind runtimes.
-const WHERE_BLIND: &[&str] = &["GET", "POST", "two URLs, one connection", "still answers"];
+const WHERE_BLIND: &[&str] = &["GET", "POST", "two URLs, one connection", "still responds"];
 
 /// Checks them on each of these runtimes.
 #[must_use]
