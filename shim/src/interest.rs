@@ -1,3 +1,5 @@
+//! [`Interest`]: the directions of a source to wait for.
+
 use std::fmt;
 use std::num::NonZeroU8;
 use std::ops;

@@ -133,10 +133,10 @@ impl<T: Socket> IoSource<T> {
         Ok(())
     }
 
-    /// See [`Selector::report_backlog`].
-    pub(crate) fn report_backlog(&self) {
+    /// See [`Selector::report_accepted`].
+    pub(crate) fn report_accepted(&self) {
         if let Some(it) = &self.registered {
-            it.selector.report_backlog(it.key);
+            it.selector.report_accepted(it.key);
         }
     }
 

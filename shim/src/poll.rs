@@ -1,3 +1,7 @@
+//! [`Poll`] waits for sources, and its [`Registry`] registers them.
+//!
+//! Both are handles to one `Selector`, which does the work.
+
 use std::fmt;
 use std::io;
 use std::sync::Arc;

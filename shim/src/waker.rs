@@ -1,3 +1,5 @@
+//! [`Waker`]: exists only so that code which names it compiles. It can't be created.
+
 use std::io;
 
 use crate::{Registry, Token};

@@ -1,3 +1,5 @@
+//! [`Event`]: what a poll reports about one source.
+
 use crate::Token;
 
 /// Which directions of one source may be ready. One event reports both.

@@ -1,3 +1,5 @@
+//! [`Events`]: the list of events that a poll fills.
+
 use std::fmt;
 use std::slice;
 

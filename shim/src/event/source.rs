@@ -1,3 +1,5 @@
+//! [`Source`]: the trait of everything that can be registered.
+
 use std::io;
 
 use crate::{Interest, Registry, Token};

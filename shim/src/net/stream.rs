@@ -1,3 +1,5 @@
+//! [`TcpStream`]: a connection that was accepted.
+
 use std::fmt;
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::net::{self, SocketAddr};

@@ -1,3 +1,5 @@
+//! [`UdpSocket`]: exists only so that code which names it compiles.
+
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;

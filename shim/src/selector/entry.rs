@@ -1,4 +1,5 @@
-//! [`Entry`]: a registered source: which directions are armed, and which events are pending.
+//! [`Entry`]: a registered source: which directions are armed (waited for), and which events are pending. The head of
+//! [`selector`](super) says when a direction is armed.
 
 use std::io::{self, ErrorKind};
 

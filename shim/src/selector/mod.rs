@@ -157,7 +157,7 @@ impl<W: Wasi> Selector<W> {
     }
 
     /// Reports a listener as readable, because its owner has connections that are accepted already.
-    pub(crate) fn report_backlog(&self, key: Key) {
+    pub(crate) fn report_accepted(&self, key: Key) {
         let mut state = self.lock();
         let State {
             poller, entries, ..
