@@ -73,7 +73,7 @@ pub(crate) fn check(case: &Case, outcome: &Outcome, probe: Probe) -> Result<(), 
     let mut closed = outcome.closed;
     let answers_probe = probe != Probe::None && case.end == End::Open;
     if answers_probe && read.len() == case.answers.len() + 1 {
-        let last = read.pop().ok_or("no answer")?;
+        let last = read.pop().ok_or("no response")?;
         if last.status != 200 || last.says_close() != (probe == Probe::Closing) {
             return Err(format!("the next request gets {}", last.status));
         }

@@ -119,7 +119,7 @@ fn counted<B: Body>(
             client.send(ask())?;
             for _ in 0..depth {
                 let status = client.answer()?.status;
-                ensure!(status == 200, "an answer is {status}");
+                ensure!(status == 200, "a response is {status}");
             }
         }
         Ok(server.allocations.load(Ordering::Acquire))

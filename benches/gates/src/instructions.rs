@@ -161,11 +161,11 @@ fn counted(
     })?;
     ask(&server, size, depth, count)?;
     end(&mut server)?;
-    let told = fs::read_to_string(&file).map_err(|e| format!("{}: {e}", file.display()))?;
+    let text = fs::read_to_string(&file).map_err(|e| format!("{}: {e}", file.display()))?;
     if keep.is_none() {
         fs::remove_file(&file).map_err(|e| format!("{}: {e}", file.display()))?;
     }
-    total(&told).ok_or(format!("{} has no total", file.display()))
+    total(&text).ok_or(format!("{} has no total", file.display()))
 }
 
 /// Sends this many requests on one connection, in batches of `depth`.
@@ -195,7 +195,7 @@ fn end(server: &mut Server) -> Outcome {
 }
 
 /// The sum in a file of callgrind.
-fn total(told: &str) -> Option<u64> {
-    let line = told.lines().find_map(|line| line.strip_prefix("totals: "));
+fn total(text: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix("totals: "));
     line?.trim().parse().ok()
 }

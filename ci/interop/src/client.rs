@@ -45,7 +45,7 @@ impl Answer {
     pub fn check(&self, body: &[u8]) -> Outcome {
         ensure!(
             self.status == 200,
-            "the answer is {}:\n{}",
+            "the response is {}:\n{}",
             self.status,
             self.head
         );
@@ -169,7 +169,7 @@ impl Client {
             }
             ensure!(
                 self.read_more()? > 0,
-                "the connection ended where an answer's head should be; before it came {:?}",
+                "the connection ended where the head of a response should be; before that came {:?}",
                 String::from_utf8_lossy(&self.buffer)
             );
         };
@@ -178,7 +178,7 @@ impl Client {
         let status = head
             .strip_prefix("HTTP/1.")
             .and_then(|rest| rest.get(2..5)?.parse().ok())
-            .ok_or_else(|| format!("this is no answer: {head:?}"))?;
+            .ok_or_else(|| format!("this is not a response: {head:?}"))?;
         Ok(Answer {
             status,
             head,

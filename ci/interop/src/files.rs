@@ -160,7 +160,7 @@ fn traversal(server: &Server, folders: &Folders) -> Outcome {
         );
         ensure!(
             !String::from_utf8_lossy(&answer.body).contains("secret"),
-            "{target} tells the secret"
+            "{target} returns the secret"
         );
     }
     Ok(())

@@ -25,7 +25,7 @@ const CASES: &[Case] = &[
     ("50 parallel transfers", parallel_transfers),
     ("50 connections interleaved", interleaved_connections),
     ("request byte by byte", byte_by_byte),
-    ("pipelined, answered in order", pipelined),
+    ("pipelined, responses in order", pipelined),
     ("pipelined, large, read slowly", pipelined_and_large),
     ("half-close after the request", half_close),
     ("half-close after pipelining", half_close_after_pipelining),
@@ -117,7 +117,7 @@ fn head(server: &Server) -> Outcome {
     let out = said.text().to_ascii_lowercase();
     ensure!(
         out.matches("http/1.1 200 ").count() == 2,
-        "not two answers:\n{out}"
+        "not two responses:\n{out}"
     );
     ensure!(
         out.matches("content-length: 6\r\n").count() == 2,
@@ -128,7 +128,7 @@ fn head(server: &Server) -> Outcome {
     let mut client = Client::connect(server.address)?;
     client.send("HEAD / HTTP/1.1\r\nHost: x\r\n\r\nGET / HTTP/1.1\r\nHost: x\r\n\r\n")?;
     let head = client.head_answer()?;
-    ensure!(head.status == 200, "the answer to HEAD is\n{}", head.head);
+    ensure!(head.status == 200, "the response to HEAD is\n{}", head.head);
     client.answer()?.check(b"hello!")
 }
 
@@ -377,7 +377,7 @@ fn pipelined_and_large(server: &Server) -> Outcome {
         thread::sleep(Duration::from_millis(300));
         for (number, body) in bodies.iter().enumerate() {
             let answer = client.answer().and_then(|answer| answer.check(body));
-            answer.map_err(|why| format!("answer {number} of {}: {why}", bodies.len()))?;
+            answer.map_err(|why| format!("response {number} of {}: {why}", bodies.len()))?;
         }
         let sent = sending.join().map_err(|_| "the sender panicked")?;
         sent.map_err(|e| format!("sending: {e}"))

@@ -95,7 +95,7 @@ fn ask(server: &mut Server) -> Outcome {
             .contains("\r\nx-what-up: nothin\r\n"),
         "the field of the program is missing:\n{said}"
     );
-    ensure!(said.ends_with("\r\n\r\nhello!"), "the answer is\n{said}");
+    ensure!(said.ends_with("\r\n\r\nhello!"), "the response is\n{said}");
     let said = curl(&["--data", "it's me", &server.url("/")])?;
     same(&said.out, b"it's me")?;
     server.check_alive()?;

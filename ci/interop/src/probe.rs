@@ -64,7 +64,7 @@ pub fn serve(address: SocketAddr) -> Outcome {
             Ok(stream) => break stream,
             Err(e) => ensure!(
                 started.elapsed() < PATIENCE,
-                "nobody listens at {address}: {e}"
+                "nothing listens at {address}: {e}"
             ),
         }
         sleep(Duration::from_millis(20));

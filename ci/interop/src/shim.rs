@@ -125,7 +125,7 @@ pub fn app(program: &Program) -> Outcome<String> {
     let said = curl(&[&server.url("/greetings")])?.text();
     ensure!(said == "2", "{said} greetings instead of 2");
     let said = curl(&["-w", "%{http_code}", "-X", "DELETE", &server.url("/greet")])?.text();
-    ensure!(said.ends_with("405"), "the answer to DELETE is {said}");
+    ensure!(said.ends_with("405"), "the response to DELETE is {said}");
     let said = curl(&["-i", &server.url("/stream")])?.text();
     ensure!(
         said.to_ascii_lowercase()

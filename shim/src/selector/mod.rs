@@ -13,7 +13,7 @@
 //!
 //! **After a short read, the next read fails with `WouldBlock`** without a call. A read that fills less than its
 //! buffer has drained the socket, but mio's contract makes users read on until `WouldBlock`; and in these runtimes a
-//! call that fails is the most expensive of all. Only one read is answered in this way; the next one makes the call.
+//! call that fails is the most expensive of all. Only one read fails in this way; the next one makes the call.
 //! Writes that take fewer bytes than they were passed are treated in the same way.
 //!
 //! **`try_io` doesn't say which direction it used.** If it fails with `WouldBlock` while both directions have fired,

@@ -75,14 +75,14 @@ impl Client {
             Ok(0) => return Err("a connection was closed".into()),
             Ok(count) => count,
             Err(e) if e.kind() == ErrorKind::WouldBlock => return Ok(None),
-            Err(e) => return Err(format!("an answer can't be read: {e}")),
+            Err(e) => return Err(format!("a response can't be read: {e}")),
         };
         let received = self.received + count;
         if self.received == 0 {
             let ok = b"HTTP/1.1 200 ";
             ensure!(
                 count >= ok.len() && buffer.starts_with(ok),
-                "an answer isn't 200: {}",
+                "a response isn't 200: {}",
                 String::from_utf8_lossy(&buffer[..count.min(100)])
             );
             if self.length.is_none() {
@@ -91,7 +91,7 @@ impl Client {
         }
         self.received = received;
         match self.length {
-            Some(length) if received > length => Err("more than an answer has come".into()),
+            Some(length) if received > length => Err("there is more than one response".into()),
             Some(length) if received == length => Ok(Some(self.asked.elapsed())),
             _ => Ok(None),
         }

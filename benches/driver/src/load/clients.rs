@@ -128,7 +128,7 @@ impl Clients {
             }
             self.events = events;
             if Instant::now() >= end + PATIENCE {
-                return Err(format!("{pending} requests are not answered"));
+                return Err(format!("{pending} requests have no response"));
             }
         }
         measured.elapsed = start.elapsed();
@@ -167,7 +167,7 @@ impl Clients {
             self.events = events;
             if pending > 0 && Instant::now() >= end {
                 return Err(format!(
-                    "with {} connections, {pending} of {} requests are not answered",
+                    "with {} connections, {pending} of {} requests have no response",
                     self.clients.len(),
                     range.len()
                 ));

@@ -80,24 +80,24 @@ impl Load {
     /// Opens `count` connections, `at_once` at a time, and sends one request on each: with a body of this many
     /// bytes, if it isn't 0.
     pub(crate) fn open(&mut self, count: usize, at_once: usize, body: usize) -> Outcome {
-        self.tell(&format!("open {count} {at_once} {body}"))
+        self.command(&format!("open {count} {at_once} {body}"))
             .map(drop)
     }
 
     /// Sends a request on a connection of its own. Returns the body of the response.
     pub(crate) fn ask(&mut self, path: &str) -> Outcome<String> {
-        self.tell(&format!("ask {path}"))
+        self.command(&format!("ask {path}"))
     }
 
     /// Fails if one of the connections was closed.
     pub(crate) fn check(&mut self) -> Outcome {
-        self.tell("check").map(drop)
+        self.command("check").map(drop)
     }
 
     /// Runs `plan`. At the end, all responses have been received.
     pub(crate) fn run(&mut self, plan: Plan) -> Outcome<Measured> {
         let every = plan.sample_every.unwrap_or_default().as_nanos();
-        let said = self.tell(&format!(
+        let said = self.command(&format!(
             "run {} {} {every} {}",
             plan.busy,
             plan.duration.as_nanos(),
@@ -106,7 +106,7 @@ impl Load {
         Measured::parse(&said).ok_or_else(|| "the clients' process says nonsense".into())
     }
 
-    fn tell(&mut self, line: &str) -> Outcome<String> {
+    fn command(&mut self, line: &str) -> Outcome<String> {
         let mut said = String::new();
         writeln!(self.to, "{line}")
             .and_then(|()| self.from.read_line(&mut said))

@@ -49,7 +49,7 @@ mod server {
 
     #[allow(
         unsafe_code,
-        reason = "std's only way to a socket that was handed over"
+        reason = "std's only way to a socket that the runtime has passed"
     )]
     fn listener() -> std::io::Result<TcpListener> {
         use std::os::fd::FromRawFd;

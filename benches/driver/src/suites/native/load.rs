@@ -28,7 +28,7 @@ struct Scenario {
 const SCENARIOS: [Scenario; 5] = [
     Scenario {
         name: "keepalive",
-        about: "connections that ask again when they have their answer",
+        about: "persistent connections, each with one request at a time",
         kind: Kind::Plain,
         connections: &[1, 64, 256],
         is_beside_idle: false,

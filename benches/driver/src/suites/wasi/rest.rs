@@ -17,7 +17,7 @@ const TICKS: &str = "ticks";
 pub(super) fn run(run: &Run<'_>) -> Outcome<Report> {
     let (seconds, duration) = run.seconds(10.0, 3.0, 0.2);
     let about = format!(
-        "processor time in {seconds} s at rest; each idle connection has had one answer. \
+        "processor time in {seconds} s without requests; each idle connection has had one response. \
          A tick is 10 ms."
     );
     let mut report = Report::new(run.suite.name, SCENARIO, about);
