@@ -1,4 +1,4 @@
-//! Sockets. The runtime opens the listeners; streams are accepted from them.
+//! mio's sockets. The runtime opens the listeners, and streams are accepted from them. Nothing can bind or connect.
 
 #[cfg(not(test))]
 mod convert;
@@ -12,7 +12,7 @@ pub use udp::UdpSocket;
 
 use std::io;
 
-/// The error of what preview 1 has no call for.
+/// The error of a method for which preview 1 has no call.
 fn unsupported(text: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::Unsupported, text)
 }

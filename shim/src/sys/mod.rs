@@ -1,4 +1,4 @@
-//! The sockets and the calls: of preview 1, or in tests of the fake runtime.
+//! The platform below the shim: the sockets and calls of preview 1, or in tests those of the fake runtime.
 
 #[cfg(test)]
 mod fake;
