@@ -86,7 +86,7 @@ impl Connection {
         self.refuse_with(cx, refusal, Some(refusal.text()));
     }
 
-    /// Refuses a request whose method isn't known. It may be HEAD: then bytes behind the head of the
+    /// Refuses a request whose method isn't known. It may be HEAD: then bytes after the head of the
     /// response would not be its body. So the response has none, which suits every method.
     #[cold]
     pub(super) fn refuse_any_method(&mut self, cx: &mut Context<'_>, refusal: Refusal) {

@@ -103,7 +103,7 @@ impl Stream {
         (stream, incoming)
     }
 
-    /// The next piece of the body. It is dropped if nobody wants it.
+    /// Adds the next piece of the body. It is dropped if there is no receiver any more.
     pub(crate) fn push(&self, data: Bytes) {
         if data.is_empty() {
             return;
@@ -293,7 +293,7 @@ impl Receiver {
         hint
     }
 
-    /// Waits for the loop. It is notified if nobody waited before.
+    /// Waits for the loop, which is notified if there was no waiter before.
     fn wait<T>(&self, mut state: MutexGuard<'_, State>, cx: &Context<'_>) -> Poll<T> {
         let waker = cx.waker();
         let replaced = match &mut state.waiting {

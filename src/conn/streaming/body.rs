@@ -1,4 +1,4 @@
-//! The body of a request that streams: what is done with its bytes, and how many are wanted.
+//! The streamed body of a request: what to do with its bytes, and how many to read.
 
 use log::debug;
 
@@ -94,7 +94,7 @@ impl RequestBody {
         }
     }
 
-    /// How many bytes to read beside those that are kept, and how many wait already.
+    /// How many bytes to read in addition to those that are kept, and how many wait already.
     pub(super) fn wanted(&self, kept: usize) -> (usize, usize) {
         match self.sink {
             Sink::Handler => (self.room.saturating_sub(kept), self.queued + kept),
@@ -249,7 +249,7 @@ impl Connection {
             .decoder
             .missing()
             .is_none_or(|missing| missing <= left as u64);
-        // A client that waits for `100 Continue` may send the body or not: what follows can't be told.
+        // A client that waits for `100 Continue` may send the body or not, so it isn't known what follows.
         if is_short && !request.owes_continue {
             request.sink = Sink::Drain { left };
             request.is_awaited = false;

@@ -1,4 +1,4 @@
-//! Input where bodies stream: heads, parts of bodies, and the client's end of stream.
+//! Input with streamed bodies: heads, parts of bodies, and the end of the client's stream.
 
 use bytes::Bytes;
 

@@ -1,4 +1,4 @@
-//! The response where bodies stream: its head, parts and end.
+//! The streamed response: its head, parts and end.
 
 use bytes::Bytes;
 use http::{HeaderMap, Response, StatusCode};

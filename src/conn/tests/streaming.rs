@@ -1,4 +1,4 @@
-//! Tests of the state machine where bodies stream.
+//! Tests of the state machine with streamed bodies.
 
 mod connections;
 mod limits;
