@@ -32,12 +32,12 @@ fn all_cases() -> Vec<Case> {
 }
 
 #[test]
-fn every_case_holds_for_the_machine_however_its_input_is_cut() {
+fn every_case_holds_for_the_state_machine_at_every_split() {
     every_case_holds(Machine::default());
 }
 
 #[test]
-fn every_case_holds_for_the_machine_where_bodies_stream() {
+fn every_case_holds_for_the_state_machine_with_streamed_bodies() {
     every_case_holds(Machine::streaming());
 }
 

@@ -46,10 +46,10 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     ),
 ];
 
-/// As in the settings.
+/// The rate window in the settings.
 const RATE_WINDOW: Duration = Duration::from_secs(1);
 
-/// The other limits are what they are by default; only the times are shorter.
+/// The other limits have their defaults. Only these times are shorter.
 const fn settings(max_connections: &'static str) -> [(&'static str, &'static str); 3] {
     [
         ("MAX_CONNECTIONS", max_connections),
@@ -122,12 +122,12 @@ fn attack(target: &Target, count: usize, wish: Wish) -> Outcome<Reasons> {
     let mut asked = 0;
     let mut waves = Vec::new();
     for wave in 1..=wish.waves {
-        // Otherwise a system may take 4 MiB for them, and nobody is cut.
+        // With larger buffers a system may take all 4 MiB, and the server would close no connection.
         let mut crowd = (wish.connect)(target.address, count)?;
         send(&mut crowd, text.as_bytes());
-        // Longer than a window of the rate. So the windows of all end at once, and the next ones, in which they
-        // are cut, do as well. If only some were cut at a time, the deadlines of the others would end the wait
-        // that must be ended by the end of a lingering socket.
+        // Longer than a rate window, so that the windows of all connections end at the same time, and so do the next
+        // ones, at the end of which the connections are closed. If only some were closed at a time, the deadlines of the
+        // others would end the wait that a lingering socket must end.
         target.server.suspend(RATE_WINDOW + RATE_WINDOW / 2)?;
         waves.push(crowd);
         asked += wait_until_cut(target.address, wave * count)?;

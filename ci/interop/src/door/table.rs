@@ -114,7 +114,7 @@ pub(super) const CHECKS: &[Check] = &[
     },
     Check {
         name: "stop",
-        about: "what a server that is stopped still serves, and when it ends",
+        about: "which requests a server still serves when it is stopped, and when it ends",
         details: "Its program is the example stop_server.",
         options: &[],
         can: Runtime::is_usual,
