@@ -112,7 +112,9 @@ impl Connection {
                     return self.refuse_any_method(cx, refusal);
                 }
             }
-            Reading::Body | Reading::Responding | Reading::Discarding | Reading::Ended => {}
+            // The request before it is with the handler. Its response comes first, and is the last one.
+            Reading::Responding => return self.state.will_close(refusal.reason()),
+            Reading::Body(()) | Reading::Streaming | Reading::Discarding | Reading::Ended => {}
         }
         self.refuse(cx, refusal);
     }
@@ -121,7 +123,6 @@ impl Connection {
         debug!(target: "mini_http::conn", "conn {}: {refusal}", self.id);
         self.queue_refusal(cx, refusal.status(), text);
         self.state.last_response_queued(refusal.reason());
-        self.incoming = None;
         self.drop_kept(cx);
     }
 

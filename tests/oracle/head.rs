@@ -109,7 +109,7 @@ fn outcome(bytes: &[u8], limits: &Limits, mut piece: impl FnMut() -> usize) -> O
         }
         match connection.state().reading() {
             Reading::Idle | Reading::Head => {}
-            Reading::Body => return Outcome::Accepted(None),
+            Reading::Body(()) => return Outcome::Accepted(None),
             Reading::Discarding => {
                 let output = connection.take_output(&mut cx);
                 let is_to_head = output.ends_with(b"\r\n\r\n");
@@ -119,7 +119,9 @@ fn outcome(bytes: &[u8], limits: &Limits, mut piece: impl FnMut() -> usize) -> O
                 assert_ne!(why, "the head can't be parsed\n");
                 return Outcome::Refused(answer.status, why);
             }
-            Reading::Responding | Reading::Ended => panic!("{:?}", connection.state()),
+            Reading::Streaming | Reading::Responding | Reading::Ended => {
+                panic!("{:?}", connection.state())
+            }
         }
     }
     Outcome::Waiting

@@ -125,6 +125,25 @@ impl Server {
         self.child.id()
     }
 
+    /// Stops the process for this time, as a busy machine may do.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn suspend(&self, time: Duration) -> Outcome {
+        self.signal("-STOP")?;
+        sleep(time);
+        self.signal("-CONT")
+    }
+
+    fn signal(&self, signal: &str) -> Outcome {
+        let sent = Command::new("kill")
+            .args([signal, &self.pid().to_string()])
+            .status()
+            .map_err(|e| format!("kill: {e}"))?;
+        ensure!(sent.success(), "kill {signal}: {sent}");
+        Ok(())
+    }
+
     /// The URL of a path, which begins with a slash.
     #[must_use]
     pub fn url(&self, path: &str) -> String {

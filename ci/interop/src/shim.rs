@@ -60,7 +60,7 @@ pub fn run(runtimes: &[Runtime]) -> Report {
             }
         }
         let outcome = build(runtime, "axum_app").and_then(|it| app(&it));
-        report.add("axum_app: router, JSON, state, stream", runtime, outcome);
+        report.add(APP, runtime, outcome);
         let outcome = build(runtime, "mio_lines").and_then(|it| lines(&it));
         report.add("mio_lines: greets and echoes", runtime, outcome);
         websocket::check(&mut report, runtime);
@@ -106,7 +106,14 @@ pub fn many(program: &Program, count: usize) -> Outcome<String> {
     Ok("ok".into())
 }
 
-fn app(program: &Program) -> Outcome<String> {
+/// The row of [`app`].
+pub const APP: &str = "axum_app: router, JSON, state, stream, events";
+
+/// What `axum_app` does beyond an echo.
+///
+/// # Errors
+/// It does something else.
+pub fn app(program: &Program) -> Outcome<String> {
     let mut server = Server::start(program, &[])?;
     let json = ["-H", "Content-Type: application/json", "--data"];
     for number in 1..=2 {
@@ -125,6 +132,16 @@ fn app(program: &Program) -> Outcome<String> {
             .contains("transfer-encoding: chunked")
             && said.ends_with("line 9\n"),
         "no stream: {said}"
+    );
+    let said = curl(&["-i", &server.url("/events")])?.text();
+    let events: String = (0..10)
+        .map(|id| format!("id: {id}\ndata: tick\n\n"))
+        .collect();
+    ensure!(
+        said.to_ascii_lowercase()
+            .contains("content-type: text/event-stream")
+            && said.ends_with(&events),
+        "no events: {said}"
     );
     server.check_alive()?;
     server.check_log()?;

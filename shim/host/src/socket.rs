@@ -1,9 +1,8 @@
-//! A socket of the guest, and what is known about its readiness.
+//! A socket of the guest, and its readiness.
 //!
-//! The kernel's list (epoll, kqueue) reports changes only: a socket that has become ready is reported
-//! once. The guest's `poll_oneoff` asks for states. So what was reported is remembered here until a
-//! call finds otherwise, and where that isn't certain, the system is asked again before anything is
-//! reported to the guest.
+//! The kernel (epoll, kqueue) reports changes: a socket that has become ready is reported once. The guest's
+//! `poll_oneoff` asks for states. So the host remembers what was reported until a call finds otherwise. Where that isn't
+//! certain, it asks the kernel again before it reports anything to the guest.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -14,6 +13,7 @@ use mio::{Interest, Registry, Token};
 use rustix::event::{PollFd, PollFlags, Timespec};
 
 use crate::errno::Errno;
+use crate::listeners::Bound;
 
 /// A listener or a connection, with its flags.
 #[derive(Debug)]
@@ -21,43 +21,45 @@ pub(crate) struct Socket {
     pub(crate) kind: Kind,
     /// The guest's `NONBLOCK`. The system's own is always set.
     pub(crate) nonblock: bool,
-    /// What the kernel's list reports of it, if it is in there.
+    /// What the kernel reports about it, if it is registered.
     pub(crate) watched: Option<Interest>,
-    /// It was reported as readable, and no call has found otherwise.
+    /// Whether it was reported as readable, and no call has found otherwise.
     pub(crate) readable: bool,
     /// The same for writing.
     pub(crate) writable: bool,
-    /// `writable` was reported to the guest, and no write has found otherwise (see `--edge`).
+    /// Whether `writable` was reported to the guest, and no write has found otherwise (see `--edge`).
     pub(crate) writable_reported: bool,
-    /// The peer has ended its sending.
+    /// Whether the peer has ended its stream.
     pub(crate) read_closed: bool,
-    /// The peer has sent urgent data. A read ends before such a byte, though more may follow.
+    /// Whether the peer has sent urgent data. A read ends before such a byte, though more may follow.
     pub(crate) urgent: bool,
-    /// The error that ended the connection. The system reports it once; the guest hasn't seen it yet.
+    /// The error that ended the connection, as long as the guest hasn't seen it. The system reports it once.
     pub(crate) error: Option<Errno>,
-    /// Nothing was read since the last write, and that was taken whole. As far as the host can see, no
-    /// request waits for its response.
-    pub(crate) quiet: bool,
-    /// Where it stands in the list of the poll under way.
+    /// Whether nothing was read since the last write, and that was complete. As far as the host can see, no request
+    /// waits for its response.
+    pub(crate) idle: bool,
+    /// Its indices in the list of the poll in progress.
     pub(crate) read_asked: Asked,
     pub(crate) write_asked: Asked,
 }
 
-/// What kind of socket it is.
+/// The two kinds of sockets.
 #[derive(Debug)]
 pub(crate) enum Kind {
     Listener(Listener),
     Stream(TcpStream),
 }
 
-/// A listener, while the host serves or drains.
+/// A listener.
 #[derive(Debug)]
 pub(crate) struct Listener {
-    /// It is gone when the host drains.
+    /// `None` once the host has closed it, during a drain.
     pub(crate) socket: Option<TcpListener>,
-    /// The host got it from somebody who keeps it, like systemd.
+    /// Its number among the instance's listeners.
+    pub(crate) number: usize,
+    /// Another process keeps it too, like systemd.
     pub(crate) inherited: bool,
-    /// The guest has seen that it is gone.
+    /// Whether the guest has seen that.
     pub(crate) end_seen: bool,
 }
 
@@ -68,21 +70,21 @@ pub(crate) struct Asked {
     pub(crate) index: u32,
 }
 
-/// What there is to read.
+/// Input that is waiting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Input {
     pub(crate) nbytes: u64,
     pub(crate) hangup: bool,
 }
 
-/// The end of the peer's sending.
+/// The end of the peer's stream.
 pub(crate) const END: Input = Input {
     nbytes: 0,
     hangup: true,
 };
 
 impl Socket {
-    /// A socket about which nothing is known.
+    /// A new socket. Nothing is known about its readiness.
     pub(crate) fn new(kind: Kind, nonblock: bool) -> Self {
         Self {
             kind,
@@ -94,17 +96,18 @@ impl Socket {
             read_closed: false,
             urgent: false,
             error: None,
-            quiet: true,
+            idle: true,
             read_asked: Asked::default(),
             write_asked: Asked::default(),
         }
     }
 
-    /// A listener with this socket.
-    pub(crate) fn listener(socket: TcpListener, inherited: bool, nonblock: bool) -> Self {
+    /// A listener.
+    pub(crate) fn listener(bound: Bound, nonblock: bool) -> Self {
         let listener = Listener {
-            socket: Some(socket),
-            inherited,
+            socket: Some(TcpListener::from_std(bound.socket)),
+            number: bound.number,
+            inherited: bound.inherited,
             end_seen: false,
         };
         Self::new(Kind::Listener(listener), nonblock)
@@ -118,7 +121,7 @@ impl Socket {
         }
     }
 
-    /// Remembers what the kernel's list has reported.
+    /// Remembers what the kernel has reported.
     pub(crate) fn note(&mut self, event: &Event) {
         let failed = event.is_error();
         self.readable |= event.is_readable() || event.is_read_closed() || failed;
@@ -126,17 +129,17 @@ impl Socket {
         self.read_closed |= event.is_read_closed();
         self.urgent |= is_urgent(event);
         if failed && let Kind::Stream(stream) = &self.kind {
-            // None if a call has already returned it to the guest.
+            // There is none if a call has already returned it to the guest.
             if let Ok(Some(error)) = stream.take_error() {
                 self.error = Some(Errno::from(&error));
             }
         }
     }
 
-    /// What there is to read now.
+    /// The input that is waiting now.
     ///
     /// # Errors
-    /// What has ended the connection, as long as the guest has not seen it.
+    /// The error that has ended the connection, as long as the guest hasn't seen it.
     pub(crate) fn input(&mut self) -> Result<Option<Input>, Errno> {
         if let Some(error) = self.error {
             return Err(error);
@@ -145,7 +148,7 @@ impl Socket {
             return Ok(None);
         }
         let input = match &self.kind {
-            // Somebody else may have accepted the connection. One at least is what is known.
+            // Another instance may have accepted the connection. How many wait isn't known, but at least one.
             Kind::Listener(Listener { socket, .. }) => {
                 let ready = socket.as_ref().is_some_and(is_readable);
                 ready.then_some(Input {
@@ -162,18 +165,18 @@ impl Socket {
 
     /// A read has returned `got` of the `room` bytes that it asked for.
     pub(crate) fn has_read(&mut self, got: usize, room: usize) {
-        self.quiet &= got == 0;
+        self.idle &= got == 0;
         if got == 0 {
             self.read_closed = true;
         } else if got < room && !self.read_closed && !self.urgent {
-            // All that was there. What comes next is reported.
+            // Everything was read. The kernel reports what comes next.
             self.readable = false;
         }
     }
 
-    /// A write has taken `taken` of the `offered` bytes.
+    /// A write has accepted `taken` of the `offered` bytes.
     pub(crate) fn has_written(&mut self, taken: usize, offered: usize) {
-        self.quiet = taken == offered;
+        self.idle = taken == offered;
         if taken < offered {
             self.found_full();
         }
@@ -188,10 +191,10 @@ impl Socket {
     pub(crate) fn found_full(&mut self) {
         self.writable = false;
         self.writable_reported = false;
-        self.quiet = false;
+        self.idle = false;
     }
 
-    /// Has the kernel's list report `interest` too, under this token.
+    /// Registers `interest` with the kernel, in addition to what is registered.
     pub(crate) fn watch(
         &mut self,
         registry: &Registry,
@@ -216,12 +219,12 @@ impl Socket {
         Ok(())
     }
 
-    /// Takes it out of the kernel's list, and forgets what was reported.
+    /// Removes its registration, and forgets what was reported.
     pub(crate) fn unwatch(&mut self, registry: &Registry) {
         if self.watched.take().is_some()
             && let Some(source) = self.source()
         {
-            // It fails only for what isn't in the list, and that is what is wanted.
+            // It fails only if there is no registration, which is fine.
             let _ = registry.deregister(source);
         }
         self.readable = false;
@@ -236,7 +239,7 @@ impl Socket {
     }
 }
 
-/// Whether a read, or an accept, would return at once.
+/// Whether a read or an accept would return at once.
 pub(crate) fn is_readable(of: &impl AsFd) -> bool {
     let mut one = [PollFd::new(of, PollFlags::IN)];
     let now = Timespec {
@@ -257,7 +260,7 @@ fn stream_input(stream: &TcpStream, read_closed: bool, urgent: bool) -> Option<I
     match nbytes() {
         0 if read_closed => Some(END),
         0 if !is_readable(stream) => None,
-        // Readable without a byte: the end, or bytes that came just now, or that urgent data is next.
+        // Readable, but without bytes: the end, or bytes that have just come, or urgent data.
         0 => match nbytes() {
             0 if urgent => some(1),
             0 => Some(END),
@@ -277,7 +280,7 @@ fn is_urgent(_: &Event) -> bool {
     false
 }
 
-/// Who asks for input has to learn of urgent data, because reads stop there.
+/// Urgent data must be reported together with input, because reads stop there.
 fn with_urgent(interest: Interest) -> Interest {
     #[cfg(target_os = "linux")]
     if interest.is_readable() {

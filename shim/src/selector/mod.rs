@@ -37,7 +37,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 pub(crate) use wasip1_poll::Key;
-use wasip1_poll::{Errno, Fd, Shutdown, Wasi};
+use wasip1_poll::{Errno, Fd, Poller, Shutdown, Wasi};
 
 use crate::event::{Events, Readiness};
 use crate::{Interest, Token};
@@ -196,65 +196,63 @@ impl<W: Wasi> Selector<W> {
     }
 
     pub(crate) fn accept(&self, key: Key) -> io::Result<Fd> {
-        let mut state = self.lock();
-        let State {
-            poller, entries, ..
-        } = &mut *state;
-        let entry = entries.get_mut(key).ok_or(Errno::BADF)?;
-        match poller.accept(&entry.registration) {
+        self.call(key, |poller, entry| match poller.accept(&entry.registration) {
             Err(Errno::AGAIN) => Err(entry.blocked(poller, Direction::Read)),
             result => Ok(result?),
-        }
+        })
     }
 
     pub(crate) fn read(&self, key: Key, buf: &mut [u8]) -> io::Result<usize> {
-        let mut state = self.lock();
-        let State {
-            poller, entries, ..
-        } = &mut *state;
-        let entry = entries.get_mut(key).ok_or(Errno::BADF)?;
-        if std::mem::take(&mut entry.is_drained) && !buf.is_empty() {
-            return Err(entry.blocked(poller, Direction::Read));
-        }
-        match poller.read(&entry.registration, buf) {
-            Err(Errno::AGAIN) => Err(entry.blocked(poller, Direction::Read)),
-            result => {
-                let count = result?;
-                entry.is_drained =
-                    entry.interests.is_readable() && count > 0 && count < buf.len();
-                Ok(count)
+        self.call(key, |poller, entry| {
+            if std::mem::take(&mut entry.is_drained) && !buf.is_empty() {
+                return Err(entry.blocked(poller, Direction::Read));
             }
-        }
+            match poller.read(&entry.registration, buf) {
+                Err(Errno::AGAIN) => Err(entry.blocked(poller, Direction::Read)),
+                result => {
+                    let count = result?;
+                    entry.is_drained =
+                        entry.interests.is_readable() && count > 0 && count < buf.len();
+                    Ok(count)
+                }
+            }
+        })
     }
 
     pub(crate) fn write(&self, key: Key, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-        let mut state = self.lock();
-        let State {
-            poller, entries, ..
-        } = &mut *state;
-        let entry = entries.get_mut(key).ok_or(Errno::BADF)?;
         let bufs = &bufs[..bufs.len().min(MOST_SLICES)];
         let wanted: usize = bufs.iter().map(|buf| buf.len()).sum();
-        if std::mem::take(&mut entry.is_full) && wanted > 0 {
-            return Err(entry.blocked(poller, Direction::Write));
-        }
-        match poller.write(&entry.registration, bufs) {
-            Err(Errno::AGAIN) => Err(entry.blocked(poller, Direction::Write)),
-            result => {
-                let count = result?;
-                entry.is_full = entry.interests.is_writable() && count > 0 && count < wanted;
-                Ok(count)
+        self.call(key, |poller, entry| {
+            if std::mem::take(&mut entry.is_full) && wanted > 0 {
+                return Err(entry.blocked(poller, Direction::Write));
             }
-        }
+            match poller.write(&entry.registration, bufs) {
+                Err(Errno::AGAIN) => Err(entry.blocked(poller, Direction::Write)),
+                result => {
+                    let count = result?;
+                    entry.is_full = entry.interests.is_writable() && count > 0 && count < wanted;
+                    Ok(count)
+                }
+            }
+        })
     }
 
     pub(crate) fn shutdown(&self, key: Key, how: Shutdown) -> io::Result<()> {
-        let mut state = self.lock();
+        self.call(key, |poller, entry| {
+            Ok(poller.shutdown(&entry.registration, how)?)
+        })
+    }
+
+    /// Makes a call on a source that is registered.
+    fn call<R>(
+        &self,
+        key: Key,
+        call: impl FnOnce(&mut Poller<W>, &mut Entry) -> io::Result<R>,
+    ) -> io::Result<R> {
         let State {
             poller, entries, ..
-        } = &mut *state;
-        let entry = entries.get_mut(key).ok_or(Errno::BADF)?;
-        Ok(poller.shutdown(&entry.registration, how)?)
+        } = &mut *self.lock();
+        call(poller, entries.get_mut(key).ok_or(Errno::BADF)?)
     }
 
     /// A call that didn't go through the selector has answered `kind`, or well. The answer is the

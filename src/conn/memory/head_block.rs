@@ -25,7 +25,7 @@ impl HeadBlock {
     }
 
     /// The most memory that a kept head of this length keeps from being used again.
-    pub(in crate::conn) fn pinned_by(&self, length: usize) -> usize {
+    pub(in crate::conn) fn pinned_by(length: usize) -> usize {
         length.max(Self::SIZE)
     }
 }

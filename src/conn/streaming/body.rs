@@ -221,7 +221,7 @@ impl Connection {
             .streaming
             .as_ref()
             .is_none_or(|streaming| matches!(streaming.request.sink, Sink::Drain { .. }));
-        self.state.reading() == Reading::Body && !is_drained
+        self.state.reading() == Reading::Streaming && !is_drained
     }
 
     /// Sends `100 Continue` if the client waits for it, unless the response has begun.

@@ -48,11 +48,15 @@ impl Connection {
                     let head = self.next_head(cx, input)?;
                     return Some(self.pass_head(head));
                 }
-                Reading::Body => {
+                Reading::Streaming => {
                     let received = self.read_streamed_body(cx, input);
-                    if received.is_some() || self.state.reading() == Reading::Body {
+                    if received.is_some() || self.state.reading() == Reading::Streaming {
                         return received;
                     }
+                }
+                Reading::Body(()) => {
+                    debug_assert!(false, "bodies are gathered on this connection");
+                    return None;
                 }
                 Reading::Responding => return None,
                 Reading::Discarding | Reading::Ended => {
@@ -129,8 +133,8 @@ impl Connection {
         let is_used = match self.state.reading() {
             Reading::Ended => false,
             // What is left of a head is not a complete one.
-            Reading::Idle | Reading::Head => left <= self.scanned(),
-            Reading::Body | Reading::Responding => left == 0,
+            Reading::Idle | Reading::Head | Reading::Body(()) => left <= self.scanned(),
+            Reading::Streaming | Reading::Responding => left == 0,
             Reading::Discarding => true,
         };
         is_used && self.input_has_ended()
@@ -156,9 +160,13 @@ impl Connection {
     fn end_input(&mut self, cx: &mut Context<'_>) {
         match self.state.reading() {
             Reading::Head => self.refuse_unfinished(cx, Refusal::incomplete()),
-            Reading::Body if self.is_body_received() => return,
-            Reading::Body => self.fault_found(cx, Refusal::incomplete()),
-            Reading::Idle | Reading::Responding | Reading::Discarding | Reading::Ended => {}
+            Reading::Streaming if self.is_body_received() => return,
+            Reading::Streaming => self.fault_found(cx, Refusal::incomplete()),
+            Reading::Idle
+            | Reading::Body(())
+            | Reading::Responding
+            | Reading::Discarding
+            | Reading::Ended => {}
         }
         self.state.input_ended();
         self.drop_kept(cx);

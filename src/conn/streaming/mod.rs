@@ -194,7 +194,7 @@ impl Connection {
         }
         let kept = self.kept.len() - self.kept_used;
         let (wanted, waiting) = match (&self.streaming, self.state.reading()) {
-            (Some(streaming), Reading::Body) => streaming.request.wanted(kept),
+            (Some(streaming), Reading::Streaming) => streaming.request.wanted(kept),
             (Some(_), Reading::Responding) => (Streaming::MAX_WAITING.saturating_sub(kept), kept),
             // A head for which there is no room is refused.
             (_, Reading::Idle | Reading::Head) if self.has_room_for_responses(cx) => {
@@ -242,8 +242,8 @@ impl Connection {
     fn can_use(&self, streaming: &Streaming, cx: &Context<'_>) -> bool {
         match self.state.reading() {
             Reading::Idle | Reading::Head => self.has_room_for_responses(cx),
-            Reading::Body => streaming.request.can_take(),
-            Reading::Responding | Reading::Discarding | Reading::Ended => false,
+            Reading::Streaming => streaming.request.can_take(),
+            Reading::Body(()) | Reading::Responding | Reading::Discarding | Reading::Ended => false,
         }
     }
 
@@ -251,6 +251,6 @@ impl Connection {
     /// to return without further input.
     fn has_event(&self, streaming: &Streaming) -> bool {
         streaming.request.fault.is_some()
-            || self.state.reading() == Reading::Body && streaming.request.is_received()
+            || self.state.reading() == Reading::Streaming && streaming.request.is_received()
     }
 }

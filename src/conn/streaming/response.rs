@@ -261,7 +261,7 @@ impl Connection {
 
     /// The response is complete: the next request is read, once the rest of this one's body is.
     fn finish_response(&mut self, cx: &mut Context<'_>) {
-        if self.state.reading() == Reading::Body {
+        if self.state.reading() == Reading::Streaming {
             self.drop_body(cx);
         }
         self.state.response_ended();
@@ -273,7 +273,7 @@ impl Connection {
         if let Some(streaming) = &mut self.streaming {
             streaming.request.queued = 0;
             streaming.response.clear();
-            if self.state.reading() != Reading::Body {
+            if self.state.reading() != Reading::Streaming {
                 streaming.request.finish();
                 streaming.request.fault = None;
             }

@@ -203,6 +203,8 @@ fn a_wait_notifies_once_and_ends_with_data() {
             ..NOTHING
         }
     );
+    assert!(poll_with(&mut incoming, &waker).is_pending());
+    assert_eq!(notified.take(), 0, "the loop knows that it is awaited");
     stream.push(Bytes::from_static(b"a"));
     assert_eq!((woken.take(), notified.take()), (1, 0));
     assert_eq!(

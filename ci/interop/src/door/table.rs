@@ -115,11 +115,10 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         name: "stop",
         about: "what a server that is stopped still serves, and when it ends",
-        details: "Its program is the example stop_server. Not in wasip1-host by default: that keeps the listener for a\n\
-                  restarted guest, so newcomers of a server that stops by itself wait in place of being refused.",
+        details: "Its program is the example stop_server.",
         options: &[],
         can: Runtime::is_usual,
-        does: |it| it.is_usual() && it != Runtime::Wasip1Host,
+        does: Runtime::is_usual,
         run: Run::Report(|call| Ok(stop::run(&call.ready()?, stop::Settings { release: true }))),
     },
     Check {
@@ -201,7 +200,8 @@ pub(super) const CHECKS: &[Check] = &[
         name: "registry-mio",
         about: "hyper on the mio shim, and on the mio of crates.io",
         details: "What each costs at rest, what resets do to it, and how many connections it can have. What happens to\n\
-                  the second is shown, and is no failure.",
+                  the second is shown, and is no failure but in wasip1-host-edge. There axum with server-sent events,\n\
+                  and WebSockets, are checked on it, too.",
         options: &[
             option("--resets", "N", "2000", "connections that are reset"),
             option("--seconds", "N", "5", "how long it is watched at rest"),

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 
 use crate::client::{Client, PATIENCE};
 use crate::random::Random;
-use crate::{Outcome, Report, Runtime, Server, ensure, shim};
+use crate::{Outcome, Program, Report, Runtime, Server, ensure, shim};
 use socket::{
     ACCEPT, BINARY, CLOSE, CONTINUATION, KEY, PING, PONG, Socket, TEXT, check_open, frame, head,
     part, request,
@@ -23,11 +23,24 @@ pub fn run(runtimes: &[Runtime]) -> Report {
     report
 }
 
-/// Adds its rows to a report. One server serves all cases.
+/// Adds its rows to a report.
 pub fn check(report: &mut Report, runtime: Runtime) {
-    let program = shim::build(runtime, "websocket");
-    let mut server = program.and_then(|it| Server::start(&it, &[]));
-    for (case, check) in CASES {
+    for (case, outcome) in check_program(&shim::build(runtime, "websocket"), |_| true) {
+        report.add(&case, runtime, outcome);
+    }
+}
+
+/// The case for servers that have nothing but a WebSocket.
+pub const NO_HANDSHAKE: &str = "no handshake";
+
+/// The outcome of each case that is wanted with this program. One server serves all cases.
+pub fn check_program(
+    program: &Outcome<Program>,
+    is_wanted: impl Fn(&str) -> bool,
+) -> Vec<(String, Outcome<String>)> {
+    let program = program.as_ref().map_err(Clone::clone);
+    let mut server = program.and_then(|it| Server::start(it, &[]));
+    let one = |&(case, check): &(&str, Check)| {
         let outcome = match &mut server {
             Err(why) => Err(why.clone()),
             Ok(server) => check(server.address)
@@ -37,15 +50,17 @@ pub fn check(report: &mut Report, runtime: Runtime) {
                 .and_then(|()| server.check_log()),
         };
         let case = format!("websocket: {case}");
-        report.add(&case, runtime, outcome.map(|()| "ok".into()));
-    }
+        (case, outcome.map(|()| "ok".into()))
+    };
+    let wanted = CASES.iter().filter(|(case, _)| is_wanted(case));
+    wanted.map(one).collect()
 }
 
 type Check = fn(SocketAddr) -> Outcome;
 
 const CASES: &[(&str, Check)] = &[
     ("handshake", handshake),
-    ("no handshake", no_handshake),
+    (NO_HANDSHAKE, no_handshake),
     ("echo of 0 B to 1 MB", sizes),
     ("a frame with the handshake", early),
     ("a frame byte by byte", byte_by_byte),

@@ -1,4 +1,4 @@
-//! `poll_oneoff` says what is true.
+//! What `poll_oneoff` reports.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -112,7 +112,7 @@ fn only_what_is_ready_is_reported() {
     assert_eq!(puppet.soon(&subs), [ok(2, 100)]);
     // As long as it isn't read.
     assert_eq!(puppet.ready(&subs), [ok(2, 100)]);
-    // What a read leaves behind is what is reported next, with its number of bytes.
+    // The bytes that a read has left are reported next.
     assert_eq!(puppet.read(fd, 60).map(|it| it.len()), Ok(60));
     assert_eq!(puppet.ready(&subs), [ok(2, 40)]);
     // A read that fills its buffer exactly leaves nothing.
@@ -124,7 +124,7 @@ fn only_what_is_ready_is_reported() {
 }
 
 #[test]
-fn a_listener_is_ready_as_long_as_somebody_waits() {
+fn a_listener_is_ready_as_long_as_a_connection_waits() {
     let mut puppet = Puppet::listening();
     puppet.set_nonblock(3);
     let address = puppet.address.expect("a listener");
@@ -187,7 +187,7 @@ fn a_reset_is_an_error_of_both_directions() {
 }
 
 #[test]
-fn in_the_edge_mode_a_reset_is_no_error_of_an_event() {
+fn in_edge_mode_a_reset_is_no_error_of_an_event() {
     let settings = Settings {
         edge: true,
         ..Settings::default()
@@ -242,7 +242,7 @@ fn room_is_reported_when_there_is_some() {
 }
 
 #[test]
-fn in_the_edge_mode_room_is_reported_once() {
+fn in_edge_mode_room_is_reported_once() {
     let settings = Settings {
         edge: true,
         ..Settings::default()
