@@ -97,7 +97,7 @@ impl Connection {
         }
         let length = head.framing.into();
         let request = self.prepare_request(head.request, head.persist);
-        Received::Head(request.into_inner().map(|_| ()), length)
+        Received::Head(request.with_body(()), length)
     }
 
     /// Consumes bytes of a body. Returns what they bring for the handler.
