@@ -155,7 +155,7 @@ impl Socket {
         match &self.kind {
             // Another instance may have accepted the connection. How many wait isn't known, but at least one.
             Kind::Listener(Listener { socket, .. }) => {
-                self.readable &= socket.as_ref().is_some_and(is_readable);
+                self.readable = self.readable && socket.as_ref().is_some_and(is_readable);
                 Ok(self.readable.then_some(Input {
                     nbytes: 1,
                     hangup: false,
@@ -166,7 +166,7 @@ impl Socket {
     }
 
     fn stream_input(&mut self) -> Result<Option<Input>, Errno> {
-        // The guest may have left them, and then more may have come since.
+        // If bytes are left from an earlier poll, more may have come since.
         let mut has_all = self.ahead.is_empty();
         if has_all && self.readable && !self.ended {
             self.read_ahead()?;
