@@ -696,3 +696,22 @@ fn late_wakers_do_no_harm() {
     });
     assert_eq!(answers(&client), 2);
 }
+
+/// There is nothing that the reactor could report: the only connection isn't read, because enough is kept, and
+/// the listener is paused, because there is no room for another connection.
+#[test]
+fn a_wait_for_nothing_but_a_sleep_is_no_empty_poll() {
+    for personality in ALL {
+        let mut bench = Bench::new(personality);
+        bench.settings.limits.max_connections = 1;
+        let (client, other) = (bench.client(), bench.client());
+        client.send(&get("/5000"));
+        let sender = client.clone();
+        bench.at(10, move |_| sender.send(&GET.repeat(4_000)));
+        other.send(GET);
+        client.set_room(1 << 30);
+        bench.stop_at(20_000);
+        bench.serve(later);
+        assert_eq!((answers(&client), answers(&other)), (4_001, 1));
+    }
+}
