@@ -103,7 +103,12 @@ impl<'a> Run<'a> {
     fn finish(mut self) -> Outcome {
         self.settle();
         let state = self.connection.state();
-        (self.outcome.reading, self.outcome.writing) = (state.reading(), state.writing());
+        // A body that is being received is that, however it is.
+        self.outcome.reading = match state.reading() {
+            Reading::Streaming => Reading::Body(()),
+            other => other,
+        };
+        self.outcome.writing = state.writing();
         self.outcome
     }
 }
