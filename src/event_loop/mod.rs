@@ -14,7 +14,7 @@
 //! `schedule.rs` knows when each is due, and which can give way; `stop.rs` ends it all.
 //!
 //! What becomes of the requests is decided by the loop's [`Mode`]: `whole.rs` calls a handler with complete
-//! requests.
+//! requests; `streaming/` runs the futures of requests, and the tasks beside them.
 
 mod accept;
 mod drive;

@@ -43,11 +43,12 @@
 //! | while | what ends the pause |
 //! |---|---|
 //! | it doesn't accept because accepting has failed | a deadline |
-//! | all slots are taken | the deadlines of the connections |
+//! | all slots are taken | the deadlines of the connections, or what their requests wait for |
 //! | too many streams linger | `wait`, which returns when there are fewer |
 //! | it stops | nothing: it accepts no more |
 //!
-//! So unless it stops or some streams linger, it never waits without a timeout while a listener is paused.
+//! So it waits without a timeout while a listener is paused only if it stops, if some streams linger, or if
+//! requests whose handlers may take any time have taken all slots.
 
 #[cfg(any(not(target_os = "wasi"), target_env = "p2"))]
 mod keep_alive;

@@ -179,6 +179,6 @@ fn fail_by_panic(cx: &mut Context<'_>, exchange: &Exchange<'_>, connection: &mut
         connection.abort_response(cx, CloseReason::ResponseFailed);
     } else {
         error!(target: "mini_http", "conn {id}: the handler panicked; responding with 500");
-        connection.respond_to_panic(cx);
+        connection.respond_to_error(cx);
     }
 }
