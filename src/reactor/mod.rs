@@ -67,6 +67,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+pub use poll_turns::Interest;
 use poll_turns::Key;
 
 use crate::time::Instant;
@@ -208,21 +209,4 @@ pub struct Readiness {
     /// The stream has failed. A reactor may report this also while the loop has no interest in the stream; if it
     /// doesn't, the next read or write returns the error.
     pub failed: bool,
-}
-
-/// The directions of a stream that the loop would act on now.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Interest {
-    /// It would read.
-    pub read: bool,
-    /// It has something to write.
-    pub write: bool,
-}
-
-impl Interest {
-    /// Only reading: the interest of a new stream.
-    pub const READ: Self = Self {
-        read: true,
-        write: false,
-    };
 }
