@@ -33,8 +33,16 @@ fn all_cases() -> Vec<Case> {
 
 #[test]
 fn every_case_holds_for_the_machine_however_its_input_is_cut() {
+    every_case_holds(Machine::default());
+}
+
+#[test]
+fn every_case_holds_for_the_machine_where_bodies_stream() {
+    every_case_holds(Machine::streaming());
+}
+
+fn every_case_holds(mut machine: Machine) {
     let cases = all_cases();
-    let mut machine = Machine::default();
     let mut runs = 0;
     let mut failures = Vec::new();
     for case in &cases {

@@ -16,6 +16,39 @@ use crate::log_text::MaskedHead;
 use crate::request::Request;
 
 impl Connection {
+    /// Lets `advance` consume the kept input and `input`, or `input` alone if none is kept. What can't be
+    /// used yet is kept.
+    #[inline]
+    pub(super) fn consume<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        input: &mut &[u8],
+        advance: impl Fn(&mut Self, &mut Context<'_>, &mut &[u8]) -> Option<T>,
+    ) -> Option<T> {
+        if self.kept.is_empty() {
+            let result = advance(self, cx, input);
+            if result.is_none() {
+                self.keep(cx, std::mem::take(input));
+            }
+            return result;
+        }
+        self.keep(cx, std::mem::take(input));
+        let kept = std::mem::take(&mut self.kept);
+        let mut rest = &kept[self.kept_used..];
+        let result = advance(self, cx, &mut rest);
+        self.kept_used = kept.len() - rest.len();
+        self.kept = kept;
+        if self.kept_used == self.kept.len() || !self.is_reading() {
+            self.drop_kept(cx);
+        }
+        result
+    }
+
+    /// Whether input is still read and dropped, so that the client isn't reset.
+    pub(super) fn wants_discarded(&self, cx: &Context<'_>) -> bool {
+        self.state.writing() != Writing::Closed && self.dropped_bytes <= cx.limits.max_linger
+    }
+
     /// Consumes `input` up to the end of one request, or as far as it can be used now.
     pub(super) fn advance(&mut self, cx: &mut Context<'_>, input: &mut &[u8]) -> Option<Request> {
         loop {

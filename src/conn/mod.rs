@@ -305,6 +305,9 @@ impl Connection {
         let count = count.min(self.output.pending());
         self.written_in_window += count as u64;
         self.output.advance(count, &mut cx.shared.buffers);
+        if self.output.pending() == 0 && !self.state.is_in_progress() {
+            self.output.release();
+        }
         if let Some(streaming) = &mut self.streaming
             && count > 0
         {
@@ -343,6 +346,9 @@ impl Connection {
     pub fn respond_to_panic(&mut self, cx: &mut Context<'_>) {
         if self.is_closed() {
             return;
+        }
+        if self.state.is_in_progress() {
+            return self.respond_to_error(cx);
         }
         self.assert_request_pending();
         self.respond_error(cx, HANDLER_FAILED);
@@ -424,39 +430,6 @@ impl Connection {
 }
 
 impl Connection {
-    /// Lets `advance` consume the kept input and `input`, or `input` alone if none is kept. What can't be
-    /// used yet is kept.
-    #[inline]
-    fn consume<T>(
-        &mut self,
-        cx: &mut Context<'_>,
-        input: &mut &[u8],
-        advance: impl Fn(&mut Self, &mut Context<'_>, &mut &[u8]) -> Option<T>,
-    ) -> Option<T> {
-        if self.kept.is_empty() {
-            let result = advance(self, cx, input);
-            if result.is_none() {
-                self.keep(cx, std::mem::take(input));
-            }
-            return result;
-        }
-        self.keep(cx, std::mem::take(input));
-        let kept = std::mem::take(&mut self.kept);
-        let mut rest = &kept[self.kept_used..];
-        let result = advance(self, cx, &mut rest);
-        self.kept_used = kept.len() - rest.len();
-        self.kept = kept;
-        if self.kept_used == self.kept.len() || !self.is_reading() {
-            self.drop_kept(cx);
-        }
-        result
-    }
-
-    /// Whether input is still read and dropped, so that the client isn't reset.
-    fn wants_discarded(&self, cx: &Context<'_>) -> bool {
-        self.state.writing() != Writing::Closed && self.dropped_bytes <= cx.limits.max_linger
-    }
-
     /// Whether there is kept input that was not scanned, and is still parsed.
     fn has_unused_input(&self) -> bool {
         !self.kept.is_empty()

@@ -79,6 +79,32 @@ impl Output {
         self.pending += self.buffer.len() - before;
     }
 
+    /// Bytes kept free in the buffer for the framing of a part, at least.
+    const FRAMING: usize = 64;
+
+    /// Parts from this size on are inserted where the buffer would grow beyond what the pool keeps: cheaper
+    /// than memory that is allocated for each write. A slice for each of many smaller ones would cost more.
+    const MIN_INSERTED: usize = 1 << 10;
+
+    /// Appends a part of a response that streams. The buffer grows in powers of two, up to what the pool
+    /// keeps: so a stream soon gets by with the memory that it has.
+    pub(super) fn append_part(&mut self, pool: &mut BufferPool, part: Bytes, memory: usize) {
+        if self.buffer.capacity() == 0 {
+            self.buffer = pool.take();
+        }
+        self.drop_sent();
+        let needed = self.buffer.len() + part.len() + Self::FRAMING;
+        let fits = needed <= BufferPool::MAX_CAPACITY || part.len() < Self::MIN_INSERTED;
+        if !Self::is_small(part.len()) || !fits {
+            return self.insert(part, memory, None);
+        }
+        if needed > self.buffer.capacity() {
+            let more = needed.next_power_of_two() - self.buffer.len();
+            self.buffer.reserve_exact(more);
+        }
+        self.append(pool, |buffer| buffer.extend_from_slice(&part));
+    }
+
     /// Whether a body of `length` bytes is to be appended, not inserted.
     pub(super) const fn is_small(length: usize) -> bool {
         length <= Self::MAX_COPIED
@@ -151,7 +177,8 @@ impl Output {
         filled
     }
 
-    /// Removes the first `count` bytes, which are sent.
+    /// Removes the first `count` bytes, which are sent. If nothing is left, and nothing follows soon, call
+    /// [`release`](Self::release).
     pub(super) fn advance(&mut self, mut count: usize, pool: &mut BufferPool) {
         self.pending -= count;
         while let Some(insert) = self.inserts.front_mut() {
@@ -172,19 +199,28 @@ impl Output {
         }
         self.sent += count;
         if self.pending == 0 {
-            self.clear(pool);
+            self.buffer_sent(pool);
         }
     }
 
     /// Drops the remaining output; the memory returns to the pool.
     pub(super) fn clear(&mut self, pool: &mut BufferPool) {
-        pool.give_back(&mut self.buffer);
+        self.buffer_sent(pool);
+        self.release();
+        self.pending = 0;
+    }
+
+    /// Frees the memory of the list of large bodies, which streams use again.
+    pub(super) fn release(&mut self) {
         if self.inserts.capacity() > 0 {
             self.inserts = VecDeque::new();
             self.inserted = 0;
         }
+    }
+
+    fn buffer_sent(&mut self, pool: &mut BufferPool) {
+        pool.give_back(&mut self.buffer);
         self.sent = 0;
-        self.pending = 0;
     }
 }
 
@@ -265,6 +301,38 @@ mod tests {
         }
         sent.extend(front(&output));
         assert_eq!(sent, all);
+    }
+
+    #[test]
+    fn parts_use_the_same_memory_again() {
+        for length in [10, 1000, 4000, 16_384, 16_385, 60_000] {
+            let (mut output, mut pool) = (Output::default(), BufferPool::default());
+            let mut places = Vec::new();
+            for _ in 0..4 {
+                while output.pending() < 64 << 10 {
+                    output.append(&mut pool, |buffer| buffer.extend_from_slice(b"framing"));
+                    output.append_part(&mut pool, Bytes::from(vec![b'x'; length]), length);
+                }
+                places.push((output.buffer.as_ptr(), output.inserts.capacity()));
+                let all = output.pending();
+                assert!(
+                    output.held() <= all + (64 << 10),
+                    "{length}: {}",
+                    output.held()
+                );
+                while output.pending() > 0 {
+                    let count = front(&output).len();
+                    output.advance(count, &mut pool);
+                }
+                assert_eq!(output.held(), 0);
+            }
+            assert!(
+                length < 100 || places[1..].iter().all(|place| *place == places[1]),
+                "{length}"
+            );
+            output.release();
+            assert_eq!(output.inserts.capacity(), 0);
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use super::cases::Handler;
 use super::check::{self, Outcome, Seen, Setup, Subject};
 use super::notation;
-use mini_http::conn::{Connection, Context, Shared, Step};
+use mini_http::conn::{BodyLength, Connection, Context, Received, ResponseLength, Shared, Step};
 use mini_http::{Instant, Limits, Request, Response};
 use std::time::{Duration, SystemTime};
 
@@ -12,6 +12,18 @@ use std::time::{Duration, SystemTime};
 pub(crate) struct Machine {
     shared: Shared,
     now: Instant,
+    /// Whether bodies stream. The handlers collect them.
+    streams: bool,
+}
+
+impl Machine {
+    /// One whose bodies stream.
+    pub(crate) fn streaming() -> Self {
+        Self {
+            streams: true,
+            ..Self::default()
+        }
+    }
 }
 
 impl Subject for Machine {
@@ -56,6 +68,8 @@ struct Run<'a> {
     connection: Connection,
     answered: Vec<u8>,
     seen: Vec<Seen>,
+    /// The head of the request whose body is collected.
+    head: Option<mini_http::http::Request<()>>,
     /// The writing side is shut.
     shut: bool,
     closed: bool,
@@ -81,6 +95,7 @@ impl<'a> Run<'a> {
             connection,
             answered: Vec::new(),
             seen: Vec::new(),
+            head: None,
             shut: false,
             closed: false,
         }
@@ -100,6 +115,10 @@ impl<'a> Run<'a> {
         if self.closed {
             return Ok(());
         }
+        if self.machine.streams {
+            self.take_streams(&mut input)?;
+            return self.settle();
+        }
         while let Some(request) =
             self.call(|connection, cx| connection.handle_input(cx, &mut input))
         {
@@ -117,9 +136,63 @@ impl<'a> Run<'a> {
         self.settle()
     }
 
+    /// The same where bodies stream.
+    fn take_streams(&mut self, input: &mut &[u8]) -> Result<(), String> {
+        while let Some(received) =
+            self.call(|connection, cx| connection.handle_input_streaming(cx, input))
+        {
+            match received {
+                Received::Head(head, BodyLength::None) => {
+                    self.respond_to(head.map(|()| Vec::new()))?;
+                }
+                Received::Head(head, BodyLength::Exact(_) | BodyLength::Chunked) => {
+                    self.head = Some(head);
+                    let limit = self.limits.max_body;
+                    self.call(|connection, cx| connection.gather_body(cx, limit));
+                }
+                Received::Whole(body) => {
+                    let head = self.head.take().ok_or("a body without a head")?;
+                    self.respond_to(head.map(|()| body.to_vec()))?;
+                }
+                Received::Failed(refusal) => {
+                    self.call(|connection, cx| connection.respond_to_refusal(cx, refusal));
+                }
+                Received::Data(_) | Received::End(_) => {
+                    return Err("a part of a body that is collected".to_owned());
+                }
+            }
+        }
+        if !input.is_empty() {
+            return Err("the machine left input".to_owned());
+        }
+        Ok(())
+    }
+
+    fn respond_to(&mut self, request: mini_http::http::Request<Vec<u8>>) -> Result<(), String> {
+        let request = Request::from(request);
+        self.seen.push(seen(&request));
+        if self.handler == Handler::Respond && panics(&request) {
+            self.call(Connection::respond_to_error);
+            return Ok(());
+        }
+        let (head, body) = answer(self.handler, &request)?.into_parts();
+        let head = Response::from_parts(head, ());
+        let length = ResponseLength::Exact(body.len() as u64);
+        self.call(|connection, cx| {
+            if connection.begin_response(cx, &head, length) {
+                connection.send_data(cx, body.into());
+                connection.end_response(cx);
+            }
+        });
+        Ok(())
+    }
+
     fn end(&mut self) -> Result<(), String> {
         if !self.closed {
             self.call(Connection::handle_end_of_input);
+        }
+        if self.machine.streams {
+            self.take_streams(&mut &[][..])?;
         }
         self.settle()
     }
@@ -132,6 +205,9 @@ impl<'a> Run<'a> {
             }
             self.machine.now = next.max(self.machine.now);
             self.call(Connection::handle_timeout);
+            if self.machine.streams {
+                self.take_streams(&mut &[][..])?;
+            }
             self.settle()?;
             if self
                 .connection

@@ -12,7 +12,7 @@ pub(in crate::conn) struct BufferPool {
 
 impl BufferPool {
     const MAX_BUFFERS: usize = 32;
-    const MAX_CAPACITY: usize = 64 << 10;
+    pub(in crate::conn) const MAX_CAPACITY: usize = 64 << 10;
 
     /// An empty buffer.
     pub(in crate::conn) fn take(&mut self) -> Vec<u8> {

@@ -174,6 +174,9 @@ impl Connection {
             return;
         };
         let request = &mut streaming.request;
+        if matches!(request.sink, Sink::Gather { .. }) {
+            return;
+        }
         let admitted = match request.decoder.missing() {
             Some(missing) if missing > limit => Err(Refusal::body_too_large()),
             // The client asks before it sends: so it needn't send what never fits.

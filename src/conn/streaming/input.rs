@@ -28,7 +28,10 @@ impl Connection {
             // The end may be a fault of the body.
             received = self.take_fault();
         }
-        self.update_timers_and_budget(cx);
+        // What was received is followed by another call, until there is nothing more.
+        if received.is_none() {
+            self.update_timers_and_budget(cx);
+        }
         received
     }
 }

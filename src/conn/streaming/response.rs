@@ -8,7 +8,6 @@ use super::{ResponseLength, trailers};
 use crate::body::Whole;
 use crate::conn::encode::{self, BodyFraming, ResponseHead};
 use crate::conn::head::{Head, has_token};
-use crate::conn::output::Output;
 use crate::conn::respond::HANDLER_FAILED;
 use crate::conn::state::{KeepAlive, Reading, ResponseState};
 use crate::conn::{CloseReason, Connection, Context, Refusal, Shared};
@@ -59,54 +58,22 @@ impl Connection {
         head: &Response<()>,
         length: ResponseLength,
     ) -> bool {
-        if self.state.response() != ResponseState::Awaited {
-            return false;
-        }
-        if head.status().is_informational() {
-            self.respond_to_interim(cx, head.status());
-            self.forget_request(cx);
-            self.update_timers_and_budget(cx);
-            return false;
-        }
-        let (info, fields) = (self.request_info, head.headers());
-        let has_body = encode::has_body(head.status(), info);
-        let framing = match length {
-            ResponseLength::Exact(length) => BodyFraming::Length(length),
-            ResponseLength::Unknown => match encode::announced_length(fields) {
-                Some(length) => BodyFraming::Length(length),
-                None if info.is_http10 => BodyFraming::UntilClose,
-                None => BodyFraming::Chunked,
-            },
-        };
-        if has_body && framing == BodyFraming::UntilClose {
-            self.state.will_close(CloseReason::Http10);
-        }
-        if encode::asks_to_close(fields) {
-            self.state.will_close(CloseReason::HandlerAskedClose);
-        }
-        let accepts_trailers = self
-            .streaming
-            .as_ref()
-            .is_some_and(|streaming| streaming.response.accepts_trailers);
-        let head = ResponseHead {
-            status: head.status(),
-            fields,
-            framing,
-            has_trailers: accepts_trailers && has_body && framing == BodyFraming::Chunked,
-            request_info: info,
-            persists: self.state.keep_alive() == KeepAlive::Persist,
-        };
-        let Shared { buffers, date, .. } = &mut *cx.shared;
-        self.output.append(buffers, |out| head.write(out, date));
-        self.state.response_began();
-        if let Some(streaming) = &mut self.streaming {
-            streaming.response.framing = framing;
-        }
-        if !has_body {
+        let has_body = self.queue_head(cx, head, length);
+        self.update_timers_and_budget(cx);
+        has_body
+    }
+
+    /// Queues a complete response: the same as [`begin_response`](Self::begin_response),
+    /// [`send_data`](Self::send_data) and [`end_response`](Self::end_response), and cheaper.
+    pub fn send_response(&mut self, cx: &mut Context<'_>, head: &Response<()>, data: Bytes) {
+        let length = ResponseLength::Exact(data.len() as u64);
+        if self.queue_head(cx, head, length) {
+            if !data.is_empty() {
+                self.queue_data(cx, data);
+            }
             self.finish_response(cx);
         }
         self.update_timers_and_budget(cx);
-        has_body
     }
 
     /// Queues a part of the body. A part beyond the announced length aborts the response.
@@ -237,6 +204,61 @@ impl Connection {
         self.abort_response(cx, CloseReason::ResponseFailed);
     }
 
+    /// Queues the head of a response, and returns whether its body is to be polled.
+    fn queue_head(
+        &mut self,
+        cx: &mut Context<'_>,
+        head: &Response<()>,
+        length: ResponseLength,
+    ) -> bool {
+        if self.state.response() != ResponseState::Awaited {
+            return false;
+        }
+        if head.status().is_informational() {
+            self.respond_to_interim(cx, head.status());
+            self.forget_request(cx);
+            return false;
+        }
+        let (info, fields) = (self.request_info, head.headers());
+        let has_body = encode::has_body(head.status(), info);
+        let framing = match length {
+            ResponseLength::Exact(length) => BodyFraming::Length(length),
+            ResponseLength::Unknown => match encode::announced_length(fields) {
+                Some(length) => BodyFraming::Length(length),
+                None if info.is_http10 => BodyFraming::UntilClose,
+                None => BodyFraming::Chunked,
+            },
+        };
+        if has_body && framing == BodyFraming::UntilClose {
+            self.state.will_close(CloseReason::Http10);
+        }
+        if encode::asks_to_close(fields) {
+            self.state.will_close(CloseReason::HandlerAskedClose);
+        }
+        let accepts_trailers = self
+            .streaming
+            .as_ref()
+            .is_some_and(|streaming| streaming.response.accepts_trailers);
+        let head = ResponseHead {
+            status: head.status(),
+            fields,
+            framing,
+            has_trailers: accepts_trailers && has_body && framing == BodyFraming::Chunked,
+            request_info: info,
+            persists: self.state.keep_alive() == KeepAlive::Persist,
+        };
+        let Shared { buffers, date, .. } = &mut *cx.shared;
+        self.output.append(buffers, |out| head.write(out, date));
+        self.state.response_began();
+        if let Some(streaming) = &mut self.streaming {
+            streaming.response.framing = framing;
+        }
+        if !has_body {
+            self.finish_response(cx);
+        }
+        has_body
+    }
+
     /// The response is complete: the next request is read, once the rest of this one's body is.
     fn finish_response(&mut self, cx: &mut Context<'_>) {
         if self.state.reading() == Reading::Body {
@@ -264,12 +286,9 @@ impl Connection {
 
     /// Appends a part of the body to the output, without its framing.
     fn queue_data(&mut self, cx: &mut Context<'_>, data: Bytes) {
-        if Output::is_small(data.len()) {
-            self.queue_text(cx, &data);
-        } else {
-            let memory = data.memory();
-            self.output.insert(data, memory, None);
-        }
+        let memory = data.memory();
+        self.output
+            .append_part(&mut cx.shared.buffers, data, memory);
     }
 
     fn queue_text(&mut self, cx: &mut Context<'_>, text: &[u8]) {

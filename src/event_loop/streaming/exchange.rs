@@ -63,6 +63,14 @@ pub(super) struct Running<'h> {
     has_head: bool,
     /// The future wasn't polled yet.
     is_new: bool,
+    /// The future has returned. Nothing of the user is left in it.
+    has_ended: bool,
+}
+
+impl Running<'_> {
+    pub(super) fn has_ended(&self) -> bool {
+        self.has_ended
+    }
 }
 
 /// The future of a request and its response.
@@ -94,6 +102,7 @@ impl<'h> Exchange<'h> {
             body,
             has_head: false,
             is_new: true,
+            has_ended: false,
         });
     }
 
@@ -157,7 +166,9 @@ impl<'h> Exchange<'h> {
         match (&mut self.running, &self.tools) {
             (Some(running), Some(tools)) => {
                 let mut cx = Context::from_waker(&tools.waker);
-                running.task.as_mut().poll(&mut cx)
+                let polled = running.task.as_mut().poll(&mut cx);
+                running.has_ended = polled.is_ready();
+                polled
             }
             _ => Poll::Ready(()),
         }

@@ -167,10 +167,13 @@ impl<'h, H> Streaming<'h, H> {
         if let Some(body) = &running.body {
             body.gone();
         }
-        let port = exchange.port();
+        let left = exchange.port().filter(|port| port.is_used());
+        if running.has_ended() && left.is_none() {
+            return;
+        }
         let dropped = self.guard(|| {
             drop(running);
-            if let Some(port) = port {
+            if let Some(port) = left {
                 port.clear();
             }
         });

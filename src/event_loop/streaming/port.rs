@@ -73,10 +73,15 @@ impl Port {
         self.sent.borrow_mut()
     }
 
+    /// Whether something is left of a request that was not completed.
+    pub(super) fn is_used(&self) -> bool {
+        self.request.borrow().is_some() || !self.sent.borrow().is_empty()
+    }
+
     /// Drops the request, if the handler wasn't called, and what was sent.
     pub(super) fn clear(&self) {
-        drop(self.request.take());
         self.wants_room.set(false);
+        drop(self.request.take());
         let mut sent = self.sent.take();
         sent.clear();
         // What it has dropped may be code of the user.
@@ -141,6 +146,33 @@ impl Sent {
     pub(super) fn take_data(&mut self) -> Drain<'_, Bytes> {
         self.length = 0;
         self.data.drain(..)
+    }
+
+    /// Takes a response that is complete, with its body in one piece of the announced length.
+    pub(super) fn take_complete(&mut self) -> Option<(Response<()>, Bytes)> {
+        let (_, ResponseLength::Exact(length)) = self.head.as_ref()? else {
+            return None;
+        };
+        let received = self.data.iter().map(|piece| piece.len() as u64).sum();
+        let is_complete = matches!(self.end, Some(End::Complete)) && self.trailers.is_none();
+        if !is_complete || self.data.len() > 1 || *length != received {
+            return None;
+        }
+        let (head, _) = self.head.take()?;
+        let data = self.data.pop().unwrap_or_default();
+        (self.length, self.end) = (0, None);
+        Some((head, data))
+    }
+
+    fn is_empty(&self) -> bool {
+        let Self {
+            head,
+            data,
+            length: _,
+            trailers,
+            end,
+        } = self;
+        head.is_none() && data.is_empty() && trailers.is_none() && end.is_none()
     }
 
     fn clear(&mut self) {

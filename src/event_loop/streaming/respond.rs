@@ -77,19 +77,21 @@ impl<'h, H> Streaming<'h, H> {
             return;
         };
         let mut sent = port.sent();
-        if let Some((head, length)) = sent.head.take() {
-            if driver.handle.is_stopping() {
-                if driver.is_too_late_for_pipelines() {
-                    slot.connection.close_after_response(CloseReason::Stopped);
-                } else {
-                    driver.read_behind(slot, turn);
-                }
+        if sent.head.is_some() && driver.handle.is_stopping() {
+            if driver.is_too_late_for_pipelines() {
+                slot.connection.close_after_response(CloseReason::Stopped);
+            } else {
+                driver.read_behind(slot, turn);
             }
-            slot.exchange.set_has_head();
-            slot.connection
-                .begin_response(&mut driver.cx, &head, length);
         }
         let (cx, connection) = (&mut driver.cx, &mut slot.connection);
+        if let Some((head, data)) = sent.take_complete() {
+            return connection.send_response(cx, &head, data);
+        }
+        if let Some((head, length)) = sent.head.take() {
+            slot.exchange.set_has_head();
+            connection.begin_response(cx, &head, length);
+        }
         for data in sent.take_data() {
             // More than was promised has ended the response.
             if connection.request_in_progress() {

@@ -293,15 +293,19 @@ fn a_response_that_is_aborted_has_no_end() {
 
 #[test]
 fn a_handler_that_fails_gets_500_unless_its_response_has_begun() {
-    let mut bench = Bench::new(wait);
-    bench.input(format!("{}he", post(5)));
-    bench.call(Connection::respond_to_error);
-    let output = bench.output();
-    assert!(output.starts_with("HTTP/1.1 500 ") && output.contains("connection: close"));
-    bench.input(format!("llo{GET}"));
-    assert_eq!(bench.seen.len(), 2, "nothing is read behind it");
-    bench.end();
-    assert_eq!(bench.step(), Step::Close(CloseReason::HandlerFailed));
+    for fail in [Connection::respond_to_error, Connection::respond_to_panic] {
+        let mut bench = Bench::new(wait);
+        bench.input(format!("{}he", post(5)));
+        bench.call(fail);
+        assert!(!bench.connection.request_in_progress());
+        let output = bench.output();
+        assert!(output.starts_with("HTTP/1.1 500 ") && output.contains("connection: close"));
+        assert_eq!(bench.shared.held(), 0);
+        bench.input(format!("llo{GET}"));
+        assert_eq!(bench.seen.len(), 2, "nothing is read behind it");
+        bench.end();
+        assert_eq!(bench.step(), Step::Close(CloseReason::HandlerFailed));
+    }
 
     let mut bench = Bench::new(wait);
     bench.input(GET);
