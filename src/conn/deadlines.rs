@@ -29,7 +29,7 @@ impl Connection {
 
     /// At the end of a rate window: refuses a body that arrived too slowly in it.
     fn check_body_rate(&mut self, cx: &mut Context<'_>) {
-        let is_fast_enough = self.incoming.as_mut().is_some_and(|incoming| {
+        let is_fast_enough = self.state.incoming_mut().is_some_and(|incoming| {
             let received = std::mem::take(&mut incoming.in_window);
             is_fast_enough(received, incoming.held(), cx.limits.min_rate, cx)
         });
@@ -81,11 +81,12 @@ impl Connection {
         let awaited = match reading {
             Reading::Idle if !has_output && writing == Writing::Open => Some(Timer::Idle),
             Reading::Head if self.has_room_for_responses(cx) => Some(Timer::Head),
-            Reading::Body if self.has_room_for_responses(cx) => Some(Timer::Body),
+            Reading::Body(()) if self.has_room_for_responses(cx) => Some(Timer::Body),
             Reading::Discarding if writing == Writing::Lingering => Some(Timer::Linger),
             Reading::Idle
             | Reading::Head
-            | Reading::Body
+            | Reading::Body(())
+            | Reading::Streaming
             | Reading::Responding
             | Reading::Discarding
             | Reading::Ended => None,

@@ -1,8 +1,9 @@
 //! The length of a request's body: the algorithm of RFC 9112 §6.3, step by step.
 
-use http::{HeaderMap, HeaderValue, Version, header};
+use http::{HeaderMap, Version, header};
 
 use super::grammar::{is_token, trim_ows};
+use super::head::elements;
 use super::refusal::Refusal;
 
 /// How the end of a request's body is found.
@@ -59,35 +60,34 @@ impl Framing {
 /// `Transfer-Encoding` must be `chunked` alone, across all its field lines.
 fn transfer_coding(fields: &HeaderMap) -> Result<Framing, Refusal> {
     let is_chunked = |coding: &[u8]| coding.eq_ignore_ascii_case(b"chunked");
-    let lines = || {
-        fields
-            .get_all(header::TRANSFER_ENCODING)
-            .iter()
-            .map(HeaderValue::as_bytes)
-    };
-    let mut codings = lines()
-        .flat_map(|line| line.split(|&byte| byte == b',').map(trim_ows))
-        .rev();
-    if !codings.next().is_some_and(is_chunked) {
-        return Err(Refusal::malformed(
-            "the last transfer coding is not chunked",
-        ));
-    }
-    // The codings before the last one. None is implemented, so they are either unknown or invalid.
-    let mut others = codings.peekable();
-    if others.peek().is_none() {
-        return Ok(Framing::Chunked);
-    }
     let is_unknown = |coding: &[u8]| {
         let name = coding.split(|&byte| byte == b';').next().map(trim_ows);
         name.is_some_and(|name| is_token(name) && !is_chunked(name))
     };
-    Err(if others.all(is_unknown) {
-        // RFC 9112 §6.1.
-        Refusal::not_implemented("the only transfer coding this server knows is chunked")
-    } else {
-        Refusal::malformed("Transfer-Encoding is not chunked, once and alone")
-    })
+    let mut last: Option<&[u8]> = None;
+    let (mut is_alone, mut are_others_unknown) = (true, true);
+    for coding in elements(fields, &header::TRANSFER_ENCODING) {
+        if let Some(other) = last.replace(coding) {
+            is_alone = false;
+            are_others_unknown &= is_unknown(other);
+        }
+    }
+    if !last.is_some_and(is_chunked) {
+        return Err(Refusal::malformed(
+            "the last transfer coding is not chunked",
+        ));
+    }
+    match (is_alone, are_others_unknown) {
+        (true, _) => Ok(Framing::Chunked),
+        // The codings before the last one: none is implemented, so they are unknown (RFC 9112 §6.1)
+        // or invalid.
+        (false, true) => Err(Refusal::not_implemented(
+            "the only transfer coding this server knows is chunked",
+        )),
+        (false, false) => Err(Refusal::malformed(
+            "Transfer-Encoding is not chunked, once and alone",
+        )),
+    }
 }
 
 /// `Content-Length` must be a single field line of digits. RFC 9112 §6.3 also permits a repeated

@@ -12,15 +12,30 @@ impl ByteSet {
     /// faster without one.
     pub(super) fn contains_all(&self, bytes: &[u8]) -> bool {
         let of = |common: u8, byte: &u8| common & self.0[usize::from(*byte)];
-        let (eights, rest) = bytes.as_chunks::<8>();
-        let common = eights.iter().flatten().fold(1, of);
-        rest.iter().fold(common, of) != 0
+        let Some(last) = bytes.last_chunk::<8>() else {
+            return bytes.iter().fold(1, of) != 0;
+        };
+        // Eight at a time; the last eight overlap with those before them.
+        let (eights, _) = bytes.as_chunks::<8>();
+        let common = last.iter().fold(1, of);
+        eights.iter().flatten().fold(common, of) != 0
     }
 
-    /// Whether all bytes are in the set and each `%` among them is followed by two hex digits
-    /// (percent-encoding, RFC 3986 §2.1).
+    /// Whether all bytes are in the set or percent-encoded: `%` and two hex digits (RFC 3986 §2.1).
     pub(super) fn contains_encoded(&self, bytes: &[u8]) -> bool {
-        self.contains_all(bytes) && percent_encoding_is_whole(bytes)
+        // Hardly any name has a percent sign.
+        self.contains_all(bytes) || self.contains_between_percents(bytes)
+    }
+
+    #[cold]
+    fn contains_between_percents(&self, bytes: &[u8]) -> bool {
+        let is_encoded = |part: &[u8]| {
+            let digits = part.split_first_chunk::<2>();
+            digits.is_some_and(|(digits, _)| digits.iter().all(u8::is_ascii_hexdigit))
+        };
+        let mut parts = bytes.split(|&byte| byte == b'%');
+        let first = parts.next().unwrap_or_default();
+        self.contains_all(first) && parts.all(|part| is_encoded(part) && self.contains_all(part))
     }
 
     const fn of(bytes: &[u8]) -> Self {
@@ -89,20 +104,9 @@ pub(super) static PATH: ByteSet = ByteSet::of(b"-._~!$&'()*+,;=:@/%[]|^").with_a
 pub(super) static QUERY: ByteSet =
     ByteSet::of(b"-._~!$&'()*+,;=:@/?%[]|{}^`\\").with_alphanumerics();
 
-/// The characters of a `reg-name`, with `%` (RFC 3986 §3.2.2).
-pub(super) static REG_NAME: ByteSet = ByteSet::of(b"-._~!$&'()*+,;=%").with_alphanumerics();
-
-/// Whether each `%` is followed by two hex digits.
-fn percent_encoding_is_whole(bytes: &[u8]) -> bool {
-    let mut rest = bytes;
-    while let Some(at) = find(b'%', rest) {
-        match rest[at + 1..].split_first_chunk::<2>() {
-            Some((digits, after)) if digits.iter().all(u8::is_ascii_hexdigit) => rest = after,
-            Some(_) | None => return false,
-        }
-    }
-    true
-}
+/// The characters of a `reg-name` that stand for themselves (RFC 3986 §3.2.2): those that may be
+/// percent-encoded are not among them.
+pub(super) static REG_NAME: ByteSet = ByteSet::of(b"-._~!$&'()*+,;=").with_alphanumerics();
 
 /// `token` (RFC 9110 §5.6.2).
 pub(super) fn is_token(bytes: &[u8]) -> bool {

@@ -28,10 +28,10 @@ impl Incoming {
     pub(super) fn new(mut head: Head) -> Self {
         Self {
             body: GrowingBody::new(std::mem::take(head.request.body_mut())),
+            decoder: BodyDecoder::new(head.framing),
+            head_size: head.size(),
             request: head.request,
             persist: head.persist,
-            decoder: BodyDecoder::new(head.framing),
-            head_size: head.size,
             in_window: 0,
         }
     }

@@ -52,7 +52,7 @@ impl Connection {
     /// Consumes `input` up to the end of one request, or as far as it can be used now.
     pub(super) fn advance(&mut self, cx: &mut Context<'_>, input: &mut &[u8]) -> Option<Request> {
         loop {
-            match self.state.reading() {
+            match self.state.take_reading() {
                 Reading::Idle | Reading::Head => {
                     if input.is_empty() || !self.has_room_for_responses(cx) {
                         return None;
@@ -67,11 +67,11 @@ impl Connection {
                         Err(refusal) => self.refuse(cx, refusal),
                     }
                 }
-                Reading::Body => match self.read_body(cx, input) {
+                Reading::Body(incoming) => match self.read_body(cx, incoming, input) {
                     Ok(request) => return request,
                     Err(refusal) => self.refuse(cx, refusal),
                 },
-                Reading::Responding => {
+                Reading::Streaming | Reading::Responding => {
                     debug_assert!(false, "a request is waiting for a response");
                     return None;
                 }
@@ -90,9 +90,9 @@ impl Connection {
         input: &mut &[u8],
     ) -> Result<Option<Head>, Refusal> {
         if self.head_lines.is_none()
-            && let Some((head, length)) = head::parse_whole(input, cx.limits, &mut cx.shared.heads)
+            && let Some(head) = head::parse_whole(input, cx.limits, &mut cx.shared.heads)
         {
-            self.consume_head(input, length);
+            self.consume_head(input, head.length);
             return Ok(Some(head));
         }
         self.check_head(cx, input)
@@ -137,8 +137,8 @@ impl Connection {
         }
     }
 
-    /// Logs a refused head. `seen` must end with the first fault: after that, fields can't be told
-    /// apart, so secrets could not be masked.
+    /// Logs a refused head. `seen` must end with the first fault: after that, field
+    /// lines can't be recognised, so secrets could not be masked.
     #[cold]
     pub(super) fn log_refused_head(&self, seen: &[u8]) {
         let shown = MaskedHead {
@@ -196,7 +196,7 @@ impl Connection {
     fn begin_body(&mut self, cx: &mut Context<'_>, head: Head) {
         // At least this much is needed. The request may still be refused when its body grows.
         let budget = &cx.shared.budget;
-        let admitted = budget.admit(head.size, cx.limits);
+        let admitted = budget.admit(head.size(), cx.limits);
         let admitted = admitted.and_then(|()| match head.framing {
             // The client asks before it sends: so it needn't send what never fits.
             Framing::Length(length) if head.expects_continue => {
@@ -211,8 +211,7 @@ impl Connection {
             let write = |out: &mut Vec<u8>| out.extend_from_slice(encode::CONTINUE);
             self.output.append(&mut cx.shared.buffers, write);
         }
-        self.state.body_began();
-        self.incoming = Some(Box::new(Incoming::new(head)));
+        self.state.body_began(Box::new(Incoming::new(head)));
     }
 
     /// Consumes bytes of the body, and returns the request when the body is complete.
@@ -220,11 +219,9 @@ impl Connection {
     pub(super) fn read_body(
         &mut self,
         cx: &mut Context<'_>,
+        mut incoming: Box<Incoming>,
         input: &mut &[u8],
     ) -> Result<Option<Request>, Refusal> {
-        let Some(mut incoming) = self.incoming.take() else {
-            return Err(Refusal::malformed("a body without a head"));
-        };
         let is_whole = incoming.read(cx, self.id, &mut self.account, input)?;
         if is_whole {
             let persist = incoming.persist;
@@ -232,7 +229,7 @@ impl Connection {
             self.state.request_done();
             return Ok(Some(self.prepare_request(request, persist)));
         }
-        self.incoming = Some(incoming);
+        self.state.body_began(incoming);
         Ok(None)
     }
 
@@ -265,8 +262,10 @@ impl Connection {
         if let Err(refusal) = admitted
             && !is_bounded
         {
-            // Just enough to recognise the method, HEAD or not. The refusal frees it again.
-            self.kept.extend_from_slice(&input[..input.len().min(16)]);
+            if self.state.reading() != Reading::Responding {
+                // Just enough to recognise the method, HEAD or not. The refusal frees it again.
+                self.kept.extend_from_slice(&input[..input.len().min(16)]);
+            }
             return self.refuse_unfinished(cx, refusal);
         }
         if self.kept.is_empty() {
@@ -309,7 +308,11 @@ impl Connection {
     /// Whether input is still parsed, not dropped.
     pub(super) fn is_reading(&self) -> bool {
         match self.state.reading() {
-            Reading::Idle | Reading::Head | Reading::Body | Reading::Responding => true,
+            Reading::Idle
+            | Reading::Head
+            | Reading::Body(())
+            | Reading::Streaming
+            | Reading::Responding => true,
             Reading::Discarding | Reading::Ended => false,
         }
     }

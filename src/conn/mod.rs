@@ -95,7 +95,6 @@ use http::Response;
 
 use self::encode::RequestInfo;
 use self::head::HeadLines;
-use self::incoming::Incoming;
 use self::memory::Account;
 use self::output::Output;
 use self::respond::HANDLER_FAILED;
@@ -120,8 +119,6 @@ pub struct Connection {
     kept: Vec<u8>,
     /// How many bytes at the front of `kept` are already consumed.
     kept_used: usize,
-    /// The request whose body is being received.
-    incoming: Option<Box<Incoming>>,
     /// What the encoder must know about the current request.
     request_info: RequestInfo,
     /// A head was accepted on this connection. Further input may be the rest of a body whose
@@ -135,7 +132,7 @@ pub struct Connection {
     dropped_bytes: u64,
     /// Output bytes the client has taken in the current rate window.
     written_in_window: u64,
-    /// What is needed besides where bodies stream, from the first request on.
+    /// Additional state for streamed bodies, from the first request on.
     streaming: Option<Box<Streaming>>,
 }
 
@@ -165,7 +162,6 @@ impl Connection {
             head_lines: None,
             kept: Vec::new(),
             kept_used: 0,
-            incoming: None,
             request_info: RequestInfo {
                 is_head: false,
                 is_http10: false,
@@ -193,8 +189,8 @@ impl Connection {
 
     /// The state, for tests and logs.
     #[must_use]
-    pub fn state(&self) -> State {
-        self.state
+    pub fn state(&self) -> &State {
+        &self.state
     }
 
     /// Whether the caller should read input now.
@@ -204,8 +200,8 @@ impl Connection {
             return (streaming.calls.read_limit)(self, cx) > 0;
         }
         match self.state.reading() {
-            Reading::Idle | Reading::Head | Reading::Body => self.has_room_for_responses(cx),
-            Reading::Responding | Reading::Ended => false,
+            Reading::Idle | Reading::Head | Reading::Body(()) => self.has_room_for_responses(cx),
+            Reading::Streaming | Reading::Responding | Reading::Ended => false,
             Reading::Discarding => self.wants_discarded(cx),
         }
     }
@@ -243,7 +239,7 @@ impl Connection {
     /// Whether a request's body is coming.
     #[must_use]
     pub fn is_reading_body(&self) -> bool {
-        self.state.reading() == Reading::Body
+        matches!(self.state.reading(), Reading::Body(()) | Reading::Streaming)
     }
 
     /// Bytes waiting to be sent.
@@ -291,8 +287,12 @@ impl Connection {
             return (streaming.calls.handle_end_of_input)(self, cx);
         }
         match self.state.reading() {
-            Reading::Head | Reading::Body => self.refuse_unfinished(cx, Refusal::incomplete()),
-            Reading::Idle | Reading::Responding | Reading::Discarding | Reading::Ended => {}
+            Reading::Head | Reading::Body(()) => self.refuse_unfinished(cx, Refusal::incomplete()),
+            Reading::Idle
+            | Reading::Streaming
+            | Reading::Responding
+            | Reading::Discarding
+            | Reading::Ended => {}
         }
         self.state.input_ended();
         self.drop_kept(cx);
@@ -347,8 +347,8 @@ impl Connection {
         if self.is_closed() {
             return;
         }
-        if self.state.is_in_progress() {
-            return self.respond_to_error(cx);
+        if let Some(streaming) = &self.streaming {
+            return (streaming.calls.respond_to_error)(self, cx);
         }
         self.assert_request_pending();
         self.respond_error(cx, HANDLER_FAILED);
@@ -450,7 +450,6 @@ impl Connection {
     #[cold]
     fn release_all(&mut self, cx: &mut Context<'_>) {
         self.drop_kept(cx);
-        self.incoming = None;
         if let Some(streaming) = &mut self.streaming {
             (streaming.calls.clear)(streaming);
         }
@@ -459,7 +458,7 @@ impl Connection {
 
     /// Reports to the budget how much memory is held.
     fn update_budget(&mut self, cx: &mut Context<'_>) {
-        let incoming = self.incoming.as_ref().map_or(0, |incoming| incoming.held());
+        let incoming = self.state.incoming().map_or(0, |incoming| incoming.held());
         let streaming = self.streaming.as_ref().map_or(0, |it| (it.calls.held)(it));
         let held = self.kept.capacity() + incoming + streaming + self.output.held();
         self.account.set(&mut cx.shared.budget, held);

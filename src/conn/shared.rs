@@ -3,8 +3,7 @@
 use std::time::SystemTime;
 
 use super::date::Date;
-use super::head::HeadArena;
-use super::memory::{Budget, BufferPool};
+use super::memory::{Budget, BufferPool, HeadBlock};
 use crate::limits::Limits;
 use crate::time::Instant;
 
@@ -26,7 +25,7 @@ pub struct Shared {
     pub(super) buffers: BufferPool,
     pub(super) budget: Budget,
     pub(super) date: Date,
-    pub(super) heads: HeadArena,
+    pub(super) heads: HeadBlock,
     pub(super) is_stopping: bool,
 }
 

@@ -37,9 +37,9 @@
 //!      └─────────────────────────────────────┴────────────────────────┘
 //!
 //! Reading, with the response
-//!      Body ── complete ──> Responding ── response ended ──> Idle, or Discarding at the last one
-//!        │ └── complete, after the response has ended ────────^
-//!        └──── failed, or too much of it is left unread ─────> Discarding
+//!      Streaming ── complete ──> Responding ── response ended ──> Idle, or Discarding at the last one
+//!        │  └── complete, after the response has ended ────────────^
+//!        └───── failed, or too much of it is left unread ─────────> Discarding
 //! ```
 //!
 //! *Responding* lasts while the handler runs, from the end of the request on. A connection has at most
@@ -60,16 +60,20 @@
 //! of a refusal is final too, whether or not the response to it can be sent.
 
 use super::close_reason::CloseReason;
+use super::incoming::Incoming;
 
-/// How input from the client is treated.
+/// How input from the client is treated. `B` is what is known of a request whose body is being gathered: in
+/// the state it is the request itself, so there is no such state without one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reading {
+pub enum Reading<B = ()> {
     /// No byte of the next request has arrived.
     Idle,
     /// A head has begun.
     Head,
-    /// The head is complete; its body is being received.
-    Body,
+    /// The head is complete; its body is being gathered for the handler.
+    Body(B),
+    /// Where bodies stream: the handler has the head, and gets the body in parts.
+    Streaming,
     /// A complete request is with the handler.
     Responding,
     /// No further request is read; input is dropped.
@@ -113,9 +117,9 @@ pub enum ResponseState {
 }
 
 /// The state of a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct State {
-    reading: Reading,
+    reading: Reading<Box<Incoming>>,
     writing: Writing,
     keep_alive: KeepAlive,
     response: ResponseState,
@@ -136,7 +140,15 @@ impl State {
     /// How input from the client is treated.
     #[must_use]
     pub const fn reading(&self) -> Reading {
-        self.reading
+        match self.reading {
+            Reading::Idle => Reading::Idle,
+            Reading::Head => Reading::Head,
+            Reading::Body(_) => Reading::Body(()),
+            Reading::Streaming => Reading::Streaming,
+            Reading::Responding => Reading::Responding,
+            Reading::Discarding => Reading::Discarding,
+            Reading::Ended => Reading::Ended,
+        }
     }
 
     /// What may still be sent.
@@ -171,34 +183,65 @@ impl State {
         }
     }
 
+    /// The request whose body is being gathered.
+    pub(super) fn incoming(&self) -> Option<&Incoming> {
+        if let Reading::Body(incoming) = &self.reading {
+            return Some(incoming);
+        }
+        None
+    }
+
+    /// The same, to change it.
+    pub(super) fn incoming_mut(&mut self) -> Option<&mut Incoming> {
+        if let Reading::Body(incoming) = &mut self.reading {
+            return Some(incoming);
+        }
+        None
+    }
+
+    /// How the next bytes of input are treated. A request whose body is being gathered is moved out: call
+    /// [`request_done`](Self::request_done), or [`body_began`](Self::body_began) again if more of the body
+    /// is missing.
+    pub(super) fn take_reading(&mut self) -> Reading<Box<Incoming>> {
+        match self.reading {
+            Reading::Idle => Reading::Idle,
+            Reading::Head => Reading::Head,
+            Reading::Body(_) => std::mem::replace(&mut self.reading, Reading::Head),
+            Reading::Streaming => Reading::Streaming,
+            Reading::Responding => Reading::Responding,
+            Reading::Discarding => Reading::Discarding,
+            Reading::Ended => Reading::Ended,
+        }
+    }
+
     /// The first byte of a head has arrived.
     pub(super) fn head_began(&mut self) {
-        debug_assert_eq!(self.reading, Reading::Idle);
+        debug_assert_eq!(self.reading(), Reading::Idle);
         self.reading = Reading::Head;
     }
 
-    /// The head is complete and a body follows.
-    pub(super) fn body_began(&mut self) {
+    /// The head is complete and a body follows, or more of the body.
+    pub(super) fn body_began(&mut self, incoming: Box<Incoming>) {
         debug_assert!(matches!(self.reading, Reading::Idle | Reading::Head));
-        self.reading = Reading::Body;
+        self.reading = Reading::Body(incoming);
     }
 
     /// The request is complete and goes to the handler.
     pub(super) fn request_done(&mut self) {
         debug_assert!(matches!(
             self.reading,
-            Reading::Idle | Reading::Head | Reading::Body
+            Reading::Idle | Reading::Head | Reading::Streaming
         ));
         self.reading = Reading::Responding;
     }
 
     /// The head is complete and goes to the handler. If a body follows, it is passed on in parts.
     pub(super) fn head_passed(&mut self, has_body: bool) {
-        if has_body {
-            self.body_began();
-        } else {
-            self.request_done();
-        }
+        debug_assert!(matches!(self.reading, Reading::Idle | Reading::Head));
+        self.reading = match has_body {
+            true => Reading::Streaming,
+            false => Reading::Responding,
+        };
         self.response = ResponseState::Awaited;
     }
 
@@ -214,14 +257,14 @@ impl State {
     /// A body that the handler gets in parts can't be received: what follows is neither body nor
     /// request. This replaces an earlier reason to close.
     pub(super) fn streamed_body_failed(&mut self, reason: CloseReason) {
-        debug_assert_eq!(self.reading, Reading::Body);
+        debug_assert_eq!(self.reading(), Reading::Streaming);
         self.keep_alive = KeepAlive::Close(reason);
         self.stop_reading();
     }
 
     /// The rest of a body is not received.
     pub(super) fn body_left_unread(&mut self, reason: CloseReason) {
-        debug_assert_eq!(self.reading, Reading::Body);
+        debug_assert_eq!(self.reading(), Reading::Streaming);
         self.will_close(reason);
         match self.response {
             ResponseState::None => self.begin_closing(),
@@ -239,13 +282,16 @@ impl State {
     pub(super) fn response_ended(&mut self) {
         debug_assert!(self.is_in_progress());
         self.response = ResponseState::None;
-        match (self.keep_alive, self.reading) {
+        match (self.keep_alive, self.reading()) {
             (KeepAlive::Persist, Reading::Responding) => self.responded(),
-            (KeepAlive::Persist, Reading::Body) => {}
+            (KeepAlive::Persist, Reading::Streaming) => {}
             (KeepAlive::Persist, Reading::Ended) => {
                 self.last_response_queued(CloseReason::ClientClosed);
             }
-            (KeepAlive::Persist, Reading::Idle | Reading::Head | Reading::Discarding) => {
+            (
+                KeepAlive::Persist,
+                Reading::Idle | Reading::Head | Reading::Body(()) | Reading::Discarding,
+            ) => {
                 debug_assert!(false, "a request is with the handler");
             }
             (KeepAlive::Close(_), _) => self.begin_closing(),
@@ -263,7 +309,7 @@ impl State {
     /// The request with the handler failed: its response (500, 503) is queued, or no more of its
     /// response follows. This replaces an earlier reason to close.
     pub(super) fn failed(&mut self, reason: CloseReason) {
-        debug_assert!(self.reading == Reading::Responding || self.is_in_progress());
+        debug_assert!(self.reading() == Reading::Responding || self.is_in_progress());
         self.response = ResponseState::None;
         self.keep_alive = KeepAlive::Close(reason);
         self.begin_closing();
@@ -271,7 +317,7 @@ impl State {
 
     /// The handler's response is queued.
     pub(super) fn responded(&mut self) {
-        debug_assert_eq!(self.reading, Reading::Responding);
+        debug_assert_eq!(self.reading(), Reading::Responding);
         match self.keep_alive {
             KeepAlive::Persist => self.reading = Reading::Idle,
             KeepAlive::Close(_) => self.begin_closing(),
@@ -286,8 +332,11 @@ impl State {
 
     /// The client's stream has ended. The caller has refused an unfinished request before.
     pub(super) fn input_ended(&mut self) {
-        debug_assert!(!matches!(self.reading, Reading::Head | Reading::Body));
-        if self.reading == Reading::Idle {
+        debug_assert!(!matches!(
+            self.reading,
+            Reading::Head | Reading::Body(_) | Reading::Streaming
+        ));
+        if self.reading() == Reading::Idle {
             self.last_response_queued(CloseReason::ClientClosed);
         }
         self.reading = Reading::Ended;
@@ -305,7 +354,8 @@ impl State {
                     Reading::Ended => Writing::Closed,
                     Reading::Idle
                     | Reading::Head
-                    | Reading::Body
+                    | Reading::Body(_)
+                    | Reading::Streaming
                     | Reading::Responding
                     | Reading::Discarding => Writing::Lingering,
                 }
@@ -352,7 +402,8 @@ impl State {
             Reading::Ended => Reading::Ended,
             Reading::Idle
             | Reading::Head
-            | Reading::Body
+            | Reading::Body(_)
+            | Reading::Streaming
             | Reading::Responding
             | Reading::Discarding => Reading::Discarding,
         };
@@ -373,10 +424,12 @@ mod tests {
     fn a_persistent_connection_returns_to_idle() {
         let mut state = State::new();
         state.head_began();
-        state.body_began();
         state.request_done();
         state.responded();
-        assert_eq!(state, State::new());
+        assert_eq!(
+            (state.reading(), state.writing(), state.keep_alive()),
+            (Reading::Idle, Writing::Open, KeepAlive::Persist)
+        );
     }
 
     #[test]

@@ -26,14 +26,16 @@ impl Connection {
             }
             // Closing now could reset the connection and lose the pending responses.
             Reading::Idle => self.state.last_response_queued(CloseReason::Stopped),
-            Reading::Body if self.state.is_in_progress() => return false,
-            Reading::Head | Reading::Body => match &self.streaming {
+            Reading::Streaming if self.state.is_in_progress() => return false,
+            Reading::Streaming => {
                 // The rest of a body whose response is queued.
-                Some(streaming) if self.state.reading() == Reading::Body => {
+                if let Some(streaming) = &self.streaming {
                     (streaming.calls.stop_draining)(self, cx);
                 }
-                _ => self.refuse_unfinished(cx, Refusal::stopped()),
-            },
+            }
+            Reading::Head | Reading::Body(()) => {
+                self.refuse_unfinished(cx, Refusal::stopped());
+            }
             Reading::Responding | Reading::Discarding | Reading::Ended => return false,
         }
         self.update_timers_and_budget(cx);

@@ -313,6 +313,10 @@ impl<'a, R: Reactor, M: Mode<R>> EventLoop<'a, R, M> {
         slot.readiness.readable |= reported.readable || reported.read_closed;
         slot.readiness.writable |= reported.writable;
         slot.readiness.read_closed |= reported.read_closed;
+        if reported.failed && slot.connection.request_in_progress() {
+            // It may not be read now: enough input is kept, or the client had ended its stream before.
+            self.driver.lose(slot);
+        }
         if slot.is_queued {
             return;
         }

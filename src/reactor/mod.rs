@@ -204,6 +204,9 @@ pub struct Readiness {
     pub writable: bool,
     /// The peer has shut down its side, or the stream has failed: read on to the end.
     pub read_closed: bool,
+    /// The stream has failed. A reactor may report this also while the loop has no interest in the stream; if it
+    /// doesn't, the next read or write returns the error.
+    pub failed: bool,
 }
 
 /// The directions of a stream that the loop would act on now.

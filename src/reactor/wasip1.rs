@@ -91,6 +91,7 @@ impl<W: Wasi> Reactor for Wasip1Reactor<W> {
                     readable: ready.readable,
                     writable: ready.writable,
                     read_closed: ready.read_closed,
+                    failed: false,
                 },
             ),
         }));

@@ -15,7 +15,16 @@ pub(crate) fn prepare() -> Outcome {
 
 /// Starts a process on the servers' core: children inherit the core of their parent.
 pub(crate) fn on_the_servers_core<T>(start: impl FnOnce() -> Outcome<T>) -> Outcome<T> {
-    pin(Role::Servers)?;
+    on(Role::Servers, start)
+}
+
+/// Starts a process on both cores.
+pub(crate) fn on_both_cores<T>(start: impl FnOnce() -> Outcome<T>) -> Outcome<T> {
+    on(Role::Both, start)
+}
+
+fn on<T>(role: Role, start: impl FnOnce() -> Outcome<T>) -> Outcome<T> {
+    pin(role)?;
     let started = start();
     pin(Role::Clients)?;
     started
@@ -35,6 +44,7 @@ pub(crate) fn describe() -> Outcome<String> {
 enum Role {
     Servers,
     Clients,
+    Both,
 }
 
 fn pin(role: Role) -> Outcome {
@@ -42,11 +52,14 @@ fn pin(role: Role) -> Outcome {
         return Ok(());
     };
     let mut set = CpuSet::new();
-    let core = match role {
-        Role::Servers => servers,
-        Role::Clients => clients,
+    let wanted: &[usize] = match role {
+        Role::Servers => &[servers],
+        Role::Clients => &[clients],
+        Role::Both => &[servers, clients],
     };
-    set.set(core).map_err(|e| format!("core {core}: {e}"))?;
+    for &core in wanted {
+        set.set(core).map_err(|e| format!("core {core}: {e}"))?;
+    }
     sched_setaffinity(Pid::from_raw(0), &set).map_err(|e| format!("sched_setaffinity: {e}"))
 }
 

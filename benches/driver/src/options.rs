@@ -92,10 +92,9 @@ impl Options {
     /// Whether a scenario of a suite is to be run.
     pub(crate) fn wants(&self, suite: &str, scenario: &str) -> bool {
         self.only.is_empty()
-            || self
-                .only
-                .iter()
-                .any(|name| name == suite || name == scenario)
+            || self.only.iter().any(|name| {
+                name == suite || name == scenario || *name == format!("{suite}-{scenario}")
+            })
     }
 
     /// Whether a server is to be compared.
@@ -104,12 +103,12 @@ impl Options {
     }
 
     /// Fails if `--only` or `--server` has a name that isn't among these.
-    pub(crate) fn check_names(&self, scenarios: &[&str], servers: &[&str]) -> Outcome {
+    pub(crate) fn check_names(&self, scenarios: &[String], servers: &[String]) -> Outcome {
         for (names, known) in [(&self.only, scenarios), (&self.servers, servers)] {
             for name in names {
                 let with = self.with.iter().any(|(with, _)| with == name);
                 ensure!(
-                    with || known.contains(&name.as_str()),
+                    with || known.contains(name),
                     "nothing is called '{name}': there are {}",
                     known.join(", ")
                 );

@@ -11,8 +11,6 @@ use nix::sys::time::TimeValLike;
 use nix::time::clock_getcpuclockid;
 use nix::unistd::Pid;
 
-use crate::cores;
-
 /// A server that is compared.
 #[derive(Debug)]
 pub(crate) struct Peer {
@@ -30,13 +28,13 @@ pub(crate) struct Cpu {
 }
 
 impl Peer {
-    /// Starts it on the servers' core.
+    /// Starts it, on the cores of this process.
     pub(crate) fn start(
         name: &str,
         runtime: Runtime,
         command: impl Fn(SocketAddr) -> Outcome<Command>,
     ) -> Outcome<Self> {
-        let server = cores::on_the_servers_core(|| Server::with_command(runtime, command));
+        let server = Server::with_command(runtime, command);
         Ok(Self {
             name: name.into(),
             server: server.map_err(|why| format!("{name}: {why}"))?,

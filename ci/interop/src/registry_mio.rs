@@ -1,11 +1,14 @@
-//! One program of `examples/hyper` twice, in one run: on the mio shim, and on the mio of crates.io. What
-//! happens to the second is shown, and is no failure but where the runtime is made for it.
+//! One program of `examples/hyper` twice, in one run: on the mio shim, and on the mio of crates.io. The results of the
+//! second are shown. They are failures only in a runtime that is made for it, and there the programs on axum and with
+//! a WebSocket are checked, too.
 
 use std::fs;
 use std::time::Duration;
 
 use crate::curl::Scratch;
-use crate::{Outcome, Program, Report, Runtime, ensure, idle, resets, root, shim};
+use crate::{
+    Outcome, Program, Report, Runtime, Server, ensure, idle, matrix, resets, root, shim, websocket,
+};
 
 /// The settings of a run.
 #[derive(Debug, Clone, Copy)]
@@ -16,22 +19,30 @@ pub struct Settings {
     pub seconds: u64,
 }
 
-/// The program, of which nothing differs but its mio.
-const PROGRAM: &str = "hyper_echo";
-/// Its name without the shim. Another one, because with `CARGO_TARGET_DIR` both are built into one folder.
-const UNPATCHED: &str = "hyper_echo_unpatched";
-/// What it is made of, in `examples/hyper`.
-const FILES: [&str; 5] = [
+/// The programs, of which nothing differs but their mio.
+const HYPER: &str = "hyper_echo";
+const AXUM: &str = "axum_app";
+const WEBSOCKET: &str = "websocket";
+/// What their names end with without the shim. Other names, because with `CARGO_TARGET_DIR` both are built into one
+/// folder.
+const UNPATCHED: &str = "_unpatched";
+/// What they are made of, in `examples/hyper`.
+const FILES: [&str; 8] = [
     ".cargo/config.toml",
     "wasi/Cargo.toml",
     "wasi/Cargo.lock",
     "src/hyper_echo.rs",
+    "src/axum_app.rs",
+    "src/websocket.rs",
+    "src/upgrade.rs",
     "src/listener.rs",
 ];
 /// What stands in these files for the shim, and what replaces it: no patch, and no function that finds
 /// the listener. Without directories it is fd 3 in every runtime here.
-const REPLACED: [(&str, &str); 4] = [
+const REPLACED: [(&str, &str); 6] = [
     (r#"name = "hyper_echo""#, r#"name = "hyper_echo_unpatched""#),
+    (r#"name = "axum_app""#, r#"name = "axum_app_unpatched""#),
+    (r#"name = "websocket""#, r#"name = "websocket_unpatched""#),
     (r#"mio = { path = "../../../shim" }"#, ""),
     (r#"unsafe_code = "forbid""#, r#"unsafe_code = "allow""#),
     (
@@ -51,37 +62,62 @@ const IDLE: usize = 100;
 pub fn run(runtimes: &[Runtime], settings: Settings) -> Report {
     let mut report = Report::new("hyper", runtimes);
     for &runtime in runtimes {
-        for (case, outcome) in measure(&shim::build(runtime, PROGRAM), settings, true) {
+        for (case, outcome) in measure(&shim::build(runtime, HYPER), settings, true) {
             report.add(&format!("on the shim: {case}"), runtime, outcome);
         }
-        let unpatched = Unpatched::build(runtime);
-        report.add(
-            "without it: mio of crates.io",
-            runtime,
-            unpatched
-                .as_ref()
-                .map(|it| it.mio.clone())
-                .map_err(Clone::clone),
-        );
-        let Ok(unpatched) = unpatched else { continue };
-        let judged = runtime.runs_registry_mio();
-        for (case, outcome) in measure(&Ok(unpatched.program), settings, judged) {
-            if judged {
-                report.add(&format!("without it: {case}"), runtime, outcome);
+        let mut add = |case: &str, outcome: Outcome<String>| {
+            report.add(&format!("without it: {case}"), runtime, outcome);
+        };
+        let unpatched = match Unpatched::prepare() {
+            Ok(unpatched) => unpatched,
+            Err(why) => {
+                add("mio of crates.io", Err(why));
                 continue;
             }
-            let fate = outcome.unwrap_or_else(|why| {
-                eprintln!("{runtime}, without the shim: {case}: {why}");
-                why.lines()
-                    .next()
-                    .unwrap_or_default()
-                    .trim_end_matches(':')
-                    .to_owned()
-            });
-            report.add(&format!("without it: {case}"), runtime, Ok(fate));
+        };
+        let program = unpatched.build(runtime, HYPER);
+        add("mio of crates.io", unpatched.mio());
+        let is_judged = runtime.runs_registry_mio();
+        for (case, outcome) in measure(&program, settings, is_judged) {
+            let outcome = match is_judged {
+                true => outcome,
+                false => Ok(fate(runtime, &case, outcome)),
+            };
+            add(&case, outcome);
+        }
+        if is_judged {
+            check_more(&mut report, runtime, &unpatched);
         }
     }
     report
+}
+
+/// What has happened to a program that isn't judged.
+fn fate(runtime: Runtime, case: &str, outcome: Outcome<String>) -> String {
+    outcome.unwrap_or_else(|why| {
+        eprintln!("{runtime}, without the shim: {case}: {why}");
+        let line = why.lines().next().unwrap_or_default();
+        line.trim_end_matches(':').to_owned()
+    })
+}
+
+/// axum with its router, JSON, server-sent events and a WebSocket, and the WebSocket on hyper.
+fn check_more(report: &mut Report, runtime: Runtime, unpatched: &Unpatched) {
+    let axum = unpatched.build(runtime, AXUM);
+    let prefix = format!("without it: {AXUM}: ");
+    let start = || Server::start(axum.as_ref().map_err(Clone::clone)?, &[]);
+    matrix::check(report, &prefix, runtime, |_| true, start);
+    let app = axum.as_ref().map_err(Clone::clone).and_then(shim::app);
+    report.add(&format!("without it: {}", shim::APP), runtime, app);
+    // Whatever isn't a WebSocket is something else there.
+    let wanted = |case: &str| case != websocket::NO_HANDSHAKE;
+    for (case, outcome) in websocket::check_program(&axum, wanted) {
+        report.add(&format!("{prefix}{case}"), runtime, outcome);
+    }
+    let hyper = unpatched.build(runtime, WEBSOCKET);
+    for (case, outcome) in websocket::check_program(&hyper, |_| true) {
+        report.add(&format!("without it: {case}"), runtime, outcome);
+    }
 }
 
 /// All the cases of one program. Unless it is judged, it may be as busy at rest as it likes.
@@ -129,34 +165,33 @@ fn measure(
     cases
 }
 
-/// The program with neither the patch in its manifest nor the shim's function in its source.
+/// The programs with neither the patch in their manifest nor the shim's function in their source.
 struct Unpatched {
-    program: Program,
-    /// The version of its mio.
-    mio: String,
-    /// Where the program lies.
-    _folder: Scratch,
+    folder: Scratch,
 }
 
 impl Unpatched {
-    fn build(runtime: Runtime) -> Outcome<Self> {
+    fn prepare() -> Outcome<Self> {
         let folder = Scratch::new()?;
-        // With the lock all other dependencies are those of the shim's program.
+        // With the lock all other dependencies are those of the programs on the shim.
         for name in FILES {
             copy(name, &folder)?;
         }
-        let manifest = folder.path().join("wasi");
-        let program = Program::build(runtime, &manifest, &["--bin", UNPATCHED], true)?;
-        let lock = String::from_utf8_lossy(&folder.read("wasi/Cargo.lock")?).into_owned();
-        let mio = locked(&lock, "mio")
-            .ok_or("its lock has no mio")?
-            .to_owned();
-        ensure!(mio != "1.2.99", "its lock has the shim for mio");
-        Ok(Self {
-            program,
-            mio,
-            _folder: folder,
-        })
+        Ok(Self { folder })
+    }
+
+    fn build(&self, runtime: Runtime, name: &str) -> Outcome<Program> {
+        let manifest = self.folder.path().join("wasi");
+        let name = format!("{name}{UNPATCHED}");
+        Program::build(runtime, &manifest, &["--bin", &name], true)
+    }
+
+    /// The version of their mio, once one of them is built.
+    fn mio(&self) -> Outcome<String> {
+        let lock = String::from_utf8_lossy(&self.folder.read("wasi/Cargo.lock")?).into_owned();
+        let mio = locked(&lock, "mio").ok_or("the lock has no mio")?;
+        ensure!(mio != "1.2.99", "the lock has the shim for mio");
+        Ok(mio.to_owned())
     }
 }
 

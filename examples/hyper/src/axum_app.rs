@@ -1,6 +1,8 @@
-//! An axum app: a router, JSON, state, an echo, and an answer that is streamed.
+//! An axum app: a router, JSON, state, an echo, a response that is streamed, server-sent
+//! events, and a WebSocket.
 
 mod listener;
+mod upgrade;
 
 use std::convert::Infallible;
 use std::error::Error;
@@ -9,12 +11,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
-use axum::extract::State;
+use axum::extract::{FromRequest, Request, State};
 use axum::http::StatusCode;
+use axum::response::sse::{Event, Sse};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use futures_util::stream;
+use futures_util::{Stream, StreamExt, stream};
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
@@ -35,7 +38,8 @@ fn app() -> Router {
         .route("/greet", post(greet))
         .route("/greetings", get(greetings))
         .route("/stream", get(streamed))
-        .fallback(echo)
+        .route("/events", get(events))
+        .fallback(websocket_or_echo)
         .with_state(Greetings::default())
 }
 
@@ -53,7 +57,8 @@ async fn serve() -> Result<(), Box<dyn Error>> {
             let mut connection = http1::Builder::new();
             let connection = connection
                 .half_close(true)
-                .serve_connection(TokioIo::new(stream), service);
+                .serve_connection(TokioIo::new(stream), service)
+                .with_upgrades();
             // A connection that fails just ends.
             let _ = connection.await;
         });
@@ -86,19 +91,33 @@ async fn greetings(State(count): State<Greetings>) -> String {
 
 /// Ten lines, each of which is sent before the next is made.
 async fn streamed() -> Response {
-    let lines = stream::unfold(0, |number| async move {
-        if number == 10 {
-            return None;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-        let line = Bytes::from(format!("line {number}\n"));
-        Some((Ok::<_, Infallible>(line), number + 1))
-    });
+    let lines = slowly(|number| Bytes::from(format!("line {number}\n")));
     Body::from_stream(lines).into_response()
 }
 
-async fn echo(body: Result<Bytes, axum::extract::rejection::BytesRejection>) -> Response {
-    match body {
+/// Ten server-sent events, each of which is sent before the next is made.
+async fn events() -> Response {
+    let event = |number: u32| Event::default().id(number.to_string()).data("tick");
+    Sse::new(slowly(event)).into_response()
+}
+
+/// Ten of something, with pauses between them.
+fn slowly<T>(make: impl Fn(u32) -> T) -> impl Stream<Item = Result<T, Infallible>> {
+    stream::iter(0..10).then(move |number| {
+        let next = make(number);
+        async move {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            Ok(next)
+        }
+    })
+}
+
+/// axum's own WebSocket can't be built for preview 1: it needs tokio's `connect`.
+async fn websocket_or_echo(mut request: Request) -> Response {
+    if let Some(response) = upgrade::begin(&mut request) {
+        return response.map(|()| Body::empty());
+    }
+    match Bytes::from_request(request, &()).await {
         Ok(body) if body.is_empty() => "hello!".into_response(),
         Ok(body) => body.into_response(),
         Err(_) => StatusCode::BAD_REQUEST.into_response(),

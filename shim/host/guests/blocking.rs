@@ -5,7 +5,7 @@ use std::net::{TcpListener, TcpStream};
 use std::os::fd::FromRawFd;
 
 fn main() {
-    // SAFETY: the host gives the listener this number, and nobody else uses it.
+    // SAFETY: the host gives the listener this number, and nothing else uses it.
     let listener = unsafe { TcpListener::from_raw_fd(3) };
     for stream in listener.incoming() {
         let outcome = stream.and_then(echo);

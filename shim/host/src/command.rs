@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use wasip1_host::Host;
 
-/// What the command line asks for.
+/// What the command line says to do.
 #[derive(Debug)]
 pub(crate) enum Command {
     Run(Box<Host>),
@@ -27,7 +27,7 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Comma
         match word.as_str() {
             "--help" | "-h" => return Ok(Command::Help),
             "--version" | "-V" => return Ok(Command::Version),
-            // As wasmtime and wasmi have it.
+            // As in wasmtime and wasmi.
             "run" if is_first => {}
             "--" => match words.0.next() {
                 Some(module) => break module,
@@ -50,11 +50,11 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Comma
 /// What an option does to the host.
 type Setting = Box<dyn FnOnce(Host) -> Host>;
 
-/// The words that aren't read yet.
+/// The words that haven't been read.
 struct Words(std::vec::IntoIter<String>);
 
 impl Words {
-    /// What an option asks for, with its value from the words behind it, or behind a `=`.
+    /// The settings of an option. Its value is the next word, or follows a `=`.
     fn option(&mut self, option: &str) -> Result<Vec<Setting>, String> {
         let (name, attached) = match option.split_once('=') {
             Some((name, value)) if option.starts_with("--") => (name, Some(value.to_owned())),
@@ -173,7 +173,7 @@ fn wasmtime_setting(setting: &str) -> Result<Option<Setting>, String> {
     match name {
         "tcplisten" => Ok(Some(with_value("--listen", value)?)),
         "listenfd" if is_on => Ok(flag("--listenfd")),
-        // What is asked for is what this host does anyway.
+        // This host always behaves like that.
         "listenfd" | "preview2" | "cli" | "common" => Ok(None),
         _ => Err(format!(
             "-S {setting} isn't known here: there are tcplisten=ADDRESS, listenfd=y and preview2=n"

@@ -1,4 +1,4 @@
-//! The epochs of wasmtime: how a guest is interrupted that makes no calls.
+//! The epochs of wasmtime, by which a guest that makes no calls is interrupted.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,10 +10,11 @@ use crate::instance::{Instance, Stopped};
 use crate::phase::Phase;
 use crate::running::Shared;
 
-/// The time that a guest may spin is seen in so many parts, so that it is exceeded by one at most.
+/// The time that a guest may spin has this many parts. It is exceeded by at most one part; more of them would wake a
+/// thread more often.
 const PARTS: u32 = 8;
 
-/// Starts the thread that counts the epochs. It ends with the host.
+/// Starts the thread that increments the epoch. It ends with the host.
 pub(crate) fn tick(shared: &Arc<Shared>) -> Result<(), Error> {
     let Some(time) = shared.settings.max_spin else {
         return Ok(());
@@ -34,7 +35,7 @@ pub(crate) fn tick(shared: &Arc<Shared>) -> Result<(), Error> {
     Ok(())
 }
 
-/// Has a guest end when the host stops, or when it makes no call for too long.
+/// Ends a guest when the host stops, or when it makes no call for too long.
 pub(crate) fn watch(store: &mut Store<Instance>) {
     store.set_epoch_deadline(1);
     let max_spin = store.data().settings.max_spin;

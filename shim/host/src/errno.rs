@@ -2,8 +2,8 @@
 
 use std::io;
 
-/// An error number, as a call returns it to the guest. It is a plain number: an error that is part of
-/// normal work, like `AGAIN`, costs no object.
+/// An error number that a call returns to the guest. It is a plain number, because errors like `AGAIN` are part of
+/// normal work, and shouldn't allocate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Errno(pub(crate) u16);
 
@@ -71,7 +71,7 @@ errnos! {
     NOTCAPABLE = 76,
 }
 
-/// The number for an error of the system's. What has none of its own is `IO`.
+/// The number for an error of the system. Errors without a number of their own are `IO`.
 impl From<&io::Error> for Errno {
     fn from(error: &io::Error) -> Self {
         use rustix::io::Errno as E;
@@ -96,7 +96,7 @@ impl From<&io::Error> for Errno {
             Some(E::PERM) => Self::PERM,
             Some(E::PIPE) => Self::PIPE,
             Some(E::TIMEDOUT) => Self::TIMEDOUT,
-            // Made here, for a call that a listener doesn't have.
+            // Created by this host, for calls that a listener doesn't support.
             None if error.kind() == io::ErrorKind::NotConnected => Self::NOTCONN,
             _ => Self::IO,
         }

@@ -2,7 +2,7 @@
 
 use std::{fmt, io};
 
-/// Why a host doesn't start: a module that is none, an address that is taken. Its text says all.
+/// Why a host can't start: for instance, the module is invalid or the address is in use.
 #[derive(Debug)]
 pub struct Error {
     what: String,

@@ -1,4 +1,4 @@
-//! The host as a user makes it, sets it and starts it.
+//! A host, before it is started.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -11,7 +11,7 @@ use crate::running::Running;
 use crate::settings::Settings;
 use crate::signals;
 
-/// A module of WASI preview 1 that is to serve, and what it gets.
+/// A module of WASI preview 1 that is to serve, and its settings.
 ///
 /// ```no_run
 /// use wasip1_host::Host;
@@ -66,7 +66,7 @@ impl Host {
         }
     }
 
-    /// Gives the guest a listener on this address. It may have a name for `LISTEN_FDNAMES` in front:
+    /// Adds a listener on this address. The address may be preceded by a name for `LISTEN_FDNAMES`:
     /// `admin=127.0.0.1:3001`.
     #[must_use]
     pub fn listen(mut self, address: &str) -> Self {
@@ -74,21 +74,21 @@ impl Host {
         self
     }
 
-    /// Gives the guest the listeners that this process was started with, as systemd does it.
+    /// Passes the listeners that this process was started with, for instance by systemd.
     #[must_use]
     pub fn inherit_listeners(mut self, inherit: bool) -> Self {
         self.inherit = inherit;
         self
     }
 
-    /// Lets another process listen on the same addresses (`SO_REUSEPORT`), like a successor.
+    /// Lets another process listen on the same addresses (`SO_REUSEPORT`), for instance a successor.
     #[must_use]
     pub fn reuse_port(mut self, reuse: bool) -> Self {
         self.reuse_port = reuse;
         self
     }
 
-    /// Gives the guest a directory, under a path of its own.
+    /// Adds a directory of this system, under a path in the guest.
     #[must_use]
     pub fn dir(mut self, host: &str, guest: &str) -> Self {
         self.settings.dirs.push((host.to_owned(), guest.to_owned()));
@@ -103,23 +103,23 @@ impl Host {
         self
     }
 
-    /// Adds an argument of the guest's.
+    /// Adds an argument for the guest.
     #[must_use]
     pub fn arg(mut self, argument: &str) -> Self {
         self.settings.arguments.push(argument.to_owned());
         self
     }
 
-    /// Numbers the sockets from 3 on, and the directories behind them. The other way round, which is
-    /// how it is otherwise, libc finds the directories; this is for programs that assume 3.
+    /// Numbers the sockets from 3 on, and the directories after them. This is for programs that assume 3. By default
+    /// the directories come first, because libc finds them only then.
     #[must_use]
     pub fn sockets_first(mut self, first: bool) -> Self {
         self.settings.sockets_first = first;
         self
     }
 
-    /// Has the listeners start with `NONBLOCK`, as they did in wasmtime up to 46. Otherwise they start as
-    /// POSIX has it, and calls wait until the guest sets it. Modules of Go start with it always: Go's
+    /// Lets the listeners start with `NONBLOCK`, as in wasmtime up to 46. By default they start without it, as in
+    /// POSIX, and calls block until the guest sets it. In Go modules they always start with it, because Go's
     /// scheduler expects it.
     #[must_use]
     pub fn nonblock(mut self, nonblock: bool) -> Self {
@@ -127,73 +127,73 @@ impl Host {
         self
     }
 
-    /// Reports once that a socket has room for output, until a write finds none: for programs on the
-    /// mio of crates.io (tokio, hyper, axum), which ask for it always. Not for those that call `poll(2)`.
+    /// Reports writability once, and again only after a write has found no room. This is for programs on the mio of
+    /// crates.io (tokio, hyper, axum), which always subscribe to it. It is not for programs that call `poll(2)`.
     #[must_use]
     pub fn edge(mut self, edge: bool) -> Self {
         self.settings.edge = edge;
         self
     }
 
-    /// How many instances of the module serve, each on a thread of its own.
+    /// Sets how many instances of the module serve, each on its own thread.
     #[must_use]
     pub fn instances(mut self, count: usize) -> Self {
         self.settings.instances = count.max(1);
         self
     }
 
-    /// Whether an instance that traps is started again. Without a listener none is.
+    /// Sets whether an instance that traps is restarted. An instance without a listener never is.
     #[must_use]
     pub fn restart(mut self, restart: bool) -> Self {
         self.settings.restart = restart;
         self
     }
 
-    /// How many bytes of memory an instance may have.
+    /// Limits the memory of an instance, in bytes.
     #[must_use]
     pub fn memory(mut self, bytes: usize) -> Self {
         self.settings.memory = bytes;
         self
     }
 
-    /// How many sockets and files an instance may have open. If it isn't set, the instances share what
-    /// the system lets this process have.
+    /// Limits the sockets and files that an instance may have open. By default several instances share the limit of
+    /// this process.
     #[must_use]
     pub fn max_open(mut self, count: usize) -> Self {
         self.settings.max_open = Some(count);
         self
     }
 
-    /// How long an instance may go on without a call to the host before it is ended: 10 s, unless it is
-    /// set. `None` means no limit.
+    /// Limits the time that an instance may run without a call to the host, before it is ended. The default is 10 s,
+    /// `None` is no limit.
     #[must_use]
     pub fn max_spin(mut self, time: Option<Duration>) -> Self {
         self.settings.max_spin = time;
         self
     }
 
-    /// How long requests in hand may take when the host drains: 10 s, unless it is set.
+    /// Limits the time that a drain may take. The default is 10 s.
     #[must_use]
     pub fn grace(mut self, time: Duration) -> Self {
         self.settings.grace = time;
         self
     }
 
-    /// Logs every call of the guest's, at the level `trace` of the target `wasi`.
+    /// Logs every call of the guest, at the level `trace` of the target `wasi`.
     #[must_use]
     pub fn trace(mut self, trace: bool) -> Self {
         self.settings.trace = trace;
         self
     }
 
-    /// Serves metrics on this address, as Prometheus reads them.
+    /// Serves metrics for Prometheus on this address.
     #[must_use]
     pub fn metrics(mut self, address: &str) -> Self {
         self.metrics = Some(address.to_owned());
         self
     }
 
-    /// Whether the compiled module is kept in wasmtime's cache, which makes the next start quick.
+    /// Sets whether the compiled module is kept in wasmtime's cache, which makes the next start quick.
     #[must_use]
     pub fn cache(mut self, cache: bool) -> Self {
         self.cache = cache;
@@ -203,12 +203,12 @@ impl Host {
     /// Compiles the module, binds the addresses, and starts the instances.
     ///
     /// # Errors
-    /// The module, an address or a directory isn't what it should be.
+    /// The module, an address or a directory can't be used.
     pub fn start(self) -> Result<Running, Error> {
         Running::start(self)
     }
 
-    /// Does the same, and waits until all instances have ended. SIGTERM and SIGINT drain the host; the
+    /// Does the same, and waits until all instances have ended. The first SIGTERM or SIGINT drains the host, the
     /// second one stops it. Returns the guest's exit code.
     ///
     /// # Errors

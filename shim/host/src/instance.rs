@@ -1,5 +1,5 @@
-//! What one instance has of the world: its file descriptors, its sockets in the kernel's list, and what
-//! wasmtime-wasi does for it.
+//! The state of one instance: its file descriptors, the registration of its sockets with the kernel, and the context
+//! of wasmtime-wasi.
 
 use std::fmt;
 use std::io;
@@ -15,14 +15,15 @@ use wasmtime_wasi::{FsPerms, WasiCtxBuilder};
 use crate::counters::Counters;
 use crate::errno::Errno;
 use crate::limits::Limits;
-use crate::listeners::Bound;
+use crate::listeners::{self, Bound};
 use crate::memory::Memory;
 use crate::phase::{Phase, SharedPhase};
+use crate::seat::Seat;
 use crate::settings::Settings;
-use crate::socket::{Kind, Socket, is_readable};
+use crate::socket::{Kind, Listener, Socket, is_readable};
 use crate::table::{Entry, Fd, Table};
 
-/// The state of one instance. Nothing of it is shared with others but what stands in an `Arc`.
+/// The state of one instance. It shares only what is in an `Arc` with others.
 pub(crate) struct Instance {
     pub(crate) number: usize,
     pub(crate) wasi: WasiP1Ctx,
@@ -30,13 +31,14 @@ pub(crate) struct Instance {
     pub(crate) table: Table,
     pub(crate) settings: Arc<Settings>,
     pub(crate) counters: Arc<Counters>,
-    /// The guest's memory, found at its first call.
+    seat: Arc<Seat>,
+    /// The guest's memory, once it has made a call.
     pub(crate) memory: Option<wasmtime::Memory>,
-    /// The number of the poll under way.
+    /// The number of the poll in progress.
     pub(crate) polls: u64,
-    /// Its clocks; kept for their memory.
+    /// The clocks of that poll. The list is kept to reuse its memory.
     pub(crate) clocks: Vec<crate::poll::Clock>,
-    /// Which sockets the last wait has reported.
+    /// The sockets that the last wait has reported.
     pub(crate) ready: Vec<Fd>,
     /// Open connections.
     pub(crate) streams: usize,
@@ -47,7 +49,7 @@ pub(crate) struct Instance {
     began: Instant,
 }
 
-/// What ends an instance that has to stop, as a trap.
+/// The trap that ends an instance that has to stop.
 #[derive(Debug)]
 pub(crate) struct Stopped;
 
@@ -59,26 +61,25 @@ impl fmt::Display for Stopped {
 
 impl std::error::Error for Stopped {}
 
-/// Reported when the phase has changed; no socket has this number.
+/// The event of a changed phase. No socket has this number.
 const WAKE: Token = Token(usize::MAX);
-/// Reported when the standard input may have something.
+/// The event of the standard input.
 const STDIN: Token = Token(usize::MAX - 1);
-/// How many events one wait takes from the kernel. More come with the next.
+/// How many events one wait gets from the kernel. The rest come with the next one, so half or twice as many would do too.
 const EVENTS: usize = 1024;
-/// The longest single wait, which the system's calls have room for. Who waits for longer waits again.
+/// The longest single wait, which every system supports. Longer ones are repeated.
 const LONGEST: Duration = Duration::from_secs(3600);
 
 impl Instance {
-    /// An instance that has these listeners, and what wakes it from its waits.
+    /// An instance with the listeners of its seat, and what wakes it from its waits.
     ///
     /// # Errors
     /// A directory can't be opened, or the process has no descriptors left.
     pub(crate) fn new(
         number: usize,
         settings: Arc<Settings>,
-        counters: Arc<Counters>,
+        seat: Arc<Seat>,
         phase: Arc<SharedPhase>,
-        listeners: Vec<Bound>,
     ) -> wasmtime::Result<(Self, Waker)> {
         let kernel = Poll::new()?;
         let waker = Waker::new(kernel.registry(), WAKE)?;
@@ -92,16 +93,12 @@ impl Instance {
         } else {
             directories
         };
-        let count = listeners.len();
+        let listeners = seat.clone_listeners()?;
+        let wasi = wasi(&settings, first_socket, &listeners)?;
         let nonblock = settings.nonblock;
-        let sockets = listeners.into_iter().map(|listener| {
-            let socket = mio::net::TcpListener::from_std(listener.socket);
-            Entry::Socket(Box::new(Socket::listener(
-                socket,
-                listener.inherited,
-                nonblock,
-            )))
-        });
+        let sockets = listeners
+            .into_iter()
+            .map(|it| Entry::Socket(Box::new(Socket::listener(it, nonblock))));
         // wasmtime-wasi numbers its directories from 3 on.
         let directories = (3..3 + directories).map(Entry::Inner);
         let entries: Vec<Entry> = match settings.sockets_first {
@@ -111,14 +108,16 @@ impl Instance {
         for entry in entries {
             table.insert(entry);
         }
+        let counters = seat.counters.clone();
         counters.connections.set(0);
         let instance = Self {
             number,
-            wasi: wasi(&settings, first_socket, count)?,
+            wasi,
             limits: Limits::new(settings.memory, counters.clone()),
             table,
             settings,
             counters,
+            seat,
             memory: None,
             polls: 0,
             clocks: Vec::new(),
@@ -142,7 +141,7 @@ impl Instance {
         self.began.elapsed().as_nanos() as u64
     }
 
-    /// Has the kernel's list report `interest` in a socket.
+    /// Registers `interest` in a socket with the kernel.
     pub(crate) fn watch(&mut self, fd: Fd, interest: Interest) -> Result<(), Errno> {
         let socket = self.table.socket(fd).ok_or(Errno::BADF)?;
         let token = Token(fd as usize);
@@ -151,7 +150,7 @@ impl Instance {
             .map_err(|error| Errno::from(&error))
     }
 
-    /// Has it report the standard input. A file, which can't be watched, is always ready.
+    /// Registers the standard input. A file, which can't be registered, is always ready.
     pub(crate) fn watch_stdin(&mut self) {
         if !self.is_stdin_watched {
             self.is_stdin_watched = true;
@@ -160,23 +159,24 @@ impl Instance {
         }
     }
 
-    /// Takes a socket that gets another number out of the kernel's list, which knows the old one.
+    /// Removes the registration of a socket that gets another number, because the kernel knows the old one.
     pub(crate) fn unwatch(&mut self, fd: Fd) {
         if let Some(socket) = self.table.socket(fd) {
             socket.unwatch(self.kernel.registry());
         }
     }
 
-    /// Closes a listener at the host's side. The guest sees that at its next call.
+    /// Closes a listener for the host. The guest sees that at its next call.
     pub(crate) fn end_listener(&mut self, fd: Fd) {
         self.unwatch(fd);
         if let Some(Kind::Listener(listener)) = self.table.socket(fd).map(|it| &mut it.kind) {
             listener.socket = None;
+            self.seat.give_up(listener.number);
         }
     }
 
-    /// When the host drains, it closes a listener that it has inherited at once: the socket stays open
-    /// with the one who has handed it over, and newcomers wait there for the successor.
+    /// Closes an inherited listener if the host drains. The socket stays open in the process that has passed it, and
+    /// new connections wait there for the successor.
     pub(crate) fn give_up_inherited(&mut self, fd: Fd) {
         if self.phase() >= Phase::Draining
             && let Some(Kind::Listener(listener)) = self.table.socket(fd).map(|it| &it.kind)
@@ -187,7 +187,7 @@ impl Instance {
         }
     }
 
-    /// Closes a listener, when the host drains, as soon as nobody waits to be accepted.
+    /// Closes a listener during a drain, when no connection is waiting to be accepted.
     pub(crate) fn end_listener_when_empty(&mut self, fd: Fd) {
         self.give_up_inherited(fd);
         if let Some(Kind::Listener(listener)) = self.table.socket(fd).map(|it| &it.kind)
@@ -198,7 +198,7 @@ impl Instance {
         }
     }
 
-    /// A new connection, with its number.
+    /// Adds a new connection, and returns its number.
     pub(crate) fn opened(&mut self, socket: Socket) -> Fd {
         self.streams += 1;
         self.counters.accepted.add(1);
@@ -206,11 +206,14 @@ impl Instance {
         self.table.insert(Entry::Socket(Box::new(socket)))
     }
 
-    /// Closes a socket that has left the table.
+    /// Closes a socket that was removed from the table.
     pub(crate) fn close(&mut self, mut socket: Socket) {
         match socket.kind {
-            // The host may hold another descriptor of it, so that the drop doesn't take it out.
-            Kind::Listener(_) => socket.unwatch(self.kernel.registry()),
+            Kind::Listener(Listener { number, .. }) => {
+                // If others share it, the drop doesn't remove the registration.
+                socket.unwatch(self.kernel.registry());
+                self.seat.give_up(number);
+            }
             Kind::Stream(_) => {
                 self.streams -= 1;
                 self.counters.connections.set(self.streams as u64);
@@ -218,8 +221,8 @@ impl Instance {
         }
     }
 
-    /// Waits until the kernel reports something, the host's phase changes, or the time is over.
-    /// `ready` then has the sockets that were reported.
+    /// Waits until the kernel reports something, the host's phase changes, or the time has passed. Then `ready` has the
+    /// sockets that were reported.
     pub(crate) fn wait(&mut self, timeout: Option<Duration>) -> Result<(), Errno> {
         self.ready.clear();
         let timeout = Some(timeout.map_or(LONGEST, |timeout| timeout.min(LONGEST)));
@@ -242,8 +245,7 @@ impl Instance {
         Ok(())
     }
 
-    /// Blocks until the socket may be ready, for a guest that wants to be blocked, or until the host's
-    /// phase changes.
+    /// Blocks until the socket may be ready, or until the host's phase changes.
     pub(crate) fn block(&mut self, fd: Fd, interest: Interest) -> Result<(), Errno> {
         self.watch(fd, interest)?;
         let phase = self.phase();
@@ -271,7 +273,7 @@ impl fmt::Debug for Instance {
     }
 }
 
-/// The memory and the state of the guest that calls.
+/// The memory and the state of the calling guest.
 pub(crate) fn split<'a>(
     caller: &'a mut Caller<'_, Instance>,
 ) -> wasmtime::Result<(Memory<'a>, &'a mut Instance)> {
@@ -293,15 +295,19 @@ pub(crate) fn memory(caller: &mut Caller<'_, Instance>) -> wasmtime::Result<wasm
     Ok(memory)
 }
 
-/// wasmtime-wasi's part: arguments, environment, files.
-fn wasi(settings: &Settings, first_socket: u32, sockets: usize) -> wasmtime::Result<WasiP1Ctx> {
+/// The context of wasmtime-wasi: arguments, environment, files.
+fn wasi(
+    settings: &Settings,
+    first_socket: u32,
+    listeners: &[Bound],
+) -> wasmtime::Result<WasiP1Ctx> {
     let mut wasi = WasiCtxBuilder::new();
     wasi.args(&settings.arguments)
         .allow_blocking_current_thread(true);
-    if sockets > 0 {
-        // As systemd does it. The last is what the crate listenfd knows for a first number other than 3.
-        wasi.env("LISTEN_FDS", sockets.to_string())
-            .env("LISTEN_FDNAMES", settings.names(sockets))
+    if !listeners.is_empty() {
+        // As systemd sets them. The crate listenfd reads the last one, for a first number other than 3.
+        wasi.env("LISTEN_FDS", listeners.len().to_string())
+            .env("LISTEN_FDNAMES", listeners::names(listeners))
             .env("LISTEN_FDS_FIRST_FD", first_socket.to_string());
     }
     wasi.envs(&settings.env);

@@ -1,13 +1,14 @@
 //! Runs modules of WASI preview 1 that serve on sockets, on current wasmtime.
 //!
-//! A module of preview 1 can't open a listening socket: its host does, and hands it over. wasmtime did
-//! so up to version 46. This is a host that does it on wasmtime 48. Sockets and `poll_oneoff` are its
-//! own; files, arguments and the environment are those of the crate wasmtime-wasi.
+//! A module of preview 1 can't open a listening socket. Its host opens it and passes it to the module, as wasmtime did
+//! up to version 46. This host does so on wasmtime 48. It implements sockets and `poll_oneoff` itself; files, arguments
+//! and the environment come from the crate wasmtime-wasi.
 //!
-//! [`Host`] is all there is to use. The program `wasip1-host` is made of it.
+//! [`Host`] is the whole API. The program `wasip1-host` is built on it.
 
 #![forbid(unsafe_code)]
 
+mod ahead;
 mod calls;
 mod counters;
 mod epochs;
@@ -23,6 +24,7 @@ mod phase;
 mod poll;
 mod producer;
 mod running;
+mod seat;
 mod settings;
 mod signals;
 mod socket;

@@ -1,4 +1,4 @@
-//! The memory that a guest may have.
+//! The memory limit of a guest.
 
 use std::sync::Arc;
 
@@ -6,11 +6,11 @@ use wasmtime::{ResourceLimiter, Result};
 
 use crate::counters::Counters;
 
-/// What an element of a table costs the host.
+/// The size of a table's element in the host.
 const ELEMENT: usize = 8;
 
-/// Counts the bytes of all memories and tables together. Beyond the limit they don't grow, which the
-/// guest sees as having no memory left.
+/// Counts the bytes of all memories and tables together. At the limit they don't grow any more, and the guest runs out
+/// of memory.
 #[derive(Debug)]
 pub(crate) struct Limits {
     most: usize,

@@ -1,4 +1,4 @@
-//! Where the listeners come from: bound here, or inherited.
+//! Listeners, bound here or inherited.
 
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 
@@ -10,15 +10,19 @@ use crate::error::Error;
 /// A listening socket, not blocking.
 #[derive(Debug)]
 pub(crate) struct Bound {
+    /// Its place among the listeners of its instance. It stays the same when another one is closed.
+    pub(crate) number: usize,
     pub(crate) socket: TcpListener,
-    /// Somebody else keeps it, too, like systemd.
+    /// Another process keeps it too, like systemd.
     pub(crate) inherited: bool,
+    /// For `LISTEN_FDNAMES`.
+    pub(crate) name: Option<String>,
 }
 
 /// How many connections may wait to be accepted. The system has a limit of its own, and takes the lower.
 const BACKLOG: i32 = 4096;
 
-/// An address to listen on, with its name for `LISTEN_FDNAMES`.
+/// An address to listen on, with the name for `LISTEN_FDNAMES`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Address {
     pub(crate) name: Option<String>,
@@ -40,22 +44,29 @@ impl Address {
         }
     }
 
-    /// Binds it once for each instance. With more than one, or with `reuse_port`, the kernel spreads the
-    /// connections over all sockets of the address (`SO_REUSEPORT`).
-    pub(crate) fn bind(&self, instances: usize, reuse_port: bool) -> Result<Vec<Bound>, Error> {
+    /// Binds it once for each instance, as the listener with this number. With more than one instance, or with
+    /// `reuse_port`, the kernel distributes connections among all sockets of the address (`SO_REUSEPORT`).
+    pub(crate) fn bind(
+        &self,
+        number: usize,
+        instances: usize,
+        reuse_port: bool,
+    ) -> Result<Vec<Bound>, Error> {
         let mut address = self.resolve()?;
         if instances > 1 && !reuse_port {
-            // With that option a second server could share the address unseen. This finds out.
+            // With that option a second server could share the address unnoticed. This finds out.
             address = self.bind_one(address, false)?.1;
         }
         let mut bound = Vec::new();
         for _ in 0..instances {
             let (socket, actual) = self.bind_one(address, instances > 1 || reuse_port)?;
-            // For port 0, the others get the port that the first was given.
+            // With port 0, the others get the port of the first one.
             address = actual;
             bound.push(Bound {
+                number,
                 socket,
                 inherited: false,
+                name: self.name.clone(),
             });
         }
         Ok(bound)
@@ -86,8 +97,10 @@ impl Address {
             };
             let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
             let socket = socket_with(family, SocketType::STREAM, flags, None)?;
-            // Connections of a server that has just ended don't keep the address taken.
+            // Otherwise the connections of a server that has just ended would occupy the address.
             sockopt::set_socket_reuseaddr(&socket, true)?;
+            // Accepted connections inherit it. Responses are written whole, and shouldn't wait for more.
+            sockopt::set_tcp_nodelay(&socket, true)?;
             if reuse_port {
                 sockopt::set_socket_reuseport(&socket, true)?;
             }
@@ -102,8 +115,8 @@ impl Address {
 }
 
 /// The sockets that this process was started with, as systemd does it (`LISTEN_FDS`, `LISTEN_PID`,
-/// `LISTEN_FDNAMES`), with their names.
-pub(crate) fn inherited() -> Result<Vec<(Bound, Option<String>)>, Error> {
+/// `LISTEN_FDNAMES`).
+pub(crate) fn inherited() -> Result<Vec<Bound>, Error> {
     let mut all = ListenFd::from_env();
     let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
     let mut names = names.split(':').map(str::to_owned);
@@ -115,8 +128,14 @@ pub(crate) fn inherited() -> Result<Vec<(Bound, Option<String>)>, Error> {
             continue;
         };
         socket.set_nonblocking(true).map_err(failed)?;
-        let inherited = true;
-        found.push((Bound { socket, inherited }, name));
+        // Without it, responses are just slower.
+        let _ = sockopt::set_tcp_nodelay(&socket, true);
+        found.push(Bound {
+            number: found.len(),
+            socket,
+            inherited: true,
+            name,
+        });
     }
     Ok(found)
 }
@@ -125,17 +144,46 @@ impl Bound {
     /// Another descriptor of the same socket.
     pub(crate) fn try_clone(&self) -> std::io::Result<Self> {
         Ok(Self {
+            number: self.number,
             socket: self.socket.try_clone()?,
             inherited: self.inherited,
+            name: self.name.clone(),
         })
     }
 
-    /// Lets no more connections wait than there are: who comes now is not answered until the listener is
-    /// closed, or a successor listens on the address.
+    /// Lets no more connections wait than there are. A new one gets no response until the listener is closed, or
+    /// a successor listens on the address.
     pub(crate) fn take_no_more(&self) {
         if !self.inherited {
-            // If it fails, newcomers go on to be accepted until the guest has found nobody waiting.
+            // If it fails, new connections are accepted until the guest has found none waiting.
             let _ = listen(&self.socket, 0);
         }
+    }
+}
+
+/// What systemd calls a socket without a name.
+const NO_NAME: &str = "unknown";
+
+/// The value of `LISTEN_FDNAMES` for these listeners.
+pub(crate) fn names(listeners: &[Bound]) -> String {
+    let name = |it: &Bound| it.name.clone().unwrap_or_else(|| NO_NAME.to_owned());
+    listeners.iter().map(name).collect::<Vec<_>>().join(":")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpStream;
+
+    use super::*;
+
+    #[test]
+    fn accepted_connections_inherit_nodelay() {
+        let address = Address::parse("a=127.0.0.1:0");
+        let bound = address.bind(0, 1, false).expect("a listener").remove(0);
+        let at = bound.socket.local_addr().expect("an address");
+        let _client = TcpStream::connect(at).expect("a connection");
+        bound.socket.set_nonblocking(false).expect("a listener");
+        let (accepted, _) = bound.socket.accept().expect("a connection");
+        assert!(accepted.nodelay().expect("a connection"));
     }
 }

@@ -24,7 +24,7 @@ fn main() -> ExitCode {
         }
         Err(why) => {
             eprintln!("wasip1-host: {why}");
-            // What shells take for a wrong use.
+            // By convention, wrong usage.
             return ExitCode::from(2);
         }
     };
@@ -38,17 +38,16 @@ fn main() -> ExitCode {
     }
 }
 
-/// Lets this process have as many descriptors as its user may give it: shells start programs with few.
+/// Raises the limit of file descriptors as far as the user may: shells start programs with a low one.
 fn raise_limit() {
     use rustix::process::{Resource, getrlimit, setrlimit};
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
-    // If that is refused, it stays as it was.
+    // If that is refused, the limit stays as it is.
     let _ = setrlimit(Resource::Nofile, limit);
 }
 
-/// Prints what the host logs, and the guest's calls. What the crates below log is left out, except for
-/// warnings.
+/// Prints what the host logs, and the guest's calls. Of other crates it prints only warnings and errors.
 struct Stderr;
 
 impl log::Log for Stderr {

@@ -1,21 +1,21 @@
 //! The guest's memory. It is little-endian, and every access is checked.
 
-/// A view of the whole memory during one call.
+/// The whole memory, during one call.
 pub(crate) struct Memory<'a>(pub(crate) &'a mut [u8]);
 
-/// A pointer leads outside of the memory. WASI wants a trap then.
+/// A pointer outside of the memory. In WASI this is a trap.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Outside;
 
 type Result<T> = std::result::Result<T, Outside>;
 
 impl Memory<'_> {
-    /// `len` bytes from `at` on.
+    /// `len` bytes at `at`.
     pub(crate) fn bytes(&self, at: u32, len: u32) -> Result<&[u8]> {
         self.0.get(range(at, len)).ok_or(Outside)
     }
 
-    /// The same, to be written.
+    /// The same, mutable.
     pub(crate) fn bytes_mut(&mut self, at: u32, len: u32) -> Result<&mut [u8]> {
         self.0.get_mut(range(at, len)).ok_or(Outside)
     }
@@ -52,7 +52,7 @@ impl Memory<'_> {
     }
 }
 
-/// Both are 32 bits, so that their sum can't overflow.
+/// Both have 32 bits, so their sum can't overflow.
 fn range(at: u32, len: u32) -> std::ops::Range<usize> {
     let at = at as usize;
     at..at + len as usize

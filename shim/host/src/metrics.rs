@@ -1,4 +1,4 @@
-//! `--metrics`: the counters, as Prometheus reads them.
+//! `--metrics`: the counters, in the format of Prometheus.
 
 use std::fmt::Write as _;
 use std::net::{SocketAddr, TcpListener};
@@ -6,11 +6,11 @@ use std::sync::{Arc, Weak};
 
 use mini_http::{Response, Server};
 
-use crate::counters::{Counter, Counters};
+use crate::counters::{Counters, METRICS};
 use crate::error::Error;
 use crate::running::Shared;
 
-/// The server of the metrics. It ends with this.
+/// The server of the metrics. It stops when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Metrics {
     address: SocketAddr,
@@ -32,7 +32,7 @@ impl Metrics {
         let spawned = thread.spawn(move || {
             let outcome = server.start(move |request| respond(request.uri().path(), &shared));
             if let Err(error) = outcome {
-                log::error!("the metrics are served no more: {error}");
+                log::error!("the metrics are not served any more: {error}");
             }
         });
         spawned.map_err(|error| Error::from_io("can't start a thread", error))?;
@@ -64,82 +64,15 @@ fn respond(path: &str, shared: &Weak<Shared>) -> Response<Vec<u8>> {
     response
 }
 
-/// A metric: name, type, meaning, and where it is.
-type Metric = (
-    &'static str,
-    &'static str,
-    &'static str,
-    fn(&Counters) -> &Counter,
-);
-
-const METRICS: [Metric; 10] = [
-    ("wasip1_connections", "gauge", "Open connections.", |it| {
-        &it.connections
-    }),
-    (
-        "wasip1_accepted_total",
-        "counter",
-        "Connections accepted.",
-        |it| &it.accepted,
-    ),
-    (
-        "wasip1_read_bytes_total",
-        "counter",
-        "Bytes read from connections.",
-        |it| &it.bytes_read,
-    ),
-    (
-        "wasip1_written_bytes_total",
-        "counter",
-        "Bytes written to connections.",
-        |it| &it.bytes_written,
-    ),
-    (
-        "wasip1_calls_total",
-        "counter",
-        "Calls of the guest to the host.",
-        |it| &it.calls,
-    ),
-    (
-        "wasip1_polls_total",
-        "counter",
-        "Calls of poll_oneoff.",
-        |it| &it.polls,
-    ),
-    (
-        "wasip1_subscriptions_total",
-        "counter",
-        "Subscriptions of all polls.",
-        |it| &it.subscriptions,
-    ),
-    (
-        "wasip1_events_total",
-        "counter",
-        "Events of all polls.",
-        |it| &it.events,
-    ),
-    (
-        "wasip1_traps_total",
-        "counter",
-        "Traps that have ended the instance.",
-        |it| &it.traps,
-    ),
-    (
-        "wasip1_memory_bytes",
-        "gauge",
-        "Memory and tables of the guest.",
-        |it| &it.memory,
-    ),
-];
-
-/// The text of these counters, one for each instance.
+/// The text of these counters, which are those of one instance each.
 fn text(instances: &[&Counters]) -> String {
     let mut text = String::new();
-    for (name, kind, meaning, counter) in METRICS {
+    for metric in METRICS {
+        let (name, kind, meaning) = (metric.name, metric.kind, metric.meaning);
         // Writing to a string doesn't fail.
         let _ = writeln!(text, "# HELP {name} {meaning}\n# TYPE {name} {kind}");
         for (number, counters) in instances.iter().enumerate() {
-            let value = counter(counters).get();
+            let value = (metric.counter)(counters).get();
             let _ = writeln!(text, "{name}{{instance=\"{number}\"}} {value}");
         }
     }

@@ -1,4 +1,4 @@
-//! What the host is about: serving, draining or stopping.
+//! The phase of a host: serving, draining or stopping.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicU8, Ordering};
 #[repr(u8)]
 pub(crate) enum Phase {
     Serving,
-    /// No newcomers. Quiet connections see their end; requests in hand finish.
+    /// No new connections. Idle connections see the end of their stream; requests that have arrived finish.
     Draining,
-    /// Every instance ends where it is.
+    /// Every instance ends at once.
     Stopping,
 }
 
@@ -26,7 +26,7 @@ impl SharedPhase {
         }
     }
 
-    /// Moves on to `phase`, unless it is past that.
+    /// Changes to `phase`, unless it is already past that.
     pub(crate) fn advance(&self, phase: Phase) {
         self.0.fetch_max(phase as u8, Ordering::AcqRel);
     }

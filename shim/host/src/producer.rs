@@ -1,13 +1,13 @@
-//! What a module says about how it was made.
+//! What a module says about its compiler.
 
-/// Whether it was made by Go, whose linker gives each module a section with its build's name.
+/// Whether it was compiled by Go, whose linker adds a section with the name of the build.
 pub(crate) fn is_go(module: &[u8]) -> bool {
     has_custom_section(module, b"go:buildid")
 }
 
-/// Whether a module has a custom section of this name. What is no module has none.
+/// Whether a module has a custom section of this name. Bytes that aren't a module have none.
 fn has_custom_section(module: &[u8], name: &[u8]) -> bool {
-    // Behind the magic number and the version: sections of an identifier, a length, and contents.
+    // After the magic number and the version come sections: an identifier, a length, and contents.
     let mut rest = module.get(8..).unwrap_or_default();
     while let [id, after @ ..] = rest {
         let Some((length, contents)) = number(after) else {
@@ -27,7 +27,7 @@ fn has_custom_section(module: &[u8], name: &[u8]) -> bool {
     false
 }
 
-/// A number of at most 32 bits in LEB128, and what is behind it.
+/// A number of at most 32 bits in LEB128, and the bytes after it.
 fn number(bytes: &[u8]) -> Option<(usize, &[u8])> {
     let mut value = 0_usize;
     for (at, byte) in bytes.iter().enumerate().take(5) {

@@ -1,26 +1,26 @@
-//! A host that runs: its threads, and how they are told to end.
+//! A running host: its threads, and how they end.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use wasmtime::{Cache, CacheConfig, Config, Engine, InstancePre, Module};
 
 use crate::calls;
-use crate::counters::Counters;
 use crate::epochs;
 use crate::error::Error;
 use crate::host::{Host, ModuleSource, list};
 use crate::instance::Instance;
-use crate::listeners::{self, Bound};
+use crate::listeners::{self, Address, Bound};
 use crate::metrics::Metrics;
 use crate::phase::{Phase, SharedPhase};
 use crate::producer;
+use crate::seat::Seat;
 use crate::settings::Settings;
 use crate::supervisor;
 
-/// A host that was started. Dropped, it goes on; see [`wait`](Self::wait).
+/// A host that was started. It continues when this is dropped; see [`wait`](Self::wait).
 #[derive(Debug)]
 pub struct Running {
     pub(crate) shared: Arc<Shared>,
@@ -29,51 +29,39 @@ pub struct Running {
     metrics: Option<Metrics>,
 }
 
-/// What all threads of a host have in common.
+/// What all threads of a host share.
 pub(crate) struct Shared {
     pub(crate) engine: Engine,
     pub(crate) pre: InstancePre<Instance>,
     pub(crate) settings: Arc<Settings>,
     pub(crate) phase: Arc<SharedPhase>,
-    pub(crate) seats: Vec<Seat>,
+    /// One for each instance.
+    pub(crate) seats: Vec<Arc<Seat>>,
 }
 
-/// What belongs to an instance's number, and stays when the instance is started again.
-#[derive(Debug, Default)]
-pub(crate) struct Seat {
-    pub(crate) counters: Arc<Counters>,
-    /// Its listeners, until the host drains.
-    pub(crate) listeners: Mutex<Vec<Bound>>,
-    /// Wakes it from its waits.
-    pub(crate) waker: Mutex<Option<mio::Waker>>,
-}
-
-/// How long instances may take to end when they are told to stop. A thread that doesn't, because the
-/// system doesn't return from a call, is left behind.
+/// How long instances may take to stop. A thread that takes longer, because a system call doesn't return, is left
+/// behind.
 const STOPPING_TAKES: Duration = Duration::from_secs(2);
 
 impl Running {
     pub(crate) fn start(host: Host) -> Result<Self, Error> {
-        // wasmtime-wasi makes its tokio runtime when it first needs it, and panics if the process has no
+        // wasmtime-wasi creates its tokio runtime when it first needs it, and panics if the process has no file
         // descriptors left then.
         wasmtime_wasi::runtime::in_tokio(async {});
         let engine = engine(&host)?;
         let mut settings = host.settings;
         let pre = prepare(&engine, &host.module, &mut settings)?;
         let instances = settings.instances;
-        let (seats, names) = seats(&host.listen, host.inherit, host.reuse_port, instances)?;
-        settings.listener_names = names;
-        let addresses = seats[0]
-            .lock_listeners()
-            .iter()
-            .filter_map(|bound| bound.socket.local_addr().ok())
-            .collect();
+        let bound = listen(&host.listen, host.inherit, host.reuse_port, instances)?;
+        settings.listeners = bound[0].len();
+        let addresses = addresses(&bound[0]);
+        let seats = bound.into_iter().map(|it| Arc::new(Seat::new(it)));
         let shared = Arc::new(Shared {
             engine,
             pre,
             settings: Arc::new(settings),
             phase: Arc::default(),
-            seats,
+            seats: seats.collect(),
         });
         let metrics = host.metrics.as_deref();
         let metrics = metrics.map(|address| Metrics::serve(address, &shared));
@@ -103,13 +91,13 @@ impl Running {
         self.metrics.as_ref().map(Metrics::address)
     }
 
-    /// Lets requests in hand finish, and nothing else: see the README. What is left after the time that
-    /// was set by [`Host::grace`] is ended.
+    /// Lets requests that have arrived finish, and ends everything else: see the README. After the time that was set
+    /// by [`Host::grace`], the rest is ended.
     pub fn drain(&self) {
         Shared::drain(&self.shared);
     }
 
-    /// Ends all instances where they are.
+    /// Ends all instances at once.
     pub fn stop(&self) {
         self.shared.stop();
     }
@@ -120,7 +108,7 @@ impl Running {
         let mut code = 0;
         let mut left = self.shared.seats.len();
         while left > 0 {
-            // Looks at the phase now and then, because a thread may never end.
+            // Wakes up to check the phase, because a thread may never end.
             match self.ends.recv_timeout(STOPPING_TAKES) {
                 Ok(one) => {
                     code = code.max(one);
@@ -136,15 +124,13 @@ impl Running {
 
 impl Shared {
     pub(crate) fn drain(this: &Arc<Self>) {
-        let has_listeners = this.seats.iter().any(|it| !it.lock_listeners().is_empty());
-        if !has_listeners {
-            // Nothing comes to an end by itself then.
+        if this.settings.listeners == 0 {
+            // Nothing would report the drain to the guest.
             this.stop();
             return;
         }
         for seat in &this.seats {
-            let listeners = std::mem::take(&mut *seat.lock_listeners());
-            for listener in listeners {
+            for listener in seat.take_listeners() {
                 listener.take_no_more();
             }
         }
@@ -166,30 +152,15 @@ impl Shared {
 
     pub(crate) fn stop(&self) {
         self.advance(Phase::Stopping);
-        // Those that compute get to know it by the next epoch.
+        // Instances that compute notice it at the next epoch.
         self.engine.increment_epoch();
     }
 
     fn advance(&self, phase: Phase) {
         self.phase.advance(phase);
         for seat in &self.seats {
-            if let Some(waker) = &*seat.lock_waker() {
-                // It fails for an instance that has ended only.
-                let _ = waker.wake();
-            }
+            seat.wake();
         }
-    }
-}
-
-impl Seat {
-    pub(crate) fn lock_listeners(&self) -> std::sync::MutexGuard<'_, Vec<Bound>> {
-        self.listeners
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(crate) fn lock_waker(&self) -> std::sync::MutexGuard<'_, Option<mio::Waker>> {
-        self.waker.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -210,7 +181,7 @@ fn engine(host: &Host) -> Result<Engine, Error> {
             Ok(cache) => {
                 config.cache(Some(cache));
             }
-            // Like that of a user without a home.
+            // For instance, the user has no home directory.
             Err(error) => log::debug!("the compiled module isn't kept: {error:#}"),
         }
     }
@@ -230,7 +201,7 @@ fn prepare(
             let shown = path.display();
             let bytes = std::fs::read(path)
                 .map_err(|error| Error::from_io(format!("can't read {shown}"), error))?;
-            // A component has another layer number in its head.
+            // A component has another number in its header.
             if bytes.get(..8) == Some(b"\0asm\x0d\0\x01\0") {
                 return Err(Error::new(format!(
                     "{shown} is a component of WASI 0.2, which this host doesn't run: use wasmtime, or \
@@ -255,20 +226,16 @@ fn prepare(
     Ok(pre)
 }
 
-type Names = Vec<Option<String>>;
-
-/// A seat for each instance, with its listeners, and the listeners' names.
-fn seats(
-    addresses: &[listeners::Address],
+/// The listeners of each instance.
+fn listen(
+    addresses: &[Address],
     inherit: bool,
     reuse_port: bool,
     instances: usize,
-) -> Result<(Vec<Seat>, Names), Error> {
+) -> Result<Vec<Vec<Bound>>, Error> {
     let mut per_instance: Vec<Vec<Bound>> = (0..instances).map(|_| Vec::new()).collect();
-    let mut names = Vec::new();
     if inherit {
-        for (bound, name) in listeners::inherited()? {
-            names.push(name);
+        for bound in listeners::inherited()? {
             for listeners in &mut per_instance {
                 let clone = bound.try_clone();
                 listeners.push(clone.map_err(|error| Error::from_io("inherited sockets", error))?);
@@ -276,23 +243,20 @@ fn seats(
         }
     }
     for address in addresses {
-        names.push(address.name.clone());
-        let bound = address.bind(instances, reuse_port)?;
+        let number = per_instance[0].len();
+        let bound = address.bind(number, instances, reuse_port)?;
         for (listeners, one) in per_instance.iter_mut().zip(bound) {
             listeners.push(one);
         }
     }
-    let shown: Vec<SocketAddr> = per_instance[0]
-        .iter()
-        .filter_map(|bound| bound.socket.local_addr().ok())
-        .collect();
-    // Otherwise the one that started it knows.
+    // Other ports are known to whatever started the host.
     if addresses.iter().any(|it| it.address.ends_with(":0")) {
-        log::info!("listening on {}", list(&shown));
+        log::info!("listening on {}", list(&self::addresses(&per_instance[0])));
     }
-    let seat = |listeners| Seat {
-        listeners: Mutex::new(listeners),
-        ..Seat::default()
-    };
-    Ok((per_instance.into_iter().map(seat).collect(), names))
+    Ok(per_instance)
+}
+
+fn addresses(listeners: &[Bound]) -> Vec<SocketAddr> {
+    let address = |it: &Bound| it.socket.local_addr().ok();
+    listeners.iter().filter_map(address).collect()
 }

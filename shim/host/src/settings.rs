@@ -1,13 +1,13 @@
-//! What all instances of a host have in common.
+//! The settings that all instances of a host share.
 
 use std::time::Duration;
 
-/// The settings of a guest.
+/// The settings of the guests.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     pub(crate) arguments: Vec<String>,
     pub(crate) env: Vec<(String, String)>,
-    /// Directories: the path here, and the guest's path.
+    /// Directories: the path on this system, and the path in the guest.
     pub(crate) dirs: Vec<(String, String)>,
     pub(crate) sockets_first: bool,
     /// Listeners have `NONBLOCK` from the start.
@@ -19,13 +19,13 @@ pub(crate) struct Settings {
     pub(crate) memory: usize,
     /// How many descriptors each instance may have.
     pub(crate) max_open: Option<usize>,
-    /// How long an instance may go on without a call.
+    /// How long an instance may run without a call.
     pub(crate) max_spin: Option<Duration>,
     /// How long a drain may last.
     pub(crate) grace: Duration,
     pub(crate) restart: bool,
-    /// The listeners' names. Where there are fewer than listeners, the rest has none.
-    pub(crate) listener_names: Vec<Option<String>>,
+    /// How many listeners each instance is started with.
+    pub(crate) listeners: usize,
 }
 
 impl Default for Settings {
@@ -39,31 +39,29 @@ impl Default for Settings {
             edge: false,
             trace: false,
             instances: 1,
-            // All that a memory with addresses of 32 bits can have.
+            // The most that a memory with addresses of 32 bits can have.
             memory: 1 << 32,
             max_open: None,
             max_spin: Some(Duration::from_secs(10)),
             grace: Duration::from_secs(10),
             restart: true,
-            listener_names: Vec::new(),
+            listeners: 0,
         }
     }
 }
 
-/// What systemd calls a socket without a name.
-const NO_NAME: &str = "unknown";
-/// A process without a limit shares this one.
+/// The limit to be shared where the process has none: the usual value of `fs.nr_open` in Linux.
 const MOST_OPEN: usize = 1 << 20;
-/// Descriptors that the host itself needs: the standard streams, signals, the metrics, and the runtime of
-/// wasmtime-wasi.
+/// File descriptors that the host itself needs: the standard streams, signals, the metrics, and the runtime of
+/// wasmtime-wasi. There are about ten.
 const OWN: usize = 20;
 
 impl Settings {
-    /// How many descriptors an instance may have, with those that it is started with. If nothing else is said,
-    /// several instances share the process' limit evenly, so that none can take those of another. One alone
-    /// meets the system's limit.
+    /// How many file descriptors an instance may have, including those that it is started with. By default several
+    /// instances share the limit of the process evenly, so that none can exhaust it for the others. A single instance
+    /// has no limit but the system's.
     pub(crate) fn open_per_instance(&self) -> usize {
-        let given = 3 + self.dirs.len() + self.listener_names.len();
+        let given = 3 + self.dirs.len() + self.listeners;
         if let Some(most) = self.max_open {
             return most.saturating_add(given);
         }
@@ -72,18 +70,9 @@ impl Settings {
         }
         let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
         let limit = limit.map_or(MOST_OPEN, |limit| (limit as usize).min(MOST_OPEN));
-        // For its waits two, and each listener twice: the host keeps one for the next start.
-        let each = 2 + self.dirs.len() + 2 * self.listener_names.len();
+        // Two for its waits, and each listener twice, because the host keeps one for a restart.
+        let each = 2 + self.dirs.len() + 2 * self.listeners;
         let own = OWN + self.instances * each;
         limit.saturating_sub(own).max(1) / self.instances + given
-    }
-
-    /// The value of `LISTEN_FDNAMES` for this many listeners.
-    pub(crate) fn names(&self, count: usize) -> String {
-        let name = |index| {
-            let name = self.listener_names.get(index).and_then(Option::as_deref);
-            name.unwrap_or(NO_NAME)
-        };
-        (0..count).map(name).collect::<Vec<_>>().join(":")
     }
 }

@@ -7,13 +7,13 @@ use crate::error::Error;
 use crate::phase::Phase;
 use crate::running::{Running, Shared};
 
-/// What a shell adds to the number of a signal that has ended a process.
+/// What a shell adds to the number of the signal that has ended a process.
 const BY_SIGNAL: u8 = 128;
 
-/// Waits for the end of all instances, and minds signals meanwhile.
+/// Waits for the end of all instances, and handles signals meanwhile.
 pub(crate) fn wait(running: Running) -> Result<u8, Error> {
     let signals = Signals::new([SIGINT, SIGTERM]);
-    let mut signals = signals.map_err(|error| Error::from_io("can't mind signals", error))?;
+    let mut signals = signals.map_err(|error| Error::from_io("can't handle signals", error))?;
     let handle = signals.handle();
     let shared = running.shared.clone();
     let thread = std::thread::Builder::new().name("signals".to_owned());

@@ -1,19 +1,21 @@
-//! A socket of the guest, and what is known about its readiness.
+//! A socket of the guest, and its readiness.
 //!
-//! The kernel's list (epoll, kqueue) reports changes only: a socket that has become ready is reported
-//! once. The guest's `poll_oneoff` asks for states. So what was reported is remembered here until a
-//! call finds otherwise, and where that isn't certain, the system is asked again before anything is
-//! reported to the guest.
+//! The kernel (epoll, kqueue) reports changes: a socket that has become ready is reported once. The guest's
+//! `poll_oneoff` asks for states. So the host remembers what was reported until a call finds otherwise. Where that isn't
+//! certain, it asks the kernel again before it reports anything to the guest.
 
-use std::io;
+use std::io::{self, Read};
 use std::os::fd::AsFd;
 
 use mio::event::{Event, Source};
 use mio::net::{TcpListener, TcpStream};
 use mio::{Interest, Registry, Token};
 use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::io::Errno as SystemErrno;
 
+use crate::ahead::{Ahead, Found};
 use crate::errno::Errno;
+use crate::listeners::Bound;
 
 /// A listener or a connection, with its flags.
 #[derive(Debug)]
@@ -21,43 +23,49 @@ pub(crate) struct Socket {
     pub(crate) kind: Kind,
     /// The guest's `NONBLOCK`. The system's own is always set.
     pub(crate) nonblock: bool,
-    /// What the kernel's list reports of it, if it is in there.
+    /// What the kernel reports about it, if it is registered.
     pub(crate) watched: Option<Interest>,
-    /// It was reported as readable, and no call has found otherwise.
+    /// Whether it was reported as readable, and no call has found otherwise.
     pub(crate) readable: bool,
     /// The same for writing.
     pub(crate) writable: bool,
-    /// `writable` was reported to the guest, and no write has found otherwise (see `--edge`).
+    /// Whether `writable` was reported to the guest, and no write has found otherwise (see `--edge`).
     pub(crate) writable_reported: bool,
-    /// The peer has ended its sending.
+    /// Whether the kernel has reported the end of the peer's stream. There may be bytes before it.
     pub(crate) read_closed: bool,
-    /// The peer has sent urgent data. A read ends before such a byte, though more may follow.
+    /// Whether that end was read.
+    pub(crate) ended: bool,
+    /// Input that was read to report it.
+    pub(crate) ahead: Ahead,
+    /// Whether the peer has sent urgent data. A read ends before such a byte, though more may follow.
     pub(crate) urgent: bool,
-    /// The error that ended the connection. The system reports it once; the guest hasn't seen it yet.
+    /// The error that ended the connection, as long as the guest hasn't seen it. The system reports it once.
     pub(crate) error: Option<Errno>,
-    /// Nothing was read since the last write, and that was taken whole. As far as the host can see, no
-    /// request waits for its response.
-    pub(crate) quiet: bool,
-    /// Where it stands in the list of the poll under way.
+    /// Whether nothing was read since the last write, and that was complete. As far as the host can see, no request
+    /// waits for its response.
+    pub(crate) idle: bool,
+    /// Its indices in the list of the poll in progress.
     pub(crate) read_asked: Asked,
     pub(crate) write_asked: Asked,
 }
 
-/// What kind of socket it is.
+/// The two kinds of sockets.
 #[derive(Debug)]
 pub(crate) enum Kind {
     Listener(Listener),
     Stream(TcpStream),
 }
 
-/// A listener, while the host serves or drains.
+/// A listener.
 #[derive(Debug)]
 pub(crate) struct Listener {
-    /// It is gone when the host drains.
+    /// `None` once the host has closed it, during a drain.
     pub(crate) socket: Option<TcpListener>,
-    /// The host got it from somebody who keeps it, like systemd.
+    /// Its number among the instance's listeners.
+    pub(crate) number: usize,
+    /// Another process keeps it too, like systemd.
     pub(crate) inherited: bool,
-    /// The guest has seen that it is gone.
+    /// Whether the guest has seen that.
     pub(crate) end_seen: bool,
 }
 
@@ -68,21 +76,21 @@ pub(crate) struct Asked {
     pub(crate) index: u32,
 }
 
-/// What there is to read.
+/// Input that is waiting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Input {
     pub(crate) nbytes: u64,
     pub(crate) hangup: bool,
 }
 
-/// The end of the peer's sending.
+/// The end of the peer's stream.
 pub(crate) const END: Input = Input {
     nbytes: 0,
     hangup: true,
 };
 
 impl Socket {
-    /// A socket about which nothing is known.
+    /// A new socket. Nothing is known about its readiness.
     pub(crate) fn new(kind: Kind, nonblock: bool) -> Self {
         Self {
             kind,
@@ -92,19 +100,22 @@ impl Socket {
             writable: false,
             writable_reported: false,
             read_closed: false,
+            ended: false,
+            ahead: Ahead::default(),
             urgent: false,
             error: None,
-            quiet: true,
+            idle: true,
             read_asked: Asked::default(),
             write_asked: Asked::default(),
         }
     }
 
-    /// A listener with this socket.
-    pub(crate) fn listener(socket: TcpListener, inherited: bool, nonblock: bool) -> Self {
+    /// A listener.
+    pub(crate) fn listener(bound: Bound, nonblock: bool) -> Self {
         let listener = Listener {
-            socket: Some(socket),
-            inherited,
+            socket: Some(TcpListener::from_std(bound.socket)),
+            number: bound.number,
+            inherited: bound.inherited,
             end_seen: false,
         };
         Self::new(Kind::Listener(listener), nonblock)
@@ -118,7 +129,7 @@ impl Socket {
         }
     }
 
-    /// Remembers what the kernel's list has reported.
+    /// Remembers what the kernel has reported.
     pub(crate) fn note(&mut self, event: &Event) {
         let failed = event.is_error();
         self.readable |= event.is_readable() || event.is_read_closed() || failed;
@@ -126,54 +137,121 @@ impl Socket {
         self.read_closed |= event.is_read_closed();
         self.urgent |= is_urgent(event);
         if failed && let Kind::Stream(stream) = &self.kind {
-            // None if a call has already returned it to the guest.
+            // There is none if a call has already returned it to the guest.
             if let Ok(Some(error)) = stream.take_error() {
                 self.error = Some(Errno::from(&error));
             }
         }
     }
 
-    /// What there is to read now.
+    /// The input that is waiting now.
     ///
     /// # Errors
-    /// What has ended the connection, as long as the guest has not seen it.
+    /// The error that has ended the connection, as long as the guest hasn't seen it.
     pub(crate) fn input(&mut self) -> Result<Option<Input>, Errno> {
         if let Some(error) = self.error {
             return Err(error);
         }
-        if !self.readable {
-            return Ok(None);
-        }
-        let input = match &self.kind {
-            // Somebody else may have accepted the connection. One at least is what is known.
+        match &self.kind {
+            // Another instance may have accepted the connection. How many wait isn't known, but at least one.
             Kind::Listener(Listener { socket, .. }) => {
-                let ready = socket.as_ref().is_some_and(is_readable);
-                ready.then_some(Input {
+                self.readable = self.readable && socket.as_ref().is_some_and(is_readable);
+                Ok(self.readable.then_some(Input {
                     nbytes: 1,
                     hangup: false,
-                })
+                }))
             }
-            Kind::Stream(stream) => stream_input(stream, self.read_closed, self.urgent),
-        };
-        self.readable = input.is_some();
-        self.read_closed |= input.is_some_and(|input| input.hangup);
-        Ok(input)
-    }
-
-    /// A read has returned `got` of the `room` bytes that it asked for.
-    pub(crate) fn has_read(&mut self, got: usize, room: usize) {
-        self.quiet &= got == 0;
-        if got == 0 {
-            self.read_closed = true;
-        } else if got < room && !self.read_closed && !self.urgent {
-            // All that was there. What comes next is reported.
-            self.readable = false;
+            Kind::Stream(_) => self.stream_input(),
         }
     }
 
-    /// A write has taken `taken` of the `offered` bytes.
+    fn stream_input(&mut self) -> Result<Option<Input>, Errno> {
+        // If bytes are left from an earlier poll, more may have come since.
+        let mut has_all = self.ahead.is_empty();
+        if has_all && self.readable && !self.ended {
+            self.read_ahead()?;
+            has_all = !self.readable;
+        }
+        let Kind::Stream(stream) = &self.kind else {
+            return Ok(None);
+        };
+        if self.ahead.is_empty() {
+            return Ok(self.ended.then_some(END));
+        }
+        let behind = match has_all {
+            true => 0,
+            false => rustix::io::ioctl_fionread(stream).unwrap_or(0),
+        };
+        Ok(Some(Input {
+            nbytes: self.ahead.len() as u64 + behind,
+            hangup: false,
+        }))
+    }
+
+    fn read_ahead(&mut self) -> Result<(), Errno> {
+        let Kind::Stream(stream) = &self.kind else {
+            return Ok(());
+        };
+        match self.ahead.read(stream) {
+            Ok(Found::End) => self.ended = true,
+            Ok(Found::All) => self.has_drained(),
+            Ok(Found::Full) | Err(SystemErrno::INTR) => {}
+            Err(SystemErrno::AGAIN) => self.readable = false,
+            Err(error) => {
+                // The system returns it once.
+                let error = Errno::from(&io::Error::from(error));
+                self.error = Some(error);
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads into a buffer that isn't empty: first the bytes that were read ahead.
+    pub(crate) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let Kind::Stream(stream) = &mut self.kind else {
+            return Err(io::ErrorKind::NotConnected.into());
+        };
+        let ahead = self.ahead.take(buffer);
+        self.idle &= ahead == 0;
+        if self.ended || ahead == buffer.len() || ahead > 0 && !self.readable {
+            return Ok(ahead);
+        }
+        match stream.read(&mut buffer[ahead..]) {
+            Ok(0) => self.ended = true,
+            Ok(got) => {
+                self.idle = false;
+                if ahead + got < buffer.len() {
+                    self.has_drained();
+                }
+                return Ok(ahead + got);
+            }
+            // An error is for the next call, if there are bytes for this one.
+            Err(error) if ahead == 0 => return Err(error),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.found_empty(),
+            Err(error) => self.error = Some(Errno::from(&error)),
+        }
+        Ok(ahead)
+    }
+
+    /// Copies bytes that a read would return.
+    pub(crate) fn peek(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match &self.kind {
+            Kind::Listener(_) => Err(io::ErrorKind::NotConnected.into()),
+            Kind::Stream(_) if !self.ahead.is_empty() => Ok(self.ahead.peek(buffer)),
+            Kind::Stream(stream) => stream.peek(buffer),
+        }
+    }
+
+    /// A read has returned less than there was room for. Unless the end or urgent data follows, that was everything,
+    /// and the kernel reports what comes next.
+    fn has_drained(&mut self) {
+        self.readable &= self.read_closed || self.urgent;
+    }
+
+    /// A write has accepted `taken` of the `offered` bytes.
     pub(crate) fn has_written(&mut self, taken: usize, offered: usize) {
-        self.quiet = taken == offered;
+        self.idle = taken == offered;
         if taken < offered {
             self.found_full();
         }
@@ -188,10 +266,10 @@ impl Socket {
     pub(crate) fn found_full(&mut self) {
         self.writable = false;
         self.writable_reported = false;
-        self.quiet = false;
+        self.idle = false;
     }
 
-    /// Has the kernel's list report `interest` too, under this token.
+    /// Registers `interest` with the kernel, in addition to what is registered.
     pub(crate) fn watch(
         &mut self,
         registry: &Registry,
@@ -216,12 +294,12 @@ impl Socket {
         Ok(())
     }
 
-    /// Takes it out of the kernel's list, and forgets what was reported.
+    /// Removes its registration, and forgets what was reported.
     pub(crate) fn unwatch(&mut self, registry: &Registry) {
         if self.watched.take().is_some()
             && let Some(source) = self.source()
         {
-            // It fails only for what isn't in the list, and that is what is wanted.
+            // It fails only if there is no registration, which is fine.
             let _ = registry.deregister(source);
         }
         self.readable = false;
@@ -236,7 +314,7 @@ impl Socket {
     }
 }
 
-/// Whether a read, or an accept, would return at once.
+/// Whether a read or an accept would return at once.
 pub(crate) fn is_readable(of: &impl AsFd) -> bool {
     let mut one = [PollFd::new(of, PollFlags::IN)];
     let now = Timespec {
@@ -244,27 +322,6 @@ pub(crate) fn is_readable(of: &impl AsFd) -> bool {
         tv_nsec: 0,
     };
     rustix::event::poll(&mut one, Some(&now)).is_ok_and(|count| count > 0)
-}
-
-fn stream_input(stream: &TcpStream, read_closed: bool, urgent: bool) -> Option<Input> {
-    let nbytes = || rustix::io::ioctl_fionread(stream).unwrap_or(0);
-    let some = |nbytes| {
-        Some(Input {
-            nbytes,
-            hangup: false,
-        })
-    };
-    match nbytes() {
-        0 if read_closed => Some(END),
-        0 if !is_readable(stream) => None,
-        // Readable without a byte: the end, or bytes that came just now, or that urgent data is next.
-        0 => match nbytes() {
-            0 if urgent => some(1),
-            0 => Some(END),
-            nbytes => some(nbytes),
-        },
-        nbytes => some(nbytes),
-    }
 }
 
 #[cfg(target_os = "linux")]
@@ -277,7 +334,7 @@ fn is_urgent(_: &Event) -> bool {
     false
 }
 
-/// Who asks for input has to learn of urgent data, because reads stop there.
+/// Urgent data must be reported together with input, because reads stop there.
 fn with_urgent(interest: Interest) -> Interest {
     #[cfg(target_os = "linux")]
     if interest.is_readable() {

@@ -1,4 +1,4 @@
-//! The thread of an instance: runs it, and starts it again when it traps.
+//! The thread of an instance: runs it, and restarts it when it traps.
 
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
@@ -15,14 +15,14 @@ use crate::running::Shared;
 
 /// The exit code for a trap: what a shell shows for a process that aborted.
 const TRAPPED: u8 = 134;
-/// The first pause before a new start. It doubles with each that comes soon after the one before.
+/// The first pause before a restart. It doubles with each restart that soon follows another.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 /// The longest pause.
 const LONGEST_PAUSE: Duration = Duration::from_millis(1280);
-/// Who has run for so long has started well, and a trap after that is a new matter.
+/// An instance that has run for this long has started well, and its next trap is treated as a first one.
 const STARTED_WELL: Duration = Duration::from_secs(1);
-/// So many starts in a row that come to nothing, without one connection accepted, are a module that
-/// doesn't start: that is for the operator to see.
+/// After this many starts in a row without an accepted connection, the module can't start, and the operator should
+/// know. With half of it, a short fault of something that the guest needs would end the service.
 const USELESS_STARTS: u32 = 8;
 
 /// Starts the thread of instance `number`, which sends its exit code at its end.
@@ -31,7 +31,9 @@ pub(crate) fn spawn(shared: &Arc<Shared>, number: usize, end: Sender<u8>) -> Res
     let thread = std::thread::Builder::new().name(format!("instance {number}"));
     let spawned = thread.spawn(move || {
         let code = supervise(&shared, number);
-        // Nobody waits any more: then the code doesn't matter.
+        // New connections are for the other instances now, or are refused if there are none.
+        drop(shared.seats[number].take_listeners());
+        // If that fails, nothing waits for the code any more.
         let _ = end.send(code);
     });
     spawned.map_err(|error| Error::from_io("can't start a thread", error))?;
@@ -40,23 +42,24 @@ pub(crate) fn spawn(shared: &Arc<Shared>, number: usize, end: Sender<u8>) -> Res
 
 fn supervise(shared: &Shared, number: usize) -> u8 {
     let seat = &shared.seats[number];
-    let restarts = shared.settings.restart && !seat.lock_listeners().is_empty();
     let mut pause = FIRST_PAUSE;
     let mut useless = 0;
     loop {
         let began = Instant::now();
         let accepted = seat.counters.accepted.get();
         let outcome = run(shared, number);
-        *seat.lock_waker() = None;
+        seat.set_waker(None);
         let Err(error) = outcome else { return 0 };
         if let Some(I32Exit(code)) = error.downcast_ref() {
-            // The system passes no more than the low eight bits on.
+            // The system passes on only the low eight bits.
             return (code & 0xff) as u8;
         }
         if error.is::<Stopped>() {
             return 0;
         }
         seat.counters.traps.add(1);
+        // A guest that has closed its listeners has ended its service by itself.
+        let restarts = shared.settings.restart && seat.has_listeners();
         if !restarts || shared.phase.get() != Phase::Serving {
             log::error!("instance {number} has trapped: {error:?}");
             return TRAPPED;
@@ -71,11 +74,11 @@ fn supervise(shared: &Shared, number: usize) -> u8 {
         if useless == USELESS_STARTS {
             log::error!(
                 "instance {number} has trapped {useless} times in a row without accepting a connection, \
-                 and isn't started again: {error:?}"
+                 and isn't restarted: {error:?}"
             );
             return TRAPPED;
         }
-        log::error!("instance {number} has trapped, and starts again in {pause:?}: {error:?}");
+        log::error!("instance {number} has trapped, and restarts in {pause:?}: {error:?}");
         std::thread::sleep(pause);
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
@@ -84,21 +87,15 @@ fn supervise(shared: &Shared, number: usize) -> u8 {
 /// Runs an instance from its start to its end.
 fn run(shared: &Shared, number: usize) -> wasmtime::Result<()> {
     let seat = &shared.seats[number];
-    let listeners: std::io::Result<_> = seat
-        .lock_listeners()
-        .iter()
-        .map(|bound| bound.try_clone())
-        .collect();
     let (instance, waker) = Instance::new(
         number,
         shared.settings.clone(),
-        seat.counters.clone(),
+        seat.clone(),
         shared.phase.clone(),
-        listeners?,
     )?;
-    *seat.lock_waker() = Some(waker);
+    seat.set_waker(Some(waker));
     if shared.phase.get() != Phase::Serving {
-        // It may have missed the call.
+        // The phase may have changed before the waker was set.
         return Err(Stopped.into());
     }
     let mut store = Store::new(&shared.engine, instance);

@@ -1,7 +1,7 @@
 //! The guest's file descriptors.
 //!
-//! Sockets and the standard streams are ours. Files and directories are numbers in the table of
-//! wasmtime-wasi, which is private, so each of the guest's numbers is translated.
+//! Sockets and the standard streams belong to this host. Files and directories have numbers in the table of
+//! wasmtime-wasi, which is private, so the guest's numbers are translated.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -12,7 +12,7 @@ use crate::socket::Socket;
 /// A file descriptor of the guest.
 pub(crate) type Fd = u32;
 
-/// What a file descriptor stands for.
+/// What a file descriptor refers to.
 #[derive(Debug)]
 pub(crate) enum Entry {
     /// It isn't open.
@@ -31,12 +31,12 @@ pub(crate) struct Table {
     entries: Vec<Entry>,
     /// The numbers below the end of `entries` that aren't open. The lowest is used first.
     free: BinaryHeap<Reverse<Fd>>,
-    /// The most that may be open.
+    /// How many may be open.
     most: usize,
 }
 
 impl Table {
-    /// A table that has room for `most` descriptors.
+    /// A table for `most` file descriptors.
     pub(crate) fn new(most: usize) -> Self {
         Self {
             entries: Vec::new(),
@@ -45,12 +45,12 @@ impl Table {
         }
     }
 
-    /// What `fd` stands for.
+    /// What `fd` refers to.
     pub(crate) fn get(&self, fd: Fd) -> &Entry {
         self.entries.get(fd as usize).unwrap_or(&Entry::Free)
     }
 
-    /// The socket with this number, if it is one.
+    /// The socket with this number.
     pub(crate) fn socket(&mut self, fd: Fd) -> Option<&mut Socket> {
         match self.entries.get_mut(fd as usize) {
             Some(Entry::Socket(socket)) => Some(socket),
@@ -58,7 +58,7 @@ impl Table {
         }
     }
 
-    /// Whether there is room for one more.
+    /// Checks that there is room for one more.
     ///
     /// # Errors
     /// `MFILE`.
@@ -69,7 +69,7 @@ impl Table {
         }
     }
 
-    /// Gives `entry` the lowest number that isn't open, as POSIX does.
+    /// Adds `entry` with the lowest number that isn't open, as in POSIX.
     pub(crate) fn insert(&mut self, entry: Entry) -> Fd {
         match self.free.pop() {
             Some(Reverse(fd)) => {
@@ -84,7 +84,7 @@ impl Table {
         }
     }
 
-    /// Takes out what `fd` stands for.
+    /// Removes what `fd` refers to.
     pub(crate) fn remove(&mut self, fd: Fd) -> Entry {
         let entry = self.replace(fd, Entry::Free);
         if !matches!(entry, Entry::Free) {
@@ -93,7 +93,7 @@ impl Table {
         entry
     }
 
-    /// Moves `from` to the number `to`. Both must be open. Returns what `to` stood for.
+    /// Moves `from` to the number `to`. Both must be open. Returns what `to` referred to.
     pub(crate) fn renumber(&mut self, from: Fd, to: Fd) -> Entry {
         let entry = self.remove(from);
         self.replace(to, entry)

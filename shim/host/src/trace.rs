@@ -1,4 +1,4 @@
-//! `--trace`: one line for each call, like the guest's own trace has it.
+//! `--trace`: one line for each call, in the format of the guest's own trace.
 
 use std::fmt::{self, Write as _};
 use std::time::Instant;
@@ -17,14 +17,14 @@ pub const TARGET: &str = "wasi";
 /// How many subscriptions, events or buffers one line shows.
 const SHOWN: u32 = 32;
 
-/// Counts a call, and returns the time if it is to be traced.
+/// Counts a call, and returns the time if the call is to be traced.
 pub(crate) fn start(caller: &Caller<'_, Instance>) -> Option<Instant> {
     let instance = caller.data();
     instance.counters.calls.add(1);
     instance.settings.trace.then(Instant::now)
 }
 
-/// Writes the line of a call that has returned. The clock's are left out: they would be every second one.
+/// Writes the line of a call that has returned. Readings of the clock are left out: they would be every second line.
 #[cold]
 pub(crate) fn line(
     caller: &mut Caller<'_, Instance>,
@@ -49,7 +49,7 @@ pub(crate) fn line(
         call.write(&mut line, result)
     });
     if shown.is_err() {
-        // A pointer of the guest's leads outside of its memory, which has its own message.
+        // A pointer leads outside of the guest's memory, which has its own message.
         line.push_str(" = ?");
     }
     log::trace!(target: TARGET, "{line} <{took:.1}us>");

@@ -1,5 +1,6 @@
 ;; A server for tests. It accepts connections one after the other, and does what the first byte says:
-;; T traps, X exits with 7, S spins, G takes more and more memory, and anything else is sent back.
+;; T traps, X exits with 7, S spins, G takes more and more memory, C closes the listener, and anything else is
+;; sent back. After C it serves the same connection again.
 (module
   (import "wasi_snapshot_preview1" "sock_accept" (func $accept (param i32 i32 i32) (result i32)))
   (import "wasi_snapshot_preview1" "fd_read" (func $read (param i32 i32 i32 i32) (result i32)))
@@ -23,8 +24,10 @@
     (if (i32.eq (local.get $byte) (i32.const 88)) (then (call $exit (i32.const 7))))
     (if (i32.eq (local.get $byte) (i32.const 83)) (then (loop $spin (br $spin))))
     (if (i32.eq (local.get $byte) (i32.const 71)) (then (call $grow)))
+    (if (i32.eq (local.get $byte) (i32.const 67)) (then (drop (call $close (i32.const 3)))))
     (i32.store (i32.const 68) (i32.load (i32.const 16)))
-    (drop (call $write (local.get $fd) (i32.const 64) (i32.const 1) (i32.const 16))))
+    (drop (call $write (local.get $fd) (i32.const 64) (i32.const 1) (i32.const 16)))
+    (if (i32.eq (local.get $byte) (i32.const 67)) (then (call $serve (local.get $fd)))))
   (func (export "_start")
     (loop $next
       ;; What accept refuses ends the server, as it would most.

@@ -7,6 +7,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::thread::{sleep, spawn};
 use std::time::Duration;
 
 const HOST: &str = env!("CARGO_BIN_EXE_wasip1-host");
@@ -71,7 +72,7 @@ fn module(test: &str) -> PathBuf {
     path
 }
 
-/// Two addresses on which nobody listens: taken for a moment, and given back.
+/// Two free addresses.
 fn free(addresses: [&str; 2]) -> [SocketAddr; 2] {
     let listeners = addresses.map(|it| TcpListener::bind(it).unwrap());
     listeners.map(|it| it.local_addr().unwrap())
@@ -79,7 +80,10 @@ fn free(addresses: [&str; 2]) -> [SocketAddr; 2] {
 
 /// What a connection gets: the number of its listener.
 fn served(address: SocketAddr) -> String {
-    let mut client = TcpStream::connect(address).unwrap();
+    served_on(TcpStream::connect(address).unwrap())
+}
+
+fn served_on(mut client: TcpStream) -> String {
     let patience = Some(Duration::from_secs(10));
     client.set_read_timeout(patience).unwrap();
     let mut text = String::new();
@@ -188,7 +192,7 @@ fn it_inherits_listeners_and_their_names() {
     assert_eq!(served(admin), "4");
     assert_eq!(served(own), "5");
     guest.ends();
-    // They go on with the one who has handed them over.
+    // They stay open in the process that has passed them.
     let _client = TcpStream::connect(web).unwrap();
     listeners[0].accept().unwrap();
 }
@@ -201,5 +205,34 @@ fn it_inherits_no_listeners_of_another_process() {
     let guest = inheriting(&listeners, script, &module("foreign"));
     assert_eq!(guest.descriptors, "------");
     assert_eq!(guest.environment, [""; 0]);
+    guest.ends();
+}
+
+#[test]
+fn systemd_starts_it_at_the_first_connection() {
+    const SYSTEMD: &str = "systemd-socket-activate";
+    if Command::new(SYSTEMD).arg("--version").output().is_err() {
+        println!("there is no {SYSTEMD}: left out");
+        return;
+    }
+    let [address, _] = free(["127.0.0.1:0"; 2]);
+    // It starts the host only then, so the guest has printed nothing before.
+    let client = spawn(move || {
+        loop {
+            if let Ok(client) = TcpStream::connect(address) {
+                return served_on(client);
+            }
+            sleep(Duration::from_millis(10));
+        }
+    });
+    let guest = Guest::start(
+        Command::new(SYSTEMD)
+            .arg(format!("--listen={address}"))
+            .args(["--fdname=web", HOST, "--no-cache", "--listenfd"])
+            .arg(module("systemd")),
+    );
+    assert_eq!(guest.descriptors, "6-----");
+    guest.describes("1", "web", "3");
+    assert_eq!(client.join().unwrap(), "3");
     guest.ends();
 }

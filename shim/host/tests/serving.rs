@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -69,7 +69,7 @@ fn an_instance_that_traps_is_started_again() {
     let running = host().metrics("127.0.0.1:0").start().unwrap();
     for _ in 0..20 {
         assert_eq!(ask(address(&running), "T"), "");
-        // The listener is the same, so that nobody is refused.
+        // The listener is the same, so no connection is refused.
         assert_eq!(ask(address(&running), "hello"), "hello");
     }
     assert_eq!(metric(&running, "wasip1_traps_total{instance=\"0\"}"), 20);
@@ -138,6 +138,75 @@ fn a_guest_gets_no_more_memory_than_it_may() {
     assert_eq!(running.wait(), 0);
 }
 
+/// A client whose guest has closed its listener, and goes on to serve it.
+fn closed_listener(address: SocketAddr) -> TcpStream {
+    let mut client = TcpStream::connect(address).unwrap();
+    client.write_all(b"C").unwrap();
+    client.read_exact(&mut [0]).unwrap();
+    client
+}
+
+#[test]
+fn a_guest_that_closes_its_listener_gets_no_new_connections() {
+    let running = host().start().unwrap();
+    let address = address(&running);
+    let mut client = closed_listener(address);
+    let refused = TcpStream::connect(address).expect_err("nothing listens");
+    assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+    client.write_all(b"hello").unwrap();
+    let mut rest = String::new();
+    client.read_to_string(&mut rest).unwrap();
+    assert_eq!(rest, "hello");
+    assert_eq!(running.wait(), 0);
+}
+
+#[test]
+fn a_guest_without_its_listener_isnt_restarted() {
+    let running = host().start().unwrap();
+    let mut client = closed_listener(address(&running));
+    client.write_all(b"T").unwrap();
+    assert_eq!(running.wait(), 134);
+}
+
+#[test]
+fn a_guest_without_its_listener_is_drained() {
+    let running = host().start().unwrap();
+    let mut client = closed_listener(address(&running));
+    // A request in hand, as far as the host can see.
+    sleep(Duration::from_millis(50));
+    running.drain();
+    let mut rest = Vec::new();
+    // The connection is idle, so the guest sees its end, and ends.
+    assert_eq!(client.read_to_end(&mut rest).unwrap(), 0);
+    assert_eq!(running.wait(), 0);
+}
+
+#[test]
+fn what_an_ended_instance_had_goes_to_the_others() {
+    for ends in ["X", "C"] {
+        let running = host().instances(2).start().unwrap();
+        let address = address(&running);
+        let mut client = TcpStream::connect(address).unwrap();
+        client.write_all(ends.as_bytes()).unwrap();
+        // For X it is the end, for C the byte that is sent back.
+        let _ = client.read(&mut [0]);
+        // The instance's thread takes a moment to end.
+        sleep(Duration::from_millis(50));
+        for number in 0..40 {
+            let mut client = TcpStream::connect(address).unwrap();
+            let patience = Some(Duration::from_secs(2));
+            client.set_read_timeout(patience).unwrap();
+            client.write_all(b"hello").unwrap();
+            let mut response = String::new();
+            let outcome = client.read_to_string(&mut response);
+            assert_eq!(response, "hello", "{ends}, {number}: {outcome:?}");
+        }
+        drop(client);
+        running.stop();
+        let _ = running.wait();
+    }
+}
+
 #[test]
 fn a_drain_lets_the_request_in_hand_finish() {
     let running = host().start().unwrap();
@@ -146,7 +215,7 @@ fn a_drain_lets_the_request_in_hand_finish() {
     // Longer than it takes the guest to accept it, and to wait for its first byte.
     sleep(Duration::from_millis(100));
     running.drain();
-    // It is quiet, so it sees its end, and the guest the end of its listener.
+    // The connection is idle, so its stream ends, and the guest sees the end of its listener.
     let mut response = String::new();
     client.read_to_string(&mut response).unwrap();
     assert_eq!(response, "");
@@ -169,7 +238,7 @@ fn what_is_left_is_ended() {
 }
 
 #[test]
-fn a_module_that_never_starts_isnt_started_for_ever() {
+fn a_module_that_never_starts_is_given_up() {
     let module = wat::parse_str(
         r#"(module (memory (export "memory") 1) (func (export "_start") unreachable))"#,
     );

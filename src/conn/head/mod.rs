@@ -6,7 +6,6 @@
 //! head, or the fault. Both paths accept the same heads, so the result doesn't depend on how the
 //! bytes arrive. A fuzz target checks that.
 
-mod arena;
 mod fields;
 mod lines;
 mod names;
@@ -14,22 +13,23 @@ mod protocols;
 mod strict;
 mod target;
 
-pub(super) use arena::HeadArena;
+pub(super) use fields::{elements, has_token};
 pub(super) use lines::{Checked, HeadLines};
 pub(super) use protocols::name_protocol;
 
 use std::mem::MaybeUninit;
 use std::ops::Range;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use http::Method;
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::header::{HeaderMap, HeaderName, HeaderValue};
 
 use self::fields::ServerFields;
 use self::names::{Common, Role};
 use self::strict::Parsed;
 
 use super::framing::Framing;
+use super::memory::HeadBlock;
 use super::refusal::Refusal;
 use crate::limits::Limits;
 use crate::request::Request;
@@ -45,20 +45,25 @@ pub(super) struct Head {
     pub(super) persist: bool,
     /// Whether the client waits for `100 Continue` (RFC 9110 §10.1.1).
     pub(super) expects_continue: bool,
-    /// Bytes of memory that the head takes, at most.
-    pub(super) size: usize,
+    /// The length of the head in bytes.
+    pub(super) length: usize,
 }
 
-/// Parses the head at the front of `input`. Returns it and its length in bytes.
+impl Head {
+    /// Bytes of memory that the head takes, at most.
+    pub(super) fn size(&self) -> usize {
+        // A field takes its entry in a [`HeaderMap`] and its index there: about this much.
+        const SIZE_OF_FIELD: usize = 112;
+        HeadBlock::pinned_by(self.length) + self.request.headers().capacity() * SIZE_OF_FIELD
+    }
+}
+
+/// Parses the head at the front of `input`.
 ///
 /// `None` means that the head is incomplete or malformed; [`HeadLines`] finds out which.
-pub(super) fn parse_whole(
-    input: &[u8],
-    limits: &Limits,
-    arena: &mut HeadArena,
-) -> Option<(Head, usize)> {
+pub(super) fn parse_whole(input: &[u8], limits: &Limits, block: &mut HeadBlock) -> Option<Head> {
     let window = &input[..input.len().min(limits.max_head)];
-    parse(window, limits, arena).ok()
+    parse(window, limits, block).ok()
 }
 
 /// Parses a head that [`HeadLines`] has found complete and grammatical. Checks what depends on the
@@ -68,36 +73,32 @@ pub(super) fn parse_checked(
     request_line: Range<usize>,
     end: usize,
     limits: &Limits,
-    arena: &mut HeadArena,
+    block: &mut HeadBlock,
 ) -> Result<Head, Refusal> {
     let head = strict::with_known_version(&input[request_line.start..end], request_line.len());
-    parse(&head, limits, arena).map(|(head, _)| head)
+    parse(&head, limits, block)
 }
 
 /// Parses the head at the front of `window`. An `Err` only means 'not accepted': it need not be the
 /// head's first fault, which [`HeadLines`] finds.
-fn parse(window: &[u8], limits: &Limits, arena: &mut HeadArena) -> Result<(Head, usize), Refusal> {
-    let HeadArena { block, valid_hosts } = arena;
+fn parse(window: &[u8], limits: &Limits, block: &mut HeadBlock) -> Result<Head, Refusal> {
     let mut fields = [const { MaybeUninit::uninit() }; Limits::MAX_FIELDS];
     // `HeadLines` accepts the same heads, as a fuzz target checks. If they ever differ, refuse.
-    let parsed = strict::parse(window, limits, &mut fields)
-        .ok_or(Refusal::malformed("the head can't be parsed"))?;
-    let length = parsed.bytes().len();
+    let parsed = strict::parse(window, limits, &mut fields).ok_or(UNPARSABLE)?;
 
     // All parts of the request share one copy of the bytes.
-    let shared = block.copy(parsed.bytes());
+    let shared = block.copy(parsed.bytes);
     let mut request = Request::new();
-    request_line(&parsed, &shared, &mut request)?;
     let server_fields = gather(&parsed, &shared, request.headers_mut())?;
+    request_line(&parsed, shared, &mut request)?;
     let (fields, version) = (request.headers(), request.version());
-    let size = block.pinned_by(length) + fields.capacity() * SIZE_OF_FIELD;
 
     if request.method() == Method::CONNECT {
         return Err(Refusal::not_implemented(
             "this server makes no tunnels (CONNECT)",
         ));
     }
-    server_fields.check_host(version, valid_hosts)?;
+    server_fields.check_host(version)?;
     let framing = if server_fields.framing {
         Framing::of_request(version, fields)?
     } else {
@@ -107,71 +108,67 @@ fn parse(window: &[u8], limits: &Limits, arena: &mut HeadArena) -> Result<(Head,
         && fields::expects_continue(version, fields)?
         && framing != Framing::None;
     let persist = server_fields.persists(version);
-    let head = Head {
+    Ok(Head {
         request,
         framing,
         persist,
         expects_continue,
-        size,
-    };
-    Ok((head, length))
+        length: parsed.bytes.len(),
+    })
 }
 
+const UNPARSABLE: Refusal = Refusal::malformed("the head can't be parsed");
+
 /// Puts the parts of the request line into the request.
-// Not inlined: in one function, the steps of `parse` compete for registers.
-#[inline(never)]
 fn request_line(
     parsed: &Parsed<'_, '_>,
-    head: &Bytes,
+    mut head: Bytes,
     request: &mut http::Request<Vec<u8>>,
 ) -> Result<(), Refusal> {
-    *request.method_mut() = match &head[parsed.method.clone()] {
+    let method = match parsed.method {
         b"GET" => Method::GET,
         other => Method::from_bytes(other)
             .map_err(|_| Refusal::malformed("the method is not a token"))?,
     };
     *request.version_mut() = parsed.version;
-    let target = || parsed.target.clone();
-    *request.uri_mut() = target::parse(request.method(), &head[target()], || head.slice(target()))?;
+    // The target takes the head's bytes over, which costs less than sharing them once more.
+    let Range { start, end } = parsed.range_of(parsed.target);
+    head.truncate(end);
+    head.advance(start);
+    target::parse(&method, head, request.uri_mut())?;
+    *request.method_mut() = method;
     Ok(())
 }
 
-/// Puts the field lines into the request, and returns those that the server acts on.
+/// Puts the field lines into `fields`, and returns those that the server acts on.
 #[inline(never)]
-fn gather<'a>(
-    parsed: &Parsed<'_, '_>,
-    head: &'a Bytes,
+fn gather<'b>(
+    parsed: &Parsed<'_, 'b>,
+    head: &Bytes,
     fields: &mut HeaderMap,
-) -> Result<ServerFields<'a>, Refusal> {
-    if parsed.field_count() > fields.capacity() {
-        fields.reserve(parsed.field_count());
-    }
+) -> Result<ServerFields<'b>, Refusal> {
     let mut server_fields = ServerFields::default();
-    for (name, value) in parsed.fields() {
-        let bytes = &head[value.clone()];
-        let value = HeaderValue::from_maybe_shared(head.slice(value))
-            .map_err(|_| Refusal::malformed("a field value has a control character"))?;
-        if let Some(common) = Common::find(&head[name.start..], name.len()) {
-            if common.role != Role::None {
-                server_fields.record(common.role, bytes);
+    for field in parsed.fields {
+        let value = match field.value {
+            [] => HeaderValue::from_static(""),
+            bytes => HeaderValue::from_maybe_shared(head.slice(parsed.range_of(bytes)))
+                .map_err(|_| Refusal::malformed("a field value has a control character"))?,
+        };
+        let line = parsed.line(field).ok_or(UNPARSABLE)?;
+        let name = field.name.as_bytes();
+        let (name, role) = match Common::find(line, name.len()) {
+            Some(common) => (common.name.clone(), common.role),
+            None => {
+                let name = HeaderName::from_bytes(name)
+                    .map_err(|_| Refusal::malformed("a field name is not a token"))?;
+                let role = Role::of(&name);
+                (name, role)
             }
-            fields.append(&common.name, value);
-        } else {
-            let name = HeaderName::from_bytes(&head[name])
-                .map_err(|_| Refusal::malformed("a field name is not a token"))?;
-            server_fields.record(Role::of(&name), bytes);
-            fields.append(name, value);
-        }
+        };
+        server_fields.record(role, field.value);
+        fields.append(name, value);
     }
     Ok(server_fields)
-}
-
-/// Bytes that a field takes in a [`HeaderMap`](http::HeaderMap), about: its entry and its index.
-const SIZE_OF_FIELD: usize = 112;
-
-/// Whether a comma-separated list field contains `token`, in any case (RFC 9110 §5.6.1).
-pub(super) fn has_token(fields: &HeaderMap, name: &header::HeaderName, token: &str) -> bool {
-    fields::tokens(fields, name).any(|found| found.eq_ignore_ascii_case(token.as_bytes()))
 }
 
 #[cfg(test)]
@@ -180,8 +177,8 @@ mod tests {
     use http::Version;
 
     fn parse(head: &str) -> Option<Head> {
-        let mut arena = HeadArena::default();
-        parse_whole(head.as_bytes(), &Limits::default(), &mut arena).map(|(head, _)| head)
+        let mut block = HeadBlock::default();
+        parse_whole(head.as_bytes(), &Limits::default(), &mut block)
     }
 
     #[test]
@@ -198,9 +195,9 @@ mod tests {
     #[test]
     fn a_later_minor_version_is_treated_as_1_1() {
         let input = b"\r\nGET / HTTP/1.7\r\nHost: h\r\n\r\n";
-        assert!(parse_whole(input, &Limits::default(), &mut HeadArena::default()).is_none());
-        let (line, arena) = (2..16, &mut HeadArena::default());
-        let head = parse_checked(input, line, input.len(), &Limits::default(), arena);
+        assert!(parse_whole(input, &Limits::default(), &mut HeadBlock::default()).is_none());
+        let (line, block) = (2..16, &mut HeadBlock::default());
+        let head = parse_checked(input, line, input.len(), &Limits::default(), block);
         assert_eq!(
             head.expect("it is valid").request.version(),
             Version::HTTP_11

@@ -2,7 +2,7 @@
 //!
 //! | accepted by `httparse` | refused by |
 //! |---|---|
-//! | lines that end with a bare LF (optional for recipients, RFC 9112 §2.2) | [`Parsed::is_strict`] |
+//! | lines that end with a bare LF (optional for recipients, RFC 9112 §2.2) | [`Parsed::line`], [`Parsed::is_strict`] |
 //! | empty lines before the request line: any number, also with a bare LF | [`Parsed::is_strict`] |
 //! | a request line or a head of any length | [`Parsed::is_strict`]; the caller limits the head |
 //! | any visible byte and any UTF-8 in the target | `target.rs`, by the target's form (RFC 9112 §3.2) |
@@ -24,11 +24,13 @@ use crate::limits::Limits;
 /// A complete head, split into its parts.
 #[derive(Debug)]
 pub(super) struct Parsed<'h, 'b> {
-    bytes: &'b [u8],
-    pub(super) method: Range<usize>,
-    pub(super) target: Range<usize>,
+    /// All bytes of the head.
+    pub(super) bytes: &'b [u8],
+    pub(super) method: &'b [u8],
+    pub(super) target: &'b [u8],
     pub(super) version: Version,
-    fields: &'h [Header<'b>],
+    /// The field lines; values are without the whitespace around them.
+    pub(super) fields: &'h [Header<'b>],
 }
 
 /// Memory for the field lines of a head while it is parsed. Uninitialised, because writing to all of it
@@ -52,8 +54,8 @@ pub(super) fn parse<'h, 'b>(
     let bytes = &window[..length];
     let head = Parsed {
         bytes,
-        method: range_in(bytes, request.method?.as_bytes()),
-        target: range_in(bytes, request.path?.as_bytes()),
+        method: request.method?.as_bytes(),
+        target: request.path?.as_bytes(),
         version: match request.version? {
             0 => Version::HTTP_10,
             _ => Version::HTTP_11,
@@ -64,44 +66,30 @@ pub(super) fn parse<'h, 'b>(
 }
 
 impl Parsed<'_, '_> {
-    /// All bytes of the head.
-    pub(super) fn bytes(&self) -> &[u8] {
-        self.bytes
+    /// Where one of the parts is in the head. It must not be empty: `httparse` doesn't promise where
+    /// an empty value is.
+    pub(super) fn range_of(&self, part: &[u8]) -> Range<usize> {
+        let start = part.as_ptr().addr() - self.bytes.as_ptr().addr();
+        start..start + part.len()
     }
 
-    /// The number of field lines.
-    pub(super) fn field_count(&self) -> usize {
-        self.fields.len()
+    /// All bytes from the start of a field's line. `None` if the line before it ends with a bare LF.
+    pub(super) fn line(&self, field: &Header<'_>) -> Option<&[u8]> {
+        let start = self.range_of(field.name.as_bytes()).start;
+        let before = self.bytes.get(start - CRLF.len()..start);
+        (before == Some(CRLF)).then(|| &self.bytes[start..])
     }
 
-    /// The ranges of each field's name, and of its value without the whitespace around it.
-    pub(super) fn fields(&self) -> impl Iterator<Item = (Range<usize>, Range<usize>)> {
-        self.fields.iter().map(|field| {
-            let name = range_in(self.bytes, field.name.as_bytes());
-            // An empty value may be any empty slice.
-            let value = match field.value {
-                [] => name.end..name.end,
-                value => range_in(self.bytes, value),
-            };
-            (name, value)
-        })
-    }
-
-    /// Whether the head is free of what `httparse` wrongly accepts; see the table above.
+    /// Whether the head is free of what `httparse` wrongly accepts; see the table above. Lines that a
+    /// field follows are left to [`line`](Self::line).
     fn is_strict(&self, limits: &Limits) -> bool {
-        let (bytes, end) = (self.bytes, self.bytes.len());
-        let empty_lines = || bytes[..self.method.start].chunks(CRLF.len());
-        let line_end = self.target.end + VERSION.len();
-        // Each line ends where the next field line, or the final empty line, begins.
-        let mut fields = self.fields.iter();
-        line_end - self.method.start <= limits.max_request_line
-            && (self.method.start == 0
+        let start = self.range_of(self.method).start;
+        let empty_lines = || self.bytes[..start].chunks(CRLF.len());
+        let line_end = self.range_of(self.target).end + VERSION.len();
+        line_end - start <= limits.max_request_line
+            && (start == 0
                 || empty_lines().len() <= MAX_EMPTY_LINES && empty_lines().all(|line| line == CRLF))
-            && is_crlf_before(bytes, line_end + CRLF.len())
-            && fields
-                .all(|field| is_crlf_before(bytes, range_in(bytes, field.name.as_bytes()).start))
-            && is_crlf_before(bytes, end - CRLF.len())
-            && is_crlf_before(bytes, end)
+            && self.bytes.ends_with(b"\r\n\r\n")
     }
 }
 
@@ -124,16 +112,6 @@ const CRLF: &[u8] = b"\r\n";
 /// The end of a request line. All versions have the same length.
 const VERSION: &[u8] = b" HTTP/1.1";
 
-fn is_crlf_before(bytes: &[u8], at: usize) -> bool {
-    bytes.get(at - CRLF.len()..at) == Some(CRLF)
-}
-
-/// The range in `head` of `part`, which is a slice of it.
-fn range_in(head: &[u8], part: &[u8]) -> Range<usize> {
-    let start = part.as_ptr().addr() - head.as_ptr().addr();
-    start..start + part.len()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -143,12 +121,14 @@ mod tests {
     fn shown(head: &str) -> Option<String> {
         let mut fields = EMPTY;
         let parsed = parse(head.as_bytes(), &Limits::default(), &mut fields)?;
-        let (method, target) = (parsed.method.clone(), parsed.target.clone());
-        let mut shown = format!("{}|{}|{:?}", &head[method], &head[target], parsed.version);
-        for (name, value) in parsed.fields() {
-            shown += &format!("|{}={}", &head[name], &head[value]);
+        let (method, target) = (parsed.method.escape_ascii(), parsed.target.escape_ascii());
+        let mut shown = format!("{method}|{target}|{:?}", parsed.version);
+        for field in parsed.fields {
+            let line = parsed.line(field)?;
+            assert!(line.starts_with(field.name.as_bytes()));
+            shown += &format!("|{}={}", field.name, field.value.escape_ascii());
         }
-        Some(format!("{shown}|{}", &head[parsed.bytes().len()..]))
+        Some(format!("{shown}|{}", &head[parsed.bytes.len()..]))
     }
 
     #[test]

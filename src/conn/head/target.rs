@@ -5,43 +5,41 @@ use bytes::Bytes;
 use http::uri::PathAndQuery;
 use http::{Method, Uri};
 
-use super::fields::Authority;
+use super::fields::{is_authority, split_port};
 use crate::conn::grammar::{PATH, QUERY, find};
 use crate::conn::refusal::Refusal;
 
-/// Parses `target`; `share` returns the same bytes, for the [`Uri`] to hold.
+/// Parses `target`, and puts it into `uri`, which is `/` before.
 ///
 /// The form is checked first because `Uri` accepts more than the RFC: a bare word as an authority,
 /// fragments, and quotes and braces in a path.
-pub(super) fn parse(
-    method: &Method,
-    target: &[u8],
-    share: impl FnOnce() -> Bytes,
-) -> Result<Uri, Refusal> {
-    let is_valid = match target {
-        _ if method == Method::CONNECT => is_authority_form(target),
-        b"/" => return Ok(Uri::default()),
-        [b'/', ..] => is_path_and_query(target),
+pub(super) fn parse(method: &Method, target: Bytes, uri: &mut Uri) -> Result<(), Refusal> {
+    let is_valid = match &*target {
+        bytes if method == Method::CONNECT => is_authority_form(bytes),
+        b"/" => return Ok(()),
+        bytes @ [b'/', ..] => is_path_and_query(bytes),
         b"*" => method == Method::OPTIONS,
-        _ => is_absolute_form(target),
+        bytes => is_absolute_form(bytes),
     };
     if !is_valid {
         return Err(Refusal::malformed(
             "the request target is malformed or not for this method",
         ));
     }
-    let uri = match target {
-        [b'/', ..] => PathAndQuery::from_maybe_shared(share()).map(Uri::from),
-        _ => Uri::from_maybe_shared(share()),
+    let not_a_uri = |_| Refusal::malformed("the request target is not a URI");
+    *uri = match target.first() {
+        Some(b'/') => PathAndQuery::from_maybe_shared(target)
+            .map_err(not_a_uri)?
+            .into(),
+        Some(_) | None => Uri::from_maybe_shared(target).map_err(not_a_uri)?,
     };
-    uri.map_err(|_| Refusal::malformed("the request target is not a URI"))
+    Ok(())
 }
 
 /// `authority-form`: a host and a port, only for CONNECT (RFC 9112 §3.2.3).
 fn is_authority_form(target: &[u8]) -> bool {
-    Authority::parse(target).is_some_and(|authority| {
-        !authority.host.is_empty() && authority.port.is_some_and(|port| !port.is_empty())
-    })
+    let (_, port) = split_port(target);
+    is_authority(target) && port.is_some_and(|port| !port.is_empty())
 }
 
 /// `absolute-form` (RFC 9112 §3.2.2) with the scheme `http` or `https`. Refused are an empty host
@@ -62,8 +60,7 @@ fn is_absolute_form(target: &[u8]) -> bool {
         .position(|byte| matches!(byte, b'/' | b'?'))
         .unwrap_or(rest.len());
     let (authority, path) = rest.split_at(end);
-    Authority::parse(authority).is_some_and(|authority| !authority.host.is_empty())
-        && is_path_and_query(path)
+    is_authority(authority) && is_path_and_query(path)
 }
 
 fn is_path_and_query(bytes: &[u8]) -> bool {
@@ -81,10 +78,15 @@ fn is_path_and_query(bytes: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    fn accepts(method: &str, target: &str) -> bool {
+    fn parsed(method: &str, target: &[u8]) -> Option<Uri> {
         let method = Method::from_bytes(method.as_bytes()).expect("a method");
-        let bytes = target.as_bytes();
-        parse(&method, bytes, || Bytes::copy_from_slice(bytes)).is_ok()
+        let mut uri = Uri::default();
+        let parsed = parse(&method, Bytes::copy_from_slice(target), &mut uri);
+        parsed.is_ok().then_some(uri)
+    }
+
+    fn accepts(method: &str, target: &str) -> bool {
+        parsed(method, target.as_bytes()).is_some()
     }
 
     #[test]
@@ -146,9 +148,9 @@ mod tests {
         for byte in 0..=u8::MAX {
             for (set, start) in [(&PATH, "/"), (&QUERY, "/?"), (&PATH, "http://a/")] {
                 let target = [start.as_bytes(), &[byte], b"b"].concat();
-                let parsed = parse(&Method::GET, &target, || Bytes::copy_from_slice(&target));
                 let is_taken = set.contains(byte) || byte == b'?';
-                let text = parsed.ok().map(|uri| uri.to_string().into_bytes());
+                let uri = parsed("GET", &target);
+                let text = uri.map(|uri| uri.to_string().into_bytes());
                 assert_eq!(text, is_taken.then_some(target), "{start}{byte:#x}");
             }
         }

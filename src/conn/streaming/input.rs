@@ -1,4 +1,4 @@
-//! Input where bodies stream: heads, parts of bodies, and the client's end of stream.
+//! Input with streamed bodies: heads, parts of bodies, and the end of the client's stream.
 
 use bytes::Bytes;
 
@@ -48,11 +48,15 @@ impl Connection {
                     let head = self.next_head(cx, input)?;
                     return Some(self.pass_head(head));
                 }
-                Reading::Body => {
+                Reading::Streaming => {
                     let received = self.read_streamed_body(cx, input);
-                    if received.is_some() || self.state.reading() == Reading::Body {
+                    if received.is_some() || self.state.reading() == Reading::Streaming {
                         return received;
                     }
+                }
+                Reading::Body(()) => {
+                    debug_assert!(false, "bodies are gathered on this connection");
+                    return None;
                 }
                 Reading::Responding => return None,
                 Reading::Discarding | Reading::Ended => {
@@ -93,7 +97,7 @@ impl Connection {
         }
         let length = head.framing.into();
         let request = self.prepare_request(head.request, head.persist);
-        Received::Head(request.into_inner().map(|_| ()), length)
+        Received::Head(request.with_body(()), length)
     }
 
     /// Consumes bytes of a body. Returns what they bring for the handler.
@@ -129,8 +133,8 @@ impl Connection {
         let is_used = match self.state.reading() {
             Reading::Ended => false,
             // What is left of a head is not a complete one.
-            Reading::Idle | Reading::Head => left <= self.scanned(),
-            Reading::Body | Reading::Responding => left == 0,
+            Reading::Idle | Reading::Head | Reading::Body(()) => left <= self.scanned(),
+            Reading::Streaming | Reading::Responding => left == 0,
             Reading::Discarding => true,
         };
         is_used && self.input_has_ended()
@@ -156,9 +160,13 @@ impl Connection {
     fn end_input(&mut self, cx: &mut Context<'_>) {
         match self.state.reading() {
             Reading::Head => self.refuse_unfinished(cx, Refusal::incomplete()),
-            Reading::Body if self.is_body_received() => return,
-            Reading::Body => self.fault_found(cx, Refusal::incomplete()),
-            Reading::Idle | Reading::Responding | Reading::Discarding | Reading::Ended => {}
+            Reading::Streaming if self.is_body_received() => return,
+            Reading::Streaming => self.fault_found(cx, Refusal::incomplete()),
+            Reading::Idle
+            | Reading::Body(())
+            | Reading::Responding
+            | Reading::Discarding
+            | Reading::Ended => {}
         }
         self.state.input_ended();
         self.drop_kept(cx);
@@ -260,7 +268,7 @@ impl Streaming {
         }
     }
 
-    /// Drops bytes of a body that nobody wants.
+    /// Drops bytes of an unwanted body.
     fn drain(&mut self, id: u64, cx: &Context<'_>, input: &mut &[u8]) -> Result<Progress, Refusal> {
         loop {
             let before = input.len();

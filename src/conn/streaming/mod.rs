@@ -1,4 +1,4 @@
-//! Bodies that stream: the handler gets a request when its head is complete, the body in parts, and
+//! Streamed bodies: the handler gets a request when its head is complete, receives the body in parts, and
 //! returns its response in parts.
 //!
 //! A connection is driven with complete bodies, by [`Connection::handle_input`], or with streams, by
@@ -109,6 +109,7 @@ pub(super) struct Calls {
     pub(super) read_limit: fn(&Connection, &Context<'_>) -> usize,
     pub(super) has_usable_input: fn(&Connection, &Context<'_>) -> bool,
     pub(super) handle_end_of_input: fn(&mut Connection, &mut Context<'_>),
+    pub(super) respond_to_error: fn(&mut Connection, &mut Context<'_>),
     pub(super) stop_draining: fn(&mut Connection, &mut Context<'_>),
     pub(super) update_timers: fn(&mut Connection, &Context<'_>) -> bool,
     pub(super) timer_expired: fn(&mut Connection, &mut Context<'_>),
@@ -120,6 +121,7 @@ static CALLS: Calls = Calls {
     read_limit: Connection::read_limit,
     has_usable_input: Connection::has_usable_stream,
     handle_end_of_input: Connection::handle_end_of_streaming,
+    respond_to_error: Connection::respond_to_error,
     stop_draining: Connection::stop_draining,
     update_timers: Connection::update_stream_timers,
     timer_expired: Connection::stream_timer_expired,
@@ -192,7 +194,7 @@ impl Connection {
         }
         let kept = self.kept.len() - self.kept_used;
         let (wanted, waiting) = match (&self.streaming, self.state.reading()) {
-            (Some(streaming), Reading::Body) => streaming.request.wanted(kept),
+            (Some(streaming), Reading::Streaming) => streaming.request.wanted(kept),
             (Some(_), Reading::Responding) => (Streaming::MAX_WAITING.saturating_sub(kept), kept),
             // A head for which there is no room is refused.
             (_, Reading::Idle | Reading::Head) if self.has_room_for_responses(cx) => {
@@ -240,8 +242,8 @@ impl Connection {
     fn can_use(&self, streaming: &Streaming, cx: &Context<'_>) -> bool {
         match self.state.reading() {
             Reading::Idle | Reading::Head => self.has_room_for_responses(cx),
-            Reading::Body => streaming.request.can_take(),
-            Reading::Responding | Reading::Discarding | Reading::Ended => false,
+            Reading::Streaming => streaming.request.can_take(),
+            Reading::Body(()) | Reading::Responding | Reading::Discarding | Reading::Ended => false,
         }
     }
 
@@ -249,6 +251,6 @@ impl Connection {
     /// to return without further input.
     fn has_event(&self, streaming: &Streaming) -> bool {
         streaming.request.fault.is_some()
-            || self.state.reading() == Reading::Body && streaming.request.is_received()
+            || self.state.reading() == Reading::Streaming && streaming.request.is_received()
     }
 }

@@ -1,4 +1,4 @@
-//! Timers where bodies stream: they run only while the one is waited for whose time they measure.
+//! Timers for streamed bodies. Each runs only while the server waits for the party whose time it measures.
 //!
 //! | timer | runs | on expiry |
 //! |---|---|---|
@@ -63,7 +63,10 @@ impl Connection {
     /// Sets the input timer while a request is with the handler, or the rest of its body is drained.
     /// Returns whether that is so.
     pub(in crate::conn) fn update_stream_timers(&mut self, cx: &Context<'_>) -> bool {
-        let (is_body, response) = (self.state.reading() == Reading::Body, self.state.response());
+        let (is_body, response) = (
+            self.state.reading() == Reading::Streaming,
+            self.state.response(),
+        );
         let in_progress = self.state.is_in_progress();
         let Some(streaming) = &mut self.streaming else {
             return false;
@@ -118,7 +121,7 @@ impl Connection {
             self.respond_to_refusal(cx, Refusal::late_handler());
         } else if timers.half_closed.is_some_and(|deadline| deadline <= now) {
             self.state.closed(CloseReason::HalfClosedTimeout);
-        } else if timers.body.is_expired(now) && self.state.reading() == Reading::Body {
+        } else if timers.body.is_expired(now) && self.state.reading() == Reading::Streaming {
             self.check_stream_rate(cx);
         }
         self.end_input_if_due(cx);

@@ -159,7 +159,7 @@ fn a_body_grows_in_few_steps_even_if_little_of_the_budget_is_left() {
         steps += usize::from(bench.shared.held() != held);
         held = bench.shared.held();
     }
-    assert_eq!(bench.connection.state().reading(), Reading::Body);
+    assert_eq!(bench.connection.state().reading(), Reading::Body(()));
     assert!(steps < 30, "{steps} steps");
 }
 
@@ -282,6 +282,24 @@ fn is_counted_when_it_is_no_longer_shared<B: Whole + Clone>(body: B) {
     }
     assert!(bench.output().len() > length - 40_000);
     assert_eq!(bench.shared.held(), 0);
+}
+
+/// While a request is with the handler, more input comes for which there is no memory.
+#[test]
+fn without_memory_for_the_next_request_the_response_is_the_last_one() {
+    let mut bench = Bench::with(|limits| limits.max_held = 1);
+    let mut input = GET.as_bytes();
+    let request = bench.call(|conn, cx| conn.handle_input(cx, &mut input));
+    assert!(request.is_some());
+    bench.call(|conn, cx| conn.keep_input(cx, GET.as_bytes()));
+    bench.call(|conn, cx| conn.respond(cx, Response::new("hello!")));
+    let output = bench.output();
+    assert!(output.starts_with("HTTP/1.1 200 "), "{output}");
+    assert!(output.contains("connection: close\r\n") && output.ends_with("\r\n\r\nhello!"));
+    bench.input(GET);
+    assert_eq!((bench.requests.len(), bench.output()), (0, String::new()));
+    let reason = bench.connection.state().close_reason();
+    assert_eq!(reason, Some(CloseReason::Overloaded));
 }
 
 /// The handler has given the body to two connections, and holds it no longer. Neither can see that all

@@ -85,8 +85,11 @@ impl<'h, H> Streaming<'h, H> {
             }
         }
         let (cx, connection) = (&mut driver.cx, &mut slot.connection);
-        if let Some((head, data)) = sent.take_complete() {
-            return connection.send_response(cx, &head, data);
+        if let Some(data) = sent.take_only_piece() {
+            if let Some((head, _)) = &sent.head {
+                connection.send_response(cx, head, data);
+            }
+            return sent.head = None;
         }
         if let Some((head, length)) = sent.head.take() {
             slot.exchange.set_has_head();

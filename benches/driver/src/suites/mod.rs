@@ -9,12 +9,13 @@ use crate::options::Options;
 
 /// Runs what the options want of all suites.
 pub(crate) fn run(options: &Options) -> Outcome {
-    let wasi = [&wasi::WASIP1, &wasi::WASIP2];
-    let mut scenarios = vec![native::SUITE];
-    scenarios.extend(native::SCENARIOS);
+    let wasi = [&wasi::WASIP1, &wasi::WASIP2, &wasi::HOST];
+    let mut scenarios = vec![native::SUITE.to_owned()];
+    scenarios.extend(native::SCENARIOS.map(str::to_owned));
     scenarios.extend(wasi.iter().flat_map(|suite| suite.names()));
-    let mut servers = native::SERVERS.to_vec();
-    servers.extend(wasi.iter().flat_map(|suite| suite.server_names()));
+    let mut servers = native::SERVERS.map(str::to_owned).to_vec();
+    let names = wasi.iter().flat_map(|suite| suite.server_names());
+    servers.extend(names.map(str::to_owned));
     options.check_names(&scenarios, &servers)?;
     native::run(options)?;
     wasi.iter().try_for_each(|suite| suite.run(options))

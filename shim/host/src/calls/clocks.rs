@@ -1,4 +1,4 @@
-//! The clocks. Servers read them in every turn, so the two that matter don't go through wasmtime-wasi.
+//! The clocks. Servers read two of them often, so these two don't go through wasmtime-wasi.
 
 use std::time::SystemTime;
 

@@ -1,4 +1,4 @@
-//! Calls on files and directories: each number is translated, and wasmtime-wasi does the rest.
+//! Calls on files and directories. Each number is translated, and wasmtime-wasi does the rest.
 
 use wasmtime::Caller;
 
@@ -9,7 +9,7 @@ use crate::table::{Entry, Fd};
 
 type Guest<'a, 'b> = &'a mut Caller<'b, Instance>;
 
-/// Makes `name(caller, fd, arguments...)`. What comes behind `else` is the error of a socket.
+/// Defines `name(caller, fd, arguments...)`. After `else` is the error for a socket.
 macro_rules! translated {
     ($( $name:ident ( $($arg:ident : $ty:ty),* ) else $errno:ident; )*) => { $(
         #[allow(clippy::too_many_arguments, reason = "the ABI's")]
@@ -28,8 +28,8 @@ translated! {
     fd_filestat_set_size(size: u64) else INVAL;
     fd_filestat_set_times(atim: u64, mtim: u64, flags: u32) else INVAL;
     fd_pread(iovs: u32, count: u32, offset: u64, out: u32) else SPIPE;
-    // libc asks from number 3 on, takes BADF for the end of the directories, and ends the program at
-    // any other error.
+    // libc calls this from number 3 on. It treats BADF as the end of the directories, and ends the program at any other
+    // error.
     fd_prestat_get(out: u32) else BADF;
     fd_prestat_dir_name(path: u32, len: u32) else BADF;
     fd_pwrite(iovs: u32, count: u32, offset: u64, out: u32) else SPIPE;
@@ -105,14 +105,14 @@ pub(super) fn path_open(
     inner::path_open(
         caller, fd, dirflags, path, len, oflags, base, inheriting, flags, out,
     )?;
-    // It has written its own number, in place of which the guest gets ours.
+    // It has written its own number, which is replaced by ours.
     let (mut memory, instance) = split(caller)?;
     let opened = memory.u32(out)?;
     let fd = instance.table.insert(Entry::Inner(opened));
     Ok(memory.put(out, fd.to_le_bytes())?)
 }
 
-/// The number at wasmtime-wasi of a file, a directory or a standard stream.
+/// The number that wasmtime-wasi has for a file, a directory or a standard stream.
 fn number(caller: &Caller<'_, Instance>, fd: Fd, of_a_socket: Errno) -> Result<u32, Errno> {
     match caller.data().table.get(fd) {
         Entry::Free => Err(Errno::BADF),

@@ -1,8 +1,7 @@
-//! What wasmtime-wasi does: its functions at the level of the ABI, with its own numbers of file
-//! descriptors.
+//! The functions of wasmtime-wasi at the level of the ABI, with its own numbers of file descriptors.
 //!
-//! The module with these functions is public, though its text says that nobody should use it. It is the
-//! one thing here that depends on the insides of wasmtime-wasi, and this file is all that uses it.
+//! The module with these functions is public, though its documentation says that it shouldn't be used outside. It is
+//! the only internal part of wasmtime-wasi that is used here, and only this file uses it.
 
 use wasmtime::{AsContextMut, Caller};
 use wasmtime_wasi::p1::wasi_snapshot_preview1 as wasi;
@@ -13,8 +12,8 @@ use super::{Call, Fault};
 use crate::errno::Errno;
 use crate::instance::{Instance, memory};
 
-/// Makes `name(caller, arguments...)`, which calls the function of that name. Those that are marked
-/// `waits` are asynchronous there.
+/// Defines `name(caller, arguments...)`, which calls the function of that name. Those marked `waits` are asynchronous
+/// there.
 macro_rules! inner {
     ($( $name:ident ( $($arg:ident : $ty:ty),* ) $($waits:ident)?; )*) => { $(
         #[allow(clippy::too_many_arguments, reason = "the ABI's")]

@@ -12,7 +12,7 @@ use crate::trace;
 /// The module that guests import the calls from.
 const MODULE: &str = "wasi_snapshot_preview1";
 
-/// Defines each call: counts it, and writes its line of the trace if that is on.
+/// Defines each call. It is counted, and traced if that is enabled.
 macro_rules! define {
     ($linker:ident; $( $module:ident::$name:ident ( $($arg:ident : $ty:ty),* ); )*) => { $(
         $linker.func_wrap(
@@ -30,10 +30,10 @@ macro_rules! define {
     )* };
 }
 
-/// What a guest finds to link with: preview 1, whole.
+/// All of preview 1, for a guest to link with.
 pub(crate) fn linker(engine: &Engine) -> Result<Linker<Instance>> {
     let mut linker = Linker::new(engine);
-    // What isn't defined below, `proc_exit` and `proc_raise`, is as wasmtime-wasi has it.
+    // `proc_exit` and `proc_raise`, which aren't defined below, are those of wasmtime-wasi.
     p1::add_to_linker_sync(&mut linker, |instance: &mut Instance| &mut instance.wasi)?;
     linker.allow_shadowing(true);
     define! { linker;
@@ -93,7 +93,7 @@ fn define_files(linker: &mut Linker<Instance>) -> Result<()> {
     Ok(())
 }
 
-/// What the guest gets.
+/// What a call returns to the guest.
 fn number(result: Call) -> Result<u32> {
     match result {
         Ok(()) => Ok(u32::from(Errno::SUCCESS.0)),

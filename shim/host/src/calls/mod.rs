@@ -1,7 +1,7 @@
-//! The calls of preview 1, as the guest makes them.
+//! The calls of preview 1.
 //!
-//! Sockets, the standard streams, clocks and `poll_oneoff` are done here. For files wasmtime-wasi does
-//! the work, and the numbers of file descriptors are translated (`inner`).
+//! Sockets, the standard streams, clocks and `poll_oneoff` are implemented here. Calls on files are passed to
+//! wasmtime-wasi, with translated numbers of file descriptors (`inner`).
 
 mod clocks;
 mod descriptors;
@@ -19,15 +19,15 @@ pub(crate) use sockets::LISTENER_ENDED;
 use crate::errno::Errno;
 use crate::memory::Outside;
 
-/// What a call comes to.
+/// The outcome of a call.
 pub(crate) type Call<T = ()> = Result<T, Fault>;
 
-/// Why a call doesn't do what it was asked for.
+/// Why a call fails.
 #[derive(Debug)]
 pub(crate) enum Fault {
-    /// The guest gets this number.
+    /// It returns this error number.
     Errno(Errno),
-    /// The guest ends.
+    /// It ends the guest.
     Trap(wasmtime::Error),
 }
 

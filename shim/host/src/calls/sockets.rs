@@ -15,11 +15,11 @@ use crate::phase::Phase;
 use crate::socket::{Kind, Socket};
 use crate::table::Fd;
 
-/// The flag of a file descriptor whose calls don't wait.
+/// The flag of a file descriptor whose calls don't block.
 pub(super) const NONBLOCK: u32 = 1 << 2;
 
-/// The error of a listener that is gone because the host drains. `accept` of POSIX never returns it, so
-/// that a guest can take it as the request to finish.
+/// The error of a listener that is closed because the host drains. `accept` of POSIX never returns it, so a guest can
+/// treat it as the request to finish.
 pub(crate) const LISTENER_ENDED: Errno = Errno::CANCELED;
 
 pub(super) fn sock_accept(caller: &mut Caller<'_, Instance>, fd: Fd, flags: u32, out: u32) -> Call {
@@ -28,12 +28,11 @@ pub(super) fn sock_accept(caller: &mut Caller<'_, Instance>, fd: Fd, flags: u32,
         return Err(Errno::INVAL.into());
     }
     let (mut memory, instance) = split(caller)?;
-    // Before anything is accepted: without a number it would be lost.
+    // Checked before accepting, because a connection without a number would be lost.
     memory.bytes(out, 4)?;
     instance.table.has_room()?;
     let stream = accept(instance, fd)?;
-    // The kernel's list gets it when a poll first asks for it. A connection with one request never gets
-    // there.
+    // It is registered with the kernel when a poll first subscribes to it. A connection with one request may never be.
     let socket = Socket::new(Kind::Stream(stream), flags & NONBLOCK != 0);
     let new = instance.opened(socket);
     Ok(memory.put(out, new.to_le_bytes())?)
@@ -54,7 +53,7 @@ pub(super) fn sock_shutdown(caller: &mut Caller<'_, Instance>, fd: Fd, how: u32)
     Ok(())
 }
 
-/// Accepts one connection, and waits for it if the guest wants to be blocked.
+/// Accepts one connection. Without `NONBLOCK` it waits for one.
 fn accept(instance: &mut Instance, fd: Fd) -> Call<TcpStream> {
     loop {
         let drains = instance.phase() >= Phase::Draining;
@@ -68,18 +67,14 @@ fn accept(instance: &mut Instance, fd: Fd) -> Call<TcpStream> {
             return ended(instance, fd);
         };
         match source.accept() {
-            Ok((stream, _)) => {
-                // Responses are written whole; they shouldn't wait for more.
-                let _ = stream.set_nodelay(true);
-                return Ok(stream);
-            }
+            Ok((stream, _)) => return Ok(stream),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) => return Err(Errno::from(&error).into()),
         }
         socket.found_empty();
         if drains {
-            // Everyone is served who came before. Who comes now is refused.
+            // All connections that were waiting are accepted. From now on new ones are refused.
             instance.end_listener(fd);
         } else if nonblock {
             return Err(Errno::AGAIN.into());
@@ -89,7 +84,7 @@ fn accept(instance: &mut Instance, fd: Fd) -> Call<TcpStream> {
     }
 }
 
-/// The listener is gone. The guest sees that once; if it then wants to be blocked, it waits for its end.
+/// The listener is closed. The guest sees this once. If it calls again, without `NONBLOCK`, it waits for its end.
 fn ended(instance: &mut Instance, fd: Fd) -> Call<TcpStream> {
     let streams = instance.streams;
     let Some(socket) = instance.table.socket(fd) else {

@@ -1,5 +1,5 @@
-//! Reading and writing the standard streams, without wasmtime-wasi: it has a thread for them, and needs a
-//! descriptor when it starts that.
+//! Reading and writing the standard streams. wasmtime-wasi isn't used here: it has a thread for them, and needs a file
+//! descriptor to start it.
 
 use std::io;
 
@@ -10,7 +10,7 @@ use crate::instance::Instance;
 use crate::phase::Phase;
 use crate::socket::is_readable;
 
-/// Reads from the standard input. Waits until there is something, or its end.
+/// Reads from the standard input. Waits for input, or for its end.
 pub(super) fn read(instance: &mut Instance, buffer: &mut [u8]) -> Result<usize, Errno> {
     instance.watch_stdin();
     loop {
@@ -36,7 +36,7 @@ pub(super) fn write(stream: u32, buffers: &[io::IoSlice<'_>]) -> Result<usize, E
         };
         match written {
             Err(SystemErrno::INTR) => {}
-            // Somebody who shares the stream has made it non-blocking.
+            // Another process, which shares the stream, has made it non-blocking.
             Err(SystemErrno::AGAIN) => std::thread::sleep(std::time::Duration::from_millis(1)),
             other => return other.map_err(|errno| Errno::from(&io::Error::from(errno))),
         }

@@ -1,9 +1,8 @@
 //! Reading and writing.
 
-use std::io::{self, IoSlice, Read, Write};
+use std::io::{self, IoSlice, Write};
 
 use mio::Interest;
-use mio::net::TcpStream;
 use wasmtime::Caller;
 
 use super::{Call, Fault, inner, stdio};
@@ -20,27 +19,30 @@ type Guest<'a, 'b> = &'a mut Caller<'b, Instance>;
 const PEEK: u32 = 1 << 0;
 const WAITALL: u32 = 1 << 1;
 
-/// As many buffers as one call takes: what is behind them is a short read or write.
+/// How many buffers one call uses. With more, it is a short read or write.
 const BUFFERS: u32 = 64;
 
+/// The guest's list of buffers: its address and its length.
+type Buffers = (u32, u32);
+
 pub(super) fn fd_read(caller: Guest<'_, '_>, fd: Fd, iovs: u32, count: u32, out: u32) -> Call {
-    let read = match *caller.data().table.get(fd) {
-        Entry::Free => return Err(Errno::BADF.into()),
+    let is_socket = match *caller.data().table.get(fd) {
+        Entry::Free | Entry::Stdio(1..) => return Err(Errno::BADF.into()),
         Entry::Inner(inner) => return inner::fd_read(caller, inner, iovs, count, out),
-        Entry::Stdio(0) => {
-            let (mut memory, instance) = split(caller)?;
-            match first_buffer(&memory, iovs, count)? {
-                Some((at, len)) => stdio::read(instance, memory.bytes_mut(at, len)?)? as u32,
-                None => 0,
-            }
-        }
-        Entry::Stdio(_) => return Err(Errno::BADF.into()),
-        Entry::Socket(_) => {
-            let (mut memory, instance) = split(caller)?;
-            receive(&mut memory, instance, fd, (iovs, count), false)?
-        }
+        Entry::Stdio(0) => false,
+        Entry::Socket(_) => true,
     };
-    let (mut memory, _) = split(caller)?;
+    let (mut memory, instance) = split(caller)?;
+    let read = match is_socket {
+        true => receive(&mut memory, instance, fd, (iovs, count), false)?,
+        false => fill(&mut memory, (iovs, count), |buffer, is_first| {
+            // More than one read could wait for input that doesn't come.
+            match is_first {
+                true => Ok(stdio::read(instance, buffer)?),
+                false => Ok(0),
+            }
+        })?,
+    };
     Ok(memory.put(out, read.to_le_bytes())?)
 }
 
@@ -68,22 +70,18 @@ pub(super) fn sock_recv(
 }
 
 pub(super) fn fd_write(caller: Guest<'_, '_>, fd: Fd, iovs: u32, count: u32, out: u32) -> Call {
-    let written = match *caller.data().table.get(fd) {
+    let stream = match *caller.data().table.get(fd) {
         Entry::Free | Entry::Stdio(0) => return Err(Errno::BADF.into()),
         Entry::Inner(inner) => return inner::fd_write(caller, inner, iovs, count, out),
-        Entry::Stdio(stream) => {
-            let (memory, _) = split(caller)?;
-            let mut slices = [IoSlice::new(&[]); BUFFERS as usize];
-            let (slices, _) = gather(&memory, (iovs, count), &mut slices)?;
-            stdio::write(stream, slices)? as u32
-        }
-        Entry::Socket(_) => {
-            let (memory, instance) = split(caller)?;
-            send(&memory, instance, fd, (iovs, count))?
-        }
+        Entry::Stdio(stream) => Some(stream),
+        Entry::Socket(_) => None,
     };
-    let (mut memory, _) = split(caller)?;
-    Ok(memory.put(out, written.to_le_bytes())?)
+    let (mut memory, instance) = split(caller)?;
+    let written = gather(&memory, (iovs, count), |slices| match stream {
+        Some(stream) => Ok(stdio::write(stream, slices)?),
+        None => send(instance, fd, slices),
+    })?;
+    Ok(memory.put(out, (written as u32).to_le_bytes())?)
 }
 
 pub(super) fn sock_send(
@@ -101,7 +99,7 @@ pub(super) fn sock_send(
     fd_write(caller, fd, iovs, count, out)
 }
 
-/// Fails for what is no socket.
+/// Fails for a file descriptor that isn't a socket.
 pub(super) fn is_socket(instance: &Instance, fd: Fd) -> Result<(), Errno> {
     match instance.table.get(fd) {
         Entry::Free => Err(Errno::BADF),
@@ -110,66 +108,39 @@ pub(super) fn is_socket(instance: &Instance, fd: Fd) -> Result<(), Errno> {
     }
 }
 
-/// Reads into the buffers, one after the other, until one isn't filled.
+/// Reads from a socket. If `peek`, the bytes stay there.
 fn receive(
     memory: &mut Memory<'_>,
     instance: &mut Instance,
     fd: Fd,
-    (iovs, count): (u32, u32),
+    buffers: Buffers,
     peek: bool,
 ) -> Call<u32> {
-    let mut total = 0;
-    for index in 0..count.min(BUFFERS) {
-        let (at, len) = memory.buffer(iovs, index)?;
-        let buffer = memory.bytes_mut(at, len)?;
-        if buffer.is_empty() {
-            continue;
-        }
-        let mut read = |socket: &mut Socket| read_once(socket, buffer, peek);
-        let got = if total == 0 {
-            until_ready(instance, fd, Interest::READABLE, read)?
-        } else {
-            // There is something already. What goes wrong now is for the next call.
-            instance
-                .table
-                .socket(fd)
-                .map_or(0, |it| read(it).unwrap_or(0))
+    let total = fill(memory, buffers, |buffer, is_first| {
+        let mut read = |socket: &mut Socket| match peek {
+            true => socket.peek(buffer),
+            false => socket.read(buffer),
         };
-        total += got as u32;
-        // Peeking again would show the same bytes.
-        if got < len as usize || peek {
-            break;
+        match (is_first, peek) {
+            (true, _) => until_ready(instance, fd, Interest::READABLE, read),
+            // Peeking again would show the same bytes.
+            (false, true) => Ok(0),
+            // There are bytes already, so an error is for the next call.
+            (false, false) => {
+                let socket = instance.table.socket(fd);
+                Ok(socket.map_or(0, |it| read(it).unwrap_or(0)))
+            }
         }
-    }
+    })?;
     if !peek {
         instance.counters.bytes_read.add(u64::from(total));
     }
     Ok(total)
 }
 
-fn read_once(socket: &mut Socket, buffer: &mut [u8], peek: bool) -> io::Result<usize> {
-    let stream = socket.stream().ok_or(io::ErrorKind::NotConnected)?;
-    if peek {
-        return stream.peek(buffer);
-    }
-    let got = read_stream(stream, buffer)?;
-    socket.has_read(got, buffer.len());
-    Ok(got)
-}
-
-fn read_stream(stream: &mut TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
-    loop {
-        match stream.read(buffer) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            other => return other,
-        }
-    }
-}
-
-/// Writes the buffers by one call of the system's.
-fn send(memory: &Memory<'_>, instance: &mut Instance, fd: Fd, iovs: (u32, u32)) -> Call<u32> {
-    let mut slices = [IoSlice::new(&[]); BUFFERS as usize];
-    let (slices, offered) = gather(memory, iovs, &mut slices)?;
+/// Writes to a socket, by one call of the system.
+fn send(instance: &mut Instance, fd: Fd, slices: &[IoSlice<'_>]) -> Call<usize> {
+    let offered = slices.iter().map(|slice| slice.len()).sum();
     let taken = until_ready(instance, fd, Interest::WRITABLE, |socket| {
         let stream = socket.stream().ok_or(io::ErrorKind::NotConnected)?;
         let taken = match slices {
@@ -180,10 +151,10 @@ fn send(memory: &Memory<'_>, instance: &mut Instance, fd: Fd, iovs: (u32, u32)) 
         Ok(taken)
     })?;
     instance.counters.bytes_written.add(taken as u64);
-    Ok(taken as u32)
+    Ok(taken)
 }
 
-/// Repeats `attempt` while the socket isn't ready and the guest wants to be blocked.
+/// Makes an attempt, and repeats it when the socket is ready if the guest hasn't set `NONBLOCK`.
 fn until_ready(
     instance: &mut Instance,
     fd: Fd,
@@ -197,7 +168,7 @@ fn until_ready(
             return Err(error.into());
         }
         match attempt(socket) {
-            // The error that ended the connection comes behind the bytes that came before it.
+            // The error that ended the connection follows the bytes that came before it.
             Ok(0) if reads && let Some(error) = socket.error.take() => return Err(error.into()),
             Ok(count) => return Ok(count),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
@@ -210,10 +181,10 @@ fn until_ready(
                 return Err(Errno::from(&error).into());
             }
         }
-        let (ends, nonblock) = (reads && socket.quiet, socket.nonblock);
+        let (ends, nonblock) = (reads && socket.idle, socket.nonblock);
         match instance.phase() {
             Phase::Stopping => return Err(Fault::Trap(Stopped.into())),
-            // To the guest it is as if the peer had ended its sending.
+            // For the guest it looks as if the peer had ended its stream.
             Phase::Draining if ends => return Ok(0),
             _ if nonblock => return Err(Errno::AGAIN.into()),
             _ => instance.block(fd, interest)?,
@@ -221,29 +192,47 @@ fn until_ready(
     }
 }
 
-/// The first buffer that isn't empty.
-fn first_buffer(memory: &Memory<'_>, iovs: u32, count: u32) -> Call<Option<(u32, u32)>> {
+/// Fills the guest's buffers one after the other, until `read` doesn't fill one. `read` is also called with whether
+/// it is the first read of the call.
+fn fill(
+    memory: &mut Memory<'_>,
+    (iovs, count): Buffers,
+    mut read: impl FnMut(&mut [u8], bool) -> Call<usize>,
+) -> Call<u32> {
+    let mut total = 0;
     for index in 0..count.min(BUFFERS) {
         let (at, len) = memory.buffer(iovs, index)?;
-        if len > 0 {
-            return Ok(Some((at, len)));
+        let buffer = memory.bytes_mut(at, len)?;
+        if buffer.is_empty() {
+            continue;
+        }
+        let got = read(buffer, total == 0)?;
+        total += got as u32;
+        if got < len as usize {
+            break;
         }
     }
-    Ok(None)
+    Ok(total)
 }
 
-/// The buffers as slices, and how many bytes they have.
-fn gather<'a, 'b>(
-    memory: &'a Memory<'_>,
-    (iovs, count): (u32, u32),
-    slices: &'b mut [IoSlice<'a>; BUFFERS as usize],
-) -> Call<(&'b [IoSlice<'a>], usize)> {
-    let count = count.min(BUFFERS);
-    let mut bytes = 0;
-    for (index, slice) in (0..count).zip(slices.iter_mut()) {
+/// Passes the guest's buffers to `write`, as slices.
+fn gather<T>(
+    memory: &Memory<'_>,
+    (iovs, count): Buffers,
+    write: impl FnOnce(&[IoSlice<'_>]) -> Call<T>,
+) -> Call<T> {
+    let slice = |index| -> Call<IoSlice<'_>> {
         let (at, len) = memory.buffer(iovs, index)?;
-        *slice = IoSlice::new(memory.bytes(at, len)?);
-        bytes += len as usize;
+        Ok(IoSlice::new(memory.bytes(at, len)?))
+    };
+    if count == 1 {
+        // Most have one, which needs no array.
+        return write(&[slice(0)?]);
     }
-    Ok((&slices[..count as usize], bytes))
+    let mut slices = [IoSlice::new(&[]); BUFFERS as usize];
+    let count = count.min(BUFFERS);
+    for (index, place) in (0..count).zip(slices.iter_mut()) {
+        *place = slice(index)?;
+    }
+    write(&slices[..count as usize])
 }

@@ -1,8 +1,7 @@
 //! `poll_oneoff`.
 //!
-//! The guest gives its whole list each time, so each subscription costs a look at its 48 bytes and at
-//! one entry of the table. What goes to the system is one wait, and a question for each socket that is
-//! ready.
+//! The guest passes its whole list each time. For each subscription the host reads 48 bytes and one entry of the
+//! table. It makes one system call to wait, and one for each socket that is ready.
 
 mod subscription;
 
@@ -22,10 +21,10 @@ use crate::phase::Phase;
 use crate::socket::{Asked, END, Input, Kind, Socket, is_readable};
 use crate::table::{Entry, Fd};
 
-/// A clock of the guest's list.
+/// A clock in the guest's list.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Clock {
-    /// When it is over, by the guest's monotonic clock.
+    /// When it expires, by the guest's monotonic clock.
     deadline: u64,
     /// Its index in the list.
     index: u32,
@@ -42,7 +41,7 @@ pub(crate) fn poll_oneoff(
         return Err(Errno::INVAL.into());
     }
     let (mut memory, instance) = split(caller)?;
-    // Both lists whole, so that their addresses can't overflow below.
+    // Both complete lists are checked here, so that their addresses can't overflow below.
     memory.bytes(
         subscriptions,
         count.checked_mul(SUBSCRIPTION).ok_or(Outside)?,
@@ -68,26 +67,26 @@ pub(crate) fn poll_oneoff(
     Ok(memory.put(out, reported.to_le_bytes())?)
 }
 
-/// One poll under way.
+/// A poll in progress.
 struct Poll {
     /// The guest's list, and its length.
     list: u32,
     count: u32,
     events: EventList,
-    /// It waits for something other than clocks.
+    /// Whether it waits for anything but clocks.
     watches: bool,
-    /// Two subscriptions are the same but for their userdata.
+    /// Whether two subscriptions differ only in their userdata.
     has_twins: bool,
-    /// The index at which the standard input is waited for.
+    /// The index of the subscription to the standard input.
     stdin: Option<u32>,
-    /// It waits for a listener that is gone, and the guest has seen that.
+    /// Whether it waits for a listener that is closed, and the guest has seen that.
     waits_for_end: bool,
 }
 
-/// What is known of a subscription: it is ready, isn't yet, or never will be.
+/// The state of a subscription: ready, not ready yet, or failed.
 type Outcome = Result<Option<Input>, Errno>;
 
-/// Ready, with nothing to say about how much.
+/// Ready, where the number of bytes doesn't matter.
 const READY: Outcome = Ok(Some(Input {
     nbytes: 1,
     hangup: false,
@@ -102,13 +101,13 @@ impl Poll {
                 return Err(Fault::Trap(Stopped.into()));
             }
             if seen != Some(phase) {
-                // Listeners and quiet connections have something to report when the host drains.
-                self.look(memory, instance, seen.is_none())?;
+                // When the host drains, listeners and idle connections have something to report.
+                self.read_list(memory, instance, seen.is_none())?;
                 seen = Some(phase);
             }
             let left = self.time_left(instance);
             if left != Some(Duration::ZERO) && self.waits_for_end && instance.streams == 0 {
-                // Nobody will come any more.
+                // No connection will come any more.
                 return Err(Fault::Trap(Stopped.into()));
             }
             wait(instance, left, self.watches)?;
@@ -121,8 +120,13 @@ impl Poll {
         }
     }
 
-    /// Reads the whole list. Reports what is known already, and has the kernel watch the rest.
-    fn look(&mut self, memory: &mut Memory<'_>, instance: &mut Instance, is_first: bool) -> Call {
+    /// Reads the whole list. Reports what is known to be ready, and registers the rest with the kernel.
+    fn read_list(
+        &mut self,
+        memory: &mut Memory<'_>,
+        instance: &mut Instance,
+        is_first: bool,
+    ) -> Call {
         instance.polls += 1;
         if is_first {
             instance.clocks.clear();
@@ -137,8 +141,8 @@ impl Poll {
                     };
                     (CLOCK, outcome.map(|()| None))
                 }
-                What::Read(fd) => (READ, self.look_at_read(instance, fd, index)),
-                What::Write(fd) => (WRITE, self.look_at_write(instance, fd, index)),
+                What::Read(fd) => (READ, self.read_state(instance, fd, index)),
+                What::Write(fd) => (WRITE, self.write_state(instance, fd, index)),
                 What::Unknown(kind) => (kind, Err(Errno::INVAL)),
             };
             self.report(memory, subscription.userdata, kind, outcome)?;
@@ -146,7 +150,7 @@ impl Poll {
         Ok(())
     }
 
-    fn look_at_read(&mut self, instance: &mut Instance, fd: Fd, index: u32) -> Outcome {
+    fn read_state(&mut self, instance: &mut Instance, fd: Fd, index: u32) -> Outcome {
         self.watches = true;
         match instance.table.get(fd) {
             Entry::Free | Entry::Stdio(1..) => return Err(Errno::BADF),
@@ -175,7 +179,7 @@ impl Poll {
                     false => failed(LISTENER_ENDED, edge),
                 }
             }
-            Kind::Stream(_) if drains && socket.quiet => match input(socket, edge)? {
+            Kind::Stream(_) if drains && socket.idle => match input(socket, edge)? {
                 None => Ok(Some(END)),
                 input => Ok(input),
             },
@@ -187,7 +191,7 @@ impl Poll {
         outcome
     }
 
-    fn look_at_write(&mut self, instance: &mut Instance, fd: Fd, index: u32) -> Outcome {
+    fn write_state(&mut self, instance: &mut Instance, fd: Fd, index: u32) -> Outcome {
         self.watches = true;
         match instance.table.get(fd) {
             Entry::Free | Entry::Stdio(0) => return Err(Errno::BADF),
@@ -209,16 +213,16 @@ impl Poll {
     /// Reports the sockets that the kernel has reported, and that are in the list.
     fn report_ready(&mut self, memory: &mut Memory<'_>, instance: &mut Instance) -> Call {
         if self.has_twins {
-            // An index is kept for one of them only. Rare: the list is read again.
+            // An index is kept for only one of them. This is rare, so the list is just read again.
             return match self.events.count == 0 && !instance.ready.is_empty() {
-                true => self.look(memory, instance, false),
+                true => self.read_list(memory, instance, false),
                 false => Ok(()),
             };
         }
         if self.events.count > 0 && has_failed(instance) {
-            // What was reported as ready before the wait has failed since.
+            // A socket that was reported as ready before the wait may have failed since.
             self.events.count = 0;
-            self.look(memory, instance, false)?;
+            self.read_list(memory, instance, false)?;
         }
         let (poll, edge) = (instance.polls, instance.settings.edge);
         for at in 0..instance.ready.len() {
@@ -251,7 +255,7 @@ impl Poll {
         }
     }
 
-    /// Reports every clock that is over.
+    /// Reports every clock that has expired.
     fn report_clocks(&mut self, memory: &mut Memory<'_>, instance: &Instance) -> Call {
         if instance.clocks.is_empty() {
             return Ok(());
@@ -270,13 +274,13 @@ impl Poll {
         Ok(())
     }
 
-    /// How long to wait, if there is an end to it.
+    /// How long to wait. `None` is without end.
     fn time_left(&self, instance: &Instance) -> Option<Duration> {
         if self.events.count > 0 {
             return Some(Duration::ZERO);
         }
         let first = instance.clocks.iter().map(|clock| clock.deadline).min()?;
-        // No look at the clock for one that is over at once, as in a look at what is ready.
+        // A clock that expires at once, as in a poll that doesn't wait, needs no reading of the time.
         let left = if first == 0 {
             0
         } else {
@@ -332,14 +336,14 @@ fn has_failed(instance: &mut Instance) -> bool {
     ready.iter().any(failed)
 }
 
-/// What a socket has to read.
+/// Whether a socket has input.
 fn input(socket: &mut Socket, edge: bool) -> Outcome {
     socket.input().or_else(|error| failed(error, edge))
 }
 
-/// The outcome for a socket that has failed: the error. But the mio of crates.io takes the error of one event
-/// for that of the whole poll, and tokio then panics. So in the edge mode the socket is just ready, and the next
-/// call on it returns the error.
+/// The outcome for a socket that has failed: the error. But the mio of crates.io treats the error of one event as an
+/// error of the whole poll, and tokio then panics. So in edge mode the socket is reported as ready, and the next call
+/// on it returns the error.
 fn failed(error: Errno, edge: bool) -> Outcome {
     match edge {
         true => Ok(Some(END)),
@@ -347,7 +351,7 @@ fn failed(error: Errno, edge: bool) -> Outcome {
     }
 }
 
-/// Whether a socket has room for output. In the edge mode it is reported once.
+/// Whether a socket has room for output. In edge mode this is reported once.
 fn output(socket: &mut Socket, edge: bool) -> Outcome {
     if let Some(error) = socket.error {
         return failed(error, edge);
@@ -359,7 +363,7 @@ fn output(socket: &mut Socket, edge: bool) -> Outcome {
     READY
 }
 
-/// Notes a clock of the list, with its deadline by the monotonic clock.
+/// Records a clock of the list, with its deadline by the monotonic clock.
 fn start(instance: &mut Instance, clock: ClockSubscription, index: u32) -> Result<(), Errno> {
     let now = match (clock.timeout, clock.absolute) {
         (0, _) => 0,
@@ -369,7 +373,7 @@ fn start(instance: &mut Instance, clock: ClockSubscription, index: u32) -> Resul
         (REALTIME | MONOTONIC, false) => clock.timeout,
         (REALTIME, true) => clock.timeout.saturating_sub(realtime()),
         (MONOTONIC, true) => clock.timeout.saturating_sub(now),
-        // Those of the processor's time.
+        // The clocks of processor time.
         (2 | 3, _) => return Err(Errno::NOTSUP),
         _ => return Err(Errno::INVAL),
     };
@@ -380,8 +384,8 @@ fn start(instance: &mut Instance, clock: ClockSubscription, index: u32) -> Resul
 
 /// Waits for the kernel to report something.
 ///
-/// Its wait is by whole milliseconds, rounded up. A poll of clocks alone sleeps for what is left beyond
-/// them.
+/// The kernel's wait is in whole milliseconds, rounded up. A poll of clocks alone waits for the whole milliseconds
+/// first, and sleeps for the rest.
 fn wait(instance: &mut Instance, left: Option<Duration>, watches: bool) -> Result<(), Errno> {
     let Some(left) = left.filter(|_| !watches) else {
         return instance.wait(left);

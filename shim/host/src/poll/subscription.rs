@@ -14,7 +14,7 @@ pub(crate) const CLOCK: u8 = 0;
 pub(crate) const READ: u8 = 1;
 pub(crate) const WRITE: u8 = 2;
 
-/// What the guest waits for.
+/// One subscription.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Subscription {
     pub(crate) userdata: [u8; 8],
@@ -26,11 +26,11 @@ pub(crate) enum What {
     Clock(ClockSubscription),
     Read(Fd),
     Write(Fd),
-    /// No type that there is.
+    /// Of a type that doesn't exist.
     Unknown(u8),
 }
 
-/// A time in nanoseconds: from now on, or since the clock's beginning.
+/// A time in nanoseconds: from now, or absolute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ClockSubscription {
     pub(crate) id: u32,
@@ -39,7 +39,7 @@ pub(crate) struct ClockSubscription {
 }
 
 impl Subscription {
-    /// The one at `index` in the list.
+    /// Reads the one at `index` in the list.
     pub(crate) fn read(memory: &Memory<'_>, list: u32, index: u32) -> Result<Self, Outside> {
         let bytes =
             memory.array::<{ SUBSCRIPTION as usize }>(element(list, index, SUBSCRIPTION)?)?;
@@ -61,7 +61,7 @@ impl Subscription {
     }
 }
 
-/// The list of events, which grows one by one. There are never more than subscriptions.
+/// The list of events. There are never more events than subscriptions.
 #[derive(Debug)]
 pub(crate) struct EventList {
     pub(crate) at: u32,
@@ -93,7 +93,7 @@ impl EventList {
 }
 
 impl Event {
-    /// The one at `index` in the list.
+    /// Reads the one at `index` in the list.
     pub(crate) fn read(memory: &Memory<'_>, list: u32, index: u32) -> Result<Self, Outside> {
         let bytes = memory.array::<{ EVENT as usize }>(element(list, index, EVENT)?)?;
         Ok(Self {

@@ -42,7 +42,7 @@ const NASTY: [u64; 20] = [
 const PAGES: u32 = 4;
 const END: u64 = PAGES as u64 * 0x1_0000;
 
-/// A small generator (xorshift), so that a seed gives the same calls everywhere.
+/// A small generator (xorshift). A seed makes the same calls everywhere.
 struct Random(u64);
 
 impl Random {
@@ -207,7 +207,7 @@ fn rampage(seed: u64, calls: u64) {
     );
 }
 
-/// What the host counts is what is there.
+/// The host counts the open connections correctly.
 fn check_streams(puppet: &mut Puppet) {
     let instance = puppet.store.data();
     let is_stream = |fd: &u32| match instance.table.get(*fd) {

@@ -1,4 +1,4 @@
-//! `poll_oneoff` says what is true.
+//! What `poll_oneoff` reports.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -112,7 +112,7 @@ fn only_what_is_ready_is_reported() {
     assert_eq!(puppet.soon(&subs), [ok(2, 100)]);
     // As long as it isn't read.
     assert_eq!(puppet.ready(&subs), [ok(2, 100)]);
-    // What a read leaves behind is what is reported next, with its number of bytes.
+    // The bytes that a read has left are reported next.
     assert_eq!(puppet.read(fd, 60).map(|it| it.len()), Ok(60));
     assert_eq!(puppet.ready(&subs), [ok(2, 40)]);
     // A read that fills its buffer exactly leaves nothing.
@@ -124,7 +124,7 @@ fn only_what_is_ready_is_reported() {
 }
 
 #[test]
-fn a_listener_is_ready_as_long_as_somebody_waits() {
+fn a_listener_is_ready_as_long_as_a_connection_waits() {
     let mut puppet = Puppet::listening();
     puppet.set_nonblock(3);
     let address = puppet.address.expect("a listener");
@@ -137,6 +137,47 @@ fn a_listener_is_ready_as_long_as_somebody_waits() {
     assert_eq!(puppet.accept(3, 0), Err(u32::from(Errno::AGAIN.0)));
     let _third = TcpStream::connect(address).expect("a connection");
     assert_eq!(puppet.soon(&[Sub::Read(3)]), [ok(0, 1)]);
+}
+
+#[test]
+fn bytes_that_are_read_ahead_are_counted_and_kept_in_order() {
+    let mut puppet = Puppet::listening();
+    let (mut client, fd) = puppet.connection();
+    let read = [Sub::Read(fd)];
+    let sent: Vec<u8> = (0..3008_u32).map(|at| at as u8).collect();
+    // More than is read ahead.
+    client.write_all(&sent[..3000]).expect("room");
+    sleep(Duration::from_millis(20));
+    assert_eq!(puppet.soon(&read), [ok(0, 3000)]);
+    let mut got = puppet.read(fd, 100).expect("bytes");
+    assert_eq!(puppet.ready(&read), [ok(0, 2900)]);
+    got.extend(puppet.read(fd, 4096).expect("bytes"));
+    assert_eq!(got.len(), 3000);
+    assert_eq!(puppet.ready(&read), []);
+    // More comes behind bytes that were reported.
+    client.write_all(&sent[3000..3003]).expect("room");
+    assert_eq!(puppet.soon(&read), [ok(0, 3)]);
+    client.write_all(&sent[3003..]).expect("room");
+    sleep(Duration::from_millis(20));
+    assert_eq!(puppet.ready(&read), [ok(0, 8)]);
+    got.extend(puppet.read(fd, 4096).expect("bytes"));
+    assert_eq!(got, sent);
+    assert_eq!(puppet.ready(&read), []);
+    assert_eq!(puppet.read(fd, 1), Err(u32::from(Errno::AGAIN.0)));
+}
+
+#[test]
+fn bytes_that_are_read_ahead_outlive_a_reset() {
+    let mut puppet = Puppet::listening();
+    let (mut client, fd) = puppet.connection();
+    client.write_all(b"last").expect("room");
+    assert_eq!(puppet.soon(&[Sub::Read(fd)]), [ok(0, 4)]);
+    reset(client);
+    sleep(Duration::from_millis(20));
+    assert_eq!(puppet.read(fd, 2), Ok(b"la".to_vec()));
+    assert_eq!(puppet.read(fd, 8), Ok(b"st".to_vec()));
+    assert_eq!(puppet.read(fd, 8), Err(u32::from(Errno::CONNRESET.0)));
+    assert_eq!(puppet.read(fd, 8), Ok(vec![]));
 }
 
 #[test]
@@ -187,7 +228,7 @@ fn a_reset_is_an_error_of_both_directions() {
 }
 
 #[test]
-fn in_the_edge_mode_a_reset_is_no_error_of_an_event() {
+fn in_edge_mode_a_reset_is_no_error_of_an_event() {
     let settings = Settings {
         edge: true,
         ..Settings::default()
@@ -242,7 +283,7 @@ fn room_is_reported_when_there_is_some() {
 }
 
 #[test]
-fn in_the_edge_mode_room_is_reported_once() {
+fn in_edge_mode_room_is_reported_once() {
     let settings = Settings {
         edge: true,
         ..Settings::default()

@@ -1,4 +1,4 @@
-//! A guest that makes the calls it is told to make, for tests.
+//! A guest for tests, which makes the calls that a test wants.
 
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
@@ -6,10 +6,10 @@ use std::sync::Arc;
 use wasmtime::{Config, Engine, Instance as Module, Memory, Store, Val};
 
 use crate::calls;
-use crate::counters::Counters;
 use crate::instance::Instance;
 use crate::listeners::Bound;
 use crate::phase::SharedPhase;
+use crate::seat::Seat;
 use crate::settings::Settings;
 
 /// All calls with their parameters: `i` for 32 bits, `l` for 64.
@@ -123,18 +123,19 @@ impl Puppet {
         listener.set_nonblocking(true).expect("a listener");
         let address = listener.local_addr().expect("an address");
         let bound = Bound {
+            number: 0,
             socket: listener,
             inherited: false,
+            name: None,
         };
-        settings.listener_names = vec![None];
+        settings.listeners = 1;
         let mut config = Config::new();
         config.epoch_interruption(true);
         let engine = Engine::new(&config).expect("an engine");
         let phase = Arc::new(SharedPhase::default());
-        let counters = Arc::new(Counters::default());
+        let seat = Arc::new(Seat::new(vec![bound]));
         let (instance, waker) =
-            Instance::new(0, Arc::new(settings), counters, phase.clone(), vec![bound])
-                .expect("an instance");
+            Instance::new(0, Arc::new(settings), seat, phase.clone()).expect("an instance");
         let mut store = Store::new(&engine, instance);
         store.limiter(|instance| &mut instance.limits);
         store.set_epoch_deadline(u64::MAX / 2);
@@ -249,7 +250,7 @@ impl Puppet {
         (0..count).map(|at| self.event(EVENTS + at * 32)).collect()
     }
 
-    /// What is ready now.
+    /// The events that are ready now.
     pub(super) fn ready(&mut self, subs: &[Sub]) -> Vec<Ev> {
         let mut subs = subs.to_vec();
         subs.push(Sub::After(0));
@@ -259,7 +260,7 @@ impl Puppet {
         events
     }
 
-    /// What is ready within two seconds.
+    /// The events that are ready within two seconds.
     pub(super) fn soon(&mut self, subs: &[Sub]) -> Vec<Ev> {
         let mut subs = subs.to_vec();
         subs.push(Sub::After(2_000_000_000));

@@ -142,7 +142,7 @@ fn beyond_the_limit_connections_wait() {
 }
 
 #[test]
-fn a_drain_ends_what_is_quiet() {
+fn a_drain_ends_idle_connections() {
     let mut puppet = Puppet::listening();
     puppet.set_nonblock(3);
     let (_idle, idle) = puppet.connection();
@@ -150,7 +150,7 @@ fn a_drain_ends_what_is_quiet() {
     busy.write_all(b"request").expect("room");
     assert_eq!(puppet.soon(&[Sub::Read(fd)]), [ok(0, 7)]);
     puppet.read(fd, 100).expect("bytes");
-    // Somebody is there already, and is served.
+    // A connection that is waiting already is served.
     let address = puppet.address.expect("a listener");
     let _waiting = TcpStream::connect(address).expect("a connection");
     puppet.phase.advance(Phase::Draining);
@@ -162,8 +162,8 @@ fn a_drain_ends_what_is_quiet() {
     assert_eq!(reported(2), None, "a request is in hand");
     assert_eq!(puppet.read(idle, 100), Ok(vec![]));
     assert_eq!(puppet.read(fd, 100), Err(AGAIN));
-    puppet.accept(3, 0).expect("the one who waits");
-    // Nobody else: the listener is gone.
+    puppet.accept(3, 0).expect("the waiting connection");
+    // There are no others, so the listener is closed.
     let events = puppet.soon(&subs[..1]);
     assert_eq!((events[0].index, u32::from(events[0].error)), (0, CANCELED));
     assert_eq!(puppet.accept(3, 0), Err(CANCELED));
@@ -174,7 +174,7 @@ fn a_drain_ends_what_is_quiet() {
 }
 
 #[test]
-fn a_guest_that_waits_for_nobody_is_ended() {
+fn a_guest_that_waits_for_a_closed_listener_is_ended() {
     let mut puppet = Puppet::listening();
     let (_client, fd) = puppet.connection();
     puppet.phase.advance(Phase::Draining);

@@ -184,7 +184,7 @@ fn stopping_waits_for_a_request_that_is_with_the_handler() {
     bench.end();
     assert_eq!(bench.step(), Step::Close(CloseReason::Stopped));
 
-    // But not for the rest of a body that nobody wants.
+    // But not for the rest of a body that isn't wanted.
     let mut bench = Bench::new(wait);
     bench.input(post(5));
     bench.respond_exactly("hi");

@@ -40,13 +40,26 @@ fn a_response_gives_back_what_its_request_held() {
     let mut bench = Bench::new(wait);
     bench.input(format!("{}hello", post(5)));
     assert_eq!(bench.shared.held(), 5);
-    let length = ResponseLength::Exact(6);
+    let length = ResponseLength::Exact(10_002);
     assert!(bench.call(|conn, cx| conn.begin_response(cx, &Response::new(()), length)));
     bench.send("he");
-    bench.send(vec![b'x'; 4]);
-    assert!(bench.shared.held() >= 9, "the last part is held back");
+    bench.send(vec![b'x'; 10_000]);
+    assert!(
+        bench.shared.held() >= 10_005,
+        "the last part is held back, and counted"
+    );
     bench.call(Connection::end_response);
     bench.output();
+    assert_eq!(bench.shared.held(), 0);
+
+    // What is kept of a body that is refused.
+    let mut bench = Bench::new(wait);
+    bench.input(post(50_000));
+    bench.call(|conn, cx| conn.set_body_room(cx, 0));
+    bench.input([b'x'; 10_000]);
+    assert!(bench.shared.held() >= 10_000);
+    bench.call(|conn, _| conn.fail_body(Refusal::body_too_large()));
+    bench.take();
     assert_eq!(bench.shared.held(), 0);
 
     // Shared and static parts are not counted.

@@ -1,4 +1,4 @@
-//! Bodies of requests: parts, ends, faults, `100 Continue`, and what nobody reads.
+//! Bodies of requests: parts, ends, faults, `100 Continue`, and what is left unread.
 
 use super::*;
 
@@ -169,8 +169,8 @@ fn a_client_gets_100_continue_when_the_body_is_first_awaited() {
 }
 
 #[test]
-fn nobody_gets_100_continue_that_has_no_use_for_it() {
-    // Not one who didn't ask.
+fn no_client_gets_100_continue_without_a_use_for_it() {
+    // Not one that didn't ask.
     let mut bench = Bench::new(wait);
     bench.input(post(5));
     bench.await_body(true);
@@ -351,6 +351,8 @@ fn a_body_that_is_collected_has_a_limit() {
         format!("{}{}{GET_B}", post(21), "x".repeat(21)),
         format!("{CHUNKED}5\r\nhello\r\n10\r\n{GET_B}"),
         format!("{CHUNKED}fffffffffffffff\r\n{GET_B}"),
+        // As soon as the size of a chunk says so.
+        format!("{CHUNKED}5\r\nhello\r\n10"),
     ] {
         let outcome = every_split_with(&input, true, gather, |_| {});
         assert_eq!(outcome.seen[1..], [Seen::Failed(413)], "{input}");

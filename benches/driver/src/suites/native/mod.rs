@@ -9,7 +9,7 @@ mod load;
 mod program;
 mod rss;
 mod turns;
-mod wrk;
+pub(super) mod wrk;
 
 use interop::{Outcome, Runtime};
 

@@ -10,6 +10,7 @@ use interop::{Outcome, Program as Built, Runtime, root};
 
 use super::wrk::Kind;
 use super::{NGINX, SERVERS};
+use crate::cores;
 use crate::options::Options;
 use crate::server::Peer;
 
@@ -28,7 +29,9 @@ enum How {
 
 impl Program {
     pub(super) fn start(&self) -> Outcome<Peer> {
-        Peer::start(&self.name, Runtime::Native, |address| self.command(address))
+        cores::on_the_servers_core(|| {
+            Peer::start(&self.name, Runtime::Native, |address| self.command(address))
+        })
     }
 
     /// Why it has no part in this, if it hasn't.

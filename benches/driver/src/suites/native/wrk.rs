@@ -11,7 +11,7 @@ use nix::unistd::Pid;
 
 /// What each connection does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     /// One request after the other.
     Plain,
     /// Sixteen at a time.
@@ -24,18 +24,18 @@ pub(super) enum Kind {
 
 /// What a run has shown.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Measured {
-    pub(super) requests: f64,
-    pub(super) elapsed: Duration,
+pub(crate) struct Measured {
+    pub(crate) requests: f64,
+    pub(crate) elapsed: Duration,
     /// What a request waited. Of pipelined ones, wrk doesn't tell it rightly.
-    pub(super) p99: Duration,
+    pub(crate) p99: Duration,
 }
 
 /// wrk ends by itself after this, if it isn't ended before.
 const MOST: &str = "60s";
 
 /// Sees that wrk is there.
-pub(super) fn prepare() -> Outcome {
+pub(crate) fn prepare() -> Outcome {
     let status = Command::new(root().join("ci/apt")).arg("wrk").status();
     let status = status.map_err(|e| format!("ci/apt: {e}"))?;
     ensure!(status.success(), "there is no load without wrk");
@@ -43,7 +43,7 @@ pub(super) fn prepare() -> Outcome {
 }
 
 /// The version of wrk.
-pub(super) fn version() -> Outcome<String> {
+pub(crate) fn version() -> Outcome<String> {
     let output = Command::new("wrk").arg("-v").output();
     let output = output.map_err(|e| format!("wrk: {e}"))?;
     let said = String::from_utf8_lossy(&output.stdout);
@@ -51,7 +51,7 @@ pub(super) fn version() -> Outcome<String> {
 }
 
 /// Loads a server with one thread and so many connections.
-pub(super) fn run(
+pub(crate) fn run(
     address: SocketAddr,
     kind: Kind,
     connections: usize,

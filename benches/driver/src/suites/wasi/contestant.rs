@@ -20,13 +20,15 @@ pub(super) struct Server {
     pub(super) workspace: &'static str,
     /// What cargo is to build there: one program.
     pub(super) what: &'static [&'static str],
+    /// The one runtime that it runs in, if it isn't that of the case.
+    pub(super) runtime: Option<Runtime>,
     /// Whether it answers a request for `/memory` with the size of its linear memory, and takes a body.
     pub(super) tells_memory: bool,
     pub(super) command: Start,
 }
 
 /// The command that serves an address.
-type Start = fn(Runtime, &Path, SocketAddr) -> Outcome<Command>;
+pub(super) type Start = fn(Runtime, &Path, SocketAddr) -> Outcome<Command>;
 
 pub(super) const OUR_SERVER: Server = Server::new(OURS, &["--package", "ours"]);
 
@@ -37,6 +39,7 @@ impl Server {
             name,
             workspace: "benches",
             what,
+            runtime: None,
             tells_memory: true,
             command: run,
         }
@@ -53,9 +56,14 @@ fn run(runtime: Runtime, program: &Path, address: SocketAddr) -> Outcome<Command
 pub(super) struct Module {
     pub(super) name: String,
     pub(super) tells_memory: bool,
+    pub(super) runtime: Option<Runtime>,
     path: PathBuf,
+    source: Source,
     command: Start,
 }
+
+/// The workspace where a program is built, and what cargo builds there. Nothing for one of the options.
+type Source = (&'static str, &'static [&'static str]);
 
 /// Builds what the options want to be compared.
 pub(super) fn modules(
@@ -67,12 +75,19 @@ pub(super) fn modules(
         .iter()
         .filter(|server| options.compares(server.name));
     let build = |server: &Server| -> Outcome<Module> {
-        let what = [server.what, &["--locked", "--profile", "wasm-release"]].concat();
+        // Programs that are compared between runtimes are built as the native one among them.
+        let (runtime, profile) = match server.runtime {
+            Some(bound) => (bound, "release"),
+            None => (runtime, "wasm-release"),
+        };
+        let what = [server.what, &["--locked", "--profile", profile]].concat();
         let program = Program::build(runtime, &root().join(server.workspace), &what, false)?;
         Ok(Module {
             name: server.name.into(),
             tells_memory: server.tells_memory,
+            runtime: server.runtime,
             path: program.path,
+            source: (server.workspace, server.what),
             command: server.command,
         })
     };
@@ -81,7 +96,9 @@ pub(super) fn modules(
     modules.extend(options.with.iter().map(|(name, path)| Module {
         name: name.clone(),
         tells_memory: true,
+        runtime: None,
         path: path.clone(),
+        source: ("", &[]),
         command: run,
     }));
     Ok(modules)
@@ -91,7 +108,10 @@ pub(super) fn modules(
 /// program overwrites another of the same name, which would then be compared with itself.
 fn check_files(modules: &[Module]) -> Outcome {
     for (at, module) in modules.iter().enumerate() {
-        let same = modules[..at].iter().find(|other| other.path == module.path);
+        // The same program may be compared in several runtimes.
+        let is_overwritten =
+            |other: &&Module| other.path == module.path && other.source != module.source;
+        let same = modules[..at].iter().find(is_overwritten);
         if let Some(other) = same {
             return Err(format!(
                 "{} has overwritten {}: both are built as {}",
@@ -128,18 +148,25 @@ impl Contestant {
         Self::with_clients(case, clients)?.opened(busy)
     }
 
+    /// The same, with the server on both cores.
+    pub(super) fn start_on_both_cores(case: &Case<'_>, busy: usize) -> Outcome<Self> {
+        let peer = cores::on_both_cores(|| start_peer(case))?;
+        Self::with_peer(case, peer, Load::new)?.opened(busy)
+    }
+
     fn with_clients(
         case: &Case<'_>,
         clients: impl FnOnce(SocketAddr) -> Outcome<Load>,
     ) -> Outcome<Self> {
-        let Module {
-            name,
-            path,
-            command,
-            ..
-        } = case.module;
-        let start = |address| command(case.runtime, path, address);
-        let peer = Peer::start(name, case.runtime, start)?;
+        let peer = cores::on_the_servers_core(|| start_peer(case))?;
+        Self::with_peer(case, peer, clients)
+    }
+
+    fn with_peer(
+        case: &Case<'_>,
+        peer: Peer,
+        clients: impl FnOnce(SocketAddr) -> Outcome<Load>,
+    ) -> Outcome<Self> {
         let load = clients(peer.address())?;
         Ok(Self {
             idle: case.idle,
@@ -163,15 +190,28 @@ impl Contestant {
     }
 }
 
+fn start_peer(case: &Case<'_>) -> Outcome<Peer> {
+    let Module {
+        name,
+        path,
+        command,
+        ..
+    } = case.module;
+    let runtime = case.module.runtime.unwrap_or(case.runtime);
+    Peer::start(name, runtime, |address| command(runtime, path, address))
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::{WASIP1, WASIP2};
     use super::*;
 
-    fn module(name: &str, path: &str) -> Module {
+    fn module(name: &'static str, path: &str) -> Module {
         Module {
             name: name.into(),
+            source: (name, &[]),
             tells_memory: true,
+            runtime: None,
             path: path.into(),
             command: run,
         }
@@ -184,6 +224,9 @@ mod tests {
         let [one, other] = [module("one", "/t/a.wasm"), module("other", "/t/a.wasm")];
         let why = check_files(&[one, other]).expect_err("one file");
         assert!(why.starts_with("other has overwritten one"), "{why}");
+        // The same program twice, for two runtimes.
+        let twice = ["one", "one"].map(|name| module(name, "/t/a.wasm"));
+        assert_eq!(check_files(&twice), Ok(()));
     }
 
     /// All workspaces build into one folder when `CARGO_TARGET_DIR` is set.

@@ -10,6 +10,7 @@ use super::contestant::Contestant;
 use super::{Case, FLOOR, HYPER, OURS, Run, SHIM, percentile};
 use crate::load::Plan;
 use crate::report::{Goal, Report, Row, Series, quartiles};
+use crate::suites::native::wrk::{self, Kind};
 
 pub(super) const MANY: &str = "load";
 pub(super) const ONE: &str = "one";
@@ -19,26 +20,33 @@ pub(super) const MIO_SLEEP: &str = "mio-sleep";
 pub(super) const MIO_ONE_CORE: &str = "mio-one-core";
 
 /// What is compared, and how.
-struct Setting {
-    scenario: &'static str,
-    busy: usize,
-    base: Base,
-    clients: Pace,
+pub(super) struct Setting {
+    pub(super) scenario: &'static str,
+    pub(super) busy: usize,
+    pub(super) base: Base,
+    pub(super) clients: Pace,
 }
 
 /// What the clients do when they have nothing to do, and where they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Pace {
+pub(super) enum Pace {
     /// They go on asking the system, on their own core.
     Spin,
     /// They sleep, on their own core.
     Sleep,
     /// They sleep, and share the server's core: who spins there takes the time from the other.
     ShareCore,
+    /// They sleep, and the server has both cores.
+    BothCores,
+    /// They are those of wrk, which opens a connection for each request.
+    Close,
 }
 
 /// What the others are compared with, and what the column of these figures is called.
-type Base = (&'static str, &'static str);
+pub(super) type Base = (&'static str, &'static str);
+/// The column of rates.
+pub(super) const RATE: &str = "requests/s";
+
 const THE_FLOOR: Base = (FLOOR, "times the floor's");
 const THE_SHIM: Base = (SHIM, "times the shim's");
 
@@ -101,17 +109,15 @@ impl fmt::Display for Pace {
             Self::Spin => "the clients spin",
             Self::Sleep => "the clients sleep",
             Self::ShareCore => "the clients sleep, and share the server's core",
+            Self::BothCores => "the clients sleep, and the server has both cores",
+            Self::Close => "wrk opens a connection for each request",
         })
     }
 }
 
 /// hyper on two mios, and who else is named on the command line.
 fn on_mio<'a>(run: &'a Run<'_>) -> Vec<Case<'a>> {
-    let mut cases = run.cases(&run.idle(&[0, 500]));
-    let is_other = |name: &&str| ![HYPER, SHIM].contains(name);
-    let others: Vec<_> = run.suite.server_names().filter(is_other).collect();
-    cases.retain(|case| !others.contains(&case.module.name.as_str()));
-    cases
+    run.cases_of(&[HYPER, SHIM], &run.idle(&[0, 500]))
 }
 
 /// A contestant, or why it dropped out, with the rounds before.
@@ -131,7 +137,8 @@ struct Round {
     samples: Vec<Duration>,
 }
 
-fn compare(run: &Run<'_>, setting: &Setting, cases: &[Case<'_>]) -> Outcome<Report> {
+/// Lets all servers serve in turns, with the same idle connections in each round.
+pub(super) fn compare(run: &Run<'_>, setting: &Setting, cases: &[Case<'_>]) -> Outcome<Report> {
     let options = run.options;
     let Setting {
         scenario,
@@ -178,6 +185,9 @@ fn start(run: &Run<'_>, setting: &Setting, cases: &[Case<'_>]) -> Vec<Entry> {
         run.tell(setting.scenario, format_args!("starts {case}"));
         let contestant = match setting.clients {
             Pace::ShareCore => Contestant::start_on_one_core(case, setting.busy),
+            Pace::BothCores => Contestant::start_on_both_cores(case, setting.busy),
+            // wrk brings its own.
+            Pace::Close => Contestant::start(case, 0),
             Pace::Spin | Pace::Sleep => Contestant::start(case, setting.busy),
         };
         if let Ok(contestant) = &contestant {
@@ -200,7 +210,10 @@ impl Entry {
             return;
         };
         contestant.peer.resume();
-        let round = contestant.round(busy, duration, clients == Pace::Spin);
+        let round = match clients {
+            Pace::Close => contestant.round_of_wrk(busy, duration),
+            _ => contestant.round(busy, duration, clients == Pace::Spin),
+        };
         match contestant.explained(round) {
             Ok(round) => {
                 contestant.peer.pause();
@@ -237,6 +250,23 @@ impl Contestant {
     }
 }
 
+impl Contestant {
+    /// The same, with wrk.
+    fn round_of_wrk(&mut self, busy: usize, duration: Duration) -> Outcome<Round> {
+        let address = self.peer.address();
+        wrk::run(address, Kind::Close, busy, duration / 4)?;
+        let before = self.peer.cpu()?;
+        let measured = wrk::run(address, Kind::Close, busy, duration)?;
+        let used = self.peer.cpu()?.since(before);
+        Ok(Round {
+            cpu: used.total.as_secs_f64() * 1e6 / measured.requests,
+            rate: measured.requests / measured.elapsed.as_secs_f64(),
+            busy: Vec::new(),
+            samples: Vec::new(),
+        })
+    }
+}
+
 fn rows(busy: usize, base: Base, entries: &[Entry]) -> Vec<Row> {
     let row = |entry: &Entry| Row {
         runtime: entry.runtime,
@@ -269,7 +299,7 @@ fn series(entry: &Entry, (base, column): Base, entries: &[Entry]) -> Vec<Series>
     }
     series.extend([
         Series {
-            name: "requests/s",
+            name: RATE,
             values: each(|round| Some(round.rate)),
         },
         Series {

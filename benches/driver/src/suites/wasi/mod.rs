@@ -1,10 +1,12 @@
 //! WASI: the same scenarios for preview 1 and for 0.2, with the servers and the goals of each.
 //!
 //! - [`wasip1`], [`wasip2`]: what is compared there, and what is to be reached.
+//! - [`host`]: the same programs in `wasip1-host` and elsewhere.
 //! - [`rest`], [`load`], [`quiet`], [`memory`]: the scenarios.
 //! - [`contestant`]: a server in a runtime, with the connections to it.
 
 mod contestant;
+mod host;
 mod load;
 mod memory;
 mod quiet;
@@ -18,6 +20,7 @@ use std::time::Duration;
 use interop::{Outcome, Runtime};
 
 use self::contestant::{Module, Server};
+pub(crate) use self::host::HOST;
 pub(crate) use self::wasip1::WASIP1;
 pub(crate) use self::wasip2::WASIP2;
 use crate::cores;
@@ -94,9 +97,10 @@ impl Times {
 
 impl Suite {
     /// What `--only` can name.
-    pub(crate) fn names(&self) -> impl Iterator<Item = &'static str> {
-        let scenarios = self.scenarios.iter().map(|(name, _)| *name);
-        std::iter::once(self.name).chain(scenarios)
+    pub(crate) fn names(&self) -> impl Iterator<Item = String> {
+        let of = |name: &str| [name.to_owned(), format!("{}-{name}", self.name)];
+        let scenarios = self.scenarios.iter().flat_map(move |(name, _)| of(name));
+        std::iter::once(self.name.to_owned()).chain(scenarios)
     }
 
     /// What `--server` can name.
@@ -113,13 +117,13 @@ impl Suite {
             .collect();
         let runtimes: Vec<Runtime> = match &options.runtimes[..] {
             [] => self.runtimes.to_vec(),
-            // The others are for the other suite.
+            // The others are for the other suites.
             named => named.iter().copied().filter(|it| self.has(*it)).collect(),
         };
         let (false, Some(&first)) = (wanted.is_empty(), runtimes.first()) else {
             return Ok(());
         };
-        for runtime in &runtimes {
+        for runtime in runtimes.iter().copied().chain(self.bound()) {
             runtime.prepare()?;
         }
         let run = Run {
@@ -137,11 +141,17 @@ impl Suite {
         Ok(())
     }
 
-    /// Whether its programs run there.
+    /// Whether its programs run there, where they aren't bound to others.
     fn has(&self, runtime: Runtime) -> bool {
+        let is_bound = self.bound().next().is_some();
         self.runtimes
             .iter()
-            .any(|own| own.target() == runtime.target())
+            .any(|own| *own == runtime || !is_bound && own.target() == runtime.target())
+    }
+
+    /// The runtimes that some of its servers are bound to.
+    fn bound(&self) -> impl Iterator<Item = Runtime> {
+        self.servers.iter().filter_map(|server| server.runtime)
     }
 }
 
@@ -175,6 +185,17 @@ impl Run<'_> {
             [] => self.options.by_extent(suite, suite, &[0, 20]).to_vec(),
             given => given.to_vec(),
         }
+    }
+
+    /// Each of these servers, and what the options add, in each setting.
+    fn cases_of(&self, servers: &[&str], idle: &[usize]) -> Vec<Case<'_>> {
+        let mut cases = self.cases(idle);
+        let is_other = |name: &str| self.suite.server_names().any(|own| own == name);
+        cases.retain(|case| {
+            let name = case.module.name.as_str();
+            servers.contains(&name) || !is_other(name)
+        });
+        cases
     }
 
     /// Each server in each setting.
@@ -236,7 +257,13 @@ impl Run<'_> {
 
     fn versions(&self) -> Outcome<Vec<(String, String)>> {
         let mut versions = (self.suite.versions)()?;
-        for runtime in &self.runtimes {
+        let mut runtimes = self.runtimes.clone();
+        for runtime in self.suite.bound() {
+            if runtime.wasi().is_some() && !runtimes.contains(&runtime) {
+                runtimes.push(runtime);
+            }
+        }
+        for runtime in runtimes {
             let output = Command::new(runtime.path()?)
                 .arg("--version")
                 .output()

@@ -8,7 +8,7 @@ use crate::report::locked;
 
 pub(crate) static WASIP1: Suite = Suite {
     name: "wasip1",
-    runtimes: &[Runtime::Wasmtime36, Runtime::Wasmi],
+    runtimes: &[Runtime::Wasmtime36, Runtime::Wasip1Host, Runtime::Wasmi],
     servers: &[
         Server {
             tells_memory: false,
