@@ -25,7 +25,7 @@ impl fmt::Display for Escaped<'_> {
 /// fields, and user information in the target.
 ///
 /// The head may be incomplete, but must not continue after its first fault: after that, field lines
-/// can't be told apart.
+/// can't be recognised.
 #[derive(Clone, Copy)]
 pub(crate) struct MaskedHead<'a> {
     pub(crate) head: &'a [u8],
@@ -116,7 +116,7 @@ fn secret_value(line: &[u8], is_behind_secret: bool) -> Option<Range<usize>> {
 }
 
 /// The range to mask in a request line: the text before `@` in a target with an authority. In an
-/// incomplete target that text can't be told from a host with a port, so both are masked.
+/// incomplete target that text looks like a host with a port, so both are masked.
 fn user_information(line: &[u8]) -> Option<Range<usize>> {
     let start = line.iter().position(|&byte| byte == b' ')? + 1;
     let target = &line[start..];

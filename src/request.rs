@@ -71,6 +71,17 @@ impl Request {
         std::mem::take(self.parts_mut()).inner
     }
 
+    /// The `http` crate's type with another body. The memory of this request is reused, but for its fields.
+    pub(crate) fn with_body<B>(mut self, body: B) -> http::Request<B> {
+        let inner = &mut self.parts_mut().inner;
+        let mut request = http::Request::new(body);
+        std::mem::swap(request.method_mut(), inner.method_mut());
+        std::mem::swap(request.uri_mut(), inner.uri_mut());
+        *request.version_mut() = inner.version();
+        std::mem::swap(request.headers_mut(), inner.headers_mut());
+        request
+    }
+
     /// Returns the body, and drops the rest.
     #[must_use]
     pub fn into_body(mut self) -> Vec<u8> {

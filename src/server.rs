@@ -200,7 +200,7 @@ impl Server {
         B::serve(self, handler)
     }
 
-    /// Serves a handler whose bodies are whole.
+    /// Serves a handler whose response bodies are complete.
     pub(crate) fn serve_whole<B, H>(&self, handler: H) -> Result<()>
     where
         B: Whole,
@@ -239,8 +239,8 @@ impl Server {
     /// ```
     ///
     /// The handler is called when the head of a request is complete. Its future and its response's body are
-    /// polled on this thread, beside those of other requests; requests of one connection are handled one after
-    /// the other. A future that never becomes ready costs only its own connection. One whose `poll` doesn't
+    /// polled on this thread, concurrently with those of other requests; requests of one connection are handled one
+    /// after the other. A future that never becomes ready costs only its own connection. One whose `poll` doesn't
     /// return stops the whole server. Futures can be woken from other threads.
     ///
     /// If the future returns an error, the client gets 500, or the status of the [`Refusal`](crate::Refusal) that
@@ -278,7 +278,7 @@ impl Server {
         )?)
     }
 
-    /// Adds a task that runs beside the requests of [`serve_async`](Self::serve_async), which must be called on
+    /// Adds a task that runs concurrently with the requests of [`serve_async`](Self::serve_async), which must be called on
     /// the same thread. See [`spawn`](crate::spawn).
     pub fn spawn(&self, task: impl Future<Output = ()> + 'static) {
         self.forget.get_or_init(|| waiting::forget);

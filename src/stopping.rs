@@ -13,7 +13,7 @@ use crate::executor::lock;
 use crate::handle::Handle;
 use crate::time;
 
-/// A future that is ready when the server was told to stop. Made by
+/// A future that is ready when the server is stopped. Made by
 /// [`Handle::stopping`](crate::Handle::stopping).
 ///
 /// It never panics. It can be polled on any thread and by any executor, and dropped at any time: it

@@ -73,7 +73,7 @@ where
             Err(error) => Ok(response_to(&*error, is_head)),
         }
     });
-    simulation.settle();
+    simulation.run_ready();
     match response {
         Ok(Ok(response)) => response,
         Ok(Err(why)) => panic!("the client sees a broken response: {why}"),

@@ -1,4 +1,4 @@
-//! What the public API promises beyond what it does.
+//! Properties of the public API's types: what is `Send`, what a handler may borrow, and errors.
 
 use std::net::SocketAddr;
 
@@ -7,7 +7,7 @@ use mini_http::{
 };
 
 #[test]
-fn what_may_cross_threads() {
+fn public_types_are_send_and_sync() {
     fn is_send_and_sync<T: Send + Sync>() {}
     is_send_and_sync::<Server>();
     is_send_and_sync::<Request>();
@@ -46,7 +46,7 @@ fn a_request_for_a_test_can_have_a_peer() {
     assert_eq!(request.with_peer_addr(peer).peer_addr(), Some(peer));
 }
 
-/// A handler may borrow what outlives the call of `start`.
+/// A handler may borrow values that live longer than the call of `start`.
 #[cfg(not(target_os = "wasi"))]
 #[test]
 fn a_handler_may_borrow() {
@@ -76,8 +76,8 @@ fn a_handler_may_borrow() {
 
 #[cfg(unix)]
 #[test]
-fn a_descriptor_that_was_not_handed_over_is_an_error_that_says_what_to_do() {
-    let error = Server::from_fd(3).expect_err("nothing was handed over");
+fn a_descriptor_that_systemd_has_not_passed_is_an_error_with_advice() {
+    let error = Server::from_fd(3).expect_err("systemd has passed nothing");
     assert_eq!(error.kind(), mini_http::ErrorKind::NoListener);
     assert!(
         error.to_string().contains("Server::from_listener"),

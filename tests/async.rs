@@ -542,6 +542,39 @@ fn a_client_that_resets_ends_its_future_promptly() {
     server.stop();
 }
 
+/// Also where the server doesn't read: so much input waits behind the request that no more is kept, or the
+/// client's stream has ended.
+#[test]
+fn a_client_that_resets_is_noticed_where_nothing_is_read() {
+    let dropped = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&dropped);
+    let server = Running::start(move |server| {
+        server.serve_async(async |request: Request<Incoming>| {
+            let _witness = Witness(Arc::clone(&count));
+            pending::<()>().await;
+            hello(request).await
+        })
+    });
+    let mut full = server.send(GET);
+    full.write_all(&GET.repeat(4_000))
+        .expect("the system takes it");
+    let ended = server.send(GET);
+    ended.shutdown(Shutdown::Write).expect("a half-close");
+    wait_until("both begin", || server.handle.counters().requests == 2);
+    // The server has read what it keeps, and the end.
+    thread::sleep(Duration::from_millis(100));
+    for (number, stream) in [full, ended].into_iter().enumerate() {
+        reset(stream);
+        let is_dropped = || dropped.load(Ordering::SeqCst) == number + 1;
+        let took = wait_until("its future is dropped", is_dropped);
+        assert!(took < Duration::from_secs(1), "{took:?}");
+    }
+    let counters = || server.handle.counters();
+    wait_until("both are closed", || counters().active == 0);
+    assert_eq!(counters().closed(CloseReason::ClientGone), 2);
+    server.stop();
+}
+
 #[test]
 fn a_half_closed_client_gets_its_response() {
     let server = Running::with(

@@ -1,16 +1,16 @@
-//! The cases of `tests/conformance/`, against the connection machine and over sockets.
+//! Runs the cases of `tests/conformance/` against the connection's state machine and over sockets.
 //!
-//! Over sockets, the server is one that answers as `examples/echo` does, or with the example
-//! `conformance_server` as any handler with any limits, whatever it runs in. `ci/run conformance` does it
-//! all; by hand, with the example echo:
+//! Over sockets, the server is any that responds like `examples/echo`, or the example `conformance_server`, which
+//! has all handlers and limits; in any runtime. `ci/run conformance` starts the servers and runs all cases. By hand,
+//! with the example echo:
 //!
 //! ```sh
 //! MINI_HTTP_CONFORMANCE=127.0.0.1:3000 cargo test --test conformance over_a_socket -- --ignored --nocapture
 //! ```
 //!
-//! `MINI_HTTP_HANDLER` and `MINI_HTTP_SETTINGS` tell what the server was started with. With
-//! `MINI_HTTP_PANIC=abort` cases are left out in which the handler panics: where a panic ends the
-//! process, they can't be run.
+//! `MINI_HTTP_HANDLER` and `MINI_HTTP_SETTINGS` are the handler and the settings of the server.
+//! `MINI_HTTP_PANIC=abort` leaves out the cases in which the handler panics, which can't be run if a panic ends the
+//! process.
 
 #![cfg(not(target_os = "wasi"))]
 
@@ -32,12 +32,12 @@ fn all_cases() -> Vec<Case> {
 }
 
 #[test]
-fn every_case_holds_for_the_machine_however_its_input_is_cut() {
+fn every_case_holds_for_the_state_machine_at_every_split() {
     every_case_holds(Machine::default());
 }
 
 #[test]
-fn every_case_holds_for_the_machine_where_bodies_stream() {
+fn every_case_holds_for_the_state_machine_with_streamed_bodies() {
     every_case_holds(Machine::streaming());
 }
 
@@ -116,8 +116,8 @@ fn asks_for_a_panic(input: &[Step]) -> bool {
 
 /// Writes a line for each server that the cases need, with its handler and settings.
 #[test]
-#[ignore = "answers ci/run conformance"]
-#[expect(clippy::print_stdout, reason = "its answer")]
+#[ignore = "for ci/run conformance"]
+#[expect(clippy::print_stdout, reason = "ci/run conformance reads it")]
 fn which_servers_are_needed() {
     for (handler, settings) in servers(&all_cases()) {
         let settings = settings
@@ -132,7 +132,7 @@ fn which_servers_are_needed() {
     }
 }
 
-/// Every handler with all limits that go with it.
+/// All combinations of a handler and settings that the cases need.
 fn servers(cases: &[Case]) -> Vec<(Handler, &[(String, u64)])> {
     let mut servers: Vec<(Handler, &[(String, u64)])> = Vec::new();
     for case in cases {
@@ -158,7 +158,7 @@ fn serve(
     (address, handle, thread::spawn(move || server.start(answer)))
 }
 
-/// Runs an input in every way of cutting it, until one fails.
+/// Runs an input once for each way to cut it, until one fails.
 fn run_all_ways(
     case: &Case,
     input: &[Step],
@@ -190,11 +190,11 @@ fn run_all_ways(
         }
         let events = check::events(case, &outcome).expect("checked before");
         if *whole.get_or_insert_with(|| events.clone()) != events {
-            let problem = "the pieces have another outcome than the whole";
+            let problem = "the outcome in pieces differs from that of the whole input";
             return Some(check::report(case, &way, &steps, &answered, problem));
         }
     }
-    // An end of the client's own leaves no room for a next request.
+    // After the end of the client's stream there can't be another request.
     let can_be_probed = check::can_go_on(input) && case.end != End::Waiting;
     if can_be_probed {
         let steps = check::followed_by(input, Probe::Staying.bytes());
@@ -219,7 +219,7 @@ fn run_all_ways(
     None
 }
 
-#[expect(clippy::print_stdout, reason = "how much was run is for people to see")]
+#[expect(clippy::print_stdout, reason = "people want to see how much was run")]
 fn conclude(summary: &str, failures: &[String]) {
     println!("{summary}");
     let count = failures.len();

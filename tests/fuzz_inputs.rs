@@ -1,5 +1,4 @@
-//! The inputs of the fuzz targets: those that once failed are replayed, and the seeds are made from
-//! the conformance cases.
+//! Replays inputs that fuzzing has found, and makes the fuzzer's seeds from the conformance cases.
 #![cfg(not(target_os = "wasi"))]
 
 mod common;
@@ -20,9 +19,9 @@ const TARGETS: [(&str, Check); 4] = [
     ("streaming", oracle::streaming::check),
 ];
 
-/// `fuzz/regressions/TARGET/NAME`: what the fuzzer found, and what was mended.
+/// The files `fuzz/regressions/TARGET/NAME` are inputs that the fuzzer has found. The faults are fixed.
 #[test]
-fn what_once_failed_passes() {
+fn inputs_that_failed_before_pass() {
     for (target, check) in TARGETS {
         let folder = root().join("fuzz/regressions").join(target);
         let entries = fs::read_dir(&folder).into_iter().flatten();
@@ -34,9 +33,9 @@ fn what_once_failed_passes() {
     }
 }
 
-/// Every seed passes too: the conformance cases hold what must be true of all input.
+/// The seeds are made from conformance cases, and must pass the fuzzer's checks, too.
 #[test]
-fn the_seeds_pass() {
+fn all_seeds_pass() {
     for (target, check) in TARGETS {
         for seed in seeds(target) {
             check(&seed);
@@ -44,7 +43,7 @@ fn the_seeds_pass() {
     }
 }
 
-/// The seeds of each target, in a folder of its name.
+/// Writes the seeds of each target into a folder with its name.
 #[test]
 #[ignore = "writes into the folder MINI_HTTP_CORPUS, for ci/run fuzz"]
 fn write_seeds() {
@@ -58,7 +57,7 @@ fn write_seeds() {
     }
 }
 
-/// The longest seed: a long one slows the fuzzer down and leads to nothing that a short one doesn't.
+/// The longest seed. Longer ones slow down the fuzzer, and find nothing that short ones don't.
 const LONGEST: usize = 2000;
 
 fn seeds(target: &str) -> Vec<Vec<u8>> {
@@ -108,7 +107,7 @@ fn seeds(target: &str) -> Vec<Vec<u8>> {
             }
             _ => {
                 seeds.push(Choices::join(&bytes, &[0, 0, ends]));
-                // In pieces, with other answers, taken bit by bit.
+                // In pieces, with other responses, which the client takes in pieces.
                 let pieces = [1, 1, 7, ends, 10, 9, 3, 7, 10, 36, 10, 7];
                 seeds.push(Choices::join(&bytes, &pieces));
                 // With small limits, waits and other disturbances.

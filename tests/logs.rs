@@ -1,4 +1,4 @@
-//! What the log shows of a client's bytes: of refused requests too, and never a secret.
+//! Checks what the log shows of a client's bytes: also those of refused requests, but never a secret.
 #![cfg(not(target_os = "wasi"))]
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
@@ -12,7 +12,7 @@ thread_local! {
     static LINES: RefCell<Vec<(Level, String)>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Keeps the lines of each test, which has a thread of its own.
+/// A logger that keeps the lines of each test. Each test has a thread of its own.
 struct Kept;
 
 impl Log for Kept {
@@ -28,7 +28,7 @@ impl Log for Kept {
     fn flush(&self) {}
 }
 
-/// What a client does behind its bytes.
+/// What a client does after it has sent its bytes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum End {
     Nothing,
@@ -36,8 +36,7 @@ enum End {
     Waits,
 }
 
-/// Sends the pieces on a connection of its own, and gives the lines of the log, the most detailed of
-/// `level`.
+/// Sends the pieces on a new connection. Returns the lines of the log up to `level`.
 fn log_of(pieces: &[&[u8]], end: End, level: Level) -> String {
     static LOGGER: Once = Once::new();
     LOGGER.call_once(|| {
@@ -85,7 +84,7 @@ fn debug_log(bytes: &str, end: End) -> String {
 #[test]
 fn the_bytes_of_a_refused_request_are_logged_up_to_its_fault() {
     for (sent, end, shown) in [
-        // What is wrong is seen at its end.
+        // The fault is found at the end of the head.
         (
             "GET / HTTP/1.1\r\nA: b\r\n\r\nmore",
             End::Nothing,
@@ -101,7 +100,7 @@ fn the_bytes_of_a_refused_request_are_logged_up_to_its_fault() {
             End::Nothing,
             r"\r\nGET / HTTP/1.1\r\n\r\n",
         ),
-        // In the middle.
+        // The fault is found within the head.
         (
             "GET / HTTP/1.1\r\nHost : a\r\n\r\n",
             End::Nothing,
@@ -113,7 +112,7 @@ fn the_bytes_of_a_refused_request_are_logged_up_to_its_fault() {
             r"GET / HTTP/1.1\n",
         ),
         ("\x16\x03\x01", End::Nothing, r"\x16"),
-        // Nothing is wrong but that the end never comes.
+        // The only fault is that the head never ends.
         (
             "GET / HTTP/1.1\r\nHost: a",
             End::Closes,
@@ -130,14 +129,14 @@ fn the_bytes_of_a_refused_request_are_logged_up_to_its_fault() {
         let line = format!("conn 1: refused head: {length}, \"{shown}\"\n");
         assert_eq!(log.matches(&line).count(), 1, "{line}\n{log}");
         assert!(log.contains("conn 1: refused with 4"), "{log}");
-        // In pieces too.
+        // Also in pieces.
         let pieces: Vec<&[u8]> = sent.as_bytes().chunks(1).collect();
         assert_eq!(log_of(&pieces, end, Level::Debug), log);
     }
 }
 
 #[test]
-fn a_refused_head_is_cut() {
+fn a_long_refused_head_is_shortened_in_the_log() {
     let log = debug_log(
         &format!("GET /{} HTTP/1.1\r\n\r\n", "a".repeat(5000)),
         End::Nothing,
@@ -145,7 +144,8 @@ fn a_refused_head_is_cut() {
     assert!(log.contains("aaa\"... and 3994 bytes more\n"), "{log}");
 }
 
-/// Of a head with secrets, each value a run of `Q`s: whatever is put into it and wherever it ends.
+/// Inserts a fault at each position of a head with secrets, and ends it there. The values of secrets consist of
+/// `Q`s.
 #[test]
 fn no_secret_of_a_head_that_is_refused_is_logged() {
     let fields = "Host: a\r\nAuthorization: QQQ\r\ncookie:QQQ;QQQ\r\nProxy-Authorization: \tQQQ\r\n\
@@ -181,7 +181,7 @@ fn bodies_are_logged_at_trace_only() {
         "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n9\r\nword=QQQQ\r\n0\r\n\r\n",
         "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n9\r\nword=QQQQ\r\nzz\r\n",
         "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nword=QQQQ",
-        // Of a request that is refused for its head.
+        // The head is refused.
         "POST / HTTP/1.1\r\nContent-Length: 9\r\n\r\nword=QQQQ",
     ] {
         assert!(!debug_log(sent, End::Closes).contains('Q'), "{sent:?}");
@@ -210,7 +210,7 @@ fn a_chunk_that_is_refused_is_logged_at_trace_and_a_trailer_never() {
 }
 
 #[test]
-fn an_upgrade_by_the_handler_is_named() {
+fn an_upgrade_by_the_handler_is_an_error_in_the_log() {
     for (status, why) in [
         (101, "this server doesn't support upgrades"),
         (103, "not a final status"),

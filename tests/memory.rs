@@ -1,5 +1,5 @@
-//! Against what the allocator gives out: `held_peak`, because each body is held once, from its first byte
-//! until the response with it is sent; and polls, which allocate nothing.
+//! Compares memory with what the allocator has really allocated: `held_peak`, because each body is held once, from its
+//! first byte until the response with it is sent; and polls, which allocate nothing.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -79,7 +79,6 @@ struct Body {
 }
 
 impl Body {
-    /// What comes before each piece of it, and at the end.
     fn head(&self) -> String {
         let framing = match self.is_chunked {
             true => "Transfer-Encoding: chunked".to_owned(),
@@ -104,7 +103,7 @@ impl Body {
     }
 }
 
-/// Sends a body and takes it back, and compares what was held with what was allocated.
+/// Sends a body, receives it in the response, and compares the held memory with the allocated memory.
 fn echo(body: &Body) {
     static PIECE: [u8; 1 << 16] = [b'x'; 1 << 16];
     let mut limits = Limits::default();
@@ -151,7 +150,7 @@ fn echo(body: &Body) {
     assert!(allocated <= limits.max_held, "{body:?}: {allocated}");
 }
 
-/// What this thread has allocated beyond what it had at the beginning.
+/// The memory that this thread has allocated since `begin`.
 struct Allocated {
     before: isize,
 }
@@ -168,14 +167,14 @@ impl Allocated {
 }
 
 thread_local! {
-    // Nothing is allocated or dropped for them.
+    // Constant and without a destructor, so that using them doesn't allocate.
     static LIVE: Cell<isize> = const { Cell::new(0) };
     static PEAK: Cell<isize> = const { Cell::new(0) };
     /// Allocations, and changes of their size.
     static COUNT: Cell<usize> = const { Cell::new(0) };
 }
 
-/// The system's, with the bytes that each thread has allocated.
+/// The system's allocator, which also counts the bytes that each thread has allocated.
 struct Counting;
 
 #[global_allocator]
@@ -204,7 +203,7 @@ unsafe impl GlobalAlloc for Counting {
     }
 
     unsafe fn realloc(&self, memory: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        // The system moves pages; it doesn't copy what is large.
+        // The system moves the pages of large memory instead of copying it. So old and new are not counted together.
         count(size as isize - layout.size() as isize);
         // SAFETY: as above; `memory` is of `System`, as all of this allocator's is.
         unsafe { System.realloc(memory, layout, size) }

@@ -1,4 +1,4 @@
-//! What must hold of the connection machine for any input, and not only for those of the cases.
+//! Property tests: what must hold for the connection's state machine with any input, not only those of the cases.
 
 #![cfg(not(target_os = "wasi"))]
 
@@ -17,7 +17,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
-/// Words that a strict parser must take apart, and a hostile client would send.
+/// Pieces of messages, valid and invalid, from which hostile inputs are made.
 const WORDS: &[&str] = &[
     "GET ",
     "HEAD ",
@@ -89,7 +89,7 @@ const WORDS: &[&str] = &[
     "POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n",
 ];
 
-/// Input that is half way to being right.
+/// Input that is partly valid.
 fn input() -> impl Strategy<Value = Vec<u8>> {
     let word = prop_oneof![
         20 => select(WORDS).prop_map(|word| word.as_bytes().to_vec()),
@@ -98,7 +98,7 @@ fn input() -> impl Strategy<Value = Vec<u8>> {
     vec(word, 0..24).prop_map(|words| words.concat())
 }
 
-/// A good input with one place spoilt, so that errors are met deep in a message.
+/// A valid input that is damaged at one place, so that errors are found deep in a message.
 fn spoilt() -> impl Strategy<Value = Vec<u8>> {
     let byte = prop_oneof![any::<u8>(), select(b"\r\n\t \0:;,\"0a\x7f\x80".as_slice()),];
     (requests(), any::<Index>(), vec(byte, 0..3), 0..3_usize).prop_map(
@@ -116,7 +116,7 @@ fn good() -> impl Strategy<Value = Vec<u8>> {
     requests().prop_map(|requests| requests.iter().flat_map(Request::encode).collect())
 }
 
-/// A request as a well-behaved client means it.
+/// A valid request.
 #[derive(Clone, Debug)]
 struct Request {
     method: String,
@@ -130,7 +130,7 @@ struct Request {
 #[derive(Clone, Debug)]
 enum Framing {
     Length,
-    /// In chunks of these sizes as far as they go, each with this behind its size.
+    /// In chunks of these sizes (the last one has the rest), with this extension after each size, and these trailers.
     Chunked(Vec<usize>, &'static str, &'static str),
 }
 
@@ -203,7 +203,7 @@ fn requests() -> impl Strategy<Value = Vec<Request>> {
     vec(request(), 1..4)
 }
 
-/// Serves the bytes in one piece or in many.
+/// Serves the bytes, in one piece or cut at `places`.
 fn serve(bytes: &[u8], places: &[Index], eof: bool) -> Outcome {
     let mut steps = vec![Step::Bytes(bytes.to_vec())];
     if eof {
@@ -226,8 +226,8 @@ fn serve(bytes: &[u8], places: &[Index], eof: bool) -> Outcome {
         .expect("the machine keeps its own rules")
 }
 
-/// Reads an outcome's answers, knowing from the requests which of them are to HEAD; in a refusal
-/// that can't be known, and so the bytes must be an answer either way.
+/// Reads the responses of an outcome. The requests say which of them are responses to HEAD. For a refusal this isn't
+/// known, so its bytes must be a valid response in one of the two ways.
 fn read(outcome: &Outcome) -> Vec<Answer> {
     let mut requests = outcome.seen.iter().flatten();
     let mut rest = outcome.answered.as_slice();
@@ -249,7 +249,7 @@ fn read(outcome: &Outcome) -> Vec<Answer> {
     read
 }
 
-/// Holds an outcome to what is true whatever the input was.
+/// Checks what must be true of every outcome.
 fn check_always(outcome: &Outcome) {
     let read = read(outcome);
     let seen = outcome.seen.as_deref().unwrap_or_default();
@@ -294,16 +294,15 @@ proptest! {
         ..ProptestConfig::default()
     })]
 
-    /// Whatever bytes come, what goes out is a sequence of well-formed answers, and nothing after
-    /// one that says close.
+    /// For any input, the output is a sequence of well-formed responses, with nothing after one that says close.
     #[test]
-    fn any_input_has_well_formed_answers(bytes in prop_oneof![input(), spoilt()], eof in any::<bool>()) {
+    fn any_input_has_well_formed_responses(bytes in prop_oneof![input(), spoilt()], eof in any::<bool>()) {
         let outcome = serve(&bytes, &[], eof);
         check_always(&outcome);
         prop_assert!(outcome.closed || !eof, "open after the client's end");
     }
 
-    /// Where the input is cut makes no difference.
+    /// The result doesn't depend on where the input is cut.
     #[test]
     fn whole_and_split_input_give_the_same_events(
         bytes in prop_oneof![input(), spoilt()],
@@ -319,9 +318,9 @@ proptest! {
         prop_assert_eq!(statuses(&whole), statuses(&split));
     }
 
-    /// What good clients send, the handler sees: no byte more or less, in order.
+    /// The handler sees exactly what good clients send, in order.
     #[test]
-    fn good_requests_reach_the_handler_as_they_were_meant(
+    fn valid_requests_reach_the_handler_unchanged(
         requests in requests(),
         places in vec(any::<Index>(), 0..12),
     ) {
@@ -345,19 +344,18 @@ proptest! {
         }
     }
 
-    /// In whatever pieces and at whatever pace the bytes come and the answers are taken, over
-    /// whatever limits: the same requests and answers, never a state without a deadline, no memory
-    /// behind the end. The fuzzer looks for more of the same.
+    /// In any pieces, at any pace of the client, and with any limits: the requests and responses are the same, there
+    /// is always a deadline, and no memory is held after the end. The fuzzer runs the same check.
     #[test]
-    fn nothing_that_happens_beside_the_bytes_breaks_a_rule(
+    fn the_invariants_hold_for_any_input_in_any_pieces(
         bytes in prop_oneof![input(), spoilt(), good()],
         choices in vec(any::<u8>(), 0..60),
     ) {
         oracle::connection::check(&Choices::join(&bytes, &choices));
     }
 
-    /// The same where bodies stream, whatever the handler does; and where it collects the body, the same as
-    /// without streams.
+    /// The same with streamed bodies, for any behaviour of the handler. If it collects the body, the responses are the
+    /// same as without streams.
     #[test]
     fn streams_keep_the_rules_and_collected_bodies_are_the_same(
         bytes in prop_oneof![input(), spoilt(), good()],
@@ -366,18 +364,18 @@ proptest! {
         oracle::streaming::check(&Choices::join(&bytes, &choices));
     }
 
-    /// A head is judged alike whole and in pieces, and as a plain reading of the RFC judges it.
+    /// A head gets the same verdict whole and in pieces, and the same as by a simple implementation of the RFC.
     #[test]
-    fn heads_are_judged_as_the_rfc_does(
+    fn heads_are_parsed_as_the_rfc_says(
         bytes in prop_oneof![input(), spoilt()],
         choices in vec(any::<u8>(), 0..8),
     ) {
         oracle::head::check(&Choices::join(&bytes, &choices));
     }
 
-    /// Whatever a handler answers, a strict client reads what it meant.
+    /// A strict client reads any response of a handler as it was meant.
     #[test]
-    fn answers_parse_back(
+    fn responses_are_received_as_they_were_made(
         method in select(["GET", "HEAD", "POST"].as_slice()),
         version in 0..=1_u8,
         status in 100..600_u16,
@@ -409,7 +407,7 @@ proptest! {
     }
 }
 
-/// A field that a handler may set, those that it had better not among them.
+/// A field that a handler may set, including those that it should leave to the server.
 fn field() -> impl Strategy<Value = (String, Vec<u8>)> {
     let byte = prop_oneof![Just(b'\t'), 0x20..=0x7e_u8, 0x80..=0xff_u8];
     let own = select(
@@ -439,7 +437,7 @@ fn field() -> impl Strategy<Value = (String, Vec<u8>)> {
     ]
 }
 
-/// What the machine makes of one answer.
+/// The bytes that the state machine sends for a response.
 fn respond(method: &str, version: u8, response: Response<Vec<u8>>) -> Vec<u8> {
     let (limits, mut shared) = (Limits::default(), Shared::new());
     let mut cx = Context {

@@ -22,7 +22,7 @@ fn exchange(addr: SocketAddr, request: &[u8]) -> String {
     let mut answer = String::new();
     stream
         .read_to_string(&mut answer)
-        .expect("the server answers and closes");
+        .expect("the server responds and closes");
     answer
 }
 
@@ -81,7 +81,7 @@ fn the_programs_of_2022_still_run() {
 }
 
 #[test]
-fn a_bad_or_taken_address_is_an_error_that_says_so() {
+fn a_bad_address_or_one_in_use_is_an_error_that_says_so() {
     for bad in [
         "",
         "nowhere",
@@ -111,7 +111,7 @@ fn a_setting_out_of_range_is_an_error_at_the_start() {
 }
 
 #[test]
-fn one_can_bring_ones_own_listener_and_choose_the_body() {
+fn a_server_takes_any_listener_and_any_type_of_body() {
     fn answers<B: mini_http::Body + Clone + Send + 'static>(body: B, expected: &str) {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let mut server = Server::from_listener(listener).expect("a listener");
@@ -176,7 +176,7 @@ fn a_handler_can_stop_the_server() {
 }
 
 #[test]
-fn a_panic_is_answered_or_passed_on_as_set() {
+fn a_panic_becomes_a_500_or_ends_the_server_as_configured() {
     let panics = |request: mini_http::Request| match request.uri().path() {
         "/panic" => panic!("as asked"),
         _ => Response::new("fine"),
@@ -197,14 +197,14 @@ fn a_panic_is_answered_or_passed_on_as_set() {
 }
 
 #[test]
-fn without_socket_activation_the_error_says_what_to_do() {
-    let error = Server::preopened().expect_err("nothing was handed over");
+fn without_socket_activation_the_error_has_advice() {
+    let error = Server::preopened().expect_err("systemd has passed nothing");
     assert_eq!(error.kind(), ErrorKind::NoListener);
     assert!(error.to_string().contains("LISTEN_FDS"), "{error}");
 }
 
-/// systemd passes the socket as fd 3, and says so in the environment of that very process. Here this is the
-/// test's own program, which runs this test only: as the server.
+/// systemd passes the socket as fd 3, and says so in the environment of the process. Here the process is this
+/// test program once more, which runs only this test, as the server.
 #[test]
 #[cfg(target_os = "linux")]
 fn sockets_of_systemd_are_served() {
@@ -231,7 +231,7 @@ fn sockets_of_systemd_are_served() {
     assert!(answer.ends_with("Hello!"), "{answer}");
 }
 
-/// Ends the process, also when the test fails.
+/// Kills the process when the test ends, also when it fails.
 #[cfg(target_os = "linux")]
 struct KilledAtTheEnd(std::process::Child);
 

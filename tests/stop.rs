@@ -1,5 +1,5 @@
-//! Stopping a server, natively, over real sockets: nothing that has come is lost, and it takes no longer
-//! than it must.
+//! Stopping a server, natively, over real sockets: no request that has arrived is lost, and stopping takes no longer
+//! than necessary.
 #![cfg(not(target_os = "wasi"))]
 
 use std::io::{ErrorKind, Read, Write};
@@ -21,7 +21,7 @@ struct Running {
     addr: SocketAddr,
     handle: Handle,
     thread: JoinHandle<()>,
-    /// It says when the handler has begun to work on `/stop`.
+    /// Receives a message when the handler has begun to work on `/stop`.
     is_working: mpsc::Receiver<()>,
 }
 
@@ -33,12 +33,12 @@ impl Running {
 
     fn of(server: Server) -> Self {
         let (addr, handle) = (server.local_addr().expect("an address"), server.handle());
-        let (tell, is_working) = mpsc::channel();
+        let (working, is_working) = mpsc::channel();
         let stops = handle.clone();
         let answer = move |request: Request| match request.uri().path() {
             "/stop" => {
-                // Nobody may want to know.
-                let _ = tell.send(());
+                // The test may have dropped the receiver.
+                let _ = working.send(());
                 thread::sleep(WORK);
                 stops.stop();
                 Response::new(b"stopping".to_vec())
@@ -69,7 +69,7 @@ impl Running {
         stream
     }
 
-    /// Waits for the end; how long that takes.
+    /// Waits until the server has stopped. Returns how long that took.
     fn end(self) -> (Duration, Counters) {
         let since = Instant::now();
         self.thread.join().expect("no panic");
@@ -84,7 +84,7 @@ fn response(stream: &mut TcpStream) -> String {
     String::from_utf8_lossy(&buffer[..length]).into_owned()
 }
 
-/// All that comes up to the end of the stream.
+/// Everything up to the end of the stream.
 fn rest(stream: &mut TcpStream) -> String {
     let mut all = String::new();
     stream.read_to_string(&mut all).expect("no reset");
@@ -96,7 +96,7 @@ fn is_last(response: &str) -> bool {
 }
 
 #[test]
-fn what_comes_while_the_handler_stops_the_server_is_served() {
+fn requests_that_arrive_while_the_handler_stops_the_server_are_served() {
     let server = Running::start();
     let mut stopper = server.connect();
     let mut others: Vec<TcpStream> = (0..3).map(|_| server.kept()).collect();
@@ -121,7 +121,7 @@ fn what_comes_while_the_handler_stops_the_server_is_served() {
 }
 
 #[test]
-fn of_a_pipeline_all_whole_requests_are_served() {
+fn all_complete_requests_of_a_pipeline_are_served() {
     let server = Running::start();
     let (mut stopper, mut whole, mut cut) = (server.connect(), server.kept(), server.kept());
     stopper.write_all(STOP).expect("the server reads");
@@ -146,7 +146,7 @@ fn of_a_pipeline_all_whole_requests_are_served() {
 }
 
 #[test]
-fn newcomers_are_refused_while_a_slow_download_drains() {
+fn new_connections_are_refused_while_a_slow_download_drains() {
     let server = Running::start();
     let mut slow = server.connect();
     slow.write_all(b"GET /large HTTP/1.1\r\nHost: h\r\n\r\n")
@@ -171,7 +171,7 @@ fn newcomers_are_refused_while_a_slow_download_drains() {
 }
 
 #[test]
-fn a_client_that_doesnt_close_is_not_waited_for_long() {
+fn stopping_does_not_wait_long_for_a_client_that_doesnt_close() {
     let server = Running::start();
     // One lingers already, one is idle.
     let mut lingers = server.connect();
@@ -187,10 +187,10 @@ fn a_client_that_doesnt_close_is_not_waited_for_long() {
 }
 
 #[test]
-fn within_the_grace_an_idle_connection_is_served() {
+fn an_idle_connection_is_served_during_the_grace_period() {
     let server = Running::start();
     let (mut early, mut fresh, mut late) = (server.kept(), server.connect(), server.kept());
-    // So that it is accepted.
+    // So that all are accepted.
     thread::sleep(Duration::from_millis(100));
     server.handle.stop();
     thread::sleep(Duration::from_millis(200));
@@ -209,9 +209,9 @@ fn within_the_grace_an_idle_connection_is_served() {
     server.end();
 }
 
-/// Stopped before it starts, a server serves those that wait, and ends.
+/// The server accepts the connections that wait, serves them, and ends.
 #[test]
-fn a_server_that_is_stopped_before_it_starts_serves_those_that_wait() {
+fn a_server_that_is_stopped_before_it_starts_serves_waiting_connections() {
     let server = Server::new("127.0.0.1:0").expect("a free port");
     let addr = server.local_addr().expect("an address");
     let mut early = TcpStream::connect(addr).expect("the system takes it");
@@ -225,7 +225,7 @@ fn a_server_that_is_stopped_before_it_starts_serves_those_that_wait() {
     assert_eq!(counters.requests, 1);
 }
 
-/// What became of the requests of some clients that open a connection for each.
+/// Counts the outcomes of requests, each on a connection of its own.
 #[derive(Debug, Default)]
 struct Tried {
     served: u64,
@@ -235,7 +235,7 @@ struct Tried {
     dropped: u64,
 }
 
-/// Clients that open a connection a request, until `is_over`.
+/// Sends requests, each on a connection of its own, until `is_over`.
 fn clients(addr: SocketAddr, is_over: &AtomicBool) -> Tried {
     let mut tried = Tried::default();
     while !is_over.load(Ordering::Relaxed) {
@@ -272,8 +272,8 @@ fn clients(addr: SocketAddr, is_over: &AtomicBool) -> Tried {
     tried
 }
 
-/// Ten servers one after the other, and four clients. How many connections the servers accepted, and
-/// what the clients got.
+/// Runs ten servers, one after the other, with four clients. Returns how many connections the servers have accepted,
+/// and the outcomes at the clients.
 fn restarts(addr: SocketAddr, server: impl Fn() -> Server) -> (u64, Tried) {
     let is_over = AtomicBool::new(false);
     thread::scope(|scope| {
@@ -289,7 +289,7 @@ fn restarts(addr: SocketAddr, server: impl Fn() -> Server) -> (u64, Tried) {
             assert_eq!(counters.requests, counters.accepted);
             accepted += counters.accepted;
         }
-        // Who waits at a listener that outlives the last server would wait for ever.
+        // A shared listener outlives the servers. Without one more server, clients that wait there would never finish.
         let last = Running::of(server());
         is_over.store(true, Ordering::Relaxed);
         let tried = trying.into_iter().map(|it| it.join().expect("no panic"));
@@ -304,7 +304,7 @@ fn restarts(addr: SocketAddr, server: impl Fn() -> Server) -> (u64, Tried) {
     })
 }
 
-/// A successor that has the listening socket, too, serves what came too late: nothing is lost.
+/// The next server has the same listening socket, and serves the connections that came too late for the last one.
 #[test]
 fn ten_restarts_on_a_shared_listener_lose_nothing() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
@@ -317,8 +317,8 @@ fn ten_restarts_on_a_shared_listener_lose_nothing() {
     assert!(accepted > 100, "{accepted} connections are too few to tell");
 }
 
-/// Where each server binds anew, nothing is lost but what the system refuses or drops unaccepted: each
-/// connection that a server has accepted was served.
+/// Each server binds the port again. The system may refuse connections in between, or reset those that wait. But
+/// each connection that a server has accepted is served.
 #[test]
 #[cfg(unix)]
 fn ten_restarts_lose_nothing_that_was_accepted() {
@@ -330,7 +330,7 @@ fn ten_restarts_lose_nothing_that_was_accepted() {
         taken.unwrap_or_else(|| Server::new(&addr.to_string()).expect("the port is free again"))
     });
     assert_eq!(tried.served, accepted, "{tried:?}");
-    // One at a time may come in the system's moment between the last accept and the close.
+    // For each restart, a client may connect in the moment between the last accept and the close.
     assert!(tried.dropped <= 10, "{tried:?}");
     assert!(accepted > 100, "{accepted} connections are too few to tell");
 }

@@ -1,5 +1,5 @@
-//! What the fuzz targets call. The checks themselves lie with the tests, which replay on every
-//! `cargo test` what the fuzzer once found.
+//! The functions that the fuzz targets call. The checks are part of the tests, so that every `cargo test` replays what
+//! the fuzzer has found.
 
 #[path = "../../tests/common/mod.rs"]
 mod common;

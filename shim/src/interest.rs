@@ -1,3 +1,5 @@
+//! [`Interest`]: the directions of a source to wait for.
+
 use std::fmt;
 use std::num::NonZeroU8;
 use std::ops;
@@ -23,7 +25,7 @@ impl Interest {
         }
     }
 
-    /// What is left without `other`, if anything.
+    /// This set without `other`, or `None` if nothing is left.
     #[must_use]
     pub fn remove(self, other: Self) -> Option<Self> {
         NonZeroU8::new(self.0.get() & !other.0.get()).map(Self)

@@ -1,4 +1,7 @@
-//! [`IoSource`]: a socket, and its registration.
+//! [`IoSource`]: a socket and its registration, which end in the right order when it is dropped.
+//!
+//! Calls on a registered socket go through the selector, which needs their results. Others go to the runtime
+//! directly.
 
 use std::fmt;
 use std::io::{self, ErrorKind, IoSlice};
@@ -12,15 +15,14 @@ use crate::{Interest, Registry, Token};
 
 /// A socket that may be registered.
 pub(crate) struct IoSource<T> {
-    /// Before the socket, because it is dropped first: what is closed must not be polled.
+    /// Dropped first, because a closed socket must not be polled.
     registered: Option<Registered>,
-    /// Dropped next: what is shut down must be open still. A listener has none, because others may
-    /// share it.
-    ending: Option<Ending>,
+    /// Dropped next, while the socket is still open. A listener has none, because another process may share it.
+    shutdown_on_drop: Option<ShutdownOnDrop>,
     socket: T,
 }
 
-/// A registration, which ends when this is dropped.
+/// A registration. It ends when this is dropped, and connections that the listener had accepted already are closed.
 struct Registered {
     selector: Arc<Selector<System>>,
     key: Key,
@@ -29,26 +31,27 @@ struct Registered {
 impl Drop for Registered {
     fn drop(&mut self) {
         for fd in self.selector.deregister(self.key) {
-            let mut unasked = IoSource::stream(sys::accepted(fd));
-            unasked.know(&self.selector);
+            let mut leftover = IoSource::stream(sys::accepted(fd));
+            leftover.remember_selector(&self.selector);
         }
     }
 }
 
-/// Shuts a stream down when this is dropped, where closing it does nothing until later.
-struct Ending {
+/// Shuts down a stream when this is dropped, if closing it may have no effect until later.
+struct ShutdownOnDrop {
+    /// `None` if the stream is to stay open.
     fd: Option<Fd>,
-    /// The last one that it was registered with, which knows the runtime.
+    /// The selector that the stream was last registered with. It knows whether the runtime closes late.
     selector: Option<Arc<Selector<System>>>,
 }
 
-impl Drop for Ending {
+impl Drop for ShutdownOnDrop {
     fn drop(&mut self) {
         let closes_late = |it: &Arc<Selector<System>>| it.closes_late();
         if let Some(fd) = self.fd
             && self.selector.as_ref().is_none_or(closes_late)
         {
-            // An error means that the peer is gone already.
+            // An error means that the peer has gone already.
             let _ = shut_down(&sys::system(), fd);
         }
     }
@@ -58,19 +61,19 @@ impl<T: Socket> IoSource<T> {
     pub(crate) const fn listener(socket: T) -> Self {
         Self {
             registered: None,
-            ending: None,
+            shutdown_on_drop: None,
             socket,
         }
     }
 
     pub(crate) fn stream(socket: T) -> Self {
-        let ending = Ending {
+        let shutdown_on_drop = ShutdownOnDrop {
             fd: Some(socket.fd()),
             selector: None,
         };
         Self {
             registered: None,
-            ending: Some(ending),
+            shutdown_on_drop: Some(shutdown_on_drop),
             socket,
         }
     }
@@ -79,12 +82,11 @@ impl<T: Socket> IoSource<T> {
         &self.socket
     }
 
-    /// Ends the registration, if there is one.
+    /// Ends the registration, if there is one. Returns the socket, which stays open.
     pub(crate) fn into_socket(self) -> T {
         drop(self.registered);
-        if let Some(mut ending) = self.ending {
-            // It stays open.
-            ending.fd = None;
+        if let Some(mut shutdown_on_drop) = self.shutdown_on_drop {
+            shutdown_on_drop.fd = None;
         }
         self.socket
     }
@@ -102,15 +104,15 @@ impl<T: Socket> IoSource<T> {
         }
         let selector = Arc::clone(&registry.selector);
         let key = selector.register(self.socket.fd(), subject, token, interests)?;
-        self.know(&selector);
+        self.remember_selector(&selector);
         self.registered = Some(Registered { selector, key });
         Ok(())
     }
 
-    /// Notes which selector knows the runtime.
-    fn know(&mut self, selector: &Arc<Selector<System>>) {
-        if let Some(ending) = &mut self.ending {
-            ending.selector = Some(Arc::clone(selector));
+    /// Remembers the selector, for [`ShutdownOnDrop`].
+    fn remember_selector(&mut self, selector: &Arc<Selector<System>>) {
+        if let Some(shutdown_on_drop) = &mut self.shutdown_on_drop {
+            shutdown_on_drop.selector = Some(Arc::clone(selector));
         }
     }
 
@@ -131,14 +133,14 @@ impl<T: Socket> IoSource<T> {
         Ok(())
     }
 
-    /// See [`Selector::has_backlog`].
-    pub(crate) fn has_backlog(&self) {
+    /// See [`Selector::report_accepted`].
+    pub(crate) fn report_accepted(&self) {
         if let Some(it) = &self.registered {
-            it.selector.has_backlog(it.key);
+            it.selector.report_accepted(it.key);
         }
     }
 
-    /// Ends the registration. The answer is what a listener has accepted before anyone asked.
+    /// Ends the registration. Returns the connections that a listener has accepted before the user did.
     pub(crate) fn deregister(&mut self, registry: &Registry) -> io::Result<Vec<sys::TcpStream>> {
         let here = |it: &mut Registered| Arc::ptr_eq(&it.selector, &registry.selector);
         let registered = self.registered.take_if(here).ok_or_else(not_registered)?;
@@ -164,7 +166,7 @@ impl<T: Socket> IoSource<T> {
     pub(crate) fn write(&self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
         match &self.registered {
             Some(it) => it.selector.write(it.key, bufs),
-            // Only a poller knows whether the runtime bears several.
+            // Only a poller knows whether several slices in one call are safe in this runtime.
             None => Ok(write_each(&sys::system(), self.socket.fd(), bufs)?),
         }
     }
@@ -172,7 +174,7 @@ impl<T: Socket> IoSource<T> {
     pub(crate) fn shutdown(&self, how: Shutdown) -> io::Result<()> {
         match &self.registered {
             Some(it) => it.selector.shutdown(it.key, how),
-            // Only a poller knows whether both at once does anything.
+            // Only a poller knows whether shutting down both in one call does anything in this runtime.
             None if how == Shutdown::Both => Ok(shut_down(&sys::system(), self.socket.fd())?),
             None => Ok(sys::system().sock_shutdown(self.socket.fd(), how)?),
         }
@@ -182,7 +184,7 @@ impl<T: Socket> IoSource<T> {
         let result = call();
         if let Some(it) = &self.registered {
             let kind = result.as_ref().err().map(io::Error::kind);
-            if let Some(error) = it.selector.tried(it.key, kind) {
+            if let Some(error) = it.selector.record_call(it.key, kind) {
                 return Err(error);
             }
         }

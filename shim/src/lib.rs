@@ -1,46 +1,47 @@
 //! mio's API on WASI preview 1, for `[patch.crates-io]`: tokio, hyper and axum run on it unmodified.
 //!
-//! The README beside it tells how it is used, and lists each public item of mio 1.2.
+//! The README of this package says how to use it, and lists each public item of mio 1.2.
 //!
 //! # In scope
-//! - The API of mio 1.2 with the features `os-poll` and `net`, as far as preview 1 can.
+//! - The API of mio 1.2 with the features `os-poll` and `net`, as far as preview 1 permits.
 //! - mio's contracts: see `Poll`.
 //!
 //! # Out of scope
-//! - Every other platform. Natively this crate is empty, and refuses its features.
+//! - Every other platform. Natively this crate is empty, and doesn't compile with its features.
 //! - Opening sockets, wakers, UDP: preview 1 has no calls for them.
 //!
-//! # Where things are
+//! # Modules
 //! | module | what |
 //! |---|---|
-//! | `selector` | which directions are waited for, and what is reported: the logic |
+//! | `selector` | which directions to wait for, and what to report; turns the poller's level-triggered reports into mio's edges |
 //! | `io_source` | a socket and its registration |
 //! | `preopened` | the listeners that the runtime has opened |
-//! | `event`, `interest`, `token`, `poll`, `waker`, `net` | mio's types, thin over these |
+//! | `event`, `interest`, `token`, `poll`, `waker`, `net` | mio's types, which call the modules above |
 //! | `sys` | the sockets and calls of preview 1, or of a fake runtime in tests |
 //!
-//! What runtimes make of `poll_oneoff` is the business of `wasip1-poll`.
+//! `wasip1-poll` deals with `poll_oneoff`, and with the ways in which runtimes differ.
 //!
 //! # Invariants
-//! - **No event after `deregister`.** A registration's place in the selector has a generation, and
-//!   what was not yet reported goes with it.
-//! - **A socket's registration ends before its file descriptor is closed**: dropping the source does
-//!   it in this order.
-//! - **What has fired is quiet** until an answer of `WouldBlock` arms it again, that direction only.
-//! - **A connection's fault is its event**, and never an error of the poll.
+//! - **No event after `deregister`.** A registration's slot in the selector has a generation. Events that are
+//!   pending are dropped with the registration.
+//! - **A socket's registration ends before its file descriptor is closed.** Dropping a source does both, in this
+//!   order.
+//! - **A direction that was reported is not reported again** until a call in this direction fails with
+//!   `WouldBlock`. That call arms only its own direction.
+//! - **A fault of one connection is an event of that connection**, never an error of the poll.
 
 #![cfg_attr(
     not(all(feature = "os-poll", feature = "net")),
     allow(
         dead_code,
         unused_imports,
-        reason = "the net types use it, and they are off"
+        reason = "only the net types use it, and they are disabled"
     )
 )]
-// In tests the selector is over a runtime in memory, which isn't `Send`.
+// In tests the selector uses the fake runtime, which isn't `Send`.
 #![cfg_attr(
     test,
-    allow(clippy::arc_with_non_send_sync, reason = "one thread a test")
+    allow(clippy::arc_with_non_send_sync, reason = "each test has one thread")
 )]
 
 #[cfg(all(
@@ -50,13 +51,13 @@
 ))]
 compile_error!(
     "this package `mio` is a shim for wasm32-wasip1 only, and it is being built for another target. \
-     A manifest whose [patch.crates-io] names the shim builds with `--target wasm32-wasip1` and no \
-     other way: for native builds use a second manifest of the same sources without the patch (see \
-     shim/README.md of mini_http)."
+     A manifest whose [patch.crates-io] names the shim builds only with `--target wasm32-wasip1`. For \
+     native builds, use a second manifest of the same sources without the patch (see shim/README.md \
+     of mini_http)."
 );
 
-/// Names the shim. A program that needs it says `const _: &str = mio::WASIP1_SHIM;`, so that it
-/// doesn't compile when cargo has not used the patch, of which cargo itself only warns.
+/// The version of the shim. A program that needs the shim has the line `const _: &str = mio::WASIP1_SHIM;`. Then
+/// it doesn't compile if cargo hasn't used the patch, for which cargo itself only prints a warning.
 pub const WASIP1_SHIM: &str = env!("CARGO_PKG_VERSION");
 
 macro_rules! modules {

@@ -1,3 +1,7 @@
+//! [`Poll`] waits for sources, and its [`Registry`] registers them.
+//!
+//! Both are handles to one `Selector`, which does the work.
+
 use std::fmt;
 use std::io;
 use std::sync::Arc;
@@ -8,27 +12,26 @@ use crate::selector::Selector;
 use crate::sys::{self, System};
 use crate::{Events, Interest, Token};
 
-/// Waits for the sources that are registered.
+/// Waits for registered sources.
 ///
-/// # What it promises
-/// - A source's first event of a direction may come as soon as it is registered, and may be
-///   spurious, as every event.
-/// - **A direction that was reported is quiet** until a call on the source, or in its `try_io`, has
-///   answered `WouldBlock` in that direction, or it is registered anew.
-/// - After [`Registry::deregister`], and after a source was dropped, no poll reports its token for
-///   it.
-/// - A poll never fails for what has happened to one connection: that is the connection's event.
-/// - Without a source, or when none has anything to wait for, a poll without a timeout blocks for
-///   ever: there are no threads that could change that.
+/// # The contract
+/// - The first event of a direction may come as soon as the source is registered. Like every event, it may be
+///   spurious.
+/// - A direction that was reported is not reported again until a call on the source, or in its `try_io`, fails with
+///   `WouldBlock` in this direction, or the source is registered again.
+/// - After [`Registry::deregister`], and after a source was dropped, no poll reports it.
+/// - A poll never fails because of a fault of one connection. Such a fault is an event of the connection.
+/// - If no source is registered, or none waits for anything, a poll without a timeout never returns: there are no
+///   threads that could register one.
 pub struct Poll {
     registry: Registry,
 }
 
 impl Poll {
-    /// One without sources.
+    /// A poll without sources.
     ///
     /// # Errors
-    /// None, here.
+    /// None in this shim.
     #[cfg(any(feature = "os-poll", test))]
     pub fn new() -> io::Result<Self> {
         let selector = Arc::new(Selector::new(sys::system()));
@@ -37,17 +40,16 @@ impl Poll {
         })
     }
 
-    /// Where sources are registered.
+    /// The registry, which registers sources.
     #[must_use]
     pub fn registry(&self) -> &Registry {
         &self.registry
     }
 
-    /// Waits until there is an event or `timeout` has passed (`None`: for ever), and puts the events
-    /// into `events` instead of those that are there.
+    /// Waits until there is an event or `timeout` has passed (`None`: no timeout). Replaces the contents of `events`.
     ///
     /// # Errors
-    /// Waiting has failed again and again in a way that is no connection's fault.
+    /// Polling has failed many times in a row, with an error that isn't the fault of a connection.
     pub fn poll(&mut self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
         self.registry.selector.select(events, timeout)
     }
@@ -65,10 +67,10 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// Begins to wait for a source.
+    /// Registers a source.
     ///
     /// # Errors
-    /// It is registered already; or it is a listener that can't accept.
+    /// It is registered already, or it is a listener that can't accept.
     pub fn register<S>(&self, source: &mut S, token: Token, interests: Interest) -> io::Result<()>
     where
         S: Source + ?Sized,
@@ -76,10 +78,10 @@ impl Registry {
         source.register(self, token, interests)
     }
 
-    /// Changes the token and the interests. Directions that have fired are waited for again.
+    /// Changes the token and the interests. Directions that were reported are waited for again.
     ///
     /// # Errors
-    /// It isn't registered, or for another `Poll`.
+    /// It isn't registered, or it is registered with another `Poll`.
     pub fn reregister<S>(&self, source: &mut S, token: Token, interests: Interest) -> io::Result<()>
     where
         S: Source + ?Sized,
@@ -90,7 +92,7 @@ impl Registry {
     /// Ends the registration: no later poll reports it.
     ///
     /// # Errors
-    /// It isn't registered, or for another `Poll`.
+    /// It isn't registered, or it is registered with another `Poll`.
     pub fn deregister<S>(&self, source: &mut S) -> io::Result<()>
     where
         S: Source + ?Sized,
@@ -98,10 +100,10 @@ impl Registry {
         source.deregister(self)
     }
 
-    /// Another handle to the same.
+    /// Another handle to the same registry.
     ///
     /// # Errors
-    /// None, here.
+    /// None in this shim.
     pub fn try_clone(&self) -> io::Result<Self> {
         let selector = Arc::clone(&self.selector);
         Ok(Self { selector })

@@ -1,21 +1,21 @@
-//! The listeners that the runtime has opened: each is given out once, as an owned socket.
+//! [`preopened_listener`]: returns each listener that the runtime has opened, once, as an owned socket.
 
 use std::{io, vec};
 
 use wasip1_poll::preopens::Directory;
 use wasip1_poll::{Fd, Hints, Wasi, discover};
 
-/// Takes the next listener that the runtime has opened for this program: the first call takes the
-/// first one, the second call the second one. It is non-blocking; `tokio::net::TcpListener` and
-/// [`net::TcpListener`](crate::net::TcpListener) take it by `from_std`.
+/// Returns the next listener that the runtime has opened for this program: the first call returns the
+/// first one, the second call the second one. It is non-blocking. `from_std` of `tokio::net::TcpListener` and of
+/// [`net::TcpListener`](crate::net::TcpListener) accept it.
 ///
 /// The mio of crates.io doesn't have this function.
 ///
-/// The first call also registers the preopened directories that libc has missed, so that `std::fs`
+/// The first call also registers the preopened directories that libc hasn't found, so that `std::fs`
 /// finds them: libc's own scan stops at the first socket.
 ///
-/// The listeners belong to this function. A program that also takes them by `FromRawFd` owns one
-/// twice, which breaks that method's contract.
+/// Only this function may make sockets from these file descriptors. If a program also does so with `FromRawFd`, two
+/// sockets own the same file descriptor, which breaks the contract of that method.
 ///
 /// # Errors
 /// [`NotFound`](io::ErrorKind::NotFound): there is no listener (the text says how each runtime
@@ -31,41 +31,42 @@ pub fn preopened_listener() -> io::Result<std::net::TcpListener> {
     let directories = listeners.find(&sys::system(), &Hints::from_env())?;
     wasip1_poll::preopens::register(&directories)?;
     let listener = sys::preopened(listeners.take()?);
-    // If the runtime refuses it, the registration tries again, and reports it.
+    // If this fails, registering the listener tries it again, and logs the error.
     let _ = listener.set_nonblocking(true);
     Ok(listener)
 }
 
-/// The listeners that were found, and which of them are left.
+/// The listeners that were found, and which of them have not been taken.
 struct Preopened {
+    /// How many were found.
     found: usize,
-    /// `None` until some were found. They are looked for only once: a connection that was accepted
-    /// since then looks like a listener.
-    left: Option<vec::IntoIter<Fd>>,
+    /// Those that have not been taken. `None` until some were found. There is only one search, because a connection
+    /// that is accepted later looks like a listener.
+    remaining: Option<vec::IntoIter<Fd>>,
 }
 
 impl Preopened {
     const NEW: Self = Self {
         found: 0,
-        left: None,
+        remaining: None,
     };
 
-    /// Looks for listeners, unless some were found before. Returns the directories to be registered.
+    /// Finds the listeners, unless some were found before. Returns the directories to register.
     fn find<W: Wasi>(&mut self, wasi: &W, hints: &Hints) -> io::Result<Vec<Directory>> {
-        if self.left.is_some() {
+        if self.remaining.is_some() {
             return Ok(Vec::new());
         }
-        let seen = discover(wasi, None, hints)
+        let discovery = discover(wasi, None, hints)
             .map_err(|error| io::Error::new(io::ErrorKind::NotFound, error))?;
-        let fds: Vec<Fd> = seen.listeners.iter().map(|listener| listener.fd).collect();
+        let fds: Vec<Fd> = discovery.listeners.iter().map(|listener| listener.fd).collect();
         self.found = fds.len();
-        self.left = Some(fds.into_iter());
-        Ok(seen.directories)
+        self.remaining = Some(fds.into_iter());
+        Ok(discovery.directories)
     }
 
-    /// The next one, which nothing else gets.
+    /// Takes the next listener.
     fn take(&mut self) -> io::Result<Fd> {
-        let next = self.left.as_mut().and_then(Iterator::next);
+        let next = self.remaining.as_mut().and_then(Iterator::next);
         next.ok_or_else(|| {
             io::Error::new(
                 io::ErrorKind::NotFound,
@@ -91,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn each_listener_is_given_out_once() {
+    fn each_listener_is_returned_once() {
         let fake = Fake::new(Personality::WASI_COMMON, 0);
         fake.preopen_listener();
         fake.preopen_listener();
@@ -104,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_is_never_given_out_as_a_listener() {
+    fn a_connection_is_never_returned_as_a_listener() {
         let fake = Fake::new(Personality::WASI_COMMON, 0);
         fake.preopen_listener();
         let mut listeners = Preopened::NEW;
@@ -114,7 +115,7 @@ mod tests {
         accepted.expect("a connection");
         assert!(next(&mut listeners, &fake).is_err());
         drop(client);
-        // Also not at the number of a listener that was closed.
+        // Nor if it has the number of a listener that was closed.
         fake.fd_close(listener).expect("an open listener");
         assert!(next(&mut listeners, &fake).is_err());
     }
@@ -129,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn directories_behind_a_listener_are_returned_once() {
+    fn directories_that_libc_has_not_found_are_returned_once() {
         let fake = Fake::new(Personality::WASI_COMMON, 0);
         fake.preopen_directory("/data");
         fake.preopen_listener();

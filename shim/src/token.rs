@@ -1,4 +1,6 @@
-/// What the events of a source carry, chosen by the user.
+//! [`Token`]: the number by which a user recognises the source of an event.
+
+/// A number that the user chooses for a source. Events of the source have it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Token(pub usize);
 

@@ -1,9 +1,11 @@
+//! [`Waker`]: exists only so that code which names it compiles. It can't be created.
+
 use std::io;
 
 use crate::{Registry, Token};
 
-/// Would end a poll from another thread; here it can't be made, because preview 1 has no call that
-/// ends another's `poll_oneoff`, and no threads either.
+/// In mio, ends a poll from another thread. Here it can't be created: preview 1 has no threads, and no call that
+/// ends a `poll_oneoff`.
 #[derive(Debug)]
 pub struct Waker(());
 

@@ -1,7 +1,7 @@
-//! The table in the README names every public item of the mio that the workspace is locked to.
+//! Checks that the table in the README names every public item of mio, in the version of the workspace's lock file.
 //!
-//! The items are read from mio's sources, where cargo has put them. That is no parser of Rust: it
-//! relies on rustfmt's layout, which mio has.
+//! The items are read from mio's sources, in cargo's folder. This is not a parser for Rust: it
+//! relies on the layout of rustfmt, which mio uses.
 #![cfg(not(target_os = "wasi"))]
 
 use std::fs;
@@ -30,7 +30,7 @@ fn the_readme_names_every_public_item() {
     assert!(items.is_empty(), "not in the README's table: {items:#?}");
 }
 
-/// Where mio's public items are. What is beneath `sys` is public by these, but for some.
+/// The files with mio's public items. Most items below `sys` are public through these.
 const FILES: &[&str] = &[
     "lib.rs",
     "poll.rs",

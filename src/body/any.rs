@@ -1,4 +1,4 @@
-//! A body of any type.
+//! [`AnyBody`]: a body of any type, in a box.
 
 use std::fmt;
 use std::pin::Pin;
@@ -44,7 +44,7 @@ enum Kind {
 /// The error of a body of which only that is known.
 pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// A frame of a body whose type is known no more, or why there is none.
+/// A frame of a body whose type was erased, or its error.
 pub(crate) type AnyFrame = Result<Frame<Bytes>, BoxError>;
 
 /// [`http_body::Body`] with fixed types, so that bodies with different ones fit into one box.

@@ -1,4 +1,4 @@
-//! An iterator as a body.
+//! [`Chunks`]: a body made from an iterator.
 
 use std::convert::Infallible;
 use std::fmt;

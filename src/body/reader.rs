@@ -1,4 +1,4 @@
-//! A reader as a body.
+//! [`Reader`]: a body made from a [`Read`].
 
 use std::fmt;
 use std::io::{self, ErrorKind, Read};

@@ -1,4 +1,4 @@
-//! What a synchronous handler may return.
+//! [`Body`]: the bodies that a synchronous handler may return.
 
 use std::cell::RefCell;
 use std::io::Read;

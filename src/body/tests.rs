@@ -1,3 +1,5 @@
+//! Tests of the bodies of responses.
+
 use std::borrow::Cow;
 use std::cell::Cell;
 use std::io::{self, ErrorKind, Read};

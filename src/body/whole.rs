@@ -1,4 +1,4 @@
-//! Bodies that are whole: the types that `serve` sends.
+//! [`Whole`]: bodies that are complete when the handler returns them.
 
 use std::borrow::Cow;
 use std::sync::Arc;

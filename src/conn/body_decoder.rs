@@ -1,5 +1,5 @@
-//! Finds the parts of a request's body and its end. What is done with the bytes is the caller's
-//! affair: the body is collected, or passed on in parts.
+//! Finds the parts and the end of a request's body in its input. The caller decides what to do with the bytes: to
+//! collect them, or to pass them on in parts.
 
 use log::trace;
 

@@ -12,9 +12,13 @@ impl ByteSet {
     /// faster without one.
     pub(super) fn contains_all(&self, bytes: &[u8]) -> bool {
         let of = |common: u8, byte: &u8| common & self.0[usize::from(*byte)];
-        let (eights, rest) = bytes.as_chunks::<8>();
-        let common = eights.iter().flatten().fold(1, of);
-        rest.iter().fold(common, of) != 0
+        let Some(last) = bytes.last_chunk::<8>() else {
+            return bytes.iter().fold(1, of) != 0;
+        };
+        // Eight at a time; the last eight overlap with those before them.
+        let (eights, _) = bytes.as_chunks::<8>();
+        let common = last.iter().fold(1, of);
+        eights.iter().flatten().fold(common, of) != 0
     }
 
     /// Whether all bytes are in the set or percent-encoded: `%` and two hex digits (RFC 3986 §2.1).

@@ -137,8 +137,8 @@ impl Connection {
         }
     }
 
-    /// Logs a refused head. `seen` must end with the first fault: after that, fields can't be told
-    /// apart, so secrets could not be masked.
+    /// Logs a refused head. `seen` must end with the first fault: after that, field
+    /// lines can't be recognised, so secrets could not be masked.
     #[cold]
     pub(super) fn log_refused_head(&self, seen: &[u8]) {
         let shown = MaskedHead {

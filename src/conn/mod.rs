@@ -132,7 +132,7 @@ pub struct Connection {
     dropped_bytes: u64,
     /// Output bytes the client has taken in the current rate window.
     written_in_window: u64,
-    /// What is needed besides where bodies stream, from the first request on.
+    /// Additional state for streamed bodies, from the first request on.
     streaming: Option<Box<Streaming>>,
 }
 

@@ -138,7 +138,7 @@ impl Refusal {
         )
     }
 
-    /// The rest of a body that isn't wanted is too long to be received. It gets no response of its own.
+    /// The unwanted rest of a body is too long to be received. There is no response for it.
     pub(super) const fn unread() -> Self {
         Self::new(
             StatusCode::PAYLOAD_TOO_LARGE,

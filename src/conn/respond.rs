@@ -71,8 +71,7 @@ impl Connection {
         self.update_timers_and_budget(cx);
     }
 
-    /// Responds with 500 to the request that is with the handler: `status`, the handler's, is not a final
-    /// one.
+    /// Responds with 500 to the current request, because the handler's `status` is not a final one.
     #[cold]
     pub(super) fn respond_to_interim(&mut self, cx: &mut Context<'_>, status: StatusCode) {
         let (id, why) = (self.id, encode::why_not_final(status));
@@ -86,7 +85,7 @@ impl Connection {
         self.refuse_with(cx, refusal, Some(refusal.text()));
     }
 
-    /// Refuses a request whose method isn't known. It may be HEAD: then bytes behind the head of the
+    /// Refuses a request whose method isn't known. It may be HEAD: then bytes after the head of the
     /// response would not be its body. So the response has none, which suits every method.
     #[cold]
     pub(super) fn refuse_any_method(&mut self, cx: &mut Context<'_>, refusal: Refusal) {
@@ -126,14 +125,14 @@ impl Connection {
         self.drop_kept(cx);
     }
 
-    /// Responds with 500 to the request that is with the handler; `text` is the body.
+    /// Responds with 500 to the current request. `text` is the body.
     pub(super) fn respond_error(&mut self, cx: &mut Context<'_>, text: &'static str) {
         self.queue_refusal(cx, StatusCode::INTERNAL_SERVER_ERROR, Some(text));
         self.state.failed(CloseReason::HandlerFailed);
         self.update_timers_and_budget(cx);
     }
 
-    /// Refuses the request that is with the handler: the budget has no room for its response.
+    /// Refuses the current request, because the budget has no room for its response.
     #[cold]
     pub(super) fn respond_refusal(&mut self, cx: &mut Context<'_>, refusal: Refusal) {
         debug!(target: "mini_http::conn", "conn {}: {refusal}", self.id);
@@ -155,7 +154,7 @@ impl Connection {
         });
     }
 
-    /// Whether the connection was closed while its request was with the handler.
+    /// Whether the connection was closed while the handler worked on its request.
     pub(super) fn is_closed(&self) -> bool {
         self.state.writing() == Writing::Closed
     }

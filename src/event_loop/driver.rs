@@ -68,7 +68,7 @@ impl<R: Reactor> Driver<'_, R> {
         None
     }
 
-    /// A read or write has failed.
+    /// The stream has failed.
     #[cold]
     pub(super) fn lose<X>(&mut self, slot: &mut Slot<R::Stream, X>) {
         let reason = match slot.connection.request_in_progress() {

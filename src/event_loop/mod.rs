@@ -14,7 +14,7 @@
 //! `schedule.rs` knows when each is due, and which can give way; `stop.rs` ends it all.
 //!
 //! What becomes of the requests is decided by the loop's [`Mode`]: `whole.rs` calls a handler with complete
-//! requests.
+//! requests; `streaming/` runs the futures of requests, and the tasks beside them.
 
 mod accept;
 mod drive;
@@ -313,6 +313,10 @@ impl<'a, R: Reactor, M: Mode<R>> EventLoop<'a, R, M> {
         slot.readiness.readable |= reported.readable || reported.read_closed;
         slot.readiness.writable |= reported.writable;
         slot.readiness.read_closed |= reported.read_closed;
+        if reported.failed && slot.connection.request_in_progress() {
+            // It may not be read now: enough input is kept, or the client had ended its stream before.
+            self.driver.lose(slot);
+        }
         if slot.is_queued {
             return;
         }

@@ -45,6 +45,7 @@ impl<S, X> Slot<S, X> {
                 readable: false,
                 writable: true,
                 read_closed: false,
+                failed: false,
             },
             interest: Interest::READ,
             idle: None,

@@ -1,6 +1,6 @@
-//! The executor: what lets a loop run futures beside its connections.
+//! The executor: lets an event loop run futures in addition to its connections.
 //!
-//! It knows no connection and no HTTP, and it has no loop of its own: the event loop drives it, and so
+//! It knows nothing about connections and HTTP, and it has no loop of its own: the event loop drives it, and so
 //! does [`Simulation`], which has no sockets and a virtual clock. An iteration of either is
 //!
 //! 1. [`Tasks::adopt_spawned`];
@@ -12,8 +12,8 @@
 //!
 //! | part | what it does |
 //! |---|---|
-//! | `inbox.rs` | the queue of what was woken, from any thread |
-//! | `context.rs` | what `sleep` and `spawn` find while a loop polls |
+//! | `inbox.rs` | the queue of connections and tasks that were woken, from any thread |
+//! | `context.rs` | the loop that `sleep` and `spawn` belong to |
 //! | `sleep/` | sleeps: one deadline each |
 //! | `tasks.rs` | spawned tasks |
 //! | `waiting.rs` | tasks of a server that doesn't run yet |

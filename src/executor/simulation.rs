@@ -36,10 +36,10 @@ impl Simulation {
     /// The future that is run. Late wake-ups of an earlier one poll it for nothing.
     const MAIN: Target = Target::Connection(Key::new(0, 0));
 
-    /// How often tasks that are ready at once, again and again, are polled in [`settle`](Self::settle).
-    /// A task that hands something on in a hundred steps is done by then; one that always wakes itself
+    /// The most iterations of [`run_ready`](Self::run_ready).
+    /// A task that needs a hundred polls is done by then; one that always wakes itself
     /// costs microseconds.
-    const MOST_ROUNDS: usize = 1000;
+    const MAX_ITERATIONS: usize = 1000;
 
     /// The longest time that passes. A stream with an event a second takes seconds for it; with ten
     /// times as much, a test of a stream that never ends would seem to hang.
@@ -69,8 +69,8 @@ impl Simulation {
     }
 
     /// Runs tasks as far as they get without time passing.
-    pub(crate) fn settle(&mut self) {
-        for _ in 0..Self::MOST_ROUNDS {
+    pub(crate) fn run_ready(&mut self) {
+        for _ in 0..Self::MAX_ITERATIONS {
             self.tasks.adopt_spawned();
             if self.context.inbox().begin_wait() {
                 return;
@@ -258,7 +258,7 @@ mod tests {
             }));
         });
         assert!(result.is_ok());
-        simulation.settle();
+        simulation.run_ready();
         assert_eq!(steps.get(), 2);
     }
 

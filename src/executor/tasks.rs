@@ -14,7 +14,7 @@ use poll_turns::{Key, Table};
 use super::context::LoopContext;
 use super::inbox::{Target, TaskWaker};
 
-/// Runs a task beside the requests: on the same thread, until it ends or the server has stopped.
+/// Runs a task concurrently with the requests, on the same thread, until it ends or the server has stopped.
 ///
 /// It is first polled after the handler or task that calls this has returned from its own poll. The
 /// task may outlive the request during which it was spawned. When the server stops, the task goes on

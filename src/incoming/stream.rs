@@ -32,13 +32,13 @@ pub(crate) struct Stream {
     state: Mutex<State>,
     /// The body's length, if the request has announced one.
     announced: Option<u64>,
-    /// Called when the loop must [`look`](Stream::look) at the stream.
+    /// Called when the loop must call [`receiver_state`](Stream::receiver_state).
     notify: Waker,
 }
 
 /// What the loop has to know about the receiver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Seen {
+pub(crate) struct ReceiverState {
     /// Bytes that wait to be taken. There is room for [`QUEUE`] of them.
     pub(crate) queued: usize,
     /// The handler waits for data: its last poll returned `Pending`, and nothing has come since.
@@ -71,7 +71,7 @@ struct State {
     min_rate: Option<u32>,
     is_dropped: bool,
     over_limit: bool,
-    /// Whether the loop was notified since it looked.
+    /// Whether the loop was notified since its last call of [`receiver_state`](Stream::receiver_state).
     is_notified: bool,
 }
 
@@ -82,12 +82,12 @@ enum End {
     Gone,
 }
 
-/// The side of the loop. It calls [`look`](Self::look) after each of its own calls, after each poll of the
-/// handler, and when it was notified.
+/// The side of the loop. It calls [`receiver_state`](Self::receiver_state) after each of its own calls, after each
+/// poll of the handler, and when it was notified.
 impl Stream {
     /// A body of the announced length, or chunked if that is `None`. `notify` is called for each change by
-    /// the receiver that the loop must act upon, at most once until it looks. `max_body` is the limit unless
-    /// the handler sets another.
+    /// the receiver that the loop must act on, at most once until the next
+    /// [`receiver_state`](Self::receiver_state). `max_body` is the limit unless the handler sets another.
     pub(crate) fn new(
         announced: Option<u64>,
         notify: Waker,
@@ -103,7 +103,7 @@ impl Stream {
         (stream, incoming)
     }
 
-    /// The next piece of the body. It is dropped if nobody wants it.
+    /// Adds the next piece of the body. It is dropped if there is no receiver any more.
     pub(crate) fn push(&self, data: Bytes) {
         if data.is_empty() {
             return;
@@ -147,7 +147,7 @@ impl Stream {
     }
 
     /// The current state of the receiver. From now on, the next change notifies again.
-    pub(crate) fn look(&self) -> Seen {
+    pub(crate) fn receiver_state(&self) -> ReceiverState {
         let mut state = self.lock();
         state.is_notified = false;
         let is_open = !self.has_ended(&state);
@@ -156,7 +156,7 @@ impl Stream {
             .gather
             .take()
             .map(|limit| limit.saturating_sub(received));
-        Seen {
+        ReceiverState {
             queued: state.queued,
             is_awaited: state.waiting.is_some(),
             is_dropped: state.is_dropped && is_open && !state.over_limit,
@@ -293,7 +293,7 @@ impl Receiver {
         hint
     }
 
-    /// Waits for the loop. It is notified if nobody waited before.
+    /// Waits for the loop, which is notified if there was no waiter before.
     fn wait<T>(&self, mut state: MutexGuard<'_, State>, cx: &Context<'_>) -> Poll<T> {
         let waker = cx.waker();
         let replaced = match &mut state.waiting {

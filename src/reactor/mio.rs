@@ -106,6 +106,7 @@ impl Reactor for MioReactor {
                         readable: event.is_readable(),
                         writable: event.is_writable(),
                         read_closed: event.is_read_closed() || event.is_error(),
+                        failed: event.is_error(),
                     },
                 ),
             });

@@ -43,11 +43,12 @@
 //! | while | what ends the pause |
 //! |---|---|
 //! | it doesn't accept because accepting has failed | a deadline |
-//! | all slots are taken | the deadlines of the connections |
+//! | all slots are taken | the deadlines of the connections, or what their requests wait for |
 //! | too many streams linger | `wait`, which returns when there are fewer |
 //! | it stops | nothing: it accepts no more |
 //!
-//! So unless it stops or some streams linger, it never waits without a timeout while a listener is paused.
+//! So it waits without a timeout while a listener is paused only if it stops, if some streams linger, or if
+//! requests whose handlers may take any time have taken all slots.
 
 #[cfg(any(not(target_os = "wasi"), target_env = "p2"))]
 mod keep_alive;
@@ -66,6 +67,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+pub use poll_turns::Interest;
 use poll_turns::Key;
 
 use crate::time::Instant;
@@ -204,21 +206,7 @@ pub struct Readiness {
     pub writable: bool,
     /// The peer has shut down its side, or the stream has failed: read on to the end.
     pub read_closed: bool,
-}
-
-/// The directions of a stream that the loop would act on now.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Interest {
-    /// It would read.
-    pub read: bool,
-    /// It has something to write.
-    pub write: bool,
-}
-
-impl Interest {
-    /// Only reading: the interest of a new stream.
-    pub const READ: Self = Self {
-        read: true,
-        write: false,
-    };
+    /// The stream has failed. A reactor may report this also while the loop has no interest in the stream; if it
+    /// doesn't, the next read or write returns the error.
+    pub failed: bool,
 }

@@ -91,6 +91,7 @@ impl<W: Wasi> Reactor for Wasip1Reactor<W> {
                     readable: ready.readable,
                     writable: ready.writable,
                     read_closed: ready.read_closed,
+                    failed: false,
                 },
             ),
         }));
@@ -98,7 +99,7 @@ impl<W: Wasi> Reactor for Wasip1Reactor<W> {
     }
 
     fn set_accepting(&mut self, listener: usize, accepting: bool) {
-        let interest = wasip1_poll::Interest {
+        let interest = Interest {
             read: accepting,
             write: false,
         };
@@ -140,7 +141,7 @@ impl<W: Wasi> Reactor for Wasip1Reactor<W> {
         self.open += 1;
         self.unfreed.accepted();
         let token = key.to_u64();
-        let stream = self.poller.register(fd, token, wasip1_poll::Interest::READ);
+        let stream = self.poller.register(fd, token, Interest::READ);
         // Preview 1 has no call for the peer's address.
         Ok(Accepted {
             stream,
@@ -164,9 +165,7 @@ impl<W: Wasi> Reactor for Wasip1Reactor<W> {
     }
 
     fn set_interest(&mut self, stream: &mut Registration, interest: Interest) {
-        let Interest { read, write } = interest;
-        self.poller
-            .set_interest(stream, wasip1_poll::Interest { read, write });
+        self.poller.set_interest(stream, interest);
     }
 
     fn shutdown_write(&mut self, stream: &mut Registration) -> io::Result<()> {

@@ -1,12 +1,11 @@
-//! A strict reader of answers: what a client that forgives nothing makes of the server's bytes.
+//! A strict parser for responses, as in a client that accepts no mistake. It shares no code with the server.
 //!
-//! It shares no code with the server. Beside reading, it holds every answer to what must be true of
-//! all of them: RFC 9112 section 4 for the status line, section 5 for field lines, section 6 for the
-//! framing; RFC 9110 section 6.6.1 for the date and section 8.6 for the length.
+//! It also checks what must be true of every response: RFC 9112 section 4 for the status line, section 5 for field
+//! lines, section 6 for the framing; RFC 9110 section 6.6.1 for the date and section 8.6 for the length.
 
 use super::notation;
 
-/// One answer, as read.
+/// A parsed response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
@@ -22,12 +21,12 @@ impl Answer {
             .any(|option| option.eq_ignore_ascii_case(b"close"))
     }
 
-    /// Whether it comes before the answer proper.
+    /// Whether it is an interim response (1xx).
     pub(crate) fn is_interim(&self) -> bool {
         self.status < 200
     }
 
-    /// What Connection lists.
+    /// The options in the Connection fields.
     fn options(&self) -> impl Iterator<Item = &[u8]> {
         let lists = self.values("connection");
         lists.flat_map(|list| list.split(|&byte| byte == b',').map(<[u8]>::trim_ascii))
@@ -42,9 +41,9 @@ impl Answer {
     }
 }
 
-/// Reads the first answer of `bytes` and what is left after it.
+/// Reads the first response of `bytes`. Returns it, and the bytes after it.
 ///
-/// `to_head` says that it answers a HEAD request, which can't be seen from its bytes.
+/// `to_head` says that it is the response to a HEAD request, which its bytes don't show.
 pub(crate) fn read(bytes: &[u8], to_head: bool) -> Result<(Answer, &[u8]), String> {
     let (status_line, mut rest) = line(bytes)?;
     let (status, reason) = read_status_line(status_line)?;
@@ -78,7 +77,7 @@ pub(crate) fn read(bytes: &[u8], to_head: bool) -> Result<(Answer, &[u8]), Strin
     Ok((answer, rest))
 }
 
-/// A line without its CRLF, and what comes after.
+/// The first line without its CRLF, and the bytes after it.
 fn line(bytes: &[u8]) -> Result<(&[u8], &[u8]), String> {
     let cut = || format!("a cut head: {}", notation::show(bytes));
     let end = bytes
@@ -129,7 +128,7 @@ fn read_field_line(line: &[u8]) -> Result<(String, Vec<u8>), String> {
     ))
 }
 
-/// How many bytes of body follow; an answer that leaves room for doubt is wrong.
+/// The length of the body. An ambiguous response is an error.
 fn body_length(answer: &Answer, to_head: bool) -> Result<usize, String> {
     let status = answer.status;
     if answer.values("transfer-encoding").next().is_some() {
@@ -155,7 +154,8 @@ fn body_length(answer: &Answer, to_head: bool) -> Result<usize, String> {
     Ok(if to_head { 0 } else { number })
 }
 
-/// At most one Connection line, of tokens, that says one thing about the connection.
+/// Checks that there is at most one Connection field, that its options are tokens, and that at most one of them is
+/// `close` or `keep-alive`.
 fn check_connection(answer: &Answer) -> Result<(), String> {
     if answer.values("connection").count() > 1 {
         return Err("several Connection fields".to_owned());
@@ -180,7 +180,7 @@ fn is_token(text: &[u8]) -> bool {
     !text.is_empty() && text.iter().all(allowed)
 }
 
-/// Exactly one Date, in the one form that may be sent.
+/// Checks that there is exactly one Date, in the only format that may be sent.
 fn check_date(answer: &Answer) -> Result<(), String> {
     let dates: Vec<_> = answer.values("date").collect();
     let [date] = dates.as_slice() else {
@@ -193,7 +193,7 @@ fn check_date(answer: &Answer) -> Result<(), String> {
     }
 }
 
-/// `Sun, 06 Nov 1994 08:49:37 GMT`, with the day of the week that the date really has.
+/// Whether it has the format `Sun, 06 Nov 1994 08:49:37 GMT`, and the right day of the week.
 fn is_imf_fixdate(date: &[u8]) -> bool {
     const DAYS: [&str; 7] = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"];
     const MONTHS: [&str; 12] = [
@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_one_answer_after_another() {
+    fn reads_one_response_after_another() {
         let mut bytes = b"HTTP/1.1 100 Continue\r\n\r\n".to_vec();
         bytes.extend(answer(
             "200 OK",
@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn knows_which_answers_have_no_body() {
+    fn knows_which_responses_have_no_body() {
         for status in ["204 No Content", "304 Not Modified"] {
             assert!(read(&answer(status, "", ""), false).is_ok());
             assert!(read(&answer(status, "Content-Length: 0\r\n", ""), false).is_err());
@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_ambiguous_or_broken_answers() {
+    fn ambiguous_or_malformed_responses_are_errors() {
         let length = "Content-Length: 0\r\n";
         let wrong = [
             answer("200 OK", "", ""),
@@ -329,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn knows_dates() {
+    fn checks_the_format_of_dates() {
         for date in [
             "Sun, 06 Nov 1994 08:49:37 GMT",
             "Tue, 29 Feb 2028 23:59:60 GMT",

@@ -1,4 +1,4 @@
-//! Reads the cases out of the Markdown files; `tests/conformance/README.md` describes their form.
+//! Reads the cases from the Markdown files. `tests/conformance/README.md` describes the format.
 
 use super::notation::{self, Step};
 use std::collections::HashSet;
@@ -7,7 +7,7 @@ use std::path::Path;
 /// One case: inputs that all have the same outcome.
 #[derive(Debug)]
 pub(crate) struct Case {
-    /// File and line of the title, as an editor likes it.
+    /// File and line of the title, in the form that editors understand.
     pub(crate) place: String,
     pub(crate) title: String,
     pub(crate) handler: Handler,
@@ -16,18 +16,18 @@ pub(crate) struct Case {
     pub(crate) inputs: Vec<Vec<Step>>,
     pub(crate) answers: Vec<Answer>,
     pub(crate) end: End,
-    /// The requests that the handler sees; without it, as many as there are answers of its own.
+    /// The requests that the handler must see. If `None`, only their number is checked.
     pub(crate) requests: Option<Vec<Request>>,
 }
 
-/// Which of the two handlers of the README answers.
+/// One of the two handlers that the README describes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Handler {
     Echo,
     Respond,
 }
 
-/// In what state the input leaves the connection.
+/// The state of the connection after the input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
     /// Ready for a next request.
@@ -38,18 +38,18 @@ pub(crate) enum End {
     Close,
 }
 
-/// An answer as a case expects it.
+/// A response that a case expects.
 #[derive(Clone, Debug)]
 pub(crate) struct Answer {
-    /// The status, or the few that will do.
+    /// The statuses that are permitted.
     pub(crate) status: Vec<u16>,
-    /// It answers HEAD: only the head comes.
+    /// It is the response to HEAD, and has no body.
     pub(crate) head: bool,
     pub(crate) body: Option<Vec<u8>>,
     pub(crate) fields: Vec<Field>,
 }
 
-/// A request as a case expects the handler to see it.
+/// A request that a case expects the handler to see.
 #[derive(Clone, Debug)]
 pub(crate) struct Request {
     pub(crate) method: String,
@@ -58,17 +58,17 @@ pub(crate) struct Request {
     pub(crate) fields: Vec<Field>,
 }
 
-/// What a message must say, or not say, about one field.
+/// What a message must have, or must not have, for one field name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Field {
-    /// All lines of that name, in order.
+    /// The values of all its field lines, in order.
     Lines(String, Vec<Vec<u8>>),
     Present(String),
     Absent(String),
 }
 
 impl Field {
-    /// Says what is wrong with the field lines of a message, if something is.
+    /// Checks the field lines of a message. The error says what is wrong.
     pub(crate) fn check(&self, lines: &[(String, Vec<u8>)]) -> Result<(), String> {
         let of = |name: &str| -> Vec<&[u8]> {
             let same = lines
@@ -103,7 +103,7 @@ impl Field {
     }
 }
 
-/// Reads every case of a directory's Markdown files, README apart, in the order of their names.
+/// Reads all cases from the Markdown files of a directory, except the README, in the order of the files' names.
 pub(crate) fn load(directory: &Path) -> Vec<Case> {
     let entries = std::fs::read_dir(directory).expect("the directory of the cases");
     let mut paths: Vec<_> = entries
@@ -126,7 +126,7 @@ pub(crate) fn load(directory: &Path) -> Vec<Case> {
     for case in &cases {
         assert!(
             titles.insert(case.title.as_str()),
-            "{}: this title is taken",
+            "{}: another case has this title",
             case.place
         );
     }
@@ -179,7 +179,7 @@ pub(crate) fn handler(name: &str) -> Result<Handler, String> {
     }
 }
 
-/// Settings as a case writes them: `body=100, fields=3`.
+/// Parses settings as they are in a case: `body=100, fields=3`.
 pub(crate) fn settings(text: &str) -> Result<Vec<(String, u64)>, String> {
     let settings = text.split(", ").filter(|setting| !setting.is_empty());
     let parse = |setting: &str| {
@@ -190,7 +190,7 @@ pub(crate) fn settings(text: &str) -> Result<Vec<(String, u64)>, String> {
     settings.map(parse).collect()
 }
 
-/// A case of which not everything has been read.
+/// A case that is being read.
 struct Draft<'a> {
     place: String,
     title: &'a str,
@@ -233,7 +233,11 @@ impl<'a> Draft<'a> {
             "http" if self.outcome.is_none() => self.inputs.extend(notation::block(lines)?),
             "answer" if self.outcome.is_none() => self.outcome = Some(answers(lines)?),
             "handler" if self.requests.is_none() => self.requests = Some(requests(lines)?),
-            other => return Err(format!("a block of a kind that has no place here: {other}")),
+            other => {
+                return Err(format!(
+                    "a block of this kind is not permitted here: {other}"
+                ));
+            }
         }
         Ok(())
     }
@@ -402,7 +406,7 @@ waiting
 ";
 
     #[test]
-    fn reads_all_of_a_case() {
+    fn reads_every_part_of_a_case() {
         let cases = parse("file.md", FILE).expect("well-formed");
         let [first, second] = cases.as_slice() else {
             panic!("{cases:?}")

@@ -1,35 +1,35 @@
-//! Runs cases against a subject and holds what it does to what they say.
+//! Runs cases against a subject, and checks that the outcome is what the case expects.
 
 use super::answers;
 use super::cases::{Case, End, Field, Handler, Request};
 use super::notation::{self, Step};
 
-/// Something that serves a connection: the connection machine by itself, or a server behind a socket.
+/// Something that serves connections: the connection's state machine by itself, or a server behind a socket.
 pub(crate) trait Subject {
-    /// Serves one new connection on which the client takes these steps, one after the other.
+    /// Serves one new connection, on which the client takes these steps in order.
     ///
-    /// Fails if the connection broke in a way that no server should let it break, such as a reset.
+    /// Fails if the connection breaks in a way that a server must prevent, such as a reset.
     fn run(&mut self, steps: &[Step], setup: &Setup<'_>) -> Result<Outcome, String>;
 }
 
-/// How a case wants its server to be.
+/// The server that a case needs.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Setup<'a> {
     pub(crate) handler: Handler,
     pub(crate) settings: &'a [(String, u64)],
-    /// What is expected, so that a subject behind a socket knows how long to wait.
+    /// The expected state. From it, a subject behind a socket knows how long to wait.
     pub(crate) end: End,
-    /// How many answers are expected, for the same reason.
+    /// How many responses are expected, for the same purpose.
     pub(crate) answers: usize,
 }
 
-/// What became of a connection.
+/// What has happened on a connection.
 #[derive(Clone, Debug)]
 pub(crate) struct Outcome {
     pub(crate) answered: Vec<u8>,
-    /// The requests that the handler saw, if the subject can know.
+    /// The requests that the handler saw. `None` if the subject can't know that.
     pub(crate) seen: Option<Vec<Seen>>,
-    /// Whether the server has closed the connection, or will once its last bytes are taken.
+    /// Whether the server has closed the connection, or closes it when its last bytes are taken.
     pub(crate) closed: bool,
 }
 
@@ -42,18 +42,18 @@ pub(crate) struct Seen {
     pub(crate) body: Vec<u8>,
 }
 
-/// The answer of the handler called echo: the body of the request, or `hello!` if it has none.
+/// The response body of the handler `echo`: the body of the request, or `hello!` if it has none.
 pub(crate) fn echo(body: &[u8]) -> &[u8] {
     if body.is_empty() { b"hello!" } else { body }
 }
 
-/// A request after the case's own input, which only a connection that is as good as new answers.
+/// A request after the input of the case. It gets a normal response only if the connection is in a good state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Probe {
     None,
-    /// One that leaves the connection open.
+    /// A request that leaves the connection open.
     Staying,
-    /// One that asks for a close, so that a client need not guess when all has come.
+    /// A request that asks for a close, so that a client knows when it has received everything.
     Closing,
 }
 
@@ -67,15 +67,15 @@ impl Probe {
     }
 }
 
-/// Holds an outcome to a case.
+/// Checks that an outcome is the one that a case expects.
 pub(crate) fn check(case: &Case, outcome: &Outcome, probe: Probe) -> Result<(), String> {
     let mut read = read_all(case, &outcome.answered)?;
     let mut closed = outcome.closed;
     let answers_probe = probe != Probe::None && case.end == End::Open;
     if answers_probe && read.len() == case.answers.len() + 1 {
-        let last = read.pop().ok_or("no answer")?;
+        let last = read.pop().ok_or("no response")?;
         if last.status != 200 || last.says_close() != (probe == Probe::Closing) {
-            return Err(format!("a next request is answered with {}", last.status));
+            return Err(format!("the next request gets {}", last.status));
         }
         if probe == Probe::Closing && !std::mem::take(&mut closed) {
             return Err("the connection is left open after a request that closes it".to_owned());
@@ -83,14 +83,14 @@ pub(crate) fn check(case: &Case, outcome: &Outcome, probe: Probe) -> Result<(), 
     } else if answers_probe {
         let statuses: Vec<_> = read.iter().map(|answer| answer.status).collect();
         return Err(format!(
-            "with a next request, these answers came: {statuses:?}"
+            "with one more request, the responses are {statuses:?}"
         ));
     }
     let expected = case.answers.len();
     for (answer, wanted) in read.iter().zip(&case.answers) {
         if !wanted.status.contains(&answer.status) {
             return Err(format!(
-                "answered {}, not {:?}",
+                "the status is {}, not {:?}",
                 answer.status, wanted.status
             ));
         }
@@ -105,7 +105,7 @@ pub(crate) fn check(case: &Case, outcome: &Outcome, probe: Probe) -> Result<(), 
     if read.len() != expected {
         let statuses: Vec<_> = read.iter().map(|answer| answer.status).collect();
         return Err(format!(
-            "{expected} answers are expected, and these came: {statuses:?}"
+            "{expected} responses are expected, but the statuses are {statuses:?}"
         ));
     }
     check_closing(case, &read, closed)?;
@@ -118,8 +118,8 @@ pub(crate) fn check(case: &Case, outcome: &Outcome, probe: Probe) -> Result<(), 
     Ok(())
 }
 
-/// What an outcome comes to, for comparing two: the statuses, with the bodies that the handler gave,
-/// and the requests it saw. In what words a request is refused may depend on where it was cut.
+/// The parts of an outcome that must be the same for each way to cut the input: the statuses, the bodies from the
+/// handler, and the requests that it saw. The text of a refusal may depend on how the input was cut.
 pub(crate) fn events(case: &Case, outcome: &Outcome) -> Result<Events, String> {
     let read = read_all(case, &outcome.answered)?;
     let own = |answer: answers::Answer| {
@@ -150,7 +150,7 @@ fn read_all(case: &Case, mut bytes: &[u8]) -> Result<Vec<answers::Answer>, Strin
     Ok(read)
 }
 
-/// The last answer says close if the server closes of itself, and no other does.
+/// Checks that the last response says close if the server closes by itself, and that no other response does.
 fn check_closing(case: &Case, read: &[answers::Answer], closed: bool) -> Result<(), String> {
     let wanted = case.end == End::Close;
     if closed != wanted {
@@ -166,26 +166,26 @@ fn check_closing(case: &Case, read: &[answers::Answer], closed: bool) -> Result<
     };
     if let Some(early) = before.iter().find(|answer| answer.says_close()) {
         return Err(format!(
-            "{} says close, and another answer follows",
+            "{} says close, but another response follows",
             early.status
         ));
     }
     let Some(last) = last else { return Ok(()) };
     if last.says_close() && !wanted {
         return Err(format!(
-            "{} says close, and the connection is left open",
+            "{} says close, but the connection is left open",
             last.status
         ));
     }
-    // Where the client ends or goes silent first, the server answered before it knew.
+    // If the client ends the stream or sends nothing more, the server has responded before it could know that.
     let steps = case.inputs.iter().flatten();
-    let told_late = steps
+    let is_late = steps
         .into_iter()
         .any(|step| matches!(step, Step::Eof | Step::Wait(_)));
-    let must_say = wanted && (!told_late || last.status >= 400);
+    let must_say = wanted && (!is_late || last.status >= 400);
     if must_say && !last.says_close() {
         return Err(format!(
-            "{} doesn't say close, and the connection is closed",
+            "{} doesn't say close, but the connection is closed",
             last.status
         ));
     }
@@ -246,10 +246,10 @@ fn check_fields(wanted: &[Field], lines: &[(String, Vec<u8>)]) -> Result<(), Str
     wanted.iter().try_for_each(|field| field.check(lines))
 }
 
-/// The ways to cut an input into pieces, each a list of places to cut at.
+/// The ways to cut an input into pieces. Each is a list of offsets at which to cut.
 ///
-/// Up to 1,500 bytes: whole, byte by byte, and in two at every place. Beyond: whole, in pieces of 61
-/// bytes, in single bytes at both ends, and in two at every line end and at 200 places between.
+/// Up to 1,500 bytes: whole, byte by byte, and in two at every offset. Longer ones: whole; in pieces of 61
+/// bytes, but single bytes at both ends; and in two at line ends and at 200 other offsets.
 pub(crate) fn ways_to_cut(input: &[Step]) -> Vec<Vec<usize>> {
     const SHORT: usize = 1_500;
     let bytes = bytes(input);
@@ -287,7 +287,7 @@ pub(crate) fn ways_to_cut(input: &[Step]) -> Vec<Vec<usize>> {
     ways
 }
 
-/// The same steps with the bytes cut at these places.
+/// The same steps, with the bytes cut at these offsets.
 pub(crate) fn cut(input: &[Step], places: &[usize]) -> Vec<Step> {
     let mut pieces = Vec::new();
     let mut passed = 0;
@@ -309,14 +309,14 @@ pub(crate) fn cut(input: &[Step], places: &[usize]) -> Vec<Step> {
     pieces
 }
 
-/// Steps and a piece more.
+/// The steps, and then these bytes.
 pub(crate) fn followed_by(input: &[Step], bytes: &[u8]) -> Vec<Step> {
     let mut steps = input.to_vec();
     steps.push(Step::Bytes(bytes.to_vec()));
     steps
 }
 
-/// Whether the client still can send after its steps.
+/// Whether the client can send more after its steps.
 pub(crate) fn can_go_on(input: &[Step]) -> bool {
     !input.contains(&Step::Eof)
 }
@@ -336,7 +336,7 @@ fn content(step: &Step) -> &[u8] {
     }
 }
 
-/// Everything to know about a case that failed.
+/// A report of a case that has failed.
 pub(crate) fn report(
     case: &Case,
     way: &str,
@@ -389,7 +389,7 @@ mod tests {
     }
 
     #[test]
-    fn accepts_what_a_case_says() {
+    fn an_outcome_as_the_case_expects_passes() {
         let handler = "```handler\nGET /\n  Host: a\n  no X\n```";
         for handler in ["", handler] {
             let case = case("200 \"hello!\"\n  Content-Length: 6\nopen", handler);
@@ -399,7 +399,7 @@ mod tests {
     }
 
     #[test]
-    fn notices_each_difference() {
+    fn every_difference_is_an_error() {
         let good = "200 \"hello!\"\nopen";
         for (answer, handler, times) in [
             ("201 \"hello!\"\nopen", "", 1),
@@ -444,7 +444,7 @@ mod tests {
     }
 
     #[test]
-    fn cuts_everywhere_and_loses_nothing() {
+    fn cutting_keeps_all_bytes() {
         let input = vec![
             Step::Bytes(b"abc".to_vec()),
             Step::Wait(std::time::Duration::ZERO),

@@ -1,4 +1,4 @@
-//! The connection machine by itself as a subject: no socket, and a clock that the cases turn.
+//! The connection's state machine by itself as a subject: without a socket, and with a clock that the cases control.
 
 use super::cases::Handler;
 use super::check::{self, Outcome, Seen, Setup, Subject};
@@ -7,7 +7,7 @@ use mini_http::conn::{BodyLength, Connection, Context, Received, ResponseLength,
 use mini_http::{Instant, Limits, Request, Response};
 use std::time::{Duration, SystemTime};
 
-/// The connection machine; what a run does to its shared state, the next run must bear.
+/// The state machine. Runs share the state that connections share, so each run also tests what the last one left.
 #[derive(Debug, Default)]
 pub(crate) struct Machine {
     shared: Shared,
@@ -214,14 +214,14 @@ impl<'a> Run<'a> {
                 .poll_timeout()
                 .is_some_and(|again| again <= next)
             {
-                return Err("a deadline that has passed is still there".to_owned());
+                return Err("an expired deadline was not removed".to_owned());
             }
         }
         self.machine.now = until;
         Ok(())
     }
 
-    /// Sends all there is, does what the machine asks for, and lets it go on with what it has kept.
+    /// Takes all output, does what the state machine asks for, and lets it go on with the input that it has kept.
     fn settle(&mut self) -> Result<(), String> {
         loop {
             let output = self.call(Connection::take_output);
@@ -249,7 +249,7 @@ impl<'a> Run<'a> {
     }
 
     fn finish(mut self) -> Outcome {
-        // What the connection held must be given back to the budget of all.
+        // The memory that the connection held must be returned to the shared budget.
         if !self.closed {
             let reason = mini_http::CloseReason::ClientClosed;
             self.call(|connection, cx| connection.abandon(cx, reason));
@@ -280,7 +280,7 @@ fn panics(request: &Request) -> bool {
         .is_some_and(|query| query.split('&').any(|pair| pair == "panic=now"))
 }
 
-/// What a handler answers.
+/// The response of a handler.
 pub(crate) fn answer(handler: Handler, request: &Request) -> Result<Response<Vec<u8>>, String> {
     match handler {
         Handler::Echo => Ok(Response::new(check::echo(request.body()).to_vec())),
@@ -289,7 +289,7 @@ pub(crate) fn answer(handler: Handler, request: &Request) -> Result<Response<Vec
     }
 }
 
-/// The answer of the handler called respond: what the query says.
+/// The response of the handler `respond`: the query says what it is.
 fn respond(query: &str) -> Result<Response<Vec<u8>>, String> {
     let mut response = Response::builder();
     let mut body = b"hello!".to_vec();

@@ -1,7 +1,7 @@
-//! What the tests of the server's behaviour share: the cases written in Markdown, a strict reader
-//! of answers, and the checks that bind the two to a subject.
+//! Shared by the tests of the server's behaviour: a reader of the cases in Markdown, a strict parser for
+//! responses, and the checks that run the cases against a server.
 
-// Every test program compiles this module for itself and none uses all of it.
+// Each test program compiles this module, and none uses all of it.
 #![allow(dead_code)]
 
 pub(crate) mod answers;

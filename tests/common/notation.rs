@@ -1,21 +1,21 @@
-//! The notation for bytes in the cases, as `tests/conformance/README.md` describes it.
+//! Reads and writes the notation for bytes in the cases, which `tests/conformance/README.md` describes.
 
 use std::time::Duration;
 
-/// One step of what a client does.
+/// One action of a client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
     /// Sends these bytes.
     Bytes(Vec<u8>),
-    /// Sends nothing for so long.
+    /// Sends nothing for this time.
     Wait(Duration),
-    /// Shuts its sending side.
+    /// Shuts down sending.
     Eof,
 }
 
 /// Reads a whole block: every line ends with CRLF unless it ends with a backslash.
 ///
-/// Yields one list of steps for each alternative of the block's `{a|b}`, and one list if it has none.
+/// Returns one list of steps for each alternative of the block's `{a|b}`, and one list if there is none.
 pub(crate) fn block(lines: &[&str]) -> Result<Vec<Vec<Step>>, String> {
     let mut script = Script::default();
     for line in lines {
@@ -24,19 +24,19 @@ pub(crate) fn block(lines: &[&str]) -> Result<Vec<Vec<Step>>, String> {
     Ok(script.finish())
 }
 
-/// Reads a text on one line that stands for bytes; it may have repetitions and nothing else in braces.
+/// Reads bytes that are written on one line. Braces may contain repetitions, but not alternatives.
 pub(crate) fn text(text: &str) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::new();
     for part in parts(text)? {
         match part {
             Part::Bytes(some) => bytes.extend(some),
-            Part::OneOf(_) => return Err(format!("alternatives have no place here: {text}")),
+            Part::OneOf(_) => return Err(format!("alternatives are not permitted here: {text}")),
         }
     }
     Ok(bytes)
 }
 
-/// Writes bytes in the notation, on one line, for messages to people.
+/// Writes bytes in the notation, on one line, for messages.
 pub(crate) fn show(bytes: &[u8]) -> String {
     const LONGEST: usize = 600;
     let mut shown = String::new();
@@ -56,7 +56,7 @@ pub(crate) fn show(bytes: &[u8]) -> String {
     shown
 }
 
-/// What a block has said so far: a part that is the same for all inputs, or differs.
+/// The inputs of the block so far: one, or one for each alternative.
 #[derive(Default)]
 struct Script {
     inputs: Vec<Vec<Step>>,
@@ -180,7 +180,7 @@ fn parts(text: &str) -> Result<Vec<Part>, String> {
     Ok(found)
 }
 
-/// What stands between braces: `text*times` or `this|that`.
+/// Parses the text between braces: `text*times` or `this|that`.
 fn braces(inside: &str) -> Result<Part, String> {
     if unescaped(inside, '|').is_some() {
         let mut alternatives = Vec::new();
@@ -198,7 +198,7 @@ fn braces(inside: &str) -> Result<Part, String> {
     Ok(Part::Bytes(unescape(unit)?.repeat(times)))
 }
 
-/// Where `wanted` first stands without a backslash before it.
+/// The first position of `wanted` without a backslash before it.
 fn unescaped(text: &str, wanted: char) -> Option<usize> {
     let mut escaped = false;
     for (at, character) in text.char_indices() {
@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn ends_lines_with_crlf_unless_told() {
+    fn lines_end_with_crlf_unless_they_end_with_a_backslash() {
         assert_eq!(bytes(&["GET / HTTP/1.1", ""]), b"GET / HTTP/1.1\r\n\r\n");
         assert_eq!(bytes(&["a\\", "b\\"]), b"ab");
         assert_eq!(bytes(&["a\\\\"]), b"a\\\r\n");
@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_a_reader_could_misread() {
+    fn ambiguous_text_is_an_error() {
         for wrong in [
             "a ",
             "\\q",
@@ -309,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn shows_what_it_reads() {
+    fn reading_what_was_written_returns_the_same_bytes() {
         let all: Vec<u8> = (0..=255).filter(|byte| !b"{}|*\"".contains(byte)).collect();
         assert_eq!(text(&show(&all)).expect("well-formed"), all);
     }

@@ -1,4 +1,4 @@
-//! A server behind a TCP socket as a subject.
+//! A server behind a TCP socket, as a subject for the cases.
 
 use super::cases::{Case, End, Handler};
 use super::check::{self, Outcome, Probe, Setup, Subject};
@@ -17,13 +17,13 @@ pub(crate) struct Socket<'a> {
     pub(crate) handler: Handler,
     /// Its limits, where they differ from the defaults.
     pub(crate) settings: &'a [(String, u64)],
-    /// How long the server may take for what it is expected to do.
+    /// How long the server may take to do what is expected.
     pub(crate) patience: Duration,
-    /// Into how many pieces inputs are cut.
+    /// How inputs are cut.
     pub(crate) pieces: Pieces,
 }
 
-/// In what ways inputs are sent; over a socket each piece takes real time.
+/// In how many ways to send each input. Over a socket each piece takes real time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pieces {
     /// Whole, and in two at one place.
@@ -32,10 +32,10 @@ pub(crate) enum Pieces {
     Many,
 }
 
-/// How long a server that is expected to do nothing more is watched.
+/// If a server is expected to do nothing more, how long to check that.
 const SILENCE: Duration = Duration::from_millis(150);
 
-/// Between two pieces, so that the server reads them one by one.
+/// The pause between two pieces, so that the server reads them separately.
 const PAUSE: Duration = Duration::from_millis(5);
 
 impl Subject for Socket<'_> {
@@ -46,7 +46,7 @@ impl Subject for Socket<'_> {
         stream.set_nodelay(true).map_err(failed("setting up"))?;
         let mut reader = stream.try_clone().map_err(failed("setting up"))?;
         let (end, answers, patience) = (setup.end, setup.answers, self.patience);
-        // A thread of its own reads, or a long answer and a long input could wait for each other.
+        // Another thread reads. Otherwise a long response and a long input could wait for each other.
         let sent = Arc::new(AtomicBool::new(false));
         let all_sent = Arc::clone(&sent);
         let reading = thread::spawn(move || read(&mut reader, &all_sent, end, answers, patience));
@@ -73,7 +73,7 @@ fn write(stream: &mut TcpStream, steps: &[Step]) -> std::io::Result<()> {
         match step {
             Step::Bytes(bytes) => match stream.write_all(bytes) {
                 Ok(()) => {}
-                // A server that has closed needs to take no more; the reader sees a reset.
+                // The server has closed, and needn't read more. If it was a reset, the reader sees that.
                 Err(error) if error.kind() == ErrorKind::BrokenPipe => break,
                 Err(error) => return Err(error),
             },
@@ -84,7 +84,8 @@ fn write(stream: &mut TcpStream, steps: &[Step]) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Reads until the end, or until enough silence after all is sent: the bytes, and whether the end came.
+/// Reads until the end of the stream, or until nothing has come for a while after everything was sent. Returns the
+/// bytes, and whether the stream has ended.
 fn read(
     stream: &mut TcpStream,
     sent: &AtomicBool,
@@ -120,14 +121,14 @@ fn read(
     }
 }
 
-/// Whether so many answers have begun.
+/// Whether at least `count` responses have begun.
 fn have_begun(count: usize, answered: &[u8]) -> bool {
     const BEGIN: &[u8] = b"HTTP/1.1 ";
     let begins = answered.windows(BEGIN.len()).filter(|it| *it == BEGIN);
     begins.take(count).count() == count
 }
 
-/// Whether a case can run against this server, in a time that a person will wait.
+/// Whether a case can run against this server, in a reasonable time.
 pub(crate) fn fits(case: &Case, subject: &Socket<'_>) -> bool {
     let waits = case.inputs.iter().flatten().filter_map(|step| match step {
         Step::Wait(time) => Some(*time),
@@ -139,8 +140,8 @@ pub(crate) fn fits(case: &Case, subject: &Socket<'_>) -> bool {
         && waits <= Duration::from_secs(1)
 }
 
-/// Runs every fitting case against a server. Yields how many runs there were, and a report of each
-/// that failed.
+/// Runs all cases that fit against a server. Returns how many runs there were, and a report of each
+/// that has failed.
 pub(crate) fn run_all(cases: &[Case], subject: Socket<'_>) -> (usize, Vec<String>) {
     const CLIENTS: usize = 16;
     let next = AtomicUsize::new(0);
@@ -172,7 +173,7 @@ fn run_case(case: &Case, mut subject: Socket<'_>, runs: &AtomicUsize) -> Vec<Str
     let mut failures = Vec::new();
     for input in &case.inputs {
         for (name, mut steps) in ways(input, subject.pieces) {
-            // A connection that should be open shows it by answering one request more.
+            // If the connection should be open, one more request must get a response.
             let (mut probe, mut end) = (Probe::None, case.end);
             if case.end == End::Open && check::can_go_on(input) {
                 (probe, end) = (Probe::Closing, End::Close);

@@ -1,12 +1,12 @@
-//! How an input says what happens beside its bytes of HTTP.
+//! [`Choices`]: the part of a fuzz input that decides what happens, apart from the bytes of HTTP.
 
-/// Decisions, read one by one. When they are used up, every further one is 0, the plainest.
+/// Decisions, read one by one. When they are used up, each further one is 0, which is the simplest choice.
 #[derive(Clone, Debug)]
 pub(crate) struct Choices<'a>(&'a [u8]);
 
 impl<'a> Choices<'a> {
-    /// Splits an input into its bytes of HTTP, which come first so that a seed is what a client
-    /// would send, and the decisions behind them, whose number is the last byte.
+    /// Splits an input into the bytes of HTTP and the decisions after them, whose number is the last byte. The bytes
+    /// of HTTP come first, so that a seed looks like what a client sends.
     pub(crate) fn split(data: &'a [u8]) -> (&'a [u8], Self) {
         let Some((&count, rest)) = data.split_last() else {
             return (data, Self(&[]));
@@ -16,7 +16,7 @@ impl<'a> Choices<'a> {
         (bytes, Self(choices))
     }
 
-    /// An input that [`split`](Self::split) takes apart again.
+    /// Makes an input. The reverse of [`split`](Self::split).
     pub(crate) fn join(bytes: &[u8], choices: &[u8]) -> Vec<u8> {
         let choices = &choices[..choices.len().min(255)];
         let count = u8::try_from(choices.len()).unwrap_or(u8::MAX);
@@ -42,7 +42,7 @@ impl<'a> Choices<'a> {
         self.next() % bound.max(1)
     }
 
-    /// One of some values; the first is the plainest.
+    /// One of `values`. The first is the simplest choice.
     pub(crate) fn one_of<T: Copy>(&mut self, values: &[T]) -> T {
         values[usize::from(self.next()) % values.len()]
     }

@@ -1,16 +1,16 @@
-//! The decoder of chunked bodies: the same whole and in pieces, and the same as a plain reading of
-//! RFC 9112 §7.1 that takes whole lines.
+//! Checks the decoder of chunked bodies: the result must be the same for whole input and for pieces, and the same as
+//! that of a simple implementation of RFC 9112 §7.1, which works on complete lines.
 
 use super::choices::Choices;
 use mini_http::Limits;
 use mini_http::conn::{Chunk, ChunkedDecoder};
 
-/// What some bytes come to.
+/// The result of decoding some bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Outcome {
-    /// The body, and how many bytes are left behind it.
+    /// The body, and how many bytes follow it.
     Whole(Vec<u8>, usize),
-    /// The body goes on.
+    /// The body has not ended.
     Unfinished(Vec<u8>),
     /// Refused, with this status.
     Refused(u16),
@@ -65,9 +65,9 @@ fn decode(bytes: &[u8], limits: &Limits, mut piece: impl FnMut() -> usize) -> Ou
     Outcome::Unfinished(body)
 }
 
-/// Holds an outcome to the reference. That one judges a line when its end is there, while the
-/// decoder refuses with the first byte that can't be right; so an unfinished line is judged by what
-/// could still become of it.
+/// Compares an outcome with the reference. The reference checks a line when it is complete, but the
+/// decoder refuses at the first byte that can't be valid. So for an incomplete line, this checks whether any
+/// ending would make it valid.
 fn compare(bytes: &[u8], limits: &Limits, outcome: &Outcome) {
     let reference = Reference::new(limits);
     match reference.read(bytes) {
@@ -78,7 +78,7 @@ fn compare(bytes: &[u8], limits: &Limits, outcome: &Outcome) {
         },
         Read::InData(body) => assert_eq!(*outcome, Outcome::Unfinished(body)),
         Read::InLine(body, _) => {
-            // What is added must not count against the limits where it is to be right.
+            // If an ending must exist, the bytes that it adds don't count towards the limits.
             let right_end = |slack: usize| {
                 let reference = Reference { slack, ..reference };
                 ENDS.into_iter().find(|end| {
@@ -102,17 +102,17 @@ fn compare(bytes: &[u8], limits: &Limits, outcome: &Outcome) {
     }
 }
 
-/// Ends of lines, one of which makes any right beginning of a line a right line.
+/// Endings of lines. For every valid beginning of a line, one of them makes it a valid line.
 const ENDS: [&str; 12] = [
     "\n", "\r\n", "0\r\n", ";a\r\n", "a\r\n", "=a\r\n", "\"\r\n", "a\"\r\n", ":\r\n", "a:\r\n",
     "\"\"\r\n", "\n\r\n",
 ];
 
-/// A reading of RFC 9112 §7.1, line by line.
+/// The simple implementation of RFC 9112 §7.1, line by line.
 #[derive(Clone, Copy)]
 struct Reference<'a> {
     limits: &'a Limits,
-    /// Bytes that the limits of extensions and trailers let pass besides.
+    /// How many bytes extensions and trailers may have beyond their limits.
     slack: usize,
     announced: u64,
     extensions: usize,
@@ -120,9 +120,9 @@ struct Reference<'a> {
 
 enum Read {
     Whole(Vec<u8>, usize),
-    /// Ends within data or the CRLF behind it.
+    /// The input ends within data or the CRLF after it.
     InData(Vec<u8>),
-    /// Ends within a line that has no end, behind so many bytes of it.
+    /// The input ends within a line, after this many bytes of it.
     InLine(Vec<u8>, usize),
     /// With one of these statuses.
     Refused(Vec<u16>),
@@ -185,7 +185,7 @@ impl<'a> Reference<'a> {
         let (mut rest, mut taken, mut fields) = (bytes, 0, 0);
         loop {
             let Some((line, after)) = split_line(rest) else {
-                // The CR of the last line is not a trailer's.
+                // The CR of the last, empty line doesn't count as a trailer.
                 let length = taken + if rest == b"\r" { 0 } else { rest.len() };
                 let begins = usize::from(rest != b"\r" && !rest.is_empty());
                 if length > self.limits.max_trailers + self.slack {
@@ -216,7 +216,7 @@ impl<'a> Reference<'a> {
     }
 }
 
-/// The bytes before the first CRLF, and those behind it.
+/// The bytes before the first CRLF, and those after it.
 fn split_line(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let end = bytes.windows(2).position(|pair| pair == b"\r\n")?;
     Some((&bytes[..end], &bytes[end + 2..]))

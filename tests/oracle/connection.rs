@@ -1,5 +1,5 @@
-//! The connection machine: whatever a client sends, in whatever pieces, however slowly it takes its
-//! answers, and whatever else happens.
+//! Checks the connection's state machine: for any input, in any pieces, at any pace of the client, and with other
+//! events in between.
 
 use super::choices::Choices;
 use super::drive::{Drive, Seen};
@@ -24,7 +24,7 @@ pub(crate) fn check(data: &[u8]) {
     let may_differ = limits.max_held != Limits::default().max_held;
     let mut drive = Drive::new(limits.clone(), handler);
     let mut may_differ = script(&mut drive, bytes, &mut choices, flags & 8 != 0) || may_differ;
-    // Does the rest, or gives up in the middle of it.
+    // Handle the rest of the input, or end in the middle.
     if flags & 4 == 0 {
         finish(&mut drive, bytes, ends);
     } else {
@@ -36,21 +36,21 @@ pub(crate) fn check(data: &[u8]) {
         assert_eq!(count, all, "fewer requests than in one piece");
         assert_eq!(drive.close_reason(), plain.close_reason());
         assert_eq!(drive.is_shut, plain.is_shut);
-        // In what words a request is refused may depend on where it was cut; all else may not.
+        // The text of a refusal may depend on where the input was cut. Everything else may not.
         assert!(
             drive.got[..drive_sent] == plain.got[..sent],
             "other answers"
         );
         assert_eq!(drive_status, status);
     }
-    // With the rate turned off, a client may take or send nothing for ever.
+    // With the minimum rate disabled, a client may stay silent without end.
     if limits.min_rate > 0 {
         drive.silence(flags & 2 == 0);
     }
     check_beside(&drive, &plain, bytes);
 }
 
-/// Checks a run beside that in one piece: the same requests as far as it went, and their answers.
+/// Compares a run with the one in one piece: it must have the same requests, as far as it went, and their responses.
 fn check_beside(drive: &Drive, plain: &Drive, bytes: &[u8]) -> (usize, Option<u16>) {
     let count = drive.seen.len();
     assert!(count <= plain.seen.len(), "more requests than in one piece");
@@ -61,7 +61,7 @@ fn check_beside(drive: &Drive, plain: &Drive, bytes: &[u8]) -> (usize, Option<u1
         .zip(seen)
         .all(|(one, other)| one.is_same(other));
     assert!(are_same, "other requests than in one piece");
-    // The next may be refused before so much of it has come that HEAD can be read.
+    // The next request may be refused before its method has arrived.
     verdict::check(drive, is_head_behind(bytes, drive.fed, seen))
 }
 
@@ -112,8 +112,8 @@ pub(crate) fn plain(bytes: &[u8], limits: &Limits, handler: u8, ends: bool) -> D
     drive
 }
 
-/// Lets the choices say in what pieces the bytes come and what happens between them. Tells whether
-/// something happened after which fewer requests may be handled.
+/// Runs the choices: in which pieces the bytes come, and what happens between them. Returns whether
+/// something has happened after which fewer requests may be handled.
 fn script(drive: &mut Drive, bytes: &[u8], choices: &mut Choices<'_>, is_disturbed: bool) -> bool {
     let mut may_differ = false;
     while !choices.is_empty() && drive.closed.is_none() {
@@ -148,7 +148,7 @@ fn script(drive: &mut Drive, bytes: &[u8], choices: &mut Choices<'_>, is_disturb
     may_differ
 }
 
-/// Something happens that is not reading or writing.
+/// Causes an event other than reading or writing.
 fn disturb(drive: &mut Drive, choice: u8) {
     let amount = choice >> 3;
     match (choice & 7, amount) {
@@ -175,8 +175,8 @@ fn finish(drive: &mut Drive, bytes: &[u8], ends: bool) {
     }
 }
 
-/// Whether the request behind those seen is a HEAD, by its first `fed` bytes. Those seen were read in
-/// one piece.
+/// Whether the request after those in `seen` is a HEAD, according to the first `fed` bytes. `seen` is from the run
+/// in one piece.
 pub(crate) fn is_head_behind(bytes: &[u8], fed: usize, seen: &[Seen]) -> bool {
     let left = seen.last().map_or(bytes.len(), |last| last.left);
     let mut rest = &bytes[bytes.len() - left..fed];
@@ -189,9 +189,9 @@ pub(crate) fn is_head_behind(bytes: &[u8], fed: usize, seen: &[Seen]) -> bool {
 /// The requests in some bytes, by the reference.
 struct Expected {
     requests: Vec<(Head, Vec<u8>)>,
-    /// The statuses of which one refuses what comes behind them.
+    /// The statuses with which the request after them may be refused.
     refused: Option<Vec<u16>>,
-    /// Whether it is known what comes behind them.
+    /// Whether it is known what comes after them.
     is_known: bool,
 }
 

@@ -1,4 +1,4 @@
-//! One connection, driven as an event loop does, with what must hold behind every call.
+//! [`Drive`]: runs one connection's state machine as an event loop does, and checks the invariants after each call.
 
 use super::handler::{Given, SECONDS};
 use super::request;
@@ -16,7 +16,7 @@ pub(crate) struct Seen {
     pub(crate) is_http10: bool,
     pub(crate) fields: Vec<(String, Vec<u8>)>,
     pub(crate) body: Vec<u8>,
-    /// Bytes of the read that were left behind it.
+    /// How many bytes of the read follow it.
     pub(crate) left: usize,
 }
 
@@ -30,7 +30,7 @@ impl Seen {
         self.shown() == other.shown() && self.body == other.body
     }
 
-    /// All but the body as one text, to compare.
+    /// Everything except the body as a text, for comparisons.
     pub(crate) fn shown(&self) -> String {
         request::show(
             &self.method,
@@ -50,18 +50,18 @@ pub(crate) struct Drive {
     handler: u8,
     pub(crate) seen: Vec<Seen>,
     pub(crate) given: Vec<Given>,
-    /// Bytes that were read from the client.
+    /// How many bytes were read from the client.
     pub(crate) read: usize,
-    /// Bytes that the connection was given while it read requests.
+    /// How many bytes the connection was passed while it still read requests.
     pub(crate) fed: usize,
-    /// What the client got.
+    /// The bytes that the client has received.
     pub(crate) got: Vec<u8>,
-    /// The writing side is shut.
+    /// Writing was shut down.
     pub(crate) is_shut: bool,
     pub(crate) closed: Option<CloseReason>,
-    /// Output was lost, because the connection was closed before it was taken.
+    /// Output was lost, because the connection was closed before the client took it.
     pub(crate) is_cut: bool,
-    /// The server stops while the next request is with the handler.
+    /// The server stops while the handler works on the next request.
     pub(crate) stops_in_handler: bool,
 }
 
@@ -94,8 +94,8 @@ impl Drive {
         }
     }
 
-    /// Makes a call, and checks the rule of `Connection::poll_timeout`: there is a deadline, unless
-    /// the next move is the owner's.
+    /// Makes a call, and checks the contract of `Connection::poll_timeout`: there is a deadline, unless
+    /// the owner has to act next.
     fn call<T>(&mut self, call: impl FnOnce(&mut Connection, &mut Context<'_>) -> T) -> T {
         let had_output = self.connection.pending_output();
         let result = call(
@@ -122,7 +122,7 @@ impl Drive {
         result
     }
 
-    /// Whether a read may bring something now, or the end of the stream be told.
+    /// Whether the connection accepts input, or the end of the stream, now.
     pub(crate) fn wants_input(&mut self) -> bool {
         self.closed.is_none()
             && self.call(|connection, cx| connection.wants_input(cx))
@@ -133,7 +133,7 @@ impl Drive {
         self.call(|connection, cx| connection.has_usable_input(cx))
     }
 
-    /// Bytes come in one read. At most `requests` of them are answered before others get their turn.
+    /// Passes the bytes of one read to the connection. At most `requests` requests are handled; then the turn ends.
     pub(crate) fn read(&mut self, mut input: &[u8], requests: usize) {
         let before = self.seen.len();
         let refused = self.is_refused();
@@ -145,7 +145,7 @@ impl Drive {
         while let Some(request) =
             self.call(|connection, cx| connection.handle_input(cx, &mut input))
         {
-            assert!(!refused, "a request behind the last one");
+            assert!(!refused, "a request after the last one");
             assert!(input.len() <= all);
             self.seen.push(seen(&request, input.len()));
             self.answer();
@@ -191,8 +191,7 @@ impl Drive {
         self.call(|connection, cx| connection.abandon(cx, CloseReason::IoError));
     }
 
-    /// The socket takes up to `most` bytes of output, and the step that follows is taken. Tells
-    /// whether it took any.
+    /// Lets the socket take up to `most` bytes of output, and takes the next step. Returns whether the socket took any.
     pub(crate) fn write(&mut self, most: usize) -> bool {
         if self.closed.is_some() {
             return false;
@@ -209,7 +208,7 @@ impl Drive {
         assert_eq!(filled == 0, self.connection.pending_output() == 0);
         assert!(
             !self.is_shut || self.connection.pending_output() == 0,
-            "output behind the end"
+            "output after the end"
         );
         if taken > 0 {
             self.call(|connection, cx| connection.handle_written(cx, taken));
@@ -218,7 +217,7 @@ impl Drive {
         taken > 0
     }
 
-    /// Does what the machine says to do next.
+    /// Does what the state machine says to do next.
     fn step(&mut self) {
         match self.call(Connection::poll_step) {
             Step::Wait => {
@@ -241,12 +240,12 @@ impl Drive {
                 self.is_shut = true;
                 self.closed = Some(reason);
                 assert_eq!(self.connection.state().close_reason(), Some(reason));
-                assert_eq!(self.shared.held(), 0, "closed, and holds memory");
+                assert_eq!(self.shared.held(), 0, "closed, but holds memory");
             }
         }
     }
 
-    /// Time passes, up to `until`, with every deadline looked at in its time.
+    /// Lets time pass, and handles each deadline when it expires.
     pub(crate) fn pass(&mut self, time: Duration) {
         let until = self.now + time;
         while self.closed.is_none() && self.connection.poll_timeout().is_some_and(|at| at <= until)
@@ -256,7 +255,7 @@ impl Drive {
         self.now = self.now.max(until);
     }
 
-    /// Time passes up to the next deadline, which is looked at.
+    /// Lets time pass until the next deadline, and handles it.
     pub(crate) fn pass_deadline(&mut self) {
         let Some(deadline) = self.connection.poll_timeout() else {
             return;
@@ -267,12 +266,12 @@ impl Drive {
             self.connection
                 .poll_timeout()
                 .is_none_or(|next| next > self.now),
-            "a deadline that has passed stays"
+            "an expired deadline stays"
         );
         self.step();
     }
 
-    /// Takes all output, and lets the connection go on with what it has kept.
+    /// Takes all output, and lets the connection go on with the input that it has kept.
     pub(crate) fn drain(&mut self) {
         loop {
             while self.write(usize::MAX) {}
@@ -283,8 +282,7 @@ impl Drive {
         }
     }
 
-    /// The client does nothing any more, and maybe takes nothing either: the connection must end by
-    /// itself.
+    /// The client sends nothing more, and takes output only if `takes_output`. The connection must end by itself.
     pub(crate) fn silence(&mut self, takes_output: bool) {
         for _ in 0..10_000 {
             if takes_output {
@@ -298,10 +296,10 @@ impl Drive {
             assert!(self.connection.poll_timeout().is_some(), "no deadline");
             self.pass_deadline();
         }
-        panic!("a silent client is kept for ever");
+        panic!("a silent client's connection never ends");
     }
 
-    /// Lets the connection go on with what it has kept, for so many requests.
+    /// Lets the connection go on with the input that it has kept, for at most this many requests.
     pub(crate) fn go_on(&mut self, requests: usize) {
         if self.closed.is_none() && self.can_go_on() {
             self.read(&[], requests);
@@ -312,7 +310,7 @@ impl Drive {
         self.connection.state().close_reason()
     }
 
-    /// Whether the limit of memory is one that may be reached.
+    /// Whether the memory limit is so low that it may be reached.
     pub(crate) fn is_short_of_memory(&self) -> bool {
         self.limits.max_held < Limits::default().max_held
     }

@@ -1,13 +1,13 @@
-//! Handlers for the checks: what they answer depends on the number of the request alone, so that
-//! it is the same however the bytes came.
+//! Handlers for the checks. Their responses depend only on the number of the request, so they are the same however
+//! the input is cut.
 
 use mini_http::Response;
 
-/// The date of every answer whose handler gives none.
+/// The date of every response whose handler doesn't set one.
 pub(crate) const SECONDS: u64 = 784_111_777;
 const OWN_DATE: &str = "Tue, 15 Nov 1994 08:12:31 GMT";
 
-/// An answer as it was given to the connection.
+/// A response as the handler has made it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Given {
     pub(crate) status: u16,
@@ -18,7 +18,7 @@ pub(crate) struct Given {
 }
 
 impl Given {
-    /// The answer number `number` of the handler `kind`. Kind 0 is plain.
+    /// The response to request number `number` of the handler `kind`. Kind 0 always returns the same simple response.
     pub(crate) fn new(kind: u8, number: usize) -> Self {
         let pick = usize::from(kind).wrapping_mul(number + 1).wrapping_mul(37) >> 2;
         let mut given = Self {
@@ -41,7 +41,7 @@ impl Given {
             7 => given.fields.push(("transfer-encoding", "chunked")),
             8 => given.fields.push(("connection", ", Keep-Alive,upgrade ,")),
             9 => given.fields.push(("date", OWN_DATE)),
-            // Longer than what is copied.
+            // Too long to be copied behind the head.
             10 => given.body = vec![b'x'; 40_000],
             11 => given.body = vec![b'y'; 16 << 10],
             12 => given.body.clear(),
@@ -64,12 +64,12 @@ impl Given {
         response.body(self.body.clone()).expect("a right response")
     }
 
-    /// Whether it is answered as a failure: 500 and a close.
+    /// Whether the server responds with 500 and closes.
     pub(crate) fn fails(&self) -> bool {
         self.panics || self.status < 200
     }
 
-    /// Whether the connection ends behind it.
+    /// Whether the connection ends after it.
     pub(crate) fn closes(&self) -> bool {
         self.fails() || self.fields.contains(&("connection", "close"))
     }

@@ -1,5 +1,5 @@
-//! Heads: `httparse` for whole ones and the check of lines for pieces must agree, with one another and
-//! with a plain reading of the RFC.
+//! Checks the parsing of heads: the two parsers (`httparse` for whole heads, the check of lines for pieces) must agree
+//! with each other, and with a simple implementation of the RFC.
 
 use super::choices::Choices;
 use super::request::{Read, read_head};
@@ -8,18 +8,18 @@ use mini_http::conn::state::Reading;
 use mini_http::conn::{Connection, Context, Shared};
 use mini_http::{Instant, Limits, Request};
 
-/// What some bytes come to.
+/// The result of parsing some bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Outcome {
-    /// The head is right; the request, if it has no body.
+    /// The head is valid. The request, if it has no body.
     Accepted(Option<String>),
-    /// With this status, in these words.
+    /// The status and the text.
     Refused(u16, String),
     Waiting,
 }
 
 impl Outcome {
-    /// In what words a request is refused may depend on where it was cut; all else may not.
+    /// Without the text of a refusal, which may depend on where the input was cut. Everything else may not.
     fn judged(&self) -> Self {
         match self {
             Self::Refused(status, _) => Self::Refused(*status, String::new()),
@@ -37,12 +37,12 @@ pub(crate) fn check(data: &[u8]) {
     limits.max_body = choices.one_of(&[16 << 20, 0, 9]);
 
     let expected = read_head(bytes, &limits);
-    // The bytes behind a right head are not its matter.
+    // The bytes after a valid head are not part of this check.
     let bytes = match &expected {
         Read::Whole(_, length) => &bytes[..*length],
         Read::Refused(_) | Read::Unfinished => bytes,
     };
-    // What comes whole is parsed by httparse, what comes in pieces is judged line by line.
+    // Whole heads are parsed by httparse, heads in pieces line by line.
     let whole = outcome(bytes, &limits, || usize::MAX);
     let bytewise = outcome(bytes, &limits, || 1);
     assert_eq!(whole.judged(), bytewise.judged(), "whole and byte by byte");
@@ -79,7 +79,7 @@ pub(crate) fn check(data: &[u8]) {
     }
 }
 
-/// Ends of heads, some of which make many an unfinished head right.
+/// Endings of heads. They make many incomplete heads valid.
 const ENDS: [&str; 9] = [
     "\n",
     "\r\n",

@@ -1,7 +1,7 @@
-//! What must be true whatever a client sends, as functions of arbitrary bytes that panic where it
-//! is not. The fuzz targets, the property tests and the replay of old findings share them.
+//! Functions that check what must be true for any bytes that a client sends, and panic if it isn't. The fuzz targets,
+//! the property tests and the replay of earlier findings share them.
 
-// Every program compiles this module for itself and none uses all of it.
+// Each test program compiles this module, and none uses all of it.
 #![allow(dead_code)]
 
 pub(crate) mod choices;

@@ -1,19 +1,19 @@
-//! A plain reading of requests by RFC 9110 and 9112: whole lines, no state, no haste. It shares
-//! nothing with the server but the choices that the conformance cases state.
+//! A simple implementation of RFC 9110 and 9112 for requests: it works on complete lines, has no state, and needn't be
+//! fast. It shares no code with the server. Where the RFC leaves a choice, it makes the one in the conformance cases.
 
 use super::chunked::{is_field_line, is_tchar};
 use mini_http::Limits;
 use std::collections::BTreeSet;
 use std::net::Ipv6Addr;
 
-/// What is at the front of some bytes.
+/// What is at the beginning of some bytes.
 #[derive(Clone, Debug)]
 pub(crate) enum Read {
-    /// A right head, of so many bytes.
+    /// A valid head, and its length in bytes.
     Whole(Head, usize),
-    /// A head that is to be refused, with one of these statuses.
+    /// A head that must be refused, with one of these statuses.
     Refused(BTreeSet<u16>),
-    /// A head whose end is not there.
+    /// A head that is not complete.
     Unfinished,
 }
 
@@ -24,7 +24,7 @@ pub(crate) enum Body {
     Chunked,
 }
 
-/// A right head.
+/// A valid head.
 #[derive(Clone, Debug)]
 pub(crate) struct Head {
     pub(crate) method: String,
@@ -35,7 +35,7 @@ pub(crate) struct Head {
     pub(crate) body: Body,
     pub(crate) expects_continue: bool,
     pub(crate) persists: bool,
-    /// The `http` crate can't keep some rare targets, which are refused for its sake.
+    /// The server may refuse it anyway, because the `http` crate can't represent some rare targets.
     pub(crate) may_be_refused: bool,
 }
 
@@ -44,7 +44,7 @@ impl Head {
         self.body != Body::Length(0)
     }
 
-    /// All of it as one text, to compare.
+    /// The whole head as a text, for comparisons.
     pub(crate) fn shown(&self) -> String {
         let target = normal_target(&self.target);
         show(&self.method, &target, self.is_http10, self.fields.clone())
@@ -57,7 +57,7 @@ pub(crate) fn show(
     is_http10: bool,
     mut fields: Vec<(String, Vec<u8>)>,
 ) -> String {
-    // A map keeps the order of lines of one name only.
+    // A `HeaderMap` keeps only the order of lines with the same name.
     fields.sort_by(|one, other| one.0.cmp(&other.0));
     let fields: Vec<_> = fields
         .iter()
@@ -66,7 +66,7 @@ pub(crate) fn show(
     format!("{method} {target} {is_http10} {fields:?}")
 }
 
-/// As the `http` crate writes it: with the scheme in lower case, and a path.
+/// The target as the `http` crate writes it: with the scheme in lower case, and with a path.
 fn normal_target(target: &str) -> String {
     let Some((scheme, rest)) = target
         .split_once("://")
@@ -80,7 +80,7 @@ fn normal_target(target: &str) -> String {
     format!("{}://{authority}{slash}{path}", scheme.to_lowercase())
 }
 
-/// Reads the head at the front of `bytes`.
+/// Reads the head at the beginning of `bytes`.
 pub(crate) fn read_head(bytes: &[u8], limits: &Limits) -> Read {
     let mut start = 0;
     while bytes[start..].starts_with(b"\r\n") {
@@ -115,7 +115,7 @@ pub(crate) fn read_head(bytes: &[u8], limits: &Limits) -> Read {
     if let Err(status) = request_line {
         wrong.insert(status);
     }
-    // A line has no CR or LF, since they are no text.
+    // This also refuses a lone CR or LF in a line.
     if !lines[1..].iter().all(|line| is_field_line(line)) {
         wrong.insert(400);
     }
@@ -143,8 +143,7 @@ fn request_line(line: &[u8]) -> Result<(&str, &str, bool), u16> {
         return Err(400);
     }
     let digits = version.strip_prefix(b"HTTP/");
-    // A version that isn't spoken is refused with the CR behind it, before it is seen that no LF
-    // follows.
+    // An unsupported version is refused at the CR after it, even if no LF follows.
     if let Some([major, b'.', minor, b'\r', ..]) = digits {
         let is_number = major.is_ascii_digit() && minor.is_ascii_digit();
         return Err(if is_number && *major != b'1' {
@@ -182,7 +181,7 @@ fn trim(mut bytes: &[u8]) -> &[u8] {
     bytes
 }
 
-/// Judges what the lines say.
+/// Checks the meaning of the lines.
 fn judge(
     method: &str,
     target: &str,
@@ -272,8 +271,7 @@ fn judge(
     })
 }
 
-/// With the bytes besides that the cases about targets let pass, since browsers send them; a `%` may
-/// stand anywhere.
+/// Also permits the additional bytes that browsers send, as the cases about targets do, and `%` anywhere.
 fn is_path_and_query(text: &str) -> bool {
     let is_pchar = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@%".contains(&byte);
     let (path, query) = text.split_once('?').unwrap_or((text, ""));
@@ -308,7 +306,7 @@ fn authority(target: &str) -> &str {
     rest.split(['/', '?']).next().unwrap_or_default()
 }
 
-/// A host that is not empty, and maybe a port.
+/// A host that isn't empty, and an optional port.
 fn is_authority(bytes: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(bytes) else {
         return false;

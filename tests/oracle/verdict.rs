@@ -1,22 +1,22 @@
-//! What a client got, held to what the handler saw and gave.
+//! Checks what a client has received against the requests that the handler saw and the responses that it made.
 
 use super::drive::{Drive, Seen};
 use super::handler::Given;
 use crate::common::answers::{self, Answer};
 use mini_http::CloseReason;
 
-/// Checks all that was sent on a connection: one answer to each request, in order, as the handler
-/// gave it; then at most one refusal; nothing else. `refused_head` says whether the request behind
+/// Checks everything that was sent on a connection: one response to each request, in order, as the handler
+/// made it; then at most one refusal; nothing else. `refused_head` says whether the request after
 /// the last one seen is a HEAD.
 ///
-/// Gives the number of bytes before the refusal, and its status.
+/// Returns the number of bytes before the refusal, and its status.
 pub(crate) fn check(drive: &Drive, refused_head: bool) -> (usize, Option<u16>) {
     let length = drive.got.len();
     let mut rest = drive.got.as_slice();
     let mut has_closed = false;
     let mut is_refused = false;
     for (seen, given) in drive.seen.iter().zip(&drive.given) {
-        assert!(!has_closed, "an answer behind one that says close");
+        assert!(!has_closed, "a response after one that says close");
         let is_head = seen.method == "HEAD";
         if expects_continue(seen) {
             let Some((interim, after)) = read(drive, rest, false) else {
@@ -30,7 +30,7 @@ pub(crate) fn check(drive: &Drive, refused_head: bool) -> (usize, Option<u16>) {
         };
         rest = after;
         if answer.status == 503 && given.status != 503 && drive.is_short_of_memory() {
-            // A large answer is made only where there is room for it.
+            // A large response is sent only if there is room for it.
             assert!(given.body.len() > 16 << 10 && answer.says_close());
             is_refused = true;
         } else {
@@ -38,10 +38,10 @@ pub(crate) fn check(drive: &Drive, refused_head: bool) -> (usize, Option<u16>) {
         }
         has_closed = answer.says_close();
         if given.closes() || !persists(seen) {
-            assert!(has_closed, "closes and does not say so");
+            assert!(has_closed, "closes, but doesn't say close");
         }
         if has_closed {
-            assert!(drive.close_reason().is_some(), "says close and stays open");
+            assert!(drive.close_reason().is_some(), "says close, but stays open");
         }
     }
     if !rest.is_empty() && rest.starts_with(b"HTTP/1.1 100 ") {
@@ -53,14 +53,14 @@ pub(crate) fn check(drive: &Drive, refused_head: bool) -> (usize, Option<u16>) {
     }
     let refusal = refusal(drive, rest, refused_head);
     let is_last = refusal.is_none() || !has_closed;
-    assert!(is_last, "a refusal behind an answer that says close");
+    assert!(is_last, "a refusal after a response that says close");
     if refusal.is_some() || !is_refused {
         check_end(drive, refusal.is_some(), has_closed);
     }
     (length - rest.len(), refusal)
 }
 
-/// Reads an answer. Of a connection that was cut, the last one may be cut too.
+/// Reads a response. If the connection was closed early, the last one may be incomplete.
 fn read<'a>(drive: &Drive, bytes: &'a [u8], is_head: bool) -> Option<(Answer, &'a [u8])> {
     match answers::read(bytes, is_head) {
         Ok(read) => Some(read),
@@ -76,7 +76,7 @@ fn is_unfinished(drive: &Drive) -> bool {
 fn expects_continue(seen: &Seen) -> bool {
     let has_length = seen.values("content-length").any(|value| {
         value != b"0" && {
-            // `000` is no length worth waiting for either.
+            // `000` is a length of 0, too.
             !value.iter().all(|digit| *digit == b'0')
         }
     });
@@ -136,26 +136,26 @@ fn check_answer(answer: &Answer, seen: &Seen, given: &Given) {
     assert_eq!(keeps, seen.is_http10 && !answer.says_close());
 }
 
-/// The status of the answer to a request that no handler saw.
+/// The status of the response to a request that the handler didn't see.
 fn refusal(drive: &Drive, bytes: &[u8], is_head: bool) -> Option<u16> {
     if bytes.is_empty() {
         return None;
     }
     let (answer, after) = read(drive, bytes, is_head)?;
-    assert!(after.is_empty(), "bytes behind a refusal");
+    assert!(after.is_empty(), "bytes after a refusal");
     let known = [400, 408, 413, 414, 417, 431, 501, 503, 505];
     assert!(
         known.contains(&answer.status),
         "refused with {}",
         answer.status
     );
-    assert!(answer.says_close(), "a refusal that does not say close");
+    assert!(answer.says_close(), "a refusal that doesn't say close");
     Some(answer.status)
 }
 
 fn check_end(drive: &Drive, has_refusal: bool, says_close: bool) {
     let Some(reason) = drive.close_reason() else {
-        assert!(!has_refusal && !says_close, "ends and has no reason");
+        assert!(!has_refusal && !says_close, "ends without a reason");
         return;
     };
     if has_refusal {
@@ -164,7 +164,7 @@ fn check_end(drive: &Drive, has_refusal: bool, says_close: bool) {
             "refused for {reason:?}"
         );
     } else if !is_unfinished(drive) {
-        assert!(!reason.is_refusal(), "{reason:?} without an answer");
+        assert!(!reason.is_refusal(), "{reason:?} without a response");
     }
     let must_say = matches!(
         reason,
@@ -174,6 +174,6 @@ fn check_end(drive: &Drive, has_refusal: bool, says_close: bool) {
             | CloseReason::HandlerFailed
     );
     if must_say && !is_unfinished(drive) {
-        assert!(says_close, "{reason:?} and no answer says close");
+        assert!(says_close, "{reason:?}, but no response says close");
     }
 }

@@ -1,6 +1,5 @@
-//! The server of the conformance cases, for any runtime: it answers as the handler
-//! `MINI_HTTP_HANDLER` of `tests/conformance/README.md` does (`echo` or `respond`), with the limits
-//! of `MINI_HTTP_SETTINGS`, like `body=100, fields=3`.
+//! The server for the conformance cases, for any runtime. Its handler is `MINI_HTTP_HANDLER` (`echo` or `respond`,
+//! see `tests/conformance/README.md`), its limits are `MINI_HTTP_SETTINGS`, such as `body=100, fields=3`.
 
 #[path = "../common/mod.rs"]
 mod common;

@@ -1,5 +1,5 @@
-//! A server to be stopped, for any runtime: `/stop?MILLISECONDS` works for so long and then stops it,
-//! `/large` gets 16 MiB, and all else `hello!`.
+//! A server for tests of stopping, for any runtime. `/stop?MILLISECONDS` works for this time and then stops it,
+//! `/large` returns 16 MiB, and every other path `hello!`.
 
 use std::thread::sleep;
 use std::time::Duration;

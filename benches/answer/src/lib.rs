@@ -1,24 +1,24 @@
-//! The answer that all compared servers give, and what the bare loops need to give it.
+//! The response that all compared servers send, and what the bare loops need to send it.
 
-/// The body of every answer.
+/// The body of every response.
 pub const BODY: &str = "Hello, world!";
 
-/// What the bare loops send. The same fields as the others have, so that as many bytes are sent.
+/// The response of the bare loops. It has the same fields as those of the other servers, so it has the same length.
 pub const WHOLE: &[u8] = b"HTTP/1.1 200 OK\r\n\
     content-length: 13\r\n\
     date: Sun, 22 Nov 2026 12:00:00 GMT\r\n\
     \r\n\
     Hello, world!";
 
-/// How many answers one read of so many bytes can ask for at most: no request is shorter than 18
+/// The most requests that one read of this many bytes can contain: no request is shorter than 18
 /// bytes.
 #[must_use]
 pub const fn most(read: usize) -> usize {
     read / 18 + 1
 }
 
-/// The size of the program's linear memory as text: what some answer to a request for `/memory`, from
-/// which the memory of a connection is told.
+/// The size of the program's linear memory, as text. Some servers return it for `/memory`; the memory of a connection
+/// is calculated from it.
 #[must_use]
 pub fn memory() -> String {
     #[cfg(target_family = "wasm")]
@@ -28,9 +28,8 @@ pub fn memory() -> String {
     (pages << 16).to_string()
 }
 
-/// Counts the heads that end in `input`. `matched` is how much of an empty line the input before
-/// ended with, and is brought up to date. (That there are no bodies is one of the liberties of a
-/// bare loop.)
+/// Counts the heads that end in `input`. `matched` is how many bytes of an empty line the input before
+/// ended with, and is updated. (A bare loop takes the liberty to assume that there are no bodies.)
 #[must_use]
 pub fn heads(input: &[u8], matched: &mut u8) -> usize {
     let mut heads = 0;
@@ -56,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn heads_are_counted_across_cuts() {
+    fn heads_are_counted_at_every_split() {
         let input = b"GET / HTTP/1.1\r\nHost: x\r\n\r\nGET / HTTP/1.1\r\n\r\nGET";
         for cut in 0..input.len() {
             let mut matched = 0;

@@ -1,7 +1,7 @@
-//! A bar chart of saved results: what a request costs natively, as a multiple of the floor's.
+//! Draws a bar chart of saved results: the cost of a request natively, as a multiple of the floor's.
 //!
-//! It is made of the files and not of what was just measured, so that it stays whole when only some of
-//! the scenarios are measured again.
+//! It is made from the saved files and not from the new figures, so it is complete even if only some
+//! scenarios were measured again.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -31,9 +31,9 @@ const PANELS: [[&str; 3]; 4] = [
     ],
 ];
 const FIGURE: &str = "times the floor's";
-/// The one that stands out.
+/// The server that is highlighted.
 const OURS: &str = "ours";
-/// Longer bars are cut.
+/// The longest bar; longer ones are cut.
 const LONGEST: f64 = 3.0;
 
 // In pixels.
@@ -52,10 +52,10 @@ struct Bar {
     q3: f64,
 }
 
-/// Draws `native.svg` into a folder of results.
+/// Draws `native.svg` into a folder of results. Panels without results are left out.
 ///
 /// # Errors
-/// When a file can't be read or written. Results that aren't there leave their panel out.
+/// A file can't be read or written.
 pub(crate) fn draw(folder: &Path) -> Outcome {
     let path = folder.join("native.svg");
     fs::write(&path, drawing(folder)?).map_err(|e| format!("{}: {e}", path.display()))

@@ -1,12 +1,12 @@
-//! The servers on one core, their clients on the other, unless they are to share one.
+//! Pins the servers to one core and their clients to another, unless a scenario has them share one.
 
 use interop::Outcome;
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::Pid;
 
-/// Puts this process, and so the clients, on its core. Lets it and its children, servers and clients,
-/// have as many connections as they may.
+/// Pins this process, and so the clients, to the clients' core. Raises the limit of open files to the hard limit, for
+/// this process and its children.
 pub(crate) fn prepare() -> Outcome {
     pin(Role::Clients)?;
     let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).map_err(|e| format!("getrlimit: {e}"))?;
@@ -30,7 +30,7 @@ fn on<T>(role: Role, start: impl FnOnce() -> Outcome<T>) -> Outcome<T> {
     started
 }
 
-/// How the cores are shared out, for the report.
+/// Which cores the servers and the clients have, for the report.
 pub(crate) fn describe() -> Outcome<String> {
     Ok(match cores()?[..] {
         [.., servers, clients] => format!(
@@ -63,7 +63,7 @@ fn pin(role: Role) -> Outcome {
     sched_setaffinity(Pid::from_raw(0), &set).map_err(|e| format!("sched_setaffinity: {e}"))
 }
 
-/// The cores that this process had at its start, of which the last two are taken.
+/// The cores that this process had at its start. The last two of them are used.
 fn cores() -> Outcome<Vec<usize>> {
     use std::sync::OnceLock;
     static CORES: OnceLock<Vec<usize>> = OnceLock::new();

@@ -1,11 +1,11 @@
-//! `bench [--quick | --smoke] [--only NAME]... [OPTION VALUE]...`: what servers cost, side by side.
+//! `bench [--quick | --smoke] [--only NAME]... [OPTION VALUE]...`: compares the costs of servers.
 //!
-//! `ci/bench` builds what is compared and calls this; `benches/README.md` is about the figures.
+//! `ci/bench` builds this program and runs it. `benches/README.md` describes the figures.
 //!
-//! - `suites/`: what is measured. A suite has scenarios, `--only` takes the names of either.
-//! - [`server`]: one of the compared servers as a process: its processor time, its memory.
-//! - `load/`: the clients, processes of their own: this program, called in another way.
-//! - [`report`]: the figures of all rounds, as a table; [`chart`]: those that are saved, as bars.
+//! - `suites/`: what is measured. A suite has scenarios; `--only` takes names of suites and of scenarios.
+//! - [`server`]: a compared server as a process, with its processor time and memory.
+//! - `load/`: the clients. They run in processes of their own, which are this program with another argument.
+//! - [`report`]: the figures of all rounds, as a table. [`chart`]: saved figures, as a bar chart.
 
 mod chart;
 mod cores;

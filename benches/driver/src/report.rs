@@ -1,4 +1,4 @@
-//! The figures of all rounds, as a table; and figures of a table that was saved.
+//! [`Report`]: the figures of all rounds, as a table. Also reads figures from a saved table.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -10,7 +10,7 @@ use interop::{Outcome, Runtime, ensure, root};
 use crate::cores;
 use crate::options::{Extent, Options};
 
-/// What a scenario has shown.
+/// The results of a scenario.
 #[derive(Debug)]
 pub(crate) struct Report {
     suite: &'static str,
@@ -25,23 +25,23 @@ pub(crate) struct Report {
 #[derive(Debug)]
 pub(crate) struct Row {
     pub(crate) runtime: Runtime,
-    /// For instance the number of idle connections.
+    /// The setting, such as the number of idle connections.
     pub(crate) setting: String,
     pub(crate) server: String,
     pub(crate) series: Vec<Series>,
-    /// Why there are no more figures.
+    /// Why there are no more figures, if the server has failed.
     pub(crate) failure: Option<String>,
 }
 
-/// The same figure, of each round.
+/// One figure in each round.
 #[derive(Debug)]
 pub(crate) struct Series {
-    /// With the unit.
+    /// The name, with the unit.
     pub(crate) name: &'static str,
     pub(crate) values: Vec<f64>,
 }
 
-/// What a figure of ours should be at most.
+/// The highest value that a figure of our server should have.
 #[derive(Debug)]
 pub(crate) struct Goal {
     pub(crate) text: String,
@@ -64,11 +64,11 @@ impl Report {
         self.scenario
     }
 
-    /// Prints it, and writes it where `--results` says.
+    /// Prints it, and writes it to the folder of `--results`.
     ///
     /// # Errors
-    /// When something can't be written. In a smoke run, when a server has failed; elsewhere that is a
-    /// result. With `--assert`, when a goal is missed, or there is none.
+    /// A file can't be written. In a smoke run, a server has failed; in other runs that is a
+    /// result. With `--assert`, a goal is missed, or there is none.
     pub(crate) fn finish(&self, options: &Options, versions: &[(String, String)]) -> Outcome {
         let circumstances = circumstances(options, versions)?;
         println!("\n{}", self.table(options.extent == Extent::Smoke));
@@ -196,7 +196,7 @@ pub(crate) fn cells(report: &str, runtime: Runtime, setting: &str, name: &str) -
     rows.filter_map(cell).collect()
 }
 
-/// What stands in a line of a table: between two of them are two spaces at least.
+/// The cells of a line of a table, which are separated by at least two spaces.
 fn words(line: &str) -> Vec<&str> {
     let words = line.split("  ").map(str::trim);
     words.filter(|word| !word.is_empty()).collect()
@@ -225,7 +225,7 @@ pub(crate) fn quartiles(values: &[f64]) -> [f64; 3] {
     })
 }
 
-/// In what circumstances the figures were made.
+/// The circumstances of the measurement.
 fn circumstances(
     options: &Options,
     versions: &[(String, String)],
@@ -266,7 +266,7 @@ fn circumstances(
     Ok(all)
 }
 
-/// The versions that the lock of a workspace of this repository has of these packages.
+/// The versions of these packages in the lock file of a workspace of this repository.
 pub(crate) fn locked(workspace: &str, packages: &[&str]) -> Outcome<Vec<(String, String)>> {
     let path = root().join(workspace).join("Cargo.lock");
     let lock = read(&path)?;
@@ -288,7 +288,7 @@ fn first_line(text: &str) -> &str {
     text.lines().next().unwrap_or_default()
 }
 
-/// As many digits as are of use.
+/// Formats a value with a useful number of digits.
 pub(crate) fn number(value: f64) -> String {
     match value.abs() {
         nan if nan.is_nan() => "no figure".into(),

@@ -21,7 +21,7 @@ pub(crate) struct Peer {
 /// Processor time used so far.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cpu {
-    /// All of it, to the nanosecond.
+    /// Of all threads, in nanoseconds.
     pub(crate) total: Duration,
     /// `utime` and `stime` of `/proc/PID/stat`, in ticks of 10 ms.
     pub(crate) ticks: u64,
@@ -45,7 +45,7 @@ impl Peer {
         self.server.address
     }
 
-    /// Fails if it has ended, with its last words.
+    /// Fails if the process has ended. The error has the end of its output.
     pub(crate) fn check_alive(&mut self) -> Outcome {
         self.server.check_alive()
     }
@@ -59,23 +59,23 @@ impl Peer {
         })
     }
 
-    /// Bytes of its memory that are resident: `VmRSS`.
+    /// Resident memory in bytes: `VmRSS`.
     pub(crate) fn resident(&self) -> Outcome<u64> {
         self.status_bytes("VmRSS:")
     }
 
-    /// The most that ever were: `VmHWM`.
+    /// The peak of resident memory in bytes: `VmHWM`.
     pub(crate) fn peak_resident(&self) -> Outcome<u64> {
         self.status_bytes("VmHWM:")
     }
 
-    /// Stops it where it is, so that the others have the core for themselves.
+    /// Pauses the process (SIGSTOP), so that it doesn't use the core while others are measured.
     pub(crate) fn pause(&self) {
-        // It fails for one that has ended, which is found elsewhere.
+        // This fails for a process that has ended, which other checks report.
         let _ = kill(self.pid(), Signal::SIGSTOP);
     }
 
-    /// Lets it go on.
+    /// Resumes the process (SIGCONT).
     pub(crate) fn resume(&self) {
         let _ = kill(self.pid(), Signal::SIGCONT);
     }
@@ -97,7 +97,7 @@ impl Peer {
 }
 
 impl Cpu {
-    /// What was used since `before`.
+    /// The processor time used since `before`.
     pub(crate) fn since(self, before: Self) -> Self {
         Self {
             total: self.total.saturating_sub(before.total),

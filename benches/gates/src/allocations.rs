@@ -1,4 +1,4 @@
-//! Allocations a request, in steady state: those of the server's thread, counted by this program's allocator.
+//! Counts the allocations for a request in steady state: those of the server's thread, with this program's allocator.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,20 +12,20 @@ use crate::counting;
 use crate::recorded::{Allowance, Figures};
 use crate::requests::{Requests, Size};
 
-/// So many requests are counted, after as many that fill the pools.
+/// How many requests are counted, after as many that fill the pools.
 const COUNT: usize = 1024;
 
-/// The least of so many counts is taken: once a second the text of `Date` is made, which is an allocation
-/// that no request is to blame for.
+/// The lowest of this many counts is used. Once a second the server makes the text of `Date`, an allocation
+/// that isn't caused by a request.
 const ROUNDS: usize = 3;
 
-/// They are the same each time, whatever the compiler.
+/// The figures are the same each time, with any compiler.
 const ALLOWANCE: Allowance = Allowance {
     same_compiler: 0.0,
     another_compiler: 0.0,
 };
 
-/// Runs with the rest of the command line.
+/// Runs the check, with the rest of the command line.
 pub(crate) fn run(mut arguments: impl Iterator<Item = String>) -> Outcome {
     let record = arguments.next().map(|argument| argument == "--record");
     ensure!(record != Some(false), "only --record is understood");
@@ -49,7 +49,7 @@ fn all() -> Outcome<Vec<(String, u64)>> {
         all.push((name, count));
     };
 
-    // What goes without any.
+    // Without any allocation.
     for size in Size::ALL {
         for depth in [1, 16] {
             let mut requests = Requests::new(size);
@@ -65,7 +65,7 @@ fn all() -> Outcome<Vec<(String, u64)>> {
     let count = counted(1, plain, move |_| Response::new(shared.clone()))?;
     add("a body that the handler shares".into(), count);
 
-    // What doesn't.
+    // With some.
     let count = counted(1, plain, |_| Response::new(BODY.to_vec()))?;
     add("a fresh Vec as body".into(), count);
     let count = counted(1, plain, |_| {
@@ -91,7 +91,7 @@ fn plain() -> Vec<u8> {
     b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n".to_vec()
 }
 
-/// A request with so many field names that the `http` crate doesn't have as constants.
+/// A request with this many field names for which the `http` crate has no constants.
 fn custom(names: usize) -> Vec<u8> {
     let mut request = "GET / HTTP/1.1\r\nHost: localhost\r\n".to_owned();
     for number in 0..names {
@@ -105,8 +105,8 @@ fn post() -> Vec<u8> {
     [&head[..], &[b'x'; 1024]].concat()
 }
 
-/// The allocations that `COUNT` requests cost a server with this handler; `ask` makes `depth` of them,
-/// which are sent by one write.
+/// The allocations of a server with this handler for `COUNT` requests. `ask` makes `depth` of them,
+/// which are sent with one write.
 fn counted<B: Body>(
     depth: usize,
     mut ask: impl FnMut() -> Vec<u8>,
@@ -119,7 +119,7 @@ fn counted<B: Body>(
             client.send(ask())?;
             for _ in 0..depth {
                 let status = client.answer()?.status;
-                ensure!(status == 200, "an answer is {status}");
+                ensure!(status == 200, "a response is {status}");
             }
         }
         Ok(server.allocations.load(Ordering::Acquire))
@@ -134,10 +134,10 @@ fn counted<B: Body>(
     Ok(least)
 }
 
-/// A server in a thread of this process, whose handler sees what the thread has allocated.
+/// A server in a thread of this process. Its handler records how much the thread has allocated.
 struct Counted {
     address: SocketAddr,
-    /// What the thread had allocated when the last request was given to the handler.
+    /// How much the thread had allocated when the handler got the last request.
     allocations: Arc<AtomicU64>,
     handle: Handle,
     thread: Option<thread::JoinHandle<mini_http::Result<()>>>,
@@ -154,7 +154,7 @@ impl Counted {
         let told = Arc::clone(&allocations);
         let thread = thread::spawn(move || {
             server.serve(move |request| {
-                // Of each request, because to ask for it would cost something itself.
+                // For each request, because a special request for it would allocate, too.
                 told.store(counting::allocations(), Ordering::Release);
                 handler(request)
             })
@@ -172,7 +172,7 @@ impl Drop for Counted {
     fn drop(&mut self) {
         self.handle.stop();
         if let Some(thread) = self.thread.take() {
-            // How it ended was seen by its client.
+            // Its client has seen how it ended.
             let _ = thread.join();
         }
     }

@@ -1,22 +1,22 @@
-//! An allocator that counts.
+//! An allocator that counts allocations.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-/// The system's, with a count for each thread.
+/// The system's allocator, with a count for each thread.
 #[derive(Debug)]
 pub(crate) struct Counting;
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// How often the calling thread has asked for memory so far: allocations, and changes of their size.
+/// How many times the calling thread has allocated or reallocated so far.
 pub(crate) fn allocations() -> u64 {
     ALLOCATIONS.get()
 }
 
 thread_local! {
-    // It is initialized at compile time and has nothing to drop, so it doesn't allocate itself.
+    // It is initialized at compile time and has no destructor, so it doesn't allocate itself.
     static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
 }
 

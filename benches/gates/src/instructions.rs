@@ -1,8 +1,8 @@
-//! Instructions a request: those of the server's process, in user space, counted by valgrind.
+//! Counts the instructions for a request: those of the server's process, in user space, with valgrind.
 //!
-//! Two runs of different lengths are counted, and their difference is divided by that of the requests, so
-//! that neither the start nor the end counts. The client sends each batch by one write, and waits for all
-//! its answers: so the server's reads are the same in each run.
+//! Two runs of different lengths are counted. The difference of instructions is divided by the difference of requests,
+//! so neither the start nor the end counts. The client sends each batch with one write, and waits for all
+//! its responses. So the server's reads are the same in each run.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -23,7 +23,7 @@ const LONG: usize = SHORT + 4096;
 /// How many requests are sent at once.
 const DEPTHS: [(usize, &str); 2] = [(1, "one at a time"), (16, "16 at once")];
 
-/// What Host only should cost at most, at each depth.
+/// The most that a request with only `Host` should cost, at each depth.
 const GOALS: [u64; 2] = [2400, 1900];
 
 /// Two runs differ by less than 0.1 %, however busy the machine is.
@@ -32,7 +32,7 @@ const ALLOWANCE: Allowance = Allowance {
     another_compiler: 0.1,
 };
 
-/// Runs with the rest of the command line.
+/// Runs the check, with the rest of the command line.
 pub(crate) fn run(arguments: impl Iterator<Item = String>) -> Outcome {
     let options = Options::of(arguments)?;
     prepare()?;
@@ -76,7 +76,7 @@ pub(crate) fn run(arguments: impl Iterator<Item = String>) -> Outcome {
     figures.check(ALLOWANCE)
 }
 
-/// Sees that valgrind is there.
+/// Checks that valgrind is installed.
 fn prepare() -> Outcome {
     ensure!(
         cfg!(target_os = "linux"),
@@ -90,9 +90,9 @@ fn prepare() -> Outcome {
 
 struct Options {
     record: bool,
-    /// Counts this program, which serves at `MINI_HTTP_ADDR`, and compares with nothing.
+    /// Count this program, which serves at `MINI_HTTP_ADDR`. Its figures aren't compared.
     program: Option<PathBuf>,
-    /// Where valgrind's files are left, for `callgrind_annotate`.
+    /// Where valgrind's files are kept, for `callgrind_annotate`.
     keep: Option<PathBuf>,
 }
 
@@ -137,7 +137,7 @@ fn a_request(program: &Path, size: Size, depth: usize, keep: Option<&Path>) -> O
     Ok(long.saturating_sub(short) / (LONG - SHORT) as u64)
 }
 
-/// The instructions of a run of so many requests.
+/// The instructions of a run with this many requests.
 fn counted(
     program: &Path,
     size: Size,
@@ -161,14 +161,14 @@ fn counted(
     })?;
     ask(&server, size, depth, count)?;
     end(&mut server)?;
-    let told = fs::read_to_string(&file).map_err(|e| format!("{}: {e}", file.display()))?;
+    let text = fs::read_to_string(&file).map_err(|e| format!("{}: {e}", file.display()))?;
     if keep.is_none() {
         fs::remove_file(&file).map_err(|e| format!("{}: {e}", file.display()))?;
     }
-    total(&told).ok_or(format!("{} has no total", file.display()))
+    total(&text).ok_or(format!("{} has no total", file.display()))
 }
 
-/// Sends so many requests on one connection, in batches of `depth`.
+/// Sends this many requests on one connection, in batches of `depth`.
 fn ask(server: &Server, size: Size, depth: usize, count: usize) -> Outcome {
     let mut client = Client::connect(server.address)?;
     let mut requests = Requests::new(size);
@@ -181,7 +181,7 @@ fn ask(server: &Server, size: Size, depth: usize, count: usize) -> Outcome {
     Ok(())
 }
 
-/// Lets valgrind write its file.
+/// Makes valgrind write its file.
 fn end(server: &mut Server) -> Outcome {
     const PATIENCE: Duration = Duration::from_secs(20);
     let pid = Pid::from_raw(i32::try_from(server.pid()).map_err(|e| e.to_string())?);
@@ -195,7 +195,7 @@ fn end(server: &mut Server) -> Outcome {
 }
 
 /// The sum in a file of callgrind.
-fn total(told: &str) -> Option<u64> {
-    let line = told.lines().find_map(|line| line.strip_prefix("totals: "));
+fn total(text: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix("totals: "));
     line?.trim().parse().ok()
 }

@@ -1,13 +1,13 @@
-//! `gates instructions | allocations | size [--record]`: what the server costs, in figures without noise.
+//! `gates instructions | allocations | size [--record]`: the costs of the server, in figures without noise.
 //!
-//! `ci/run` calls it for the checks of these names. The figures are the same however busy the
-//! machine is, so each is held to the one that was recorded in `benches/results`.
+//! `ci/run` runs it for the checks with these names. The figures don't depend on how busy the
+//! machine is, so each is compared with the one that was recorded in `benches/results`.
 //!
-//! - [`requests`]: what is asked. The programs in `bin/` are what answers.
+//! - [`requests`]: the requests. The servers are the programs in `bin/`.
 //! - [`instructions`]: counted by valgrind.
 //! - [`allocations`]: counted by [`counting`], the allocator of this program.
-//! - [`size`]: of modules.
-//! - [`recorded`]: the comparison with what was recorded.
+//! - [`size`]: the sizes of modules.
+//! - [`recorded`]: the comparison with recorded figures.
 
 mod allocations;
 mod counting;

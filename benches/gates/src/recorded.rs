@@ -1,4 +1,4 @@
-//! Figures, and those that were recorded.
+//! [`Figures`]: records figures in a file, and compares new ones with it.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -11,23 +11,23 @@ use serde_json::{Map, Value, json};
 /// Figures of one kind.
 #[derive(Debug)]
 pub(crate) struct Figures {
-    /// Of the file, and of the check that makes it.
+    /// The name of the file, and of the check that makes it.
     pub(crate) name: &'static str,
-    /// Each with its name.
+    /// The figures, with their names.
     pub(crate) all: Vec<(String, u64)>,
 }
 
-/// By what part of it a figure may be more than the recorded one.
+/// How much higher than recorded a figure may be, as a part of the recorded figure.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Allowance {
-    /// With the compiler that it was recorded with.
+    /// With the same compiler as recorded.
     pub(crate) same_compiler: f64,
-    /// With another: its code is another.
+    /// With another compiler, which makes different code.
     pub(crate) another_compiler: f64,
 }
 
 impl Figures {
-    /// Writes the file with which later ones are compared.
+    /// Writes the file.
     pub(crate) fn record(&self) -> Outcome {
         let all = self.all.iter();
         let all = all.map(|(name, value)| (name.clone(), json!(value)));
@@ -43,7 +43,7 @@ impl Figures {
         Ok(())
     }
 
-    /// Prints them beside those of the file, and fails if one is more by over the allowance.
+    /// Prints the figures with those of the file. Fails if one is higher by more than the allowance.
     pub(crate) fn check(&self, allowance: Allowance) -> Outcome {
         let path = self.path();
         let recorded = fs::read_to_string(&path).map_err(|e| e.to_string());
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn more_than_allowed_fails() {
+    fn a_figure_above_the_allowance_fails() {
         let recorded = json!({ "rustc": "rustc 1", "figures": { "one": 100, "two": 100 } });
         assert!(compare(50, &recorded).is_ok());
         assert!(compare(103, &recorded).is_ok());

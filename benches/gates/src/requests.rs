@@ -1,8 +1,8 @@
-//! Requests that vary as those of real clients do, and are the same ones in each run.
+//! Requests that vary like those of real clients, but are the same in each run.
 
 use interop::random::Random;
 
-/// How many fields a request has: those of three kinds of clients.
+/// The fields of a request, as three kinds of clients send them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Size {
     /// `Host` alone.
@@ -24,7 +24,7 @@ impl Size {
         }
     }
 
-    /// Names, each with the values that it takes in turn.
+    /// Field names, each with the values that it has in turn.
     fn fields(self) -> &'static [Field] {
         match self {
             Self::Host => &[HOST],
@@ -91,7 +91,7 @@ const PATHS: [&str; 6] = [
     "/a%20name/with/several/segments/",
 ];
 
-/// An endless row of requests.
+/// An endless series of requests.
 #[derive(Debug)]
 pub(crate) struct Requests {
     size: Size,
@@ -106,7 +106,7 @@ impl Requests {
         }
     }
 
-    /// The next `count`, one behind the other.
+    /// The next `count` requests, one after the other.
     pub(crate) fn batch(&mut self, count: usize) -> Vec<u8> {
         let mut batch = String::new();
         for _ in 0..count {
@@ -144,7 +144,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn requests_vary_and_come_again() {
+    fn requests_vary_but_are_the_same_in_each_run() {
         for size in Size::ALL {
             let mut requests = Requests::new(size);
             let batch = requests.batch(16);

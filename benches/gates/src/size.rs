@@ -1,4 +1,4 @@
-//! How large the modules of two examples are: what a user's smallest server takes.
+//! Measures the size of two examples' modules, as the size of a user's smallest server.
 
 use std::fs;
 
@@ -6,23 +6,23 @@ use interop::{Outcome, Program, Runtime, ensure, root};
 
 use crate::recorded::{Allowance, Figures};
 
-/// The example, what it is, and how many bytes it should have at most.
+/// The examples: name, description, and the most bytes that each should have.
 const MODULES: [(&str, &str, u64); 2] = [
     ("minimal", "without a logger", 200_000),
     ("hello", "with env_logger", 260_000),
 ];
 
-/// It is the same each time, but for the paths of sources in it.
+/// The size is the same each time, except for the paths of sources in the module.
 const ALLOWANCE: Allowance = Allowance {
     same_compiler: 0.01,
     another_compiler: 0.05,
 };
 
-/// Runs with the rest of the command line.
+/// Runs the check, with the rest of the command line.
 pub(crate) fn run(mut arguments: impl Iterator<Item = String>) -> Outcome {
     let record = arguments.next().map(|argument| argument == "--record");
     ensure!(record != Some(false), "only --record is understood");
-    // The runtime itself isn't needed.
+    // Only the target is needed, not the runtime.
     let runtime = Runtime::Wasmtime36;
     runtime.prepare_target()?;
     let mut all = Vec::new();

@@ -1,21 +1,21 @@
-//! What all servers share: where they listen, and what they answer.
+//! Shared by all servers: the listening socket and the body of the response.
 //!
-//! Each answers `GET /` with [`BODY`] and `POST /echo` with the request's body. They get their listening
-//! socket from here, so that all have the same backlog and the same `TCP_NODELAY`, but for those that
-//! can't be given one.
+//! Each server responds to `GET /` with [`BODY`], and to `POST /echo` with the request's body. All use a listening
+//! socket from here, except those that can only bind one themselves. So they have the same backlog and the same
+//! `TCP_NODELAY`.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-/// The answer to `GET /`.
+/// The body of the response to `GET /`.
 pub const BODY: &str = "Hello, world!";
 
-/// Where to listen: the environment's `MINI_HTTP_ADDR`.
+/// The address to listen at, from the environment variable `MINI_HTTP_ADDR`.
 ///
 /// # Errors
-/// When it isn't there, or is no IP address with a port.
+/// It isn't set, or isn't an IP address with a port.
 pub fn address() -> io::Result<SocketAddr> {
     let address = std::env::var("MINI_HTTP_ADDR").map_err(io::Error::other)?;
     address
@@ -23,10 +23,10 @@ pub fn address() -> io::Result<SocketAddr> {
         .map_err(|e| io::Error::other(format!("MINI_HTTP_ADDR is {address}: {e}")))
 }
 
-/// A non-blocking listening socket there.
+/// A non-blocking socket that listens there.
 ///
 /// # Errors
-/// Those of [`address`], and what the system says.
+/// Those of [`address`] and of the system.
 pub fn listener() -> io::Result<TcpListener> {
     let address = address()?;
     let socket = Socket::new(

@@ -1,4 +1,4 @@
-//! `mini_http` with a handler that computes for about a millisecond: how much several instances are worth.
+//! `mini_http` with a handler that computes for one to two milliseconds: how much several instances are worth.
 
 use std::hint::black_box;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use mini_http::{Response, Server};
 
-/// About a millisecond of a core of 2026: long enough that the kernel and the server don't matter, and short enough
+/// One to two milliseconds of a core of 2026: long enough that the kernel and the server don't matter, and short enough
 /// that a round of a benchmark has some thousand requests.
 const STEPS: u64 = 1_000_000;
 

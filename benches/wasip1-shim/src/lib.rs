@@ -1,4 +1,4 @@
-//! Doesn't compile unless `mio` is the shim: cargo only warns about a patch that is not used.
+//! Compiles only if `mio` is the shim, because for an unused patch cargo only prints a warning.
 
 #[cfg(all(target_os = "wasi", target_env = "p1"))]
 const _: &str = mio::WASIP1_SHIM;

@@ -1,18 +1,18 @@
-//! Connections and calls of the bare loops.
+//! The connections of the bare loops, and the calls of preview 1.
 
 #![allow(
     unsafe_code,
-    reason = "a bare loop makes the calls of preview 1 itself: what is between is what it measures"
+    reason = "a bare loop makes the calls of preview 1 itself, so that it measures nothing else"
 )]
 
 use answer::{WHOLE, heads};
 use wasi::{Ciovec, Event, Fd, Iovec, Subscription, SubscriptionU, SubscriptionUU};
 
-/// The listener's file descriptor: with nothing else handed over, the first after the standard
-/// three.
+/// The listener's file descriptor. If the runtime passes nothing else, it is the first one after the
+/// standard streams.
 pub const LISTENER: Fd = 3;
 
-/// So much is read at once.
+/// How many bytes to read at once.
 const READ_SIZE: usize = 16 << 10;
 
 /// A connection.
@@ -23,18 +23,18 @@ pub struct Connection {
     matched: u8,
 }
 
-/// What reading from a connection came to.
+/// The result of reading from a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Served {
-    /// Something was read, and what was asked is answered.
+    /// Something was read, and the responses were sent.
     Some,
-    /// There was nothing.
+    /// There was nothing to read.
     Nothing,
-    /// The connection has ended and is closed.
+    /// The stream has ended, and the connection was closed.
     Closed,
 }
 
-/// The memory that all connections share: where is read to, and many answers in a row.
+/// The memory that all connections share: the buffer for reads, and many responses, one after the other.
 #[derive(Debug)]
 pub struct Buffers {
     input: Vec<u8>,
@@ -42,7 +42,7 @@ pub struct Buffers {
 }
 
 impl Buffers {
-    /// The only large allocation of a bare loop.
+    /// Allocates them. A bare loop has no other large allocation.
     #[must_use]
     pub fn new() -> Self {
         Self {
@@ -58,14 +58,14 @@ impl Default for Buffers {
     }
 }
 
-/// Makes accepting non-blocking. Some runtimes never block there; others do until they are told.
+/// Makes accepting non-blocking. In some runtimes it never blocks, in others it does by default.
 pub fn set_listener_nonblocking() {
     // SAFETY: the call takes plain numbers.
     let _ = unsafe { wasi::fd_fdstat_set_flags(LISTENER, wasi::FDFLAGS_NONBLOCK) };
 }
 
 impl Connection {
-    /// Accepts one, if there is one.
+    /// Accepts a connection, if there is one.
     #[must_use]
     pub fn accept() -> Option<Self> {
         // SAFETY: the call takes plain numbers.
@@ -73,8 +73,8 @@ impl Connection {
         Some(Self { fd, matched: 0 })
     }
 
-    /// One read, and one write that answers all that was asked. A client that doesn't take its
-    /// answers is cut: that there is no queue of output is another liberty.
+    /// Makes one read, and one write with the responses to all requests in it. A client that doesn't take its
+    /// responses is disconnected: one more liberty is to have no queue of output.
     pub fn serve(&mut self, buffers: &mut Buffers) -> Served {
         let room = Iovec {
             buf: buffers.input.as_mut_ptr(),
@@ -104,16 +104,16 @@ impl Connection {
     }
 
     fn close(self) -> Served {
-        // SAFETY: the call takes a plain number, of a file descriptor that `accept` gave.
+        // SAFETY: the call takes a plain number, of a file descriptor that `accept` returned.
         let _ = unsafe { wasi::fd_close(self.fd) };
         Served::Closed
     }
 }
 
-/// Waits for what is subscribed to, and gives the events.
+/// Waits for the subscriptions. Returns the events.
 ///
 /// # Panics
-/// When the call fails: a bare loop has no way on.
+/// The call fails. A bare loop can't go on then.
 pub fn poll<'a>(subscriptions: &[Subscription], events: &'a mut Vec<Event>) -> &'a [Event] {
     events.clear();
     events.reserve(subscriptions.len());
@@ -126,12 +126,12 @@ pub fn poll<'a>(subscriptions: &[Subscription], events: &'a mut Vec<Event>) -> &
         )
     };
     let count = count.expect("poll_oneoff works");
-    // SAFETY: the runtime has written so many events.
+    // SAFETY: the runtime has written this many events.
     unsafe { events.set_len(count) };
     events
 }
 
-/// The subscription for reading from `fd`.
+/// A subscription for reading from `fd`.
 #[must_use]
 pub fn reading(fd: Fd, userdata: u64) -> Subscription {
     let u = SubscriptionUU {
@@ -146,7 +146,7 @@ pub fn reading(fd: Fd, userdata: u64) -> Subscription {
     }
 }
 
-/// The subscription for `nanoseconds` from now.
+/// A subscription for the time `nanoseconds` from now.
 #[must_use]
 pub fn clock(nanoseconds: u64, userdata: u64) -> Subscription {
     let u = SubscriptionUU {

@@ -1,5 +1,5 @@
-//! A minimal component of `wasi:http`, with the answer of the others, for `wasmtime serve`. The HTTP is
-//! the host's.
+//! A minimal component of `wasi:http`, with the same response as the other servers, for `wasmtime serve`. The host
+//! implements HTTP.
 
 #[cfg(all(target_os = "wasi", target_env = "p2"))]
 mod component {

@@ -1,4 +1,4 @@
-//! A raw connection, and answers read off it.
+//! [`Client`]: a raw connection that sends any bytes and reads responses.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -8,25 +8,25 @@ use socket2::{Domain, SockRef, Socket, Type};
 
 use crate::{Outcome, ensure};
 
-/// How long a client waits for a connection, for room to write, for an answer.
+/// How long a client waits for a connection, for room to write, or for a response.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A connection under full control.
 #[derive(Debug)]
 pub struct Client {
     stream: TcpStream,
-    /// Read, but not yet part of an answer.
+    /// Bytes that were read, but are not yet part of a response.
     buffer: Vec<u8>,
-    /// How long it rests after each read.
+    /// How long it pauses after each read.
     pause: Duration,
 }
 
-/// An answer.
+/// A response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
     /// The status code.
     pub status: u16,
-    /// The head as it came, without the empty line.
+    /// The head as it was received, without the empty line.
     pub head: String,
     /// The body.
     pub body: Vec<u8>,
@@ -41,11 +41,11 @@ impl Answer {
     /// Fails unless the status is 200 and the body is this one.
     ///
     /// # Errors
-    /// With what came instead.
+    /// What was received instead.
     pub fn check(&self, body: &[u8]) -> Outcome {
         ensure!(
             self.status == 200,
-            "the answer is {}:\n{}",
+            "the response is {}:\n{}",
             self.status,
             self.head
         );
@@ -64,15 +64,14 @@ impl Client {
         Self::set_up(stream)
     }
 
-    /// Connects with so small a receive buffer, and will read so slowly, that the server's writes are cut
-    /// short again and again.
+    /// Connects with such a small receive buffer, and reads so slowly, that many of the server's writes are short.
     ///
     /// # Errors
     /// As [`Client::connect`].
     pub fn connect_slow(address: SocketAddr) -> Outcome<Self> {
         let connect = || -> io::Result<Socket> {
             let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
-            // Before connecting, because it says how wide the window can get.
+            // Before connecting, because it limits TCP's window.
             socket.set_recv_buffer_size(4096)?;
             socket.connect_timeout(&address.into(), PATIENCE)?;
             Ok(socket)
@@ -86,7 +85,7 @@ impl Client {
 
     fn set_up(stream: TcpStream) -> Outcome<Self> {
         let set_up = || -> io::Result<()> {
-            // What is written apart is to arrive apart.
+            // So that separate writes arrive separately.
             stream.set_nodelay(true)?;
             stream.set_read_timeout(Some(PATIENCE))?;
             stream.set_write_timeout(Some(PATIENCE))
@@ -109,7 +108,7 @@ impl Client {
             .map_err(|e| format!("sending: {e}"))
     }
 
-    /// The same connection, for another thread to send on while this one reads.
+    /// The same connection, so that another thread can send while this one reads.
     ///
     /// # Errors
     /// Those of the system.
@@ -117,7 +116,7 @@ impl Client {
         self.stream.try_clone().map_err(|e| format!("cloning: {e}"))
     }
 
-    /// Reads the next answer to a request other than HEAD. Interim answers (1xx) are skipped.
+    /// Reads the next final response, to a request other than HEAD. Skips interim responses (1xx).
     ///
     /// # Errors
     /// When none comes, or it isn't one.
@@ -130,7 +129,7 @@ impl Client {
         }
     }
 
-    /// Reads the next answer to a request other than HEAD, be it an interim one.
+    /// Reads the next response, interim or final, to a request other than HEAD.
     ///
     /// # Errors
     /// When none comes, or it isn't one.
@@ -159,7 +158,7 @@ impl Client {
         Ok(Answer { status, head, body })
     }
 
-    /// Reads the head of the next answer: all there is of it when the request was a HEAD.
+    /// Reads the head of the next response. For a HEAD request, this is the whole response.
     ///
     /// # Errors
     /// When none comes, or it isn't one.
@@ -170,7 +169,7 @@ impl Client {
             }
             ensure!(
                 self.read_more()? > 0,
-                "the connection ended where an answer's head should be; before it came {:?}",
+                "the connection ended where the head of a response should be; before that came {:?}",
                 String::from_utf8_lossy(&self.buffer)
             );
         };
@@ -179,7 +178,7 @@ impl Client {
         let status = head
             .strip_prefix("HTTP/1.")
             .and_then(|rest| rest.get(2..5)?.parse().ok())
-            .ok_or_else(|| format!("this is no answer: {head:?}"))?;
+            .ok_or_else(|| format!("this is not a response: {head:?}"))?;
         Ok(Answer {
             status,
             head,
@@ -202,7 +201,7 @@ impl Client {
         Ok(self.buffer.drain(..count).collect())
     }
 
-    /// Reads once into the buffer; 0 is the end.
+    /// Reads once into the buffer. Returns 0 at the end of the stream.
     fn read_more(&mut self) -> Outcome<usize> {
         let mut chunk = [0; 16 * 1024];
         let count = self
@@ -214,8 +213,8 @@ impl Client {
         Ok(count)
     }
 
-    /// Reads and drops at most `limit` bytes, in the time given, and says how many came. An error
-    /// ends it as the end of the stream does.
+    /// Reads and drops at most `limit` bytes, for at most the given time. Returns how many came. An error
+    /// counts as the end of the stream.
     pub fn swallow(&mut self, limit: usize, time: Duration) -> usize {
         let end = Instant::now() + time;
         let mut total = 0;
@@ -231,13 +230,12 @@ impl Client {
                 Ok(count) => total += count,
             }
         }
-        // It worked before with the other value.
+        // Setting it has worked before, with another value.
         let _ = self.stream.set_read_timeout(Some(PATIENCE));
         total
     }
 
-    /// Fails unless the server ends the connection now, and in order (no reset), with nothing more
-    /// sent.
+    /// Fails unless the server closes the connection now, without a reset and without sending more.
     ///
     /// # Errors
     /// With what came instead.
@@ -251,7 +249,7 @@ impl Client {
         Ok(())
     }
 
-    /// Ends this side's sending; the answers can still be read.
+    /// Shuts down sending. Responses can still be read.
     ///
     /// # Errors
     /// Those of the system.
@@ -261,7 +259,7 @@ impl Client {
             .map_err(|e| format!("half-closing: {e}"))
     }
 
-    /// Ends the connection with a reset (RST) instead of in order.
+    /// Resets the connection (RST).
     ///
     /// # Errors
     /// Those of the system.
@@ -269,7 +267,7 @@ impl Client {
         SockRef::from(&self.stream)
             .set_linger(Some(Duration::ZERO))
             .map_err(|e| format!("setting SO_LINGER: {e}"))
-        // The reset is what closing now does.
+        // With this option, closing resets the connection.
     }
 }
 
@@ -288,8 +286,7 @@ fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
         .position(|window| window == needle)
 }
 
-/// Fails unless both are the same bytes, and then says where they begin to differ: of a megabyte
-/// nobody wants to see more.
+/// Fails unless both are the same bytes. The error says where they begin to differ, and shows only a few bytes.
 ///
 /// # Errors
 /// With the difference.
@@ -329,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_are_read_one_after_the_other() {
+    fn responses_are_read_one_after_the_other() {
         let (mut client, mut server) = pair();
         let sent = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nabHTTP/1.1 404 \
                     Not Found\r\nContent-Length: 0\r\nX: 1\r\nx: 2\r\n\r\n";
@@ -348,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn ambiguous_or_cut_answers_are_refused() {
+    fn ambiguous_or_truncated_responses_are_errors() {
         for sent in [
             "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\na",
             "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nab",
@@ -364,7 +361,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reset_reaches_the_other_side_as_one() {
+    fn a_reset_reaches_the_peer_as_a_reset() {
         let (mut client, mut server) = pair();
         client.send("x").expect("room");
         client.reset().expect("a socket");

@@ -1,5 +1,4 @@
-//! The conformance cases over sockets, against a server for each handler and set of limits, in each
-//! runtime.
+//! Runs the conformance cases over sockets, in each runtime, with one server for each handler and set of limits.
 
 use std::process::Command;
 
@@ -31,7 +30,7 @@ pub fn run(runtimes: &[Runtime]) -> Report {
 fn servers() -> Outcome<Vec<(String, String)>> {
     let said = test("which_servers_are_needed", &[])?;
     let servers = said.lines().filter_map(|line| {
-        // The test's name may stand before its first line.
+        // The name of the test may precede its first line.
         let (handler, settings) = line.split_once("server: ")?.1.split_once(' ')?;
         Some((handler.to_owned(), settings.to_owned()))
     });
@@ -43,7 +42,7 @@ fn servers() -> Outcome<Vec<(String, String)>> {
 fn cases(runtime: Runtime, handler: &str, settings: &str) -> Outcome<String> {
     let program = Program::example(runtime, "conformance_server", false)?;
     let mut server = vec![("MINI_HTTP_HANDLER", handler)];
-    // wasmi takes no empty variable.
+    // wasmi accepts no empty variable.
     if !settings.is_empty() {
         server.push(("MINI_HTTP_SETTINGS", settings));
     }
@@ -68,7 +67,7 @@ fn cases(runtime: Runtime, handler: &str, settings: &str) -> Outcome<String> {
         .ok_or_else(|| format!("no line says how many cases ran:\n{said}"))
 }
 
-/// Runs one of the tests that need to be asked for, and gives what it says.
+/// Runs one of the ignored tests. Returns its output.
 fn test(name: &str, env: &[(&str, &str)]) -> Outcome<String> {
     let output = Command::new("cargo")
         .args(["test", "--quiet", "--package", "mini_http", "--test"])

@@ -1,4 +1,4 @@
-//! curl as a child process.
+//! Runs curl as a child process.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -6,12 +6,12 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::Outcome;
 
-/// What a curl said.
+/// The output of curl.
 #[derive(Debug, Clone)]
 pub struct Said {
     /// Its standard output.
     pub out: Vec<u8>,
-    /// Its standard error: with `-v` the story of the transfer.
+    /// Its standard error. With `-v`, this is the log of the transfer.
     pub err: String,
 }
 
@@ -26,10 +26,10 @@ impl Said {
 /// Runs curl with these arguments, for at most half a minute.
 ///
 /// # Errors
-/// When curl can't be run, or fails; the message holds what it said.
+/// curl can't be run, or fails. The message has its output.
 pub fn curl<S: AsRef<str>>(arguments: &[S]) -> Outcome<Said> {
     let mut command = Command::new("curl");
-    // Neither a person's own settings nor a proxy are to have a say.
+    // Ignore the configuration of the user, and proxies.
     command.args(["-q", "-sS", "--noproxy", "*", "--max-time", "30"]);
     command
         .args(arguments.iter().map(AsRef::as_ref))
@@ -37,7 +37,7 @@ pub fn curl<S: AsRef<str>>(arguments: &[S]) -> Outcome<Said> {
     let output = command.output().map_err(|e| format!("curl: {e}"))?;
     let err = String::from_utf8_lossy(&output.stderr).into_owned();
     if !output.status.success() {
-        // Of fifty transfers, each may have had something to say.
+        // There may be a message for each of fifty transfers.
         let mut last: Vec<_> = err.lines().rev().take(20).collect();
         last.reverse();
         return Err(format!(
@@ -81,7 +81,7 @@ impl Scratch {
         self.0.join(name).display().to_string()
     }
 
-    /// Writes a file into it, and gives its path.
+    /// Writes a file into it. Returns the path.
     ///
     /// # Errors
     /// Those of the system.
@@ -103,7 +103,7 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        // What is left is in the system's temporary folder.
+        // If this fails, the folder stays in the system's temporary folder.
         let _ = std::fs::remove_dir_all(&self.0);
     }
 }

@@ -1,4 +1,4 @@
-//! The example `files`: a directory and a listener at once, which some runtimes make hard.
+//! Checks the example `files`, which needs a directory and a listener at once. In some runtimes that needs care.
 
 use std::fs;
 
@@ -36,7 +36,7 @@ const CASES: &[Case] = &[
     ("no way out of the directory", traversal),
 ];
 
-/// The directory that is served, `public`, and what stands beside it.
+/// The directory `public`, which is served, and files outside it.
 struct Folders {
     scratch: Scratch,
     image: Vec<u8>,
@@ -160,7 +160,7 @@ fn traversal(server: &Server, folders: &Folders) -> Outcome {
         );
         ensure!(
             !String::from_utf8_lossy(&answer.body).contains("secret"),
-            "{target} tells the secret"
+            "{target} returns the secret"
         );
     }
     Ok(())

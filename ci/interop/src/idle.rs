@@ -1,4 +1,5 @@
-//! What connections cost that do nothing: hardly any processor time, since nothing wakes the server.
+//! Measures the processor time of a server with idle connections. It must be almost none, since nothing wakes the
+//! server.
 
 use std::thread::sleep;
 use std::time::Duration;
@@ -11,10 +12,10 @@ use crate::{Outcome, Program, Report, Runtime, Server, ensure};
 pub struct Settings {
     /// How many idle connections there are.
     pub connections: usize,
-    /// For how long they are watched.
+    /// How long the server is observed.
     pub seconds: u64,
-    /// How many ticks of processor time the server may use in that time. Where it has to try again and
-    /// again (see [`Runtime::is_blind`]) it may use 5 % of it.
+    /// How many ticks of processor time the server may use in that time. In a blind runtime
+    /// ([`Runtime::is_blind`]) it may use 5 % of the time.
     pub most_ticks: u64,
     /// Whether the server is a release build.
     pub release: bool,
@@ -40,7 +41,7 @@ pub fn run(runtimes: &[Runtime], settings: Settings) -> Report {
     report
 }
 
-/// Measures one program that answers as `echo` does.
+/// Measures one program that responds like `echo`.
 ///
 /// # Errors
 /// It has used more, or didn't serve.
@@ -56,7 +57,7 @@ pub fn measure(program: &Program, settings: Settings) -> Outcome<String> {
     Ok(format!("{ticks} (at most {})", settings.most_ticks))
 }
 
-/// How many ticks it uses, however many that are.
+/// How many ticks it uses, without a limit.
 ///
 /// # Errors
 /// It didn't serve.
@@ -72,12 +73,12 @@ pub fn ticks(program: &Program, settings: Settings) -> Outcome<u64> {
         }
         clients.push(client);
     }
-    // What the start and these requests have set in motion is to come to rest.
+    // Until the work of the start and of these requests is done.
     sleep(Duration::from_secs(1));
     let before = server.cpu_ticks()?;
     sleep(Duration::from_secs(settings.seconds));
     let ticks = server.cpu_ticks()? - before;
-    // They were idle, and not closed.
+    // The connections must still be open.
     for client in &mut clients {
         client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n")?;
         client.answer()?.check(b"hello!")?;

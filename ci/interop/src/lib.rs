@@ -1,22 +1,22 @@
-//! Tests from outside: servers as processes, natively and in every WASI runtime, against curl and
-//! against raw sockets.
+//! Tests of whole programs: servers run as processes, natively and in every WASI runtime, and clients are curl and
+//! raw sockets.
 //!
-//! The parts, for whoever writes another test over real sockets:
-//! - [`Program::example`] builds an example for a [`Runtime`], [`Server::start`] runs it on a free port
-//!   and gives its address, its process id and its log, and ends it when dropped.
-//! - [`Client`] is a raw connection that can send what no well-behaved client sends: bytes one at a
-//!   time, half a request, a reset.
-//! - [`Report`] collects the outcomes, prints them as a table (rows cases, columns runtimes), and then
-//!   a line `N passed, N failed`.
-//! - [`door`] is the command line, `ci/run`: a new check is an entry of its table.
+//! The parts, for writing another test over real sockets:
+//! - [`Program::example`] builds an example for a [`Runtime`]. [`Server::start`] runs it on a free port; it has an
+//!   address, a process id and a log, and is killed when it is dropped.
+//! - [`Client`] is a raw connection that can send what no well-behaved client sends: single bytes, half a request, a
+//!   reset.
+//! - [`Report`] collects the outcomes and prints them as a table, with a row for each case and a column for each
+//!   runtime, and then a line `N passed, N failed`.
+//! - [`door`] is the command line, `ci/run`. To add a check, add an entry to its table.
 //!
-//! Everything is bounded in time: each read, each write and each curl has its limit, so that a server
-//! that hangs is a failure and not a test that hangs.
+//! Each read, each write and each curl has a time limit, so a server that hangs is a failure and doesn't make the test
+//! hang.
 
 #![allow(
     clippy::print_stdout,
     clippy::print_stderr,
-    reason = "its reports are for a person"
+    reason = "the reports are for people"
 )]
 
 pub mod abuse;
@@ -25,7 +25,7 @@ pub mod conformance;
 pub mod curl;
 pub mod door;
 pub mod files;
-pub mod first_answer;
+pub mod first_response;
 pub mod idle;
 pub mod matrix;
 pub mod own_project;
@@ -51,7 +51,7 @@ pub use report::Report;
 pub use runtime::Runtime;
 pub use server::Server;
 
-/// How a check ends: well, or with what went wrong, for a person to read.
+/// The result of a check. The error is a text for people that says what went wrong.
 pub type Outcome<T = ()> = Result<T, String>;
 
 /// The folder of the checkout.

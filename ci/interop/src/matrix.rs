@@ -1,4 +1,4 @@
-//! The curl matrix: what curl, and sockets ruder than curl, see of the example `echo`.
+//! The curl matrix: tests the example `echo` with curl, and with raw sockets that do what curl can't.
 
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
@@ -12,7 +12,7 @@ use crate::{Outcome, Program, Report, Runtime, Server, ensure};
 
 type Case = (&'static str, fn(&Server) -> Outcome);
 
-/// The rows, in their order. What comes last looks back on all the others.
+/// The cases, in order. The last ones check the state after all others.
 const CASES: &[Case] = &[
     ("GET", get),
     ("HEAD", head),
@@ -25,13 +25,13 @@ const CASES: &[Case] = &[
     ("50 parallel transfers", parallel_transfers),
     ("50 connections interleaved", interleaved_connections),
     ("request byte by byte", byte_by_byte),
-    ("pipelined, answered in order", pipelined),
+    ("pipelined, responses in order", pipelined),
     ("pipelined, large, read slowly", pipelined_and_large),
     ("half-close after the request", half_close),
     ("half-close after pipelining", half_close_after_pipelining),
     ("resets mid-request", resets),
     ("ends mid-request", ends),
-    ("still answers", get),
+    ("still responds", get),
     ("log without complaints", Server::check_log),
 ];
 
@@ -51,8 +51,7 @@ pub fn run(runtimes: &[Runtime], release: bool) -> Report {
     report
 }
 
-/// Runs those cases that are wanted against any server that answers as `echo` does. `prefix` begins
-/// the names of the rows.
+/// Runs the wanted cases against any server that responds like `echo`. The names of the rows begin with `prefix`.
 pub fn check(
     report: &mut Report,
     prefix: &str,
@@ -63,7 +62,7 @@ pub fn check(
     let mut server = start();
     for (name, case) in CASES.iter().filter(|(name, _)| is_wanted(name)) {
         let outcome = match &mut server {
-            // The reason is told once.
+            // The reason is reported only once.
             Err(why) => Err(std::mem::replace(why, "no server".into())),
             Ok(server) => case(server).and_then(|()| server.check_alive()),
         };
@@ -72,7 +71,7 @@ pub fn check(
         report.add(&row, runtime, outcome.map(|()| "ok".into()));
         if let (true, Ok(failing)) = (failed, &mut server) {
             eprintln!("    the log: {}", failing.keep_log());
-            // The other cases are still worth a try.
+            // The other cases run anyway.
             if failing.ended().is_some() {
                 server = start();
             }
@@ -80,7 +79,7 @@ pub fn check(
     }
 }
 
-/// `echo`, telling of all it does, so that the code that tells is tried as well.
+/// `echo` with all log levels, so that the code which logs is tested, too.
 fn start(runtime: Runtime, release: bool) -> Outcome<Server> {
     let program = Program::example(runtime, "echo", release)?;
     Server::start(&program, &[("RUST_LOG", "debug")])
@@ -118,18 +117,18 @@ fn head(server: &Server) -> Outcome {
     let out = said.text().to_ascii_lowercase();
     ensure!(
         out.matches("http/1.1 200 ").count() == 2,
-        "not two answers:\n{out}"
+        "not two responses:\n{out}"
     );
     ensure!(
         out.matches("content-length: 6\r\n").count() == 2,
         "the lengths in\n{out}"
     );
     check_reused(&said.err)?;
-    // curl is lenient about a body that shouldn't be there. Here it would end up in the next answer.
+    // curl ignores a body that must not be there. Here it would become part of the next response.
     let mut client = Client::connect(server.address)?;
     client.send("HEAD / HTTP/1.1\r\nHost: x\r\n\r\nGET / HTTP/1.1\r\nHost: x\r\n\r\n")?;
     let head = client.head_answer()?;
-    ensure!(head.status == 200, "the answer to HEAD is\n{}", head.head);
+    ensure!(head.status == 200, "the response to HEAD is\n{}", head.head);
     client.answer()?.check(b"hello!")
 }
 
@@ -142,7 +141,7 @@ fn post_a_megabyte(server: &Server) -> Outcome {
     let scratch = Scratch::new()?;
     let body = Random::new(1).bytes(1024 * 1024);
     let data = format!("@{}", scratch.write("in", &body)?);
-    // Without Expect, which curl adds to a body of this size and which has a case of its own.
+    // Without Expect, which curl adds for a body of this size. It has a case of its own.
     let arguments = [
         "-H",
         "Expect:",
@@ -186,7 +185,7 @@ fn expect_continue(server: &Server) -> Outcome {
     let scratch = Scratch::new()?;
     let body = Random::new(3).bytes(50_000);
     let data = format!("@{}", scratch.write("in", &body)?);
-    // With this much patience, only a server that says 100 gets the body within curl's 30 s.
+    // curl waits this long for 100 (Continue). Without it, the body would not be sent within curl's limit of 30 s.
     let url = server.url("/");
     let patient = [
         "-v",
@@ -217,7 +216,7 @@ fn http_1_0(server: &Server) -> Outcome {
         said.err
     );
     same(&said.out, b"ten")?;
-    // One that sends no Host, and reads to the end.
+    // A client that sends no Host, and reads to the end.
     let mut client = Client::connect(server.address)?;
     client.send("GET / HTTP/1.0\r\n\r\n")?;
     client.answer()?.check(b"hello!")?;
@@ -231,8 +230,8 @@ fn two_urls_one_connection(server: &Server) -> Outcome {
     same(&said.out, b"hello!1 hello!0 ")
 }
 
-/// Fails unless curl, asked by `-v`, says that it has used a connection again. (The words differ
-/// between its versions.)
+/// Fails unless the output of `curl -v` says that it has used a connection again. (The words differ
+/// between versions.)
 fn check_reused(said: &str) -> Outcome {
     let said_so = ["Re-using existing", "Reusing existing"]
         .iter()
@@ -253,7 +252,7 @@ fn parallel_transfers(server: &Server) -> Outcome {
     let mut config = String::new();
     for number in 0..50 {
         let data = scratch.write(&format!("in{number}"), body(number))?;
-        // Every section has to say it all anew.
+        // Each section needs all options.
         let _ = write!(
             config,
             "{}url = \"{}\"\ndata-binary = \"@{data}\"\noutput = \"{}\"\nheader = \"Expect:\"\n\
@@ -295,7 +294,7 @@ fn interleaved_connections(server: &Server) -> Outcome {
     Ok(())
 }
 
-/// The head of a POST, whole.
+/// The complete head of a POST.
 fn post_head(length: usize) -> String {
     format!("POST /raw HTTP/1.1\r\nHost: interop\r\nContent-Length: {length}\r\n\r\n")
 }
@@ -308,7 +307,7 @@ fn byte_by_byte(server: &Server) -> Outcome {
     for request in [plain.as_bytes(), chunked.as_bytes()] {
         for byte in request {
             client.send([*byte])?;
-            // Long enough that most bytes are read alone.
+            // Long enough for the server to read most bytes one by one.
             std::thread::sleep(Duration::from_micros(200));
         }
         client.answer()?.check(b"drop by drop")?;
@@ -316,7 +315,7 @@ fn byte_by_byte(server: &Server) -> Outcome {
     Ok(())
 }
 
-/// Ten requests of three kinds with ten different answers.
+/// Ten requests of three kinds, with ten different responses.
 fn ten_requests() -> (String, Vec<String>) {
     let mut requests = String::new();
     let mut bodies = Vec::new();
@@ -345,7 +344,7 @@ fn ten_requests() -> (String, Vec<String>) {
 
 fn pipelined(server: &Server) -> Outcome {
     let (requests, bodies) = ten_requests();
-    // All at once, then cut in the middle of things.
+    // All at once; then cut within lines and bodies.
     for cut in [requests.len(), 1, 100, requests.len() / 2] {
         let mut client = Client::connect(server.address)?;
         client.send(&requests[..cut])?;
@@ -358,7 +357,7 @@ fn pipelined(server: &Server) -> Outcome {
     Ok(())
 }
 
-/// Answers so large, and read so slowly, that the server has several to send at once, and each write
+/// Responses so large, and read so slowly, that the server has several to send at once, and each write
 /// takes only a part of them.
 fn pipelined_and_large(server: &Server) -> Outcome {
     let mut random = Random::new(4);
@@ -378,7 +377,7 @@ fn pipelined_and_large(server: &Server) -> Outcome {
         thread::sleep(Duration::from_millis(300));
         for (number, body) in bodies.iter().enumerate() {
             let answer = client.answer().and_then(|answer| answer.check(body));
-            answer.map_err(|why| format!("answer {number} of {}: {why}", bodies.len()))?;
+            answer.map_err(|why| format!("response {number} of {}: {why}", bodies.len()))?;
         }
         let sent = sending.join().map_err(|_| "the sender panicked")?;
         sent.map_err(|e| format!("sending: {e}"))
@@ -411,8 +410,8 @@ fn half_close_after_pipelining(server: &Server) -> Outcome {
     client.check_end()
 }
 
-/// What a client may have sent when it goes away in the middle: nothing, part of a head, part of a
-/// body, part of a chunk, a request whose answer it never reads.
+/// What a client may have sent when it disappears: nothing, part of a head, part of a
+/// body, part of a chunk, or a request whose response it never reads.
 fn unfinished() -> Vec<String> {
     vec![
         String::new(),
@@ -445,7 +444,7 @@ fn ends(server: &Server) -> Outcome {
             let mut client = Client::connect(server.address)?;
             client.send(sent)?;
             std::thread::sleep(Duration::from_millis(wait));
-            // An orderly end (or, where an answer lies unread, the system's reset).
+            // A normal close. If a response was not read, the system makes it a reset.
             drop(client);
         }
         get(server)?;

@@ -1,4 +1,4 @@
-//! A program in a crate of its own, outside the checkout, as the README tells a user to make one.
+//! Checks a program in a crate of its own, outside the checkout, which is made as the README describes.
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
@@ -15,7 +15,7 @@ const PROGRAM: &str = include_str!("../own_project.rs");
 /// The address that is fixed in it.
 const ADDRESS: &str = "127.0.0.1:3000";
 
-/// Builds and asks it, for each of these runtimes.
+/// Builds, starts and requests it, in each of these runtimes.
 #[must_use]
 pub fn run(runtimes: &[Runtime]) -> Report {
     let mut report = Report::new("own project", runtimes);
@@ -35,7 +35,7 @@ pub fn run(runtimes: &[Runtime]) -> Report {
         );
         let mut server = server.ok();
         report.add(
-            "answers",
+            "responds",
             runtime,
             match &mut server {
                 Some(server) => ask(server).map(|()| "ok".into()),
@@ -46,7 +46,7 @@ pub fn run(runtimes: &[Runtime]) -> Report {
     report
 }
 
-/// The crate, made by the README's commands but for its own program.
+/// Makes the crate with the commands of the README. Only the program is this one.
 fn make_project() -> Outcome<Scratch> {
     let scratch = Scratch::new()?;
     let library = root().display().to_string();
@@ -71,10 +71,10 @@ fn start(scratch: &Scratch, runtime: Runtime) -> Outcome<Server> {
     // The README builds modules with --release.
     let program = Program::build(runtime, &folder, &[], runtime != Runtime::Native)?;
     if !runtime.binds() {
-        // Here the address is the runtime's to say.
+        // In such a runtime, its options set the address.
         return Server::start(&program, &[]);
     }
-    // Somebody else, a test in another checkout perhaps, may have the port for a while.
+    // Another process may use the port for a while, such as a test in another checkout.
     let address: SocketAddr = ADDRESS.parse().map_err(|e| format!("{ADDRESS}: {e}"))?;
     let started = Instant::now();
     while TcpListener::bind(address).is_err() {
@@ -95,7 +95,7 @@ fn ask(server: &mut Server) -> Outcome {
             .contains("\r\nx-what-up: nothin\r\n"),
         "the field of the program is missing:\n{said}"
     );
-    ensure!(said.ends_with("\r\n\r\nhello!"), "the answer is\n{said}");
+    ensure!(said.ends_with("\r\n\r\nhello!"), "the response is\n{said}");
     let said = curl(&["--data", "it's me", &server.url("/")])?;
     same(&said.out, b"it's me")?;
     server.check_alive()?;

@@ -1,9 +1,17 @@
-//! The other end of the example `probe`, which examines a runtime from within.
+//! The client for the example `probe`, which examines a runtime from inside.
 //!
-//! The module gives commands on a connection that begins with the line `probe`, one a line, and each is
-//! answered by `ok NUMBER` or `error WHY`. `connect` makes a connection and answers with its number N;
-//! then `send N BYTES`, `read N BYTES` (just as many), `drain N` (all until the end: how many),
-//! `end N` (there has to be the end, now), `half-close N`, `close N`, `reset N`; and at the end `done`.
+//! The module controls this client: on a connection that begins with the line `probe`, it sends commands, one in each
+//! line. The client replies to each with `ok NUMBER` or `error WHY`:
+//!
+//! | command | the client |
+//! |---|---|
+//! | `connect` | makes a connection; NUMBER is its number N |
+//! | `send N BYTES` | sends this many bytes |
+//! | `read N BYTES` | reads exactly this many bytes |
+//! | `drain N` | reads to the end of the stream; NUMBER is how many bytes came |
+//! | `end N` | checks that the stream ends now |
+//! | `half-close N`, `close N`, `reset N` | ends the connection in this way |
+//! | `done` | ends |
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -15,14 +23,14 @@ use crate::client::{Client, PATIENCE};
 use crate::curl::Scratch;
 use crate::{Outcome, Program, Runtime, ensure};
 
-/// Examines a runtime of ours, and gives the table in this format: `text`, `markdown` or `json`.
+/// Examines a runtime. Returns the table in this format: `text`, `markdown` or `json`.
 ///
 /// # Errors
-/// When the runtime can't be had or the probe doesn't come to its end.
+/// The runtime can't be installed, or the probe doesn't finish.
 pub fn run(runtime: Runtime, format: &str) -> Outcome<String> {
     ensure!(
         runtime.target().is_some(),
-        "{runtime} is no WASI runtime: there is nothing to examine"
+        "{runtime} isn't a WASI runtime: there is nothing to examine"
     );
     let program = Program::example(runtime, "probe", true)?;
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, Runtime::free_port()?));
@@ -45,10 +53,10 @@ pub fn run(runtime: Runtime, format: &str) -> Outcome<String> {
     Ok(table)
 }
 
-/// Does the other end's part for a probe that is running at this address.
+/// Is the client for a probe that is running at this address.
 ///
 /// # Errors
-/// When there is none, or it gives up.
+/// There is no probe, or it ends early.
 pub fn serve(address: SocketAddr) -> Outcome {
     let started = Instant::now();
     let stream = loop {
@@ -56,14 +64,14 @@ pub fn serve(address: SocketAddr) -> Outcome {
             Ok(stream) => break stream,
             Err(e) => ensure!(
                 started.elapsed() < PATIENCE,
-                "nobody listens at {address}: {e}"
+                "nothing listens at {address}: {e}"
             ),
         }
         sleep(Duration::from_millis(20));
     };
     let io = |e| format!("the connection for the commands: {e}");
     stream.set_nodelay(true).map_err(io)?;
-    // Between two commands the module measures; an interpreter takes its time.
+    // The module measures between two commands, which takes long in an interpreter.
     stream.set_read_timeout(Some(PATIENCE * 3)).map_err(io)?;
     let mut answers = stream.try_clone().map_err(io)?;
     answers.write_all(b"probe\n").map_err(io)?;
@@ -109,7 +117,7 @@ fn obey(address: SocketAddr, clients: &mut Vec<Option<Client>>, line: &str) -> O
             ensure!(read == count, "only {read} of {count} bytes came");
             Ok(read)
         }
-        // The module takes the time until its end is seen.
+        // The module measures how long it takes until the end is seen.
         "watch" => Ok(it.swallow(usize::MAX, Duration::from_millis(500))),
         "drain" => Ok(it.swallow(usize::MAX, PATIENCE)),
         "end" => it.check_end().map(|()| 0),
@@ -125,7 +133,7 @@ fn obey(address: SocketAddr, clients: &mut Vec<Option<Client>>, line: &str) -> O
     }
 }
 
-/// A child process that doesn't outlive its owner.
+/// A child process that is killed when this is dropped.
 struct Running(Child);
 
 impl Drop for Running {

@@ -1,4 +1,4 @@
-//! A program, built for the runtime that it is to run in.
+//! [`Program`]: builds a program for a runtime, and makes the command that runs it.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -8,11 +8,11 @@ use crate::{Outcome, Runtime, ensure, root};
 /// A program, built for one runtime.
 #[derive(Debug, Clone)]
 pub struct Program {
-    /// What it is built for.
+    /// The runtime that it is built for.
     pub runtime: Runtime,
-    /// The executable, or the module.
+    /// The executable or module.
     pub path: PathBuf,
-    /// Whether it is an example of this checkout, which a runner of `ci` runs.
+    /// Whether it is an example of this checkout, which cargo's runner can run.
     example: bool,
 }
 
@@ -47,7 +47,7 @@ impl Program {
         if release {
             cargo.arg("--release");
         }
-        // Only cargo knows where its programs are put: configuration and variables have a say.
+        // Only cargo knows the folder of its programs, which depends on configuration and variables.
         cargo.args(["--quiet", "--message-format=json-render-diagnostics"]);
         let output = cargo.output().map_err(|e| format!("cargo: {e}"))?;
         ensure!(
@@ -70,13 +70,13 @@ impl Program {
         }
     }
 
-    /// The command that serves it at `address`: for an example in a runtime that has one, cargo's own
-    /// runner, so that the runner is tested too.
+    /// The command that runs it at `address`. For an example in a runtime that has one, this is cargo's
+    /// runner, so that the runner is tested, too.
     ///
     /// # Errors
     /// When the runtime can't be had.
     pub fn command(&self, address: &str, env: &[(&str, &str)]) -> Outcome<Command> {
-        // What inherits the environment needs no runner.
+        // If the program sees the environment, it needs no runner.
         let runner = match self.runtime.wasi() {
             Some(wasi) if self.example && !self.runtime.inherits() => wasi.runner(),
             _ => return self.runtime.command(&self.path, address, env),
@@ -93,9 +93,8 @@ impl Program {
     }
 }
 
-/// The path in one of cargo's JSON messages that tells of an executable, or of a library that is a
-/// module. (A path that JSON has to escape isn't understood, and the build then counts as having made
-/// nothing.)
+/// The path in a JSON message of cargo about an executable, or a library that is a
+/// module. (A path with escapes isn't supported. The build then counts as one without a result.)
 fn executable(message: &str) -> Option<&str> {
     let after = |start| {
         let (_, rest) = message.split_once(start)?;

@@ -1,6 +1,6 @@
-//! Numbers that look random and come again with the same seed (splitmix64).
+//! A pseudo-random number generator (splitmix64): the same seed gives the same numbers.
 
-/// A generator. Two with one seed give the same numbers.
+/// A generator. Two with the same seed return the same numbers.
 #[derive(Debug, Clone)]
 pub struct Random(u64);
 

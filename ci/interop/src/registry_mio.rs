@@ -1,6 +1,6 @@
-//! One program of `examples/hyper` twice, in one run: on the mio shim, and on the mio of crates.io. The results of the
-//! second are shown. They are failures only in a runtime that is made for it, and there the programs on axum and with
-//! a WebSocket are checked, too.
+//! Runs a program of `examples/hyper` on the mio shim, and the same program on the mio of crates.io. What fails with
+//! the latter is reported, but is a failure of this check only in a runtime that supports that mio. There, the
+//! programs on axum and with a WebSocket are checked, too.
 
 use std::fs;
 use std::time::Duration;
@@ -19,14 +19,14 @@ pub struct Settings {
     pub seconds: u64,
 }
 
-/// The programs, of which nothing differs but their mio.
+/// The programs. They differ only in their mio.
 const HYPER: &str = "hyper_echo";
 const AXUM: &str = "axum_app";
 const WEBSOCKET: &str = "websocket";
-/// What their names end with without the shim. Other names, because with `CARGO_TARGET_DIR` both are built into one
-/// folder.
+/// The suffix of the programs without the shim. They need names of their own, because with `CARGO_TARGET_DIR` both are
+/// built into one folder.
 const UNPATCHED: &str = "_unpatched";
-/// What they are made of, in `examples/hyper`.
+/// Their source files, in `examples/hyper`.
 const FILES: [&str; 8] = [
     ".cargo/config.toml",
     "wasi/Cargo.toml",
@@ -37,8 +37,8 @@ const FILES: [&str; 8] = [
     "src/upgrade.rs",
     "src/listener.rs",
 ];
-/// What stands in these files for the shim, and what replaces it: no patch, and no function that finds
-/// the listener. Without directories it is fd 3 in every runtime here.
+/// The text in these files that is for the shim, and its replacement: no patch, and no function that finds the
+/// listener. Without preopened directories the listener is fd 3 in each runtime here.
 const REPLACED: [(&str, &str); 6] = [
     (r#"name = "hyper_echo""#, r#"name = "hyper_echo_unpatched""#),
     (r#"name = "axum_app""#, r#"name = "axum_app_unpatched""#),
@@ -52,9 +52,9 @@ const REPLACED: [(&str, &str); 6] = [
          Ok(listener)",
     ),
 ];
-/// So many connections that take turns.
+/// The number of connections that send requests in turn.
 const MANY: [usize; 3] = [64, 256, 1000];
-/// Idle connections.
+/// The number of idle connections.
 const IDLE: usize = 100;
 
 /// Checks both in each of these runtimes.
@@ -92,7 +92,7 @@ pub fn run(runtimes: &[Runtime], settings: Settings) -> Report {
     report
 }
 
-/// What has happened to a program that isn't judged.
+/// The results of a program whose failures aren't failures of this check.
 fn fate(runtime: Runtime, case: &str, outcome: Outcome<String>) -> String {
     outcome.unwrap_or_else(|why| {
         eprintln!("{runtime}, without the shim: {case}: {why}");
@@ -109,7 +109,7 @@ fn check_more(report: &mut Report, runtime: Runtime, unpatched: &Unpatched) {
     matrix::check(report, &prefix, runtime, |_| true, start);
     let app = axum.as_ref().map_err(Clone::clone).and_then(shim::app);
     report.add(&format!("without it: {}", shim::APP), runtime, app);
-    // Whatever isn't a WebSocket is something else there.
+    // This program has other responses to requests without a handshake, so that case is left out.
     let wanted = |case: &str| case != websocket::NO_HANDSHAKE;
     for (case, outcome) in websocket::check_program(&axum, wanted) {
         report.add(&format!("{prefix}{case}"), runtime, outcome);
@@ -120,7 +120,7 @@ fn check_more(report: &mut Report, runtime: Runtime, unpatched: &Unpatched) {
     }
 }
 
-/// All the cases of one program. Unless it is judged, it may be as busy at rest as it likes.
+/// All the cases of one program. Its processor time at rest is limited only if its failures count.
 fn measure(
     program: &Outcome<Program>,
     settings: Settings,
@@ -165,7 +165,7 @@ fn measure(
     cases
 }
 
-/// The programs with neither the patch in their manifest nor the shim's function in their source.
+/// The programs without the patch in their manifest and without the shim's function in their source.
 struct Unpatched {
     folder: Scratch,
 }
@@ -173,7 +173,7 @@ struct Unpatched {
 impl Unpatched {
     fn prepare() -> Outcome<Self> {
         let folder = Scratch::new()?;
-        // With the lock all other dependencies are those of the programs on the shim.
+        // With this lock file all other dependencies are the same as with the shim.
         for name in FILES {
             copy(name, &folder)?;
         }

@@ -1,4 +1,4 @@
-//! The outcomes of checks, as a table.
+//! [`Report`]: the outcomes of checks, as a table.
 
 use std::fmt::Write as _;
 
@@ -29,8 +29,8 @@ impl Report {
         }
     }
 
-    /// Puts an outcome into the table. One that is good says in a word or two what the table is to
-    /// show; one that is bad is told at once, on standard error.
+    /// Adds an outcome to the table. A success has a few words for the table. A failure is also printed at once, on
+    /// standard error.
     pub fn add(&mut self, case: &str, runtime: Runtime, outcome: Outcome<String>) {
         let cell = match outcome {
             Ok(word) => Cell::Passed(word),
@@ -56,7 +56,7 @@ impl Report {
         self.rows[row].1[column] = Some(cell);
     }
 
-    /// How many passed, and how many failed. What was never tried (because the server didn't start)
+    /// How many passed, and how many failed. A case that was not run (because the server didn't start)
     /// counts as failed.
     #[must_use]
     pub fn counts(&self) -> (usize, usize) {
@@ -109,9 +109,8 @@ impl Report {
         table
     }
 
-    /// Prints the table, adds the counts as a line `PASSED FAILED` to the file that the variable
-    /// `INTEROP_SUMMARY` names (so that a script can add up several runs), and says whether all is
-    /// well.
+    /// Prints the table. Also appends a line `PASSED FAILED` to the file in the variable
+    /// `INTEROP_SUMMARY`, so that a script can add up several runs. Returns whether everything has passed.
     #[must_use]
     pub fn finish(&self) -> bool {
         print!("\n{}", self.table());
@@ -141,7 +140,7 @@ mod tests {
     fn a_table_shows_rows_columns_and_counts() {
         let mut report = Report::new("case", &[Runtime::Native, Runtime::Wasmi]);
         report.add("GET", Runtime::Native, Ok("ok".into()));
-        report.add("GET", Runtime::Wasmi, Err("no answer".into()));
+        report.add("GET", Runtime::Wasmi, Err("no response".into()));
         report.add("a longer name", Runtime::Native, Ok("12.5 ms".into()));
         let expected = "case           native   wasmi\n\
                         GET            ok       FAILED\n\

@@ -1,4 +1,4 @@
-//! Connections that are reset at random moments end nothing.
+//! Checks that a server survives connections that are reset at random moments.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,9 +14,9 @@ use crate::{Outcome, Program, Report, Runtime, Server, ensure};
 pub struct Settings {
     /// How many connections are reset.
     pub count: usize,
-    /// Where the generator of the moments starts: the same again gives the same moments.
+    /// The seed of the random moments.
     pub seed: u64,
-    /// How long all of it may take, on one runtime.
+    /// How long the whole run may take in one runtime.
     pub limit: Duration,
     /// Whether the server is a release build.
     pub release: bool,
@@ -24,7 +24,7 @@ pub struct Settings {
 
 /// How many clients there are at once.
 const CLIENTS: usize = 8;
-/// The polite client's requests are this far apart.
+/// The pause between two requests of the well-behaved client.
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// Resets connections on each of these runtimes.
@@ -44,13 +44,13 @@ pub fn run(runtimes: &[Runtime], settings: Settings) -> Report {
     report
 }
 
-/// Resets the connections of one program that answers as `echo` does.
+/// Resets the connections of one program that responds like `echo`.
 ///
 /// # Errors
-/// It has ended, or didn't serve others all the while.
+/// It has ended, or didn't serve the well-behaved client.
 pub fn reset_all(program: &Program, settings: Settings) -> Outcome<String> {
     let runtime = program.runtime;
-    // Its log would be large, and writing it would set the pace.
+    // A more detailed log would be large, and writing it would slow down the server.
     let mut server = Server::start(program, &[("RUST_LOG", "warn")])?;
     let started = Instant::now();
     let end = started + settings.limit;
@@ -69,7 +69,7 @@ pub fn reset_all(program: &Program, settings: Settings) -> Outcome<String> {
             })
         });
         let rude: Vec<_> = rude.collect();
-        // All the while somebody polite is served.
+        // Meanwhile a well-behaved client must be served.
         let mut slowest = Duration::ZERO;
         while !rude.iter().all(thread::ScopedJoinHandle::is_finished) {
             slowest = slowest.max(ask(address)?);
@@ -83,7 +83,7 @@ pub fn reset_all(program: &Program, settings: Settings) -> Outcome<String> {
         Ok::<_, String>(slowest)
     });
     let seconds = started.elapsed().as_secs_f64();
-    // First of all, because it explains the rest.
+    // First, because it explains other failures.
     let begun = done.into_inner().min(settings.count);
     server
         .check_alive()
@@ -91,11 +91,11 @@ pub fn reset_all(program: &Program, settings: Settings) -> Outcome<String> {
     let slowest = slowest?;
     ask(address)?;
     server.check_log()?;
-    eprintln!("{runtime}: a polite client's slowest answer took {slowest:.0?}");
+    eprintln!("{runtime}: the slowest response to the well-behaved client took {slowest:.0?}");
     Ok(format!("{seconds:.1}"))
 }
 
-/// One polite request on a connection of its own, and how long the answer took.
+/// Sends one request on a connection of its own. Returns how long the response took.
 fn ask(address: SocketAddr) -> Outcome<Duration> {
     let started = Instant::now();
     let mut client = Client::connect(address)?;
@@ -105,10 +105,10 @@ fn ask(address: SocketAddr) -> Outcome<Duration> {
     Ok(started.elapsed())
 }
 
-/// One connection, reset somewhere between its first byte and the end of its answer.
+/// Makes one connection, and resets it somewhere between its first byte and the end of the response.
 fn reset_one(address: SocketAddr, random: &mut Random) -> Outcome {
     let mut client = Client::connect(address)?;
-    // Mostly small ones; one in eight is large enough that the answer fills the socket's buffer.
+    // Most bodies are small. One in eight is so large that the response fills the socket's buffer.
     let length = match random.below(8) {
         0 => 0,
         1 => 300_000 + random.below(700_000),
@@ -118,7 +118,7 @@ fn reset_one(address: SocketAddr, random: &mut Random) -> Outcome {
     let request = if random.below(2) == 0 {
         format!("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n{body}")
     } else {
-        // An empty first chunk would be the last.
+        // An empty first chunk would end the body.
         let first = if length == 0 {
             String::new()
         } else {
@@ -133,7 +133,7 @@ fn reset_one(address: SocketAddr, random: &mut Random) -> Outcome {
     };
     client.send(&request[..sent])?;
     if sent == request.len() && random.below(2) == 0 {
-        // The body and a head: there is always that much to come.
+        // The response always has at least this many bytes: the body and a head.
         client.swallow(1 + random.below(length + 1), Duration::from_secs(10));
     } else if random.below(2) == 0 {
         thread::sleep(Duration::from_micros(

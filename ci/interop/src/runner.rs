@@ -1,4 +1,4 @@
-//! The command of a first run, `cargo run --target wasm32-wasip1 --example hello`, as a person types it.
+//! Checks the README's first command, `cargo run --target wasm32-wasip1 --example hello`, as a person types it.
 
 use std::process::Command;
 
@@ -19,7 +19,7 @@ pub fn run(runtimes: &[Runtime]) -> Report {
 }
 
 fn serve(runtime: Runtime, folder: &str) -> Outcome {
-    // Built before, so that the time a server has to start isn't cargo's.
+    // Built before, so that the time to build doesn't count as time to start.
     Program::example(runtime, "hello", false)?;
     let mut server = Server::with_command(runtime, |address| {
         let mut cargo = Command::new("cargo");
@@ -45,10 +45,10 @@ fn serve(runtime: Runtime, folder: &str) -> Outcome {
     let said = curl(&["-w", " %{http_code}", &server.url("/")])?.text();
     ensure!(
         said.ends_with(" 200") && said.len() > 4,
-        "the answer is {said}"
+        "the response is {said}"
     );
     server.check_alive()?;
-    // That RUST_LOG reaches the program, in a runtime too.
+    // RUST_LOG must reach the program, also in a runtime.
     ensure!(
         server.log().contains("INFO"),
         "nothing of level info in its log:\n{}",

@@ -1,4 +1,5 @@
-//! Where a program runs: the operating system itself, or a WASI runtime.
+//! [`Runtime`]: where a program runs: natively, or in a WASI runtime. Its table has everything that checks need to know
+//! about a runtime.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -7,16 +8,16 @@ use std::str::FromStr;
 
 use crate::{Outcome, ensure, root};
 
-/// A column of the tables: the operating system itself, or a WASI runtime.
+/// A column of the tables: native, or a WASI runtime.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Runtime {
     /// No runtime: a program of this machine.
     Native,
     /// wasmi, an interpreter: WASI preview 1.
     Wasmi,
-    /// wasmtime 36, the long-term release that still has preview 1 sockets.
+    /// wasmtime 36, the last long-term release with preview 1 sockets.
     Wasmtime36,
-    /// wasmtime 48, the long-term release of today: WASI 0.2.
+    /// wasmtime 48, the current long-term release: WASI 0.2.
     Wasmtime48,
     /// jco, which runs components in Node: WASI 0.2.
     Jco,
@@ -28,8 +29,8 @@ pub enum Runtime {
     WazeroLike,
 }
 
-/// The runtimes, in the order of the columns. Scripts and programs have no other list of them: `ci/run
-/// runtimes` prints their names, and a check says by their properties on which it runs.
+/// The runtimes, in the order of the columns. This is the only list of them: scripts get the names from `ci/run
+/// runtimes`, and a check selects its runtimes by their properties.
 const TABLE: [Row; 8] = [
     Row {
         runtime: Runtime::Native,
@@ -111,22 +112,22 @@ const TABLE: [Row; 8] = [
     },
 ];
 
-/// Stands for the server's address in the arguments of a runtime.
+/// The placeholder for the server's address in the arguments of a runtime.
 const ADDRESS: &str = "ADDRESS";
 
-/// What is known of a runtime.
+/// What the checks know about a runtime.
 #[derive(Debug)]
 struct Row {
     runtime: Runtime,
-    /// On the command line, in the tables, and of `ci/runtime`.
+    /// The name on the command line, in the tables, and for `ci/runtime`.
     name: &'static str,
     /// For the help.
     about: &'static str,
     wasi: Option<Wasi>,
-    /// The runtime's arguments, before those that set variables and the program. With these it serves
-    /// [`ADDRESS`], as the README says.
+    /// The arguments of the runtime, before those for variables and the program. With these it listens at
+    /// [`ADDRESS`], as in the README.
     run: &'static [&'static str],
-    /// Whether the program sees the environment. If not, a variable is an argument of the runtime.
+    /// Whether the program sees the environment. If not, variables are arguments of the runtime.
     inherits: bool,
     traits: &'static [Trait],
 }
@@ -157,20 +158,20 @@ impl Wasi {
     }
 }
 
-/// What some runtimes do and others don't.
+/// The properties in which runtimes differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Trait {
-    /// Checks run on it when none is named.
+    /// Checks run in it if no runtime is named.
     Usual,
-    /// There at once, or soon: for a first run of the tests.
+    /// Installed in no time or soon, so it is used for a first run of the tests.
     Quick,
-    /// Slow, as it compiles nothing.
+    /// Slow, because it is an interpreter.
     Interprets,
     /// Can compile a module before it is started.
     Precompiles,
     /// Keeps the modules that it has compiled.
     Caches,
-    /// Programs on the mio of crates.io are well there.
+    /// Programs on the mio of crates.io work in it.
     RunsRegistryMio,
     /// See [`Runtime::drops_early`].
     DropsEarly,
@@ -181,12 +182,12 @@ enum Trait {
 }
 
 impl Runtime {
-    /// All of them, in the order of the columns.
+    /// All runtimes, in the order of the columns.
     pub fn all() -> impl Iterator<Item = Self> {
         TABLE.iter().map(|row| row.runtime)
     }
 
-    /// The name on the command line, in the tables, and of `ci/runtime`.
+    /// Its name on the command line, in the tables, and for `ci/runtime`.
     #[must_use]
     pub fn name(self) -> &'static str {
         self.row().name
@@ -198,7 +199,7 @@ impl Runtime {
         self.row().about
     }
 
-    /// The WASI that it has sockets for, if it is a WASI runtime.
+    /// The version of WASI for which it has sockets, if it is a WASI runtime.
     #[must_use]
     pub fn wasi(self) -> Option<Wasi> {
         self.row().wasi
@@ -210,19 +211,19 @@ impl Runtime {
         self.wasi().map(Wasi::target)
     }
 
-    /// Whether checks run on it when none is named.
+    /// Whether checks run in it if no runtime is named.
     #[must_use]
     pub fn is_usual(self) -> bool {
         self.has(Trait::Usual)
     }
 
-    /// Whether it is there at once or soon, for a first run of the tests.
+    /// Whether it is installed soon enough for a first run of the tests.
     #[must_use]
     pub fn is_quick(self) -> bool {
         self.has(Trait::Quick)
     }
 
-    /// Whether it compiles nothing, and so is slow.
+    /// Whether it is an interpreter, and therefore slow.
     #[must_use]
     pub fn interprets(self) -> bool {
         self.has(Trait::Interprets)
@@ -240,7 +241,7 @@ impl Runtime {
         self.has(Trait::Caches)
     }
 
-    /// Whether programs on the mio of crates.io are held to what those on the shim are.
+    /// Whether programs on the mio of crates.io must pass the same checks as those on the shim.
     #[must_use]
     pub fn runs_registry_mio(self) -> bool {
         self.has(Trait::RunsRegistryMio)
@@ -257,15 +258,15 @@ impl Runtime {
     }
 
     fn row(self) -> &'static Row {
-        // The rows are in the order of the variants; a test holds them to it.
+        // The rows are in the order of the variants, which a test checks.
         &TABLE[self as usize]
     }
 
-    /// A free port for the next server. Somebody else can take it before the server does, so who
-    /// starts one tries again.
+    /// A free port for the next server. Another process may take it before the server binds it. So a caller
+    /// that starts a server must try again.
     ///
-    /// It lies below the ports from which Linux and macOS take those of outgoing connections, so that a
-    /// test's own connections can't sit on it.
+    /// The port is below those that Linux and macOS use for outgoing connections, so that a
+    /// test's own connections can't use it.
     ///
     /// # Errors
     /// When no port was free in a hundred tries.
@@ -282,8 +283,8 @@ impl Runtime {
         Err("no free port in a hundred tries".into())
     }
 
-    /// The command that runs `program` here, serving `address`, with these variables in its
-    /// environment: the lines of the README, without the runner of `cargo run`.
+    /// The command that runs `program` in this runtime, at `address`, with these variables in its
+    /// environment. It is the command of the README, without the runner of `cargo run`.
     ///
     /// # Errors
     /// When the runtime can't be had.
@@ -312,38 +313,38 @@ impl Runtime {
         Ok(command)
     }
 
-    /// Whether a program binds its address itself, and isn't handed a listener.
+    /// Whether a program binds its address itself, instead of being passed a listener.
     #[must_use]
     pub fn binds(self) -> bool {
         self.wasi() != Some(Wasi::Preview1)
     }
 
-    /// Whether it takes connections as soon as the program has bound its address, and drops those that
-    /// come before it listens.
+    /// Whether it accepts connections as soon as the program has bound its address, and drops those that
+    /// arrive before it listens.
     #[must_use]
     pub fn drops_early(self) -> bool {
         self.has(Trait::DropsEarly)
     }
 
-    /// Whether a process of its own, which doesn't end with it, runs the program.
+    /// Whether the program runs in another process, which doesn't end with the runtime's.
     #[must_use]
     pub fn forks(self) -> bool {
         self.has(Trait::Forks)
     }
 
-    /// Whether its `poll_oneoff` doesn't look at sockets, so that waiting there is trying again and again.
+    /// Whether its `poll_oneoff` doesn't check sockets, so that the server can only wait by sleeping and trying.
     #[must_use]
     pub fn is_blind(self) -> bool {
         self.has(Trait::Blind)
     }
 
-    /// Whether what the module has closed is closed only at a collection.
+    /// Whether sockets that the module has closed are really closed only at a garbage collection.
     #[must_use]
     pub fn closes_late(self) -> bool {
         self == Self::WazeroLike
     }
 
-    /// The path of the runtime's program, which `ci/runtime` installs when it isn't there yet.
+    /// The path of the runtime's program. `ci/runtime` installs it if necessary.
     ///
     /// # Errors
     /// When it can't be installed.
@@ -351,7 +352,7 @@ impl Runtime {
         Ok(PathBuf::from(script("ci/runtime", self.name())?))
     }
 
-    /// Gets all that this column needs, so that what can't be had is reported at once and in its own words.
+    /// Installs everything that it needs, so that a failure to install is reported first, and as that.
     ///
     /// # Errors
     /// When something can't be had.
@@ -363,7 +364,7 @@ impl Runtime {
         Ok(())
     }
 
-    /// Gets what building for it needs.
+    /// Installs what is needed to build for it.
     ///
     /// # Errors
     /// When the target can't be had.
@@ -395,7 +396,7 @@ impl FromStr for Runtime {
     }
 }
 
-/// Runs a script of the checkout, and gives what it prints.
+/// Runs a script of the checkout. Returns its output.
 fn script(name: &str, argument: &str) -> Outcome<String> {
     let mut command = Command::new(root().join(name));
     command.arg(argument).stderr(Stdio::inherit());
@@ -413,7 +414,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_go_both_ways() {
+    fn every_name_is_parsed_to_its_runtime() {
         for runtime in Runtime::all() {
             assert_eq!(runtime.name().parse(), Ok(runtime));
         }
@@ -430,7 +431,7 @@ mod tests {
         }
     }
 
-    /// A runtime is installed by `ci/runtime`, which knows how, but has no list.
+    /// `ci/runtime` installs a runtime, but has no list of them.
     #[test]
     fn each_runtime_can_be_installed() {
         let script = std::fs::read_to_string(root().join("ci/runtime")).expect("ci/runtime");
@@ -441,7 +442,7 @@ mod tests {
     }
 
     #[test]
-    fn a_native_program_is_told_its_address() {
+    fn a_native_program_gets_its_address() {
         let env = [("RUST_LOG", "off")];
         let command = Runtime::Native.command(Path::new("/t/echo"), "127.0.0.1:1", &env);
         let shown = format!("{:?}", command.expect("a command"));

@@ -1,4 +1,4 @@
-//! A server under test: a child process with its address, its process id and its log.
+//! [`Server`]: a server under test, as a child process with an address, a process id and a log.
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -16,13 +16,13 @@ use crate::{Outcome, Program, Runtime, ensure};
 /// the module first.
 const START: Duration = Duration::from_secs(60);
 
-/// A running server. Dropped, it is killed, and its log goes with it unless [`Server::keep_log`] was
-/// called.
+/// A running server. When this is dropped, the server is killed, and its log is deleted unless [`Server::keep_log`]
+/// was called.
 #[derive(Debug)]
 pub struct Server {
-    /// Where it runs.
+    /// The runtime.
     pub runtime: Runtime,
-    /// Where it listens.
+    /// The address at which it listens.
     pub address: SocketAddr,
     child: Child,
     log: PathBuf,
@@ -30,19 +30,19 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts a program on a free port, with `env` in its environment, and returns when it takes
-    /// connections. (In a runtime the host listens before the module runs: the first answer may take
-    /// a while longer.)
+    /// Starts a program on a free port, with `env` in its environment. Returns when it accepts
+    /// connections. (In a runtime the host listens before the module runs, so the first response may take
+    /// longer.)
     ///
     /// # Errors
-    /// When it ends at once or doesn't listen in time: the message holds its log.
+    /// It ends at once, or doesn't listen in time. The message has its log.
     pub fn start(program: &Program, env: &[(&str, &str)]) -> Outcome<Self> {
         Self::with_command(program.runtime, |address| {
             program.command(&address.to_string(), env)
         })
     }
 
-    /// As [`Server::start`], for any command that serves at the address that it is made with.
+    /// Like [`Server::start`], for any command. `command` makes it for an address.
     ///
     /// # Errors
     /// As there, and those of `command`.
@@ -55,14 +55,14 @@ impl Server {
             tries += 1;
             let address = SocketAddr::from((Ipv4Addr::LOCALHOST, Runtime::free_port()?));
             match Self::spawn(runtime, address, command(address)?) {
-                // Somebody may have taken the port between the guess and the start.
+                // Another process may have taken the port in the meantime.
                 Err(e) if tries < 5 && e.contains("in use") => {}
                 outcome => return outcome,
             }
         }
     }
 
-    /// Starts one command that serves at just this address.
+    /// Starts a command that serves at this address.
     ///
     /// # Errors
     /// As [`Server::start`].
@@ -104,7 +104,7 @@ impl Server {
                     server.log_end(30)
                 ));
             }
-            // Its own try is enough: mostly no server is asked anything here, only its backlog.
+            // Connecting is enough in most runtimes: the listener's backlog accepts it.
             let tried = TcpStream::connect_timeout(&address, Duration::from_secs(1));
             let takes = |stream| !runtime.drops_early() || answers(stream);
             if tried.is_ok_and(takes) && server.ended().is_none() {
@@ -119,7 +119,7 @@ impl Server {
         }
     }
 
-    /// The id of the process that serves: the program's natively, the runtime's otherwise.
+    /// The id of the process that serves: natively the program's, otherwise the runtime's.
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.child.id()
@@ -150,12 +150,12 @@ impl Server {
         format!("http://{}{path}", self.address)
     }
 
-    /// How it ended, if it did.
+    /// Its exit status, if it has ended.
     pub fn ended(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().ok().flatten()
     }
 
-    /// Fails if it is no longer running.
+    /// Fails if it has ended.
     ///
     /// # Errors
     /// With the last lines of its log.
@@ -180,8 +180,7 @@ impl Server {
         all[all.len().saturating_sub(lines)..].join("\n")
     }
 
-    /// Fails if the log holds a warning, an error or a panic: no client of these tests, however rude,
-    /// is a reason for one.
+    /// Fails if the log has a warning, an error or a panic. No client of these tests may cause one.
     ///
     /// # Errors
     /// With the first of these lines.
@@ -189,7 +188,7 @@ impl Server {
         self.check_log_but(&[])
     }
 
-    /// As [`Server::check_log`], but for lines that contain one of these words.
+    /// Like [`Server::check_log`], but ignores lines that contain one of these texts.
     ///
     /// # Errors
     /// As there.
@@ -207,13 +206,13 @@ impl Server {
         Ok(())
     }
 
-    /// Leaves the log where it is when the server is dropped, and says where.
+    /// Keeps the log when the server is dropped. Returns its path.
     pub fn keep_log(&mut self) -> String {
         self.keep_log = true;
         self.log.display().to_string()
     }
 
-    /// The ticks (of 10 ms on Linux) of processor time it has used so far.
+    /// The processor time that it has used so far, in ticks (of 10 ms on Linux).
     ///
     /// # Errors
     /// Where there is no `/proc/PID/stat`: on anything but Linux.
@@ -225,8 +224,8 @@ impl Server {
 }
 
 impl Server {
-    /// For how long its main thread, which is the one that serves, was ready to run so far while
-    /// others had the processor.
+    /// How long its main thread, which is the one that serves, has been ready to run while
+    /// other processes had the processor.
     ///
     /// # Errors
     /// Where there is no `/proc/PID/schedstat`: on anything but Linux.
@@ -258,7 +257,7 @@ impl Drop for Server {
     }
 }
 
-/// Whether a connection is answered, and not just dropped.
+/// Whether there is a response on a connection; it may just be dropped.
 fn answers(mut stream: TcpStream) -> bool {
     let ask = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
     stream.set_read_timeout(Some(START)).is_ok()
@@ -266,8 +265,8 @@ fn answers(mut stream: TcpStream) -> bool {
         && stream.read(&mut [0]).is_ok_and(|count| count > 0)
 }
 
-/// Does a line of a server's log tell of something gone wrong? `env_logger` begins a line with the
-/// level in brackets; the others are Rust's and the runtimes'.
+/// Whether a line of a server's log reports a problem. `env_logger` begins a line with the
+/// level in brackets. The other patterns are those of Rust and of the runtimes.
 fn is_complaint(line: &str) -> bool {
     let head = line.split_once(']').map_or("", |(head, _)| head);
     head.starts_with('[') && (head.contains("WARN") || head.contains("ERROR"))
@@ -276,8 +275,8 @@ fn is_complaint(line: &str) -> bool {
         || line.contains("wasm trap")
 }
 
-/// utime and stime together: the 14th and the 15th field of `/proc/PID/stat`. The second is a name in
-/// parentheses, which may hold anything.
+/// The sum of utime and stime, the 14th and 15th fields of `/proc/PID/stat`. The second field is a name in
+/// parentheses, which may contain anything.
 fn ticks(stat: &str) -> Option<u64> {
     let (_, after_name) = stat.rsplit_once(')')?;
     let mut fields = after_name.split_whitespace().skip(11);
@@ -298,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn complaints_are_told_from_the_rest() {
+    fn problems_in_a_log_are_recognised() {
         assert!(is_complaint(
             "[WARN  mini_http::server] fd 3 is no listener"
         ));

@@ -11,8 +11,8 @@ use crate::{
     Outcome, Program, Report, Runtime, Server, ensure, idle, matrix, resets, root, websocket,
 };
 
-/// What is checked where trying again and again stands in for waiting.
-const WHERE_BLIND: &[&str] = &["GET", "POST", "two URLs, one connection", "still answers"];
+/// The cases that are checked in blind runtimes.
+const WHERE_BLIND: &[&str] = &["GET", "POST", "two URLs, one connection", "still responds"];
 
 /// Checks them on each of these runtimes.
 #[must_use]
@@ -31,7 +31,7 @@ pub fn run(runtimes: &[Runtime]) -> Report {
             add(
                 "ticks in 5 s, 100 idle connections",
                 program().and_then(|it| {
-                    // Each try wakes a task there, which costs more than in the example `echo`.
+                    // Each try wakes a task, which costs more than in the example `echo`.
                     let most_ticks = if runtime.is_blind() { 5 * 10 } else { 2 };
                     let settings = idle::Settings {
                         connections: 100,
@@ -83,7 +83,7 @@ pub fn build(runtime: Runtime, name: &str) -> Outcome<Program> {
     Program::build(runtime, &folder, &["--locked", "--bin", name], true)
 }
 
-/// So many connections, kept alive, take turns.
+/// Uses `count` persistent connections in turn.
 ///
 /// # Errors
 /// One wasn't served.
@@ -125,7 +125,7 @@ pub fn app(program: &Program) -> Outcome<String> {
     let said = curl(&[&server.url("/greetings")])?.text();
     ensure!(said == "2", "{said} greetings instead of 2");
     let said = curl(&["-w", "%{http_code}", "-X", "DELETE", &server.url("/greet")])?.text();
-    ensure!(said.ends_with("405"), "the answer to DELETE is {said}");
+    ensure!(said.ends_with("405"), "the response to DELETE is {said}");
     let said = curl(&["-i", &server.url("/stream")])?.text();
     ensure!(
         said.to_ascii_lowercase()

@@ -1,4 +1,4 @@
-//! A server that is stopped serves what has come, refuses newcomers, and ends soon.
+//! Checks that a server which is stopped serves the requests that have arrived, refuses new connections, and ends soon.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -18,17 +18,20 @@ pub struct Settings {
 type Scene = fn(&mut Server) -> Outcome<String>;
 
 const SCENES: [(&str, Scene); 4] = [
-    ("7 that came while the handler stopped it", came_meanwhile),
-    ("a pipeline, and a request cut short", pipeline),
-    ("newcomers while a slow download drains", newcomers),
+    (
+        "7 requests that arrive while the handler stops it",
+        came_meanwhile,
+    ),
+    ("a pipeline, and a truncated request", pipeline),
+    ("new connections while a slow download drains", newcomers),
     ("ms to stop with clients that don't close", dont_close),
 ];
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
-/// What `/large` gets.
+/// The length of the response to `/large`.
 const LARGE: usize = 16 << 20;
 
-/// Stops a server in each scene, on each of these runtimes.
+/// Runs each case, in each of these runtimes.
 #[must_use]
 pub fn run(runtimes: &[Runtime], settings: Settings) -> Report {
     let mut report = Report::new("stop", runtimes);
@@ -37,7 +40,7 @@ pub fn run(runtimes: &[Runtime], settings: Settings) -> Report {
         for (name, scene) in SCENES {
             let outcome = program.clone().and_then(|program| {
                 let mut server = Server::start(&program, &[("RUST_LOG", "info")])?;
-                // In a runtime it listens before the program runs.
+                // Wait for a response, because a runtime listens before the program runs.
                 kept(&server)?;
                 let word = scene(&mut server)?;
                 server.check_log()?;
@@ -125,24 +128,24 @@ fn newcomers(server: &mut Server) -> Outcome<String> {
     }
     ensure!(server.ended().is_none(), "it didn't wait for the download");
     got += slow.swallow(usize::MAX, Duration::from_secs(60));
-    ensure!(got > LARGE, "{got} bytes of the download came");
+    ensure!(got > LARGE, "only {got} bytes of the download came");
     drop((stopper, slow));
     ends_within(server, Duration::from_secs(5))?;
     ensure!(
         words.iter().all(|word| *word == words[0]),
-        "not all newcomers fared alike: {words:?}"
+        "new connections had different results: {words:?}"
     );
     Ok(words[0].into())
 }
 
-/// What becomes of a newcomer; it must be one of two things, and at once.
+/// Makes a new connection. It must be refused, or get 503, and at once.
 fn newcomer(server: &Server) -> Outcome<&'static str> {
     let mut stream = match TcpStream::connect_timeout(&server.address, Duration::from_secs(2)) {
         Ok(stream) => stream,
         Err(error) if error.kind() == ErrorKind::ConnectionRefused => return Ok("refused"),
-        Err(error) => return Err(format!("a newcomer: {error}")),
+        Err(error) => return Err(format!("a new connection: {error}")),
     };
-    let failed = |error: std::io::Error| format!("a newcomer was accepted: {error}");
+    let failed = |error: std::io::Error| format!("a new connection was accepted: {error}");
     stream
         .set_read_timeout(Some(Duration::from_secs(2)))
         .map_err(failed)?;
@@ -151,7 +154,7 @@ fn newcomer(server: &Server) -> Outcome<&'static str> {
     stream.read_to_string(&mut answer).map_err(failed)?;
     ensure!(
         answer.starts_with("HTTP/1.1 503 "),
-        "a newcomer got {answer:?}"
+        "a new connection got {answer:?}"
     );
     Ok("503")
 }
@@ -184,12 +187,12 @@ fn stop_after(millis: u64) -> String {
 fn check_last(answer: &Answer) -> Outcome {
     ensure!(
         answer.values("connection").any(|value| value == "close"),
-        "a last response doesn't say that it is one"
+        "the last response doesn't say close"
     );
     Ok(())
 }
 
-/// Waits until it has ended well; how long that took.
+/// Waits until it has ended without an error. Returns how long that took.
 fn ends_within(server: &mut Server, most: Duration) -> Outcome<Duration> {
     let since = Instant::now();
     loop {
@@ -201,7 +204,7 @@ fn ends_within(server: &mut Server, most: Duration) -> Outcome<Duration> {
             );
             return Ok(since.elapsed());
         }
-        ensure!(since.elapsed() < most, "it was stopped, and goes on");
+        ensure!(since.elapsed() < most, "it didn't stop");
         sleep(Duration::from_millis(5));
     }
 }

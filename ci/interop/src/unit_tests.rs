@@ -1,4 +1,4 @@
-//! The library's unit tests, inside WASI runtimes.
+//! Runs the library's unit tests inside WASI runtimes.
 
 use std::process::Command;
 
@@ -14,7 +14,7 @@ pub fn run(runtimes: &[Runtime]) -> Report {
     report
 }
 
-/// By cargo's own runner. What it prints is for the person, too.
+/// Uses cargo's own runner, and shows its output.
 fn test(runtime: Runtime) -> Outcome<String> {
     let mut cargo = Command::new("cargo");
     cargo.args(["test", "--package", "mini_http", "--lib"]);

@@ -4,14 +4,16 @@
 //! `poll_oneoff` asks for states. So the host remembers what was reported until a call finds otherwise. Where that isn't
 //! certain, it asks the kernel again before it reports anything to the guest.
 
-use std::io;
+use std::io::{self, Read};
 use std::os::fd::AsFd;
 
 use mio::event::{Event, Source};
 use mio::net::{TcpListener, TcpStream};
 use mio::{Interest, Registry, Token};
 use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::io::Errno as SystemErrno;
 
+use crate::ahead::{Ahead, Found};
 use crate::errno::Errno;
 use crate::listeners::Bound;
 
@@ -29,8 +31,12 @@ pub(crate) struct Socket {
     pub(crate) writable: bool,
     /// Whether `writable` was reported to the guest, and no write has found otherwise (see `--edge`).
     pub(crate) writable_reported: bool,
-    /// Whether the peer has ended its stream.
+    /// Whether the kernel has reported the end of the peer's stream. There may be bytes before it.
     pub(crate) read_closed: bool,
+    /// Whether that end was read.
+    pub(crate) ended: bool,
+    /// Input that was read to report it.
+    pub(crate) ahead: Ahead,
     /// Whether the peer has sent urgent data. A read ends before such a byte, though more may follow.
     pub(crate) urgent: bool,
     /// The error that ended the connection, as long as the guest hasn't seen it. The system reports it once.
@@ -94,6 +100,8 @@ impl Socket {
             writable: false,
             writable_reported: false,
             read_closed: false,
+            ended: false,
+            ahead: Ahead::default(),
             urgent: false,
             error: None,
             idle: true,
@@ -144,34 +152,101 @@ impl Socket {
         if let Some(error) = self.error {
             return Err(error);
         }
-        if !self.readable {
-            return Ok(None);
-        }
-        let input = match &self.kind {
+        match &self.kind {
             // Another instance may have accepted the connection. How many wait isn't known, but at least one.
             Kind::Listener(Listener { socket, .. }) => {
-                let ready = socket.as_ref().is_some_and(is_readable);
-                ready.then_some(Input {
+                self.readable = self.readable && socket.as_ref().is_some_and(is_readable);
+                Ok(self.readable.then_some(Input {
                     nbytes: 1,
                     hangup: false,
-                })
+                }))
             }
-            Kind::Stream(stream) => stream_input(stream, self.read_closed, self.urgent),
-        };
-        self.readable = input.is_some();
-        self.read_closed |= input.is_some_and(|input| input.hangup);
-        Ok(input)
+            Kind::Stream(_) => self.stream_input(),
+        }
     }
 
-    /// A read has returned `got` of the `room` bytes that it asked for.
-    pub(crate) fn has_read(&mut self, got: usize, room: usize) {
-        self.idle &= got == 0;
-        if got == 0 {
-            self.read_closed = true;
-        } else if got < room && !self.read_closed && !self.urgent {
-            // Everything was read. The kernel reports what comes next.
-            self.readable = false;
+    fn stream_input(&mut self) -> Result<Option<Input>, Errno> {
+        // If bytes are left from an earlier poll, more may have come since.
+        let mut has_all = self.ahead.is_empty();
+        if has_all && self.readable && !self.ended {
+            self.read_ahead()?;
+            has_all = !self.readable;
         }
+        let Kind::Stream(stream) = &self.kind else {
+            return Ok(None);
+        };
+        if self.ahead.is_empty() {
+            return Ok(self.ended.then_some(END));
+        }
+        let behind = match has_all {
+            true => 0,
+            false => rustix::io::ioctl_fionread(stream).unwrap_or(0),
+        };
+        Ok(Some(Input {
+            nbytes: self.ahead.len() as u64 + behind,
+            hangup: false,
+        }))
+    }
+
+    fn read_ahead(&mut self) -> Result<(), Errno> {
+        let Kind::Stream(stream) = &self.kind else {
+            return Ok(());
+        };
+        match self.ahead.read(stream) {
+            Ok(Found::End) => self.ended = true,
+            Ok(Found::All) => self.has_drained(),
+            Ok(Found::Full) | Err(SystemErrno::INTR) => {}
+            Err(SystemErrno::AGAIN) => self.readable = false,
+            Err(error) => {
+                // The system returns it once.
+                let error = Errno::from(&io::Error::from(error));
+                self.error = Some(error);
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads into a buffer that isn't empty: first the bytes that were read ahead.
+    pub(crate) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let Kind::Stream(stream) = &mut self.kind else {
+            return Err(io::ErrorKind::NotConnected.into());
+        };
+        let ahead = self.ahead.take(buffer);
+        self.idle &= ahead == 0;
+        if self.ended || ahead == buffer.len() || ahead > 0 && !self.readable {
+            return Ok(ahead);
+        }
+        match stream.read(&mut buffer[ahead..]) {
+            Ok(0) => self.ended = true,
+            Ok(got) => {
+                self.idle = false;
+                if ahead + got < buffer.len() {
+                    self.has_drained();
+                }
+                return Ok(ahead + got);
+            }
+            // An error is for the next call, if there are bytes for this one.
+            Err(error) if ahead == 0 => return Err(error),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.found_empty(),
+            Err(error) => self.error = Some(Errno::from(&error)),
+        }
+        Ok(ahead)
+    }
+
+    /// Copies bytes that a read would return.
+    pub(crate) fn peek(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match &self.kind {
+            Kind::Listener(_) => Err(io::ErrorKind::NotConnected.into()),
+            Kind::Stream(_) if !self.ahead.is_empty() => Ok(self.ahead.peek(buffer)),
+            Kind::Stream(stream) => stream.peek(buffer),
+        }
+    }
+
+    /// A read has returned less than there was room for. Unless the end or urgent data follows, that was everything,
+    /// and the kernel reports what comes next.
+    fn has_drained(&mut self) {
+        self.readable &= self.read_closed || self.urgent;
     }
 
     /// A write has accepted `taken` of the `offered` bytes.
@@ -247,27 +322,6 @@ pub(crate) fn is_readable(of: &impl AsFd) -> bool {
         tv_nsec: 0,
     };
     rustix::event::poll(&mut one, Some(&now)).is_ok_and(|count| count > 0)
-}
-
-fn stream_input(stream: &TcpStream, read_closed: bool, urgent: bool) -> Option<Input> {
-    let nbytes = || rustix::io::ioctl_fionread(stream).unwrap_or(0);
-    let some = |nbytes| {
-        Some(Input {
-            nbytes,
-            hangup: false,
-        })
-    };
-    match nbytes() {
-        0 if read_closed => Some(END),
-        0 if !is_readable(stream) => None,
-        // Readable, but without bytes: the end, or bytes that have just come, or urgent data.
-        0 => match nbytes() {
-            0 if urgent => some(1),
-            0 => Some(END),
-            nbytes => some(nbytes),
-        },
-        nbytes => some(nbytes),
-    }
 }
 
 #[cfg(target_os = "linux")]

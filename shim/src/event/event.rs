@@ -1,6 +1,8 @@
+//! [`Event`]: what a poll reports about one source.
+
 use crate::Token;
 
-/// What may be ready of one source. Both directions come in one event.
+/// Which directions of one source may be ready. One event reports both.
 #[derive(Clone, Debug)]
 pub struct Event {
     token: Token,
@@ -12,38 +14,38 @@ impl Event {
         Self { token, readiness }
     }
 
-    /// What was given at the registration.
+    /// The token that was passed at registration.
     #[must_use]
     pub fn token(&self) -> Token {
         self.token
     }
 
-    /// A read or accept may give something.
+    /// Whether a read or accept may succeed.
     #[must_use]
     pub fn is_readable(&self) -> bool {
         self.readiness.readable
     }
 
-    /// A write may take something.
+    /// Whether a write may succeed.
     #[must_use]
     pub fn is_writable(&self) -> bool {
         self.readiness.writable
     }
 
-    /// The runtime has said that the connection is broken. Reading or writing tells how.
+    /// Whether the runtime has reported an error of the connection. Reading or writing returns it.
     #[must_use]
     pub fn is_error(&self) -> bool {
         self.readiness.error
     }
 
-    /// The peer has ended its side, or the connection is broken. A peer's end that the runtime
-    /// doesn't tell of shows itself as a read of 0 bytes.
+    /// Whether the peer has shut down its side, or the connection is broken. If the runtime doesn't report that the
+    /// peer has, a read returns 0 bytes.
     #[must_use]
     pub fn is_read_closed(&self) -> bool {
         self.readiness.read_closed
     }
 
-    /// The connection is broken.
+    /// Whether the connection is broken.
     #[must_use]
     pub fn is_write_closed(&self) -> bool {
         self.readiness.write_closed
@@ -68,7 +70,7 @@ impl Event {
     }
 }
 
-/// What an event says.
+/// What an event reports.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Readiness {
     pub(crate) readable: bool,

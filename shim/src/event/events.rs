@@ -1,16 +1,19 @@
+//! [`Events`]: the list of events that a poll fills.
+
 use std::fmt;
 use std::slice;
 
 use super::Event;
 
-/// Room for the events of one poll, and these events.
+/// A list of events with a capacity, which a poll fills.
 pub struct Events {
     events: Vec<Event>,
     capacity: usize,
 }
 
 impl Events {
-    /// Room for so many, but at least for one. What doesn't fit is reported by the next poll.
+    /// A list with room for `capacity` events, but at least for one. Events that don't fit are reported by the next
+    /// poll.
     #[must_use]
     pub fn with_capacity(capacity: usize) -> Self {
         let capacity = capacity.max(1);
@@ -20,7 +23,7 @@ impl Events {
         }
     }
 
-    /// For how many there is room.
+    /// How many events there is room for.
     #[must_use]
     pub fn capacity(&self) -> usize {
         self.capacity
@@ -32,13 +35,13 @@ impl Events {
         self.events.is_empty()
     }
 
-    /// What the last poll has reported.
+    /// The events that the last poll has reported.
     #[must_use]
     pub fn iter(&self) -> Iter<'_> {
         Iter(self.events.iter())
     }
 
-    /// Forgets them.
+    /// Removes all events.
     pub fn clear(&mut self) {
         self.events.clear();
     }
@@ -67,7 +70,7 @@ impl<'a> IntoIterator for &'a Events {
     }
 }
 
-/// Goes through [`Events`].
+/// An iterator over [`Events`].
 #[derive(Clone, Debug)]
 pub struct Iter<'a>(slice::Iter<'a, Event>);
 

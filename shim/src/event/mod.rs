@@ -1,6 +1,6 @@
-//! Events, and what can be registered for them.
+//! Events, and the trait of what can be registered.
 
-#[allow(clippy::module_inception, reason = "it holds the type of that name")]
+#[allow(clippy::module_inception, reason = "it has the type of that name")]
 mod event;
 mod events;
 mod source;

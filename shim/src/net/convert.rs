@@ -1,4 +1,4 @@
-//! From and to std's sockets and file descriptors, and what std's sockets answer themselves.
+//! Conversions from and to std's sockets and file descriptors, and the methods that only call std's.
 
 use std::io;
 use std::net::{self, SocketAddr};
@@ -6,115 +6,115 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawF
 
 use super::{TcpListener, TcpStream};
 
-/// These answers are std's own, which says `Unsupported` to most of them.
+/// Most of these fail with `Unsupported`, as std's do.
 impl TcpListener {
-    /// Takes a listener of std, which should be non-blocking.
+    /// Converts a listener of std, which should be non-blocking.
     #[must_use]
     pub fn from_std(listener: net::TcpListener) -> Self {
         Self::of(listener)
     }
 
-    /// The address; preview 1 doesn't tell it.
+    /// The address; preview 1 has no call for it.
     ///
     /// # Errors
-    /// std's.
+    /// Those of std.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.source.socket().local_addr()
     }
 
-    /// Sets `IP_TTL`, which preview 1 can't.
+    /// Sets `IP_TTL`, for which preview 1 has no call.
     ///
     /// # Errors
-    /// std's.
+    /// Those of std.
     pub fn set_ttl(&self, ttl: u32) -> io::Result<()> {
         self.source.socket().set_ttl(ttl)
     }
 
-    /// Tells `IP_TTL`, which preview 1 can't.
+    /// Returns `IP_TTL`, for which preview 1 has no call.
     ///
     /// # Errors
-    /// std's.
+    /// Those of std.
     pub fn ttl(&self) -> io::Result<u32> {
         self.source.socket().ttl()
     }
 
-    /// Takes the error of the socket, which preview 1 can't.
+    /// Takes the error of the socket, for which preview 1 has no call.
     ///
     /// # Errors
-    /// std's.
+    /// Those of std.
     pub fn take_error(&self) -> io::Result<Option<io::Error>> {
         self.source.socket().take_error()
     }
 }
 
-/// These answers are std's own, which says `Unsupported` to most of them.
+/// Most of these fail with `Unsupported`, as std's do.
 impl TcpStream {
-    /// Takes a stream of std, which must be non-blocking.
+    /// Converts a stream of std, which must be non-blocking.
     #[must_use]
     pub fn from_std(stream: net::TcpStream) -> Self {
         Self::of(stream)
     }
 
-    /// The peer's address; preview 1 doesn't tell it.
+    /// The peer's address; preview 1 has no call for it.
     ///
     /// # Errors
-    /// std's.
+    /// Those of std.
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
         self.source.socket().peer_addr()
     }
 
-    /// This end's address; preview 1 doesn't tell it.
+    /// This end's address; preview 1 has no call for it.
     ///
     /// # Errors
-    /// std's.
+    /// Those of std.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.source.socket().local_addr()
     }
 
-    /// Sets `TCP_NODELAY`, which preview 1 can't.
+    /// Sets `TCP_NODELAY`, for which preview 1 has no call.
     ///
     /// # Errors
-    /// std's.
+    /// Those of std.
     pub fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
         self.source.socket().set_nodelay(nodelay)
     }
 
-    /// Tells `TCP_NODELAY`, which preview 1 can't.
+    /// Returns `TCP_NODELAY`, for which preview 1 has no call.
     ///
     /// # Errors
-    /// std's.
+    /// Those of std.
     pub fn nodelay(&self) -> io::Result<bool> {
         self.source.socket().nodelay()
     }
 
-    /// Sets `IP_TTL`, which preview 1 can't.
+    /// Sets `IP_TTL`, for which preview 1 has no call.
     ///
     /// # Errors
-    /// std's.
+    /// Those of std.
     pub fn set_ttl(&self, ttl: u32) -> io::Result<()> {
         self.source.socket().set_ttl(ttl)
     }
 
-    /// Tells `IP_TTL`, which preview 1 can't.
+    /// Returns `IP_TTL`, for which preview 1 has no call.
     ///
     /// # Errors
-    /// std's.
+    /// Those of std.
     pub fn ttl(&self) -> io::Result<u32> {
         self.source.socket().ttl()
     }
 
-    /// Takes the error of the socket, which preview 1 can't.
+    /// Takes the error of the socket, for which preview 1 has no call.
     ///
     /// # Errors
-    /// std's.
+    /// Those of std.
     pub fn take_error(&self) -> io::Result<Option<io::Error>> {
         self.source.socket().take_error()
     }
 
-    /// Reads without taking, which std doesn't on preview 1.
+    /// Reads without removing the bytes, which std doesn't support on preview 1.
     ///
     /// # Errors
-    /// std's.
+    /// Those of std.
     pub fn peek(&self, buf: &mut [u8]) -> io::Result<usize> {
         self.source.try_io(|| self.source.socket().peek(buf))
     }
@@ -143,7 +143,7 @@ macro_rules! conversions {
         #[allow(unsafe_code, reason = "the trait's method is unsafe")]
         impl FromRawFd for $socket {
             unsafe fn from_raw_fd(fd: RawFd) -> Self {
-                // SAFETY: the caller promises just what std's method asks for.
+                // SAFETY: the contract is the same as that of std's method.
                 Self::from_std(unsafe { net::$socket::from_raw_fd(fd) })
             }
         }
@@ -170,7 +170,7 @@ macro_rules! conversions {
 
 conversions!(TcpListener TcpStream);
 
-/// tokio shares them between tasks.
+/// tokio shares these types between tasks, so they must be `Send` and `Sync`.
 const _: fn() = || {
     fn shared<T: Send + Sync>() {}
     shared::<crate::Poll>();

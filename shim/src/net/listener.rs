@@ -1,3 +1,5 @@
+//! [`TcpListener`]: a listening socket that the runtime has opened.
+
 use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -9,11 +11,12 @@ use crate::io_source::IoSource;
 use crate::selector::Subject;
 use crate::{Interest, Registry, Token, sys};
 
-/// A listening socket that the runtime has handed over.
+/// A listening socket that the runtime has passed to the program.
 pub struct TcpListener {
     pub(super) source: IoSource<sys::TcpListener>,
-    /// Connections that were accepted before anyone asked, in a registration that has ended.
-    backlog: Mutex<Vec<TcpStream>>,
+    /// Connections that were accepted already: registering a listener tries to accept. They are kept here when the
+    /// registration ends before the user has accepted them.
+    accepted: Mutex<Vec<TcpStream>>,
 }
 
 impl TcpListener {
@@ -25,24 +28,24 @@ impl TcpListener {
         Err(unsupported(
             "WASI preview 1 can't bind: the runtime opens the listener (wasmtime 36 to 46: `-S \
              preview2=n -S tcplisten=ADDR`, wasmi: `--tcplisten ADDR`, wazero: `-listen=ADDR`), and \
-             the program takes it by `mio::preopened_listener`",
+             `mio::preopened_listener` returns it",
         ))
     }
 
     pub(crate) const fn of(socket: sys::TcpListener) -> Self {
         Self {
             source: IoSource::listener(socket),
-            backlog: Mutex::new(Vec::new()),
+            accepted: Mutex::new(Vec::new()),
         }
     }
 
-    /// Accepts a connection, which is non-blocking. The address is 0.0.0.0:0, as std's: preview 1
-    /// doesn't tell it.
+    /// Accepts a connection, which is non-blocking. The address is 0.0.0.0:0, as in std: preview 1
+    /// has no call for it.
     ///
     /// # Errors
-    /// `WouldBlock` when there is none; otherwise what `sock_accept` answered.
+    /// `WouldBlock` if there is none; otherwise the error of `sock_accept`.
     pub fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
-        let stream = match self.backlog().pop() {
+        let stream = match self.accepted().pop() {
             Some(stream) => stream,
             None => TcpStream::of(self.source.accept()?),
         };
@@ -55,14 +58,14 @@ impl TcpListener {
         self.source.into_socket()
     }
 
-    fn tell_backlog(&self) {
-        if !self.backlog().is_empty() {
-            self.source.has_backlog();
+    fn report_accepted(&self) {
+        if !self.accepted().is_empty() {
+            self.source.report_accepted();
         }
     }
 
-    fn backlog(&self) -> MutexGuard<'_, Vec<TcpStream>> {
-        self.backlog.lock().unwrap_or_else(PoisonError::into_inner)
+    fn accepted(&self) -> MutexGuard<'_, Vec<TcpStream>> {
+        self.accepted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -75,7 +78,7 @@ impl Source for TcpListener {
     ) -> io::Result<()> {
         self.source
             .register(registry, Subject::Listener, token, interests)?;
-        self.tell_backlog();
+        self.report_accepted();
         Ok(())
     }
 
@@ -86,13 +89,14 @@ impl Source for TcpListener {
         interests: Interest,
     ) -> io::Result<()> {
         self.source.reregister(registry, token, interests)?;
-        self.tell_backlog();
+        self.report_accepted();
         Ok(())
     }
 
     fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
         let accepted = self.source.deregister(registry)?;
-        self.backlog().extend(accepted.into_iter().map(TcpStream::of));
+        self.accepted()
+            .extend(accepted.into_iter().map(TcpStream::of));
         Ok(())
     }
 }

@@ -1,4 +1,4 @@
-//! Sockets. Listeners are handed over by the runtime, streams come from them.
+//! mio's sockets. The runtime opens the listeners, and streams are accepted from them. Nothing can bind or connect.
 
 #[cfg(not(test))]
 mod convert;
@@ -12,7 +12,7 @@ pub use udp::UdpSocket;
 
 use std::io;
 
-/// The answer where preview 1 has no call.
+/// The error of a method for which preview 1 has no call.
 fn unsupported(text: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::Unsupported, text)
 }

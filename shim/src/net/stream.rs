@@ -1,3 +1,5 @@
+//! [`TcpStream`]: a connection that was accepted.
+
 use std::fmt;
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::net::{self, SocketAddr};
@@ -20,8 +22,8 @@ impl TcpStream {
     /// [`Unsupported`](io::ErrorKind::Unsupported).
     pub fn connect(_addr: SocketAddr) -> io::Result<Self> {
         Err(unsupported(
-            "WASI preview 1 can't connect to anything: it only takes connections from listeners that \
-             the runtime has opened",
+            "WASI preview 1 can't connect to anything: it only accepts connections from listeners \
+             that the runtime has opened",
         ))
     }
 
@@ -30,10 +32,10 @@ impl TcpStream {
         Self { source }
     }
 
-    /// Ends one or both directions.
+    /// Shuts down one or both directions.
     ///
     /// # Errors
-    /// What `sock_shutdown` answered.
+    /// The error of `sock_shutdown`.
     pub fn shutdown(&self, how: net::Shutdown) -> io::Result<()> {
         self.source.shutdown(match how {
             net::Shutdown::Read => wasip1_poll::Shutdown::Read,
@@ -42,8 +44,8 @@ impl TcpStream {
         })
     }
 
-    /// Makes a call on the socket that this type has no method for. If it answers `WouldBlock`, the
-    /// direction is waited for again; which one that is the runtime is asked.
+    /// Makes a call on the socket for which this type has no method. If it fails with `WouldBlock`, the
+    /// direction is waited for again. A poll finds out which direction that is.
     ///
     /// # Errors
     /// Those of `f`.
@@ -95,7 +97,7 @@ impl Read for &TcpStream {
         self.source.read(buf)
     }
 
-    // Runtimes fill only the first one, whatever they are given.
+    // Runtimes fill only the first buffer.
     fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
         let first = bufs.iter_mut().find(|buf| !buf.is_empty());
         self.source.read(first.map_or(&mut [], |buf| buf))

@@ -1,3 +1,5 @@
+//! [`UdpSocket`]: exists only so that code which names it compiles.
+
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
@@ -6,8 +8,8 @@ use super::unsupported;
 use crate::event::Source;
 use crate::{Interest, Registry, Token};
 
-/// A UDP socket, of which there is none: preview 1 can't open one. So that code that names it
-/// compiles, it has the calls that move datagrams.
+/// A UDP socket. None can be created, because preview 1 can't open one. The type and its methods for datagrams exist
+/// so that code which uses them compiles.
 #[derive(Debug)]
 pub struct UdpSocket(Infallible);
 

@@ -1,4 +1,5 @@
-//! [`Entry`]: a registered source, with what of it is armed and what is pending.
+//! [`Entry`]: a registered source: which directions are armed (waited for), and which events are pending. The head of
+//! [`selector`](super) says when a direction is armed.
 
 use std::io::{self, ErrorKind};
 
@@ -10,30 +11,30 @@ use crate::{Interest, Token};
 /// A registered source.
 #[derive(Debug)]
 pub(super) struct Entry {
-    /// Its place in the poller.
+    /// Its registration with the poller.
     pub(super) registration: Registration,
     pub(super) is_listener: bool,
     pub(super) token: Token,
-    /// What the user wants.
+    /// The directions that the user has registered.
     pub(super) interests: Interest,
-    /// What of that the poller waits for: not what has fired, and hasn't said `WouldBlock` since.
+    /// The directions that the poller waits for: those of `interests` that have not fired, or have failed with
+    /// `WouldBlock` since.
     pub(super) armed: wasip1_poll::Interest,
-    /// What is to be reported.
+    /// What the next event will report.
     pub(super) pending: Readiness,
-    /// It is in the queue of those that have something pending.
+    /// It is in the queue of pending events.
     pub(super) is_queued: bool,
-    /// The last read has filled less than its buffer, so the next would answer `WouldBlock`.
+    /// The last read has filled less than its buffer, so the next would fail with `WouldBlock`.
     pub(super) is_drained: bool,
-    /// The last write has taken less than it was given, so the next would answer `WouldBlock`.
+    /// The last write has taken fewer bytes than it was passed, so the next would fail with `WouldBlock`.
     pub(super) is_full: bool,
-    /// What the runtime says is wrong with reading and with writing, until a call has told.
+    /// The errors that the runtime has reported for reading and for writing, until a call has returned one.
     pub(super) read_fault: Option<Errno>,
     pub(super) write_fault: Option<Errno>,
-    /// How often in a row `try_io` has answered `WouldBlock` when one direction was ready.
-    pub(super) doubts: u8,
+    /// How many times in a row `try_io` has failed with `WouldBlock` while one direction was ready.
+    pub(super) ambiguous: u8,
 }
 
-/// A direction.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Direction {
     Read,
@@ -41,7 +42,7 @@ pub(super) enum Direction {
 }
 
 impl Entry {
-    pub(super) fn wants(&self, direction: Direction) -> bool {
+    pub(super) fn is_interested(&self, direction: Direction) -> bool {
         match direction {
             Direction::Read => self.interests.is_readable(),
             Direction::Write => self.interests.is_writable(),
@@ -62,9 +63,9 @@ impl Entry {
         }
     }
 
-    /// There is nothing more in this direction: it is armed, unless the runtime has said that it is
-    /// broken. The answer is what the user gets.
-    pub(super) fn blocked<W: Wasi>(&mut self, poller: &mut Poller<W>, direction: Direction) -> io::Error {
+    /// Handles a `WouldBlock` in a direction: arms it, unless the runtime has reported an error for it. Returns the
+    /// error for the user.
+    pub(super) fn would_block<W: Wasi>(&mut self, poller: &mut Poller<W>, direction: Direction) -> io::Error {
         let fault = match direction {
             Direction::Read => self.read_fault.take(),
             Direction::Write => self.write_fault.take(),
@@ -75,11 +76,11 @@ impl Entry {
         let mut armed = self.armed;
         match direction {
             Direction::Read => {
-                armed.read = self.wants(direction);
+                armed.read = self.is_interested(direction);
                 self.pending.readable = false;
             }
             Direction::Write => {
-                armed.write = self.wants(direction);
+                armed.write = self.is_interested(direction);
                 self.pending.writable = false;
             }
         }

@@ -1,32 +1,33 @@
-//! [`Selector`]: from the poller's level-triggered reports to mio's edges.
+//! [`Selector`]: turns the poller's level-triggered reports into mio's edge-triggered events.
 //!
-//! # Theory of operation
+//! # How it works
 //!
-//! **Armed and fired.** The poller waits for the directions that are *armed*. What it reports is
-//! disarmed and reported to the user, once. A call that answers `WouldBlock` in a direction arms
-//! just that one. What was missed between is not lost, because the poller is level-triggered.
+//! **Armed and fired directions.** The poller waits for the directions that are *armed*. When it reports one, the
+//! selector disarms it (it has *fired*) and reports it to the user, once. A call that fails with `WouldBlock` in a
+//! direction arms this direction again. Because the poller is level-triggered, nothing that happens in between is
+//! lost.
 //!
-//! **Writing starts as fired.** Nearly every socket can be written nearly always, so waiting for
-//! that would end every wait at once. A registration with the interest to write is reported
-//! writable without asking the runtime (an event is a hint), and the runtime is asked only after a
-//! write has answered `WouldBlock`.
+//! **Writing starts as fired.** Nearly every socket is writable nearly always, so waiting for that
+//! would end every wait at once. A registration with interest in writing is reported as
+//! writable without a poll (an event is a hint). Writing is armed only after a write has failed with `WouldBlock`.
 //!
-//! **Short is last.** After a read that has filled less than its buffer the socket is drained, and
-//! users of mio read on, as they must, for a `WouldBlock`. It is answered without asking the
-//! runtime, where just this call is the dearest of all. Once: the next read asks. A write that has
-//! taken less than it was given is alike.
+//! **After a short read, the next read fails with `WouldBlock`** without a call. A read that fills less than its
+//! buffer has drained the socket, but mio's contract makes users read on until `WouldBlock`; and in these runtimes a
+//! call that fails is the most expensive of all. Only one read fails in this way; the next one makes the call.
+//! Writes that take fewer bytes than they were passed are treated in the same way.
 //!
-//! **`try_io`** doesn't tell its direction. After a `WouldBlock` the runtime is asked which of two
-//! fired directions are ready, and one that isn't is armed. One that is may be the wrong one, which
-//! would be reported at once, again and again; or the right one, which has become ready since. So it
-//! is armed too, but only a few times in a row ([`MOST_DOUBTS`]) unless a call succeeds between.
+//! **`try_io` doesn't say which direction it used.** If it fails with `WouldBlock` while both directions have fired,
+//! a poll finds out which of them are ready. One that isn't ready is armed. One that is ready may be the direction
+//! of the call, and may have become ready since; so it must be armed, too. But if it is not the direction of the
+//! call, it is reported again at once, and the user may spin. So it is armed at most [`MAX_AMBIGUOUS`] times in a row
+//! without a call that succeeds.
 //!
-//! **A broken connection stays so.** Users remember the closed flags (tokio never forgets them), and
-//! would spin if a call then answered `WouldBlock`. So the first such answer is replaced by the
-//! error.
+//! **A broken connection must not return `WouldBlock`.** Users remember that an event said that the connection is
+//! closed (tokio never clears these flags), and would spin if a call then failed with `WouldBlock`. So the first such
+//! `WouldBlock` is replaced by the error.
 //!
-//! **What is pending is queued**, and goes with its registration. What doesn't fit into the user's
-//! room for events is reported by the next poll.
+//! **Pending events are queued.** They are dropped with their registration. Those for which the user's list
+//! of events has no room are reported by the next poll.
 
 mod entry;
 mod state;
@@ -44,10 +45,10 @@ use crate::{Interest, Token};
 use entry::{Direction, Entry};
 use state::State;
 
-/// What a [`Poll`](crate::Poll), its registries and its sources share.
+/// The state that a [`Poll`](crate::Poll), its registries and its sources share.
 pub(crate) struct Selector<W>(Mutex<State<W>>);
 
-/// What is to be registered.
+/// What kind of source to register.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Subject {
     Listener,
@@ -59,7 +60,7 @@ impl<W: Wasi> Selector<W> {
         Self(Mutex::new(State::new(wasi)))
     }
 
-    /// Puts into `events` what has happened by the time something has, or `timeout` has passed.
+    /// Waits until there are events or `timeout` has passed. Replaces the contents of `events`.
     pub(crate) fn select(&self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
         events.clear();
         let mut state = self.lock();
@@ -69,7 +70,7 @@ impl<W: Wasi> Selector<W> {
         });
         let mut left = timeout;
         loop {
-            // What is pending doesn't wait, and doesn't keep the rest from being found either.
+            // If there are pending events, poll without waiting, so that others are found, too.
             if state.has_pending() {
                 left = Some(Duration::ZERO);
             }
@@ -99,16 +100,16 @@ impl<W: Wasi> Selector<W> {
         let State {
             poller, entries, ..
         } = &mut *state;
-        let name = entries.next_key().to_u64();
+        let userdata = entries.next_key().to_u64();
         let (registration, is_listener) = match subject {
             Subject::Listener => {
-                let registration = poller.register_listener(fd, name);
-                let refused = |error| io::Error::new(ErrorKind::Unsupported, error);
-                (registration.map_err(refused)?, true)
+                let registration = poller.register_listener(fd, userdata);
+                let unsupported = |error| io::Error::new(ErrorKind::Unsupported, error);
+                (registration.map_err(unsupported)?, true)
             }
             Subject::Stream => {
                 let none = wasip1_poll::Interest::NONE;
-                (poller.register(fd, name, none), false)
+                (poller.register(fd, userdata, none), false)
             }
         };
         let key = entries.insert(Entry {
@@ -123,9 +124,9 @@ impl<W: Wasi> Selector<W> {
             is_full: false,
             read_fault: None,
             write_fault: None,
-            doubts: 0,
+            ambiguous: 0,
         });
-        state.begin(key);
+        state.arm_all(key);
         Ok(key)
     }
 
@@ -136,7 +137,7 @@ impl<W: Wasi> Selector<W> {
             entry.interests = interests;
             entry.is_drained = false;
             entry.is_full = false;
-            // A fault that wasn't reported yet still has to be; the rest is found again.
+            // A fault that wasn't reported yet must still be reported. Everything else is found again.
             let Readiness {
                 read_closed,
                 write_closed,
@@ -152,11 +153,11 @@ impl<W: Wasi> Selector<W> {
                 error,
             };
         }
-        state.begin(key);
+        state.arm_all(key);
     }
 
-    /// A listener's owner has connections that were accepted already: it is readable.
-    pub(crate) fn has_backlog(&self, key: Key) {
+    /// Reports a listener as readable, because its owner has connections that are accepted already.
+    pub(crate) fn report_accepted(&self, key: Key) {
         let mut state = self.lock();
         let State {
             poller, entries, ..
@@ -164,9 +165,9 @@ impl<W: Wasi> Selector<W> {
         let Some(entry) = entries.get_mut(key) else {
             return;
         };
-        let readable = entry.wants(Direction::Read);
+        let readable = entry.is_interested(Direction::Read);
         entry.arm(poller, wasip1_poll::Interest::NONE);
-        state.report(
+        state.add_pending(
             key,
             Readiness {
                 readable,
@@ -175,7 +176,7 @@ impl<W: Wasi> Selector<W> {
         );
     }
 
-    /// Ends a registration. The answer is what a listener has accepted before anyone asked.
+    /// Ends a registration. Returns the connections that a listener has accepted before the user did.
     pub(crate) fn deregister(&self, key: Key) -> Vec<Fd> {
         let mut state = self.lock();
         let Some(entry) = state.entries.remove(key) else {
@@ -185,7 +186,7 @@ impl<W: Wasi> Selector<W> {
             true => state.poller.take_accepted(&entry.registration),
             false => Vec::new(),
         };
-        // The file descriptor is the source's, which closes it.
+        // The source owns the file descriptor, and closes it.
         state.poller.deregister(entry.registration);
         accepted
     }
@@ -197,7 +198,7 @@ impl<W: Wasi> Selector<W> {
 
     pub(crate) fn accept(&self, key: Key) -> io::Result<Fd> {
         self.call(key, |poller, entry| match poller.accept(&entry.registration) {
-            Err(Errno::AGAIN) => Err(entry.blocked(poller, Direction::Read)),
+            Err(Errno::AGAIN) => Err(entry.would_block(poller, Direction::Read)),
             result => Ok(result?),
         })
     }
@@ -205,10 +206,10 @@ impl<W: Wasi> Selector<W> {
     pub(crate) fn read(&self, key: Key, buf: &mut [u8]) -> io::Result<usize> {
         self.call(key, |poller, entry| {
             if std::mem::take(&mut entry.is_drained) && !buf.is_empty() {
-                return Err(entry.blocked(poller, Direction::Read));
+                return Err(entry.would_block(poller, Direction::Read));
             }
             match poller.read(&entry.registration, buf) {
-                Err(Errno::AGAIN) => Err(entry.blocked(poller, Direction::Read)),
+                Err(Errno::AGAIN) => Err(entry.would_block(poller, Direction::Read)),
                 result => {
                     let count = result?;
                     entry.is_drained =
@@ -220,14 +221,14 @@ impl<W: Wasi> Selector<W> {
     }
 
     pub(crate) fn write(&self, key: Key, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-        let bufs = &bufs[..bufs.len().min(MOST_SLICES)];
+        let bufs = &bufs[..bufs.len().min(MAX_SLICES)];
         let wanted: usize = bufs.iter().map(|buf| buf.len()).sum();
         self.call(key, |poller, entry| {
             if std::mem::take(&mut entry.is_full) && wanted > 0 {
-                return Err(entry.blocked(poller, Direction::Write));
+                return Err(entry.would_block(poller, Direction::Write));
             }
             match poller.write(&entry.registration, bufs) {
-                Err(Errno::AGAIN) => Err(entry.blocked(poller, Direction::Write)),
+                Err(Errno::AGAIN) => Err(entry.would_block(poller, Direction::Write)),
                 result => {
                     let count = result?;
                     entry.is_full = entry.interests.is_writable() && count > 0 && count < wanted;
@@ -255,9 +256,9 @@ impl<W: Wasi> Selector<W> {
         call(poller, entries.get_mut(key).ok_or(Errno::BADF)?)
     }
 
-    /// A call that didn't go through the selector has answered `kind`, or well. The answer is the
-    /// error that the user gets instead of that one, if it is another.
-    pub(crate) fn tried(&self, key: Key, kind: Option<ErrorKind>) -> Option<io::Error> {
+    /// Records the result of a call that didn't go through the selector: `None` if it has succeeded, otherwise the
+    /// kind of its error. Returns the error that the user gets instead, if there is one.
+    pub(crate) fn record_call(&self, key: Key, kind: Option<ErrorKind>) -> Option<io::Error> {
         let mut state = self.lock();
         let State {
             poller, entries, ..
@@ -270,15 +271,15 @@ impl<W: Wasi> Selector<W> {
         };
         poller.note(&entry.registration, result);
         if kind != Some(ErrorKind::WouldBlock) {
-            entry.doubts = 0;
+            entry.ambiguous = 0;
             return None;
         }
         if let Some(fault) = entry.read_fault.take().or(entry.write_fault.take()) {
             return Some(fault.into());
         }
         let both = [Direction::Read, Direction::Write];
-        let fired = both.map(|it| entry.wants(it) && !entry.is_armed(it));
-        // One alone is waited for anyway: it may be the one, and so need not be asked about.
+        let fired = both.map(|it| entry.is_interested(it) && !entry.is_armed(it));
+        // If only one has fired, it is armed in any case, so no poll is needed.
         let ready = match fired {
             [true, true] => {
                 let now = poller.ready_now(&entry.registration);
@@ -287,20 +288,20 @@ impl<W: Wasi> Selector<W> {
             _ => [false, false],
         };
         if ready[0] != ready[1] {
-            entry.doubts = entry.doubts.saturating_add(1);
+            entry.ambiguous = entry.ambiguous.saturating_add(1);
         }
         for at in [0, 1] {
-            // One that is ready may have become so only since the call.
-            let is_suspect = !ready[at] || ready == [true, true] || entry.doubts <= MOST_DOUBTS;
-            if fired[at] && is_suspect {
-                let _ = entry.blocked(poller, both[at]);
+            // One that is ready may have become ready only after the call.
+            let may_have_blocked = !ready[at] || ready == [true, true] || entry.ambiguous <= MAX_AMBIGUOUS;
+            if fired[at] && may_have_blocked {
+                let _ = entry.would_block(poller, both[at]);
             }
         }
         None
     }
 
     fn lock(&self) -> MutexGuard<'_, State<W>> {
-        // A panic while it was held was a test's.
+        // It is poisoned only if a test has panicked while it held the lock.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -311,9 +312,9 @@ impl<W> fmt::Debug for Selector<W> {
     }
 }
 
-/// This often in a row a ready direction is reported after a `WouldBlock` in `try_io` that was most
-/// likely the other's.
-const MOST_DOUBTS: u8 = 4;
+/// How many times in a row a ready direction is armed after a `WouldBlock` in `try_io` that most likely came from
+/// the other direction. At double, a user that spins makes four more calls.
+const MAX_AMBIGUOUS: u8 = 4;
 
-/// How many slices one write takes: if it takes less than these hold, the socket is full.
-const MOST_SLICES: usize = 16;
+/// How many slices are passed to one write. Only if it takes fewer bytes than these have, the socket is full.
+const MAX_SLICES: usize = 16;

@@ -1,4 +1,4 @@
-//! [`State`]: what is waited for, what was found, and what is still to be reported.
+//! [`State`]: the poller, the registered sources, and the queue of pending events.
 
 use std::collections::VecDeque;
 use std::io;
@@ -9,13 +9,13 @@ use wasip1_poll::{Errno, Key, Poller, Ready, Table, Wasi};
 use super::entry::{Direction, Entry};
 use crate::event::{Event, Events, Readiness};
 
-/// What the selector's lock guards.
+/// What the lock of the selector protects.
 pub(super) struct State<W> {
     pub(super) poller: Poller<W>,
     pub(super) entries: Table<Entry>,
-    /// Those that have something pending, and some that had.
+    /// The sources with pending events, in order. Also some that had pending events before.
     queue: VecDeque<Key>,
-    /// The reports of one wait; kept for its memory.
+    /// The reports of one wait. A field, so that its memory is used again.
     ready: Vec<Ready>,
 }
 
@@ -29,7 +29,7 @@ impl<W: Wasi> State<W> {
         }
     }
 
-    /// Whether there is something to report, with nothing else at the front of the queue.
+    /// Whether there are pending events. If so, afterwards the source at the front of the queue has some.
     pub(super) fn has_pending(&mut self) -> bool {
         while let Some(key) = self.queue.front() {
             match self.entries.get_mut(*key) {
@@ -42,26 +42,26 @@ impl<W: Wasi> State<W> {
         false
     }
 
-    /// Waits, and puts what is reported into the queue.
+    /// Waits, and adds what is reported to the pending events.
     pub(super) fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         self.ready.clear();
         self.poller.wait(&mut self.ready, timeout)?;
         for ready in std::mem::take(&mut self.ready) {
-            self.found(ready);
+            self.record_ready(ready);
         }
         Ok(())
     }
 
-    fn found(&mut self, ready: Ready) {
+    fn record_ready(&mut self, ready: Ready) {
         let key = Key::from_u64(ready.token);
         let Some(entry) = self.entries.get_mut(key) else {
             return;
         };
         let faulty = ready.error.is_some();
         let readiness = Readiness {
-            readable: (ready.readable || faulty) && entry.wants(Direction::Read),
-            writable: (ready.writable || faulty) && entry.wants(Direction::Write),
-            // A listener that has failed once may go on.
+            readable: (ready.readable || faulty) && entry.is_interested(Direction::Read),
+            writable: (ready.writable || faulty) && entry.is_interested(Direction::Write),
+            // A listener that has failed may work again.
             read_closed: (ready.read_closed || faulty) && !entry.is_listener,
             write_closed: faulty && !entry.is_listener,
             error: faulty,
@@ -76,22 +76,22 @@ impl<W: Wasi> State<W> {
             write: entry.armed.write && !readiness.writable,
         };
         entry.arm(&mut self.poller, armed);
-        self.report(key, readiness);
+        self.add_pending(key, readiness);
     }
 
-    /// Arms what the interests say, as if nothing had fired: but writing fires at once.
-    pub(super) fn begin(&mut self, key: Key) {
+    /// Arms reading as if it had not fired, and lets writing fire at once. For a new or changed registration.
+    pub(super) fn arm_all(&mut self, key: Key) {
         let Some(entry) = self.entries.get_mut(key) else {
             return;
         };
         let armed = wasip1_poll::Interest {
-            // A fault is pending as readable: that is its one report.
-            read: entry.wants(Direction::Read) && !entry.pending.readable,
+            // A pending fault is reported as readable, and only once.
+            read: entry.is_interested(Direction::Read) && !entry.pending.readable,
             write: false,
         };
         entry.arm(&mut self.poller, armed);
-        let writable = entry.wants(Direction::Write) && !entry.is_listener;
-        self.report(
+        let writable = entry.is_interested(Direction::Write) && !entry.is_listener;
+        self.add_pending(
             key,
             Readiness {
                 writable,
@@ -100,7 +100,7 @@ impl<W: Wasi> State<W> {
         );
     }
 
-    pub(super) fn report(&mut self, key: Key, readiness: Readiness) {
+    pub(super) fn add_pending(&mut self, key: Key, readiness: Readiness) {
         let Some(entry) = self.entries.get_mut(key) else {
             return;
         };

@@ -1,4 +1,4 @@
-//! Sockets of the fake runtime that a test has installed for its thread.
+//! For tests: the sockets of the fake runtime that a test has installed for its thread.
 
 use std::cell::RefCell;
 
@@ -27,7 +27,7 @@ pub(crate) fn accepted(fd: Fd) -> TcpStream {
     TcpStream(fd)
 }
 
-/// As the listeners of a runtime, never closed by who uses them in these tests.
+/// A listener. These tests don't close it, like the listeners of a real runtime.
 #[derive(Debug)]
 pub(crate) struct TcpListener(pub(crate) Fd);
 
@@ -48,7 +48,7 @@ impl Socket for TcpStream {
 
 impl Drop for TcpStream {
     fn drop(&mut self) {
-        // A test may have stolen it.
+        // This fails if the test has closed it with `Fake::steal`.
         let _ = system().fd_close(self.0);
     }
 }

@@ -1,4 +1,4 @@
-//! The sockets and the calls: those of preview 1, or of a fake runtime in tests.
+//! The platform below the shim: the sockets and calls of preview 1, or in tests those of the fake runtime.
 
 #[cfg(test)]
 mod fake;
@@ -12,7 +12,7 @@ pub(crate) use preview1::*;
 
 use wasip1_poll::Fd;
 
-/// A socket, which is closed when it is dropped.
+/// A socket that is closed when it is dropped.
 pub(crate) trait Socket {
     fn fd(&self) -> Fd;
 }

@@ -1,4 +1,4 @@
-//! std's sockets, and the calls of the runtime, each of them traced.
+//! For preview 1: std's sockets, and the calls to the runtime, each with a line in the log.
 
 pub(crate) use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, FromRawFd};
@@ -13,25 +13,25 @@ pub(crate) const fn system() -> System {
     Traced(Preview1)
 }
 
-/// The owner of a connection that was just accepted. `fd` must be fresh from `sock_accept`.
-#[allow(unsafe_code, reason = "std's only way from a number to a socket")]
+/// Makes a socket that owns a connection. `sock_accept` must just have returned `fd`.
+#[allow(unsafe_code, reason = "std has no safe conversion from a number to a socket")]
 pub(crate) fn accepted(fd: Fd) -> TcpStream {
-    // SAFETY: `sock_accept` has just opened it, and its callers here give it away by value: nothing
-    // else owns it.
+    // SAFETY: `sock_accept` has just opened it, and the callers here pass each number on once. So nothing else owns
+    // it.
     unsafe { TcpStream::from_raw_fd(fd.cast_signed()) }
 }
 
-/// The owner of a listener that the runtime has opened. `fd` must not have been given out before.
-#[allow(unsafe_code, reason = "std's only way from a number to a socket")]
+/// Makes a socket that owns a listener which the runtime has opened. It must not be called twice with the same `fd`.
+#[allow(unsafe_code, reason = "std has no safe conversion from a number to a socket")]
 pub(crate) fn preopened(fd: Fd) -> TcpListener {
-    // SAFETY: the runtime has opened it for this program, and its one caller, which takes each number
-    // off a list, says in its documentation that the listeners are its own.
+    // SAFETY: the runtime has opened it for this program. The only caller is `preopened_listener`, which takes each
+    // number from a list once, and whose documentation forbids the program to make sockets from these numbers.
     unsafe { TcpListener::from_raw_fd(fd.cast_signed()) }
 }
 
 impl Socket for TcpListener {
     fn fd(&self) -> Fd {
-        // A file descriptor's number is never negative.
+        // The number of a file descriptor is never negative.
         self.as_raw_fd().cast_unsigned()
     }
 }

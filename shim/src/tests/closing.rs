@@ -47,9 +47,9 @@ fn a_peer_sees_the_end_at_once_however_its_stream_is_closed() {
     }
 }
 
-/// Nor does a runtime that closes at once pay for those that don't.
+/// On a runtime that closes at once, the additional calls aren't made.
 #[test]
-fn what_closes_at_once_is_not_shut_down_first() {
+fn streams_are_not_shut_down_first_if_the_runtime_closes_at_once() {
     for personality in [Personality::WASI_COMMON, Personality::STRICT] {
         let mut lab = Lab::new(personality);
         let (client, mut stream) = lab.connect();
@@ -62,7 +62,7 @@ fn what_closes_at_once_is_not_shut_down_first() {
 }
 
 #[test]
-fn what_was_accepted_before_anyone_asked_sees_the_end_with_its_listener() {
+fn connections_that_the_user_never_accepted_see_the_end_with_the_listener() {
     for deregisters in [false, true] {
         let fake = Fake::new(Personality::WAZERO, 0);
         sys::install(&fake);

@@ -1,8 +1,8 @@
-//! A hostile user of mio's API, from a seed: registers, changes and ends registrations at random,
-//! drops without ending them, uses tokens again at once, reads half of what there is, and has room
-//! for hardly any events. A model says what may be reported; at the end everything must be found.
+//! Random tests of the shim: a hostile user of mio's API. It registers, changes and ends registrations at random,
+//! drops sources without ending them, uses tokens again at once, reads only part of what has arrived, and has room
+//! for very few events. A model checks which events are permitted. At the end, everything must have been reported.
 //!
-//! `MIO_SEEDS=1000` runs more of them, `MIO_SEED=7` just one.
+//! `MIO_SEEDS=1000` runs this many seeds, `MIO_SEED=7` only this one.
 
 #![allow(clippy::print_stdout, reason = "a failing test names its seed")]
 
@@ -29,7 +29,7 @@ fn on_wazero() {
 }
 
 #[test]
-fn on_the_text() {
+fn on_a_runtime_that_follows_the_specification() {
     run_seeds("strict", Personality::STRICT);
 }
 
@@ -58,22 +58,22 @@ fn run_seeds(name: &str, personality: Personality) {
     }
 }
 
-/// A connection, and what the model knows about it.
+/// A connection, and its state in the model.
 struct Conn {
     client: Client,
     stream: TcpStream,
     /// Its token and interests, if it is registered.
     registered: Option<(Token, Interest)>,
-    /// Was reported, and hasn't said `WouldBlock` since.
+    /// The direction was reported, and no call has failed with `WouldBlock` since.
     read_fired: bool,
     write_fired: bool,
     sent: usize,
     got: usize,
     written: usize,
     received: usize,
-    /// The client has reset it or ended its side.
+    /// The client has reset it or shut down its side.
     ended: bool,
-    /// It has failed, or the runtime says so.
+    /// It has failed, or the runtime has reported that.
     failed: bool,
     at_end: bool,
 }
@@ -82,16 +82,16 @@ struct User {
     fake: Fake,
     fd: Fd,
     rng: Rng,
-    honest: bool,
+    is_faultless: bool,
     poll: Poll,
     listener: TcpListener,
     listener_registered: bool,
     listener_fired: bool,
-    /// Connected, and not yet accepted.
+    /// How many connections wait to be accepted.
     waiting: usize,
     clients: Vec<Client>,
     conns: Vec<Conn>,
-    /// Tokens that are nobody's; the last one is used first.
+    /// Tokens that are not in use. The last one is used first.
     tokens: Vec<Token>,
 }
 
@@ -103,7 +103,7 @@ impl User {
         Self {
             rng: Rng::new(!seed),
             fd,
-            honest: personality.faults.spurious == 0,
+            is_faultless: personality.faults.spurious == 0,
             poll: Poll::new().expect("a poll"),
             listener: TcpListener::of(sys::TcpListener(fd)),
             listener_registered: false,
@@ -121,7 +121,7 @@ impl User {
             self.step();
         }
         self.fake.set_faults(Faults::NONE);
-        self.settle();
+        self.find_everything();
         self.conns.clear();
         drop(self.poll);
         drop(self.listener);
@@ -190,7 +190,7 @@ impl User {
             Ok((stream, _)) => {
                 let fd = stream.fd();
                 let mine = |client: &&Client| client.fd() == Some(fd) && !client.is_closed();
-                let client = self.clients.iter().find(mine).expect("who connected").clone();
+                let client = self.clients.iter().find(mine).expect("the client that has connected").clone();
                 self.waiting -= 1;
                 self.conns.push(Conn {
                     client,
@@ -239,7 +239,7 @@ impl User {
         let registry = self.poll.registry();
         let old = conn.registered;
         let token = match old {
-            // With a new token half of the time, and its own is free again.
+            // Keep the token, or half of the time take a new one, which frees the old one.
             Some((token, _)) if self.rng.chance(500) => token,
             _ => self.tokens.pop().expect("more tokens than connections"),
         };
@@ -260,7 +260,7 @@ impl User {
         self.tokens.extend(conn.registered.take().map(|it| it.0));
     }
 
-    /// Polls, checks what is reported, and acts upon it or not.
+    /// Polls, and checks what is reported. If `acts`, also reads, writes and accepts accordingly.
     fn poll(&mut self, nanos: u64, capacity: usize, acts: bool) {
         let mut events = Events::with_capacity(capacity);
         let timeout = Some(Duration::from_nanos(nanos));
@@ -279,7 +279,7 @@ impl User {
             let is = |conn: &&mut Conn| conn.registered.is_some_and(|it| it.0 == event.token());
             let conn = self.conns.iter_mut().find(is);
             let conn = conn.unwrap_or_else(|| panic!("{event:?} after deregister"));
-            check(conn, event, self.honest);
+            check(conn, event, self.is_faultless);
             if acts {
                 if event.is_readable() {
                     read(conn, usize::MAX);
@@ -294,8 +294,9 @@ impl User {
         }
     }
 
-    /// A polite user from here on: whatever was sent is found, and whoever waits for room is told.
-    fn settle(&mut self) {
+    /// From here on the user follows mio's contract. Then everything that was sent must be found, and room to write
+    /// must be reported.
+    fn find_everything(&mut self) {
         if !self.listener_registered {
             self.toggle_listener();
         }
@@ -304,7 +305,7 @@ impl User {
             if conn.registered.is_none_or(|it| it.1 != BOTH) {
                 self.register_both(conn);
             }
-            // What has fired before is the user's to act upon.
+            // Directions that have fired before are not reported again.
             if conn.read_fired {
                 read(conn, usize::MAX);
             }
@@ -331,17 +332,17 @@ impl User {
             let left = self.conns.iter().filter(|conn| !over(conn)).count();
             assert!(
                 self.fake.now() < until,
-                "{left} of {} connections, {} to accept, were forgotten",
+                "{left} of {} connections are not finished, {} not accepted",
                 self.conns.len(),
                 self.waiting
             );
             self.poll(5_000_000, 8, true);
         }
-        self.fill_and_take();
+        self.check_room_is_reported();
     }
 
-    /// Each client that takes what fills its socket lets the writer hear of it.
-    fn fill_and_take(&mut self) {
+    /// Fills each socket, lets its client take the bytes, and checks that room to write is reported.
+    fn check_room_is_reported(&mut self) {
         for at in 0..self.conns.len() {
             let conn = &mut self.conns[at];
             if conn.failed {
@@ -352,7 +353,7 @@ impl User {
             let until = self.fake.now() + 1_000_000_000;
             conn.received += conn.client.receive().len();
             while !self.conns[at].write_fired && !self.conns[at].failed {
-                assert!(self.fake.now() < until, "nobody said that there is room");
+                assert!(self.fake.now() < until, "room to write was not reported");
                 self.poll(5_000_000, 8, false);
                 for conn in &mut self.conns {
                     read(conn, usize::MAX);
@@ -384,8 +385,8 @@ impl User {
     }
 }
 
-/// Whether the model allows this event of this connection.
-fn check(conn: &mut Conn, event: &Event, honest: bool) {
+/// Checks that the model permits this event of this connection.
+fn check(conn: &mut Conn, event: &Event, is_faultless: bool) {
     let (_, interests) = conn.registered.expect("found by its token");
     let fault = event.is_error() || event.is_read_closed();
     assert!(!event.is_readable() || interests.is_readable(), "{event:?}");
@@ -393,7 +394,7 @@ fn check(conn: &mut Conn, event: &Event, honest: bool) {
     assert!(event.is_readable() || event.is_writable(), "{event:?}");
     assert!(!event.is_readable() || !conn.read_fired || fault, "again: {event:?}");
     assert!(!event.is_writable() || !conn.write_fired || fault, "again: {event:?}");
-    if honest {
+    if is_faultless {
         assert!(!fault || conn.ended, "no fault, but {event:?}");
         assert!(!event.is_write_closed() || conn.failed, "{event:?}");
     }
@@ -401,13 +402,13 @@ fn check(conn: &mut Conn, event: &Event, honest: bool) {
     conn.write_fired |= event.is_writable();
 }
 
-/// Reads in pieces, up to so many.
+/// Reads, at most `most` times.
 fn read(conn: &mut Conn, most: usize) {
     let mut buf = [0; 64];
     for _ in 0..most {
         match conn.stream.read(&mut buf) {
             Ok(0) => {
-                assert!(conn.ended, "an end that nobody sent");
+                assert!(conn.ended, "an end that the client didn't send");
                 conn.at_end = true;
                 break;
             }
@@ -416,7 +417,7 @@ fn read(conn: &mut Conn, most: usize) {
                 conn.read_fired = false;
                 break;
             }
-            // Unregistered, it is the user who has to try again.
+            // Without a registration, the user has to try again.
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(_) => {
                 conn.failed = true;
@@ -426,7 +427,7 @@ fn read(conn: &mut Conn, most: usize) {
     }
 }
 
-/// Whether there was room.
+/// Writes once. Returns whether there was room.
 fn write(conn: &mut Conn, count: usize) -> bool {
     match conn.stream.write(&vec![1; count]) {
         Ok(count) => {

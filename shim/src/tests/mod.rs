@@ -1,4 +1,4 @@
-//! mio's contracts, on the fake runtime.
+//! Tests of mio's contracts, on the fake runtime.
 
 mod closing;
 mod hostile;
@@ -58,7 +58,7 @@ impl Lab {
                 return (client, stream);
             }
         }
-        panic!("nobody to accept");
+        panic!("no connection to accept");
     }
 
     fn register(&mut self, stream: &mut TcpStream, token: usize, interests: Interest) {
@@ -71,7 +71,7 @@ impl Lab {
         3
     }
 
-    /// The events within so many milliseconds, but for the listener's.
+    /// The events of a poll with this timeout, except those of the listener.
     fn poll(&mut self, millis: u64) -> Vec<Event> {
         let timeout = Duration::from_millis(millis);
         let result = self.poll.poll(&mut self.events, Some(timeout));
@@ -80,7 +80,7 @@ impl Lab {
         events.filter(|event| event.token() != LISTENER).collect()
     }
 
-    /// The first event of a direction within 200 ms, as its description.
+    /// The first event within 200 ms for which `is` is true.
     fn wait(&mut self, is: impl Fn(&Event) -> bool) -> Option<Event> {
         let end = self.fake.now() + 200_000_000;
         while self.fake.now() < end {
@@ -96,7 +96,7 @@ fn would_block(result: io::Result<()>) -> bool {
     matches!(result, Err(error) if error.kind() == ErrorKind::WouldBlock)
 }
 
-/// Reads up to the `WouldBlock`.
+/// Reads until `WouldBlock`.
 fn drain(stream: &mut TcpStream) -> Vec<u8> {
     let mut all = Vec::new();
     let mut buf = [0; 16];
@@ -111,7 +111,7 @@ fn drain(stream: &mut TcpStream) -> Vec<u8> {
 }
 
 #[test]
-fn what_has_fired_is_quiet_until_it_would_block() {
+fn a_direction_is_reported_once_until_it_would_block() {
     for personality in PERSONALITIES {
         let mut lab = Lab::new(personality);
         let (client, mut stream) = lab.connect();
@@ -127,7 +127,7 @@ fn what_has_fired_is_quiet_until_it_would_block() {
 }
 
 #[test]
-fn both_directions_come_in_one_event_and_are_armed_apart() {
+fn one_event_reports_both_directions_but_each_is_armed_separately() {
     for personality in PERSONALITIES {
         let mut lab = Lab::new(personality);
         let (client, mut stream) = lab.connect();
@@ -141,7 +141,7 @@ fn both_directions_come_in_one_event_and_are_armed_apart() {
         client.send(b"more");
         let event = lab.wait(|_| true).expect("more to read");
         assert!(event.is_readable() && !event.is_writable());
-        // Full: then writing is armed, and reading still isn't.
+        // When the socket is full, writing is armed, but reading isn't.
         client.set_room(10);
         assert_eq!(stream.write(&[0; 100]).expect("room"), 10);
         assert!(would_block(stream.write(&[0; 90]).map(drop)));
@@ -179,7 +179,7 @@ fn nothing_is_reported_after_deregister() {
             client.send(b"hello");
             lab.register(stream, token, BOTH);
         }
-        // There is room for one: the others are pending.
+        // There is room for one event, so the others stay pending.
         lab.events = Events::with_capacity(1);
         let first = lab.wait(|_| true).expect("an event").token();
         let registry = lab.poll.registry().try_clone().expect("another");
@@ -187,7 +187,7 @@ fn nothing_is_reported_after_deregister() {
             registry.deregister(stream).expect("registered");
         }
         assert!(lab.wait(|_| true).is_none(), "{personality:?}");
-        // The token of one is another's now.
+        // Another stream gets the token.
         let (_, stream) = &mut streams[7];
         lab.register(stream, first.0, BOTH);
         assert_eq!(lab.wait(|_| true).expect("an event").token(), first);
@@ -231,7 +231,7 @@ fn reregistering_reports_again_with_the_new_token() {
 }
 
 #[test]
-fn a_reset_is_its_connections_event() {
+fn a_reset_is_reported_as_an_event() {
     for personality in [Personality::WASI_COMMON, Personality::WAZERO] {
         let mut lab = Lab::new(personality);
         let (client, mut stream) = lab.connect();
@@ -255,7 +255,7 @@ fn a_reset_is_its_connections_event() {
 }
 
 #[test]
-fn a_bad_file_descriptor_is_its_connections_event() {
+fn a_bad_file_descriptor_is_reported_to_its_owner() {
     let mut lab = Lab::new(Personality::WASI_COMMON);
     let (client, mut stream) = lab.connect();
     lab.register(&mut stream, 1, Interest::READABLE);
@@ -267,7 +267,7 @@ fn a_bad_file_descriptor_is_its_connections_event() {
 }
 
 #[test]
-fn what_was_called_broken_does_not_say_would_block() {
+fn after_an_event_with_an_error_no_call_returns_would_block() {
     let mut lab = Lab::new(Personality::WASI_COMMON);
     let (_client, mut stream) = lab.connect();
     lab.register(&mut stream, 1, BOTH);
@@ -276,15 +276,15 @@ fn what_was_called_broken_does_not_say_would_block() {
     let mut faults = Faults::NONE;
     (faults.spurious, faults.event_error) = (1000, 1000);
     lab.fake.set_faults(faults);
-    // The runtime lies; and who remembers its lie must not spin.
-    lab.wait(Event::is_read_closed).expect("a lie");
+    // The runtime reports an error although there is none. A user that remembers this must not spin.
+    lab.wait(Event::is_read_closed).expect("a false report");
     lab.fake.set_faults(Faults::NONE);
-    let error = stream.read(&mut [0; 8]).expect_err("the lie");
+    let error = stream.read(&mut [0; 8]).expect_err("the reported error");
     assert_ne!(error.kind(), ErrorKind::WouldBlock);
 }
 
 #[test]
-fn try_io_arms_what_blocked() {
+fn try_io_arms_the_direction_that_would_block() {
     for personality in PERSONALITIES {
         let mut lab = Lab::new(personality);
         let (client, mut stream) = lab.connect();
@@ -295,13 +295,13 @@ fn try_io_arms_what_blocked() {
         lab.wait(Event::is_readable).expect("data");
         let result = stream.try_io(|| Err::<(), _>(ErrorKind::WouldBlock.into()));
         assert!(would_block(result));
-        // There is data, and there is room: both may be what blocked just before.
+        // There is data, and there is room. Either direction may be the one that would block.
         assert!(lab.wait(Event::is_readable).is_some(), "{personality:?}");
         assert_eq!(stream.try_io(|| Ok(5)).expect("well"), 5);
         drain(&mut stream);
         lab.poll(1);
         drain(&mut stream);
-        // Now only reading can block, and a user who tries at any event must not spin.
+        // Now only reading can block, and a user that tries after each event must not spin.
         let mut woken = 0;
         for _ in 0..100 {
             if lab.poll(1).iter().any(|event| event.token() == Token(1)) {
@@ -326,7 +326,7 @@ fn a_poll_lasts_as_long_as_its_timeout() {
         drain(&mut stream);
         while lab.listener.accept().is_ok() {}
         for millis in [0, 1, 7, 50, 3000] {
-            // An idle blind runtime reports what may be ready, so everything is tried again.
+            // On a blind runtime, spurious events end polls early. So this tries everything and polls again.
             let before = lab.fake.now();
             let until = before + millis * 1_000_000;
             loop {
@@ -372,7 +372,7 @@ fn idle_connections_cost_no_calls() {
 }
 
 #[test]
-fn a_listener_keeps_what_it_has_accepted_over_registrations() {
+fn a_listener_keeps_accepted_connections_when_it_is_registered_again() {
     let fake = Fake::new(Personality::WASI_COMMON, 0);
     sys::install(&fake);
     let fd = fake.preopen_listener();
@@ -399,7 +399,7 @@ fn a_listener_keeps_what_it_has_accepted_over_registrations() {
 }
 
 #[test]
-fn what_preview_1_lacks_says_so() {
+fn unsupported_calls_fail_with_a_text_that_names_preview_1() {
     let lab = Lab::new(Personality::WASI_COMMON);
     let addr = ([127, 0, 0, 1], 80).into();
     let errors = [

@@ -3,6 +3,7 @@
 //! - [`Planner`] decides which of many sockets to poll.
 //! - [`Table`] holds values in slots, with keys that are not reused. The event loop keeps its connections in one.
 //! - [`trace`] writes the log lines of calls.
+//! - [`Interest`] says what a socket is polled for.
 //!
 //! # How the planner works
 //! For each poll, a WASI runtime checks every socket in the list. So thousands of idle connections
@@ -26,6 +27,7 @@
 //! Polling itself, and anything about sockets: a slot is just a number.
 
 mod budget;
+mod interest;
 mod key;
 mod planner;
 mod sets;
@@ -33,6 +35,7 @@ mod table;
 pub mod trace;
 
 pub use self::budget::TIME_SHARE;
+pub use self::interest::Interest;
 pub use self::key::Key;
 pub use self::planner::{BUSY_FOR, Found, Plan, Planner};
 pub use self::table::Table;

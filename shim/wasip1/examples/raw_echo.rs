@@ -1,8 +1,8 @@
-//! Sends back what each connection sends: the poller on its own, on a real runtime.
+//! An echo server with nothing but the poller, for a real runtime:
 //!
 //! ```text
 //! cargo build -p wasip1-poll --release --target wasm32-wasip1 --example raw_echo
-//! wasmi run --tcplisten 127.0.0.1:3000 target/wasm32-wasip1/release/examples/echo.wasm
+//! wasmi run --tcplisten 127.0.0.1:3000 target/wasm32-wasip1/release/examples/raw_echo.wasm
 //! ```
 
 #[cfg(all(target_os = "wasi", target_env = "p1"))]
@@ -36,7 +36,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             let Some(stream) = &streams[at] else { continue };
             let done = match poller.read(stream, &mut buf) {
                 Ok(0) => true,
-                // What doesn't fit into the socket at once is lost: this is a sketch.
+                // Bytes for which the socket has no room are lost; a real server would keep them.
                 Ok(count) => poller
                     .write(stream, &[IoSlice::new(&buf[..count])])
                     .is_err(),

@@ -1,11 +1,11 @@
-//! Finding the listeners a runtime has handed over.
+//! Finds the listeners that the runtime has passed to the program.
 //!
-//! Nothing in preview 1 says which file descriptors there are. Some runtimes put sockets before
-//! directories, some after; environment variables tell of them or don't. So every number from
-//! [`FIRST_FD`] up is asked what it is, and a stream socket is taken for a listener. The scan ends
-//! after a run of numbers that aren't open.
+//! Preview 1 has no call that lists the open file descriptors. Some runtimes number sockets before
+//! directories, some after; some set environment variables. So this module calls `fd_fdstat_get` for each number
+//! from [`FIRST_FD`] on, and takes each stream socket for a listener. The scan ends after a number of file
+//! descriptors in a row that aren't open.
 //!
-//! What is found wins over what the environment claims; a disagreement is a warning.
+//! If the environment says something else than the scan has found, a warning is logged, and what was found is used.
 
 use std::fmt::{self, Write as _};
 
@@ -13,13 +13,13 @@ use crate::errno::Errno;
 use crate::preopens::{self, Directory};
 use crate::wasi::{FIRST_FD, Fd, FileType, Wasi};
 
-/// Looks for listeners.
+/// Finds the listeners.
 ///
-/// `only` restricts the search to one file descriptor. `hints` are what the environment claims.
+/// `only` restricts the search to one file descriptor. `hints` are what the environment says.
 ///
 /// # Errors
-/// There is no listener, or the one that was asked for is none. The error shows itself as several
-/// lines: what was found, and how each runtime is told to hand over a listener.
+/// There is no listener, or `only` isn't one. The text of the error has several
+/// lines: what was found, and the command by which each runtime passes a listener.
 pub fn discover<W: Wasi>(
     wasi: &W,
     only: Option<Fd>,
@@ -50,21 +50,21 @@ pub fn discover<W: Wasi>(
     })
 }
 
-/// After so many numbers that aren't open the scan ends. Runtimes number without gaps; this is
-/// for the one that doesn't.
+/// The scan ends after this many file descriptors in a row that aren't open. The known runtimes leave no gaps; this
+/// is for others.
 const MAX_GAP: u32 = 16;
 
-/// The scan ends here, whatever the environment claims.
+/// The scan ends here, even if the environment says that there are more.
 const LAST_FD: Fd = 4096;
 
-/// What a scan found.
+/// What a scan has found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Discovery {
-    /// The listeners, by their numbers; at least one.
+    /// The listeners, in the order of their numbers; at least one.
     pub listeners: Vec<Listener>,
-    /// Directories that libc did not find (see [`preopens`]).
+    /// Directories that libc has not found (see [`preopens`]).
     pub directories: Vec<Directory>,
-    /// What the log should say about an environment that claims something else.
+    /// Warnings for the log: where the environment says something else.
     pub warnings: Vec<String>,
 }
 
@@ -77,20 +77,19 @@ pub struct Listener {
     pub name: Option<String>,
 }
 
-/// What the environment claims about file descriptors.
+/// What the environment says about file descriptors.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Hints {
     /// `LISTEN_FDS`: how many sockets there are.
     pub listen_fds: Option<String>,
-    /// `LISTEN_FDNAMES`: their names, with colons between.
+    /// `LISTEN_FDNAMES`: their names, separated by colons.
     pub listen_fdnames: Option<String>,
-    /// `FD_COUNT`: how many file descriptors there are beside the standard streams; set by some
-    /// hosts.
+    /// `FD_COUNT`, which some hosts set: how many file descriptors there are, without the standard streams.
     pub fd_count: Option<String>,
 }
 
 impl Hints {
-    /// What this process' environment claims.
+    /// What the environment of this process says.
     #[must_use]
     pub fn from_env() -> Self {
         let variable = |name| std::env::var(name).ok();
@@ -115,7 +114,7 @@ impl Hints {
         ]
     }
 
-    /// The number after the last file descriptor that is claimed to be there.
+    /// The number after the last file descriptor, according to the environment.
     fn end(&self) -> Fd {
         let claimed = self
             .variables()
@@ -139,7 +138,7 @@ impl Hints {
                      found; using what was found"
                 )),
                 Err(_) => warnings.push(format!(
-                    "{name}={value:?} in the environment is not a number; it is not used"
+                    "{name}={value:?} in the environment is not a number; it is ignored"
                 )),
             }
         }
@@ -147,10 +146,9 @@ impl Hints {
     }
 }
 
-/// There is no listener among the file descriptors.
+/// The error that none of the file descriptors is a listener.
 ///
-/// Its `Debug` is its `Display`, so that a `main` that returns it prints the advice as it is meant
-/// to be read.
+/// `Debug` writes the same as `Display`, so that a `main` that returns it prints the advice in readable form.
 #[derive(Clone, PartialEq, Eq)]
 pub struct NoListener {
     only: Option<Fd>,
@@ -158,7 +156,7 @@ pub struct NoListener {
 }
 
 impl NoListener {
-    /// A listener was found at `fd`, but accepting from it failed in a way that says it is none.
+    /// The error for a socket at `fd` from which accepting fails with `errno`, so that it isn't a listener.
     #[must_use]
     pub fn cannot_accept(fd: Fd, errno: Errno) -> Self {
         Self {
@@ -180,7 +178,7 @@ impl fmt::Display for NoListener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.only {
             Some(fd) => writeln!(f, "fd {fd} is not a listening socket:")?,
-            None => writeln!(f, "the runtime has handed over no listening socket:")?,
+            None => writeln!(f, "the runtime has passed no listening socket:")?,
         }
         let mut next = FIRST_FD;
         for (fd, kind) in &self.found {
@@ -195,7 +193,7 @@ impl fmt::Display for NoListener {
     }
 }
 
-/// What the error advises.
+/// The advice in the text of the error.
 const ADVICE: &str = "\
 A module of WASI preview 1 cannot open a listening socket itself; start it with one:
   wasip1-host:        wasip1-host --listen 127.0.0.1:3000 MODULE.wasm
@@ -205,7 +203,7 @@ A module of WASI preview 1 cannot open a listening socket itself; start it with 
 wasip1-host (shim/host of this project) is preview 1 with sockets on current wasmtime, whose own
 command has none since version 47. A program built for wasm32-wasip2 opens its sockets itself.";
 
-/// What is at a file descriptor.
+/// What a file descriptor is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Open(FileType),
@@ -224,13 +222,13 @@ impl fmt::Display for Kind {
         match self {
             Self::Open(file_type) => f.write_str(file_type.name()),
             Self::Error(Errno::BADF) => f.write_str("not open"),
-            Self::Error(errno) => write!(f, "fd_fdstat_get answers {errno}"),
-            Self::CannotAccept(errno) => write!(f, "sock_accept answers {errno}"),
+            Self::Error(errno) => write!(f, "fd_fdstat_get: {errno}"),
+            Self::CannotAccept(errno) => write!(f, "sock_accept: {errno}"),
         }
     }
 }
 
-/// Everything that is open from [`FIRST_FD`] up, and `only` even if it isn't.
+/// All open file descriptors from [`FIRST_FD`] on, and `only` even if it isn't open.
 fn scan<W: Wasi>(wasi: &W, only: Option<Fd>, hints: &Hints) -> Vec<(Fd, Kind)> {
     let mut found = Vec::new();
     let mut missing = 0;
@@ -281,13 +279,13 @@ mod tests {
             let found = discover(&fake, None, &Hints::default()).expect("two listeners");
             let fds: Vec<Fd> = found.listeners.iter().map(|listener| listener.fd).collect();
             assert_eq!(fds, if sockets_first { [3, 4] } else { [4, 5] });
-            // Only what comes after a socket is hidden from libc.
+            // libc finds no directory after a socket.
             assert_eq!(found.directories.len(), usize::from(sockets_first));
         }
     }
 
     #[test]
-    fn names_come_from_the_environment_and_numbers_do_not() {
+    fn names_are_taken_from_the_environment_but_counts_are_not() {
         let fake = Fake::new(Personality::WASI_COMMON, 0);
         fake.preopen_listener();
         fake.preopen_listener();
@@ -304,7 +302,7 @@ mod tests {
             [
                 "LISTEN_FDS=1 in the environment, but 2 listening socket(s) were found; using \
                  what was found",
-                "FD_COUNT=\"many\" in the environment is not a number; it is not used",
+                "FD_COUNT=\"many\" in the environment is not a number; it is ignored",
             ]
         );
         let only = discover(&fake, Some(4), &hints).expect("the second");
@@ -313,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn a_gap_in_the_numbers_is_crossed() {
+    fn the_scan_goes_on_after_a_gap() {
         let fake = Fake::new(Personality::WASI_COMMON, 0);
         fake.preopen_listener_at(15);
         fake.preopen_listener_at(100);
@@ -330,14 +328,14 @@ mod tests {
     }
 
     #[test]
-    fn the_error_tells_what_there_is_and_what_to_do() {
+    fn the_error_lists_what_was_found_and_has_advice() {
         let fake = Fake::new(Personality::WASI_COMMON, 0);
         fake.preopen_directory("/data");
         fake.start();
         let error = discover(&fake, None, &Hints::default()).expect_err("no listener");
         let text = error.to_string();
         assert!(text.starts_with(
-            "the runtime has handed over no listening socket:\n  fd 3: DIRECTORY\n  fd 4 and up: \
+            "the runtime has passed no listening socket:\n  fd 3: DIRECTORY\n  fd 4 and up: \
              nothing\n\nA module"
         ));
         for flag in [

@@ -5,13 +5,13 @@ use std::io;
 
 /// An error number of preview 1.
 ///
-/// It shows itself as `AGAIN (6): resource unavailable, or operation would block`.
+/// It is displayed as `AGAIN (6): resource unavailable, or operation would block`.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
 #[repr(transparent)]
 pub struct Errno(pub u16);
 
 impl Errno {
-    /// Preview 1's name, without any prefix; a number it doesn't have has a name that says so.
+    /// Its name in preview 1, without a prefix. For other numbers, `(unknown errno)`.
     #[must_use]
     pub fn name(self) -> &'static str {
         TABLE
@@ -19,7 +19,7 @@ impl Errno {
             .map_or("(unknown errno)", |row| row.0)
     }
 
-    /// What it means.
+    /// Its meaning.
     #[must_use]
     pub fn message(self) -> &'static str {
         TABLE
@@ -57,7 +57,7 @@ impl Errno {
 }
 
 impl Errno {
-    /// The number in an [`io::Error`] that was made of one.
+    /// The number of an [`io::Error`] that was made from an `Errno`.
     #[must_use]
     pub fn of(error: &io::Error) -> Option<Self> {
         if cfg!(target_os = "wasi") {
@@ -84,8 +84,8 @@ impl fmt::Debug for Errno {
 impl std::error::Error for Errno {}
 
 impl From<Errno> for io::Error {
-    /// On WASI the system's own error; elsewhere (in tests) one of the same kind that holds the
-    /// number.
+    /// On WASI, the error of the system with this number. Natively (in tests), one of the same kind that contains
+    /// the number.
     fn from(errno: Errno) -> Self {
         if cfg!(target_os = "wasi") {
             Self::from_raw_os_error(i32::from(errno.0))
@@ -197,7 +197,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_those_of_the_text() {
+    fn numbers_are_those_of_preview_1() {
         assert_eq!(TABLE.len(), 77);
         assert_eq!(Errno::AGAIN, Errno(6));
         assert_eq!(Errno::BADF, Errno(8));
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn shows_name_number_and_meaning() {
+    fn displays_name_number_and_meaning() {
         let text = Errno::AGAIN.to_string();
         assert_eq!(
             text,
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn becomes_an_io_error_of_the_same_kind() {
+    fn converts_to_an_io_error_of_the_same_kind() {
         for errno in [
             Errno::AGAIN,
             Errno::CONNRESET,

@@ -1,37 +1,37 @@
-//! Readiness of sockets on WASI preview 1, behind a safe face.
+//! Waiting for many sockets on WASI preview 1, with a safe API.
 //!
 //! # In scope
-//! - The calls of preview 1 that a server needs, as a safe trait: [`Wasi`]. The real ones are
-//!   `Preview1`, which exists on `wasm32-wasip1` only.
-//! - Finding the listeners that a runtime hands over: [`discover()`].
+//! - The calls of preview 1 that a server needs, as a safe trait: [`Wasi`]. `Preview1` makes the real calls;
+//!   it exists on `wasm32-wasip1` only.
+//! - Finding the listeners that the runtime has passed: [`discover()`].
 //! - Waiting for many sockets at once: [`Poller`].
 //! - A log line for each call: [`Traced`].
-//! - Directories beside listeners: [`preopens`].
+//! - Directories, if the runtime has passed listeners too: [`preopens`].
 //!
 //! # Out of scope
 //! - HTTP, buffers, timers other than one timeout, threads.
-//! - Opening sockets: preview 1 has no way to.
+//! - Opening sockets: preview 1 has no call for that.
 //!
-//! # Where things are
+//! # Modules
 //! | module | what |
 //! |---|---|
-//! | [`wasi`](Wasi) | the trait, and types laid out as the ABI's |
+//! | [`wasi`](Wasi) | the trait, and types with the layout of the ABI |
 //! | [`errno`](Errno) | the error numbers by name |
 //! | `preview1` | the real calls; the only unsafe code |
-//! | [`trace`](Traced) | logging calls like strace |
+//! | [`trace`](Traced) | a log line for each call, like strace |
 //! | [`mod@discover`] | which file descriptors are listeners |
 //! | [`poller`](Poller) | registrations and the wait |
-//! | [`preopens`] | making `std::fs` work beside a listener |
+//! | [`preopens`] | makes `std::fs` find directories although there are listeners |
 //! | `fake` | a runtime in memory, for tests (feature `fake`) |
 //!
 //! # Invariants
 //! - **Only `preview1` has unsafe code.** Everything else is generic over [`Wasi`], compiles
 //!   natively, and is tested there.
-//! - **What is closed is not polled.** A file descriptor's registration ends in the call that
-//!   closes it, before it is closed.
-//! - **One connection's fault is its own.** A bad file descriptor or an I/O error in the list is
-//!   reported for that registration and never fails the wait.
-//! - **The list is never empty.** Runtimes answer `INVAL` to that, so a clock is always in it.
+//! - **A closed file descriptor is not polled.** The call that closes a file descriptor first ends its
+//!   registration.
+//! - **A fault of one connection stays with it.** A bad file descriptor or an I/O error in the list is
+//!   reported for that registration, and never fails the wait.
+//! - **A poll is never empty.** Runtimes would fail it with `INVAL`, so a clock is always in the list.
 
 pub mod discover;
 mod errno;

@@ -1,8 +1,8 @@
-//! Directories beside a listener.
+//! Makes `std::fs` find the preopened directories when the runtime has passed a listener, too.
 //!
-//! At the start of a program libc registers its preopened directories, from fd 3 up, and stops at
-//! the first file descriptor that is none. Runtimes that put sockets before directories so hide
-//! every directory from `std::fs`. They are still there, and can be registered again.
+//! When a program starts, libc registers its preopened directories, from fd 3 on, and stops at
+//! the first file descriptor that isn't one. If a runtime numbers sockets before directories, libc finds no
+//! directory, and `std::fs` can't open any file. The directories are open all the same, and are registered here.
 
 use std::ffi::CString;
 
@@ -14,12 +14,11 @@ use crate::wasi::{Fd, Wasi};
 pub struct Directory {
     /// Its file descriptor.
     pub fd: Fd,
-    /// The name the runtime gave it, such as `/data`.
+    /// Its name from the runtime, such as `/data`.
     pub name: CString,
 }
 
-/// The directories among `fds` that come after something that isn't one, which is where libc
-/// stopped looking.
+/// The directories among `fds` that libc hasn't found: those after the first file descriptor that isn't a directory.
 pub fn hidden<W: Wasi>(wasi: &W, fds: impl IntoIterator<Item = Fd>) -> Vec<Directory> {
     let mut found = Vec::new();
     let mut gap = false;
@@ -39,13 +38,13 @@ pub fn hidden<W: Wasi>(wasi: &W, fds: impl IntoIterator<Item = Fd>) -> Vec<Direc
 /// Registers `directories` with libc, so that `std::fs` finds them.
 ///
 /// # Errors
-/// `NOMEM` when libc has no memory to remember one.
+/// `NOMEM` if libc has no memory for that.
 #[cfg(all(target_os = "wasi", target_env = "p1"))]
 pub fn register(directories: &[Directory]) -> Result<(), Errno> {
     for directory in directories {
         crate::preview1::register_preopen(directory.fd, &directory.name)?;
         log::debug!(
-            "directory {:?} at fd {} is registered again: libc's scan had stopped before it",
+            "registered the directory {:?} at fd {} with libc, whose own scan had ended before it",
             directory.name,
             directory.fd
         );

@@ -1,4 +1,4 @@
-//! [`Preview1`]: the real calls. All unsafe code of the workspace is in this file.
+//! [`Preview1`]: the real calls to the runtime. The only unsafe code of this crate.
 
 #![allow(unsafe_code, reason = "the calls into the runtime, and nothing else")]
 
@@ -10,16 +10,15 @@ use wasi::wasi_snapshot_preview1 as raw;
 use crate::errno::Errno;
 use crate::wasi::{ClockId, Event, Fd, FdFlags, Fdstat, FileType, Shutdown, Subscription, Wasi};
 
-/// The runtime this module runs in.
+/// The runtime that runs this program.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Preview1;
 
 impl Preview1 {
-    /// As [`Wasi::fd_read`], with several buffers: for programs that want to know what a runtime
-    /// makes of them.
+    /// Like [`Wasi::fd_read`], with several buffers. For programs that find out how a runtime handles them.
     ///
     /// # Errors
-    /// The call's errno.
+    /// The errno of the call.
     #[allow(
         clippy::unused_self,
         reason = "a call to the runtime, like those of the trait"
@@ -77,7 +76,7 @@ impl Wasi for Preview1 {
     }
 
     fn fd_write(&self, fd: Fd, bufs: &[IoSlice<'_>]) -> Result<usize, Errno> {
-        // More slices than this are a short write, which every caller must expect anyway.
+        // If there are more slices than this, the write is short, which every caller must expect anyway.
         let mut iovecs = [wasi::Ciovec {
             buf: [].as_ptr(),
             buf_len: 0,
@@ -99,13 +98,13 @@ impl Wasi for Preview1 {
     }
 
     fn fd_close(&self, fd: Fd) -> Result<(), Errno> {
-        // SAFETY: the call takes a plain number. No Rust type of this process owns it: `fd` is
-        // one that `sock_accept` gave or that was there at the start.
+        // SAFETY: the call takes a plain number. No Rust type of this process owns it: `fd` was
+        // returned by `sock_accept`, or was open when the program started.
         unsafe { wasi::fd_close(fd) }.map_err(errno)
     }
 
     fn fd_fdstat_get(&self, fd: Fd) -> Result<Fdstat, Errno> {
-        // SAFETY: the call takes a plain number; the crate provides the room for the answer.
+        // SAFETY: the call takes a plain number; the crate provides the memory for the result.
         let stat = unsafe { wasi::fd_fdstat_get(fd) }.map_err(errno)?;
         let file_type = FileType(stat.fs_filetype.raw());
         Ok(Fdstat {
@@ -120,12 +119,12 @@ impl Wasi for Preview1 {
     }
 
     fn fd_prestat_get(&self, fd: Fd) -> Result<usize, Errno> {
-        // SAFETY: the call takes a plain number; the crate provides the room for the answer.
+        // SAFETY: the call takes a plain number; the crate provides the memory for the result.
         let prestat = unsafe { wasi::fd_prestat_get(fd) }.map_err(errno)?;
         if prestat.tag != wasi::PREOPENTYPE_DIR.raw() {
             return Err(Errno::NOTSUP);
         }
-        // SAFETY: the tag says that this is the variant that was filled.
+        // SAFETY: the tag says that the runtime has written this variant.
         Ok(unsafe { prestat.u.dir }.pr_name_len)
     }
 
@@ -139,12 +138,12 @@ impl Wasi for Preview1 {
             ClockId::Realtime => wasi::CLOCKID_REALTIME,
             ClockId::Monotonic => wasi::CLOCKID_MONOTONIC,
         };
-        // SAFETY: the call takes plain numbers; the crate provides the room for the answer.
+        // SAFETY: the call takes plain numbers; the crate provides the memory for the result.
         unsafe { wasi::clock_time_get(id, 1) }.map_err(errno)
     }
 }
 
-/// Tells libc that `fd` is the directory called `name`, so that `std::fs` finds it.
+/// Registers `fd` with libc as the directory `name`, so that `std::fs` finds it.
 pub(crate) fn register_preopen(fd: Fd, name: &CStr) -> Result<(), Errno> {
     unsafe extern "C" {
         fn __wasilibc_register_preopened_fd(fd: i32, prefix: *const std::ffi::c_char) -> i32;

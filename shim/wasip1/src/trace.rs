@@ -1,4 +1,4 @@
-//! [`Traced`]: every call as one line, like strace.
+//! [`Traced`]: logs each call as one line, like strace.
 //!
 //! The lines go to the log at level `trace` with the target `wasi`:
 //!
@@ -9,10 +9,10 @@
 //! poll_oneoff([clock 1.500000000s, 3:read, 5:read], 3) = 1 [5:read nbytes=82] <112.0us>
 //! ```
 //!
-//! A file descriptor's number may be used again: it is that of the connection that was last opened
+//! The number of a file descriptor may be used again. It belongs to the connection that was last accepted
 //! with it.
 //!
-//! When that level is off a call costs one relaxed atomic load more, and no clock is read.
+//! When that level is off, a call costs one relaxed atomic load more, and the clock is not read.
 
 use std::cell::RefCell;
 use std::fmt::{self, Display};
@@ -30,7 +30,7 @@ use crate::wasi::{ClockId, Event, EventKind, Fd, FdFlags, Fdstat, Shutdown, Subs
 pub struct Traced<W>(pub W);
 
 impl<W> Traced<W> {
-    /// What is traced.
+    /// The `Wasi` whose calls are logged.
     pub const fn inner(&self) -> &W {
         &self.0
     }
@@ -138,7 +138,7 @@ impl<W: Wasi> Wasi for Traced<W> {
         )
     }
 
-    /// Not logged: it would be every second line, and is how the others are timed.
+    /// Not logged: it would be every second line, and it is used to time the other calls.
     fn clock_time_get(&self, clock: ClockId) -> Result<u64, Errno> {
         self.0.clock_time_get(clock)
     }
@@ -179,7 +179,7 @@ impl Display for Flags {
     }
 }
 
-/// Subscriptions; two directions of one fd that stand side by side are shown as one.
+/// Displays subscriptions. Two directions of one fd that follow each other are shown as one item.
 struct Subscriptions<'a>(&'a [Subscription]);
 
 impl Display for Subscriptions<'_> {
@@ -204,7 +204,7 @@ impl Display for Subscriptions<'_> {
     }
 }
 
-/// Events, with the fd of the subscription each belongs to.
+/// Displays events, each with the fd of its subscription.
 struct Events<'a>(&'a [Event], &'a [Subscription]);
 
 impl Display for Events<'_> {
@@ -251,7 +251,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_poll_reads_like_strace() {
+    fn a_poll_is_shown_like_in_strace() {
         let subscriptions = [
             Subscription::clock(0, 1_500_000_000),
             Subscription::read(1, 3),

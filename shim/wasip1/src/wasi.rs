@@ -1,8 +1,8 @@
 //! The trait [`Wasi`]: the calls of preview 1 that a server needs, with safe Rust types.
 //!
-//! [`Subscription`] and [`Event`] are laid out as the ABI wants them, so that thousands of them
-//! reach the runtime without being converted first. They hold no references and every bit pattern
-//! is a valid value, so building and reading them is safe code.
+//! [`Subscription`] and [`Event`] have the layout of the ABI, so that thousands of them
+//! are passed to the runtime without a conversion. They have no references, and every bit pattern
+//! is a valid value, so making and reading them is safe code.
 
 use std::io::IoSlice;
 use std::mem::offset_of;
@@ -11,17 +11,16 @@ use crate::errno::Errno;
 
 /// The calls of WASI preview 1 that a server makes.
 ///
-/// One method is one call, with the same name. A reader of the preview 1 text finds no policy
-/// here: what the answers mean, and what is done about runtimes that bend the text, is the
-/// [`Poller`](crate::Poller)'s business.
+/// Each method makes one call, of the same name. The trait doesn't interpret results, and doesn't work around
+/// runtimes that deviate from the specification. [`Poller`](crate::Poller) does that.
 #[allow(
     clippy::missing_errors_doc,
-    reason = "each method's error is the call's own errno"
+    reason = "the error of each method is the errno of the call"
 )]
 pub trait Wasi {
-    /// Waits for any of `subscriptions` and writes what happened to the start of `events`.
+    /// Waits for any of `subscriptions`. Writes the events to the start of `events`, and returns how many there are.
     ///
-    /// `events` must be at least as long as `subscriptions`, or the answer is [`Errno::INVAL`].
+    /// `events` must be at least as long as `subscriptions`, otherwise the call fails with [`Errno::INVAL`].
     fn poll_oneoff(
         &self,
         subscriptions: &[Subscription],
@@ -31,32 +30,32 @@ pub trait Wasi {
     /// Accepts a connection; `flags` are set on the new file descriptor.
     fn sock_accept(&self, fd: Fd, flags: FdFlags) -> Result<Fd, Errno>;
 
-    /// Reads into `buf`. There is one buffer only, because runtimes fill just the first.
+    /// Reads into `buf`. It takes one buffer only, because runtimes fill only the first.
     fn fd_read(&self, fd: Fd, buf: &mut [u8]) -> Result<usize, Errno>;
 
     /// Writes from the slices in order.
     fn fd_write(&self, fd: Fd, bufs: &[IoSlice<'_>]) -> Result<usize, Errno>;
 
-    /// Ends one or both directions of a socket.
+    /// Shuts down one or both directions of a socket.
     fn sock_shutdown(&self, fd: Fd, how: Shutdown) -> Result<(), Errno>;
 
     /// Closes a file descriptor.
     fn fd_close(&self, fd: Fd) -> Result<(), Errno>;
 
-    /// What kind of thing a file descriptor is, and its flags.
+    /// Returns the type of a file descriptor, and its flags.
     fn fd_fdstat_get(&self, fd: Fd) -> Result<Fdstat, Errno>;
 
     /// Replaces a file descriptor's flags.
     fn fd_fdstat_set_flags(&self, fd: Fd, flags: FdFlags) -> Result<(), Errno>;
 
-    /// The length of a preopened directory's name.
+    /// Returns the length of a preopened directory's name.
     fn fd_prestat_get(&self, fd: Fd) -> Result<usize, Errno>;
 
-    /// A preopened directory's name; `name` is as long as [`fd_prestat_get`](Self::fd_prestat_get)
-    /// said.
+    /// Writes a preopened directory's name to `name`, which has the length that
+    /// [`fd_prestat_get`](Self::fd_prestat_get) has returned.
     fn fd_prestat_dir_name(&self, fd: Fd, name: &mut [u8]) -> Result<(), Errno>;
 
-    /// The time of a clock in nanoseconds.
+    /// Returns the time of a clock, in nanoseconds.
     fn clock_time_get(&self, clock: ClockId) -> Result<u64, Errno>;
 }
 
@@ -73,7 +72,7 @@ pub struct Subscription {
     userdata: u64,
     tag: u8,
     padding: [u8; 7],
-    /// The file descriptor, or the clock's id: the ABI's union has both at this place.
+    /// The file descriptor, or the id of the clock: both are at this offset in the ABI's union.
     subject: u32,
     timeout: u64,
     precision: u64,
@@ -81,7 +80,7 @@ pub struct Subscription {
 }
 
 impl Subscription {
-    /// The event when `timeout` nanoseconds of the monotonic clock have passed from now.
+    /// An event when `timeout` nanoseconds of the monotonic clock have passed.
     #[must_use]
     pub const fn clock(userdata: u64, timeout: u64) -> Self {
         Self::new(
@@ -92,20 +91,20 @@ impl Subscription {
         )
     }
 
-    /// The event when the monotonic clock shows `time`. Not every runtime can do it.
+    /// An event when the monotonic clock shows `time`. Some runtimes don't support it.
     #[must_use]
     pub const fn clock_at(userdata: u64, time: u64) -> Self {
         let clock = Self::clock(userdata, time);
         Self { flags: 1, ..clock }
     }
 
-    /// The event when `fd` can be read from.
+    /// An event when `fd` can be read from.
     #[must_use]
     pub const fn read(userdata: u64, fd: Fd) -> Self {
         Self::new(userdata, EventKind::Read, fd, 0)
     }
 
-    /// The event when `fd` can be written to.
+    /// An event when `fd` can be written to.
     #[must_use]
     pub const fn write(userdata: u64, fd: Fd) -> Self {
         Self::new(userdata, EventKind::Write, fd, 0)
@@ -124,7 +123,7 @@ impl Subscription {
         }
     }
 
-    /// The number that comes back in the event.
+    /// The number that the event will have, too.
     #[must_use]
     pub const fn userdata(&self) -> u64 {
         self.userdata
@@ -145,23 +144,23 @@ impl Subscription {
         }
     }
 
-    /// A clock's time in nanoseconds.
+    /// The timeout of a clock, in nanoseconds.
     #[must_use]
     pub const fn timeout(&self) -> u64 {
         self.timeout
     }
 }
 
-/// One thing that happened.
+/// What has happened to one subscription.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Event {
-    /// The subscription's number.
+    /// The number of the subscription.
     pub userdata: u64,
-    /// What went wrong with this subscription, or [`Errno::SUCCESS`].
+    /// The error of this subscription, or [`Errno::SUCCESS`].
     pub error: Errno,
     tag: u8,
-    /// How many bytes there are, if the runtime knows.
+    /// How many bytes there are, if the runtime knows that.
     pub nbytes: u64,
     flags: u16,
 }
@@ -169,7 +168,7 @@ pub struct Event {
 impl Event {
     const HANGUP: u16 = 1;
 
-    /// An event without error, as fakes make it.
+    /// An event without an error, for fake runtimes.
     #[must_use]
     pub const fn new(userdata: u64, kind: EventKind) -> Self {
         Self {
@@ -202,7 +201,7 @@ impl Event {
         }
     }
 
-    /// Which kind of subscription this answers.
+    /// The kind of its subscription.
     #[must_use]
     pub const fn kind(&self) -> EventKind {
         EventKind::from_tag(self.tag)
@@ -240,7 +239,7 @@ pub enum EventKind {
     Read = 1,
     /// Writing to a file descriptor.
     Write = 2,
-    /// Something the preview 1 text doesn't know.
+    /// A number that preview 1 doesn't have.
     Unknown = u8::MAX,
 }
 
@@ -265,25 +264,25 @@ pub enum ClockId {
     Monotonic = 1,
 }
 
-/// What [`Wasi::fd_fdstat_get`] tells.
+/// What [`Wasi::fd_fdstat_get`] returns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fdstat {
-    /// What it is.
+    /// The type of the file descriptor.
     pub file_type: FileType,
     /// Its flags.
     pub flags: FdFlags,
 }
 
-/// What a file descriptor stands for: preview 1's number for it.
+/// The type of a file descriptor, as a number of preview 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FileType(pub u8);
 
 impl FileType {
-    /// The runtime can't tell, or won't.
+    /// The runtime doesn't know the type, or doesn't report it.
     pub const UNKNOWN: Self = Self(0);
     /// A block device.
     pub const BLOCK_DEVICE: Self = Self(1);
-    /// A character device: a terminal, mostly.
+    /// A character device, usually a terminal.
     pub const CHARACTER_DEVICE: Self = Self(2);
     /// A directory.
     pub const DIRECTORY: Self = Self(3);
@@ -320,17 +319,17 @@ pub struct FdFlags(pub u16);
 impl FdFlags {
     /// None.
     pub const EMPTY: Self = Self(0);
-    /// Calls answer [`Errno::AGAIN`] instead of blocking.
+    /// Calls fail with [`Errno::AGAIN`] instead of blocking.
     pub const NONBLOCK: Self = Self(1 << 2);
 
-    /// Whether calls answer [`Errno::AGAIN`] instead of blocking.
+    /// Whether calls fail with [`Errno::AGAIN`] instead of blocking.
     #[must_use]
     pub const fn is_nonblock(self) -> bool {
         self.0 & Self::NONBLOCK.0 != 0
     }
 }
 
-/// Which directions [`Wasi::sock_shutdown`] ends.
+/// Which directions [`Wasi::sock_shutdown`] shuts down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Shutdown {

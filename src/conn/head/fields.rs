@@ -96,7 +96,9 @@ pub(super) fn expects_continue(version: Version, fields: &HeaderMap) -> Result<b
 
 /// Whether a list field contains `token`, in any case.
 pub(in crate::conn) fn has_token(fields: &HeaderMap, name: &HeaderName, token: &str) -> bool {
-    elements(fields, name).any(|element| element.eq_ignore_ascii_case(token.as_bytes()))
+    // Nearly all heads lack the field: then there is nothing to go through.
+    fields.contains_key(name)
+        && elements(fields, name).any(|element| element.eq_ignore_ascii_case(token.as_bytes()))
 }
 
 /// The elements of a list field (RFC 9110 §5.6.1), across all its field lines.

@@ -89,8 +89,7 @@ fn parse(window: &[u8], limits: &Limits, block: &mut HeadBlock) -> Result<Head, 
     // All parts of the request share one copy of the bytes.
     let shared = block.copy(parsed.bytes);
     let mut request = Request::new();
-    let mut server_fields = ServerFields::default();
-    gather(&parsed, &shared, request.headers_mut(), &mut server_fields)?;
+    let server_fields = gather(&parsed, &shared, request.headers_mut())?;
     request_line(&parsed, shared, &mut request)?;
     let (fields, version) = (request.headers(), request.version());
 
@@ -141,14 +140,14 @@ fn request_line(
     Ok(())
 }
 
-/// Puts the field lines into `fields`, and records those that the server acts on.
+/// Puts the field lines into `fields`, and returns those that the server acts on.
 #[inline(never)]
 fn gather<'b>(
     parsed: &Parsed<'_, 'b>,
     head: &Bytes,
     fields: &mut HeaderMap,
-    server_fields: &mut ServerFields<'b>,
-) -> Result<(), Refusal> {
+) -> Result<ServerFields<'b>, Refusal> {
+    let mut server_fields = ServerFields::default();
     for field in parsed.fields {
         let value = match field.value {
             [] => HeaderValue::from_static(""),
@@ -169,7 +168,7 @@ fn gather<'b>(
         server_fields.record(role, field.value);
         fields.append(name, value);
     }
-    Ok(())
+    Ok(server_fields)
 }
 
 #[cfg(test)]

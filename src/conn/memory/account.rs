@@ -1,4 +1,4 @@
-//! What one connection holds.
+//! [`Account`]: how many bytes one connection holds, and is counted with in the budget.
 
 use super::Budget;
 

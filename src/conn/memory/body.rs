@@ -24,7 +24,7 @@ const FACTOR: usize = 6;
 const LEAST_GROWTH: usize = 4 << 10;
 
 /// To move a body of up to this size doesn't have to fit into the budget, in bytes: only one is moved at
-/// a time, and 1 MiB is little beside what the process takes anyway. With 64 KiB, the last bytes of
+/// a time, and 1 MiB is little compared with what the process takes anyway. With 64 KiB, the last bytes of
 /// a small budget couldn't be used.
 const MOVED_FREELY: usize = 1 << 20;
 
@@ -223,17 +223,17 @@ impl GrowingBody {
     }
 }
 
-/// Gives back what a whole body has no use for: of one whose length was not announced, that may be
-/// five times as much as the body itself. Less than a fourth stays, for it would be a hole that nobody
-/// can use.
+/// Frees unused memory of a complete body. If its length was not announced, that may be
+/// five times as much as the body itself. Less than a fourth is kept, because it would only leave a hole that is
+/// too small to be used.
 fn trim(body: &mut Vec<u8>) {
     if body.capacity() > SMALL && body.len() < body.capacity() / 4 * 3 {
         body.shrink_to_fit();
     }
 }
 
-/// Bytes that have to stay free beside those that a piece grows by: its own size, because it is there twice
-/// while it is moved, and [`FOR_HOLES`]. A body that holds more than all others together is exempt: else a
+/// Bytes that must stay free in addition to those that a piece grows by: its own size, because it is there twice
+/// while it is moved, and [`FOR_HOLES`]. A body that holds more than all others together is exempt. Otherwise a
 /// single one couldn't have all of the budget.
 fn left_free(capacity: usize, needed: usize, budget: &Budget, limits: &Limits) -> usize {
     if needed <= IN_BLOCKS || holds_most(capacity, budget) {
@@ -262,8 +262,8 @@ const FREE_BESIDE_BLOCKS: usize = if cfg!(target_family = "wasm") { 12 } else { 
 const FOR_HOLES: usize = if cfg!(target_family = "wasm") { 48 } else { 12 };
 
 /// The capacity that is enough for `needed` bytes, and at most `factor` times as much or the least growth:
-/// `largest`, divided by `factor` as often as it takes. So bodies that come beside one another have the
-/// same sizes, and one can have the memory that another has left.
+/// `largest`, divided by `factor` as often as it takes. So bodies that are received side by side have the
+/// same sizes, and one can use memory that another has freed.
 fn size_for(needed: usize, largest: usize, factor: usize) -> usize {
     let most = needed.saturating_mul(factor).max(LEAST_GROWTH);
     let mut size = largest;
@@ -278,7 +278,7 @@ mod tests {
     use super::*;
     use crate::time::Instant;
 
-    /// A body that comes beside others.
+    /// A body that is received while others are.
     struct Bench {
         shared: Shared,
         limits: Limits,
@@ -420,7 +420,7 @@ mod tests {
         const LENGTH: usize = 4 * MOVED_FREELY;
         let data = bytes(LENGTH / 2);
         for missing in [Some((LENGTH / 2 - 1) as u64), None] {
-            // So many bytes are free beside what it has and what it will have.
+            // How many bytes are free in addition to what it has and what it will have.
             for (free, expected) in [(-1, Err(503)), (0, Ok(LENGTH))] {
                 let mut bench = Bench::new(10 * LENGTH);
                 bench.limits.max_body = LENGTH as u64;

@@ -1,5 +1,5 @@
-//! The bytes that all connections hold together, how many they may, and 503 for the rest. That is
-//! decided here and nowhere else.
+//! [`Budget`]: counts the bytes that all connections hold together, and decides whether they may hold more. If not, a
+//! request gets 503. Nothing else makes that decision.
 
 use std::collections::TryReserveError;
 
@@ -80,7 +80,7 @@ impl Budget {
         self.held.saturating_add(more) <= limits.max_held
     }
 
-    /// Bytes that can be held beside those that are.
+    /// How many more bytes can be held.
     pub(in crate::conn) fn room(&self, limits: &Limits) -> usize {
         limits.max_held.saturating_sub(self.held)
     }

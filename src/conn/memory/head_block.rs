@@ -1,4 +1,4 @@
-//! The memory of heads.
+//! [`HeadBlock`]: the memory in which the copies of heads are, for several requests in one block.
 
 use bytes::{Bytes, BytesMut};
 
@@ -8,8 +8,8 @@ use bytes::{Bytes, BytesMut};
 pub(in crate::conn) struct HeadBlock(BytesMut);
 
 impl HeadBlock {
-    /// The size of a block. A larger head gets memory of its own, so that a request that is kept
-    /// never keeps more than this beside what is its own.
+    /// The size of a block. A larger head gets memory of its own. So a request that is kept
+    /// never keeps more than this of other requests' memory.
     const SIZE: usize = 4 << 10;
 
     /// A copy of a head's bytes, to be shared.

@@ -3,13 +3,12 @@
 //! | what | where |
 //! |---|---|
 //! | the bytes that all connections hold, how many they may, and 503 for the rest | `budget` |
-//! | the bytes that one connection is counted with | `account` |
+//! | the bytes that are counted for one connection | `account` |
 //! | memory that is used again | `pools` |
-//! | a body that is coming | `body` |
-//! | the copies of heads that requests share | `head_block` |
+//! | a body that is being received | `body` |
+//! | the copies of heads, which requests share | `head_block` |
 //!
-//! One thing lies elsewhere: the boxes of requests that a thread uses again, with the type that they
-//! are of (`src/request.rs`).
+//! The boxes of requests, which a thread uses again, are in `src/request.rs`, with their type.
 
 mod account;
 mod body;

@@ -1,4 +1,4 @@
-//! Memory that is used again.
+//! Pools of buffers and bodies, whose memory is used again.
 
 use bytes::{Buf, Bytes};
 
@@ -59,8 +59,8 @@ impl BodyPool {
         Some(buffer)
     }
 
-    /// Keeps the memory of a body that was sent, if it is worth it and there is room, unless somebody
-    /// else still has a part of it.
+    /// Keeps the memory of a body that was sent, if it is large enough and there is room, unless it is still
+    /// shared.
     pub(in crate::conn) fn give_back(&mut self, mut body: Bytes) {
         body.advance(body.len());
         // Of one that is shared or static, this is nothing.

@@ -1,4 +1,4 @@
-//! The body of a request that streams: what is done with its bytes, and how many are wanted.
+//! The streamed body of a request: what to do with its bytes, and how many to read.
 
 use log::debug;
 
@@ -94,7 +94,7 @@ impl RequestBody {
         }
     }
 
-    /// How many bytes to read beside those that are kept, and how many wait already.
+    /// How many bytes to read in addition to those that are kept, and how many wait already.
     pub(super) fn wanted(&self, kept: usize) -> (usize, usize) {
         match self.sink {
             Sink::Handler => (self.room.saturating_sub(kept), self.queued + kept),
@@ -195,7 +195,7 @@ impl Connection {
         self.update_timers_and_budget(cx);
     }
 
-    /// Records that the rest of the body isn't wanted. A short rest is received and dropped. Otherwise
+    /// Records that the handler doesn't want the rest of the body. A short rest is received and dropped. Otherwise
     /// the connection closes after the response.
     pub fn drop_body(&mut self, cx: &mut Context<'_>) {
         if self.is_streaming_body() {
@@ -249,7 +249,7 @@ impl Connection {
             .decoder
             .missing()
             .is_none_or(|missing| missing <= left as u64);
-        // A client that waits for `100 Continue` may send the body or not: what follows can't be told.
+        // A client that waits for `100 Continue` may send the body or not, so it isn't known what follows.
         if is_short && !request.owes_continue {
             request.sink = Sink::Drain { left };
             request.is_awaited = false;
@@ -264,7 +264,7 @@ impl Connection {
         self.leave_body_unread(cx, CloseReason::Stopped);
     }
 
-    /// Receives no more of a body that isn't wanted.
+    /// Receives no more of an unwanted body.
     pub(super) fn leave_body_unread(&mut self, cx: &mut Context<'_>, reason: CloseReason) {
         debug!(target: "mini_http::conn", "conn {}: the rest of the body is left unread", self.id);
         self.state.body_left_unread(reason);
@@ -274,7 +274,8 @@ impl Connection {
         self.drop_kept(cx);
     }
 
-    /// The body can't be received: records that for the handler. If the body isn't wanted, gives it up.
+    /// Handles a body that can't be received: records that for the handler, or if the body is unwanted, receives no more
+    /// of it.
     pub(super) fn fault_found(&mut self, cx: &mut Context<'_>, refusal: Refusal) {
         let Some(streaming) = &mut self.streaming else {
             return;

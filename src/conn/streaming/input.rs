@@ -1,4 +1,4 @@
-//! Input where bodies stream: heads, parts of bodies, and the client's end of stream.
+//! Input with streamed bodies: heads, parts of bodies, and the end of the client's stream.
 
 use bytes::Bytes;
 
@@ -97,7 +97,7 @@ impl Connection {
         }
         let length = head.framing.into();
         let request = self.prepare_request(head.request, head.persist);
-        Received::Head(request.into_inner().map(|_| ()), length)
+        Received::Head(request.with_body(()), length)
     }
 
     /// Consumes bytes of a body. Returns what they bring for the handler.
@@ -268,7 +268,7 @@ impl Streaming {
         }
     }
 
-    /// Drops bytes of a body that isn't wanted.
+    /// Drops bytes of an unwanted body.
     fn drain(&mut self, id: u64, cx: &Context<'_>, input: &mut &[u8]) -> Result<Progress, Refusal> {
         loop {
             let before = input.len();

@@ -1,4 +1,4 @@
-//! Bodies that stream: the handler gets a request when its head is complete, the body in parts, and
+//! Streamed bodies: the handler gets a request when its head is complete, receives the body in parts, and
 //! returns its response in parts.
 //!
 //! A connection is driven with complete bodies, by [`Connection::handle_input`], or with streams, by

@@ -1,4 +1,4 @@
-//! The response where bodies stream: its head, parts and end.
+//! The streamed response: its head, parts and end.
 
 use bytes::Bytes;
 use http::{HeaderMap, Response, StatusCode};
@@ -47,7 +47,7 @@ impl ResponseBody {
     }
 }
 
-/// Actions on the response to the request that is with the handler. They do nothing once it has ended, or
+/// Actions on the response to the current request. They do nothing once it has ended, or
 /// the connection is closed.
 impl Connection {
     /// Queues the head of a response, and returns whether its body is to be polled. If not, the response
@@ -88,7 +88,7 @@ impl Connection {
         match &mut response.framing {
             BodyFraming::Length(missing) => {
                 let Some(left) = missing.checked_sub(data.len() as u64) else {
-                    return self.abort_lying(cx, "more");
+                    return self.abort_wrong_length(cx, "more");
                 };
                 *missing = left;
                 if left > 0 {
@@ -138,7 +138,7 @@ impl Connection {
                     self.queue_data(cx, last_part);
                 }
             }
-            BodyFraming::Length(_) => return self.abort_lying(cx, "less"),
+            BodyFraming::Length(_) => return self.abort_wrong_length(cx, "less"),
             BodyFraming::Chunked => {
                 let trailers = std::mem::take(&mut response.trailers);
                 self.queue_text(cx, b"0\r\n");
@@ -177,8 +177,7 @@ impl Connection {
         self.update_timers_and_budget(cx);
     }
 
-    /// Responds with a refusal that the handler has passed back: it is the fault of the body that it
-    /// received.
+    /// Responds with the refusal of the request's body, which the handler has received as an error and returned.
     pub fn respond_to_refusal(&mut self, cx: &mut Context<'_>, refusal: Refusal) {
         if self.state.response() != ResponseState::Awaited {
             return self.abort_response(cx, CloseReason::ResponseFailed);
@@ -198,7 +197,7 @@ impl Connection {
 impl Connection {
     /// Aborts a response whose body has `less` or `more` bytes than announced.
     #[cold]
-    fn abort_lying(&mut self, cx: &mut Context<'_>, what: &str) {
+    fn abort_wrong_length(&mut self, cx: &mut Context<'_>, what: &str) {
         let id = self.id;
         error!(target: "mini_http", "conn {id}: the response's body has {what} bytes than announced");
         self.abort_response(cx, CloseReason::ResponseFailed);

@@ -1,4 +1,4 @@
-//! Timers where bodies stream: they run only while the one is waited for whose time they measure.
+//! Timers for streamed bodies. Each runs only while the server waits for the party whose time it measures.
 //!
 //! | timer | runs | on expiry |
 //! |---|---|---|

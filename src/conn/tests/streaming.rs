@@ -1,4 +1,4 @@
-//! Tests of the state machine where bodies stream.
+//! Tests of the state machine with streamed bodies.
 
 mod connections;
 mod limits;
@@ -126,7 +126,7 @@ impl Bench {
     }
 
     /// Takes output and goes on with kept input, until nothing more can be done.
-    fn settle(&mut self) -> (String, Step) {
+    fn run(&mut self) -> (String, Step) {
         let mut output = Vec::new();
         loop {
             output.extend(self.call(Connection::take_output));
@@ -140,11 +140,11 @@ impl Bench {
     }
 
     fn output(&mut self) -> String {
-        self.settle().0
+        self.run().0
     }
 
     fn step(&mut self) -> Step {
-        self.settle().1
+        self.run().1
     }
 
     fn status(&mut self) -> String {
@@ -290,13 +290,13 @@ fn outcome(pieces: &[&[u8]], ends: bool, play: Play, set: fn(&mut Limits)) -> Ou
     let mut step = Step::Wait;
     for piece in pieces {
         bench.input(piece);
-        let (more, next) = bench.settle();
+        let (more, next) = bench.run();
         output += &more;
         step = later(step, next);
     }
     if ends {
         bench.end();
-        let (more, next) = bench.settle();
+        let (more, next) = bench.run();
         output += &more;
         step = later(step, next);
     }

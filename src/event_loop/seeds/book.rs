@@ -49,17 +49,30 @@ impl Book {
         self.entries.get(&number)?.seen_at
     }
 
-    fn note(&mut self, number: u64, now: u64, body: &[u8]) -> Rc<Planned> {
+    /// The handler has the head of a request.
+    pub(super) fn begin(&mut self, number: u64, now: u64) -> Result<Rc<Planned>, String> {
         let is_seen = |number| self.seen_at(number).is_some();
-        let entry = self.entries.get(&number).expect("a number that was given");
-        assert!(!is_seen(number), "request {number} comes twice");
-        assert!(entry.before.is_none_or(is_seen), "{number} comes too early");
-        assert!(!entry.request.is_refused(), "request {number} is malformed");
-        assert!(entry.request.body == body, "the body of request {number}");
+        let Some(entry) = self.entries.get(&number) else {
+            return Err(format!("nobody has sent a request {number}"));
+        };
+        if is_seen(number) {
+            return Err(format!("request {number} comes twice"));
+        }
+        if !entry.before.is_none_or(is_seen) {
+            return Err(format!("request {number} comes too early"));
+        }
         self.seen += 1;
         let entry = self.entries.get_mut(&number).expect("it is there");
         entry.seen_at = Some(now);
-        Rc::clone(&entry.request)
+        Ok(Rc::clone(&entry.request))
+    }
+
+    fn note(&mut self, number: u64, now: u64, body: &[u8]) -> Rc<Planned> {
+        let request = self.begin(number, now);
+        let request = request.unwrap_or_else(|fault| panic!("{fault}"));
+        assert!(!request.is_refused(), "request {number} is malformed");
+        assert!(request.body == body, "the body of request {number}");
+        request
     }
 }
 

@@ -89,6 +89,11 @@ impl<'a> Facts<'a> {
         rate + GRACE + lingers * (linger + TICK) + 4 * TICK + self.bound + self.slowest
     }
 
+    /// How long stopping takes at most where it has an end: then all is closed at once.
+    pub(super) fn longest_cut(&self, within: Duration) -> u64 {
+        nanos(within) + self.bound + self.slack
+    }
+
     /// The most bytes that may ever be held: what was asked for, or else for each connection a small
     /// answer or two and what was read, and one large answer.
     pub(super) fn most_held(&self) -> u64 {

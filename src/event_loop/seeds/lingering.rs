@@ -8,6 +8,7 @@ use std::time::Duration;
 use poll_turns::Key;
 use wasip1_poll::fake::Rng;
 
+use super::streams::Watch;
 use crate::handle::Handle;
 use crate::limits::Limits;
 use crate::reactor::{Accepted, Event, Interest, Reactor};
@@ -56,6 +57,7 @@ pub(super) struct Lingering<R> {
     /// What has happened in this world so far.
     acts: Rc<Cell<u64>>,
     handle: Handle,
+    watch: Watch,
 }
 
 impl<R: Reactor> Lingering<R> {
@@ -65,6 +67,7 @@ impl<R: Reactor> Lingering<R> {
         max_connections: usize,
         acts: Rc<Cell<u64>>,
         handle: Handle,
+        watch: Watch,
     ) -> Self {
         Self {
             is_paused: vec![false; inner.listeners()],
@@ -76,6 +79,7 @@ impl<R: Reactor> Lingering<R> {
             until: Vec::new(),
             acts,
             handle,
+            watch,
         }
     }
 
@@ -141,6 +145,7 @@ impl<R: Reactor> Reactor for Lingering<R> {
 
     fn wait(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()> {
         self.check_pause(timeout);
+        self.watch.check_wait(timeout);
         let now = self.inner.now();
         let next = self.until.iter().flatten().min();
         let left = next.map(|at| at.saturating_since(now));

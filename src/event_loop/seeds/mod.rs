@@ -23,60 +23,112 @@ mod peer;
 mod plan;
 mod reasons;
 mod requests;
+mod streams;
 mod verdict;
 mod world;
 
 use wasip1_poll::fake::Seeds;
 
+use self::plan::Kind;
 use self::world::World;
 
 #[test]
 fn seeds_on_wasi_common() {
-    run("wasi-common");
+    run(Kind::Whole, "wasi-common");
 }
 
 #[test]
 fn seeds_on_a_runtime_that_counts_milliseconds() {
-    run("coarse");
+    run(Kind::Whole, "coarse");
 }
 
 #[test]
 fn seeds_on_a_slow_runtime() {
-    run("slow");
+    run(Kind::Whole, "slow");
 }
 
 #[test]
 fn seeds_on_wazero() {
-    run("wazero");
+    run(Kind::Whole, "wazero");
 }
 
 #[test]
 fn seeds_on_the_text() {
-    run("strict");
+    run(Kind::Whole, "strict");
 }
 
 #[test]
 fn seeds_on_a_hostile_runtime() {
-    run("hostile");
+    run(Kind::Whole, "hostile");
 }
 
 #[test]
 fn seeds_on_a_hostile_blind_runtime() {
-    run("hostile-blind");
+    run(Kind::Whole, "hostile-blind");
 }
 
 #[test]
 fn seeds_on_a_runtime_where_calls_do_nothing() {
-    run("silent");
+    run(Kind::Whole, "silent");
 }
 
-fn run(name: &str) {
+#[test]
+fn streams_on_wasi_common() {
+    run(Kind::Streams, "wasi-common");
+}
+
+#[test]
+fn streams_on_a_runtime_that_counts_milliseconds() {
+    run(Kind::Streams, "coarse");
+}
+
+#[test]
+fn streams_on_a_slow_runtime() {
+    run(Kind::Streams, "slow");
+}
+
+#[test]
+fn streams_on_wazero() {
+    run(Kind::Streams, "wazero");
+}
+
+#[test]
+fn streams_on_the_text() {
+    run(Kind::Streams, "strict");
+}
+
+#[test]
+fn streams_on_a_hostile_runtime() {
+    run(Kind::Streams, "hostile");
+}
+
+#[test]
+fn streams_on_a_hostile_blind_runtime() {
+    run(Kind::Streams, "hostile-blind");
+}
+
+#[test]
+fn streams_on_a_runtime_where_calls_do_nothing() {
+    run(Kind::Streams, "silent");
+}
+
+fn run(kind: Kind, name: &str) {
+    let (prefix, test) = match kind {
+        Kind::Whole => (
+            "EVENT_LOOP",
+            "--package mini_http --lib event_loop::seeds::seeds_on",
+        ),
+        Kind::Streams => (
+            "STREAMS",
+            "--package mini_http --lib event_loop::seeds::streams_on",
+        ),
+    };
     let seeds = Seeds {
-        prefix: "EVENT_LOOP",
-        test: "--package mini_http --lib event_loop::seeds",
+        prefix,
+        test,
         seeds: 20,
     };
     seeds.run(name, |personality, seed, is_shown| {
-        World::new(personality, seed, is_shown).run();
+        World::new(kind, personality, seed, is_shown).run();
     });
 }

@@ -7,9 +7,10 @@ use std::time::Duration;
 use wasip1_poll::Fd;
 use wasip1_poll::fake::{Client, Fake, Rng};
 
-use super::answers::{self, Answer};
+use super::answers::{self, Answer, Framing};
 use super::plan::{Ending, Manner, Plan, Reading};
 use super::requests::Planned;
+use super::streams::Script;
 
 /// A client with all that has happened to it. Times are nanoseconds.
 #[derive(Debug)]
@@ -31,6 +32,8 @@ pub(super) struct Peer {
     /// It was reset by the client, or its file descriptor was stolen.
     pub(super) harmed_at: Option<u64>,
     inbox: Vec<u8>,
+    /// Bytes that it has taken.
+    pub(super) received: u64,
     /// The answers to its requests, in order.
     pub(super) answered: usize,
     /// When the server had last written, by the time each of them was taken.
@@ -39,6 +42,8 @@ pub(super) struct Peer {
     pub(super) refusal: Option<(u16, u64)>,
     /// When an answer said that it is the last one, which wasn't planned.
     pub(super) cut_short_at: Option<u64>,
+    /// When it saw the end of what the server sends.
+    pub(super) saw_end_at: Option<u64>,
     /// It was told that nothing follows.
     pub(super) is_over: bool,
     /// Its connection was accepted by the poller, and the loop has never asked for it.
@@ -88,10 +93,12 @@ impl Peer {
             ended_at: None,
             harmed_at: None,
             inbox: Vec::new(),
+            received: 0,
             answered: 0,
             answered_at: Vec::new(),
             refusal: None,
             cut_short_at: None,
+            saw_end_at: None,
             is_over: false,
             is_untaken: false,
             ignores_rest: false,
@@ -114,6 +121,7 @@ impl Peer {
         if self.plan.reading != Reading::Never {
             let bytes = self.client.receive();
             self.receive(&bytes);
+            self.check_part();
         }
     }
 
@@ -196,6 +204,7 @@ impl Peer {
             return;
         }
         self.acted();
+        self.received += bytes.len() as u64;
         if self.ignores_rest {
             return;
         }
@@ -228,6 +237,38 @@ impl Peer {
         self.inbox.drain(..used);
     }
 
+    /// Holds an answer of which the end is missing to the plan.
+    fn check_part(&mut self) {
+        let planned = self.plan.requests.get(self.answered).map(Rc::clone);
+        let is_head = planned.as_ref().is_some_and(|planned| planned.is_head);
+        if self.is_over || self.ignores_rest || self.inbox.is_empty() {
+            return;
+        }
+        let Some((mut answer, _)) = answers::read_part(&self.inbox, is_head) else {
+            return;
+        };
+        if answer.number.is_none() {
+            return;
+        }
+        let planned = planned.expect("an answer to something");
+        assert_eq!(answer.number, Some(planned.number), "out of order");
+        assert!(
+            planned.answer.starts_with(&answer.body),
+            "a part of {}",
+            planned.number
+        );
+        let is_complete = planned
+            .script
+            .as_ref()
+            .is_some_and(|it| it.is_complete(&planned));
+        // Without a length, a client can't see that a part is missing.
+        if answer.framing == Framing::Close && is_complete && answer.body == planned.answer {
+            answer.is_whole = true;
+            self.is_over = answer.says_close;
+            self.check(&answer);
+        }
+    }
+
     /// Holds an answer to the plan.
     fn check(&mut self, answer: &Answer) {
         let at = self.client.written_at();
@@ -246,12 +287,13 @@ impl Peer {
         };
         if answer.number.is_some() {
             assert_eq!(answer.status, planned.status);
-            let body: &[u8] = if planned.is_head {
-                &[]
-            } else {
-                &planned.answer
-            };
+            let script = planned.script.as_ref();
+            let is_empty = planned.is_head || script.is_some_and(Script::announces_nothing);
+            let body: &[u8] = if is_empty { &[] } else { &planned.answer };
             assert!(answer.body == body, "the answer to {}", planned.number);
+            if let Some(script) = script {
+                script.check(planned, answer);
+            }
         }
         assert!(
             answer.says_close || planned.last.is_none(),
@@ -290,6 +332,9 @@ fn take(fake: &Fake, peer: &PeerRef) {
         };
         let bytes = peer.client.receive_at_most(most);
         peer.receive(&bytes);
+        if peer.saw_end_at.is_none() && peer.client.is_at_end() {
+            peer.saw_end_at = Some(fake.now());
+        }
         let waits = peer.answered < peer.sent_at.len() && peer.refusal.is_none();
         let is_done = peer.client.is_reset() || peer.client.is_closed() && bytes.is_empty();
         match is_done {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use wasip1_poll::fake::Rng;
 
 use super::requests::Planned;
+use super::streams;
 use crate::limits::Limits;
 
 /// What one client does with its connection.
@@ -21,6 +22,15 @@ pub(super) struct Plan {
     pub(super) ending: Ending,
     /// It goes on sending behind the server's last answer.
     pub(super) is_stubborn: bool,
+}
+
+/// What the handlers of a world are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// They get whole requests, and return whole responses.
+    Whole,
+    /// They are futures, and bodies stream.
+    Streams,
 }
 
 /// How requests are sent.
@@ -65,14 +75,15 @@ pub(super) enum Ending {
 }
 
 impl Plan {
-    pub(super) fn random(rng: &mut Rng, limits: &Limits, numbers: &mut u64) -> Self {
+    pub(super) fn random(rng: &mut Rng, limits: &Limits, numbers: &mut u64, kind: Kind) -> Self {
         let count = match rng.below(10) {
-            0 => 100 + rng.below(200),
+            0 if kind == Kind::Whole => 100 + rng.below(200),
             _ => 1 + rng.below(6),
         };
         let requests = (0..count).map(|_| {
             *numbers += 1;
             let request = match count {
+                _ if kind == Kind::Streams => streams::request(rng, *numbers, limits.max_body),
                 0..10 => Planned::random(rng, *numbers, limits.max_body),
                 _ => Planned::get(*numbers, 20),
             };

@@ -4,6 +4,7 @@ use std::sync::LazyLock;
 
 use wasip1_poll::fake::Rng;
 
+use super::streams::Script;
 use crate::conn::CloseReason;
 
 /// A request of one client, with what it must get.
@@ -19,6 +20,8 @@ pub(super) struct Planned {
     pub(super) act: Act,
     /// Why the connection ends behind it.
     pub(super) last: Option<CloseReason>,
+    /// Where handlers are futures: what this one does.
+    pub(super) script: Option<Script>,
 }
 
 /// What the handler does with it.
@@ -100,12 +103,18 @@ impl Planned {
             answer: pattern(number, length),
             act: Act::Answer,
             last: None,
+            script: None,
         }
     }
 
     /// Whether the handler is never to see it.
     pub(super) fn is_refused(&self) -> bool {
         self.act == Act::Nothing
+    }
+
+    /// What an asynchronous handler does with it.
+    pub(super) fn script(&self) -> &Script {
+        self.script.as_ref().expect("a world with futures")
     }
 
     fn post(number: u64, fields: &str, body: Vec<u8>, coded: &[u8]) -> Self {
@@ -164,11 +173,11 @@ impl Planned {
     }
 }
 
-fn head(method: &str, number: u64, version: &str, fields: &str) -> Vec<u8> {
+pub(super) fn head(method: &str, number: u64, version: &str, fields: &str) -> Vec<u8> {
     format!("{method} /{number} {version}\r\nHost: h\r\n{fields}\r\n").into_bytes()
 }
 
-fn chunked(rng: &mut Rng, body: &[u8]) -> Vec<u8> {
+pub(super) fn chunked(rng: &mut Rng, body: &[u8]) -> Vec<u8> {
     let mut coded = Vec::new();
     let mut rest = body;
     while !rest.is_empty() {
@@ -183,7 +192,7 @@ fn chunked(rng: &mut Rng, body: &[u8]) -> Vec<u8> {
 }
 
 /// Bytes in which neither two requests nor two places are alike: from a place of its own on.
-fn pattern(number: u64, length: usize) -> Vec<u8> {
+pub(super) fn pattern(number: u64, length: usize) -> Vec<u8> {
     const PLACES: usize = 4_099;
     static BYTES: LazyLock<Vec<u8>> = LazyLock::new(|| {
         let mut rng = Rng::new(0);

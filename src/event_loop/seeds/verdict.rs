@@ -13,20 +13,10 @@ pub(super) type Reasons = BTreeSet<usize>;
 
 /// Fails if the client didn't get what it must. The answer is why its connection may have ended.
 pub(super) fn judge(facts: &Facts<'_>, peer: &Peer, book: &Book) -> Reasons {
-    let accepted_at = peer.client.accepted_at().filter(|_| !peer.is_untaken);
-    let Some(accepted_at) = accepted_at else {
-        // When the server stops it accepts all that wait, beyond the limit of connections, too.
-        let is_late = peer.connected_at >= facts.stopped_at;
-        let waited = facts.stopped_at.saturating_sub(peer.connected_at);
-        let in_time = waited <= facts.bound + facts.rests();
-        let may_be_missed = !facts.is_truthful && (in_time || facts.is_at_limit);
-        assert!(
-            is_late || may_be_missed || peer.harmed_at.is_some(),
-            "never accepted: {}",
-            facts.show(peer)
-        );
+    if is_missed(facts, peer) {
         return Reasons::new();
-    };
+    }
+    let accepted_at = peer.client.accepted_at().expect("it was accepted");
     let case = Case {
         facts,
         peer,
@@ -37,6 +27,24 @@ pub(super) fn judge(facts: &Facts<'_>, peer: &Peer, book: &Book) -> Reasons {
     case.check_latency();
     case.check_closing();
     case.reasons()
+}
+
+/// Whether the client's connection was never one of the loop. Fails if it must have been.
+pub(super) fn is_missed(facts: &Facts<'_>, peer: &Peer) -> bool {
+    if peer.client.accepted_at().is_some() && !peer.is_untaken {
+        return false;
+    }
+    // When the server stops it accepts all that wait, beyond the limit of connections, too.
+    let is_late = peer.connected_at >= facts.stopped_at;
+    let waited = facts.stopped_at.saturating_sub(peer.connected_at);
+    let in_time = waited <= facts.bound + facts.rests();
+    let may_be_missed = !facts.is_truthful && (in_time || facts.is_at_limit);
+    assert!(
+        is_late || may_be_missed || peer.harmed_at.is_some(),
+        "never accepted: {}",
+        facts.show(peer)
+    );
+    true
 }
 
 /// One client that was accepted.

@@ -16,10 +16,13 @@ use super::book::{self, Book};
 use super::facts::Facts;
 use super::lingering::{Lingering, Manner};
 use super::peer::{Peer, PeerRef};
-use super::plan::Plan;
+use super::plan::{Kind, Plan};
 use super::reasons::Tally;
+use super::streams::{self, Tools, Watch};
 use super::verdict;
 use crate::conn::Shared;
+use crate::event_loop::mode::Mode;
+use crate::event_loop::streaming::Streaming;
 use crate::event_loop::whole::WholeBodies;
 use crate::event_loop::{EventLoop, Settings};
 use crate::handle::Handle;
@@ -27,6 +30,7 @@ use crate::limits::Limits;
 use crate::reactor::wasip1::Wasip1Reactor;
 
 pub(super) struct World {
+    kind: Kind,
     fake: Fake,
     listener: Fd,
     personality: Personality,
@@ -41,6 +45,9 @@ pub(super) struct World {
     /// The runtime can't close listeners.
     keeps_listeners: bool,
     is_shown: bool,
+    watch: Watch,
+    /// Where handlers are futures: when the server is stopped, and within which time.
+    stops: (Duration, Duration),
 }
 
 impl World {
@@ -52,7 +59,7 @@ impl World {
     /// The most connections that the poller accepts before anyone has asked for them.
     const UNTAKEN: u64 = 4;
 
-    pub(super) fn new(personality: Personality, seed: u64, is_shown: bool) -> Self {
+    pub(super) fn new(kind: Kind, personality: Personality, seed: u64, is_shown: bool) -> Self {
         if is_shown {
             // Another test of this process may have done it.
             let _ = env_logger::builder().is_test(true).try_init();
@@ -64,12 +71,19 @@ impl World {
         // Of its own, so that a seed's other choices stay what they were.
         let mut lingering_rng = Rng::new(seed ^ 0xC105ED);
         let lingers = Manner::random(&mut lingering_rng, &mut limits);
+        if kind == Kind::Streams {
+            streams::limits(&mut rng, &mut limits);
+        }
         let work = Duration::from_micros(rng.pick(&[0, 0, 20, 300]));
         let keeps_listeners = rng.chance(200);
         if keeps_listeners {
             fake.keep_listeners();
         }
-        let world = Self {
+        let acts = Rc::<Cell<u64>>::default();
+        let mut world = Self {
+            kind,
+            watch: Watch::new(fake.clone(), Rc::clone(&acts)),
+            stops: (Duration::ZERO, Duration::ZERO),
             fake,
             listener,
             personality,
@@ -82,7 +96,7 @@ impl World {
             handle: Handle::new(),
             book: Rc::default(),
             peers: Rc::default(),
-            acts: Rc::default(),
+            acts,
             keeps_listeners,
             is_shown,
         };
@@ -92,9 +106,32 @@ impl World {
 
     /// Runs the server until it is stopped, and checks what has happened.
     pub(super) fn run(self) {
-        let work = self.work;
         let (fake, book) = (self.fake.clone(), Rc::clone(&self.book));
-        let handler = book::handler(fake, book, self.handle.clone(), work);
+        let (handle, work) = (self.handle.clone(), self.work);
+        match self.kind {
+            Kind::Whole => self.serve(WholeBodies {
+                handler: book::handler(fake, book, handle, work),
+            }),
+            Kind::Streams => {
+                let watch = self.watch.clone();
+                let tools = Tools {
+                    book,
+                    watch,
+                    handle,
+                    work,
+                };
+                let (at, within) = self.stops;
+                let stopper = streams::stopper(tools.clone(), at, within);
+                let handler = streams::handler(tools);
+                self.serve(Streaming::new(handler, vec![stopper], None, true));
+            }
+        }
+        self.note_untaken();
+        self.watch.check_end();
+        self.check();
+    }
+
+    fn serve<M: Mode<Lingering<Wasip1Reactor<Fake>>>>(&self, mode: M) {
         let reactor = Wasip1Reactor::new(self.fake.clone(), [self.listener]);
         let reactor = Lingering::new(
             reactor.expect("a listener"),
@@ -102,19 +139,12 @@ impl World {
             self.settings.limits.max_connections,
             Rc::clone(&self.acts),
             self.handle.clone(),
+            self.watch.clone(),
         );
         let mut shared = Shared::new();
-        let mut event_loop = EventLoop::new(
-            reactor,
-            WholeBodies { handler },
-            &self.settings,
-            &self.handle,
-            &mut shared,
-        );
+        let mut event_loop =
+            EventLoop::new(reactor, mode, &self.settings, &self.handle, &mut shared);
         event_loop.run().expect("nothing ends the server");
-        self.note_untaken();
-        drop(event_loop);
-        self.check();
     }
 
     /// The loop has closed all of its own; what is still open is the poller's, which has accepted it
@@ -131,7 +161,7 @@ impl World {
         assert!(untaken <= Self::UNTAKEN, "{untaken} were never taken");
     }
 
-    fn plan(&self, rng: &mut Rng) {
+    fn plan(&mut self, rng: &mut Rng) {
         let mut numbers = 0;
         let count = match rng.below(4) {
             0 => 1 + rng.below(4),
@@ -141,7 +171,7 @@ impl World {
         let within = rng.pick(&[1, 20, Self::CONNECTING]);
         for _ in 0..count {
             let at = Duration::from_micros(rng.below(within * 1000));
-            let plan = Plan::random(rng, &self.settings.limits, &mut numbers);
+            let plan = Plan::random(rng, &self.settings.limits, &mut numbers, self.kind);
             self.connect_after(at, plan, Rng::new(rng.next_u64()), |_| true);
         }
         let stops = match rng.below(4) {
@@ -155,8 +185,13 @@ impl World {
             let later = rng.pick(&[21, 21, 700]);
             let from = stops.saturating_sub(20) * 1_000;
             let at = Duration::from_micros(from + rng.below(later * 1_000));
-            let plan = Plan::random(rng, &self.settings.limits, &mut numbers);
+            let plan = Plan::random(rng, &self.settings.limits, &mut numbers, self.kind);
             self.connect_after(at, plan, Rng::new(rng.next_u64()), |_| true);
+        }
+        if self.kind == Kind::Streams {
+            let within = rng.pick(&[0, 100, 700, 2_000]);
+            self.stops = (Duration::from_millis(stops), Duration::from_millis(within));
+            return;
         }
         for attempt in 0..200 {
             // The connection may fail, or not be accepted.
@@ -251,7 +286,10 @@ impl World {
             &peers,
             (stopped_at, keeps),
         );
-        let most = facts.longest_stop();
+        let most = match self.kind {
+            Kind::Whole => facts.longest_stop(),
+            Kind::Streams => facts.longest_cut(self.stops.1),
+        };
         let took = ended_at - stopped_at;
         assert!(took <= most, "{took} ns to stop");
         assert!(
@@ -262,9 +300,13 @@ impl World {
         let mut tally = Tally::default();
         for peer in &peers {
             let peer = peer.borrow();
-            tally.add(&peer, &verdict::judge(&facts, &peer, &book));
+            let reasons = match self.kind {
+                Kind::Whole => verdict::judge(&facts, &peer, &book),
+                Kind::Streams => streams::judge(&facts, &peer, &self.watch, self.stops.1),
+            };
+            tally.add(&peer, &reasons);
         }
-        tally.check(&counters, &book);
+        tally.check(&counters, &book, self.kind);
     }
 }
 

@@ -281,6 +281,8 @@ where
     }
 
     fn handle_wait(&mut self, driver: &Driver<'_, R>) {
+        // Not only before a wait: while there is always something to do, there is none.
+        self.tasks.adopt_spawned();
         // The first time for those that ended the wait: now wake-ups needn't do that.
         self.take_inbox(|_, _| true);
         self.context.wake_sleeps(driver.cx.now);

@@ -148,20 +148,19 @@ impl Sent {
         self.data.drain(..)
     }
 
-    /// Takes a response that is complete, with its body in one piece of the announced length.
-    pub(super) fn take_complete(&mut self) -> Option<(Response<()>, Bytes)> {
+    /// Takes the body of a response that is complete, if it is one piece of the announced length. The head is
+    /// left.
+    pub(super) fn take_only_piece(&mut self) -> Option<Bytes> {
         let (_, ResponseLength::Exact(length)) = self.head.as_ref()? else {
             return None;
         };
-        let received = self.data.iter().map(|piece| piece.len() as u64).sum();
+        let received = self.data.first().map_or(0, Bytes::len);
         let is_complete = matches!(self.end, Some(End::Complete)) && self.trailers.is_none();
-        if !is_complete || self.data.len() > 1 || *length != received {
+        if !is_complete || self.data.len() > 1 || *length != received as u64 {
             return None;
         }
-        let (head, _) = self.head.take()?;
-        let data = self.data.pop().unwrap_or_default();
         (self.length, self.end) = (0, None);
-        Some((head, data))
+        Some(self.data.pop().unwrap_or_default())
     }
 
     fn is_empty(&self) -> bool {

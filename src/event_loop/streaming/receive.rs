@@ -114,7 +114,7 @@ impl<'h, H> Streaming<'h, H> {
         let Some(body) = &running.body else {
             return;
         };
-        let seen = body.look();
+        let seen = body.receiver_state();
         if seen.is_dropped {
             running.body = None;
             connection.set_queued(cx, 0);

@@ -85,8 +85,11 @@ impl<'h, H> Streaming<'h, H> {
             }
         }
         let (cx, connection) = (&mut driver.cx, &mut slot.connection);
-        if let Some((head, data)) = sent.take_complete() {
-            return connection.send_response(cx, &head, data);
+        if let Some(data) = sent.take_only_piece() {
+            if let Some((head, _)) = &sent.head {
+                connection.send_response(cx, head, data);
+            }
+            return sent.head = None;
         }
         if let Some((head, length)) = sent.head.take() {
             slot.exchange.set_has_head();
@@ -176,6 +179,6 @@ fn fail_by_panic(cx: &mut Context<'_>, exchange: &Exchange<'_>, connection: &mut
         connection.abort_response(cx, CloseReason::ResponseFailed);
     } else {
         error!(target: "mini_http", "conn {id}: the handler panicked; responding with 500");
-        connection.respond_to_panic(cx);
+        connection.respond_to_error(cx);
     }
 }

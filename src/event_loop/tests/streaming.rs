@@ -696,3 +696,90 @@ fn late_wakers_do_no_harm() {
     });
     assert_eq!(answers(&client), 2);
 }
+
+/// There is nothing that the reactor could report: the only connection isn't read, because enough is kept, and
+/// the listener is paused, because there is no room for another connection.
+#[test]
+fn a_wait_for_nothing_but_a_sleep_is_no_empty_poll() {
+    for personality in ALL {
+        let mut bench = Bench::new(personality);
+        bench.settings.limits.max_connections = 1;
+        let (client, other) = (bench.client(), bench.client());
+        client.send(&get("/5000"));
+        let sender = client.clone();
+        bench.at(10, move |_| sender.send(&GET.repeat(4_000)));
+        other.send(GET);
+        client.set_room(1 << 30);
+        bench.stop_at(20_000);
+        bench.serve(later);
+        assert_eq!((answers(&client), answers(&other)), (4_001, 1));
+    }
+}
+
+/// Whether or not the request's body has arrived, and the handler has waited for it.
+#[test]
+fn a_panic_within_a_request_is_500() {
+    for personality in ALL {
+        let bench = Bench::new(personality);
+        let requests = [
+            ("/unread", ""),
+            ("/unread", "ab"),
+            ("/read", "ab"),
+            ("/read", "abc"),
+        ];
+        let clients = requests.map(|(target, body)| {
+            let client = bench.client();
+            let head = format!("POST {target} HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\n");
+            client.send(format!("{head}{body}").as_bytes());
+            client
+        });
+        bench.stop_at(100);
+        let counters = bench.serve(|request: Request| async move {
+            let reads = request.uri().path() == "/read";
+            let mut body = request.into_body();
+            if reads {
+                let frame = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await;
+                assert!(frame.is_none(), "as asked");
+            }
+            panic!("as asked");
+            #[expect(unreachable_code, reason = "the type of the handler")]
+            hello(http::Request::new(body)).await
+        });
+        for client in clients {
+            let text = text(&client);
+            assert!(text.starts_with("HTTP/1.1 500 "), "{text}");
+        }
+        assert_eq!(counters.closed(CloseReason::HandlerFailed), 4);
+    }
+}
+
+/// A task that is spawned while some connection always has more to do is polled nevertheless.
+#[test]
+fn a_busy_future_doesnt_keep_a_new_task_from_its_first_poll() {
+    let bench = Bench::new(Personality::WASI_COMMON);
+    let (busy, client) = (bench.client(), bench.client());
+    busy.send(&get("/busy"));
+    bench.at(10, move |_| client.send(&get("/spawn")));
+    let ran = Rc::new(Cell::new(false));
+    let early = Rc::clone(&ran);
+    bench.at(50, move |_| assert!(early.get()));
+    bench.at(60, move |_| busy.reset());
+    bench.stop_at(100);
+    let fake = bench.fake.clone();
+    bench.serve(|request: Request| {
+        let (fake, ran) = (fake.clone(), Rc::clone(&ran));
+        async move {
+            if request.uri().path() == "/spawn" {
+                crate::executor::spawn(async move { ran.set(true) });
+            } else {
+                poll_fn(|cx| {
+                    fake.work(Duration::from_micros(10));
+                    cx.waker().wake_by_ref();
+                    Poll::<()>::Pending
+                })
+                .await;
+            }
+            hello(request).await
+        }
+    });
+}

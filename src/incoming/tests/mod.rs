@@ -15,7 +15,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use http_body::{Body, Frame};
 
-use super::stream::Seen;
+use super::stream::ReceiverState;
 use super::{Incoming, IncomingError, QUEUE, Stream};
 use crate::conn::Refusal;
 
@@ -58,7 +58,7 @@ fn fixture(announced: Option<u64>) -> Fixture {
     }
 }
 
-const NOTHING: Seen = Seen {
+const NOTHING: ReceiverState = ReceiverState {
     queued: 0,
     is_awaited: false,
     is_dropped: false,
@@ -137,8 +137,8 @@ fn an_announced_body_has_an_exact_size_and_ends_by_it() {
     stream.push(Bytes::from_static(b"abc"));
     assert_eq!(incoming.size_hint().exact(), Some(5));
     assert_eq!(
-        stream.look(),
-        Seen {
+        stream.receiver_state(),
+        ReceiverState {
             queued: 3,
             ..NOTHING
         }
@@ -148,12 +148,12 @@ fn an_announced_body_has_an_exact_size_and_ends_by_it() {
     assert_eq!(notified.take(), 0, "the loop reads anyway");
     stream.push(Bytes::from_static(b"de"));
     assert_eq!(data(&mut incoming), "de");
-    // Before the loop has said so.
+    // Also before the loop has reported the end.
     assert_ended(&mut incoming);
     stream.finish(None);
     assert_ended(&mut incoming);
     drop(incoming);
-    assert_eq!(stream.look(), NOTHING);
+    assert_eq!(stream.receiver_state(), NOTHING);
     assert_eq!(notified.take(), 0);
 }
 
@@ -197,8 +197,8 @@ fn a_wait_notifies_once_and_ends_with_data() {
     assert!(poll_with(&mut incoming, &waker).is_pending());
     assert_eq!(notified.take(), 1);
     assert_eq!(
-        stream.look(),
-        Seen {
+        stream.receiver_state(),
+        ReceiverState {
             is_awaited: true,
             ..NOTHING
         }
@@ -208,8 +208,8 @@ fn a_wait_notifies_once_and_ends_with_data() {
     stream.push(Bytes::from_static(b"a"));
     assert_eq!((woken.take(), notified.take()), (1, 0));
     assert_eq!(
-        stream.look(),
-        Seen {
+        stream.receiver_state(),
+        ReceiverState {
             queued: 1,
             ..NOTHING
         }
@@ -221,12 +221,12 @@ fn a_wait_notifies_once_and_ends_with_data() {
     assert_eq!(notified.take(), 0);
     assert!(poll_with(&mut incoming, &waker).is_pending());
     assert_eq!(notified.take(), 1, "a new wait");
-    // Until the loop has looked, it isn't notified again.
+    // Until the loop has read the state, it isn't notified again.
     stream.push(Bytes::from_static(b"c"));
     assert_eq!(data(&mut incoming), "c");
     assert!(poll_with(&mut incoming, &waker).is_pending());
     assert_eq!(notified.take(), 0);
-    assert!(stream.look().is_awaited);
+    assert!(stream.receiver_state().is_awaited);
     stream.finish(None);
     assert_eq!(woken.take(), 2);
     assert_ended(&mut incoming);
@@ -261,12 +261,12 @@ fn a_full_queue_notifies_when_half_of_it_was_taken() {
     for _ in 0..8 {
         stream.push(vec![0; piece].into());
     }
-    assert_eq!(stream.look().queued, QUEUE);
+    assert_eq!(stream.receiver_state().queued, QUEUE);
     for taken in 1..=8 {
         assert_eq!(data(&mut incoming).len(), piece);
         assert_eq!(notified.take(), usize::from(taken == 4), "{taken} of 8");
     }
-    assert_eq!(stream.look(), NOTHING);
+    assert_eq!(stream.receiver_state(), NOTHING);
     // Of a body that is complete, nothing more can be read.
     stream.push(vec![0; QUEUE].into());
     stream.finish(None);
@@ -284,7 +284,7 @@ fn a_dropped_body_notifies_and_frees_what_waits() {
     let (waiting, waker) = Counter::new();
     assert!(poll_with(&mut incoming, &waker).is_pending());
     drop(waker);
-    assert!(stream.look().is_awaited);
+    assert!(stream.receiver_state().is_awaited);
     assert_eq!(notified.take(), 1);
     let queued = Bytes::from(vec![1; 100]);
     stream.push(queued.clone());
@@ -293,8 +293,8 @@ fn a_dropped_body_notifies_and_frees_what_waits() {
     drop(incoming);
     assert_eq!(notified.take(), 1);
     assert_eq!(
-        stream.look(),
-        Seen {
+        stream.receiver_state(),
+        ReceiverState {
             is_dropped: true,
             ..NOTHING
         }
@@ -302,15 +302,15 @@ fn a_dropped_body_notifies_and_frees_what_waits() {
     assert_eq!(Arc::strong_count(&waiting), 1, "the waker is kept");
     stream.push(queued.clone());
     assert_eq!(
-        stream.look(),
-        Seen {
+        stream.receiver_state(),
+        ReceiverState {
             is_dropped: true,
             ..NOTHING
         }
     );
     assert!(queued.is_unique(), "a piece is kept");
     stream.finish(None);
-    assert_eq!(stream.look(), NOTHING);
+    assert_eq!(stream.receiver_state(), NOTHING);
     assert_eq!(notified.take(), 0);
 }
 
@@ -332,18 +332,18 @@ fn an_announced_length_over_the_limit_is_413_at_the_first_poll() {
         if let Some(limit) = set {
             incoming.limit(limit);
         }
-        assert!(!stream.look().over_limit, "it wasn't polled");
+        assert!(!stream.receiver_state().over_limit, "it wasn't polled");
         if !is_refused {
             assert!(poll(&mut incoming).is_pending(), "{length} {set:?}");
             continue;
         }
         assert!(is_413(&error(&mut incoming)), "{length} {set:?}");
         assert_eq!(notified.take(), 1);
-        let seen = Seen {
+        let seen = ReceiverState {
             over_limit: true,
             ..NOTHING
         };
-        assert_eq!(stream.look(), seen, "no 100 Continue is due");
+        assert_eq!(stream.receiver_state(), seen, "no 100 Continue is due");
     }
 }
 
@@ -360,10 +360,10 @@ fn a_chunked_body_over_the_limit_is_413_when_it_is_reached() {
     // Too late.
     incoming.limit(100);
     stream.push(Bytes::from_static(b"def"));
-    assert!(!stream.look().over_limit);
+    assert!(!stream.receiver_state().over_limit);
     assert!(is_413(&error(&mut incoming)));
     assert_eq!(notified.take(), 1);
-    assert!(stream.look().over_limit);
+    assert!(stream.receiver_state().over_limit);
 }
 
 #[test]
@@ -375,7 +375,7 @@ fn a_refusal_comes_out_behind_the_data() {
     } = fixture(Some(9));
     let (woken, waker) = Counter::new();
     assert!(poll_with(&mut incoming, &waker).is_pending());
-    stream.look();
+    stream.receiver_state();
     notified.take();
     stream.fail(Refusal::body_too_large());
     stream.push(Bytes::from_static(b"abc"));
@@ -398,7 +398,7 @@ fn a_connection_that_is_gone_frees_what_waits() {
     stream.push(queued.clone());
     stream.gone();
     assert!(queued.is_unique());
-    assert_eq!(stream.look(), NOTHING);
+    assert_eq!(stream.receiver_state(), NOTHING);
     let error = error(&mut incoming);
     assert!(error.is_gone() && error.refusal().is_none());
 }
@@ -408,7 +408,7 @@ fn a_complete_body_survives_its_connection() {
     let finished = fixture(None);
     finished.stream.push(Bytes::from_static(b"abc"));
     finished.stream.finish(None);
-    // Nobody has said yet that it is finished.
+    // The loop hasn't reported yet that it is finished.
     let received = fixture(Some(3));
     received.stream.push(Bytes::from_static(b"abc"));
     for Fixture {
@@ -433,8 +433,8 @@ fn a_minimum_rate_reaches_the_loop() {
     incoming.min_rate(0);
     assert_eq!(notified.take(), 1);
     assert_eq!(
-        stream.look(),
-        Seen {
+        stream.receiver_state(),
+        ReceiverState {
             min_rate: Some(0),
             ..NOTHING
         }
@@ -452,7 +452,7 @@ fn a_waker_may_do_anything_with_the_body() {
     }
     impl Drop for Nosy {
         fn drop(&mut self) {
-            self.0.look();
+            self.0.receiver_state();
         }
     }
     let Fixture {

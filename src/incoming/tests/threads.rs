@@ -27,7 +27,7 @@ fn block_on<F: Future>(future: F) -> F::Output {
 fn send(total: usize, stream: &Stream) {
     let mut sent = 0;
     while sent < total {
-        let seen = stream.look();
+        let seen = stream.receiver_state();
         if seen.is_dropped {
             return;
         }
@@ -72,7 +72,7 @@ fn all_of_a_body_can_be_awaited_in_another_thread() {
     let (stream, incoming) = Stream::new(Some(6), notify, u64::MAX);
     stream.push(Bytes::from_static(b"abc"));
     let taker = thread::spawn(move || block_on(incoming.bytes()));
-    while stream.look().gather != Some(u64::MAX - 3) {
+    while stream.receiver_state().gather != Some(u64::MAX - 3) {
         thread::park();
     }
     stream.whole(Bytes::from_static(b"def"));
@@ -87,5 +87,5 @@ fn a_body_dropped_in_another_thread_wakes_the_loop() {
     let dropper = thread::spawn(move || drop(incoming));
     send(usize::MAX, &stream);
     dropper.join().expect("no panic");
-    assert!(stream.look().is_dropped);
+    assert!(stream.receiver_state().is_dropped);
 }

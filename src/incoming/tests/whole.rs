@@ -16,7 +16,7 @@ fn bytes_of_a_body_that_waits_gather_nothing() {
             stream.finish(None);
         }
         assert_eq!(ready(incoming.bytes()).expect("a body"), "abcdef");
-        assert_eq!(stream.look(), NOTHING);
+        assert_eq!(stream.receiver_state(), NOTHING);
         assert_eq!(notified.take(), 0);
     }
 }
@@ -38,24 +38,24 @@ fn bytes_gather_the_rest() {
     // What was on its way before the loop looked.
     stream.push(Bytes::from_static(b"ghi"));
     assert!(poll_once(bytes.as_mut()).is_pending());
-    let awaited = Seen {
+    let awaited = ReceiverState {
         queued: 6,
         is_awaited: true,
         gather: Some(91),
         ..NOTHING
     };
-    assert_eq!(stream.look(), awaited);
-    let once = Seen {
+    assert_eq!(stream.receiver_state(), awaited);
+    let once = ReceiverState {
         gather: None,
         ..awaited
     };
-    assert_eq!(stream.look(), once);
+    assert_eq!(stream.receiver_state(), once);
     stream.whole(Bytes::from_static(b"jkl"));
     match poll_once(bytes.as_mut()) {
         Poll::Ready(Ok(body)) => assert_eq!(body, "defghijkl"),
         other => panic!("{other:?}"),
     }
-    assert_eq!(stream.look(), NOTHING);
+    assert_eq!(stream.receiver_state(), NOTHING);
 }
 
 #[test]
@@ -83,7 +83,7 @@ fn bytes_are_limited() {
     } = fixture(Some(10));
     incoming.limit(9);
     assert!(is_413(&ready(incoming.bytes()).expect_err("too large")));
-    assert!(stream.look().over_limit);
+    assert!(stream.receiver_state().over_limit);
 
     let Fixture {
         stream,
@@ -96,7 +96,7 @@ fn bytes_are_limited() {
     stream.push(Bytes::from_static(b"de"));
     stream.finish(None);
     assert!(is_413(&ready(incoming.bytes()).expect_err("too large")));
-    assert!(stream.look().over_limit);
+    assert!(stream.receiver_state().over_limit);
 }
 
 #[test]
@@ -131,11 +131,11 @@ fn a_future_of_bytes_that_is_dropped_drops_the_body() {
     } = fixture(None);
     let mut bytes = Box::pin(incoming.bytes());
     assert!(poll_once(bytes.as_mut()).is_pending());
-    assert!(stream.look().gather.is_some());
+    assert!(stream.receiver_state().gather.is_some());
     notified.take();
     drop(bytes);
     assert_eq!(notified.take(), 1);
-    assert!(stream.look().is_dropped);
+    assert!(stream.receiver_state().is_dropped);
 }
 
 #[test]

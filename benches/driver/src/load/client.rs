@@ -1,4 +1,4 @@
-//! One connection of a client.
+//! [`Client`]: one connection of the load generator.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -11,7 +11,7 @@ pub(crate) fn get() -> &'static [u8] {
     b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
 }
 
-/// A request with so large a body.
+/// A request with a body of this length.
 pub(crate) fn post(length: usize) -> Vec<u8> {
     let mut request =
         format!("POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n")
@@ -20,12 +20,12 @@ pub(crate) fn post(length: usize) -> Vec<u8> {
     request
 }
 
-/// A keep-alive connection with at most one request under way.
+/// A persistent connection with at most one outstanding request.
 #[derive(Debug)]
 pub(crate) struct Client {
     stream: TcpStream,
     asked: Instant,
-    /// How long an answer is, which the first one tells: all are alike.
+    /// The length of a response. It is known after the first one; all have the same.
     length: Option<usize>,
     received: usize,
 }
@@ -49,7 +49,7 @@ impl Client {
         &self.stream
     }
 
-    /// Sends a request, whole.
+    /// Sends a complete request.
     pub(crate) fn ask(&mut self, request: &[u8]) -> Outcome {
         self.asked = Instant::now();
         self.received = 0;
@@ -69,20 +69,20 @@ impl Client {
         self.stream.set_nonblocking(true)
     }
 
-    /// Reads what there is of the answer. When it is whole, tells how long it took.
+    /// Reads available bytes of the response. Returns how long it took, if it is complete.
     pub(crate) fn answer(&mut self, buffer: &mut [u8]) -> Outcome<Option<Duration>> {
         let count = match self.stream.read(&mut buffer[self.received..]) {
             Ok(0) => return Err("a connection was closed".into()),
             Ok(count) => count,
             Err(e) if e.kind() == ErrorKind::WouldBlock => return Ok(None),
-            Err(e) => return Err(format!("an answer can't be read: {e}")),
+            Err(e) => return Err(format!("a response can't be read: {e}")),
         };
         let received = self.received + count;
         if self.received == 0 {
             let ok = b"HTTP/1.1 200 ";
             ensure!(
                 count >= ok.len() && buffer.starts_with(ok),
-                "an answer isn't 200: {}",
+                "a response isn't 200: {}",
                 String::from_utf8_lossy(&buffer[..count.min(100)])
             );
             if self.length.is_none() {
@@ -91,7 +91,7 @@ impl Client {
         }
         self.received = received;
         match self.length {
-            Some(length) if received > length => Err("more than an answer has come".into()),
+            Some(length) if received > length => Err("there is more than one response".into()),
             Some(length) if received == length => Ok(Some(self.asked.elapsed())),
             _ => Ok(None),
         }
@@ -106,7 +106,7 @@ impl Client {
     }
 }
 
-/// The length of an answer, of which at least the head is here. (It is small: it comes in one piece.)
+/// The length of a response whose head is complete. (It is small, so it comes in one piece.)
 fn length(answer: &[u8]) -> Outcome<usize> {
     let text = String::from_utf8_lossy(answer);
     let (head, _) = text.split_once("\r\n\r\n").ok_or("half a head has come")?;

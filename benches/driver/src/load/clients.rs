@@ -1,4 +1,4 @@
-//! The connections to one server, and what they do.
+//! [`Clients`]: the connections to one server, and an epoll loop that sends requests on them.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -19,11 +19,11 @@ pub(super) struct Clients {
     events: Vec<EpollEvent>,
     buffer: Vec<u8>,
     random: Random,
-    /// The next one that is sampled is found from this.
+    /// Determines which connection is sampled next.
     sample: usize,
 }
 
-/// How long it may take to open all connections.
+/// The longest that opening all connections may take.
 const OPENING: Duration = Duration::from_secs(120);
 
 impl Clients {
@@ -40,7 +40,7 @@ impl Clients {
         })
     }
 
-    /// Opens `count` connections, `at_once` at a time, and lets each ask `request` once.
+    /// Opens `count` connections, `at_once` at a time, and sends `request` once on each.
     pub(super) fn open(&mut self, count: usize, at_once: usize, request: &[u8]) -> Outcome {
         let end = Instant::now() + OPENING;
         let mut left = count;
@@ -66,7 +66,7 @@ impl Clients {
         Ok(())
     }
 
-    /// Asks on one connection of its own, and gives the answer's body.
+    /// Sends a request on a connection of its own. Returns the body of the response.
     pub(super) fn ask(&mut self, path: &str) -> Outcome<String> {
         let mut client = interop::Client::connect(self.address)?;
         client.send(format!(
@@ -76,7 +76,7 @@ impl Clients {
         Ok(String::from_utf8_lossy(&answer.body).into_owned())
     }
 
-    /// Does what `plan` says. At the end all answers are in.
+    /// Runs `plan`. At the end, all responses have been received.
     pub(super) fn run(&mut self, plan: Plan) -> Outcome<Measured> {
         let mut measured = Measured::default();
         let start = Instant::now();
@@ -128,7 +128,7 @@ impl Clients {
             }
             self.events = events;
             if Instant::now() >= end + PATIENCE {
-                return Err(format!("{pending} requests are not answered"));
+                return Err(format!("{pending} requests have no response"));
             }
         }
         measured.elapsed = start.elapsed();
@@ -137,7 +137,7 @@ impl Clients {
         Ok(measured)
     }
 
-    /// Fails if one of the connections isn't there any more.
+    /// Fails if one of the connections was closed.
     pub(super) fn check(&mut self) -> Outcome {
         self.run(Plan {
             busy: 0,
@@ -167,7 +167,7 @@ impl Clients {
             self.events = events;
             if pending > 0 && Instant::now() >= end {
                 return Err(format!(
-                    "with {} connections, {pending} of {} requests are not answered",
+                    "with {} connections, {pending} of {} requests have no response",
                     self.clients.len(),
                     range.len()
                 ));
@@ -176,11 +176,11 @@ impl Clients {
         Ok(())
     }
 
-    /// Waits for events, which are then in `self.events`.
+    /// Waits for events, and stores them in `self.events`.
     fn wait(&mut self, until: Instant) -> Outcome {
         const ROOM: usize = 256;
         let left = until.saturating_duration_since(Instant::now());
-        // epoll counts milliseconds. A sample's moment may be late by one: it is random anyway.
+        // epoll counts milliseconds. So a sample may be late by one, but its moment is random anyway.
         let timeout = u16::try_from(left.as_millis()).unwrap_or(u16::MAX);
         self.events.resize(ROOM, EpollEvent::empty());
         let count = match self.epoll.wait(&mut self.events, timeout) {
@@ -198,10 +198,10 @@ impl Clients {
         least + Duration::from_nanos(self.random.below(more))
     }
 
-    /// An idle connection that wasn't sampled for as long as can be, and isn't beside the one before.
+    /// The next idle connection to sample: one that hasn't been sampled for long, and isn't next to the one before.
     fn next_sample(&mut self, busy: usize) -> usize {
         let idle = self.clients.len() - busy;
-        // The golden section spreads them.
+        // Steps by the golden ratio spread them evenly.
         self.sample = (self.sample + ((idle * 618 / 1000) | 1)) % idle;
         busy + self.sample
     }

@@ -1,12 +1,12 @@
-//! The clients of a server: one thread, epoll, as many connections as are wanted.
+//! The load generator: the clients of a server, with any number of connections in one thread, with epoll.
 //!
-//! Between two [`run`](Load::run)s all connections are idle. In a run the first ones are *busy*: each
-//! sends its next request when it has the answer to the one before. Of the others one at a time is
-//! *sampled*, at random moments: how long its next request waits.
+//! Between two [`run`](Load::run)s all connections are idle. In a run, the first ones are *busy*: each
+//! sends its next request when it has received the response to the one before. The others are *sampled*, one at a time
+//! and at random moments: the time of one request on it is measured.
 //!
-//! A [`Load`] is a process of its own, this program again: the system bounds the connections of a
-//! process, and a comparison needs many times 5,000. It is told what to do line by line, and answers
-//! each line with a line ([`serve`]).
+//! A [`Load`] is a process of its own, which runs this program again: the system limits the connections of a
+//! process, and a comparison needs many times 5,000. It reads commands, one in each line, and replies with a line to
+//! each ([`serve`]).
 
 mod client;
 mod clients;
@@ -34,31 +34,30 @@ pub(crate) struct Load {
 /// The first argument of this program that makes it a [`Load`].
 pub(crate) const CLIENTS: &str = "clients";
 
-/// What is done in a run.
+/// What to do in a run.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Plan {
-    /// So many of the connections are busy: the first ones.
+    /// How many connections are busy: the first ones.
     pub(crate) busy: usize,
     pub(crate) duration: Duration,
-    /// Between two samples there is this time at most, and one part in ten of it at least; without it
-    /// there are none.
+    /// The longest time between two samples; the shortest is a tenth of it. `None`: no samples.
     pub(crate) sample_every: Option<Duration>,
-    /// The clients never sleep, so that waking them is not at the server's expense.
+    /// The clients never sleep, so that waking them doesn't cost the server time.
     pub(crate) spin: bool,
 }
 
-/// What a run has shown.
+/// The results of a run.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Measured {
     pub(crate) requests: u64,
     pub(crate) elapsed: Duration,
-    /// What each of the busy connections' requests waited, sorted.
+    /// How long each request of the busy connections took, sorted.
     pub(crate) busy: Vec<Duration>,
-    /// The same of the samples.
+    /// The same for the samples.
     pub(crate) samples: Vec<Duration>,
 }
 
-/// Who doesn't answer for so long never will.
+/// If there is no response within this time, there is none at all.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 impl Load {
@@ -78,27 +77,27 @@ impl Load {
         Ok(Self { process, to, from })
     }
 
-    /// Opens `count` connections, `at_once` at a time, and lets each ask once: with a body of so many
+    /// Opens `count` connections, `at_once` at a time, and sends one request on each: with a body of this many
     /// bytes, if it isn't 0.
     pub(crate) fn open(&mut self, count: usize, at_once: usize, body: usize) -> Outcome {
-        self.tell(&format!("open {count} {at_once} {body}"))
+        self.command(&format!("open {count} {at_once} {body}"))
             .map(drop)
     }
 
-    /// Asks on one connection of its own, and gives the answer's body.
+    /// Sends a request on a connection of its own. Returns the body of the response.
     pub(crate) fn ask(&mut self, path: &str) -> Outcome<String> {
-        self.tell(&format!("ask {path}"))
+        self.command(&format!("ask {path}"))
     }
 
-    /// Fails if one of the connections isn't there any more.
+    /// Fails if one of the connections was closed.
     pub(crate) fn check(&mut self) -> Outcome {
-        self.tell("check").map(drop)
+        self.command("check").map(drop)
     }
 
-    /// Does what `plan` says. At the end all answers are in.
+    /// Runs `plan`. At the end, all responses have been received.
     pub(crate) fn run(&mut self, plan: Plan) -> Outcome<Measured> {
         let every = plan.sample_every.unwrap_or_default().as_nanos();
-        let said = self.tell(&format!(
+        let said = self.command(&format!(
             "run {} {} {every} {}",
             plan.busy,
             plan.duration.as_nanos(),
@@ -107,7 +106,7 @@ impl Load {
         Measured::parse(&said).ok_or_else(|| "the clients' process says nonsense".into())
     }
 
-    fn tell(&mut self, line: &str) -> Outcome<String> {
+    fn command(&mut self, line: &str) -> Outcome<String> {
         let mut said = String::new();
         writeln!(self.to, "{line}")
             .and_then(|()| self.from.read_line(&mut said))
@@ -122,13 +121,13 @@ impl Load {
 
 impl Drop for Load {
     fn drop(&mut self) {
-        // An error means that it has ended by itself.
+        // It fails if the process has already ended.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
 }
 
-/// What the clients' process does: answers lines until there are no more.
+/// The main loop of the process: replies to commands until there are no more.
 pub(crate) fn serve(address: &str) -> Outcome {
     let address = address.parse().map_err(|e| format!("{address}: {e}"))?;
     let mut clients = Clients::new(address)?;
@@ -182,7 +181,7 @@ fn obey(clients: &mut Clients, words: &mut SplitAsciiWhitespace<'_>) -> Outcome<
 }
 
 impl Measured {
-    /// The numbers, the two lists each after its length.
+    /// The results as numbers: each of the two lists follows its length.
     fn to_line(&self) -> String {
         let mut numbers = vec![self.requests.into(), self.elapsed.as_nanos()];
         for list in [&self.busy, &self.samples] {

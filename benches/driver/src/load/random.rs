@@ -1,8 +1,8 @@
-//! Random moments.
+//! A random number generator for the moments of samples.
 
 use std::hash::{BuildHasher, RandomState};
 
-/// xorshift: enough for the moments of samples.
+/// xorshift, which is good enough for that.
 #[derive(Debug)]
 pub(crate) struct Random(u64);
 

@@ -1,5 +1,5 @@
-//! The server whose instructions are counted: all limits and checks as they are by default, no logger,
-//! and a handler that looks at the method, the path and one field.
+//! The server whose instructions are counted: it has the default limits and checks, no logger,
+//! and a handler that reads the method, the path and one field.
 
 use std::hint::black_box;
 

@@ -1,4 +1,4 @@
-//! actix-web with one worker. (Besides, it has a thread that accepts.)
+//! actix-web with one worker. (It has another thread that accepts connections.)
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ async fn main() -> std::io::Result<()> {
             .route("/echo", web::post().to(echo))
     })
     .workers(1)
-    // Idle connections are to stay for the whole of a benchmark.
+    // Idle connections must stay open during the whole benchmark.
     .keep_alive(KeepAlive::Timeout(Duration::from_secs(3600)))
     .listen(listener()?)?
     .run()
@@ -28,7 +28,7 @@ async fn hello() -> HttpResponse {
     HttpResponse::Ok().body(BODY)
 }
 
-/// Takes a body, and answers alike.
+/// Returns the same, but takes a body.
 async fn hello_after(_body: Bytes) -> HttpResponse {
     hello().await
 }

@@ -19,7 +19,7 @@ async fn hello() -> Response {
     Response::new(Body::from(BODY))
 }
 
-/// Takes a body, and answers alike.
+/// Returns the same, but takes a body.
 async fn hello_after(_body: Bytes) -> Response {
     hello().await
 }

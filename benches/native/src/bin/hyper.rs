@@ -14,7 +14,7 @@ use tokio::net::TcpListener;
 async fn main() -> std::io::Result<()> {
     let listener = TcpListener::from_std(listener()?)?;
     loop {
-        // A client that is gone before it is accepted is no reason to end.
+        // It fails if the client has already gone, which is no reason to end.
         let Ok((stream, _)) = listener.accept().await else {
             continue;
         };
@@ -23,7 +23,7 @@ async fn main() -> std::io::Result<()> {
             let connection = connection
                 .pipeline_flush(true)
                 .serve_connection(TokioIo::new(stream), service_fn(answer));
-            // A connection that fails just ends.
+            // An error ends only its connection.
             let _ = connection.await;
         });
     }
@@ -31,7 +31,7 @@ async fn main() -> std::io::Result<()> {
 
 async fn answer(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, hyper::Error> {
     let is_echo = request.uri().path() == "/echo";
-    // Read to the end, as the others do before they call a handler.
+    // Read the whole body, as the other servers do before they call a handler.
     let body = request.into_body().collect().await?.to_bytes();
     Ok(Response::new(Full::new(match is_echo {
         true => body,

@@ -1,4 +1,4 @@
-//! `tiny_http`, answered by one thread. It has one more for each connection.
+//! `tiny_http` with one thread for responses. It has another one for each connection.
 
 use native_servers::{BODY, listener};
 use tiny_http::{Response, Server};
@@ -9,7 +9,7 @@ fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let server = Server::from_listener(listener, None)?;
     for mut request in server.incoming_requests() {
         let mut body = Vec::new();
-        // A client that is gone is no reason to end.
+        // It fails if the client has gone, which is no reason to end.
         let outcome = request.as_reader().read_to_end(&mut body).and_then(|_| {
             let body = match request.url() {
                 "/echo" => body,

@@ -1,5 +1,5 @@
-//! hyper 1 on tokio, with the answer of the others: here on the mio of crates.io, and built by
-//! `../wasip1-shim` on the shim.
+//! hyper 1 on tokio, with the same response as the other servers. Here it is on the mio of crates.io; `../wasip1-shim`
+//! builds it on the shim.
 #![cfg_attr(
     not(all(target_os = "wasi", target_env = "p1")),
     allow(unused, reason = "a program for WASI preview 1 only")
@@ -32,7 +32,7 @@ mod server {
     pub(super) async fn run() -> Result<(), Box<dyn std::error::Error>> {
         let listener = listener()?;
         loop {
-            // A client that is gone before it is accepted is no reason to end.
+            // It fails if the client has already gone, which is no reason to end.
             let Ok((stream, _)) = listener.accept().await else {
                 continue;
             };
@@ -41,7 +41,7 @@ mod server {
                 let connection = connection
                     .pipeline_flush(true)
                     .serve_connection(TokioIo::new(stream), service_fn(respond));
-                // A connection that fails just ends.
+                // An error ends only its connection.
                 let _ = connection.await;
             });
         }
@@ -49,7 +49,7 @@ mod server {
 
     #[allow(
         unsafe_code,
-        reason = "std's only way to a socket that was handed over"
+        reason = "std's only way to a socket that the runtime has passed"
     )]
     fn listener() -> std::io::Result<TcpListener> {
         use std::os::fd::FromRawFd;
@@ -61,7 +61,7 @@ mod server {
 
     async fn respond(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
         let is_memory = request.uri().path() == "/memory";
-        // Read to the end, as `mini_http` does before it calls a handler.
+        // Read the whole body, as `mini_http` does before it calls a handler.
         let _ = request.into_body().collect().await;
         Ok(Response::new(Full::new(if is_memory {
             Bytes::from(answer::memory())

@@ -1,5 +1,5 @@
-//! A loop that believes every event: what one writes who reads the text of preview 1. All
-//! connections are in every poll, and each that is reported is read from.
+//! A loop that trusts every event, as the specification of preview 1 suggests. All
+//! connections are in every poll, and each one that is reported is read from.
 #![cfg_attr(
     not(all(target_os = "wasi", target_env = "p1")),
     allow(unused, reason = "a program for WASI preview 1 only")

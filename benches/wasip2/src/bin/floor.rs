@@ -1,9 +1,8 @@
-//! A bare loop over `wasi:sockets`: what a server on WASI 0.2 costs at least that is written plainly.
+//! The floor: a bare loop over `wasi:sockets`, as the least that a simple server on WASI 0.2 costs.
 //!
-//! It polls all connections each turn. Of those that are ready each gets one read, one `check-write`
-//! and one write for all that was asked, and no other call but the poll they share. Pollables are
-//! made once. A connection whose client has ended is closed; for one that doesn't take its answers all
-//! wait.
+//! Each iteration polls all connections. For each one that is ready, it makes one read, one `check-write` and one write
+//! with the responses to all requests in the read, and no other call except the shared poll. Pollables are made once.
+//! A connection is closed at the end of the client's stream. If a client doesn't take its responses, all others wait.
 #![cfg_attr(
     not(all(target_os = "wasi", target_env = "p2")),
     allow(unused, reason = "a program for WASI 0.2 only")
@@ -29,10 +28,10 @@ mod bare {
     use wasip2::sockets::tcp::TcpSocket;
     use wasip2::sockets::tcp_create_socket::create_tcp_socket;
 
-    /// So much is read at once. The host clears as much memory for a read as is asked for.
+    /// How many bytes to read at once. The host clears as much memory as a read asks for.
     const READ_SIZE: u64 = 4 << 10;
 
-    /// A connection; dropped from the first field to the last.
+    /// A connection. Its fields are dropped from the first to the last.
     struct Connection {
         readable: Pollable,
         input: InputStream,
@@ -94,7 +93,7 @@ mod bare {
             if answers.is_empty() {
                 return Some(());
             }
-            // At first the host may not know yet that there is room.
+            // For a new connection, the host may not know yet that there is room.
             while self.output.check_write().ok()? < answers.len() as u64 {
                 self.output.subscribe().block();
             }

@@ -1,4 +1,4 @@
-//! Many connections at once, none of which ever blocks.
+//! [`Crowd`]: many non-blocking client connections to one server.
 
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read, Write};
@@ -10,20 +10,20 @@ use socket2::{Domain, SockRef, Socket, Type};
 use crate::Outcome;
 use crate::client::PATIENCE;
 
-/// One connection of a crowd.
+/// One client of a crowd.
 #[derive(Debug)]
 pub(super) struct Member {
     stream: Option<TcpStream>,
-    /// Bytes taken by the system to be sent.
+    /// How many bytes the system has taken to send.
     pub(super) sent: usize,
-    /// Bytes read.
+    /// How many bytes were read.
     pub(super) read: usize,
-    /// The beginning of what was read: enough for the head of an answer.
+    /// The first bytes that were read, up to [`SAID`](Self::SAID): enough for the status line.
     said: Vec<u8>,
 }
 
 impl Member {
-    /// How much of what was said is kept.
+    /// How many of the first bytes are kept.
     const SAID: usize = 64;
 
     fn new(stream: TcpStream) -> Outcome<Self> {
@@ -38,7 +38,7 @@ impl Member {
         })
     }
 
-    /// Whether the server has ended the connection, in order or not.
+    /// Whether the server has closed or reset the connection.
     #[must_use]
     pub(super) fn has_ended(&self) -> bool {
         self.stream.is_none()
@@ -47,14 +47,14 @@ impl Member {
     /// Sends as many of the bytes as there is room for.
     pub(super) fn send(&mut self, bytes: &[u8]) -> usize {
         self.send_and_stay(bytes).unwrap_or_else(|| {
-            // What the server has said before is still to be had.
+            // What the server has sent before can still be read.
             self.read(usize::MAX);
             self.stream = None;
             0
         })
     }
 
-    /// The same, but a client that can send no more, which is `None`, keeps its socket.
+    /// The same, but the client keeps its socket if it can't send any more. Then the result is `None`.
     pub(super) fn send_and_stay(&mut self, bytes: &[u8]) -> Option<usize> {
         match self.stream.as_mut()?.write(bytes) {
             Ok(count) => {
@@ -66,8 +66,7 @@ impl Member {
         }
     }
 
-    /// Reads what there is, up to about so many bytes, and sees the end if it has come. A client
-    /// that has seen it closes.
+    /// Reads available bytes, up to about `limit`. At the end of the stream, the client closes.
     pub(super) fn read(&mut self, limit: usize) -> usize {
         let mut buffer = [0; 64 << 10];
         let mut total = 0;
@@ -91,10 +90,10 @@ impl Member {
         total
     }
 
-    /// Ends its sending; it can still read.
+    /// Shuts down sending; it can still read.
     pub(super) fn half_close(&self) {
         if let Some(stream) = &self.stream {
-            // An error says that the server was first.
+            // An error means that the server has closed already.
             let _ = stream.shutdown(Shutdown::Write);
         }
     }
@@ -112,7 +111,7 @@ impl Member {
         }
     }
 
-    /// The status of the first answer, 0 if there was none.
+    /// The status of the first response, 0 if there was none.
     #[must_use]
     pub(super) fn status(&self) -> u16 {
         let digits = self
@@ -128,12 +127,12 @@ impl Member {
 /// Connections to one server.
 #[derive(Debug)]
 pub(super) struct Crowd {
-    /// All of them.
+    /// The clients.
     pub(super) members: Vec<Member>,
 }
 
 impl Crowd {
-    /// Opens so many connections, as fast as it goes.
+    /// Opens `count` connections, as fast as possible.
     ///
     /// # Errors
     /// Those of the system.
@@ -141,7 +140,7 @@ impl Crowd {
         Self::connect_sending(address, count, "")
     }
 
-    /// Opens so many connections, and sends this on each as soon as it is open.
+    /// Opens `count` connections, and sends `text` on each as soon as it is open.
     ///
     /// # Errors
     /// Those of the system.
@@ -158,7 +157,7 @@ impl Crowd {
         Ok(Self { members })
     }
 
-    /// Opens so many connections whose systems keep hardly anything that isn't read.
+    /// Opens `count` connections with very small receive buffers.
     ///
     /// # Errors
     /// Those of the system.
@@ -203,8 +202,8 @@ impl Crowd {
         }
     }
 
-    /// Lets every member that hasn't seen the end act, again and again with such a pause in
-    /// between, until all have seen it or the time is up. Tells how many have seen it.
+    /// Calls `act` for each member that hasn't seen the end of its stream, then pauses, and repeats this until all have
+    /// seen it or `limit` has passed. Returns how many have seen it.
     pub(super) fn act(
         &mut self,
         pause: Duration,
@@ -238,7 +237,7 @@ impl Crowd {
         Ok(())
     }
 
-    /// How many members got which status; 0 stands for no answer.
+    /// How many members received each status. 0 stands for no response.
     #[must_use]
     pub(super) fn statuses(&self) -> BTreeMap<u16, usize> {
         let mut statuses = BTreeMap::new();
@@ -248,7 +247,7 @@ impl Crowd {
         statuses
     }
 
-    /// Fails unless every member was answered with this status.
+    /// Fails unless every member has received this status.
     ///
     /// # Errors
     /// With the statuses that there were.

@@ -1,4 +1,4 @@
-//! Fewer file descriptors than connections.
+//! Scenarios in which the server may have only few file descriptors.
 
 use std::thread::sleep;
 use std::time::Duration;
@@ -12,13 +12,13 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         name: "200 never send, 64 descriptors",
         settings: &[],
         attack: too_few,
-        // The longest idle give way, one in 50 ms.
+        // Every 50 ms, the connection that was idle longest is closed for a newcomer.
         within: Duration::from_secs(10),
         memory: (16, 96),
         special: Special::TooFewDescriptors(64),
     },
     Scenario {
-        name: "45 are waited for to read and to write, 64 descriptors",
+        name: "45 wait for both directions, 64 descriptors",
         settings: &[("MAX_HELD", "268435456")],
         attack: both_directions,
         within: Duration::from_secs(1),
@@ -34,9 +34,9 @@ fn too_few(target: &Target) -> Outcome<Reasons> {
     Ok(vec![("Evicted|ClientClosed", 200)])
 }
 
-/// A runtime's poll counts a connection that is waited for in both directions twice, and the system
-/// refuses to poll more than there may be descriptors. So it is here: the answer is not read, and as it
-/// is the last one, what follows is read and dropped.
+/// If both directions of a connection are of interest, a runtime's poll has two entries for it, and the system
+/// refuses to poll more entries than there may be descriptors. That is the case here: the clients don't read the
+/// response, and because it is the last one, the server also reads and drops further input.
 fn both_directions(target: &Target) -> Outcome<Reasons> {
     let mut crowd = Crowd::connect_narrow(target.address, 45)?;
     crowd.send("GET /large HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");

@@ -1,4 +1,5 @@
-//! What the server under attack says of itself, and the system of it.
+//! The state of the server under attack: its own counters ([`Stats`]), and its memory and open files according to
+//! the system.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -9,7 +10,7 @@ use std::time::{Duration, Instant};
 use crate::client::Client;
 use crate::{Outcome, ensure};
 
-/// After a client has gone, so long may the server need to see it.
+/// How long the server may need to notice that a client has gone.
 const CLEARED_WITHIN: Duration = Duration::from_secs(3);
 
 /// The counters of the example `stats`, by name.
@@ -17,10 +18,10 @@ const CLEARED_WITHIN: Duration = Duration::from_secs(3);
 pub(super) struct Stats(BTreeMap<String, u64>);
 
 impl Stats {
-    /// Asks the server, on a connection that is closed with the answer.
+    /// Requests `/stats`, on a connection of its own.
     ///
     /// # Errors
-    /// When it doesn't answer.
+    /// There is no response, or a wrong one.
     pub(super) fn ask(address: SocketAddr) -> Outcome<Self> {
         let mut client = Client::connect(address)?;
         client.send("GET /stats HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")?;
@@ -34,10 +35,10 @@ impl Stats {
         Ok(Self(counters.map_err(|e| format!("{text}: {e}"))?))
     }
 
-    /// Asks until so many connections were closed for this reason, and tells how often that was.
+    /// Repeats the request until `count` connections were closed for this reason. Returns how many requests it took.
     ///
     /// # Errors
-    /// When that isn't so in time.
+    /// It took too long.
     pub(super) fn ask_until_closed(
         address: SocketAddr,
         reason: &str,
@@ -58,16 +59,17 @@ impl Stats {
         unreachable!("the loop has no end of its own")
     }
 
-    /// Asks until nobody else is connected and nothing is held, and tells how often that was.
+    /// Repeats the request until there are no other connections and no memory is held. Also returns how many requests
+    /// it took.
     ///
     /// # Errors
-    /// When that isn't so in time.
+    /// It took too long.
     pub(super) fn ask_until_alone(address: SocketAddr) -> Outcome<(Self, u64)> {
         let end = Instant::now() + CLEARED_WITHIN;
         for asked in 1.. {
             let stats = Self::ask(address)?;
             let (open, held) = (stats.get("active"), stats.get("held"));
-            // A buffer or two may be kept; what is held is told at the end of the server's turn.
+            // The request's own connection may hold a buffer or two.
             if open == 1 && held < 1 << 16 {
                 return Ok((stats, asked));
             }
@@ -103,10 +105,10 @@ impl Stats {
     }
 }
 
-/// The most memory that a process has had so far, in MiB.
+/// The peak memory of a process so far, in MiB.
 ///
 /// # Errors
-/// Where there is no `/proc/PID/status`: on anything but Linux.
+/// There is no `/proc/PID/status`, as on systems other than Linux.
 pub(super) fn peak_memory(pid: u32) -> Outcome<u64> {
     let path = format!("/proc/{pid}/status");
     let status = fs::read_to_string(&path).map_err(|e| format!("{path}: {e}"))?;
@@ -118,7 +120,7 @@ pub(super) fn peak_memory(pid: u32) -> Outcome<u64> {
 /// How many files and sockets a process has open.
 ///
 /// # Errors
-/// Where there is no `/proc/PID/fd`: on anything but Linux.
+/// There is no `/proc/PID/fd`, as on systems other than Linux.
 pub(super) fn open_files(pid: u32) -> Outcome<usize> {
     let path = format!("/proc/{pid}/fd");
     let entries = fs::read_dir(&path).map_err(|e| format!("{path}: {e}"))?;

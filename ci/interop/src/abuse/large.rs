@@ -1,4 +1,4 @@
-//! Clients that want much, announce much, or send without end.
+//! Scenarios with large bodies and responses, and with messages that never end.
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -10,30 +10,30 @@ use crate::{Outcome, Runtime, ensure};
 
 pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario {
-        name: "200 read nothing of 4 MiB",
+        name: "200 request 4 MiB and never read",
         settings: &[("RATE_WINDOW", "3000")],
         attack: unread_answers,
         within: Duration::from_secs(1),
-        // 256 MiB, or 64 in a runtime, are the limit for what is held; the rest is the process, an
-        // answer that is being made, and what the allocator keeps.
+        // 256 MiB, or 64 in a runtime, are the limit of held memory. The rest is the process, a response that is being
+        // made, and memory that the allocator keeps.
         memory: (320, 208),
         special: Special::Full,
     },
     Scenario {
-        name: "1,000 announce 16 MiB, half deliver all but a byte",
+        name: "1,000 announce bodies of 16 MiB, half send all but one byte",
         settings: &[("RATE_WINDOW", "5000")],
         attack: announced_bodies,
         within: Duration::from_secs(2),
-        // However bodies grow beside one another, the allocator keeps little for them.
+        // Although bodies grow side by side, the allocator keeps little memory for them.
         memory: (320, 144),
         special: Special::Full,
     },
     Scenario {
-        name: "1,100 announce 16 MiB and send a byte",
+        name: "1,100 announce bodies of 16 MiB and send one byte",
         settings: &[("RATE_WINDOW", "3000"), ("MAX_HELD", "67108864")],
         attack: bytes_of_bodies,
         within: Duration::from_secs(1),
-        // No newcomer's body is refused: all of these hold some MiB together.
+        // No newcomer's body is refused, because all these bodies together hold only some MiB.
         memory: (48, 128),
         special: Special::Nothing,
     },
@@ -46,7 +46,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         special: Special::Full,
     },
     Scenario {
-        name: "10 GiB announced, and sent",
+        name: "30 announce bodies of 10 GiB and send them",
         settings: &[],
         attack: ten_gib,
         within: Duration::from_secs(1),
@@ -62,7 +62,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         special: Special::Nothing,
     },
     Scenario {
-        name: "5 endless bodies in chunks of a byte",
+        name: "5 send endless bodies in chunks of one byte",
         settings: &[],
         attack: tiny_chunks,
         within: Duration::from_secs(1),
@@ -86,7 +86,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         special: Special::Nothing,
     },
     Scenario {
-        name: "6 read large answers as fast as they can",
+        name: "6 read large responses as fast as they can",
         settings: &[],
         attack: fast_readers,
         within: Duration::from_secs(2),
@@ -97,11 +97,11 @@ pub(super) const SCENARIOS: &[Scenario] = &[
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
 const GET_LARGE: &str = "GET /large HTTP/1.1\r\nHost: x\r\n\r\n";
-/// No pause but for the others: the sender is as fast as it can be.
+/// Almost no pause: the clients send as fast as they can.
 const AT_ONCE: Duration = Duration::from_micros(100);
 
-/// Of so many, those whose answers fit into the memory for all get theirs cut after two windows of the
-/// rate (in the first the system's buffers were filled), the others get 503.
+/// The clients whose responses fit into the memory budget are closed after two rate windows, because in the first one
+/// the system's buffers were filled. The others get 503.
 fn unread_answers(target: &Target) -> Outcome<Reasons> {
     let mut crowd = Crowd::connect_narrow(target.address, 200)?;
     crowd.send(GET_LARGE);
@@ -144,7 +144,7 @@ fn announced_bodies(target: &Target) -> Outcome<Reasons> {
     Ok(vec![("BodyTimeout", of(408)), ("Overloaded", of(503))])
 }
 
-/// Where each got 64 KiB for its announcement, they had all of the memory for nothing.
+/// If each announced body got 64 KiB, these clients would use up the whole budget while sending next to nothing.
 fn bytes_of_bodies(target: &Target) -> Outcome<Reasons> {
     const COUNT: usize = 1_100;
     let mut crowd = Crowd::connect(target.address, COUNT)?;
@@ -154,8 +154,8 @@ fn bytes_of_bodies(target: &Target) -> Outcome<Reasons> {
     Ok(vec![("BodyTimeout", COUNT)])
 }
 
-/// Four of them have all the memory there is, and could keep it for minutes at the least rate. While more
-/// than half of it is taken they are too slow; the others get 503.
+/// Four of the bodies fill the budget, and could keep it for minutes at the minimum rate. But while more than half
+/// of the budget is in use, they are too slow. The others get 503.
 fn trickled_bodies(target: &Target) -> Outcome<Reasons> {
     const LENGTH: usize = 16 << 20;
     const COUNT: usize = 10;
@@ -212,7 +212,7 @@ fn ten_gib(target: &Target) -> Outcome<Reasons> {
     Ok(vec![("TooLarge", 30)])
 }
 
-/// Each of a crowd of ten sends the one text, and then the other again and again.
+/// For each case, ten clients send the first text, and then the second one repeatedly.
 fn endless(target: &Target) -> Outcome<Reasons> {
     const COUNT: usize = 10;
     let chunked = "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n";
@@ -253,7 +253,7 @@ fn endless(target: &Target) -> Outcome<Reasons> {
     Ok(reasons)
 }
 
-/// Six bytes for one, as dear as a body gets, until it is too large or there is no memory for it.
+/// Six bytes for each byte of the body, the most expensive framing, until it is too large or there is no memory for it.
 fn tiny_chunks(target: &Target) -> Outcome<Reasons> {
     let mut crowd = Crowd::connect(target.address, 5)?;
     crowd.send("POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n");
@@ -274,7 +274,7 @@ fn endless_pipelining(target: &Target) -> Outcome<Reasons> {
         pour(&mut crowd, requests.as_bytes())?;
         return Ok(vec![("WriteTimeout", 50)]);
     }
-    // The server has given them up, and they see it when they read.
+    // The server has closed the connections; the clients see that only when they read.
     pour_for(&mut crowd, requests.as_bytes(), Duration::from_secs(8));
     let asked = Stats::ask_until_closed(target.address, "WriteTimeout", 50)?;
     crowd.wait_for_end(Duration::from_secs(10));
@@ -282,16 +282,16 @@ fn endless_pipelining(target: &Target) -> Outcome<Reasons> {
     Ok(vec![("WriteTimeout", 50), ("ClientAskedClose", asked)])
 }
 
-/// wasmtime can't close a connection before the system has taken all that was written. The server asks
-/// for a buffer that is large enough, but Linux gives none larger than this, and its own grow to 4 MiB:
-/// of older kernels it is 208 KiB.
+/// Whether the server can't close such connections at once. wasmtime closes a connection only when the system has taken
+/// all output. The server asks for a buffer that is large enough, but Linux permits none larger than `wmem_max`: 208 KiB
+/// in older kernels, although buffers grow to 4 MiB by themselves.
 fn is_kept_from_closing(target: &Target) -> bool {
     let most = fs::read_to_string("/proc/sys/net/core/wmem_max");
     let most = most.ok().and_then(|text| text.trim().parse::<u64>().ok());
     target.server.runtime == Runtime::Wasmtime48 && most.unwrap_or(0) < 3 << 20
 }
 
-/// These keep well above the least rate: nothing ends them, and nothing grows.
+/// These clients are well above the minimum rate. So the server doesn't close them, and its memory doesn't grow.
 fn slow_readers(target: &Target) -> Outcome<Reasons> {
     let mut crowd = Crowd::connect_narrow(target.address, 50)?;
     let mut writers: Vec<_> = crowd
@@ -310,7 +310,7 @@ fn slow_readers(target: &Target) -> Outcome<Reasons> {
     reset(&mut crowd)
 }
 
-/// Small and large answers in turns.
+/// Requests with small and large responses.
 fn requests() -> Vec<u8> {
     let echo = format!(
         "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 16000\r\n\r\n{}",
@@ -332,7 +332,7 @@ fn fast_readers(target: &Target) -> Outcome<Reasons> {
     let end = Instant::now() + Duration::from_secs(5);
     while Instant::now() < end {
         for (member, writer) in crowd.members.iter_mut().zip(&mut writers) {
-            // Some are asked for in advance, so that the server always has the next one to make.
+            // Some are requested in advance, so that the server always has another one to send.
             if member.sent * (4 << 20) < (member.read + (32 << 20)) * GET_LARGE.len() {
                 writer.send(member);
             }
@@ -359,13 +359,13 @@ fn reset(crowd: &mut Crowd) -> Outcome<Reasons> {
     Ok(vec![("IoError", count)])
 }
 
-/// Sends this again and again on all connections, reading nothing, until the server has ended them.
+/// Sends the bytes repeatedly on all connections, without reading, until the server has closed all.
 fn pour(crowd: &mut Crowd, bytes: &[u8]) -> Outcome {
     pour_for(crowd, bytes, Duration::from_secs(60));
     crowd.check_ended()
 }
 
-/// The same, but for no longer than that.
+/// The same, for at most `limit`.
 fn pour_for(crowd: &mut Crowd, bytes: &[u8], limit: Duration) {
     let mut writers: Vec<_> = crowd
         .members
@@ -384,7 +384,7 @@ fn pour_for(crowd: &mut Crowd, bytes: &[u8], limit: Duration) {
     }
 }
 
-/// Sends one text again and again, going on where there was no more room.
+/// Sends one text repeatedly. After a short write it goes on at the same position.
 struct Pourer {
     text: Vec<u8>,
     at: usize,

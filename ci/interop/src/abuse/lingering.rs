@@ -1,9 +1,9 @@
-//! As many clients as there may be connections, which never read: when they are cut, newcomers are served,
-//! although the clients keep their sockets.
+//! Scenarios in which clients that never read use up all connections. When the server has closed these connections,
+//! newcomers must be served, although the clients keep their sockets open.
 //!
-//! In wasmtime a socket can't be dropped while the host has bytes of it that the system doesn't take. Where
-//! `net.core.wmem_max` is 4 MiB the system takes them when the connection is closed; where it is 208 KiB, as
-//! in older kernels, such a socket stays for as long as the client likes.
+//! In wasmtime, a socket can't be dropped while the host holds output for which the system has no room. If
+//! `net.core.wmem_max` is 4 MiB, the system takes that output when the connection is closed. If it is 208 KiB, as
+//! in older kernels, the socket lingers until the client reads or closes.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -15,41 +15,41 @@ use crate::{Outcome, ensure};
 
 pub(super) const SCENARIOS: &[Scenario] = &[
     scenario(
-        "1 at a cap of 1 read nothing of 4 MiB",
+        "1 of at most 1 requests 4 MiB and never reads",
         &settings("1"),
         |target| attack(target, 1, LARGE),
     ),
     scenario(
-        "15 at a cap of 15 read nothing of 4 MiB",
+        "15 of at most 15 request 4 MiB and never read",
         &settings("15"),
         |target| attack(target, 15, LARGE),
     ),
     scenario(
-        "200 at a cap of 200 read nothing of a shared 4 MiB",
+        "200 of at most 200 request a shared 4 MiB and never read",
         &settings("200"),
         |target| attack(target, 200, SHARED),
     ),
     scenario(
-        "1 at a cap of 1 read nothing of 80,000 answers",
+        "1 of at most 1 sends 80,000 requests and never reads",
         &settings("1"),
         |target| attack(target, 1, SMALL),
     ),
     scenario(
-        "15 at a cap of 15 read nothing of 80,000 answers",
+        "15 of at most 15 send 80,000 requests and never read",
         &settings("15"),
         |target| attack(target, 15, SMALL),
     ),
     scenario(
-        "200 at a cap of 200 read nothing of 80,000 answers",
+        "200 of at most 200 send 80,000 requests and never read",
         &settings("200"),
         |target| attack(target, 200, SMALL),
     ),
 ];
 
-/// As in the settings.
+/// The rate window in the settings.
 const RATE_WINDOW: Duration = Duration::from_secs(1);
 
-/// The other limits are what they are by default; only the times are shorter.
+/// The other limits have their defaults. Only these times are shorter.
 const fn settings(max_connections: &'static str) -> [(&'static str, &'static str); 3] {
     [
         ("MAX_CONNECTIONS", max_connections),
@@ -68,9 +68,9 @@ const fn scenario(
         settings,
         attack,
         within: Duration::ZERO,
-        // As of those that read nothing of 4 MiB, with more connections than there is memory for.
+        // As in the scenario in which 200 clients request 4 MiB, which is more than there is memory for.
         memory: (320, 208),
-        // The newcomers come when the others are cut; before, there may be no place for them.
+        // `attack` connects newcomers itself, when the others are closed. Before that there may be no slot for them.
         special: Special::Quiet,
     }
 }
@@ -78,10 +78,10 @@ const fn scenario(
 /// What the clients do.
 struct Wish {
     request: &'static str,
-    /// Each sends it so often.
+    /// How many times each client sends it.
     times: usize,
-    /// As many clients come again when these are cut, until there were so many waves. All keep their
-    /// sockets.
+    /// When the connections of a wave are closed by the server, the next wave of clients connects. All clients keep their
+    /// sockets open.
     waves: usize,
     connect: fn(SocketAddr, usize) -> Outcome<Crowd>,
 }
@@ -108,13 +108,13 @@ const SMALL: Wish = Wish {
     connect: Crowd::connect_narrow,
 };
 
-/// The server takes no more when it has taken nothing for so long.
+/// If the server has read nothing for this time, it won't read more.
 const QUIET: Duration = Duration::from_millis(500);
-/// Then all are cut within two windows of the rate, and what the machine needs.
+/// After that, the server closes all connections within two rate windows, and the time that the machine needs.
 const CUT_WITHIN: Duration = Duration::from_secs(15);
-/// Then a newcomer is served within this time.
+/// After that, a newcomer is served within this time.
 const SERVED_WITHIN: Duration = Duration::from_secs(1);
-/// After the clients have gone, so long may their sockets last.
+/// When the clients have closed, their sockets may linger for this time.
 const DROPPED_WITHIN: Duration = Duration::from_secs(3);
 
 fn attack(target: &Target, count: usize, wish: Wish) -> Outcome<Reasons> {
@@ -122,12 +122,12 @@ fn attack(target: &Target, count: usize, wish: Wish) -> Outcome<Reasons> {
     let mut asked = 0;
     let mut waves = Vec::new();
     for wave in 1..=wish.waves {
-        // Otherwise a system may take 4 MiB for them, and nobody is cut.
+        // With larger buffers a system may take all 4 MiB, and the server would close no connection.
         let mut crowd = (wish.connect)(target.address, count)?;
         send(&mut crowd, text.as_bytes());
-        // Longer than a window of the rate. So the windows of all end at once, and the next ones, in which they
-        // are cut, do as well. If only some were cut at a time, the deadlines of the others would end the wait
-        // that must be ended by the end of a lingering socket.
+        // Longer than a rate window, so that the windows of all connections end at the same time, and so do the next
+        // ones, at the end of which the connections are closed. If only some were closed at a time, the deadlines of the
+        // others would end the wait that a lingering socket must end.
         target.server.suspend(RATE_WINDOW + RATE_WINDOW / 2)?;
         waves.push(crowd);
         asked += wait_until_cut(target.address, wave * count)?;
@@ -141,13 +141,13 @@ fn attack(target: &Target, count: usize, wish: Wish) -> Outcome<Reasons> {
     asked += wait_until_dropped(target.address)?;
     serve_newcomers(target.address, &mut asked)?;
     Ok(vec![
-        // Of the large answers some find no memory.
+        // There is not enough memory for all of the large responses.
         ("WriteTimeout|Overloaded", wish.waves * count),
         ("ClientAskedClose", asked),
     ])
 }
 
-/// Sends the whole text on every connection, as far as the server takes it.
+/// Sends the text on every connection, until the server reads no more.
 fn send(crowd: &mut Crowd, text: &[u8]) {
     let mut quiet_since = Instant::now();
     while quiet_since.elapsed() < QUIET {
@@ -161,7 +161,7 @@ fn send(crowd: &mut Crowd, text: &[u8]) {
     }
 }
 
-/// Newcomers are served one after the other. Returns how many sockets linger.
+/// Checks that newcomers are served, one after the other. Returns how many sockets linger.
 fn serve_newcomers(address: SocketAddr, asked: &mut usize) -> Outcome<u64> {
     let mut lingering = 0;
     for _ in 0..5 {
@@ -177,13 +177,14 @@ fn serve_newcomers(address: SocketAddr, asked: &mut usize) -> Outcome<u64> {
     Ok(lingering)
 }
 
-/// Returns how often it has asked. Who asks is a newcomer too, and waits until there is a place.
+/// Waits until the server has closed `count` connections. Returns how many requests that took. Each request is a
+/// newcomer itself, and waits for a slot.
 fn wait_until_cut(address: SocketAddr, count: usize) -> Outcome<usize> {
     ask_until(address, CUT_WITHIN, |stats| {
         let cut = stats.closed("WriteTimeout") + stats.closed("Overloaded");
         cut >= count as u64
     })
-    .map_err(|why| format!("{why}: {count} clients are to be cut"))
+    .map_err(|why| format!("{why}: {count} connections should be closed"))
 }
 
 fn wait_until_dropped(address: SocketAddr) -> Outcome<usize> {

@@ -1,4 +1,4 @@
-//! The memory that large bodies take: what is counted, and what the process takes for it.
+//! Scenarios that check the memory of large bodies: what the server counts, and what the process really uses.
 
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -11,8 +11,8 @@ use crate::{Outcome, ensure};
 
 pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario {
-        name: "3 take a shared body slowly, others send and ask for much",
-        // The body is larger than all that may be held, and is taken slower than scarce memory allows.
+        name: "3 read a shared body slowly beside uploads and downloads",
+        // The body is larger than the budget, and is read slower than is permitted when memory is scarce.
         settings: &[
             ("SHARED", "24000000"),
             ("MAX_HELD", "16777216"),
@@ -24,7 +24,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         special: Special::Nothing,
     },
     Scenario {
-        name: "40 echoes of 15 MiB, announced, nothing read",
+        name: "40 echoes of 15 MiB with Content-Length, never read",
         settings: UNREAD,
         attack: |target| unread_echoes(target, false),
         within: Duration::from_secs(2),
@@ -32,7 +32,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         special: Special::Full,
     },
     Scenario {
-        name: "40 echoes of 15 MiB, in chunks, nothing read",
+        name: "40 echoes of 15 MiB in chunks, never read",
         settings: UNREAD,
         attack: |target| unread_echoes(target, true),
         within: Duration::from_secs(2),
@@ -44,7 +44,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
 const MAX_HELD_MIB: u64 = 256;
 const UNREAD: &[(&str, &str)] = &[("MAX_HELD", "268435456"), ("RATE_WINDOW", "4000")];
 
-/// Each gets all of it, at its own pace. Nobody else is refused anything for that.
+/// Each client gets the whole body, at its own pace. No other request is refused because of that.
 fn shared_body(target: &Target) -> Outcome<Reasons> {
     const LENGTH: usize = 24_000_000;
     /// Bytes a second.
@@ -92,15 +92,15 @@ fn download(target: &Target) -> Outcome {
     client.check_end()
 }
 
-/// As many as there is memory for are sent back, and are cut when nobody takes them. The process takes
-/// at most 1.3 times as much as may be held.
+/// As many bodies as there is memory for are sent back, and their connections are closed because the clients don't read.
+/// The process uses at most 1.3 times the budget.
 fn unread_echoes(target: &Target, is_chunked: bool) -> Outcome<Reasons> {
     const COUNT: usize = 40;
     let idle = peak_memory(target.server.pid())?;
     let request = echo(is_chunked);
     let mut crowd = Crowd::connect_narrow(target.address, COUNT)?;
     deliver(&mut crowd, &request)?;
-    // Two windows of the rate, and some more.
+    // Two rate windows, and some time more.
     sleep(Duration::from_secs(10));
     crowd.wait_for_end(Duration::from_secs(20));
     crowd.check_ended()?;
@@ -120,7 +120,7 @@ fn unread_echoes(target: &Target, is_chunked: bool) -> Outcome<Reasons> {
     Ok(vec![("WriteTimeout", of(200)), ("Overloaded", of(503))])
 }
 
-/// A whole request.
+/// A complete request.
 fn echo(is_chunked: bool) -> Vec<u8> {
     const LENGTH: usize = 15 << 20;
     const CHUNK: usize = 64 << 10;
@@ -138,8 +138,7 @@ fn echo(is_chunked: bool) -> Vec<u8> {
     text.into_bytes()
 }
 
-/// Sends the request on all connections, side by side, and reads nothing. The server drops what comes after
-/// a refusal.
+/// Sends the request on all connections at the same time, without reading. After a refusal the server drops the rest.
 fn deliver(crowd: &mut Crowd, request: &[u8]) -> Outcome {
     const PIECE: usize = 64 << 10;
     let end = Instant::now() + Duration::from_secs(60);

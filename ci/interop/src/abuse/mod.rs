@@ -1,9 +1,10 @@
-//! Hostile clients, hundreds and thousands of them: a polite newcomer is served all the while, memory
-//! stays bounded, and afterwards the counters tell that everything was closed, and why.
+//! Attacks a server with hundreds or thousands of hostile clients. Meanwhile, well-behaved new clients (*newcomers*)
+//! must be served, and memory must stay bounded. Afterwards the counters must say that everything was closed, and
+//! why.
 //!
-//! Each `Scenario` has a server of its own, the example `stats`, whose timers are mostly set shorter
-//! than they are by default, so that the set stays within minutes. What a scenario states (how long a
-//! newcomer waits at most, how much memory the process takes at most) stands beside it.
+//! Each `Scenario` has a server of its own, the example `stats`. Most of its timeouts are shorter than the defaults, so
+//! that all scenarios take only minutes. A scenario says how long a newcomer may wait, and how much memory the process
+//! may use.
 
 mod crowd;
 mod descriptors;
@@ -51,7 +52,7 @@ pub fn run(runtimes: &[Runtime], filter: &str, release: bool) -> Report {
     report
 }
 
-/// A scenario's name and what it states.
+/// The name of a scenario with its bounds, for the table.
 fn row(scenario: &Scenario, runtimes: &[Runtime]) -> String {
     let bounds = runtimes
         .iter()
@@ -66,7 +67,7 @@ fn row(scenario: &Scenario, runtimes: &[Runtime]) -> String {
     format!("{} (at most {within:.1?}, {bounds} MiB)", scenario.name)
 }
 
-/// A crowd needs a file descriptor for each member here, and the server as many.
+/// Checks that there may be enough open files: one for each client here, and as many in the server.
 fn check_descriptors() -> Outcome {
     const NEEDED: u64 = 2_500;
     let path = "/proc/self/limits";
@@ -75,7 +76,7 @@ fn check_descriptors() -> Outcome {
         .lines()
         .find_map(|line| line.strip_prefix("Max open files"));
     let soft = line.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
-    // `unlimited` is no number.
+    // `unlimited` isn't a number.
     let soft = soft.unwrap_or(u64::MAX);
     ensure!(
         soft >= NEEDED,

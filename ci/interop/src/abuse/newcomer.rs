@@ -1,4 +1,4 @@
-//! Somebody polite, who has to be served whatever the others do.
+//! Well-behaved new clients (newcomers), which must be served whatever the others do.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,36 +8,36 @@ use std::time::{Duration, Instant};
 use crate::client::Client;
 use crate::{Outcome, Server, ensure};
 
-/// What happened to the newcomers of one scenario.
+/// The statistics of the newcomers in one scenario.
 #[derive(Debug, Default)]
 pub(super) struct Newcomers {
     /// How many there were.
     pub(super) count: usize,
-    /// Those among them whose body was refused for want of memory.
+    /// How many of their bodies were refused for lack of memory.
     pub(super) overloaded: usize,
     /// The longest time that the system took to connect.
     pub(super) worst_connect: Duration,
-    /// The longest time from then to the end of an answer.
+    /// The longest time from then to the end of a response.
     pub(super) worst: Duration,
-    /// The longest without the time in which the server could have run and other processes had the
-    /// processor: this one is the server's doing.
+    /// The longest of these times, without the time in which the server was ready to run but other processes had the
+    /// processor. The server is responsible for this one.
     pub(super) worst_own: Duration,
-    /// The most processor time, in ticks of 10 ms, that the server used while one waited: where
-    /// that is little and the wait was long, others have kept the processor.
+    /// The most processor time, in ticks of 10 ms, that the server used while a newcomer waited. If it is short and the
+    /// wait was long, other processes had the processor.
     pub(super) worst_ticks: u64,
 }
 
-/// They come so far apart, each on a connection of its own.
+/// The pause between two newcomers.
 const PAUSE: Duration = Duration::from_millis(100);
-/// One in so many sends a small body.
+/// One in this many sends a small body.
 const POST_EVERY: usize = 5;
 
 impl Newcomers {
-    /// Sends newcomers one after the other, until told to stop. `may_be_full`: whether the memory
-    /// for all connections may be used up, so that one with a body may get 503.
+    /// Connects newcomers one after the other, until `stop` is set. `may_be_full` says whether the memory
+    /// for all connections may be used up, so that a request with a body may get 503.
     ///
     /// # Errors
-    /// With what went wrong for the first one that was not served.
+    /// What went wrong with the first newcomer that was not served.
     pub(super) fn come(server: &Server, stop: &AtomicBool, may_be_full: bool) -> Outcome<Self> {
         let mut all = Self::default();
         while !stop.load(Ordering::Relaxed) {
@@ -67,7 +67,7 @@ impl Newcomers {
     }
 }
 
-/// One request: the status of its answer, how long it took to connect, and how long the answer.
+/// Sends one request. Returns the status of the response, how long it took to connect, and how long the response took.
 fn ask(address: SocketAddr, with_body: bool) -> Outcome<(u16, Duration, Duration)> {
     let started = Instant::now();
     let mut client = Client::connect(address)?;

@@ -1,4 +1,4 @@
-//! Resets in each state of a connection.
+//! A scenario that resets connections in each of their states.
 
 use std::thread::sleep;
 use std::time::Duration;
@@ -18,7 +18,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[Scenario {
 }];
 
 const COUNT: usize = 100;
-/// In that time the server has read what was sent.
+/// Within this time, the server has read what was sent.
 const READ: Duration = Duration::from_millis(500);
 
 fn reset_all(target: &Target) -> Outcome<Reasons> {
@@ -30,18 +30,18 @@ fn reset_all(target: &Target) -> Outcome<Reasons> {
     ] {
         let mut crowd = Crowd::connect(target.address, COUNT)?;
         crowd.send(sent);
-        // Half of them at once: the server may not have accepted or read yet.
+        // Half of them at once, so that the server may not have accepted or read yet.
         reset(&mut crowd, COUNT / 2)?;
         sleep(READ);
         reset(&mut crowd, COUNT)?;
     }
-    // While the answer is being sent. They are fewer at a time, for the memory for all. Only when the
-    // server has seen the resets of some is there memory for the next.
+    // While a response is being sent. Only ten at a time, because of the memory budget. There is memory for the next ten
+    // when the server has seen the resets.
     let mut asked = 0;
     for number in 1..=COUNT / 10 {
         let mut crowd = Crowd::connect_narrow(target.address, 10)?;
         crowd.send("GET /large HTTP/1.1\r\nHost: x\r\n\r\n");
-        // Each has seen the beginning of it.
+        // Wait until each client has received the first bytes.
         for _ in 0..100 {
             sleep(READ / 10);
             for member in crowd.members.iter_mut().filter(|member| member.read == 0) {
@@ -55,7 +55,7 @@ fn reset_all(target: &Target) -> Outcome<Reasons> {
         reset(&mut crowd, 10)?;
         asked += Stats::ask_until_closed(target.address, "IoError", 3 * COUNT + number * 10)?;
     }
-    // While the server lingers, having said no.
+    // While the server lingers after a refusal.
     let mut crowd = Crowd::connect(target.address, COUNT)?;
     crowd.send("BAD\r\n\r\n");
     sleep(READ);
@@ -67,7 +67,7 @@ fn reset_all(target: &Target) -> Outcome<Reasons> {
     ])
 }
 
-/// Resets the first of them.
+/// Resets the first `count` connections.
 fn reset(crowd: &mut Crowd, count: usize) -> Outcome {
     crowd.members[..count]
         .iter_mut()

@@ -1,4 +1,4 @@
-//! What connections cost on which nothing moves, in every state that can last.
+//! A scenario that measures the processor time for connections on which nothing happens, in each lasting state.
 
 use std::thread::sleep;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use super::scenario::{Reasons, Scenario, Special, Target};
 use crate::{Outcome, ensure};
 
 pub(super) const SCENARIOS: &[Scenario] = &[Scenario {
-    name: "140 at rest in seven states: hardly any processor time",
+    name: "140 silent connections in seven states use almost no processor time",
     settings: &[
         ("LINGER_TIMEOUT", "60000"),
         ("RATE_WINDOW", "60000"),
@@ -23,7 +23,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[Scenario {
 
 const COUNT: usize = 20;
 const WATCHED: Duration = Duration::from_secs(4);
-/// Of 10 ms.
+/// The most processor time, in ticks of 10 ms.
 const MOST_TICKS: u64 = 2;
 
 fn rest(target: &Target) -> Outcome<Reasons> {
@@ -65,7 +65,7 @@ fn rest(target: &Target) -> Outcome<Reasons> {
         // It asked to close, and resets the connection with most of the response still to be sent.
         (closing, "IoError"),
         (lingering, "BadRequest"),
-        // Its end is not read before its answer is taken.
+        // The server reads the end of the stream only after the response was taken.
         (half_closed, "IoError"),
     ] {
         reasons.push((reason, COUNT));

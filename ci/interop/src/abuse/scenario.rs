@@ -1,4 +1,4 @@
-//! One kind of abuse, and what is true all through it and afterwards.
+//! [`Scenario`]: one kind of attack, and what is checked during it and afterwards.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -12,37 +12,37 @@ use super::newcomer::Newcomers;
 use crate::client::Client;
 use crate::{Outcome, Program, Runtime, Server, ensure};
 
-/// One kind of abuse.
+/// One kind of attack.
 pub(super) struct Scenario {
     pub(super) name: &'static str,
-    /// The settings of the server: limits, times in milliseconds.
+    /// The settings of the server, as environment variables. Times are in milliseconds.
     pub(super) settings: &'static [(&'static str, &'static str)],
-    /// What the clients do, and for what reasons their connections are to be closed.
+    /// Runs the clients. Returns the reasons for which their connections must be closed.
     pub(super) attack: fn(&Target) -> Outcome<Reasons>,
-    /// A newcomer has the whole answer so long after it is connected, not counting the time in which
-    /// other processes keep the server from running.
+    /// A newcomer must have received the response within this time after it is connected. Time in which other processes
+    /// have the processor is not counted.
     pub(super) within: Duration,
-    /// The most memory of the process, in MiB: natively, and in a runtime with what that needs for itself.
+    /// The most memory that the process may use, in MiB: natively, and in a runtime including the runtime's own.
     pub(super) memory: (u64, u64),
     pub(super) special: Special,
 }
 
-/// What else is particular about a scenario.
+/// What is special about a scenario.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Special {
     Nothing,
-    /// The memory for all connections is used up for a while: a newcomer with a body may get 503.
+    /// The memory budget is used up for a while, so a newcomer with a body may get 503.
     Full,
-    /// The processor time is measured, so nobody comes.
+    /// There are no newcomers, for example because processor time is measured.
     Quiet,
-    /// The server has only so many file descriptors, and they are enough.
+    /// The server may have only this many file descriptors, which are enough.
     Descriptors(u32),
-    /// The server has only so many file descriptors. They are too few, which it logs once a second.
+    /// The server may have only this many file descriptors. They are too few, which it logs once a second.
     TooFewDescriptors(u32),
 }
 
-/// How many connections were closed for which reason. Where it is a matter of moments which of two it
-/// is, a reason is two names with a `|` between them.
+/// How many connections must be closed for which reason. If it depends on timing which of two reasons it is, both names
+/// are given, separated by `|`.
 pub(super) type Reasons = Vec<(&'static str, usize)>;
 
 /// The server that is attacked.
@@ -52,12 +52,12 @@ pub(super) struct Target<'a> {
     pub(super) server: &'a Server,
 }
 
-/// A newcomer is connected within that time. That is the system's business: when more connect at once
-/// than the listener's backlog takes, it drops what comes, and tries again after 1 s, and after 2 more.
+/// A newcomer must be connected within this time. This depends on the system: if more clients connect at once than fit
+/// into the listener's backlog, it drops their packets, which the client sends again after 1 s and 3 s.
 const CONNECTED_WITHIN: Duration = Duration::from_millis(3_500);
-/// A runtime that closes sockets at a collection has one within this: twice the 250 ms of wazero-like.
+/// A runtime that closes sockets at a garbage collection has one within this time: twice the 250 ms of wazero-like.
 const COLLECTED_WITHIN: Duration = Duration::from_millis(500);
-/// So long may the server need to end when it is told to.
+/// How long the server may take to end after `/stop`.
 const STOPPED_WITHIN: Duration = Duration::from_secs(3);
 
 impl Scenario {
@@ -69,11 +69,11 @@ impl Scenario {
         }
     }
 
-    /// Runs it. The answer tells the figures.
+    /// Runs it. Returns the figures for the table.
     pub(super) fn run(&self, program: &Program) -> Outcome<String> {
         let mut server = self.start(program)?;
         let outcome = self.attack(&server);
-        // First of all, because it explains the rest.
+        // First, because it explains other failures.
         server.check_alive()?;
         let figures = outcome.map_err(|why| format!("{why}\n{}", server.log_end(5)))?;
         self.check_log(&server, figures.lasted)?;
@@ -100,7 +100,7 @@ impl Scenario {
 
     fn attack(&self, server: &Server) -> Outcome<Figures> {
         let address = server.address;
-        // A runtime listens before its module runs.
+        // Wait for the first response, because a runtime listens before its module runs.
         Stats::ask(address)?;
         let files = open_files(server.pid())?;
         let started = Instant::now();
@@ -147,30 +147,30 @@ impl Scenario {
     fn check_log(&self, server: &Server, lasted: Duration) -> Outcome {
         match self.special {
             Special::TooFewDescriptors(_) => self.check_complaints(server, lasted),
-            // A runtime may poll no more than there may be descriptors, which is worth a warning.
+            // A runtime may not be able to poll more sockets than there may be descriptors, which the server logs.
             Special::Descriptors(_) => server.check_log_but(&["they are polled in parts"]),
             Special::Nothing | Special::Full | Special::Quiet => server.check_log(),
         }
     }
 
-    /// That there are too few descriptors is told once a second.
+    /// Checks that the lack of descriptors is logged once a second.
     fn check_complaints(&self, server: &Server, lasted: Duration) -> Outcome {
         let log = server.log();
-        let told = log.matches("can't accept connections").count();
-        // The line with which it first begins counts too.
+        let logged = log.matches("can't accept connections").count();
+        // The first line comes at once.
         let most = lasted.as_secs() + 2;
-        // cargo's runner tells what it runs.
+        // cargo's runner writes what it runs.
         let is_line = |line: &&str| !line.is_empty() && !line.starts_with("run-wasip");
         let complaints = log.lines().filter(is_line).count();
         ensure!(
-            told >= 1 && told as u64 <= most && complaints == told,
-            "that it can't accept was logged {told} times in {lasted:.0?}:\n{log}"
+            logged >= 1 && logged as u64 <= most && complaints == logged,
+            "that it can't accept was logged {logged} times in {lasted:.0?}:\n{log}"
         );
         Ok(())
     }
 }
 
-/// What came out.
+/// The figures of a run.
 struct Figures {
     newcomers: Newcomers,
     stats: Stats,
@@ -208,12 +208,12 @@ impl std::fmt::Display for Figures {
     }
 }
 
-/// Every connection that was accepted is closed, for the reason that what its client did asks for.
+/// Checks that every accepted connection was closed, and for the expected reason.
 fn check_reasons(figures: &Figures, attackers: Reasons, asked: u64) -> Outcome {
     let stats = &figures.stats;
     let closed: u64 = stats.reasons().map(|(_, count)| count).sum();
     let accepted = stats.get("accepted");
-    // The one that asks is open itself.
+    // The connection of this request is still open.
     ensure!(
         closed + 1 == accepted,
         "{accepted} accepted and {closed} closed"
@@ -224,9 +224,9 @@ fn check_reasons(figures: &Figures, attackers: Reasons, asked: u64) -> Outcome {
     } = figures.newcomers;
     let asked = usize::try_from(asked).unwrap_or(0);
     let ours = [
-        // The probe with which a server's start is seen.
+        // The connection that has waited for the server's start.
         ("ClientClosed", 1),
-        // One question comes before the attack, and the last one is still open.
+        // There was one request before the attack. The connection of the last one is still open.
         ("ClientAskedClose", count - overloaded + asked),
         ("Overloaded", overloaded),
     ];
@@ -234,7 +234,7 @@ fn check_reasons(figures: &Figures, attackers: Reasons, asked: u64) -> Outcome {
     for (reasons, count) in attackers.into_iter().chain(ours) {
         let mut names: BTreeSet<_> = reasons.split('|').collect();
         let mut sum = count;
-        // What can't be told apart here is counted together everywhere.
+        // Reasons that can't be distinguished here are counted together everywhere.
         wanted.retain(|(others, count)| {
             let is_apart = others.is_disjoint(&names);
             if !is_apart {
@@ -260,7 +260,7 @@ fn check_reasons(figures: &Figures, attackers: Reasons, asked: u64) -> Outcome {
     Ok(())
 }
 
-/// That as many files are open as before the attack, at least as soon as the runtime closes what the
+/// Checks that as many files are open as before the attack, as soon as the runtime has closed the sockets that the
 /// module has closed.
 fn check_files(server: &Server, before: usize) -> Outcome {
     let patience = match server.runtime.closes_late() {
@@ -270,7 +270,7 @@ fn check_files(server: &Server, before: usize) -> Outcome {
     let asked = Instant::now();
     loop {
         let still = open_files(server.pid())?;
-        // Of the question before the attack, and of the last one, the connection may just be closing.
+        // The connection of a request for the counters may just be closing.
         if still <= before + 1 {
             return Ok(());
         }
@@ -282,7 +282,7 @@ fn check_files(server: &Server, before: usize) -> Outcome {
     }
 }
 
-/// Tells the server to end, by a request: then it ends well, and soon.
+/// Stops the server with a request, and checks that it ends without an error, and soon.
 fn stop(server: &mut Server) -> Outcome {
     let mut client = Client::connect(server.address)?;
     client.send("POST /stop HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")?;
@@ -294,21 +294,18 @@ fn stop(server: &mut Server) -> Outcome {
         if let Some(status) = server.ended() {
             break status;
         }
-        ensure!(
-            asked.elapsed() < STOPPED_WITHIN,
-            "it was told to stop, and goes on"
-        );
+        ensure!(asked.elapsed() < STOPPED_WITHIN, "it didn't stop");
         thread::sleep(Duration::from_millis(10));
     };
     ensure!(
         status.success(),
-        "it was told to stop, and ended with {status}:\n{}",
+        "when stopped, it ended with {status}:\n{}",
         server.log_end(5)
     );
     Ok(())
 }
 
-/// The same command, with a limit on its open file descriptors.
+/// The same command, with a limit of its open files.
 fn with_descriptors(most: u32, command: &Command) -> Command {
     let mut limited = Command::new("sh");
     limited

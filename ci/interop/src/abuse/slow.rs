@@ -1,4 +1,4 @@
-//! Clients that take their time.
+//! Scenarios with clients that are slow or never send.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         special: Special::Nothing,
     },
     Scenario {
-        name: "2,000 drip a head",
+        name: "2,000 send a head byte by byte",
         settings: &[("HEAD_TIMEOUT", "8000")],
         attack: drip_heads,
         within: Duration::from_secs(1),
@@ -24,7 +24,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         special: Special::Nothing,
     },
     Scenario {
-        name: "1,500 never send at a cap of 500",
+        name: "1,500 never send, at most 500 connections",
         settings: &[("MAX_CONNECTIONS", "500"), ("IDLE_TIMEOUT", "5000")],
         attack: never_send_at_the_cap,
         within: Duration::from_secs(1),
@@ -32,18 +32,18 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         special: Special::Nothing,
     },
     Scenario {
-        name: "500 drip a body at a cap of 500",
+        name: "500 send a body slowly, at most 500 connections",
         settings: &[("MAX_CONNECTIONS", "500")],
         attack: drip_bodies_at_the_cap,
-        // None is idle, so the newcomer waits until they are found too slow: that takes one window of
-        // the rate, which is 10 s.
+        // No connection is idle, so a newcomer waits until they are found too slow. That takes one rate window, which is
+        // 10 s.
         within: Duration::from_secs(12),
         memory: (16, 96),
         special: Special::Nothing,
     },
 ];
 
-/// How long the server may take to notice, besides the time that is set.
+/// How much longer than the configured timeout the server may take.
 const GRACE: Duration = Duration::from_secs(5);
 
 fn never_send(target: &Target) -> Outcome<Reasons> {
@@ -69,11 +69,10 @@ fn never_send_at_the_cap(target: &Target) -> Outcome<Reasons> {
 }
 
 fn drip_bodies_at_the_cap(target: &Target) -> Outcome<Reasons> {
-    // Sent at once: one that is idle would have to give way to a newcomer.
+    // Sent at once, because an idle connection would be closed for a newcomer.
     let head = "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n";
     let mut crowd = Crowd::connect_sending(target.address, 500, head)?;
-    // One of them may have had to wait for a newcomer's place, and so be found too slow in a second
-    // round.
+    // One connection may have waited for the slot of a newcomer, and then is found too slow one window later.
     drip(
         &mut crowd,
         &[b'x'; 4096],
@@ -84,7 +83,7 @@ fn drip_bodies_at_the_cap(target: &Target) -> Outcome<Reasons> {
     Ok(vec![("BodyTimeout", 500)])
 }
 
-/// Sends from `text` so many bytes a second on each connection, until the server has ended them all.
+/// Sends `count` bytes of `text` a second on each connection, until the server has closed all.
 fn drip(crowd: &mut Crowd, text: &[u8], count: usize, limit: Duration) -> Outcome {
     crowd.act(Duration::from_millis(900), limit, |member: &mut Member| {
         let from = member.sent.min(text.len() - count);

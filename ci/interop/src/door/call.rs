@@ -1,4 +1,4 @@
-//! A command line, understood: the runtimes and the options that it names.
+//! [`Call`]: parses the part of a command line after the name of the check: runtimes and options.
 
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -6,18 +6,18 @@ use std::str::FromStr;
 use super::check::{Check, Opt, Takes};
 use crate::{Outcome, Runtime, ensure};
 
-/// A check, with what is to be known for running it.
+/// A check, and the runtimes and options to run it with.
 #[derive(Debug)]
 pub(super) struct Call {
     pub(super) check: &'static Check,
-    /// Those that are named, or else those of the check.
+    /// The runtimes that are named, or if none is, the check's own.
     pub(super) runtimes: Vec<Runtime>,
-    /// The options that are named, each with its value.
+    /// The options on the command line, with their values.
     named: Vec<(&'static str, String)>,
 }
 
 impl Call {
-    /// Understands what follows the name of the check: runtimes and options, in any order.
+    /// Parses what follows the name of the check: runtimes and options, in any order.
     pub(super) fn of(check: &'static Check, words: &[&str]) -> Outcome<Self> {
         let mut call = Self {
             check,
@@ -50,7 +50,7 @@ impl Call {
         let possible: Vec<_> = self.check.possible().map(Runtime::name).collect();
         ensure!(
             !possible.is_empty(),
-            "{name} takes no runtime, so what is '{runtime}' to mean?"
+            "{name} takes no runtime, such as '{runtime}'"
         );
         ensure!(
             possible.contains(&runtime.name()),
@@ -63,7 +63,7 @@ impl Call {
         Ok(())
     }
 
-    /// The runtimes, made ready: what is missing is installed.
+    /// The runtimes, after installing what is missing.
     pub(super) fn ready(&self) -> Outcome<Vec<Runtime>> {
         for runtime in &self.runtimes {
             runtime.prepare()?;
@@ -81,7 +81,7 @@ impl Call {
         self.named.iter().any(|(named, _)| *named == name)
     }
 
-    /// An option's value: as it is named, or by default.
+    /// The value of an option: the one on the command line, or the default.
     pub(super) fn value<T: FromStr>(&self, name: &str) -> Outcome<T> {
         let text = self.text(option(self.check, name)?);
         text.parse()
@@ -93,7 +93,7 @@ impl Call {
         self.check.options.iter().map(|option| self.text(option))
     }
 
-    /// The options that are named, as they are written on a command line.
+    /// The options on the command line, in the form of a command line.
     pub(super) fn named_options(&self) -> impl Iterator<Item = &str> {
         self.named.iter().flat_map(|(name, value)| {
             let value = Some(value.as_str()).filter(|value| !value.is_empty());
@@ -127,7 +127,8 @@ fn value<'a>(name: &str, word: Option<&&'a str>) -> Outcome<&'a str> {
     word.copied().ok_or_else(|| format!("{name} needs a value"))
 }
 
-/// A path as it is seen from here. `ci/run` says where the person is, and works in the checkout.
+/// Makes a path absolute. It is relative to the folder of the person; `ci/run` itself works in the checkout, and passes
+/// that folder in a variable.
 fn absolute(path: &str) -> Outcome<String> {
     let here = match std::env::var_os("CI_RUN_FROM") {
         Some(folder) => PathBuf::from(folder),
@@ -135,7 +136,7 @@ fn absolute(path: &str) -> Outcome<String> {
     };
     let path = here.join(path);
     let text = path.to_str().map(str::to_owned);
-    text.ok_or_else(|| format!("{} is no Unicode text", path.display()))
+    text.ok_or_else(|| format!("{} isn't Unicode text", path.display()))
 }
 
 #[cfg(test)]
@@ -162,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_unknown_is_an_error_that_lists_the_known() {
+    fn an_unknown_word_is_an_error_that_lists_the_known_ones() {
         for (check, words, known) in [
             ("abuse", &["wasmer"][..], "wazero-like"),
             ("abuse", &["--olny", "slow"], "--only"),
@@ -177,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_that_cannot_be_is_an_error() {
+    fn an_invalid_value_is_an_error() {
         let call = call("idle", &["--seconds", "ten"]).expect("a call");
         let why = call.value::<u64>("--seconds").expect_err("no number");
         assert_eq!(why, "--seconds can't be 'ten'");
@@ -190,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn a_gate_gets_the_options_that_are_named() {
+    fn a_gate_gets_the_options_of_the_command_line() {
         let words = ["--program", "/t/server", "--record"];
         let call = call("instructions", &words).expect("a call");
         assert_eq!(call.named_options().collect::<Vec<_>>(), words);

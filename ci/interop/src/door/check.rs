@@ -1,20 +1,20 @@
-//! What a check consists of.
+//! The types of the table of checks: [`Check`], its options, and how it is run.
 
 use super::call::Call;
 use crate::{Outcome, Report, Runtime};
 
-/// A check, as the command line and the help know it.
+/// A check.
 #[derive(Debug)]
 pub(super) struct Check {
     pub(super) name: &'static str,
-    /// What is checked, in a few words.
+    /// What it checks, in a few words.
     pub(super) about: &'static str,
-    /// More, for `ci/run help CHECK`.
+    /// More text, for `ci/run help CHECK`.
     pub(super) details: &'static str,
     pub(super) options: &'static [Opt],
-    /// Whether it can run on a runtime.
+    /// Whether it can run in a runtime.
     pub(super) can: fn(Runtime) -> bool,
-    /// Whether it does when no runtime is named.
+    /// Whether it runs in a runtime if none is named.
     pub(super) does: fn(Runtime) -> bool,
     pub(super) run: Run,
 }
@@ -22,43 +22,43 @@ pub(super) struct Check {
 /// How a check is run.
 #[derive(Debug)]
 pub(super) enum Run {
-    /// By this program, which reports a table.
+    /// By a function of this program, which returns a table.
     Report(fn(&Call) -> Outcome<Report>),
-    /// By this program, which prints something else.
+    /// By a function of this program, which prints something else.
     Prints(fn(&Call) -> Outcome),
     /// By a script of the checkout. Its arguments are the values of all options, in the order of the
     /// table, and then the names of the runtimes.
     Script(&'static str),
-    /// By the program `gates` of `benches`. Its arguments are the options that were named.
+    /// By the program `gates` of `benches`. Its arguments are the options on the command line.
     Gate,
 }
 
 /// An option of a check.
 #[derive(Debug)]
 pub(super) struct Opt {
-    /// With its dashes.
+    /// Its name, including the dashes.
     pub(super) name: &'static str,
     pub(super) about: &'static str,
     pub(super) takes: Takes,
 }
 
-/// What follows the name of an option.
+/// What follows an option on the command line.
 #[derive(Debug)]
 pub(super) enum Takes {
     Nothing,
-    /// A value: what it is called in the help, and what it is by default.
+    /// A value: its name in the help, and its default.
     Value(&'static str, &'static str),
-    /// The same for a path, seen from the folder of the person.
+    /// The same for a path, relative to the folder of the person.
     Path(&'static str, &'static str),
 }
 
 impl Check {
-    /// The runtimes that it runs on when none is named.
+    /// The runtimes in which it runs if none is named.
     pub(super) fn defaults(&self) -> impl Iterator<Item = Runtime> {
         Runtime::all().filter(|&runtime| (self.does)(runtime))
     }
 
-    /// All that it can run on.
+    /// All runtimes in which it can run.
     pub(super) fn possible(&self) -> impl Iterator<Item = Runtime> {
         Runtime::all().filter(|&runtime| (self.can)(runtime))
     }

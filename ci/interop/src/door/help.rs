@@ -1,4 +1,4 @@
-//! What `ci/run help` prints, made of the table of checks.
+//! Makes the text of `ci/run help` from the table of checks.
 
 use std::fmt::Write as _;
 
@@ -9,7 +9,7 @@ use crate::Runtime;
 /// All checks and all runtimes.
 pub(super) fn all() -> String {
     let mut text = String::from(
-        "ci/run CHECK [RUNTIME...] [OPTION...]\n\nChecks, and where each runs unless runtimes are named:\n\n",
+        "ci/run CHECK [RUNTIME...] [OPTION...]\n\nChecks, with the runtimes in which they run unless some are named:\n\n",
     );
     for check in table::CHECKS {
         let on = join(check.defaults());
@@ -17,7 +17,7 @@ pub(super) fn all() -> String {
             true => String::new(),
             false => format!(" [{on}]"),
         };
-        let _ = writeln!(text, "  {:<14}{}{on}", check.name, check.about);
+        let _ = writeln!(text, "  {:<16}{}{on}", check.name, check.about);
     }
     text.push_str("\nRuntimes:\n\n");
     for runtime in Runtime::all() {
@@ -31,9 +31,9 @@ pub(super) fn all() -> String {
     }
     let _ = write!(
         text,
-        "\nci/run help CHECK: its options, and all runtimes that it can run on.\n\
-         {}: the names alone.\n\
-         ci/bench measures: its options are at its head.\n",
+        "\nci/run help CHECK: the options of a check, and all runtimes in which it can run.\n\
+         {}: only the names of runtimes.\n\
+         ci/bench runs the benchmarks; the head of the script lists its options.\n",
         names::USAGE
     );
     text
@@ -78,7 +78,7 @@ pub(super) fn of(check: &Check) -> String {
     text
 }
 
-/// An option with what follows it.
+/// An option, with its value.
 fn usage(option: &Opt) -> String {
     match option.takes {
         Takes::Nothing => option.name.into(),

@@ -1,10 +1,10 @@
-//! `ci/run CHECK [RUNTIME...] [OPTION...]`: the one door to all checks.
+//! The command line `ci/run CHECK [RUNTIME...] [OPTION...]`, which runs all checks.
 //!
-//! - `table`: the checks, each with its options and the runtimes it runs on.
-//! - `check`: what a check consists of.
-//! - `call`: a command line, understood.
-//! - `help`: what is printed about the checks, made of the table.
-//! - `names`: `ci/run runtimes`, by which scripts learn the names of runtimes.
+//! - `table`: the checks, with their options and the runtimes in which they run.
+//! - `check`: the types of the table.
+//! - `call`: parses a command line.
+//! - `help`: prints the help, which is made from the table.
+//! - `names`: `ci/run runtimes`, which prints the names of runtimes for scripts.
 
 mod call;
 mod check;
@@ -18,7 +18,7 @@ use self::call::Call;
 use self::check::{Check, Run};
 use crate::{Outcome, ensure, root};
 
-/// Does what the command line says.
+/// Runs a command line.
 #[must_use]
 pub fn main(arguments: Vec<String>) -> ExitCode {
     match run(&arguments) {
@@ -31,7 +31,7 @@ pub fn main(arguments: Vec<String>) -> ExitCode {
     }
 }
 
-/// Whether all is well.
+/// Returns whether everything has passed.
 fn run(arguments: &[String]) -> Outcome<bool> {
     let words: Vec<_> = arguments.iter().map(String::as_str).collect();
     match words[..] {
@@ -52,7 +52,7 @@ fn find(name: &str) -> Outcome<&'static Check> {
     found.ok_or_else(|| {
         let names: Vec<_> = table::CHECKS.iter().map(|check| check.name).collect();
         format!(
-            "no check is called '{name}': there are {}",
+            "there is no check '{name}'; the checks are {}",
             names.join(", ")
         )
     })
@@ -73,14 +73,14 @@ fn execute(call: &Call) -> Outcome<bool> {
             command.args(["run", "--quiet", "--release", "--locked"]);
             command.args(["--package", "gates", "--bin", "gates", "--"]);
             command.arg(call.check.name).args(call.named_options());
-            // A workspace of its own, with a configuration.
+            // It is a workspace of its own, with its own configuration.
             command.current_dir(root().join("benches"));
             passes(command)
         }
     }
 }
 
-/// Whether a command succeeds. What it prints is for the person, too.
+/// Runs a command, and shows its output. Returns whether it has succeeded.
 fn passes(mut command: Command) -> Outcome<bool> {
     let status = command.status().map_err(|e| format!("{command:?}: {e}"))?;
     ensure!(status.code().is_some(), "{command:?} ended: {status}");
@@ -96,14 +96,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_unknown_check_is_an_error_that_lists_the_known() {
+    fn an_unknown_check_is_an_error_that_lists_the_known_ones() {
         let arguments = ["conformnace".to_owned()];
         let why = run(&arguments).expect_err("no such check");
         for check in table::CHECKS {
             assert!(why.contains(check.name), "{why}");
         }
     }
-    /// In each document and in the scripts of `.github`, commands are those that exist.
+    /// Checks that the commands in all documents and in the workflows of `.github` exist.
     #[test]
     fn documents_name_commands_that_exist() {
         let mut texts = Vec::new();
@@ -117,7 +117,7 @@ mod tests {
         }
     }
 
-    /// Of a word that begins with `ci/`: that there is such a file, and behind `ci/run` such a check.
+    /// Checks a word that begins with `ci/`: there must be such a file, and after `ci/run` such a check.
     fn check_command(before: &str, text: &str) -> Outcome {
         let is_part = |c: char| c.is_ascii_alphanumeric() || "-_./".contains(c);
         let hidden = before.ends_with('.');

@@ -6,13 +6,13 @@ use super::{find, table};
 use crate::runtime::Wasi;
 use crate::{Outcome, Runtime};
 
-/// What `ci/run help` says about it.
+/// Its usage, for `ci/run help`.
 pub(super) const USAGE: &str = "ci/run runtimes [--json] [--wasi 0|1|2] [CHECK [RUNTIME...]]";
 
-/// Without a check, the names of all runtimes. With one, those on which it would run if it were given the
-/// same arguments. `--wasi` leaves those of one version of WASI, where 0 stands for none.
+/// Without a check, returns the names of all runtimes. With one, those in which it would run with the
+/// same arguments. `--wasi` selects those of one version of WASI; 0 means native.
 ///
-/// `--checks [RUNTIME...]` gives a line for each check: its name, and those of the named runtimes where it
+/// `--checks [RUNTIME...]` returns a line for each check: its name, and those of the named runtimes in which it
 /// runs by default.
 pub(super) fn run(words: &[&str]) -> Outcome<String> {
     if let ["--checks", named @ ..] = words {
@@ -27,7 +27,7 @@ pub(super) fn run(words: &[&str]) -> Outcome<String> {
         match word {
             "--json" => json = true,
             "--wasi" => version = Some(wasi(words.next().copied().unwrap_or_default())?),
-            _ if word.starts_with('-') => return Err(format!("'{word}' isn't known: {USAGE}")),
+            _ if word.starts_with('-') => return Err(format!("'{word}' is unknown: {USAGE}")),
             _ if check.is_none() => check = Some(find(word)?),
             _ => named.push(word),
         }
@@ -73,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_script_learns_the_names() {
+    fn a_script_gets_the_names() {
         for (words, names) in [
             (&["test"][..], "native wasmi"),
             (&["--json", "test"], r#"["native", "wasmi"]"#),
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn a_script_learns_which_checks_run_on_its_runtimes() {
+    fn a_script_gets_the_checks_that_run_in_its_runtimes() {
         let text = run(&["--checks", "wasmi", "wasmtime36"]).expect("lines");
         let lines: Vec<_> = text.lines().collect();
         for line in ["abuse wasmtime36", "idle wasmi wasmtime36", "host", "seeds"] {

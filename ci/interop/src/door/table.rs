@@ -6,14 +6,14 @@ use super::call::Call;
 use super::check::{Check, Run, flag, option, path};
 use crate::runtime::Wasi;
 use crate::{
-    Outcome, Report, Runtime, abuse, conformance, ensure, files, first_answer, idle, matrix,
+    Outcome, Report, Runtime, abuse, conformance, ensure, files, first_response, idle, matrix,
     own_project, probe, registry_mio, resets, runner, shim, stop, unit_tests, websocket,
 };
 
 pub(super) const CHECKS: &[Check] = &[
     Check {
         name: "test",
-        about: "what has to pass before a commit; also as ci/test",
+        about: "what must pass before a commit; also ci/test",
         details: "Format, lints, documentation, unit and integration tests natively, unit tests inside each WASI\n\
                   runtime, first-run, curl-matrix, conformance and files.",
         options: &[],
@@ -23,9 +23,9 @@ pub(super) const CHECKS: &[Check] = &[
     },
     Check {
         name: "all",
-        about: "all that CI runs; also as .ci/run",
-        details: "The check `test`, and everything that takes longer. Each check runs on those of the runtimes\n\
-                  where it does when none is named.",
+        about: "everything that CI runs; also .ci/run",
+        details: "The check `test`, and everything that takes longer. Each check runs in those of the runtimes in which\n\
+                  it runs if none is named.",
         options: &[],
         can: Runtime::is_usual,
         does: Runtime::is_usual,
@@ -51,7 +51,7 @@ pub(super) const CHECKS: &[Check] = &[
     },
     Check {
         name: "own-project",
-        about: "a crate outside the checkout, made by the commands of the README",
+        about: "a crate outside the checkout, made with the commands of the README",
         details: "Its program is ci/interop/own_project.rs.",
         options: &[],
         can: any,
@@ -70,8 +70,8 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         name: "conformance",
         about: "the cases of tests/conformance over sockets",
-        details: "Cases that take longer than a second are left out, and in WASI those in which the handler panics,\n\
-                  which ends the process there.",
+        details: "Without cases that take longer than a second, and in WASI without those in which the handler panics,\n\
+                  because that ends the process there.",
         options: &[],
         can: any,
         does: Runtime::is_usual,
@@ -92,8 +92,8 @@ pub(super) const CHECKS: &[Check] = &[
         details: "In ticks of 10 ms, of a release build of the example `echo`.",
         options: &[
             option("--connections", "N", "50", "idle connections"),
-            option("--seconds", "N", "10", "how long the server is watched"),
-            option("--most-ticks", "N", "2", "with more ticks it fails"),
+            option("--seconds", "N", "10", "how long to measure"),
+            option("--most-ticks", "N", "2", "fails with more ticks"),
         ],
         can: any,
         does: Runtime::is_usual,
@@ -102,11 +102,11 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         name: "resets",
         about: "connections that are reset at random moments",
-        details: "A polite client is served all the while, and afterwards (release build).",
+        details: "Meanwhile and afterwards, a well-behaved client must be served (release build).",
         options: &[
             option("--count", "N", "10000", "connections"),
-            option("--seed", "N", "1", "where the random numbers start"),
-            option("--limit-seconds", "N", "300", "with more time it fails"),
+            option("--seed", "N", "1", "seed of the random moments"),
+            option("--limit-seconds", "N", "300", "fails if it takes longer"),
         ],
         can: any,
         does: Runtime::is_usual,
@@ -114,7 +114,7 @@ pub(super) const CHECKS: &[Check] = &[
     },
     Check {
         name: "stop",
-        about: "what a server that is stopped still serves, and when it ends",
+        about: "which requests a server still serves when it is stopped, and when it ends",
         details: "Its program is the example stop_server.",
         options: &[],
         can: Runtime::is_usual,
@@ -123,17 +123,17 @@ pub(super) const CHECKS: &[Check] = &[
     },
     Check {
         name: "abuse",
-        about: "hostile clients by the thousand against the example `stats` (Linux)",
-        details: "Newcomers are served all the while, memory stays bounded, and the counters give the reason why each\n\
-                  connection was closed (release build). A few minutes for each runtime.",
+        about: "thousands of hostile clients against the example `stats` (Linux)",
+        details: "Meanwhile new clients must be served, memory must stay bounded, and the counters must have the reason\n\
+                  why each connection was closed (release build). A few minutes for each runtime.",
         options: &[option(
             "--only",
             "WORDS",
             "",
-            "just the scenarios whose names contain these words",
+            "only scenarios whose names contain this",
         )],
         can: Runtime::is_usual,
-        // wasip1-host takes three minutes more; its own checks are hostile from the guest's side.
+        // wasip1-host would take three minutes more. Its own checks have hostile guests.
         does: |it| it.is_usual() && !it.interprets() && it != Runtime::Wasip1Host,
         run: Run::Report(|call| {
             let only: String = call.value("--only")?;
@@ -152,10 +152,10 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         name: "fuzz",
         about: "the fuzz targets, each for some seconds",
-        details: "It starts from the seeds of the conformance cases, from earlier findings and from what it has covered\n\
-                  before. It needs a C++ compiler for libFuzzer, but no nightly toolchain: only sanitizers would, and\n\
-                  there is no unsafe code for them to watch. A finding is written to fuzz/artifacts; when it is mended,\n\
-                  it belongs in fuzz/regressions, which `cargo test` replays.",
+        details: "It starts with seeds from the conformance cases, earlier findings, and the corpus of earlier runs. It\n\
+                  needs a C++ compiler for libFuzzer, but no nightly toolchain: only sanitizers need that, and\n\
+                  there is no unsafe code for them to check. A finding is written to fuzz/artifacts. When it is fixed,\n\
+                  move it to fuzz/regressions, which `cargo test` replays.",
         options: &[
             option("--seconds", "N", "20", "for each target"),
             option(
@@ -171,8 +171,8 @@ pub(super) const CHECKS: &[Check] = &[
     },
     Check {
         name: "shim",
-        about: "the mio shim: lints, its own tests, and all that shim-programs runs",
-        details: "In wasmtime36 also beside the mio of crates.io. Natively the programs are only compiled.",
+        about: "the mio shim: lints, its own tests, and everything that shim-programs runs",
+        details: "In wasmtime36 also compared with the mio of crates.io. Natively the programs are only compiled.",
         options: &[],
         can: on_the_shim,
         does: |it| on_the_shim(it) && it.is_usual(),
@@ -181,7 +181,7 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         name: "shim-programs",
         about: "the programs of examples/hyper against curl and raw sockets",
-        details: "Release builds. Natively they are on the mio of crates.io.",
+        details: "Release builds. Natively they use the mio of crates.io.",
         options: &[],
         can: on_the_shim,
         does: |it| on_the_shim(it) && it.is_usual(),
@@ -189,8 +189,8 @@ pub(super) const CHECKS: &[Check] = &[
     },
     Check {
         name: "websocket",
-        about: "the WebSocket of examples/hyper, with a client that knows the rules and breaks them",
-        details: "A part of shim-programs, but for native.",
+        about: "the WebSocket of examples/hyper, with clients that keep the rules or break them",
+        details: "Part of shim-programs, except natively.",
         options: &[],
         can: on_the_shim,
         does: |it| on_the_shim(it) && it.is_usual(),
@@ -231,9 +231,9 @@ pub(super) const CHECKS: &[Check] = &[
     },
     Check {
         name: "docs-session",
-        about: "the commands of a page, one after the other in one bash",
-        details: "They are its blocks ```sh. Any that fails is an error. A block ```sh needs PROGRAM is left out where\n\
-                  there is no such program.",
+        about: "runs the commands of a page, one after the other in one bash",
+        details: "The commands are the blocks ```sh. A command that fails is an error. A block ```sh needs PROGRAM is\n\
+                  left out if there is no such program.",
         options: &[path("--page", "FILE", "docs/debugging.md", "the page")],
         can: preview1_in_wasmtime,
         does: preview1_in_wasmtime,
@@ -241,9 +241,9 @@ pub(super) const CHECKS: &[Check] = &[
     },
     Check {
         name: "probe",
-        about: "what a preview 1 runtime does, by the example `probe` inside it",
+        about: "examines a preview 1 runtime with the example `probe` inside it",
         details: "For a runtime that isn't in the list: build the example for wasm32-wasip1, start it there with a\n\
-                  listener and a directory, and name the listener's address; the module then prints the table.",
+                  listener and a directory, and pass the listener's address. The module then prints the table.",
         options: &[
             flag("--json", "the table as JSON"),
             flag("--markdown", "the table as Markdown"),
@@ -251,7 +251,7 @@ pub(super) const CHECKS: &[Check] = &[
                 "--address",
                 "HOST:PORT",
                 "",
-                "of a probe that was started by hand",
+                "address of a probe that was started by hand",
             ),
         ],
         can: preview1,
@@ -260,7 +260,7 @@ pub(super) const CHECKS: &[Check] = &[
     },
     Check {
         name: "probe-docs",
-        about: "makes docs/runtimes/RUNTIME.md by the check `probe`",
+        about: "makes docs/runtimes/RUNTIME.md with the check `probe`",
         details: "",
         options: &[],
         can: preview1,
@@ -268,35 +268,35 @@ pub(super) const CHECKS: &[Check] = &[
         run: Run::Script("ci/checks/probe-docs"),
     },
     Check {
-        name: "first-answer",
+        name: "first-response",
         about: "time from the start of a compiled module to the first response",
-        details: "Compiled before, or by an earlier start where the runtime keeps that. The median counts, with the profile\n\
-                  wasm-release.",
+        details: "It is compiled before, or by an earlier start if the runtime keeps compiled modules. The median counts.\n\
+                  Profile wasm-release.",
         options: &[
-            option("--starts", "N", "10", "how often it is started"),
-            option("--most-ms", "N", "50", "with more it fails"),
+            option("--starts", "N", "10", "how many times to start it"),
+            option("--most-ms", "N", "50", "fails if it takes longer"),
         ],
         can: |it| it.precompiles() || it.caches(),
         does: |it| it.is_usual() && (it.precompiles() || it.caches()),
-        run: Run::Report(first_answer),
+        run: Run::Report(first_response),
     },
     Check {
         name: "instructions",
-        about: "instructions a request, counted by valgrind (Linux)",
-        details: "Of the native server, in user space. Fails when they are more by 3 % than recorded.",
+        about: "instructions for a request, counted by valgrind (Linux)",
+        details: "Of the native server, in user space. Fails if there are over 3 % more than recorded.",
         options: &[
             RECORD,
             path(
                 "--program",
                 "FILE",
                 "",
-                "another server, which listens at MINI_HTTP_ADDR; nothing is compared",
+                "another server, which listens at MINI_HTTP_ADDR; its figures aren't compared",
             ),
             path(
                 "--keep",
                 "FOLDER",
                 "",
-                "where valgrind's files are left, for callgrind_annotate",
+                "keeps valgrind's files there, for callgrind_annotate",
             ),
         ],
         can: native,
@@ -305,8 +305,8 @@ pub(super) const CHECKS: &[Check] = &[
     },
     Check {
         name: "allocations",
-        about: "allocations a request in steady state",
-        details: "Of the native server. Fails when they are more than recorded.",
+        about: "allocations for a request in steady state",
+        details: "Of the native server. Fails if there are more than recorded.",
         options: &[RECORD],
         can: native,
         does: native,
@@ -314,8 +314,8 @@ pub(super) const CHECKS: &[Check] = &[
     },
     Check {
         name: "size",
-        about: "bytes of two modules of preview 1, in the profile wasm-release",
-        details: "Fails when they are more by 1 % than recorded.",
+        about: "the sizes of two modules of preview 1, in the profile wasm-release",
+        details: "Fails if they are over 1 % larger than recorded.",
         options: &[RECORD],
         can: preview1_in_wasmtime,
         does: preview1_in_wasmtime,
@@ -323,7 +323,7 @@ pub(super) const CHECKS: &[Check] = &[
     },
     Check {
         name: "bench-check",
-        about: "that the benchmarks build and run; nothing is measured (Linux)",
+        about: "builds and runs the benchmarks, without measuring (Linux)",
         details: "",
         options: &[],
         can: |it| it.is_usual() && !it.is_blind(),
@@ -396,12 +396,12 @@ fn registry_mio(call: &Call) -> Outcome<Report> {
     Ok(registry_mio::run(&call.ready()?, settings))
 }
 
-fn first_answer(call: &Call) -> Outcome<Report> {
-    let settings = first_answer::Settings {
+fn first_response(call: &Call) -> Outcome<Report> {
+    let settings = first_response::Settings {
         starts: call.value("--starts")?,
         most: Duration::from_millis(call.value("--most-ms")?),
     };
-    Ok(first_answer::run(&call.ready()?, settings))
+    Ok(first_response::run(&call.ready()?, settings))
 }
 
 fn probe(call: &Call) -> Outcome {

@@ -85,7 +85,7 @@ fn handshake(address: SocketAddr) -> Outcome {
     Ok(())
 }
 
-/// What doesn't ask for a WebSocket, or not rightly, gets 426, and the connection goes on.
+/// A request that isn't a valid opening handshake gets 426, and the connection stays open.
 fn no_handshake(address: SocketAddr) -> Outcome {
     let right = request(KEY);
     let mut client = Client::connect(address)?;
@@ -109,7 +109,7 @@ fn no_handshake(address: SocketAddr) -> Outcome {
     Socket::open_with(client, &[])?.echo(TEXT, b"after all")
 }
 
-/// Both sides of each border between the three forms of a length, and what takes many reads.
+/// Lengths around the limits of the three forms of a length, and one that takes many reads.
 fn sizes(address: SocketAddr) -> Outcome {
     let mut random = Random::new(1);
     let mut socket = Socket::open(address)?;
@@ -120,7 +120,7 @@ fn sizes(address: SocketAddr) -> Outcome {
     Ok(())
 }
 
-/// hyper has read the frame with the request, and has to hand it over.
+/// hyper has read the frame together with the request, and must pass it on.
 fn early(address: SocketAddr) -> Outcome {
     let client = Client::connect(address)?;
     let mut socket = Socket::open_with(client, &frame(TEXT, b"early"))?;
@@ -152,30 +152,30 @@ fn ping(address: SocketAddr) -> Outcome {
         socket.send(PING, payload)?;
         socket.expect(PONG, payload)?;
     }
-    // One that nobody has asked for gets no response.
+    // An unsolicited pong gets no response.
     socket.send(PONG, b"unasked")?;
     socket.echo(TEXT, b"after it")
 }
 
-/// The close comes back with its code, and then the connection ends in order.
+/// The close frame comes back with its code, and then the connection is closed.
 fn close(address: SocketAddr) -> Outcome {
     let mut socket = Socket::open(address)?;
     socket.echo(TEXT, b"a message")?;
-    // 1000: it has done what it was for.
+    // 1000: normal closure.
     let normal = 1000_u16.to_be_bytes();
     socket.send(CLOSE, &normal)?;
     socket.expect(CLOSE, &normal)?;
     socket.into_client().check_end()
 }
 
-/// Without a close; what was sent before is served.
+/// Without a close frame. What was sent before is served.
 fn end(address: SocketAddr) -> Outcome {
     let mut socket = Socket::open(address)?;
     socket.send(TEXT, b"the last")?;
     let mut client = socket.into_client();
     client.half_close()?;
     let came = client.swallow(usize::MAX, PATIENCE);
-    // Two bytes are the frame's head.
+    // The frame's head has two bytes.
     ensure!(
         came == 2 + 8,
         "{came} bytes came instead of the last message"
@@ -183,13 +183,13 @@ fn end(address: SocketAddr) -> Outcome {
     Ok(())
 }
 
-/// Section 5.1: the server has to end the connection.
+/// Section 5.1: the server must close the connection.
 fn not_masked(address: SocketAddr) -> Outcome {
     ends_at(address, b"\x81\x02hi")
 }
 
-/// It is refused by what its head says, before it comes. The example takes 4 MiB; what it is made of
-/// would take more by itself.
+/// The frame is refused because of its head, before its payload arrives. The example permits 4 MiB; the library that
+/// it uses would permit more.
 fn too_large(address: SocketAddr) -> Outcome {
     let mut sent = head(BINARY, (4 << 20) + 1);
     // The mask.
@@ -197,13 +197,13 @@ fn too_large(address: SocketAddr) -> Outcome {
     ends_at(address, &sent)
 }
 
-/// Fails unless these bytes end the connection, with no data sent back. A reset is an end, too.
+/// Fails unless the server closes the connection after these bytes, without sending data. A reset is permitted, too.
 fn ends_at(address: SocketAddr, bytes: &[u8]) -> Outcome {
     let mut socket = Socket::open(address)?;
     socket.send_raw(bytes)?;
     let mut client = socket.into_client();
     let start = std::time::Instant::now();
-    // A close with a code and a reason is all that may come.
+    // Only a close frame, with a code and a reason, may come.
     let came = client.swallow(usize::MAX, PATIENCE);
     ensure!(start.elapsed() < PATIENCE, "the connection doesn't end");
     ensure!(came <= 2 + 125, "{came} bytes came");
@@ -227,7 +227,7 @@ fn many(address: SocketAddr) -> Outcome {
     Ok(())
 }
 
-/// Each in the middle of a frame, with a message unread.
+/// Clients that disappear within a frame, with a message unread.
 fn resets(address: SocketAddr) -> Outcome {
     for _ in 0..100 {
         let mut socket = Socket::open(address)?;

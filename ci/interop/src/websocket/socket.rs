@@ -1,4 +1,4 @@
-//! The client's end of a WebSocket (RFC 6455), as plain as it can be: a frame at a time.
+//! A minimal WebSocket client (RFC 6455), which sends and reads one frame at a time.
 
 use std::net::SocketAddr;
 
@@ -13,16 +13,16 @@ pub(super) const CLOSE: u8 = 8;
 pub(super) const PING: u8 = 9;
 pub(super) const PONG: u8 = 10;
 
-/// The first byte's bit of a message's last frame.
+/// The bit of the first byte that marks the last frame of a message.
 const LAST: u8 = 0x80;
 
-/// The second byte's bit of a masked frame.
+/// The bit of the second byte that marks a masked frame.
 const MASKED: u8 = 0x80;
 
-/// Every client's frame is masked (section 5.3). Any four bytes do in a test.
+/// A client must mask its frames (section 5.3). In a test, any four bytes will do.
 const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 
-/// The key of the RFC's own example (section 1.3), and what the server has to make of it.
+/// The key of the RFC's example (section 1.3), and what the server must return for it.
 pub(super) const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 pub(super) const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
@@ -37,7 +37,7 @@ impl Socket {
         Self::open_with(Client::connect(address)?, &[])
     }
 
-    /// Opens one on a connection, with `early` sent right behind the request.
+    /// Opens one on a connection. Sends `early` right after the request.
     pub(super) fn open_with(mut client: Client, early: &[u8]) -> Outcome<Self> {
         let mut sent = request(KEY).into_bytes();
         sent.extend_from_slice(early);
@@ -51,12 +51,12 @@ impl Socket {
         self.client.send(frame(opcode, payload))
     }
 
-    /// Sends these bytes, whatever they are.
+    /// Sends any bytes.
     pub(super) fn send_raw(&mut self, bytes: &[u8]) -> Outcome {
         self.client.send(bytes)
     }
 
-    /// Fails unless the next frame is this whole message.
+    /// Fails unless the next frame is this complete message.
     pub(super) fn expect(&mut self, opcode: u8, payload: &[u8]) -> Outcome {
         let (first, came) = self.receive()?;
         ensure!(
@@ -74,7 +74,7 @@ impl Socket {
             .map_err(|why| format!("{} bytes with opcode {opcode}: {why}", payload.len()))
     }
 
-    /// The connection beneath.
+    /// The underlying connection.
     pub(super) fn into_client(self) -> Client {
         self.client
     }
@@ -100,7 +100,7 @@ impl Socket {
     }
 }
 
-/// A request that asks for a WebSocket.
+/// An opening handshake.
 pub(super) fn request(key: &str) -> String {
     format!(
         "GET / HTTP/1.1\r\nHost: x\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n\
@@ -132,7 +132,7 @@ pub(super) fn frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// A masked frame that isn't its message's last.
+/// A masked frame that isn't the last one of its message.
 pub(super) fn part(opcode: u8, payload: &[u8]) -> Vec<u8> {
     let mut frame = head(opcode, payload.len());
     frame.extend_from_slice(&MASK);
@@ -141,7 +141,7 @@ pub(super) fn part(opcode: u8, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// What a masked frame of this length begins with, up to its mask.
+/// The head of a masked frame of this length, up to its mask.
 pub(super) fn head(opcode: u8, length: usize) -> Vec<u8> {
     let mut head = vec![opcode];
     match length {
@@ -169,7 +169,7 @@ mod tests {
         assert_eq!(frame(TEXT, b"Hello"), hello);
         assert_eq!(frame(PONG, b"Hello")[..2], [0x8a, 0x85]);
         assert_eq!(part(TEXT, b"Hel")[..2], [0x01, 0x83]);
-        // Its lengths, with the bit of the mask.
+        // The RFC's lengths, with the mask bit.
         assert_eq!(head(BINARY, 125), [2, 0xfd]);
         assert_eq!(head(BINARY, 256), [2, 0xfe, 1, 0]);
         assert_eq!(head(BINARY, 65_535), [2, 0xfe, 0xff, 0xff]);

@@ -43,7 +43,7 @@ pub(super) fn fd_renumber(caller: &mut Caller<'_, Instance>, from: Fd, to: Fd) -
     }
     instance.unwatch(from);
     let replaced = instance.table.renumber(from, to);
-    // It is renumbered, whatever comes of closing what was there.
+    // The descriptor is renumbered even if closing the one that had the number fails.
     let _ = close(caller, replaced);
     Ok(())
 }
@@ -96,7 +96,7 @@ pub(super) fn fd_filestat_get(caller: &mut Caller<'_, Instance>, fd: Fd, out: u3
     Ok(memory.put(out, stat)?)
 }
 
-/// Closes what has left the table. The standard streams are the host's, too, and stay.
+/// Closes a descriptor that was removed from the table. The standard streams also belong to the host, and stay open.
 fn close(caller: &mut Caller<'_, Instance>, entry: Entry) -> Call {
     match entry {
         Entry::Inner(inner) => inner::fd_close(caller, inner),

@@ -1,6 +1,6 @@
 //! Reading and writing.
 
-use std::io::{self, IoSlice, Read, Write};
+use std::io::{self, IoSlice, Write};
 
 use mio::Interest;
 use wasmtime::Caller;
@@ -117,7 +117,10 @@ fn receive(
     peek: bool,
 ) -> Call<u32> {
     let total = fill(memory, buffers, |buffer, is_first| {
-        let mut read = |socket: &mut Socket| read_once(socket, buffer, peek);
+        let mut read = |socket: &mut Socket| match peek {
+            true => socket.peek(buffer),
+            false => socket.read(buffer),
+        };
         match (is_first, peek) {
             (true, _) => until_ready(instance, fd, Interest::READABLE, read),
             // Peeking again would show the same bytes.
@@ -133,16 +136,6 @@ fn receive(
         instance.counters.bytes_read.add(u64::from(total));
     }
     Ok(total)
-}
-
-fn read_once(socket: &mut Socket, buffer: &mut [u8], peek: bool) -> io::Result<usize> {
-    let stream = socket.stream().ok_or(io::ErrorKind::NotConnected)?;
-    if peek {
-        return stream.peek(buffer);
-    }
-    let got = stream.read(buffer)?;
-    socket.has_read(got, buffer.len());
-    Ok(got)
 }
 
 /// Writes to a socket, by one call of the system.

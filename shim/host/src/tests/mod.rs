@@ -1,4 +1,4 @@
-//! Tests with a guest and with real sockets.
+//! Tests with a guest module and real sockets.
 
 mod hostile;
 mod polling;

@@ -140,6 +140,47 @@ fn a_listener_is_ready_as_long_as_a_connection_waits() {
 }
 
 #[test]
+fn bytes_that_are_read_ahead_are_counted_and_kept_in_order() {
+    let mut puppet = Puppet::listening();
+    let (mut client, fd) = puppet.connection();
+    let read = [Sub::Read(fd)];
+    let sent: Vec<u8> = (0..3008_u32).map(|at| at as u8).collect();
+    // More than is read ahead.
+    client.write_all(&sent[..3000]).expect("room");
+    sleep(Duration::from_millis(20));
+    assert_eq!(puppet.soon(&read), [ok(0, 3000)]);
+    let mut got = puppet.read(fd, 100).expect("bytes");
+    assert_eq!(puppet.ready(&read), [ok(0, 2900)]);
+    got.extend(puppet.read(fd, 4096).expect("bytes"));
+    assert_eq!(got.len(), 3000);
+    assert_eq!(puppet.ready(&read), []);
+    // More comes behind bytes that were reported.
+    client.write_all(&sent[3000..3003]).expect("room");
+    assert_eq!(puppet.soon(&read), [ok(0, 3)]);
+    client.write_all(&sent[3003..]).expect("room");
+    sleep(Duration::from_millis(20));
+    assert_eq!(puppet.ready(&read), [ok(0, 8)]);
+    got.extend(puppet.read(fd, 4096).expect("bytes"));
+    assert_eq!(got, sent);
+    assert_eq!(puppet.ready(&read), []);
+    assert_eq!(puppet.read(fd, 1), Err(u32::from(Errno::AGAIN.0)));
+}
+
+#[test]
+fn bytes_that_are_read_ahead_outlive_a_reset() {
+    let mut puppet = Puppet::listening();
+    let (mut client, fd) = puppet.connection();
+    client.write_all(b"last").expect("room");
+    assert_eq!(puppet.soon(&[Sub::Read(fd)]), [ok(0, 4)]);
+    reset(client);
+    sleep(Duration::from_millis(20));
+    assert_eq!(puppet.read(fd, 2), Ok(b"la".to_vec()));
+    assert_eq!(puppet.read(fd, 8), Ok(b"st".to_vec()));
+    assert_eq!(puppet.read(fd, 8), Err(u32::from(Errno::CONNRESET.0)));
+    assert_eq!(puppet.read(fd, 8), Ok(vec![]));
+}
+
+#[test]
 fn the_end_comes_behind_the_bytes() {
     let mut puppet = Puppet::listening();
     let (mut client, fd) = puppet.connection();

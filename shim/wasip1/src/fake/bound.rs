@@ -1,10 +1,11 @@
-//! How long something may wait until the poller finds it.
+//! The bounds that the seeded tests check: how long it may take until the poller reports an event, and how many calls
+//! it may make when nothing happens.
 
 use super::personality::{Costs, Personality};
 
 impl Personality {
-    /// Nanoseconds within which the poller reports what is ready, as its documentation states, beside
-    /// so many connections, if the caller's part of a round takes at most `work` nanoseconds.
+    /// How long it takes at most until the poller reports a ready connection, in nanoseconds, according to its
+    /// documentation. There are `connections`, and the caller works for at most `work` nanoseconds in an iteration.
     #[must_use]
     pub fn found_within(&self, connections: u64, work: u64) -> u64 {
         let Costs {
@@ -16,22 +17,22 @@ impl Personality {
         let uncertain = (16 * failure * connections).clamp(1_000_000, 50_000_000);
         let cycle = 64 * connections * subscription;
         let sleep = if self.blind { 5_000_000 } else { 0 };
-        // A poll that finds nothing takes a tick; finding what is ready among 40 takes a few.
+        // A poll that finds nothing takes a tick. Finding what is ready among 40 uncertain events takes a few polls.
         let narrowing = self.tick * 9;
-        // Each thing that goes wrong may cost one more of everything, and a pause; and no more
-        // than ten do in a row, in the seeds that are run.
+        // After a fault, all of this may be needed once more, and a pause. In the seeds that are run, there are no
+        // more than ten faults in a row.
         let hostile = if self.faults.again > 0 { 10 } else { 1 };
         (uncertain + cycle + sleep + narrowing + 3 * iteration) * hostile + self.faults.late_by
     }
 
-    /// The most calls in a second in which nothing happens, for at most 40 connections.
+    /// The most calls in a second in which nothing happens, with at most 40 connections.
     #[must_use]
     pub fn calls_at_rest(&self) -> u64 {
         match (self.blind, self.faults.spurious) {
-            // 2 % of a second at 1.6 µs, and a thousand sleeps.
+            // 2 % of a second at 1.6 µs each, and a thousand sleeps.
             (true, _) => 13_500,
             (false, 0) => 20,
-            // Each of them is a spurious event, or a poll that fails or returns at once.
+            // Most are for spurious events, or polls that fail or return at once.
             (false, _) => 5_000,
         }
     }

@@ -1,4 +1,4 @@
-//! The calls, but for `poll_oneoff`.
+//! The calls of the fake runtime, except for `poll_oneoff`.
 
 use std::cell::RefCell;
 use std::io::IoSlice;
@@ -234,7 +234,7 @@ impl Wasi for Fake {
 }
 
 impl World {
-    /// One of `errnos`, now and then.
+    /// Injects a fault: fails with one of `errnos`, in `per_mille` of 1,000 cases.
     pub(super) fn inject(&mut self, per_mille: u16, errnos: &[Errno]) -> Result<(), Errno> {
         if !self.chance(per_mille) {
             return Ok(());
@@ -242,7 +242,7 @@ impl World {
         Err(errnos[self.rng.below(errnos.len() as u64) as usize])
     }
 
-    /// A failure of a call on `socket`, now and then.
+    /// Injects a fault of a call on `socket`, and records it.
     fn fail(&mut self, socket: &RefCell<Socket>) -> Result<(), Errno> {
         let failures = [
             Errno::IO,
@@ -256,7 +256,7 @@ impl World {
         result
     }
 
-    /// What the monotonic clock says.
+    /// The monotonic clock; with faults, it may fail or go back.
     fn monotonic(&mut self, now: u64) -> Result<u64, Errno> {
         if !self.chance(self.personality.faults.clock) {
             return Ok(now);
@@ -267,7 +267,7 @@ impl World {
         }
     }
 
-    /// How much of `wanted` a call does at most.
+    /// How many of the `wanted` bytes a call transfers at most; with faults, it may be fewer.
     fn limit(&mut self, wanted: usize) -> usize {
         if wanted > 1 && self.chance(self.personality.faults.short) {
             return 1 + self.rng.below(wanted as u64 - 1) as usize;

@@ -1,4 +1,4 @@
-//! The other end of a connection.
+//! [`Client`]: the client's end of a connection to the fake runtime.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -7,7 +7,7 @@ use super::Fake;
 use super::world::Socket;
 use crate::wasi::Fd;
 
-/// A client's end of one connection; clones are the same one.
+/// A client's end of one connection. Clones refer to the same one.
 #[derive(Clone, Debug)]
 pub struct Client {
     fake: Fake,
@@ -19,7 +19,7 @@ impl Client {
         Self { fake, socket }
     }
 
-    /// Sends bytes; they arrive at once. At a server that has closed they reset the connection.
+    /// Sends bytes, which arrive at once. If the server has closed the connection, this resets it.
     pub fn send(&self, bytes: &[u8]) {
         let visible_from = self.fake.visible_from();
         let mut socket = self.socket.borrow_mut();
@@ -30,7 +30,7 @@ impl Client {
         socket.to_server.extend(bytes);
     }
 
-    /// Ends the sending side (a half-close).
+    /// Shuts down sending (a half-close).
     pub fn end(&self) {
         let visible_from = self.fake.visible_from();
         let mut socket = self.socket.borrow_mut();
@@ -38,18 +38,18 @@ impl Client {
         socket.client_shut_writing = true;
     }
 
-    /// Resets the connection; what was on its way is lost.
+    /// Resets the connection. Bytes that were not read yet are lost.
     pub fn reset(&self) {
         self.socket.borrow_mut().reset();
     }
 
-    /// Takes what has arrived.
+    /// Takes all bytes that have arrived.
     #[must_use]
     pub fn receive(&self) -> Vec<u8> {
         self.socket.borrow_mut().to_client.drain(..).collect()
     }
 
-    /// Takes at most `most` bytes of what has arrived.
+    /// Takes at most `most` of the bytes that have arrived.
     #[must_use]
     pub fn receive_at_most(&self, most: usize) -> Vec<u8> {
         let mut socket = self.socket.borrow_mut();
@@ -57,20 +57,21 @@ impl Client {
         socket.to_client.drain(..count).collect()
     }
 
-    /// Sets how many bytes the server can write before the client takes some; 65,536 at first.
+    /// Sets how many bytes the server can write before the client has to take some. Initially 65,536.
     pub fn set_room(&self, bytes: usize) {
         self.socket.borrow_mut().room = bytes;
     }
 
-    /// Whether the server has ended its sending side and everything was taken.
+    /// Whether the server has shut down sending, and the client has taken everything.
     #[must_use]
     pub fn is_at_end(&self) -> bool {
         let socket = self.socket.borrow();
         socket.server_shut_writing && socket.to_client.is_empty()
     }
 
-    /// Whether the server has closed its file descriptor, as far as the client can see. Where that does
-    /// nothing at first, the server has also shut down both directions, or a collection has come.
+    /// Whether the server has closed its file descriptor, as far as the client can see. In a runtime where closing has
+    /// no effect at first, the client sees it if the server has also shut down both directions, or after a garbage
+    /// collection.
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.socket.borrow().closed_at.is_some()
@@ -82,19 +83,19 @@ impl Client {
         self.socket.borrow().reset
     }
 
-    /// Whether a call on the connection has failed only because the runtime is hostile.
+    /// Whether a call on the connection has failed because of an injected fault.
     #[must_use]
     pub fn is_faulted(&self) -> bool {
         self.socket.borrow().faulted
     }
 
-    /// Bytes sent that the server has not read yet.
+    /// How many bytes were sent that the server hasn't read yet.
     #[must_use]
     pub fn unread(&self) -> usize {
         self.socket.borrow().to_server.len()
     }
 
-    /// When the server has last written, in virtual nanoseconds.
+    /// When the server last wrote to it, in virtual nanoseconds.
     #[must_use]
     pub fn written_at(&self) -> u64 {
         self.socket.borrow().written_at
@@ -106,25 +107,25 @@ impl Client {
         self.socket.borrow().accepted_at
     }
 
-    /// When the server has first read from the connection, in virtual nanoseconds.
+    /// When the server first read from it, in virtual nanoseconds.
     #[must_use]
     pub fn read_at(&self) -> Option<u64> {
         self.socket.borrow().read_at
     }
 
-    /// When the server has closed it, in virtual nanoseconds; see [`is_closed`](Self::is_closed).
+    /// When the server closed it, in virtual nanoseconds; see [`is_closed`](Self::is_closed).
     #[must_use]
     pub fn closed_at(&self) -> Option<u64> {
         self.socket.borrow().closed_at
     }
 
-    /// The server's file descriptor, once the connection was accepted.
+    /// The server's file descriptor. `None` until the connection is accepted.
     #[must_use]
     pub fn fd(&self) -> Option<Fd> {
         self.socket.borrow().fd
     }
 
-    /// The runtime this client talks to.
+    /// The runtime that it is connected to.
     #[must_use]
     pub const fn fake(&self) -> &Fake {
         &self.fake

@@ -1,5 +1,5 @@
-//! A scripted runtime with virtual time, for tests: the sockets are in memory, the same seed gives
-//! the same run, and the calls behave as some real runtime's do.
+//! A fake runtime for tests. Its sockets are in memory and its time is virtual. A [`Personality`] makes it behave
+//! like one of the real runtimes, or worse. The same seed gives the same run.
 //!
 //! ```
 //! use wasip1_poll::fake::{Fake, Personality};
@@ -15,9 +15,8 @@
 //! # Ok::<(), wasip1_poll::Errno>(())
 //! ```
 //!
-//! Time passes only by calls (each has its cost) and by waiting in `poll_oneoff`. What clients do
-//! at some time is put in the script with [`Fake::after`]; a wait that nothing in the script
-//! could ever end panics.
+//! Time passes only in calls (each has a cost) and in the waits of `poll_oneoff`. [`Fake::after`] schedules what
+//! clients do at a later time; the schedule is called the script. A wait that nothing in the script can end panics.
 
 mod bound;
 mod calls;
@@ -41,7 +40,7 @@ pub use world::Counts;
 use crate::wasi::Fd;
 use world::{Object, World};
 
-/// The runtime; clones are the same one.
+/// The runtime. Clones refer to the same one.
 #[derive(Clone, Debug)]
 pub struct Fake(Rc<RefCell<World>>);
 
@@ -52,54 +51,53 @@ impl Fake {
         Self(Rc::new(RefCell::new(World::new(personality, seed))))
     }
 
-    /// Hands over a listening socket at the next free number, which is the answer.
+    /// Passes a listening socket to the program, at the next free number. Returns the number.
     pub fn preopen_listener(&self) -> Fd {
         self.0.borrow_mut().open(Object::listener())
     }
 
-    /// Hands over a listening socket at this number.
+    /// Passes a listening socket to the program, at this number.
     ///
     /// # Panics
-    /// The number is taken.
+    /// The number is in use.
     pub fn preopen_listener_at(&self, fd: Fd) {
         self.0.borrow_mut().open_at(fd, Object::listener());
     }
 
-    /// Hands over a directory at the next free number, which is the answer.
+    /// Passes a directory to the program, at the next free number. Returns the number.
     pub fn preopen_directory(&self, name: &str) -> Fd {
         self.0.borrow_mut().open(Object::Directory(name.to_owned()))
     }
 
-    /// Gives what was preopened so far the numbers this runtime would: sockets before directories
-    /// or after.
+    /// Numbers what was preopened so far in the order of this runtime: sockets before directories, or after them.
     pub fn start(&self) {
         self.0.borrow_mut().renumber();
     }
 
-    /// A client's connection to a listener, waiting to be accepted. At a listener that the server has
-    /// closed it is reset.
+    /// Connects a client to a listener. The connection waits to be accepted. If the server has closed the listener,
+    /// it is reset.
     ///
     /// # Panics
-    /// `listener` never was one.
+    /// `listener` never was a listener.
     pub fn connect(&self, listener: Fd) -> Client {
         Client::new(self.clone(), self.0.borrow_mut().connect(listener))
     }
 
-    /// From now on the server can't close a listener: `fd_close` answers `NOTSUP`.
+    /// From now on the server can't close a listener: `fd_close` fails with `NOTSUP`.
     pub fn keep_listeners(&self) {
         self.0.borrow_mut().keeps_listeners = true;
     }
 
-    /// Ends a listener as a runtime does that wants the server to finish: from now on its events and
-    /// `sock_accept` report `CANCELED`.
+    /// Asks the server to stop: from now on, the events of the listener have the error `CANCELED`, and `sock_accept`
+    /// fails with it.
     ///
     /// # Panics
-    /// `listener` is none.
+    /// `listener` isn't a listener.
     pub fn cancel(&self, listener: Fd) {
         self.0.borrow_mut().cancel(listener);
     }
 
-    /// Lets `action` happen when `delay` has passed.
+    /// Runs `action` when `delay` has passed.
     pub fn after(&self, delay: Duration, action: impl FnOnce(&Self) + 'static) {
         self.0.borrow_mut().schedule(delay, Box::new(action));
     }
@@ -116,7 +114,7 @@ impl Fake {
         self.0.borrow().counts()
     }
 
-    /// How many accepted connections the server has not closed.
+    /// How many accepted connections the server hasn't closed.
     #[must_use]
     pub fn open_streams(&self) -> usize {
         self.0.borrow().open_streams()
@@ -128,45 +126,44 @@ impl Fake {
         self.0.borrow_mut().rng.below(bound)
     }
 
-    /// Changes what goes wrong from now on.
+    /// Sets which faults happen from now on.
     pub fn set_faults(&self, faults: Faults) {
         self.0.borrow_mut().personality.faults = faults;
     }
 
-    /// Whether the script has nothing left to happen.
+    /// Whether everything in the script has happened.
     #[must_use]
     pub fn is_script_over(&self) -> bool {
         self.0.borrow().is_script_over()
     }
 
-    /// What the server did that it must not do: calls on file descriptors it had closed.
+    /// What the server has done that it must not do, such as calls on file descriptors that it had closed.
     #[must_use]
     pub fn violations(&self) -> Vec<String> {
         self.0.borrow().violations()
     }
 
-    /// Changes which calls do nothing from now on.
+    /// Sets which calls do nothing from now on.
     pub fn set_silence(&self, silence: Silence) {
         self.0.borrow_mut().personality.silence = silence;
     }
 
-    /// Sets how many file descriptors there may be from now on. Those that were closed count until the
-    /// next collection.
+    /// Sets how many file descriptors there may be from now on. Closed ones count until the next garbage collection.
     pub fn set_most_descriptors(&self, most: usize) {
         self.0.borrow_mut().personality.most_descriptors = most;
     }
 
-    /// Makes a listener blocking, as some runtimes hand it over.
+    /// Makes a listener blocking, as it is in some runtimes at the start.
     pub fn make_blocking(&self, listener: Fd) {
         self.0.borrow_mut().make_blocking(listener);
     }
 
-    /// Closes a file descriptor behind the server's back.
+    /// Closes a file descriptor that the server has open.
     pub fn steal(&self, fd: Fd) {
         self.0.borrow_mut().steal(fd);
     }
 
-    /// Lets time pass, as a program does that computes.
+    /// Lets time pass, as if the program computed something.
     pub fn work(&self, time: Duration) {
         self.pass(time.as_nanos() as u64);
     }
@@ -175,7 +172,7 @@ impl Fake {
         self.0.borrow_mut().visible_from()
     }
 
-    /// Lets `cost` pass and does what the script says for that time.
+    /// Lets `cost` pass, and runs the script until then.
     fn pass(&self, cost: u64) {
         let until = self.now() + cost;
         self.run_script(until);

@@ -1,6 +1,6 @@
-//! How a runtime bends the text of preview 1.
+//! [`Personality`]: how a fake runtime deviates from the specification of preview 1.
 
-/// A runtime's habits.
+/// How a runtime behaves, where runtimes differ.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Personality {
@@ -8,19 +8,18 @@ pub struct Personality {
     pub sockets_first: bool,
     /// When one file descriptor is ready, every subscription to one is reported.
     pub reports_all: bool,
-    /// `poll_oneoff` doesn't look at sockets: it sleeps for the clock's whole time and then
-    /// reports everything.
+    /// `poll_oneoff` doesn't check sockets: it sleeps until the clock's time has passed, and then reports everything.
     pub blind: bool,
     /// A file descriptor that isn't open makes the whole call fail.
     pub bad_fd_fails_all: bool,
-    /// More subscriptions at once are refused with `INVAL`.
+    /// A poll with more subscriptions fails with `INVAL`.
     pub most_subscriptions: usize,
-    /// A clock that has run out is reported together with ready file descriptors.
+    /// An expired clock is reported together with ready file descriptors.
     pub clock_with_fds: bool,
-    /// Waits last at least this many nanoseconds more than asked, and are rounded up to it.
+    /// Waits are rounded up to a multiple of this, in nanoseconds. A wait that is a multiple takes one more.
     pub tick: u64,
-    /// A stream is reported writable only when a third of its room is free, as Linux does; a write
-    /// is taken before that.
+    /// A stream is reported writable only when a third of its buffer is free, as on Linux. A write
+    /// succeeds before that.
     pub reports_room_late: bool,
     /// What read events say about the number of bytes.
     pub nbytes: Nbytes,
@@ -28,62 +27,62 @@ pub struct Personality {
     pub costs: Costs,
     /// Which calls return success and do nothing.
     pub silence: Silence,
-    /// How many file descriptors there may be; more are refused with `IO`, as wazero does.
+    /// How many file descriptors there may be. Opening more fails with `IO`, as in wazero.
     pub most_descriptors: usize,
-    /// What goes wrong at random.
+    /// Which faults happen at random.
     pub faults: Faults,
 }
 
-/// Calls that return success and do nothing, or not yet.
+/// Calls that return success and do nothing, or not at once.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Silence {
-    /// `fd_close` gives the number back, but the socket is closed only at the next collection. There is
+    /// `fd_close` frees the number, but the socket is closed only at the next garbage collection. There is
     /// one each time this many nanoseconds have passed; 0: sockets are closed at once.
     pub close: u64,
-    /// `sock_shutdown` of both directions in one call.
+    /// `sock_shutdown` of both directions in one call does nothing.
     pub shutdown_both: bool,
-    /// The flags given to `sock_accept`: the new file descriptor blocks.
+    /// `sock_accept` ignores its flags: the new file descriptor is blocking.
     pub accept_flags: bool,
-    /// `fd_fdstat_set_flags` of a listener.
+    /// `fd_fdstat_set_flags` of a listener does nothing.
     pub listener_flags: bool,
-    /// `fd_write` into a full socket, which returns 0 bytes instead of `AGAIN`.
+    /// `fd_write` into a full socket returns 0 instead of failing with `AGAIN`.
     pub write: bool,
 }
 
-/// How often something goes wrong, in cases of 1,000.
+/// How often each fault happens, in 1,000 cases.
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct Faults {
     /// A `poll_oneoff` fails as a whole, with `INTR`, `NOMEM`, `IO`, `AGAIN` or `BADF`.
     pub poll_fails: u16,
-    /// A `poll_oneoff` returns at once, with nothing.
+    /// A `poll_oneoff` returns at once, without events.
     pub poll_is_empty: u16,
-    /// Something that isn't ready is reported.
+    /// A direction that isn't ready is reported.
     pub spurious: u16,
-    /// An event of something that is well carries an error.
+    /// An event has an error although there is none.
     pub event_error: u16,
-    /// A read event's number of bytes is made up.
+    /// A read event has a wrong number of bytes.
     pub wrong_nbytes: u16,
-    /// Bytes that have arrived are reported only up to [`late_by`](Self::late_by) later.
+    /// Bytes that have arrived are reported up to [`late_by`](Self::late_by) later.
     pub late: u16,
-    /// See [`late`](Self::late); nanoseconds.
+    /// The longest delay of [`late`](Self::late), in nanoseconds.
     pub late_by: u64,
-    /// A read or write does less than it could.
+    /// A read or write transfers fewer bytes than it could.
     pub short: u16,
-    /// A read, write or accept that could do something answers `AGAIN`.
+    /// A read, write or accept that could succeed fails with `AGAIN`.
     pub again: u16,
-    /// A read, write or accept answers `INTR`.
+    /// A read, write or accept fails with `INTR`.
     pub interrupted: u16,
-    /// A read, write or shutdown fails with `IO`, `NOMEM`, `CONNRESET`, `PIPE` or `TIMEDOUT`;
-    /// [`Client::is_faulted`](super::Client::is_faulted) tells whose it was.
+    /// A read, write or shutdown fails with `IO`, `NOMEM`, `CONNRESET`, `PIPE` or `TIMEDOUT`. Then
+    /// [`Client::is_faulted`](super::Client::is_faulted) is true for its client.
     pub call_fails: u16,
-    /// The monotonic clock fails, or tells a time that is up to a millisecond ago.
+    /// The monotonic clock fails, or returns a time up to a millisecond ago.
     pub clock: u16,
-    /// An accept fails with `CONNABORTED`, `MFILE`, `NOMEM` or `IO`; the connection stays in the
+    /// An accept fails with `CONNABORTED`, `MFILE`, `NOMEM` or `IO`. The connection stays in the
     /// queue.
     pub accept_fails: u16,
-    /// A new file descriptor gets some free number, not the lowest.
+    /// A new file descriptor gets a random free number, not the lowest.
     pub random_fd: u16,
 }
 
@@ -156,7 +155,7 @@ impl Personality {
         faults: Faults::NONE,
     };
 
-    /// The text, to the letter: only what is ready is reported, with its number of bytes.
+    /// A runtime that follows the specification exactly: reports only what is ready, with the number of bytes.
     pub const STRICT: Self = Self {
         sockets_first: true,
         reports_all: false,
@@ -178,7 +177,7 @@ impl Personality {
         faults: Faults::NONE,
     };
 
-    /// wasi-common, with everything going wrong now and then.
+    /// wasi-common, with all faults.
     pub const HOSTILE: Self = Self {
         clock_with_fds: true,
         tick: 1_000_000,
@@ -201,7 +200,7 @@ impl Personality {
         ..Self::WASI_COMMON
     };
 
-    /// wasi-common on a host that counts milliseconds.
+    /// wasi-common, on a host that counts time in milliseconds.
     pub const COARSE: Self = Self {
         tick: 1_000_000,
         ..Self::WASI_COMMON
@@ -218,7 +217,7 @@ impl Personality {
         ..Self::WASI_COMMON
     };
 
-    /// wazero, with everything going wrong now and then. (Its polls are only sleeps.)
+    /// wazero, with all faults except polls that fail, because its polls only sleep.
     pub const HOSTILE_BLIND: Self = Self {
         faults: Faults {
             poll_fails: 0,
@@ -227,7 +226,7 @@ impl Personality {
         ..Self::WAZERO
     };
 
-    /// wazero, where other calls do nothing either, with frequent collections.
+    /// wazero, where more calls do nothing, and with frequent garbage collections.
     pub const SILENT: Self = Self {
         silence: Silence {
             close: 300_000_000,
@@ -238,7 +237,7 @@ impl Personality {
         ..Self::WAZERO
     };
 
-    /// Every personality, by the name that replays a seed of it.
+    /// All personalities, with the names that are used to replay a seed.
     pub const ALL: [(&str, Self); 8] = [
         ("wasi-common", Self::WASI_COMMON),
         ("coarse", Self::COARSE),
@@ -250,10 +249,10 @@ impl Personality {
         ("silent", Self::SILENT),
     ];
 
-    /// The personality of this name.
+    /// The personality with this name.
     ///
     /// # Panics
-    /// There is none.
+    /// There is no such personality.
     #[must_use]
     pub fn of_name(name: &str) -> Self {
         let found = Self::ALL.into_iter().find(|(other, _)| *other == name);
@@ -266,7 +265,7 @@ impl Personality {
 }
 
 impl Silence {
-    /// Every call does what it says.
+    /// Every call does what it should.
     pub const NONE: Self = Self {
         close: 0,
         shutdown_both: false,
@@ -275,7 +274,7 @@ impl Silence {
         write: false,
     };
 
-    /// wazero: Go's garbage collector closes the sockets, after two minutes at the latest.
+    /// wazero: Go's garbage collector closes the sockets, at the latest after two minutes.
     pub const WAZERO: Self = Self {
         close: 120_000_000_000,
         shutdown_both: true,
@@ -284,7 +283,7 @@ impl Silence {
 }
 
 impl Faults {
-    /// Nothing goes wrong.
+    /// No faults.
     pub const NONE: Self = Self {
         poll_fails: 0,
         poll_is_empty: 0,

@@ -1,4 +1,4 @@
-//! `poll_oneoff`.
+//! `poll_oneoff` of the fake runtime.
 
 use super::Fake;
 use super::personality::Nbytes;
@@ -65,7 +65,7 @@ impl Fake {
         Ok(count)
     }
 
-    /// Lets time pass until something is ready, or until the deadline.
+    /// Lets time pass until something is ready, or until the deadline. Panics if neither can happen.
     fn wait_until(&self, subscriptions: &[Subscription], deadline: Option<u64>) {
         loop {
             let next = {
@@ -86,7 +86,7 @@ impl Fake {
                         world.set_now(deadline);
                         return;
                     }
-                    (None, None) => panic!("poll_oneoff would wait for ever"),
+                    (None, None) => panic!("poll_oneoff would never return"),
                 }
             };
             self.run_script(next);
@@ -109,14 +109,14 @@ impl World {
             .any(|fd| self.peek(fd).is_none())
     }
 
-    /// A subscription to a closed file descriptor is the server's fault.
+    /// Records a violation for each subscription to a file descriptor that the server has closed.
     fn record_use_of_closed(&mut self, subscriptions: &[Subscription]) {
         for fd in subscriptions.iter().filter_map(Subscription::fd) {
             self.object(fd, "poll_oneoff");
         }
     }
 
-    /// When something that has arrived will be seen.
+    /// The next time at which polls will report something that has already arrived.
     fn next_visible(&self, subscriptions: &[Subscription]) -> Option<u64> {
         let visible_from = |subscription: &Subscription| match self.peek(subscription.fd()?)? {
             Object::Stream { socket, .. } => Some(socket.borrow().visible_from),
@@ -136,7 +136,7 @@ impl World {
         })
     }
 
-    /// Writes the events; the number of them is the answer.
+    /// Writes the events. Returns how many there are.
     fn report(
         &mut self,
         subscriptions: &[Subscription],

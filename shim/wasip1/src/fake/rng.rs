@@ -1,11 +1,11 @@
-//! A small random number generator that is the same everywhere.
+//! A small random number generator with the same results on every platform.
 
 /// Random numbers from a seed (splitmix64).
 #[derive(Clone, Debug)]
 pub struct Rng(u64);
 
 impl Rng {
-    /// The generator of a seed.
+    /// A generator with this seed.
     #[must_use]
     pub const fn new(seed: u64) -> Self {
         Self(seed)
@@ -20,9 +20,9 @@ impl Rng {
         mixed ^ (mixed >> 31)
     }
 
-    /// A number below `bound`; 0 if that is 0.
+    /// A number below `bound`, or 0 if `bound` is 0.
     pub const fn below(&mut self, bound: u64) -> u64 {
-        // The bias of the remainder doesn't matter to a test.
+        // The remainder is slightly biased, which doesn't matter to a test.
         if bound == 0 {
             0
         } else {
@@ -33,7 +33,7 @@ impl Rng {
     /// One of `choices`.
     ///
     /// # Panics
-    /// There is none.
+    /// `choices` is empty.
     pub fn pick<T: Copy>(&mut self, choices: &[T]) -> T {
         choices[self.below(choices.len() as u64) as usize]
     }

@@ -1,35 +1,35 @@
-//! Tests that run once for each seed, in each personality.
+//! [`Seeds`]: runs a test once for each seed, in each personality.
 
 #![allow(
     clippy::print_stdout,
-    reason = "what a person who replays a seed wants to see"
+    reason = "a person who replays a seed wants to see it"
 )]
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use super::personality::Personality;
 
-/// A test that is run with many seeds. With the prefix `NAME`, these are set in the environment:
-/// `NAME_SEEDS`, how many seeds; `NAME_SEED`, only this one, with all that happens in it shown;
-/// `NAME_PERSONALITY`, only this one.
+/// A test that runs with many seeds. If the prefix is `NAME`, these environment variables control it:
+/// `NAME_SEEDS`, how many seeds to run; `NAME_SEED`, to run only this seed, and print everything that happens;
+/// `NAME_PERSONALITY`, to run only this personality.
 #[derive(Clone, Copy, Debug)]
 pub struct Seeds {
-    /// What the environment's variables begin with.
+    /// The prefix of the environment variables.
     pub prefix: &'static str,
     /// The arguments of `cargo test` that select the test.
     pub test: &'static str,
-    /// Seeds where nothing is set, in a debug build.
+    /// How many seeds a debug build runs if no variable is set.
     pub seeds: u64,
 }
 
 impl Seeds {
-    /// How many seeds a release build runs for each one of a debug build.
+    /// A release build runs this many times as many seeds as a debug build.
     const FASTER: u64 = 10;
 
-    /// Calls `run` with each seed, and with whether it is to be shown.
+    /// Calls `run` with each seed, and with whether to print what happens.
     ///
     /// # Panics
-    /// As `run` does; the command that replays the seed is printed. There is no such personality.
+    /// If `run` panics. Then the command that replays the seed is printed. Also if there is no personality `name`.
     pub fn run(self, name: &str, run: impl Fn(Personality, u64, bool)) {
         let Self { prefix, test, .. } = self;
         let set = |what| std::env::var(format!("{prefix}_{what}")).ok();

@@ -1,4 +1,4 @@
-//! What there is in the fake runtime: file descriptors, sockets, time and the script.
+//! [`World`]: the state of the fake runtime: file descriptors, sockets, time and the script.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -12,7 +12,7 @@ use super::rng::Rng;
 use crate::wasi::FIRST_FD;
 use crate::wasi::{Fd, FileType};
 
-/// Something the script does.
+/// An action of the script.
 pub(super) type Action = Box<dyn FnOnce(&Fake)>;
 
 /// How often each call was made.
@@ -20,7 +20,7 @@ pub(super) type Action = Box<dyn FnOnce(&Fake)>;
 pub struct Counts {
     /// `poll_oneoff`.
     pub polls: u64,
-    /// Subscriptions given to it.
+    /// Subscriptions of all `poll_oneoff`s.
     pub subscriptions: u64,
     /// `sock_accept`.
     pub accepts: u64,
@@ -28,9 +28,9 @@ pub struct Counts {
     pub reads: u64,
     /// `fd_write`.
     pub writes: u64,
-    /// Calls that answered `AGAIN`.
+    /// Calls that failed with `AGAIN`.
     pub again: u64,
-    /// All calls but `clock_time_get`.
+    /// All calls except `clock_time_get`.
     pub all: u64,
 }
 
@@ -40,19 +40,20 @@ pub(super) struct World {
     pub(super) rng: Rng,
     now: u64,
     fds: BTreeMap<Fd, Object>,
-    /// Numbers the server has closed, until they are used again.
+    /// File descriptors that the server has closed, until their numbers are used again.
     closed: BTreeSet<Fd>,
-    /// Numbers of listeners that the server has closed.
+    /// Listeners that the server has closed.
     closed_listeners: BTreeSet<Fd>,
-    /// Closing a listener answers `NOTSUP`.
+    /// Closing a listener fails with `NOTSUP`.
     pub(super) keeps_listeners: bool,
-    /// Numbers that were taken from the server; its use of them is no fault.
+    /// File descriptors that something else than the server has closed. It may still use them.
     stolen: BTreeSet<Fd>,
     violations: Vec<String>,
-    /// Sockets that were closed, until the next collection.
+    /// Sockets that the server has closed, until the next garbage collection.
     garbage: Vec<Rc<RefCell<Socket>>>,
-    /// By time, then in the order they were put in.
+    /// By time, then in the order in which they were scheduled.
     script: BTreeMap<(u64, u64), Action>,
+    /// How many actions were ever scheduled.
     scheduled: u64,
 }
 
@@ -61,7 +62,7 @@ pub(super) enum Object {
     Listener {
         backlog: VecDeque<Rc<RefCell<Socket>>>,
         nonblock: bool,
-        /// The runtime wants the server to finish.
+        /// The runtime wants the server to stop.
         canceled: bool,
     },
     Stream {
@@ -70,30 +71,29 @@ pub(super) enum Object {
     },
 }
 
-/// One connection's two directions.
+/// The state of one connection, at both ends.
 #[derive(Debug)]
 pub(super) struct Socket {
     pub(super) to_server: VecDeque<u8>,
     pub(super) to_client: VecDeque<u8>,
-    /// How many bytes may wait in `to_client`.
+    /// How many bytes may be in `to_client`.
     pub(super) room: usize,
-    /// When the server has last written.
+    /// When the server last wrote to it.
     pub(super) written_at: u64,
     /// When the connection was accepted.
     pub(super) accepted_at: Option<u64>,
-    /// When the server has first read from it.
+    /// When the server first read from it.
     pub(super) read_at: Option<u64>,
-    /// A call on it has failed for no other reason than that this runtime is hostile.
+    /// A call on it has failed because of an injected fault.
     pub(super) faulted: bool,
     pub(super) client_shut_writing: bool,
     pub(super) server_shut_writing: bool,
-    /// The server has shut down its receiving direction.
     pub(super) server_shut_reading: bool,
     pub(super) reset: bool,
-    /// When the server has closed it.
+    /// When the server closed it.
     pub(super) closed_at: Option<u64>,
     pub(super) fd: Option<Fd>,
-    /// Before this time polls don't see what has arrived.
+    /// Polls don't report before this time what has arrived (the fault `late`).
     pub(super) visible_from: u64,
 }
 
@@ -117,19 +117,19 @@ impl Socket {
         }
     }
 
-    /// Whether a poll tells that there is something to read.
+    /// Whether a poll reports it as readable.
     pub(super) fn is_reported_readable(&self, now: u64) -> bool {
         let has_come = !self.to_server.is_empty() || self.client_shut_writing;
         has_come && now >= self.visible_from || self.reset
     }
 
-    /// Whether a poll tells that there is room.
+    /// Whether a poll reports it as writable.
     pub(super) fn is_reported_writable(&self, reports_room_late: bool) -> bool {
         let least = if reports_room_late { self.room / 3 } else { 0 };
         self.free() > least || self.server_shut_writing || self.reset
     }
 
-    /// Resets the connection; what was on its way is lost.
+    /// Resets the connection. Bytes that were not read yet are lost.
     pub(super) fn reset(&mut self) {
         self.reset = true;
         self.to_server.clear();
@@ -140,7 +140,7 @@ impl Socket {
         self.room.saturating_sub(self.to_client.len())
     }
 
-    /// Whether the server has shut down both directions: the client can't tell it from closing.
+    /// Whether the server has shut down both directions. To the client this looks like closing.
     pub(super) fn is_shut(&self) -> bool {
         self.server_shut_writing && self.server_shut_reading
     }
@@ -187,7 +187,7 @@ impl World {
     }
 
     pub(super) fn open(&mut self, object: Object) -> Fd {
-        // The lowest free number, as POSIX has it: numbers are used again at once.
+        // The lowest free number, as in POSIX, so numbers are used again at once.
         let from = match self.chance(self.personality.faults.random_fd) {
             true => FIRST_FD + self.rng.below(100) as Fd,
             false => FIRST_FD,
@@ -205,13 +205,13 @@ impl World {
         assert!(self.fds.insert(fd, object).is_none(), "fd {fd} is taken");
     }
 
-    /// Whether something of this chance, in cases of 1,000, happens.
+    /// True in `per_mille` of 1,000 cases, at random.
     pub(super) fn chance(&mut self, per_mille: u16) -> bool {
-        // Without faults no number is drawn, so that their absence doesn't depend on the seed.
+        // If the fault is disabled, no random number is drawn.
         per_mille > 0 && self.rng.chance(per_mille)
     }
 
-    /// From when on polls see what arrives now.
+    /// The time from which on polls report what arrives now.
     pub(super) fn visible_from(&mut self) -> u64 {
         let faults = self.personality.faults;
         let late = if self.chance(faults.late) {
@@ -239,7 +239,7 @@ impl World {
         socket
     }
 
-    /// Notes what the server must not do.
+    /// Records something that the server must not do.
     pub(super) fn record_violation(&mut self, what: String) {
         self.violations.push(what);
     }
@@ -251,7 +251,7 @@ impl World {
         }
     }
 
-    /// What `fd` is; notes it if the server uses what it has closed.
+    /// The object at `fd`. Records a violation if the server has closed it.
     pub(super) fn object(&mut self, fd: Fd, call: &str) -> Option<&mut Object> {
         if self.closed.contains(&fd) {
             self.violations
@@ -260,7 +260,7 @@ impl World {
         self.fds.get_mut(&fd)
     }
 
-    /// As [`object`](Self::object), but asking is no fault.
+    /// Like [`object`](Self::object), but this use of a closed `fd` is not a violation.
     pub(super) fn peek(&self, fd: Fd) -> Option<&Object> {
         self.fds.get(&fd)
     }
@@ -286,11 +286,11 @@ impl World {
         true
     }
 
-    /// Keeps a socket that was closed until the next collection.
+    /// Keeps a socket that the server has closed until the next garbage collection.
     fn discard(&mut self, socket: Rc<RefCell<Socket>>) {
         {
             let mut socket = socket.borrow_mut();
-            // A connection on which a call has failed is broken, and its client knows.
+            // If a call has failed, the connection counts as broken, and the client can see that.
             if socket.is_shut() || socket.reset || socket.faulted {
                 socket.closed_at = Some(self.now);
             }
@@ -298,7 +298,7 @@ impl World {
         self.garbage.push(socket);
     }
 
-    /// Closes what was closed before, if it is time.
+    /// Runs a garbage collection if it is time for one: closes the sockets that the server has closed.
     fn collect(&mut self, before: u64) {
         let every = self.personality.silence.close;
         if every == 0 || before / every < self.now / every {
@@ -381,7 +381,7 @@ impl World {
 fn close_object(object: Object, now: u64) {
     match object {
         Object::Stream { socket, .. } => close_socket(&mut socket.borrow_mut(), now),
-        // As the system does with those that nobody has accepted.
+        // As a system does with connections that were not accepted.
         Object::Listener { backlog, .. } => {
             backlog
                 .iter()
@@ -394,8 +394,8 @@ fn close_object(object: Object, now: u64) {
 fn close_socket(socket: &mut Socket, now: u64) {
     socket.closed_at.get_or_insert(now);
     socket.server_shut_writing = true;
-    // Closing with unread bytes resets the connection, as TCP does, and the client may lose what
-    // it hasn't taken.
+    // As in TCP, closing with unread bytes resets the connection, and the client may lose bytes that it hasn't
+    // taken.
     if !socket.to_server.is_empty() {
         socket.reset();
     }

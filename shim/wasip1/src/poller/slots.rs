@@ -4,34 +4,11 @@
 
 use std::num::NonZeroU32;
 
-use poll_turns::{Key, Table};
+use poll_turns::{Interest, Key, Table};
 
 use super::Ready;
 use crate::errno::Errno;
 use crate::wasi::Fd;
-
-/// The directions to wait for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Interest {
-    /// Reading, or accepting.
-    pub read: bool,
-    /// Writing.
-    pub write: bool,
-}
-
-impl Interest {
-    /// Only reading.
-    pub const READ: Self = Self {
-        read: true,
-        write: false,
-    };
-
-    /// Nothing.
-    pub const NONE: Self = Self {
-        read: false,
-        write: false,
-    };
-}
 
 /// The registration of a file descriptor in a [`Poller`](super::Poller). It can't be copied, and is consumed when it
 /// ends.

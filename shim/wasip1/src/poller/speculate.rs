@@ -10,7 +10,8 @@
 //! without this (median of 25 measurements, quartiles 6 and 10 %; two builds of the same code differed by 2 %).
 //! With 1,000 idle ones the difference is smaller than the spread.
 
-use super::slots::Interest;
+use poll_turns::Interest;
+
 use super::tries::LISTENER_INTERVAL;
 use super::{Poller, Ready};
 use crate::wasi::Wasi;

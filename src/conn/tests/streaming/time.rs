@@ -1,4 +1,4 @@
-//! Timers: each runs only while the one is waited for whose time it measures.
+//! Timers: each runs only while the server waits for the party whose time it measures.
 
 use super::*;
 

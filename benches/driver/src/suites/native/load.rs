@@ -1,4 +1,4 @@
-//! What a request costs, under loads of several kinds.
+//! Scenarios that measure the cost of a request, under several kinds of load.
 
 use std::time::Duration;
 
@@ -16,11 +16,11 @@ struct Scenario {
     name: &'static str,
     about: &'static str,
     kind: Kind,
-    /// One setting for each: so many busy connections.
+    /// The settings: numbers of busy connections.
     connections: &'static [usize],
-    /// Beside them there are idle ones.
+    /// Whether there are idle connections, too.
     is_beside_idle: bool,
-    /// With these numbers of busy connections, our processor time is to be at most so many times the
+    /// The goals: with this number of busy connections, our processor time should be at most this many times the
     /// floor's.
     goal: Option<(&'static [usize], f64)>,
 }
@@ -28,7 +28,7 @@ struct Scenario {
 const SCENARIOS: [Scenario; 5] = [
     Scenario {
         name: "keepalive",
-        about: "connections that ask again when they have their answer",
+        about: "persistent connections, each with one request at a time",
         kind: Kind::Plain,
         connections: &[1, 64, 256],
         is_beside_idle: false,
@@ -68,17 +68,17 @@ const SCENARIOS: [Scenario; 5] = [
     },
 ];
 
-/// Beside idle connections, a request is to cost at most so many times what it costs without them.
+/// The goal with idle connections: the most that a request should cost, as a multiple of its cost without them.
 const MOST_BESIDE_IDLE: f64 = 1.03;
 
-/// What is told of one server in one setting.
+/// The figures of one server in one setting.
 struct Entry {
-    /// Its place among the contestants.
+    /// Its index among the contestants.
     at: usize,
     turns: Vec<Turn>,
-    /// The floor's turns beside them.
+    /// The floor's turns in the same rounds.
     floors: Vec<Turn>,
-    /// Its turns without idle connections beside them.
+    /// Its own turns without idle connections, in the same rounds.
     without: Vec<Turn>,
     failure: Option<String>,
 }
@@ -111,7 +111,7 @@ pub(super) fn run(name: &str, options: &Options, programs: &[Program]) -> Outcom
             let of = format_args!("{connections} busy, round {} of {rounds}", round + 1);
             tell(scenario.name, of);
             for at in 0..entries.len() {
-                // Who comes first changes.
+                // The order changes from round to round.
                 let at = (at + round) % programs.len();
                 entries[at].play(&mut contestants, plan, round % 2 == 1);
             }
@@ -138,7 +138,7 @@ pub(super) fn run(name: &str, options: &Options, programs: &[Program]) -> Outcom
     Ok(report)
 }
 
-/// Who can take part, and why the others can't.
+/// The servers that can be measured, and why the others can't.
 fn takers(kind: Kind, idle: usize, programs: &[Program]) -> (Vec<&Program>, String) {
     let reasons = programs.iter().filter_map(|program| {
         let why = program.is_left_out(kind, idle)?;
@@ -159,7 +159,7 @@ fn about(scenario: &Scenario, rounds: usize, seconds: f64, absent: &str) -> Stri
     )
 }
 
-/// All servers with the idle connections, and if there are some, once more without.
+/// Starts all servers with the idle connections, and if there are some, once more without.
 fn start(scenario: &str, programs: &[&Program], idle: usize) -> Vec<Outcome<Contestant>> {
     let mut contestants = Vec::new();
     let counts: &[usize] = if idle > 0 { &[idle, 0] } else { &[0] };
@@ -186,7 +186,7 @@ impl Entry {
         }
     }
 
-    /// Its turn and those that it is compared with, in this order or the other way round.
+    /// Its turn and those that it is compared with, in this order or reversed.
     fn play(&mut self, contestants: &mut [Outcome<Contestant>], plan: Plan, is_reverse: bool) {
         if self.failure.is_some() {
             return;
@@ -287,7 +287,7 @@ fn goals(report: &mut Report, scenario: &Scenario, connections: usize, entry: &E
     goal(text.into(), &entry.without, MOST_BESIDE_IDLE);
 }
 
-/// Processor time a request, divided by that of the turn beside it.
+/// Processor time for a request, divided by that of the turn next to it.
 fn ratios(turns: &[Turn], others: &[Turn]) -> Vec<f64> {
     let pairs = turns.iter().zip(others);
     pairs.map(|(turn, other)| turn.cpu / other.cpu).collect()

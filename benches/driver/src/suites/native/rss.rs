@@ -1,4 +1,4 @@
-//! What an idle connection costs in memory, after it has had work.
+//! A scenario that measures the memory of an idle connection, after it has been used.
 
 use interop::{Outcome, Runtime};
 
@@ -10,11 +10,11 @@ use crate::options::Options;
 use crate::report::{Goal, Report, Row, Series};
 
 const SCENARIO: &str = "rss";
-/// What is to be reached: bytes for a connection.
+/// The goal, in bytes for a connection.
 const MOST: f64 = 512.0;
-/// Each connection has sent such a body.
+/// The length of the body that each connection has sent before.
 const BODY: usize = 64 << 10;
-/// So many bodies are under way at once.
+/// How many bodies are sent at once.
 const AT_ONCE: usize = 8;
 
 pub(super) fn run(options: &Options, programs: &[Program]) -> Outcome<Report> {

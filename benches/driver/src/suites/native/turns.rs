@@ -1,5 +1,5 @@
-//! Turns: a server is loaded for a moment, and with it, in the same round and right before or after, the
-//! floor, so that what disturbs one disturbs the other.
+//! Turns: a server is loaded briefly, and right before or after it, in the same round, the
+//! floor. So what disturbs one also disturbs the other.
 
 use std::thread::sleep;
 use std::time::Duration;
@@ -11,14 +11,14 @@ use super::wrk::{self, Kind};
 use crate::load::Load;
 use crate::server::Peer;
 
-/// A server that runs, with the idle connections to it. Unless it is its turn, it is stopped.
+/// A running server, with its idle connections. It is stopped (SIGSTOP), except in its turns.
 pub(super) struct Contestant {
     pub(super) name: String,
     peer: Peer,
     idle: Option<Load>,
 }
 
-/// What is done in a turn.
+/// What to do in a turn.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Plan {
     pub(super) kind: Kind,
@@ -26,10 +26,10 @@ pub(super) struct Plan {
     pub(super) duration: Duration,
 }
 
-/// What a turn has shown.
+/// The results of a turn.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Turn {
-    /// Microseconds of processor time a request.
+    /// Processor time for a request, in microseconds.
     pub(super) cpu: f64,
     /// Requests a second.
     pub(super) rate: f64,
@@ -37,11 +37,11 @@ pub(super) struct Turn {
     pub(super) p99: f64,
 }
 
-/// What the clients have left, the ends of their connections, is dealt with in this time.
+/// How long the server may take to handle the ends of the clients' connections.
 const REST: Duration = Duration::from_millis(15);
 
 impl Contestant {
-    /// Starts it, with so many idle connections, each with one request served.
+    /// Starts it, with this many idle connections, on each of which one request was served.
     pub(super) fn start(program: &Program, idle: usize) -> Outcome<Self> {
         let peer = program.start()?;
         let mut contestant = Self {
@@ -90,7 +90,7 @@ impl Contestant {
         Ok(self.peer.peak_resident()? as f64 / f64::from(1 << 20))
     }
 
-    /// If a server has ended, its last words say more than that a connection was closed.
+    /// Replaces an error by the last lines of the server's log, if it has ended.
     fn explained<T>(&mut self, outcome: Outcome<T>) -> Outcome<T> {
         outcome.map_err(|why| match self.peer.check_alive() {
             Ok(()) => why,

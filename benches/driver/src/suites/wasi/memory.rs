@@ -1,4 +1,4 @@
-//! What an idle connection costs in memory.
+//! A scenario that measures the memory of an idle connection.
 
 use interop::Outcome;
 
@@ -7,14 +7,14 @@ use super::{Case, HYPER, Run};
 use crate::report::Report;
 
 pub(super) const SCENARIO: &str = "memory";
-/// What is to be reached: bytes of linear memory for a connection.
+/// The goal, in bytes of linear memory for a connection.
 const MOST: f64 = 600.0;
 const LINEAR: &str = "linear memory";
-/// Each connection has sent such a body.
+/// The length of the body that each connection has sent before.
 const BODY: usize = 64 << 10;
-/// On the mio of crates.io connections take long to open: so many are enough for a figure.
+/// On the mio of crates.io connections take long to open. This number is enough for a figure.
 const ENOUGH: usize = 500;
-/// So many bodies are under way at once.
+/// How many bodies are sent at once.
 const AT_ONCE: usize = 8;
 
 pub(super) fn run(run: &Run<'_>) -> Outcome<Report> {
@@ -53,7 +53,7 @@ fn measure(case: &Case<'_>) -> Outcome<Vec<(&'static str, f64)>> {
     ])
 }
 
-/// Linear memory, and what is resident of the whole process.
+/// The linear memory, and the resident memory of the whole process.
 fn sizes(contestant: &mut Contestant) -> Outcome<(f64, f64)> {
     let linear = contestant.load.ask("/memory");
     let linear = contestant.explained(linear)?;

@@ -1,4 +1,4 @@
-//! What an idle connection's next request waits when nothing is busy.
+//! A scenario that measures how long the next request of an idle connection takes when nothing is busy.
 
 use std::time::Duration;
 
@@ -10,10 +10,10 @@ use crate::load::Plan;
 use crate::report::Report;
 
 pub(super) const SCENARIO: &str = "quiet";
-/// What is to be reached, in ms.
+/// The goal, in ms.
 const MOST: f64 = 2.0;
 const P99: &str = "p99";
-/// So far apart are the requests at most: the last one's connection is idle again by then.
+/// The longest pause between two requests. After it, the connection of the last one is idle again.
 const EVERY: Duration = Duration::from_millis(80);
 
 pub(super) fn run(run: &Run<'_>) -> Outcome<Report> {
@@ -25,12 +25,12 @@ pub(super) fn run(run: &Run<'_>) -> Outcome<Report> {
     );
     let mut report = Report::new(run.suite.name, SCENARIO, about);
     let mut idle = run.idle(run.suite.idle.quiet);
-    // Somebody has to ask.
+    // At least one connection is needed to send requests.
     idle.retain(|&idle| idle > 0);
     let cases = run.cases(&idle);
     report.rows = run.rows(SCENARIO, &cases, |case| measure(case, duration));
     run.goals(&mut report, "p99 in ms", P99, MOST);
-    // An interpreter takes as long as it takes.
+    // There is no goal for interpreters.
     let runtime = run.suite.goals.runtime.name();
     report.goals.retain(|goal| goal.text.starts_with(runtime));
     Ok(report)

@@ -1,4 +1,4 @@
-//! What idle connections cost when nothing happens.
+//! A scenario that measures the processor time for idle connections when nothing happens.
 
 use std::thread::sleep;
 use std::time::Duration;
@@ -10,14 +10,14 @@ use super::{Case, Run};
 use crate::report::Report;
 
 pub(super) const SCENARIO: &str = "rest";
-/// What is to be reached: ticks in ten seconds.
+/// The goal, in ticks in ten seconds.
 const MOST_TICKS: f64 = 2.0;
 const TICKS: &str = "ticks";
 
 pub(super) fn run(run: &Run<'_>) -> Outcome<Report> {
     let (seconds, duration) = run.seconds(10.0, 3.0, 0.2);
     let about = format!(
-        "processor time in {seconds} s at rest; each idle connection has had one answer. \
+        "processor time in {seconds} s without requests; each idle connection has had one response. \
          A tick is 10 ms."
     );
     let mut report = Report::new(run.suite.name, SCENARIO, about);
@@ -30,12 +30,12 @@ pub(super) fn run(run: &Run<'_>) -> Outcome<Report> {
 
 fn measure(case: &Case<'_>, duration: Duration) -> Outcome<Vec<(&'static str, f64)>> {
     let mut contestant = Contestant::start(case, 0)?;
-    // What the last requests have set in motion is to come to rest.
+    // Until the work of the last requests is done.
     sleep(duration.min(Duration::from_secs(1)));
     let before = contestant.peer.cpu()?;
     sleep(duration);
     let used = contestant.peer.cpu()?.since(before);
-    // They were idle, and not closed.
+    // The connections must still be open.
     let open = contestant.load.check();
     contestant.explained(open)?;
     let milliseconds = used.total.as_secs_f64() * 1e3;

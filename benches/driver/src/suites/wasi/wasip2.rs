@@ -52,8 +52,8 @@ pub(crate) static WASIP2: Suite = Suite {
 
 const HTTP: &str = "http";
 
-/// The host accepts and speaks HTTP. The component needs `cli` for what Rust's standard library imports;
-/// and of more than 1,000 connections the host accepts none, unless told.
+/// The host accepts connections and implements HTTP. The component needs `cli` for what Rust's standard library imports.
+/// By default the host accepts no more than 1,000 connections.
 fn serve(runtime: Runtime, component: &Path, address: SocketAddr) -> Outcome<Command> {
     let mut command = Command::new(runtime.path()?);
     command.args(["serve", "-S", "cli", "--max-concurrent-connections=100000"]);

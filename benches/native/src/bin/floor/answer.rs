@@ -1,16 +1,16 @@
-//! What is sent.
+//! The responses of the floor.
 
 use native_servers::BODY;
 
-/// The answers to batches of requests, made in advance.
+/// The responses to batches of requests, made in advance.
 pub(crate) struct Answers {
-    /// As many in a row as one read can ask for.
+    /// As many responses as one read can contain requests.
     row: Vec<u8>,
     one: usize,
     last: Vec<u8>,
 }
 
-/// The others have these fields too, so that as many bytes are sent.
+/// The responses of the other servers have these fields too, so they have the same length.
 const DATE: &str = "date: Sun, 22 Nov 2026 12:00:00 GMT";
 
 impl Answers {
@@ -23,18 +23,18 @@ impl Answers {
         }
     }
 
-    /// For so many requests.
+    /// The responses to this many requests.
     pub(crate) fn row(&self, count: usize) -> &[u8] {
         &self.row[..count * self.one]
     }
 
-    /// For one with `Connection: close`.
+    /// The response to a request with `Connection: close`.
     pub(crate) fn last(&self) -> &[u8] {
         &self.last
     }
 }
 
-/// The head of an answer with so long a body.
+/// The head of a response with a body of this length.
 pub(crate) fn head(length: usize, is_last: bool) -> Vec<u8> {
     let close = if is_last { "connection: close\r\n" } else { "" };
     format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n{close}{DATE}\r\n\r\n").into_bytes()

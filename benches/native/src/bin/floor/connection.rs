@@ -1,4 +1,4 @@
-//! One connection: a read, and a write that answers all that was asked.
+//! One connection: a read, and one write with the responses to all requests in it.
 
 use std::os::fd::OwnedFd;
 
@@ -13,43 +13,43 @@ use crate::head::Head;
 /// A client's connection.
 pub(crate) struct Connection {
     socket: OwnedFd,
-    /// The beginning of a head, or of answers that the client hasn't taken yet.
+    /// The beginning of a head, or of responses that the client hasn't taken yet.
     rest: Vec<u8>,
-    /// A request with a body, if there is one under way.
+    /// The request whose body is being received or sent back.
     exchange: Option<Box<Exchange>>,
 }
 
-/// Whether a connection is to be kept.
+/// Whether to keep a connection open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum State {
     Open,
     Ended,
 }
 
-/// A body that comes, and goes as the answer.
+/// A body that is received, and then sent as the response.
 struct Exchange {
-    /// The answer's head, and the body behind it.
+    /// The head of the response, and the body after it.
     buffer: Vec<u8>,
-    /// How long that is in the end.
+    /// The final length of that.
     whole: usize,
     sent: usize,
     is_echo: bool,
     is_last: bool,
 }
 
-/// What all connections share.
+/// The state that all connections share.
 pub(crate) struct Shared {
     input: Vec<u8>,
     answers: Answers,
-    /// Buffers of former bodies.
+    /// Buffers of earlier bodies, to be used again.
     spare: Vec<Vec<u8>>,
 }
 
-/// So much is read at once.
+/// How many bytes to read at once.
 const READ_SIZE: usize = 16 << 10;
-/// No request is shorter: `GET / HTTP/1.1`, and two ends of a line.
+/// The length of the shortest request: `GET / HTTP/1.1`, and two line ends.
 const SHORTEST: usize = 18;
-/// So many buffers are kept.
+/// How many buffers to keep.
 const SPARE: usize = 64;
 
 impl Shared {
@@ -71,7 +71,7 @@ impl Connection {
         }
     }
 
-    /// Does what can be done now.
+    /// Reads and writes as far as possible.
     pub(crate) fn serve(&mut self, flags: EventFlags, shared: &mut Shared) -> State {
         if self.exchange.is_some() {
             return self.exchange(shared);
@@ -83,7 +83,7 @@ impl Connection {
         self.read(flags.contains(EventFlags::RDHUP), shared)
     }
 
-    /// Reads once: what comes later is reported again. But an end that was reported is looked for.
+    /// Reads once, because later input is reported again. But if an end was reported, reads until it.
     fn read(&mut self, to_the_end: bool, shared: &mut Shared) -> State {
         loop {
             let kept = self.rest.len();
@@ -114,7 +114,7 @@ impl Connection {
         }
     }
 
-    /// Answers what is asked in so much input, with one write; or begins an exchange.
+    /// Responds to the requests in the input with one write; or begins to receive a body.
     fn answer(&mut self, length: usize, shared: &mut Shared) -> State {
         let input = &shared.input[..length];
         let (mut at, mut asked) = (0, 0);
@@ -131,7 +131,7 @@ impl Connection {
             }
             asked += 1;
         }
-        // That answers can't wait is one more liberty: who doesn't take them is cut.
+        // One more liberty: responses can't wait. A client that doesn't take them is disconnected.
         if asked > 0 && !self.send(shared.answers.row(asked)) {
             return State::Ended;
         }
@@ -154,7 +154,7 @@ impl Connection {
         rustix::net::send(&self.socket, bytes, SendFlags::NOSIGNAL) == Ok(bytes.len())
     }
 
-    /// Goes on with a body, and with its answer when it is whole.
+    /// Goes on receiving a body, and when it is complete, sending it back.
     #[cold]
     fn exchange(&mut self, shared: &mut Shared) -> State {
         let Some(exchange) = &mut self.exchange else {
@@ -179,7 +179,7 @@ impl Connection {
 }
 
 impl Exchange {
-    /// With what has come of the body already.
+    /// Begins with the part of the body that has already arrived.
     fn new(head: &Head, body: &[u8], mut buffer: Vec<u8>) -> Self {
         buffer.clear();
         buffer.extend(answer::head(head.body, head.is_last));
@@ -195,7 +195,7 @@ impl Exchange {
         }
     }
 
-    /// A short read or write is the last for now: when there is more, or room, that is reported.
+    /// Whether to stop after a short read or write: more input, or room, will be reported.
     fn go_on(&mut self, socket: &OwnedFd, answers: &Answers) -> Result<(), Errno> {
         if self.buffer.len() < self.whole {
             let room = spare_capacity(&mut self.buffer);

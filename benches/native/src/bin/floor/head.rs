@@ -1,20 +1,20 @@
-//! What the answer depends on, of a request's head.
+//! Reads the parts of a request's head on which the response depends.
 
 /// A request's head.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Head {
-    /// Its bytes, with the empty line.
+    /// Its length, with the empty line.
     pub(crate) length: usize,
-    /// The bytes of the body.
+    /// The length of the body.
     pub(crate) body: usize,
-    /// Whether the body is to be sent back.
+    /// Whether to send the body back.
     pub(crate) is_echo: bool,
     /// Whether the client wants the connection closed.
     pub(crate) is_last: bool,
 }
 
 impl Head {
-    /// The head that `input` begins with, if it is whole.
+    /// The head at the beginning of `input`, if it is complete.
     pub(crate) fn of(input: &[u8]) -> Option<Self> {
         let mut head = Self {
             length: line(input)?,
@@ -60,7 +60,7 @@ fn line(input: &[u8]) -> Option<usize> {
     const ONES: u64 = u64::from_ne_bytes([1; 8]);
     let (words, rest) = input.as_chunks::<8>();
     for (index, word) in words.iter().enumerate() {
-        // A byte is 0 where there is a line feed; and the lowest bit that is set below tells the first of them.
+        // A byte is 0 where there is a line feed. The lowest bit that is set below marks the first one.
         let word = u64::from_le_bytes(*word) ^ (ONES * u64::from(b'\n'));
         let found = word.wrapping_sub(ONES) & !word & (ONES << 7);
         if found != 0 {
@@ -76,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cut_head_is_none() {
+    fn a_truncated_head_is_none() {
         let input =
             b"POST /echo HTTP/1.1\r\nHost: x\r\ncontent-LENGTH: 12\r\nConnection: close\r\n\r\n";
         let whole = Head {

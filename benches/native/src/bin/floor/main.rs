@@ -1,20 +1,20 @@
-//! The least that a server can cost: a bare epoll loop with fixed answers.
+//! The floor: a bare epoll loop with fixed responses, as the least that a server can cost.
 //!
-//! What others are compared with has to be held to rules:
+//! Because other servers are compared with it, it has rules:
 //!
 //! - One thread, `epoll_wait` and nothing else to wait with; each connection is registered once, edge-triggered.
 //! - One `recv` and one `send` for a batch of requests, and no other call but the `epoll_wait` they share.
-//!   (After a body there is one `recv` more, for what may have come meanwhile.) A connection costs `accept4`,
-//!   `epoll_ctl` and `close` besides.
-//! - At most 450 instructions for a request that comes alone, and 160 in pipelines of 16.
-//! - It doesn't allocate for a request: bodies come into buffers that are used again.
-//! - A body is read whole before it is answered, as it is for the others' handlers.
-//! - A connection whose client has ended is closed, and one with `Connection: close` after its answer.
-//! - Requests may be cut anywhere.
+//!   (After a body there is one more `recv`, for input that may have arrived meanwhile.) A connection also costs
+//!   `accept4`, `epoll_ctl` and `close`.
+//! - At most 450 instructions for a single request, and 160 for one in a pipeline of 16.
+//! - It doesn't allocate for a request: bodies are received in buffers that are used again.
+//! - A body is received completely before the response, as for the handlers of the other servers.
+//! - A connection is closed at the end of the client's stream, and after the response to `Connection: close`.
+//! - Requests may be split anywhere.
 //!
-//! The liberties: nothing is checked, of a request's head only what the answer depends on is read, a client that
-//! doesn't take small answers is cut, one that sends the next request before the answer to a body isn't
-//! understood, there are no timers and no limits, and the `Date` stands still.
+//! It takes these liberties: it checks nothing, and reads only the parts of a head on which the response depends; it
+//! disconnects a client that doesn't take small responses; it doesn't support a client that sends the next request
+//! before the response to a body; it has no timers and no limits; and its `Date` never changes.
 
 mod answer;
 mod connection;
@@ -30,7 +30,7 @@ use rustix::net::SocketFlags;
 
 use crate::connection::{Connection, Shared, State};
 
-/// So many events are taken at once.
+/// How many events to take at once.
 const EVENTS: usize = 256;
 
 fn main() -> std::io::Result<()> {
@@ -43,7 +43,7 @@ fn main() -> std::io::Result<()> {
         EventFlags::IN,
     )?;
     let mut events = Vec::with_capacity(EVENTS);
-    // By the number of the file descriptor.
+    // The index is the file descriptor.
     let mut connections: Vec<Option<Connection>> = Vec::new();
     let mut shared = Shared::new();
     loop {
@@ -76,7 +76,7 @@ fn accept(
     connections: &mut Vec<Option<Connection>>,
 ) -> std::io::Result<()> {
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
-    // A client that is gone before it is accepted is no reason to end.
+    // It fails if the client has already gone, which is no reason to end.
     let Ok(socket) = rustix::net::accept_with(listener, flags) else {
         return Ok(());
     };

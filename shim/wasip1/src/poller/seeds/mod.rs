@@ -1,7 +1,7 @@
-//! An echo server on the fake runtime, with random clients: one run for each seed.
+//! Random tests of the poller: an echo server on the fake runtime, with random clients. Each seed is one run.
 //!
-//! `WASIP1_SEEDS=10000` runs so many seeds in each personality; `WASIP1_SEED=7
-//! WASIP1_PERSONALITY=hostile` runs that one, and shows it.
+//! `WASIP1_SEEDS=10000` runs this many seeds in each personality. `WASIP1_SEED=7
+//! WASIP1_PERSONALITY=hostile` runs only that seed, and prints what happens.
 
 mod peers;
 mod run;
@@ -30,7 +30,7 @@ fn seeds_on_wazero() {
 }
 
 #[test]
-fn seeds_on_the_text() {
+fn seeds_on_a_runtime_that_follows_the_specification() {
     run_seeds("strict");
 }
 

@@ -1,4 +1,4 @@
-//! The clients: what they do is put in the fake runtime's script.
+//! The random clients. What they do is scheduled in the script of the fake runtime.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -8,15 +8,17 @@ use std::time::Duration;
 use crate::fake::{Client, Fake, Rng};
 use crate::wasi::Fd;
 
-/// What a client sends and gets, and how it ends.
+/// A client: what it has sent and received, and how it ends.
 pub(super) struct Peer {
     pub(super) client: Client,
     fate: Fate,
     sent: Vec<u8>,
     received: Vec<u8>,
-    /// When what was sent was sent, with the number of bytes before it.
+    /// For each piece that the server hasn't begun to read: when it was sent, and how many bytes were sent before it.
     pub(super) times: VecDeque<(u64, usize)>,
+    /// When it ended.
     pub(super) ended: Option<u64>,
+    /// It does nothing more, and expects nothing more of the server.
     pub(super) over: bool,
 }
 
@@ -40,21 +42,21 @@ impl Peer {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fate {
-    /// Half-closes and waits for the server to end.
+    /// Half-closes, and waits until the server ends the stream.
     Ends,
     Resets,
-    /// Is still there at the end.
+    /// Stays connected to the end of the run.
     Stays,
-    /// Its file descriptor is closed behind the poller's back.
+    /// Its file descriptor is closed, but not by the poller.
     Stolen,
 }
 
-/// When the last client connects, at the latest.
+/// All clients connect before this time, in nanoseconds.
 pub(super) const CONNECTING: u64 = 60_000_000;
 
 pub(super) type Peers = Rc<RefCell<Vec<Rc<RefCell<Peer>>>>>;
 
-/// Puts a client in the script.
+/// Schedules a client.
 pub(super) fn plan(fake: &Fake, listener: Fd, script: &mut Rng, peers: &Peers) {
     let mut script = Rng::new(script.next_u64());
     let peers = Rc::clone(peers);
@@ -82,7 +84,7 @@ pub(super) fn plan(fake: &Fake, listener: Fd, script: &mut Rng, peers: &Peers) {
         peers.borrow_mut().push(Rc::clone(&peer));
         let mut at = 0;
         for _ in 0..script.below(6) {
-            // Pauses of all sizes: within a round, while busy, and long enough to be idle.
+            // Pauses within an iteration, while the connection is busy, and long enough for it to become idle.
             let pause = script.pick(&[10_000, 1_000_000, 50_000_000]);
             at += script.below(pause);
             let length = script.pick(&[1, 1, 2, 100, 3000]);
@@ -108,14 +110,14 @@ pub(super) fn plan(fake: &Fake, listener: Fd, script: &mut Rng, peers: &Peers) {
     });
 }
 
-/// Lets the client take what has arrived, again and again, until it is satisfied.
+/// Takes what has arrived, and schedules itself again until the client is over.
 fn drain(fake: &Fake, peer: Rc<RefCell<Peer>>, every: Duration) {
     {
         let mut peer = peer.borrow_mut();
         let bytes = peer.client.receive();
         peer.received.extend(bytes);
         assert!(peer.sent.starts_with(&peer.received), "not what was sent");
-        // The server has closed it then, as it had to.
+        // After an injected fault, the server has to close the connection.
         peer.over |= peer.client.is_faulted() && peer.client.is_closed();
         let everything = peer.received.len() == peer.sent.len();
         if peer.ended.is_some() && everything {
@@ -145,8 +147,8 @@ fn end(fake: &Fake, peer: &RefCell<Peer>) {
             peer.over = true;
         }
         Fate::Stolen => {
-            // Before it is accepted there is nothing to steal, and the number of one that is closed may
-            // be another's.
+            // Without a file descriptor there is nothing to close. And if the server has closed it, the number may
+            // belong to another connection.
             match peer.client.fd() {
                 Some(fd) if !peer.client.is_closed() => fake.steal(fd),
                 Some(_) => {}

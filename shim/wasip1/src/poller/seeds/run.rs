@@ -1,8 +1,9 @@
-//! One run: the server and what is checked of it.
+//! One run: an echo server, and the checks: that it returns what the clients send, finds it in time, makes few calls
+//! when nothing happens, and leaks no file descriptor.
 
 #![allow(
     clippy::print_stdout,
-    reason = "what a person who replays a seed wants to see"
+    reason = "a person who replays a seed wants to see it"
 )]
 
 use std::cell::RefCell;
@@ -99,7 +100,7 @@ impl Run {
             let mut conn = self
                 .conns
                 .remove(&event.token)
-                .expect("no event after close");
+                .expect("the stream of an event is open");
             if self.serve(&mut conn, event) {
                 self.conns.insert(event.token, conn);
             } else {
@@ -113,11 +114,11 @@ impl Run {
             let peers = self.peers.borrow();
             let is = |peer: &&Rc<RefCell<Peer>>| peer.borrow().client.fd() == Some(fd);
             let is_open = |peer: &&Rc<RefCell<Peer>>| !peer.borrow().client.is_closed();
-            // It may have been stolen already, while it was accepted; then nothing is ever read
-            // from it, and it doesn't matter whose it was.
+            // Its file descriptor may have been closed already, during the accept. Then nothing is ever read
+            // from it, and it doesn't matter which client it belongs to.
             let found = peers.iter().find(|peer| is(peer) && is_open(peer));
             let found = found.or_else(|| peers.iter().find(is));
-            let peer = Rc::clone(found.expect("the one who has connected"));
+            let peer = Rc::clone(found.expect("the client that has connected"));
             drop(peers);
             self.tokens += 1;
             let stream = self.poller.register(fd, self.tokens, Interest::READ);
@@ -132,7 +133,7 @@ impl Run {
         }
     }
 
-    /// Whether the connection goes on.
+    /// Reads and writes. Returns whether the connection goes on.
     fn serve(&mut self, conn: &mut Conn, event: Ready) -> bool {
         if event.readable && !conn.ended {
             let mut buf = [0; 1000];
@@ -173,26 +174,26 @@ impl Run {
         true
     }
 
-    /// Something that was there at `since` has been found only now.
+    /// Checks that something which happened at `since` was not found too late.
     fn check_delay(&mut self, since: u64) {
         let waited = self.fake.now() - since;
         let work = 40 * 4 * self.personality.costs.call;
         let most = self.personality.found_within(40, work);
         assert!(
             waited <= most,
-            "{waited} ns to find what was there: {}",
+            "{waited} ns to find an event: {}",
             self.state()
         );
     }
 
-    /// With everyone quiet the poller must be, too.
+    /// Checks that the poller makes few calls when no client does anything.
     fn check_calls_when_idle(&mut self) {
         let settled = self.fake.now() + 200_000_000;
         while self.fake.now() < settled {
             self.iterate(1_000_000_000);
         }
         let before = self.fake.counts();
-        // A blind poller makes thousands of calls a second, so a part of one must do.
+        // On a blind runtime the poller makes thousands of calls in a second, so only a part of one is measured.
         let parts = if self.personality.blind { 4 } else { 1 };
         let until = self.fake.now() + 1_000_000_000 / parts;
         while self.fake.now() < until {
@@ -202,7 +203,7 @@ impl Run {
         let most = self.personality.calls_at_rest() / parts;
         assert!(
             calls <= most,
-            "{calls} calls in a second at rest: {}",
+            "{calls} calls in a second without events: {}",
             self.state()
         );
     }
@@ -235,7 +236,7 @@ struct Conn {
 }
 
 impl Conn {
-    /// When something was sent of which some was read now.
+    /// When the next piece was sent of which the server has read at least one byte.
     fn next_found(&self) -> Option<u64> {
         let times = &mut self.peer.borrow_mut().times;
         let (since, before) = *times.front()?;

@@ -1,9 +1,9 @@
-//! What is reported of a few connections, and whose faults are whose.
+//! Tests with few connections: what is reported of them, and that faults stay with their connection.
 
 use super::*;
 
 #[test]
-fn blindness_is_recognised() {
+fn a_blind_runtime_is_detected() {
     for personality in ALL {
         let mut server = Server::new(personality);
         server.wait(0);
@@ -11,9 +11,9 @@ fn blindness_is_recognised() {
     }
 }
 
-/// Polls that report nothing at all, or an error, say nothing about it.
+/// Polls that report nothing, or an error, don't decide it.
 #[test]
-fn blindness_is_recognised_behind_faults() {
+fn a_blind_runtime_is_detected_despite_faults() {
     for personality in ALL {
         for seed in 0..100 {
             let fake = Fake::new(personality, seed);
@@ -54,7 +54,7 @@ fn a_connection_before_the_first_wait_is_kept() {
 }
 
 #[test]
-fn a_connection_that_was_kept_and_closed_by_somebody_is_forgotten() {
+fn a_kept_connection_that_something_else_closed_is_not_returned() {
     for personality in ALL {
         let fake = Fake::new(personality, 0);
         let fd = fake.preopen_listener();
@@ -70,7 +70,7 @@ fn a_connection_that_was_kept_and_closed_by_somebody_is_forgotten() {
 }
 
 #[test]
-fn bytes_and_room_come_as_one_event() {
+fn one_event_reports_both_directions() {
     for personality in ALL {
         let mut server = Server::new(personality);
         server.wait(0);
@@ -110,7 +110,7 @@ fn a_wait_ends_at_its_timeout() {
 }
 
 #[test]
-fn a_bad_fd_is_one_connections_fault() {
+fn a_bad_fd_is_reported_to_its_owner_only() {
     for personality in [Personality::WASI_COMMON, Personality::STRICT] {
         let mut server = Server::new(personality);
         server.wait(0);
@@ -126,7 +126,7 @@ fn a_bad_fd_is_one_connections_fault() {
         let ready = server.wait(100);
         assert_eq!(of(&ready, 1), None);
         assert!(of(&ready, 2).is_some_and(|ready| ready.readable));
-        // Another connection gets the number; closing the evicted one must not hit it.
+        // Another connection gets the number. Closing the evicted registration must not close it.
         let (three, third) = server.accept(3);
         assert_eq!(third.fd(), first.fd());
         server.poller.close(first);
@@ -139,7 +139,7 @@ fn a_bad_fd_is_one_connections_fault() {
 }
 
 #[test]
-fn a_reset_is_one_connections_event() {
+fn a_reset_is_reported_as_an_event() {
     let mut server = Server::new(Personality::WASI_COMMON);
     server.wait(0);
     let (client, stream) = server.accept(1);
@@ -155,7 +155,7 @@ fn a_reset_is_one_connections_event() {
 }
 
 #[test]
-fn no_event_for_what_is_closed_even_if_its_number_is_used_again() {
+fn a_closed_stream_has_no_events_even_if_its_number_is_used_again() {
     for personality in ALL {
         let mut server = Server::new(personality);
         server.wait(0);
@@ -187,7 +187,7 @@ fn a_directory_is_no_listener() {
 }
 
 #[test]
-fn a_blind_runtime_at_rest_is_asked_seldom() {
+fn a_blind_runtime_gets_few_calls_when_nothing_happens() {
     let mut server = Server::new(Personality::WAZERO);
     server.wait(0);
     let streams: Vec<_> = (0..40).map(|token| server.accept(token)).collect();
@@ -209,12 +209,12 @@ fn a_blind_runtime_at_rest_is_asked_seldom() {
     };
     rest(&mut server);
     let tried = rest(&mut server);
-    // 1.6 µs each: 2 % of a second are 12,500.
+    // At 1.6 µs each, 2 % of a second are 12,500 tries.
     assert!((8_000..12_500).contains(&tried), "{tried}");
 }
 
 #[test]
-fn a_host_that_polls_only_so_many_at_once_is_asked_in_parts() {
+fn a_list_that_is_too_long_for_the_host_is_polled_in_parts() {
     for most_subscriptions in [8, 20, 99] {
         for personality in [Personality::WASI_COMMON, Personality::STRICT] {
             let mut server = Server::new(Personality {
@@ -243,9 +243,9 @@ fn a_host_that_polls_only_so_many_at_once_is_asked_in_parts() {
     }
 }
 
-/// Whoever waits for room alone must learn that there will be none.
+/// An owner that only waits for room to write must get the event, too.
 #[test]
-fn an_eviction_is_told_in_the_direction_that_is_waited_for() {
+fn an_eviction_is_reported_in_the_direction_of_interest() {
     for personality in ALL {
         let mut server = Server::new(personality);
         let (_client, stream) = server.accept(1);
@@ -255,15 +255,15 @@ fn an_eviction_is_told_in_the_direction_that_is_waited_for() {
         };
         server.poller.set_interest(&stream, interest);
         server.fake.steal(stream.fd());
-        let told = (0..10).find_map(|_| {
+        let reported = (0..10).find_map(|_| {
             let found = of(&server.wait(10), 1);
-            // A blind runtime learns of it by the write.
+            // On a blind runtime, only a call finds the bad file descriptor.
             if personality.blind && found.is_some() {
                 let _ = server.poller.write(&stream, &[IoSlice::new(b"x")]);
             }
             found.filter(|ready| ready.error.is_some())
         });
-        assert!(told.is_some_and(|ready| ready.writable), "{told:?}");
+        assert!(reported.is_some_and(|ready| ready.writable), "{reported:?}");
         server.poller.close(stream);
     }
 }

@@ -1,9 +1,9 @@
-//! Many connections: who waits how long, and what it costs.
+//! Tests with many connections: how long events take to be reported, and what that costs.
 
 use super::*;
 
-/// A server with busy connections, each with a request again at most `pause` microseconds after one
-/// was read, and idle ones.
+/// A server with busy and idle connections. The client of a busy one sends a request at most `pause` microseconds
+/// after the last one was read.
 struct Load {
     pause: u64,
     server: Server,
@@ -11,7 +11,7 @@ struct Load {
     idle: Vec<(Client, Registration)>,
 }
 
-/// Requests that come after a while, and at once: then the poller does without polls.
+/// The next request comes after a while; or at once, so that the poller speculates.
 const PAUSES: [u64; 2] = [400, 0];
 
 impl Load {
@@ -34,7 +34,8 @@ impl Load {
         load
     }
 
-    /// One round; the tokens of the idle ones that were reported, and whether the listener was.
+    /// Runs one iteration. Returns the tokens of the idle connections that were reported, and whether a connection was
+    /// accepted.
     fn iterate(&mut self) -> (Vec<u64>, bool) {
         let mut idle = Vec::new();
         let mut listener = false;
@@ -43,7 +44,7 @@ impl Load {
                 listener |= self.server.poller.accept(&self.server.listener).is_ok();
             } else if let Some((client, stream)) = self.busy.get(ready.token as usize) {
                 if self.server.poller.read(stream, &mut [0; 16]).is_ok() {
-                    // The next request comes when others have had their turn.
+                    // Meanwhile the other connections are read.
                     let client = client.clone();
                     let pause = self.server.fake.random(self.pause.max(1));
                     let pause = Duration::from_micros(pause);
@@ -58,7 +59,7 @@ impl Load {
         (idle, listener)
     }
 
-    /// How long it takes until `found`.
+    /// Runs iterations until `found` is true for the result of one. Returns how long that took.
     fn until(&mut self, found: impl Fn(&(Vec<u64>, bool)) -> bool) -> u64 {
         let start = self.server.fake.now();
         while !found(&self.iterate()) {
@@ -72,7 +73,7 @@ impl Load {
 }
 
 #[test]
-fn idle_connections_hardly_tax_busy_ones() {
+fn idle_connections_hardly_slow_down_busy_ones() {
     let cost = |idle| {
         let mut load = Load::new(Personality::WASI_COMMON, 64, idle);
         for _ in 0..100 {
@@ -96,7 +97,7 @@ fn idle_connections_hardly_tax_busy_ones() {
 }
 
 #[test]
-fn an_idle_connection_is_found_under_load_even_if_it_only_ends() {
+fn an_idle_connections_request_and_end_are_found_under_load() {
     for (end, pause) in [true, false].into_iter().zip(PAUSES) {
         let mut load = Load::new(Personality::WASI_COMMON, 64, 1000);
         load.pause = pause;
@@ -110,7 +111,7 @@ fn an_idle_connection_is_found_under_load_even_if_it_only_ends() {
             client.send(b"request")
         }
         let took = load.until(|(idle, _)| idle.contains(&1500));
-        // 64 times 1,000 subscriptions of 0.5 µs at worst.
+        // At worst, 64 times 1,000 subscriptions of 0.5 µs.
         assert!(took <= 33_000_000, "{took}");
     }
 }
@@ -133,7 +134,7 @@ fn a_busy_connections_end_and_single_bytes_are_found_under_load() {
             load.until(|(other, _)| other.contains(&70_000));
         }
         let took = load.server.fake.now() - start;
-        // 16 times 66 tries of 6.4 µs, and a round.
+        // 16 times 66 tries of 6.4 µs, and one iteration.
         assert!(took <= 8_000_000, "{took}");
     }
 }
@@ -179,9 +180,9 @@ fn a_full_load_is_served_without_polls() {
     }
 }
 
-/// What was expected of connections that are gone is not to be waited for without a poll, for ever.
+/// When the busy connections are gone, the poller must not go on speculating about them.
 #[test]
-fn the_end_of_all_busy_ones_ends_a_full_load() {
+fn speculation_ends_with_the_busy_connections() {
     let mut load = Load::new(Personality::WASI_COMMON, 64, 0);
     load.pause = 0;
     for _ in 0..200 {
@@ -196,7 +197,7 @@ fn the_end_of_all_busy_ones_ends_a_full_load() {
 }
 
 #[test]
-fn reads_without_a_poll_are_seldom_in_vain() {
+fn few_speculative_reads_find_nothing() {
     for pause in [20, 100, 200, 300, 400, 1000] {
         let mut load = Load::new(Personality::WASI_COMMON, 64, 0);
         load.pause = pause;
@@ -206,13 +207,13 @@ fn reads_without_a_poll_are_seldom_in_vain() {
         }
         let after = load.server.fake.counts();
         let (reads, again) = (after.reads - before.reads, after.again - before.again);
-        // At 6.4 µs it is 1 in 64; a round that goes wrong is followed by up to 64 polls.
+        // At 6.4 µs for `AGAIN`, 1 in 64 may. An iteration with more is followed by up to 64 polls.
         assert!(again * 25 <= reads, "{again} of {reads} with {pause}");
     }
 }
 
 #[test]
-fn thousands_at_rest_cost_nothing() {
+fn thousands_of_idle_connections_cost_no_polls() {
     let mut load = Load::new(Personality::WASI_COMMON, 0, 5000);
     load.server.wait(100);
     let before = load.server.fake.counts();
@@ -220,7 +221,7 @@ fn thousands_at_rest_cost_nothing() {
         assert_eq!(load.server.wait(1000), []);
     }
     assert!(load.server.fake.counts().polls - before.polls <= 20);
-    // And one that wakes is found by the first poll.
+    // And a request is found by the first poll.
     load.idle[4321].0.send(b"request");
     let before = load.server.fake.counts();
     assert!(of(&load.server.wait(1000), 5321).is_some());

@@ -1,4 +1,4 @@
-//! The poller on scripted runtimes.
+//! Tests of the poller on the fake runtime.
 
 mod events;
 mod load;

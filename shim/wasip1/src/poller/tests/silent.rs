@@ -1,8 +1,8 @@
-//! Calls that return success and do nothing.
+//! Tests on runtimes where calls return success and do nothing.
 
 use super::*;
 
-/// Where `fd_close` does nothing until later.
+/// Runtimes where `fd_close` has no effect until later.
 const LATE: [Personality; 3] = [
     Personality::WAZERO,
     Personality::HOSTILE_BLIND,
@@ -10,11 +10,11 @@ const LATE: [Personality; 3] = [
 ];
 
 #[test]
-fn a_peer_sees_the_end_at_once_though_closing_does_nothing() {
+fn a_peer_sees_the_end_at_once_even_if_closing_does_nothing() {
     for personality in LATE {
         let mut server = Server::new(personality);
         server.fake.set_faults(Faults::NONE);
-        // Before it is known that the runtime is blind, and afterwards.
+        // First before the runtime is known to be blind, then afterwards.
         let (first, stream) = server.accept(1);
         server.poller.close(stream);
         assert!(first.is_at_end() && first.is_closed());
@@ -23,15 +23,15 @@ fn a_peer_sees_the_end_at_once_though_closing_does_nothing() {
         let (second, stream) = server.accept(2);
         server.poller.close(stream);
         assert!(second.is_at_end() && second.is_closed());
-        // What comes now isn't swallowed.
-        second.send(b"anybody there?");
+        // What the client sends now resets the connection.
+        second.send(b"more");
         assert!(second.is_reset());
         assert_eq!(server.fake.violations(), [""; 0]);
     }
 }
 
 #[test]
-fn what_was_accepted_before_anyone_asked_sees_the_end_too() {
+fn a_kept_connection_sees_the_end_too() {
     for personality in LATE {
         let fake = Fake::new(personality, 0);
         fake.set_faults(Faults::NONE);
@@ -40,7 +40,7 @@ fn what_was_accepted_before_anyone_asked_sees_the_end_too() {
         let mut poller = Poller::new(fake.clone());
         let listener = poller.register_listener(fd, LISTENER).expect("a listener");
         assert!(client.accepted_at().is_some());
-        // A listener is closed, and not shut down: others may share it.
+        // A listener is only closed and not shut down, because another process may share it.
         poller.close(listener);
         assert!(client.is_at_end() && client.is_closed());
         assert_eq!(fake.violations(), [""; 0]);
@@ -48,7 +48,7 @@ fn what_was_accepted_before_anyone_asked_sees_the_end_too() {
 }
 
 #[test]
-fn a_runtime_that_sees_and_closes_is_spared_the_calls() {
+fn a_runtime_that_checks_sockets_gets_no_shutdown_before_close() {
     for personality in [Personality::WASI_COMMON, Personality::STRICT] {
         let mut server = Server::new(personality);
         server.wait(0);
@@ -85,7 +85,7 @@ fn a_listener_that_stays_blocking_is_not_tried_before_it_was_reported() {
 }
 
 #[test]
-fn connections_are_made_non_blocking_though_accepting_ignores_that() {
+fn connections_are_made_non_blocking_even_if_sock_accept_ignores_the_flag() {
     for personality in ALL {
         let mut server = Server::new(personality);
         server.fake.set_silence(Silence {
@@ -101,7 +101,7 @@ fn connections_are_made_non_blocking_though_accepting_ignores_that() {
 }
 
 #[test]
-fn a_write_of_nothing_means_that_there_is_no_room() {
+fn a_write_that_returns_0_becomes_again() {
     for personality in ALL {
         let mut server = Server::new(personality);
         server.fake.set_silence(Silence {
@@ -120,7 +120,7 @@ fn a_write_of_nothing_means_that_there_is_no_room() {
 }
 
 #[test]
-fn a_blind_runtime_gets_each_slice_by_a_write_of_its_own() {
+fn on_a_blind_runtime_each_slice_is_a_write_of_its_own() {
     for personality in ALL {
         let mut server = Server::new(personality);
         server.wait(0);
@@ -135,7 +135,7 @@ fn a_blind_runtime_gets_each_slice_by_a_write_of_its_own() {
 }
 
 #[test]
-fn a_runtime_that_looks_at_sockets_is_asked_about_each_direction() {
+fn ready_now_polls_each_direction_separately() {
     for personality in ALL {
         let mut server = Server::new(personality);
         server.wait(0);

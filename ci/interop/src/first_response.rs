@@ -1,5 +1,5 @@
-//! How long it takes from the start of a runtime to the first response, with a module that is compiled already:
-//! by its command for that, or by an earlier start, where the runtime keeps what it has compiled.
+//! Measures how long it takes from the start of a runtime to the first response, with a module that is compiled
+//! already: by the runtime's command for that, or by an earlier start, if the runtime keeps compiled modules.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -14,17 +14,17 @@ use crate::{Client, Outcome, Program, Report, Runtime, ensure, root};
 pub struct Settings {
     /// How often the runtime is started. The median counts.
     pub starts: usize,
-    /// So long it may take.
+    /// The longest time that it may take.
     pub most: Duration,
 }
 
 /// Measures on each of these runtimes.
 #[must_use]
 pub fn run(runtimes: &[Runtime], settings: Settings) -> Report {
-    let mut report = Report::new("first answer", runtimes);
+    let mut report = Report::new("first response", runtimes);
     for &runtime in runtimes {
         report.add(
-            "ms to the first answer",
+            "ms to the first response",
             runtime,
             measure(runtime, settings),
         );
@@ -38,13 +38,13 @@ fn measure(runtime: Runtime, settings: Settings) -> Outcome<String> {
     let precompiled = if runtime.precompiles() {
         precompile(runtime, &module)?
     } else {
-        first_answer(runtime, &module)?;
+        first_response(runtime, &module)?;
         module
     };
 
     let mut times = Vec::new();
     for _ in 0..settings.starts {
-        times.push(first_answer(runtime, &precompiled)?);
+        times.push(first_response(runtime, &precompiled)?);
     }
     times.sort_unstable();
     let [least, .., most] = times[..] else {
@@ -52,13 +52,13 @@ fn measure(runtime: Runtime, settings: Settings) -> Outcome<String> {
     };
     let median = times[times.len() / 2];
     let [median_ms, least, most] = [median, least, most].map(|time| time.as_secs_f64() * 1e3);
-    let told = format!("{median_ms:.1} ({least:.1} to {most:.1})");
+    let figures = format!("{median_ms:.1} ({least:.1} to {most:.1})");
     ensure!(
         median <= settings.most,
-        "{told} ms, of which the median is more than {:?}",
+        "{figures} ms, of which the median is more than {:?}",
         settings.most
     );
-    Ok(told)
+    Ok(figures)
 }
 
 fn precompile(runtime: Runtime, module: &Path) -> Outcome<PathBuf> {
@@ -74,7 +74,7 @@ fn precompile(runtime: Runtime, module: &Path) -> Outcome<PathBuf> {
     Ok(precompiled)
 }
 
-fn first_answer(runtime: Runtime, precompiled: &Path) -> Outcome<Duration> {
+fn first_response(runtime: Runtime, precompiled: &Path) -> Outcome<Duration> {
     let address = SocketAddr::from(([127, 0, 0, 1], Runtime::free_port()?));
     let mut command = runtime.command(precompiled, &address.to_string(), &[])?;
     // See ci/lib.sh.
@@ -89,7 +89,7 @@ fn first_answer(runtime: Runtime, precompiled: &Path) -> Outcome<Duration> {
     outcome.map(|()| took)
 }
 
-/// Connects as soon as that is possible, and has one answer.
+/// Connects as soon as possible, and receives one response.
 fn ask(address: SocketAddr, start: Instant) -> Outcome {
     const PATIENCE: Duration = Duration::from_secs(20);
     let mut client = loop {

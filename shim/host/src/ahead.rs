@@ -1,0 +1,73 @@
+//! Input that the host reads before the guest does.
+//!
+//! A poll has to report how many bytes a connection has, which takes a system call for each ready connection. Reading
+//! the bytes takes one too, and then the guest's own read needs none.
+
+use std::os::fd::AsFd;
+
+use rustix::buffer::spare_capacity;
+use rustix::io;
+use rustix::net::{RecvFlags, recv};
+
+/// How many bytes are read ahead. Most heads fit. With half of it many wouldn't, and the rest would take two more system
+/// calls; twice as much isn't kept in the allocator's thread cache, and a guest that reads nothing would make the host
+/// hold it for each connection.
+const MOST: usize = 1024;
+
+/// Bytes that were read ahead. It allocates only while it has some.
+#[derive(Debug, Default)]
+pub(crate) struct Ahead {
+    bytes: Vec<u8>,
+    /// How many of them the guest has read.
+    start: usize,
+}
+
+/// What a read ahead has found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Found {
+    /// All bytes that there were.
+    All,
+    /// As many bytes as there is room for. There may be more.
+    Full,
+    /// The end of the stream.
+    End,
+}
+
+impl Ahead {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.start == self.bytes.len()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len() - self.start
+    }
+
+    /// Reads from the socket. There must be no bytes left of the last time.
+    pub(crate) fn read(&mut self, socket: &impl AsFd) -> io::Result<Found> {
+        let mut bytes = Vec::with_capacity(MOST);
+        let (got, _) = recv(socket, spare_capacity(&mut bytes), RecvFlags::empty())?;
+        *self = Self { bytes, start: 0 };
+        Ok(match got {
+            0 => Found::End,
+            MOST.. => Found::Full,
+            _ => Found::All,
+        })
+    }
+
+    /// Copies as many bytes as there is room for, and keeps them.
+    pub(crate) fn peek(&self, buffer: &mut [u8]) -> usize {
+        let count = self.len().min(buffer.len());
+        buffer[..count].copy_from_slice(&self.bytes[self.start..self.start + count]);
+        count
+    }
+
+    /// Moves as many bytes as there is room for.
+    pub(crate) fn take(&mut self, buffer: &mut [u8]) -> usize {
+        let count = self.peek(buffer);
+        self.start += count;
+        if self.is_empty() {
+            *self = Self::default();
+        }
+        count
+    }
+}

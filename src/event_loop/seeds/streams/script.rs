@@ -1,0 +1,317 @@
+//! What a handler is going to do with its request.
+
+use std::time::Duration;
+
+use wasip1_poll::fake::Rng;
+
+use crate::conn::CloseReason;
+use crate::event_loop::seeds::answers::{Answer, Framing};
+use crate::event_loop::seeds::requests::{Act, Planned, chunked, head, pattern};
+use crate::limits::Limits;
+
+/// What a handler does, one after the other.
+#[derive(Clone, Debug)]
+pub(in crate::event_loop::seeds) struct Script {
+    pub(super) beside: Beside,
+    pub(super) take: Take,
+    pub(super) waits: Vec<Wait>,
+    pub(super) outcome: Outcome,
+    pub(super) hint: Hint,
+    pub(super) parts: Vec<Part>,
+    pub(super) end: End,
+    /// The request says `TE: trailers`.
+    pub(super) wants_trailers: bool,
+}
+
+/// A task that the handler spawns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Beside {
+    Nothing,
+    Sleeper(Duration),
+    /// Until the server stops.
+    Stopping,
+    Endless,
+    Panics,
+}
+
+/// What becomes of the request's body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Take {
+    /// It is dropped at once.
+    Nothing,
+    /// It is dropped with the response's body, and never polled.
+    Keep,
+    /// All of it in one piece.
+    All,
+    /// Frame by frame, with a wait before each.
+    Frames(Wait),
+    /// It is dropped after this many frames.
+    Some(usize),
+    /// All of it, by a task; the handler waits for that.
+    Task,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wait {
+    /// The future wakes itself.
+    Yield,
+    Sleep(Duration),
+    /// A task wakes it after this time, this many times.
+    Ring(Duration, u8),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    Response,
+    Error,
+    Panic,
+    Never,
+}
+
+/// What the response says of its length.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Hint {
+    Unknown,
+    Exact(u64),
+    /// By `Content-Length`.
+    Field(u64),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    Wait(Wait),
+    Data(usize),
+}
+
+/// What comes behind the response's last part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    End,
+    Trailers,
+    Error,
+    Panic,
+    Never,
+}
+
+impl Script {
+    /// The response, if it comes, is complete.
+    pub(in crate::event_loop::seeds) fn is_complete(&self, planned: &Planned) -> bool {
+        let length = planned.answer.len() as u64;
+        let is_true = match self.hint {
+            Hint::Unknown => true,
+            Hint::Exact(announced) | Hint::Field(announced) => announced == length,
+        };
+        self.outcome != Outcome::Response
+            || planned.is_head
+            || is_true && matches!(self.end, End::End | End::Trailers)
+    }
+
+    /// The response's head says that there is no body, so whatever comes of that the response looks complete.
+    pub(in crate::event_loop::seeds) fn announces_nothing(&self) -> bool {
+        matches!(self.hint, Hint::Exact(0) | Hint::Field(0))
+    }
+
+    /// Neither the handler nor the response waits without end.
+    pub(super) fn ends(&self, planned: &Planned) -> bool {
+        match self.outcome {
+            Outcome::Never => false,
+            Outcome::Response => planned.is_head || self.end != End::Never,
+            Outcome::Error | Outcome::Panic => true,
+        }
+    }
+
+    /// Checks what only bodies that stream have in a whole answer.
+    pub(in crate::event_loop::seeds) fn check(&self, planned: &Planned, answer: &Answer) {
+        assert!(
+            self.is_complete(planned) || self.announces_nothing(),
+            "the response to {} looks complete: {self:?}",
+            planned.number
+        );
+        let has_trailers = self.end == End::Trailers && self.wants_trailers;
+        let is_chunked = answer.framing == Framing::Chunked && !planned.is_head;
+        let expected = (has_trailers && is_chunked).then_some(planned.number);
+        assert_eq!(answer.last, expected, "the trailers of {}", planned.number);
+    }
+
+    /// The handler takes all of the request's body.
+    pub(super) fn takes_all(&self) -> bool {
+        matches!(self.take, Take::All | Take::Frames(_) | Take::Task)
+    }
+
+    /// All its waits, one after the other, in nanoseconds, and their number.
+    pub(super) fn duration(&self, body: usize) -> (u64, u64) {
+        let parts = self.parts.iter().filter_map(|part| match part {
+            Part::Wait(wait) => Some(*wait),
+            Part::Data(_) => None,
+        });
+        let (mut all, mut count) = (0, 1);
+        for wait in self.waits.iter().copied().chain(parts) {
+            all += wait.nanos();
+            count += 1;
+        }
+        if let Take::Frames(wait) = self.take {
+            // There may be a frame for each byte, but pieces of few bytes are only those of small bodies.
+            let frames = 42 + body as u64 / 7;
+            all += wait.nanos() * frames;
+            count += frames;
+        }
+        (all, count)
+    }
+
+    pub(super) fn parts_count(&self) -> u64 {
+        self.parts.len() as u64
+    }
+
+    fn random(rng: &mut Rng) -> Self {
+        let short = Duration::from_micros(rng.below(8_000));
+        Self {
+            beside: match rng.below(30) {
+                0 => Beside::Sleeper(Duration::from_millis(rng.below(400))),
+                1 => Beside::Stopping,
+                2 => Beside::Endless,
+                3 => Beside::Panics,
+                _ => Beside::Nothing,
+            },
+            take: match rng.below(12) {
+                0 => Take::Nothing,
+                1 => Take::Keep,
+                2 => Take::Some(rng.below(3) as usize),
+                3..5 => Take::Task,
+                5..7 => Take::Frames(Wait::Sleep(short)),
+                7..9 => Take::Frames(Wait::Yield),
+                _ => Take::All,
+            },
+            waits: waits(rng),
+            outcome: match rng.below(30) {
+                0 => Outcome::Never,
+                1 => Outcome::Panic,
+                2 => Outcome::Error,
+                _ => Outcome::Response,
+            },
+            hint: Hint::Unknown,
+            parts: parts(rng),
+            end: match rng.below(20) {
+                0 => End::Error,
+                1 => End::Panic,
+                2 => End::Never,
+                3..6 => End::Trailers,
+                _ => End::End,
+            },
+            wants_trailers: rng.chance(300),
+        }
+    }
+}
+
+impl Wait {
+    fn nanos(self) -> u64 {
+        match self {
+            Self::Yield => 0,
+            Self::Sleep(time) | Self::Ring(time, _) => time.as_nanos() as u64,
+        }
+    }
+
+    fn random(rng: &mut Rng) -> Self {
+        let longest = rng.pick(&[1, 3_000, 100_000]);
+        let time = Duration::from_micros(rng.below(longest));
+        match rng.below(3) {
+            0 => Self::Yield,
+            1 => Self::Sleep(time),
+            _ => Self::Ring(time, 1 + rng.below(3) as u8),
+        }
+    }
+}
+
+/// A request whose handler follows a script.
+pub(in crate::event_loop::seeds) fn request(rng: &mut Rng, number: u64, max_body: u64) -> Planned {
+    let mut planned = match rng.below(20) {
+        0..10 => Planned::get(number, 0),
+        10..13 => with_body(rng, number),
+        _ => Planned::random(rng, number, max_body),
+    };
+    let mut script = Script::random(rng);
+    if planned.is_refused() {
+        // Where the fault is one of the body, the handler returns it.
+        (script.take, script.outcome) = (Take::All, Outcome::Response);
+    }
+    match planned.act {
+        Act::Panic => script.outcome = Outcome::Panic,
+        Act::AnswerAndClose => script.outcome = Outcome::Response,
+        Act::Answer | Act::Stop | Act::Nothing => {}
+    }
+    let length = script.parts.iter().map(|part| match part {
+        Part::Data(length) => *length,
+        Part::Wait(_) => 0,
+    });
+    planned.answer = pattern(number, length.sum());
+    script.hint = hint(rng, planned.answer.len() as u64);
+    if script.wants_trailers && planned.wire.ends_with(b"\r\n\r\n") && planned.body.is_empty() {
+        let end = planned.wire.len() - 2;
+        planned.wire.truncate(end);
+        planned.wire.extend_from_slice(b"TE: trailers\r\n\r\n");
+    } else {
+        script.wants_trailers = false;
+    }
+    if !planned.is_refused() && matches!(script.outcome, Outcome::Error | Outcome::Panic) {
+        planned.status = 500;
+        planned.last = Some(CloseReason::HandlerFailed);
+    }
+    planned.script = Some(script);
+    planned
+}
+
+/// A body that is full of requests.
+fn with_body(rng: &mut Rng, number: u64) -> Planned {
+    let length = rng.pick(&[100, 3_000, 60_000, 70_000, 200_000]);
+    let request = b"GET /0 HTTP/1.1\r\nHost: h\r\n\r\n";
+    let body: Vec<u8> = request.iter().copied().cycle().take(length).collect();
+    let expect = rng.pick(&["", "Expect: 100-continue\r\n"]);
+    let (fields, coded) = match rng.chance(500) {
+        true => (format!("Content-Length: {length}\r\n"), body.clone()),
+        false => ("Transfer-Encoding: chunked\r\n".into(), chunked(rng, &body)),
+    };
+    let mut wire = head("POST", number, "HTTP/1.1", &format!("{expect}{fields}"));
+    wire.extend_from_slice(&coded);
+    Planned {
+        wire,
+        body,
+        ..Planned::get(number, 0)
+    }
+}
+
+/// Limits that only matter where bodies stream.
+pub(in crate::event_loop::seeds) fn limits(rng: &mut Rng, limits: &mut Limits) {
+    limits.max_body = 1 << 18;
+    limits.max_requests = rng.pick(&[1, 3, 10_000, 10_000, 10_000, 10_000]);
+    limits.half_closed_timeout = Duration::from_millis(rng.pick(&[150, 400, 30_000]));
+    if rng.chance(200) {
+        limits.handler_timeout = Some(Duration::from_millis(50 + rng.below(500)));
+    }
+}
+
+fn waits(rng: &mut Rng) -> Vec<Wait> {
+    let count = rng.pick(&[0, 0, 1, 3]);
+    (0..count).map(|_| Wait::random(rng)).collect()
+}
+
+fn parts(rng: &mut Rng) -> Vec<Part> {
+    let count = rng.pick(&[0, 1, 1, 3, 20]);
+    let size = rng.pick(&[10, 1_000, 18_000]);
+    let part = |_| match rng.below(3) {
+        0 => Part::Wait(Wait::random(rng)),
+        _ => Part::Data(rng.below(size) as usize),
+    };
+    (0..count).map(part).collect()
+}
+
+fn hint(rng: &mut Rng, length: u64) -> Hint {
+    let lie = match rng.below(30) {
+        0 => length + 1 + rng.below(1_000),
+        1 => length.saturating_sub(1 + rng.below(length + 1)),
+        _ => length,
+    };
+    match rng.below(3) {
+        0 => Hint::Unknown,
+        1 => Hint::Exact(lie),
+        _ => Hint::Field(lie),
+    }
+}
