@@ -532,7 +532,10 @@ impl Exchange {
             ),
             is_head: request.method() == "HEAD",
             is_http10,
-            takes_trailers: values("te").any(|value| value == "trailers"),
+            takes_trailers: values("te").any(|value| {
+                let mut codings = value.as_bytes().split(|&byte| byte == b',');
+                codings.any(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"trailers"))
+            }),
             length,
             body: Vec::new(),
             is_complete: length == BodyLength::None,
