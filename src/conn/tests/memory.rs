@@ -418,8 +418,13 @@ fn a_complete_body_takes_no_more_of_the_budget_than_while_it_arrived() {
         bench.output().len() > 2 * LENGTH,
         "its memory goes to the pool"
     );
-    // Another connection holds most of the rest.
-    bench.shared.budget.replace(0, (1 << 20) - 300_000);
+    // Another connection holds most of the rest. On WASI, bodies over 64 KiB leave an eighth free.
+    let free = if cfg!(target_family = "wasm") {
+        1 << 17
+    } else {
+        0
+    };
+    bench.shared.budget.replace(0, (1 << 20) - 300_000 - free);
     bench.input(format!("{chunked}{LENGTH:x}\r\n"));
     for _ in 0..100 {
         bench.input([b'x'; LENGTH / 100]);
