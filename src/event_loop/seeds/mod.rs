@@ -4,6 +4,9 @@
 //! `EVENT_LOOP_SEEDS=2000` runs so many seeds in each personality; `EVENT_LOOP_SEED=7
 //! EVENT_LOOP_PERSONALITY=hostile` runs that one, shows its clients, and its log as `RUST_LOG` says.
 //!
+//! In half of the tests the handlers are futures and bodies stream: `STREAMS_SEEDS`, `STREAMS_SEED` and
+//! `STREAMS_PERSONALITY` do the same for these. `streams` has what must be so there, beside this.
+//!
 //! | what must be so | where it is checked |
 //! |---|---|
 //! | requests reach the handler whole, once, in order | `book` |

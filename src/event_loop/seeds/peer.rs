@@ -130,6 +130,11 @@ impl Peer {
         matches!(self.plan.ending, Ending::Stolen(_))
     }
 
+    /// Whether it has been.
+    pub(super) fn was_stolen(&self) -> bool {
+        self.is_stolen() && self.harmed_at.is_some()
+    }
+
     fn harm(&mut self, fake: &Fake) {
         self.acted();
         match self.client.fd() {

@@ -24,7 +24,7 @@ pub(super) struct Plan {
     pub(super) is_stubborn: bool,
 }
 
-/// What the handlers of a world are.
+/// What the handlers of a world are like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     /// They get whole requests, and return whole responses.

@@ -56,7 +56,7 @@ impl Scripted {
         });
         self.has_ended = true;
         Poll::Ready(match end {
-            End::End | End::Never => None,
+            End::Complete | End::Never => None,
             End::Error => Some(Err("as planned")),
             End::Panic => std::panic::resume_unwind(Box::new("as planned")),
             End::Trailers => {

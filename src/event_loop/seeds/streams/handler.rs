@@ -22,6 +22,9 @@ use crate::incoming::{Incoming, IncomingError};
 
 type Failed = Box<dyn Error + Send + Sync>;
 
+/// The future of a request.
+type Handling = Pin<Box<dyn Future<Output = Result<Response<Scripted>, Failed>>>>;
+
 /// What the handlers of a world share.
 #[derive(Clone)]
 pub(in crate::event_loop::seeds) struct Tools {
@@ -35,9 +38,7 @@ pub(in crate::event_loop::seeds) struct Tools {
 /// A handler that follows the scripts.
 pub(in crate::event_loop::seeds) fn handler(
     tools: Tools,
-) -> impl FnMut(
-    http::Request<Incoming>,
-) -> Pin<Box<dyn Future<Output = Result<Response<Scripted>, Failed>>>> {
+) -> impl FnMut(http::Request<Incoming>) -> Handling {
     move |request| {
         tools.watch.fake.work(tools.work);
         let tools = tools.clone();

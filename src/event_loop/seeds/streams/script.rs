@@ -86,7 +86,7 @@ pub(super) enum Part {
 /// What comes behind the response's last part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum End {
-    End,
+    Complete,
     Trailers,
     Error,
     Panic,
@@ -103,7 +103,7 @@ impl Script {
         };
         self.outcome != Outcome::Response
             || planned.is_head
-            || is_true && matches!(self.end, End::End | End::Trailers)
+            || is_true && matches!(self.end, End::Complete | End::Trailers)
     }
 
     /// The response's head says that there is no body, so whatever comes of that the response looks complete.
@@ -136,6 +136,11 @@ impl Script {
     /// The handler takes all of the request's body.
     pub(super) fn takes_all(&self) -> bool {
         matches!(self.take, Take::All | Take::Frames(_) | Take::Task)
+    }
+
+    /// The handler never polls the request's body.
+    pub(super) fn never_polls_body(&self) -> bool {
+        matches!(self.take, Take::Nothing | Take::Keep | Take::Some(0))
     }
 
     /// All its waits, one after the other, in nanoseconds, and their number.
@@ -195,7 +200,7 @@ impl Script {
                 1 => End::Panic,
                 2 => End::Never,
                 3..6 => End::Trailers,
-                _ => End::End,
+                _ => End::Complete,
             },
             wants_trailers: rng.chance(300),
         }
@@ -229,6 +234,9 @@ pub(in crate::event_loop::seeds) fn request(rng: &mut Rng, number: u64, max_body
         _ => Planned::random(rng, number, max_body),
     };
     let mut script = Script::random(rng);
+    if planned.body.len() >= 200_000 && rng.chance(500) {
+        script.take = rng.pick(&[Take::Nothing, Take::Keep, Take::Some(0)]);
+    }
     if planned.is_refused() {
         // Where the fault is one of the body, the handler returns it.
         (script.take, script.outcome) = (Take::All, Outcome::Response);
@@ -261,7 +269,7 @@ pub(in crate::event_loop::seeds) fn request(rng: &mut Rng, number: u64, max_body
 
 /// A body that is full of requests.
 fn with_body(rng: &mut Rng, number: u64) -> Planned {
-    let length = rng.pick(&[100, 3_000, 60_000, 70_000, 200_000]);
+    let length = rng.pick(&[100, 3_000, 60_000, 70_000, 200_000, 200_000]);
     let request = b"GET /0 HTTP/1.1\r\nHost: h\r\n\r\n";
     let body: Vec<u8> = request.iter().copied().cycle().take(length).collect();
     let expect = rng.pick(&["", "Expect: 100-continue\r\n"]);
@@ -294,6 +302,10 @@ fn waits(rng: &mut Rng) -> Vec<Wait> {
 }
 
 fn parts(rng: &mut Rng) -> Vec<Part> {
+    if rng.chance(150) {
+        // More than there is room for anywhere.
+        return vec![Part::Data(18_000); 22];
+    }
     let count = rng.pick(&[0, 1, 1, 3, 20]);
     let size = rng.pick(&[10, 1_000, 18_000]);
     let part = |_| match rng.below(3) {

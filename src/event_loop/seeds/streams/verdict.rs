@@ -34,6 +34,7 @@ pub(in crate::event_loop::seeds) fn judge(
     case.check_latency();
     case.check_drops();
     case.check_room();
+    case.check_drained();
     case.reasons()
 }
 
@@ -114,7 +115,6 @@ impl Case<'_> {
 
     /// Whether the response to a whole request may not be there when the time to stop is over.
     fn is_slow(&self) -> bool {
-        let planned = self.next().expect("a whole request");
         let at = self.peer.sent_at[self.peer.answered];
         let is_queued = self.facts.limits.max_requests < 100 || self.facts.is_at_limit;
         let up_to_it = &self.peer.plan.requests[..=self.peer.answered];
@@ -166,9 +166,8 @@ impl Case<'_> {
     /// What a request owns is dropped when its connection is closed, and that is soon after the client is gone.
     fn check_drops(&self) {
         let (peer, facts) = (self.peer, self.facts);
-        let is_stolen = peer.is_stolen() && peer.harmed_at.is_some();
         // That its descriptor was closed behind its back the poller may find later.
-        let checked = peer.plan.requests.iter().filter(|_| !is_stolen);
+        let checked = peer.plan.requests.iter().filter(|_| !peer.was_stolen());
         for planned in checked {
             if let Some(owned) = self.watch.owned(planned.number) {
                 assert!(
@@ -194,6 +193,10 @@ impl Case<'_> {
 
     /// A body gives no more than there is room for.
     fn check_room(&self) {
+        // What was on its way at a reset is taken by nobody.
+        if self.peer.harmed_at.is_some() || self.peer.client.is_reset() {
+            return;
+        }
         for (at, planned) in self
             .peer
             .plan
@@ -215,6 +218,19 @@ impl Case<'_> {
                 given <= most && (given == 0 || !planned.is_head),
                 "the body of {} gave {given} bytes, {most} at most: {}",
                 planned.number,
+                self.show()
+            );
+        }
+    }
+
+    /// Behind a long body that the handler has never polled no request is handled.
+    fn check_drained(&self) {
+        for pair in self.peer.plan.requests.windows(2) {
+            let is_left = pair[0].script().never_polls_body() && pair[0].body.len() >= LONG;
+            assert!(
+                !is_left || self.watch.owned(pair[1].number).is_none(),
+                "request {} is handled behind an unread body: {}",
+                pair[1].number,
                 self.show()
             );
         }
@@ -345,6 +361,9 @@ fn leaves_body(planned: &Planned) -> bool {
 fn is_old(planned: &Planned) -> bool {
     planned.wire.windows(8).any(|bytes| bytes == b"HTTP/1.0")
 }
+
+/// So much of a body is never received if the handler doesn't want it: 64 KiB wait, and 64 KiB are drained.
+const LONG: usize = 200_000;
 
 /// What the loop may take for one step beyond the bound: a sleep ends up to 2 ms too late, and the client
 /// looks every 2 ms.
