@@ -152,8 +152,12 @@ pub(super) fn compare(run: &Run<'_>, setting: &Setting, cases: &[Case<'_>]) -> O
     };
     let rounds = options.rounds.unwrap_or(options.by_extent(9, 3, 1));
     let (seconds, duration) = run.seconds(2.0, 1.0, 0.1);
+    let connections = match clients {
+        Pace::Close => "connections at a time",
+        _ => "busy keep-alive connections",
+    };
     let about = format!(
-        "{busy} busy keep-alive connections, {rounds} interleaved rounds of {seconds} s; {clients}. \
+        "{busy} {connections}, {rounds} interleaved rounds of {seconds} s; {clients}. \
          CPU: processor time of the server's process. Latencies in ms; an idle connection's next \
          request is sampled about every 10 ms."
     );
