@@ -7,7 +7,7 @@ use crate::conn::body_decoder::BodyDecoder;
 use crate::conn::encode;
 use crate::conn::head::Head;
 use crate::conn::memory::GrowingBody;
-use crate::conn::state::{Reading, ResponseState};
+use crate::conn::state::Reading;
 use crate::conn::{CloseReason, Connection, Context, Framing, Refusal};
 
 /// The body of the current request.
@@ -21,8 +21,7 @@ pub(super) struct RequestBody {
     pub(super) queued: usize,
     /// The handler waits for a part.
     is_awaited: bool,
-    /// The client waits for `100 Continue`, which hasn't been sent.
-    owes_continue: bool,
+    expectation: Expectation,
     /// The handler's own minimum rate, in bytes per second.
     own_rate: Option<u32>,
     /// Bytes received in the current rate window.
@@ -33,6 +32,18 @@ pub(super) struct RequestBody {
     pub(super) trailers: Vec<u8>,
     /// Why the body can't be received, until that is returned.
     pub(super) fault: Option<Refusal>,
+}
+
+/// Whether the client waits for `100 Continue` (RFC 9110 §10.1.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Expectation {
+    /// It doesn't, or it was sent.
+    None,
+    /// It is sent when the body is first awaited. Until then the body isn't read, even if it has arrived: so
+    /// what the client gets doesn't depend on packets.
+    Due,
+    /// The response began before that. A body that comes nevertheless is read.
+    TooLate,
 }
 
 /// What is done with the bytes of a body.
@@ -54,7 +65,10 @@ impl RequestBody {
             room: Streaming::MAX_WAITING,
             queued: 0,
             is_awaited: false,
-            owes_continue: head.expects_continue,
+            expectation: match head.expects_continue {
+                true => Expectation::Due,
+                false => Expectation::None,
+            },
             own_rate: None,
             in_window: 0,
             received: 0,
@@ -77,7 +91,7 @@ impl RequestBody {
         self.decoder = BodyDecoder::new(Framing::None);
         self.sink = Sink::Handler;
         self.is_awaited = false;
-        self.owes_continue = false;
+        self.expectation = Expectation::None;
         self.trailers = Vec::new();
     }
 
@@ -86,10 +100,22 @@ impl RequestBody {
         self.decoder.is_done()
     }
 
+    /// Records that the response begins.
+    pub(super) fn response_began(&mut self) {
+        if self.expectation == Expectation::Due {
+            self.expectation = Expectation::TooLate;
+        }
+    }
+
+    /// Whether `100 Continue` is to be sent before the body is read.
+    pub(super) fn is_continue_due(&self) -> bool {
+        self.expectation == Expectation::Due && matches!(self.sink, Sink::Handler)
+    }
+
     /// Whether further bytes can be used now.
     pub(super) fn can_take(&self) -> bool {
         match self.sink {
-            Sink::Handler => self.room > 0,
+            Sink::Handler => self.room > 0 && !self.is_continue_due(),
             Sink::Gather { .. } | Sink::Drain { .. } => true,
         }
     }
@@ -180,7 +206,7 @@ impl Connection {
         let admitted = match request.decoder.missing() {
             Some(missing) if missing > limit => Err(Refusal::body_too_large()),
             // The client asks before it sends: so it needn't send what never fits.
-            Some(missing) if request.owes_continue => {
+            Some(missing) if request.expectation == Expectation::Due => {
                 cx.shared.budget.admit_length(missing, cx.limits)
             }
             Some(_) | None => Ok(()),
@@ -224,15 +250,14 @@ impl Connection {
         self.state.reading() == Reading::Streaming && !is_drained
     }
 
-    /// Sends `100 Continue` if the client waits for it, unless the response has begun.
+    /// Sends `100 Continue` if the client waits for it.
     fn send_continue(&mut self, cx: &mut Context<'_>) {
         let Some(streaming) = &mut self.streaming else {
             return;
         };
         let request = &mut streaming.request;
-        let is_first = self.state.response() == ResponseState::Awaited;
-        if request.owes_continue && is_first && !request.is_received() {
-            request.owes_continue = false;
+        if request.expectation == Expectation::Due {
+            request.expectation = Expectation::None;
             let write = |out: &mut Vec<u8>| out.extend_from_slice(encode::CONTINUE);
             self.output.append(&mut cx.shared.buffers, write);
         }
@@ -250,7 +275,7 @@ impl Connection {
             .missing()
             .is_none_or(|missing| missing <= left as u64);
         // A client that waits for `100 Continue` may send the body or not, so it isn't known what follows.
-        if is_short && !request.owes_continue {
+        if is_short && request.expectation == Expectation::None {
             request.sink = Sink::Drain { left };
             request.is_awaited = false;
             request.in_window = 0;

@@ -103,6 +103,9 @@ impl Connection {
     /// Consumes bytes of a body. Returns what they bring for the handler.
     fn read_streamed_body(&mut self, cx: &mut Context<'_>, input: &mut &[u8]) -> Option<Received> {
         let streaming = self.streaming.as_mut()?;
+        if streaming.request.is_continue_due() {
+            return None;
+        }
         let result = match &mut streaming.request.sink {
             Sink::Handler => streaming.read_part(self.id, cx, input),
             Sink::Gather { .. } => streaming.read_gathered(self.id, cx, &mut self.account, input),

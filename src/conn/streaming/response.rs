@@ -251,6 +251,7 @@ impl Connection {
         self.state.response_began();
         if let Some(streaming) = &mut self.streaming {
             streaming.response.framing = framing;
+            streaming.request.response_began();
         }
         if !has_body {
             self.finish_response(cx);

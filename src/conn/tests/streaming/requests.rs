@@ -182,11 +182,6 @@ fn no_client_gets_100_continue_without_a_use_for_it() {
     bench.output();
     bench.await_body(true);
     assert_eq!(bench.output(), "");
-    // Not when the body has arrived.
-    let mut bench = Bench::new(wait);
-    bench.input(format!("{}hello", expecting(5)));
-    bench.await_body(true);
-    assert_eq!(bench.output(), "");
     // Not a client of HTTP/1.0.
     let mut bench = Bench::new(wait);
     bench.input("POST / HTTP/1.0\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n");
@@ -204,6 +199,28 @@ fn no_client_gets_100_continue_without_a_use_for_it() {
     bench.input(expecting(100_001));
     bench.await_body(true);
     assert_eq!(bench.output(), CONTINUE);
+}
+
+#[test]
+fn a_body_is_not_read_before_100_continue_even_if_it_has_arrived() {
+    for body in ["5\r\nhello\r\n0\r\n\r\n", "x\r\n"] {
+        let head = CHUNKED.replace("\r\n\r\n", "\r\nExpect: 100-continue\r\n\r\n");
+        let mut bench = Bench::new(wait);
+        bench.input(head + body);
+        bench.await_body(false);
+        assert_eq!((bench.seen.len(), bench.output()), (1, String::new()));
+        bench.await_body(true);
+        assert_eq!(bench.output(), CONTINUE);
+        bench.input("");
+        assert!(bench.seen.len() > 1, "it isn't read then");
+    }
+    // Once the response has begun, it is too late, and the body is read.
+    let mut bench = Bench::new(wait);
+    bench.input(format!("{}hello", expecting(5)));
+    bench.begin();
+    bench.output();
+    bench.input("");
+    assert_eq!(bench.seen[1..], [data("hello"), end()]);
 }
 
 /// Responds at once, and leaves the body unread.
