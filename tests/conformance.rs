@@ -20,6 +20,7 @@ use common::cases::{self, Case, End, Handler};
 use common::check::{self, Probe, Setup, Subject};
 use common::machine::{self, Machine};
 use common::notation::{self, Step};
+use common::serve::{self, Mode};
 use common::socket::{self, Pieces, Socket};
 use mini_http::{Handle, Server};
 use std::net::SocketAddr;
@@ -57,12 +58,21 @@ fn every_case_holds(mut machine: Machine) {
 
 #[test]
 fn every_case_holds_for_a_native_server() {
+    check_native_servers(Mode::Whole);
+}
+
+#[test]
+fn every_case_holds_for_a_native_server_whose_handler_is_a_future() {
+    check_native_servers(Mode::Async);
+}
+
+fn check_native_servers(mode: Mode) {
     let cases = all_cases();
     let servers = servers(&cases);
     let mut runs = 0;
     let mut failures = Vec::new();
     for (handler, settings) in servers {
-        let (address, handle, thread) = serve(handler, settings);
+        let (address, handle, thread) = serve(handler, settings, mode);
         let (patience, pieces) = (Duration::from_secs(10), Pieces::Few);
         let subject = Socket {
             address,
@@ -148,14 +158,15 @@ fn servers(cases: &[Case]) -> Vec<(Handler, &[(String, u64)])> {
 fn serve(
     handler: Handler,
     settings: &[(String, u64)],
+    mode: Mode,
 ) -> (SocketAddr, Handle, JoinHandle<mini_http::Result<()>>) {
     let mut server = Server::new("127.0.0.1:0").expect("a free port");
     let limits = machine::limits(settings).expect("known settings");
     server.limits(|defaults| *defaults = limits);
     let address = server.local_addr().expect("an address");
     let handle = server.handle();
-    let answer = move |request| machine::answer(handler, &request).expect("a good query");
-    (address, handle, thread::spawn(move || server.start(answer)))
+    let serve = move || serve::serve(&server, handler, mode);
+    (address, handle, thread::spawn(serve))
 }
 
 /// Runs an input once for each way to cut it, until one fails.

@@ -123,11 +123,12 @@ impl<'a> Run<'a> {
             self.call(|connection, cx| connection.handle_input(cx, &mut input))
         {
             self.seen.push(seen(&request));
-            if self.handler == Handler::Respond && panics(&request) {
+            let query = request.uri().query().unwrap_or_default();
+            if self.handler == Handler::Respond && panics(query) {
                 self.call(Connection::respond_to_panic);
                 continue;
             }
-            let response = answer(self.handler, &request)?;
+            let response = answer(self.handler, query, request.body())?;
             self.call(|connection, cx| connection.respond(cx, response));
         }
         if !input.is_empty() {
@@ -171,11 +172,12 @@ impl<'a> Run<'a> {
     fn respond_to(&mut self, request: mini_http::http::Request<Vec<u8>>) -> Result<(), String> {
         let request = Request::from(request);
         self.seen.push(seen(&request));
-        if self.handler == Handler::Respond && panics(&request) {
+        let query = request.uri().query().unwrap_or_default();
+        if self.handler == Handler::Respond && panics(query) {
             self.call(Connection::respond_to_error);
             return Ok(());
         }
-        let (head, body) = answer(self.handler, &request)?.into_parts();
+        let (head, body) = answer(self.handler, query, request.body())?.into_parts();
         let head = Response::from_parts(head, ());
         let length = ResponseLength::Exact(body.len() as u64);
         self.call(|connection, cx| {
@@ -273,19 +275,20 @@ fn seen(request: &Request) -> Seen {
     }
 }
 
-fn panics(request: &Request) -> bool {
-    request
-        .uri()
-        .query()
-        .is_some_and(|query| query.split('&').any(|pair| pair == "panic=now"))
+fn panics(query: &str) -> bool {
+    query.split('&').any(|pair| pair == "panic=now")
 }
 
-/// The response of a handler.
-pub(crate) fn answer(handler: Handler, request: &Request) -> Result<Response<Vec<u8>>, String> {
+/// The response of a handler to a request with this query and body.
+pub(crate) fn answer(
+    handler: Handler,
+    query: &str,
+    body: &[u8],
+) -> Result<Response<Vec<u8>>, String> {
     match handler {
-        Handler::Echo => Ok(Response::new(check::echo(request.body()).to_vec())),
-        Handler::Respond if panics(request) => panic!("as the request says"),
-        Handler::Respond => respond(request.uri().query().unwrap_or_default()),
+        Handler::Echo => Ok(Response::new(check::echo(body).to_vec())),
+        Handler::Respond if panics(query) => panic!("as the request says"),
+        Handler::Respond => respond(query),
     }
 }
 

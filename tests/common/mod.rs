@@ -9,4 +9,5 @@ pub(crate) mod cases;
 pub(crate) mod check;
 pub(crate) mod machine;
 pub(crate) mod notation;
+pub(crate) mod serve;
 pub(crate) mod socket;

@@ -1,4 +1,5 @@
-//! Runs the conformance cases over sockets, in each runtime, with one server for each handler and set of limits.
+//! Runs the conformance cases over sockets, in each runtime, with two servers for each handler and set of limits:
+//! one whose handler gets complete requests, and one whose handler is a future.
 
 use std::process::Command;
 
@@ -19,8 +20,10 @@ pub fn run(runtimes: &[Runtime]) -> Report {
     };
     for &runtime in runtimes {
         for (handler, settings) in &servers {
-            let row = format!("{handler} {settings}");
-            report.add(row.trim(), runtime, cases(runtime, handler, settings));
+            for mode in ["whole", "async"] {
+                let row = format!("{mode} {handler} {settings}");
+                report.add(row.trim(), runtime, cases(runtime, mode, handler, settings));
+            }
         }
     }
     report
@@ -39,9 +42,9 @@ fn servers() -> Outcome<Vec<(String, String)>> {
     Ok(servers)
 }
 
-fn cases(runtime: Runtime, handler: &str, settings: &str) -> Outcome<String> {
+fn cases(runtime: Runtime, mode: &str, handler: &str, settings: &str) -> Outcome<String> {
     let program = Program::example(runtime, "conformance_server", false)?;
-    let mut server = vec![("MINI_HTTP_HANDLER", handler)];
+    let mut server = vec![("MINI_HTTP_HANDLER", handler), ("MINI_HTTP_MODE", mode)];
     // wasmi accepts no empty variable.
     if !settings.is_empty() {
         server.push(("MINI_HTTP_SETTINGS", settings));
