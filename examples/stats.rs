@@ -51,7 +51,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-fn stats(counters: &Counters) -> String {
+pub(crate) fn stats(counters: &Counters) -> String {
     let mut text = format!(
         "accepted {}\nactive {}\nlingering {}\nrequests {}\nrefused {}\nheld {}\nheld_peak {}\n",
         counters.accepted,
@@ -74,7 +74,7 @@ fn stats(counters: &Counters) -> String {
     text
 }
 
-fn limits_from_env(limits: &mut Limits) {
+pub(crate) fn limits_from_env(limits: &mut Limits) {
     set("MAX_HEAD", &mut limits.max_head);
     set("MAX_REQUEST_LINE", &mut limits.max_request_line);
     set("MAX_FIELDS", &mut limits.max_fields);
@@ -87,10 +87,12 @@ fn limits_from_env(limits: &mut Limits) {
     set("MAX_HELD", &mut limits.max_held);
     set("MAX_LINGER", &mut limits.max_linger);
     set("MIN_RATE", &mut limits.min_rate);
+    set("MAX_REQUESTS", &mut limits.max_requests);
     set_time("HEAD_TIMEOUT", &mut limits.head_timeout);
     set_time("IDLE_TIMEOUT", &mut limits.idle_timeout);
     set_time("RATE_WINDOW", &mut limits.rate_window);
     set_time("LINGER_TIMEOUT", &mut limits.linger_timeout);
+    set_time("HALF_CLOSED_TIMEOUT", &mut limits.half_closed_timeout);
 }
 
 fn set<T: FromStr>(name: &str, limit: &mut T) {

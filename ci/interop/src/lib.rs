@@ -20,6 +20,7 @@
 )]
 
 pub mod abuse;
+pub mod chunked;
 pub mod client;
 pub mod conformance;
 pub mod curl;
@@ -40,6 +41,7 @@ pub mod runtime;
 pub mod server;
 pub mod shim;
 pub mod stop;
+pub mod streaming;
 pub mod unit_tests;
 pub mod websocket;
 

@@ -344,6 +344,12 @@ impl Runtime {
         self == Self::WazeroLike
     }
 
+    /// Whether its programs can write files.
+    #[must_use]
+    pub fn writes_files(self) -> bool {
+        self != Self::WazeroLike
+    }
+
     /// The path of the runtime's program. `ci/runtime` installs it if necessary.
     ///
     /// # Errors

@@ -257,6 +257,30 @@ impl Drop for Server {
     }
 }
 
+/// The peak memory of a process so far, in MiB.
+///
+/// # Errors
+/// Where there is no `/proc/PID/status`: on anything but Linux.
+pub fn peak_memory(pid: u32) -> Outcome<u64> {
+    Ok(memory(pid, "VmHWM:")? >> 10)
+}
+
+/// The memory that a process has now, in KiB.
+///
+/// # Errors
+/// As [`peak_memory`].
+pub fn memory_now(pid: u32) -> Outcome<u64> {
+    memory(pid, "VmRSS:")
+}
+
+fn memory(pid: u32, name: &str) -> Outcome<u64> {
+    let path = format!("/proc/{pid}/status");
+    let status = fs::read_to_string(&path).map_err(|e| format!("{path}: {e}"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix(name));
+    let kib = line.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
+    kib.ok_or_else(|| format!("{path} has no {name}"))
+}
+
 /// Whether there is a response on a connection; it may just be dropped.
 fn answers(mut stream: TcpStream) -> bool {
     let ask = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";

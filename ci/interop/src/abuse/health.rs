@@ -105,18 +105,6 @@ impl Stats {
     }
 }
 
-/// The peak memory of a process so far, in MiB.
-///
-/// # Errors
-/// There is no `/proc/PID/status`, as on systems other than Linux.
-pub(super) fn peak_memory(pid: u32) -> Outcome<u64> {
-    let path = format!("/proc/{pid}/status");
-    let status = fs::read_to_string(&path).map_err(|e| format!("{path}: {e}"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kib = line.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
-    Ok(kib.ok_or_else(|| format!("{path} has no VmHWM"))? >> 10)
-}
-
 /// How many files and sockets a process has open.
 ///
 /// # Errors

@@ -4,9 +4,9 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use super::crowd::Crowd;
-use super::health::peak_memory;
 use super::scenario::{Reasons, Scenario, Special, Target};
 use crate::client::Client;
+use crate::server::peak_memory;
 use crate::{Outcome, ensure};
 
 pub(super) const SCENARIOS: &[Scenario] = &[

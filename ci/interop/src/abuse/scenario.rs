@@ -7,9 +7,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::health::{Stats, open_files, peak_memory};
+use super::health::{Stats, open_files};
 use super::newcomer::Newcomers;
 use crate::client::Client;
+use crate::server::peak_memory;
 use crate::{Outcome, Program, Runtime, Server, ensure};
 
 /// One kind of attack.

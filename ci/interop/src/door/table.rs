@@ -7,7 +7,7 @@ use super::check::{Check, Run, flag, option, path};
 use crate::runtime::Wasi;
 use crate::{
     Outcome, Report, Runtime, abuse, conformance, ensure, files, first_response, idle, matrix,
-    own_project, probe, registry_mio, resets, runner, shim, stop, unit_tests, websocket,
+    own_project, probe, registry_mio, resets, runner, shim, stop, streaming, unit_tests, websocket,
 };
 
 pub(super) const CHECKS: &[Check] = &[
@@ -120,6 +120,19 @@ pub(super) const CHECKS: &[Check] = &[
         can: Runtime::is_usual,
         does: Runtime::is_usual,
         run: Run::Report(|call| Ok(stop::run(&call.ready()?, stop::Settings { release: true }))),
+    },
+    Check {
+        name: "async",
+        about: "handlers that are futures, and bodies that stream",
+        details: "Its programs are the examples async_server, which is in tests/servers, and upload (release builds). A file\n\
+                  of 500 MiB goes to the disk and back, where the runtime interprets 50 MiB.",
+        options: &[],
+        can: Runtime::is_usual,
+        does: Runtime::is_usual,
+        run: Run::Report(|call| {
+            let settings = streaming::Settings { release: true };
+            Ok(streaming::run(&call.ready()?, settings))
+        }),
     },
     Check {
         name: "abuse",

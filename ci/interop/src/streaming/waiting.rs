@@ -1,0 +1,177 @@
+//! Handlers and bodies that wait: side by side, and until the server stops.
+
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use super::{Scene, get, number, post};
+use crate::chunked::check_chunked;
+use crate::curl::curl;
+use crate::{Client, Outcome, Server, ensure};
+
+pub(super) const SCENES: &[Scene] = &[
+    ("16 sleep 200 ms; others' median", sleepers),
+    ("events come one by one", events),
+    ("a long poll ends by another request", long_poll),
+];
+
+pub(super) const STOP: Scene = ("ms to stop beside a sleep and events", stop);
+
+/// From the first request to the last response. The lower bound is exact.
+const SLEPT: (Duration, Duration) = (Duration::from_millis(200), Duration::from_millis(260));
+/// Of requests that are made meanwhile.
+const OTHERS_MEDIAN: Duration = Duration::from_millis(5);
+
+fn sleepers(server: &mut Server) -> Outcome<String> {
+    const COUNT: usize = 16;
+    let mut other = Client::connect(server.address)?;
+    other.send(get("/"))?;
+    other.answer()?.check(b"hello!")?;
+    let connect = |_| Client::connect(server.address);
+    let mut clients = (0..COUNT).map(connect).collect::<Outcome<Vec<_>>>()?;
+    let queued = server.queued()?;
+    let started = Instant::now();
+    for client in &mut clients {
+        client.send(get("/sleep?200"))?;
+    }
+    let mut waits = Vec::new();
+    while started.elapsed() < SLEPT.0 - Duration::from_millis(20) {
+        let asked = Instant::now();
+        other.send(get("/"))?;
+        other.answer()?.check(b"hello!")?;
+        waits.push(asked.elapsed());
+        sleep(Duration::from_millis(1));
+    }
+    for client in &mut clients {
+        client.answer()?.check(b"slept")?;
+        ensure!(
+            started.elapsed() >= SLEPT.0,
+            "one slept only {:?}",
+            started.elapsed()
+        );
+    }
+    let elapsed = started.elapsed();
+    // Not the time in which the server could have run and other processes had the processor.
+    let took = elapsed.saturating_sub(server.queued()?.saturating_sub(queued));
+    waits.sort();
+    let median = waits[waits.len() / 2];
+    ensure!(
+        took <= SLEPT.1,
+        "they took {took:.1?} ({elapsed:.1?} with a busy machine), longer than {:?}",
+        SLEPT.1
+    );
+    ensure!(
+        median < OTHERS_MEDIAN,
+        "the median of {} others was {median:.1?}, not below {OTHERS_MEDIAN:?}",
+        waits.len()
+    );
+    let median = median.as_secs_f64() * 1000.0;
+    Ok(format!("{} ms; {median:.1} ms", elapsed.as_millis()))
+}
+
+fn events(server: &mut Server) -> Outcome<String> {
+    const COUNT: usize = 4;
+    const PERIOD: Duration = Duration::from_millis(100);
+    let mut client = Client::connect(server.address)?;
+    let started = Instant::now();
+    client.send(get(&format!("/events?{COUNT},{}", PERIOD.as_millis())))?;
+    check_chunked(&client.head_answer()?)?;
+    for number in 0..COUNT {
+        let chunk = client.chunk()?;
+        let (came, due) = (started.elapsed(), PERIOD * number as u32);
+        ensure!(
+            chunk == Some(format!("event {number}\n").into_bytes()),
+            "event {number} is {chunk:?}"
+        );
+        // Well before the next one.
+        ensure!(
+            came >= due && came < due + PERIOD * 8 / 10,
+            "event {number} came after {came:.1?}, and not {due:?}"
+        );
+    }
+    ensure!(client.chunk()?.is_none(), "there are more events");
+    ensure!(client.trailers()?.is_empty(), "there are trailers");
+    // The connection persists.
+    client.send(get("/"))?;
+    client.answer()?.check(b"hello!")?;
+    let said = curl(&["-N", "-i", &server.url("/events?3,20")])?.text();
+    ensure!(
+        said.contains("chunked") && said.ends_with("event 0\nevent 1\nevent 2\n"),
+        "curl got {said}"
+    );
+    Ok("ok".into())
+}
+
+fn long_poll(server: &mut Server) -> Outcome<String> {
+    const COUNT: usize = 5;
+    let mut other = Client::connect(server.address)?;
+    let mut waiting = Vec::new();
+    for _ in 0..COUNT {
+        let mut client = Client::connect(server.address)?;
+        client.send(get("/wait"))?;
+        waiting.push(client);
+    }
+    until_waiting(&mut other, COUNT as u64)?;
+    // One of them gives up, which its future sees.
+    waiting.pop().map_or(Ok(()), Client::reset)?;
+    until_waiting(&mut other, COUNT as u64 - 1)?;
+    other.send(post("/tell", "the news"))?;
+    other.answer()?.check(b"4")?;
+    for client in &mut waiting {
+        client.answer()?.check(b"the news")?;
+        client.send(get("/"))?;
+        client.answer()?.check(b"hello!")?;
+    }
+    until_waiting(&mut other, 0)?;
+    Ok("ok".into())
+}
+
+/// Waits until so many long polls wait.
+fn until_waiting(client: &mut Client, count: u64) -> Outcome {
+    let started = Instant::now();
+    loop {
+        let waiting = number(client, "/waiting")?;
+        if waiting == count {
+            return Ok(());
+        }
+        ensure!(
+            started.elapsed() < Duration::from_secs(3),
+            "{waiting} long polls wait, and not {count}"
+        );
+        sleep(Duration::from_millis(10));
+    }
+}
+
+fn stop(server: &mut Server) -> Outcome<String> {
+    let mut events = Client::connect(server.address)?;
+    events.send(get("/events?0,50"))?;
+    check_chunked(&events.head_answer()?)?;
+    let mut sleeper = Client::connect(server.address)?;
+    sleeper.send(get("/sleep?400"))?;
+    sleep(Duration::from_millis(120));
+    let mut stopper = Client::connect(server.address)?;
+    stopper.send(get("/stop"))?;
+    stopper.answer()?.check(b"stopping")?;
+    let asked = Instant::now();
+    let mut count = 0;
+    while events.chunk()?.is_some() {
+        count += 1;
+    }
+    events.trailers()?;
+    ensure!((2..8).contains(&count), "{count} events came");
+    sleeper.answer()?.check(b"slept")?;
+    events.check_end()?;
+    sleeper.check_end()?;
+    drop((events, sleeper, stopper));
+    let status = loop {
+        if let Some(status) = server.ended() {
+            break status;
+        }
+        ensure!(
+            asked.elapsed() < Duration::from_secs(3),
+            "it was stopped, and goes on"
+        );
+        sleep(Duration::from_millis(5));
+    };
+    ensure!(status.success(), "it ended with {status}");
+    Ok(asked.elapsed().as_millis().to_string())
+}
