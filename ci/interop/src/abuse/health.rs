@@ -25,9 +25,23 @@ impl Stats {
     pub(super) fn ask(address: SocketAddr) -> Outcome<Self> {
         let mut client = Client::connect(address)?;
         client.send("GET /stats HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")?;
+        let stats = Self::read(&mut client)?;
+        client.check_end()?;
+        Ok(stats)
+    }
+
+    /// Asks the server on a connection that persists.
+    ///
+    /// # Errors
+    /// When it doesn't answer.
+    pub(super) fn ask_on(client: &mut Client) -> Outcome<Self> {
+        client.send("GET /stats HTTP/1.1\r\nHost: x\r\n\r\n")?;
+        Self::read(client)
+    }
+
+    fn read(client: &mut Client) -> Outcome<Self> {
         let answer = client.answer()?;
         ensure!(answer.status == 200, "/stats is {}", answer.head);
-        client.check_end()?;
         let text = String::from_utf8_lossy(&answer.body);
         let lines = text.lines().filter_map(|line| line.rsplit_once(' '));
         let counters = lines.map(|(name, value)| Ok((name.to_owned(), value.parse()?)));

@@ -84,7 +84,7 @@ fn drip_bodies_at_the_cap(target: &Target) -> Outcome<Reasons> {
 }
 
 /// Sends `count` bytes of `text` a second on each connection, until the server has closed all.
-fn drip(crowd: &mut Crowd, text: &[u8], count: usize, limit: Duration) -> Outcome {
+pub(super) fn drip(crowd: &mut Crowd, text: &[u8], count: usize, limit: Duration) -> Outcome {
     crowd.act(Duration::from_millis(900), limit, |member: &mut Member| {
         let from = member.sent.min(text.len() - count);
         member.send(&text[from..from + count]);
