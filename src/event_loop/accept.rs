@@ -1,4 +1,4 @@
-//! Newcomers: accepting them, and making room for them.
+//! Accepting new connections, and closing idle ones to make room for them.
 
 use std::fmt;
 use std::io::{self, ErrorKind};
@@ -15,19 +15,19 @@ use crate::conn::{CloseReason, Connection};
 use crate::reactor::{Accepted, Reactor};
 use crate::time::Instant;
 
-/// What the loop knows of a listener.
+/// What the loop records about a listener.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Listener {
-    /// Reported, and no `accept` has answered `WouldBlock` since.
+    /// The reactor has reported it, and no `accept` has returned `WouldBlock` since.
     pub(super) is_ready: bool,
-    /// The reactor was told that nothing is accepted now.
+    /// The reactor doesn't wait for it: nothing can be accepted now.
     is_paused: bool,
-    pub(super) door: Door,
+    pub(super) state: ListenerState,
 }
 
-/// What becomes of those that come to a listener.
+/// What happens with the new connections of a listener.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Door {
+pub(super) enum ListenerState {
     /// They are served.
     #[default]
     Open,
@@ -37,29 +37,29 @@ pub(super) enum Door {
     Closed,
 }
 
-/// What came of an attempt to accept.
+/// The result of one call of `accept`.
 pub(super) enum Attempt {
     Accepted(Key),
-    /// Nobody waits.
-    Nobody,
-    /// The next attempt may succeed.
+    /// No connection waits.
+    NoConnection,
+    /// The call failed, but the next one may succeed.
     Retry,
-    /// There are no resources for it.
+    /// The call failed, mostly because resources ran out.
     Failed(io::Error),
 }
 
-/// A connection gives way to a newcomer only when it was idle for so long; what it sends when it was
-/// just accepted may not be read yet.
+/// A connection is closed for a new one only if it has been idle for this long. Otherwise a connection that was just
+/// accepted could be closed before its first request is read.
 const EVICT_AFTER: Duration = Duration::from_millis(100);
 
-/// How long accepting rests when it failed for want of resources.
+/// How long the loop waits before it accepts again, if accepting failed because resources ran out.
 const BACK_OFF: Duration = Duration::from_millis(50);
 
-/// A failure of accepting is logged at most so often.
+/// The shortest time between two log lines about failures of accepting.
 const LOG_INTERVAL: Duration = Duration::from_secs(1);
 
 impl<R: Reactor, M: Mode<R>> EventLoop<'_, R, M> {
-    /// Accepts from every listener that may have somebody.
+    /// Accepts from every listener at which a connection may wait.
     pub(super) fn accept_all(&mut self) {
         let now = self.driver.cx.now;
         if self.accept_again_at.is_some_and(|at| now >= at) {
@@ -81,19 +81,21 @@ impl<R: Reactor, M: Mode<R>> EventLoop<'_, R, M> {
         }
     }
 
-    /// When to look again whether newcomers can be accepted, if that is not for an event to say.
-    pub(super) fn accept_at(&mut self) -> Option<Instant> {
-        // A level-triggered reactor is silent about a listener that is paused.
-        let may_have = |listener: &Listener| listener.is_ready || listener.is_paused;
-        if self.is_stopping() || !self.listeners.iter().any(may_have) {
+    /// When the loop has to try again to accept. `None` if no connection may be waiting, or if another connection has
+    /// to end first: that ends the wait by itself.
+    pub(super) fn next_accept(&mut self) -> Option<Instant> {
+        // While a listener is paused, the reactor doesn't report that a connection waits.
+        let may_have_connections = |listener: &Listener| listener.is_ready || listener.is_paused;
+        if self.is_stopping() || !self.listeners.iter().any(may_have_connections) {
             return None;
         }
         match self.accept_again_at {
             Some(at) => Some(at),
-            None => self.place_from(),
+            None => self.free_from(),
         }
     }
 
+    /// Tells the reactor whether to wait for a listener.
     pub(super) fn pause(&mut self, number: usize, should_pause: bool) {
         let listener = &mut self.listeners[number];
         if listener.is_paused != should_pause {
@@ -104,12 +106,12 @@ impl<R: Reactor, M: Mode<R>> EventLoop<'_, R, M> {
 
     fn may_accept(&mut self) -> bool {
         let now = self.driver.cx.now;
-        self.accept_again_at.is_none() && self.place_from().is_some_and(|from| from <= now)
+        self.accept_again_at.is_none() && self.free_from().is_some_and(|from| from <= now)
     }
 
-    /// Whether there is a place for a newcomer, or will be: when, if not now. `None` where another
-    /// connection's deadline or the reactor ends the wait for one.
-    fn place_from(&mut self) -> Option<Instant> {
+    /// From when on there is room for a new connection. `None` if another connection has to close or to end its
+    /// lingering first. An event, a deadline or the reactor ends the wait then.
+    fn free_from(&mut self) -> Option<Instant> {
         let now = self.driver.cx.now;
         let most = self.driver.cx.limits.max_connections;
         if self.slots.len() + self.driver.reactor.lingering() >= most_sockets(most) {
@@ -118,12 +120,12 @@ impl<R: Reactor, M: Mode<R>> EventLoop<'_, R, M> {
         if self.slots.len() < most {
             return Some(now);
         }
-        let (_, from) = self.next_to_go()?;
+        let (_, from) = self.next_to_evict()?;
         Some(now.max(from))
     }
 
-    /// The longest idle connection, and from when on it can give way.
-    fn next_to_go(&mut self) -> Option<(Key, Instant)> {
+    /// The longest idle connection, and from when on it may be closed for a new one.
+    fn next_to_evict(&mut self) -> Option<(Key, Instant)> {
         let key = self.slots.key_at(self.driver.schedule.longest_idle()?)?;
         let idle = self.slots.get_mut(key)?.idle?;
         Some((key, idle.since + EVICT_AFTER))
@@ -141,14 +143,14 @@ impl<R: Reactor, M: Mode<R>> EventLoop<'_, R, M> {
                     }
                     self.drive(key);
                 }
-                Attempt::Nobody => return,
+                Attempt::NoConnection => return,
                 Attempt::Retry => {}
                 Attempt::Failed(error) => return self.accept_failed(&error),
             }
         }
     }
 
-    /// Accepts a connection, which has yet to be driven.
+    /// Accepts a connection. It still needs its first turn.
     pub(super) fn accept_one(&mut self, number: usize) -> Attempt {
         let key = self.slots.next_key();
         match self.driver.reactor.accept(number, key) {
@@ -159,11 +161,11 @@ impl<R: Reactor, M: Mode<R>> EventLoop<'_, R, M> {
             Err(error) => match error.kind() {
                 ErrorKind::WouldBlock => {
                     self.listeners[number].is_ready = false;
-                    Attempt::Nobody
+                    Attempt::NoConnection
                 }
                 ErrorKind::Interrupted => Attempt::Retry,
-                // The newcomer's own trouble; it was gone before it was accepted, or its
-                // network is (accept(2) passes that on).
+                // An error of the new connection alone: it ended before it was accepted, or its network
+                // failed (accept(2) returns such errors, too).
                 ErrorKind::ConnectionAborted
                 | ErrorKind::ConnectionReset
                 | ErrorKind::TimedOut
@@ -177,16 +179,16 @@ impl<R: Reactor, M: Mode<R>> EventLoop<'_, R, M> {
                 _ if self.driver.reactor.asks_to_stop(&error) => {
                     self.listeners[number].is_ready = false;
                     self.driver.handle.stop();
-                    Attempt::Nobody
+                    Attempt::NoConnection
                 }
                 _ => Attempt::Failed(error),
             },
         }
     }
 
-    /// Mostly for want of file descriptors or memory (EMFILE, ENFILE, ENOBUFS, ENOMEM). Gives the
-    /// place of the longest idle connection to a newcomer, if that is of use, and lets accepting rest
-    /// for a while.
+    /// Handles a failure of accepting: mostly there are no file descriptors or no memory left (EMFILE, ENFILE, ENOBUFS,
+    /// ENOMEM). Closes the longest idle connection, if this makes room for a new one. Accepting is tried again after
+    /// [`BACK_OFF`].
     pub(super) fn accept_failed(&mut self, error: &io::Error) {
         let now = self.driver.cx.now;
         let gains_by_closing = self.driver.reactor.gains_by_closing();
@@ -197,8 +199,8 @@ impl<R: Reactor, M: Mode<R>> EventLoop<'_, R, M> {
             self.accept_logged_at = Some(now);
             error!(
                 target: "mini_http",
-                "can't accept connections: {error}; {} are open. If this is for want of file \
-                 descriptors, {}",
+                "can't accept connections: {error}; {} are open. If no file descriptors are left, \
+                 {}",
                 self.slots.len(),
                 if gains_by_closing {
                     "raise the limit (ulimit -n) or lower max_connections"
@@ -214,6 +216,7 @@ impl<R: Reactor, M: Mode<R>> EventLoop<'_, R, M> {
         self.accept_again_at = Some(now + BACK_OFF);
     }
 
+    /// Makes a slot for an accepted connection.
     fn open(&mut self, key: Key, accepted: Accepted<R::Stream>) {
         self.last_id += 1;
         let (id, Accepted { stream, peer, fd }) = (self.last_id, accepted);
@@ -224,10 +227,10 @@ impl<R: Reactor, M: Mode<R>> EventLoop<'_, R, M> {
         self.slots.insert(Slot::new(stream, connection, exchange));
     }
 
-    /// Closes the longest idle connection, if it can give way already.
+    /// Closes the longest idle connection, if it has been idle for [`EVICT_AFTER`].
     fn evict(&mut self) {
         let now = self.driver.cx.now;
-        if let Some((key, from)) = self.next_to_go()
+        if let Some((key, from)) = self.next_to_evict()
             && from <= now
         {
             self.with_connection(key, |connection, cx| {
@@ -238,15 +241,15 @@ impl<R: Reactor, M: Mode<R>> EventLoop<'_, R, M> {
     }
 }
 
-/// The second bound: how many connections may be open or linger. Those that linger don't take the
-/// places of newcomers, since clients can make them linger for as long as they like; but they take
-/// resources. `max_connections` may be open, and one more while another gives way to it. No more than
-/// these can linger without end (see the reactor's contract).
+/// The second bound: how many connections may be open or linger in the reactor. Connections that linger don't count
+/// towards `max_connections`, because clients can make them linger for as long as they like. But they use resources.
+/// `max_connections` may be open, and one more while an idle one is closed for it. The same number may linger
+/// (see the contract of [`Reactor`]).
 fn most_sockets(max_connections: usize) -> usize {
     max_connections.saturating_add(1).saturating_mul(2)
 }
 
-/// The number of a connection's file descriptor, in the log.
+/// Shows the file descriptor of a connection in the log.
 struct OfFd(Option<u32>);
 
 impl fmt::Display for OfFd {
@@ -255,7 +258,7 @@ impl fmt::Display for OfFd {
     }
 }
 
-/// The peer's address, in the log.
+/// Shows the address of the peer in the log.
 struct FromPeer(Option<SocketAddr>);
 
 impl fmt::Display for FromPeer {

@@ -1,4 +1,4 @@
-//! One connection moved on: written, read, and its requests given to the handler.
+//! One turn of a connection: pending output is written, input is read, and the mode passes requests to the handler.
 
 use std::io::{ErrorKind, IoSlice};
 
@@ -14,17 +14,17 @@ use crate::conn::{CloseReason, Connection, Step};
 use crate::reactor::{Interest, Reactor};
 use crate::time::Instant;
 
-/// How a turn has ended.
+/// How a turn ended.
 enum End {
     /// Nothing more can be done now.
     Done,
-    /// There is more to do than the turn allowed.
+    /// The quantum was used up before the work was done.
     Unfinished,
     Close(CloseReason),
 }
 
 impl<R: Reactor> Driver<'_, R> {
-    /// Gives a connection a turn with this quantum. Returns why it is to be closed, if it is.
+    /// Gives a connection a turn with this quantum. If the connection has to be closed, returns the reason.
     pub(super) fn drive<M: Mode<R>>(
         &mut self,
         mode: &mut M,
@@ -35,7 +35,7 @@ impl<R: Reactor> Driver<'_, R> {
         let mut turn = self.slice.begin_turn(quantum, slot.deficit);
         match self.phase {
             Phase::Serving | Phase::Grace(_) => {}
-            Phase::Closing(since) => self.look_again(slot, since),
+            Phase::Closing(since) => self.allow_late_read(slot, since),
             Phase::Over => mode.cut_off(&mut self.cx, &mut slot.connection),
         }
         let end = self.take_turn(mode, slot, &mut turn);
@@ -50,12 +50,12 @@ impl<R: Reactor> Driver<'_, R> {
             slot.is_queued = true;
             self.backlog.push_back(key);
         }
-        self.show_interest(mode, slot);
+        self.update_interest(mode, slot);
         self.schedule.update(key.index(), slot, self.cx.now);
         None
     }
 
-    /// Writes, reads and handles requests until nothing more can be done now, or the turn is over.
+    /// Writes, reads and handles requests until nothing more can be done now, or the quantum is used up.
     #[inline]
     fn take_turn<M: Mode<R>>(
         &mut self,
@@ -91,7 +91,7 @@ impl<R: Reactor> Driver<'_, R> {
         }
     }
 
-    /// Reads once, and handles what came.
+    /// Reads once, and handles the input.
     fn read<M: Mode<R>>(
         &mut self,
         mode: &mut M,
@@ -109,8 +109,8 @@ impl<R: Reactor> Driver<'_, R> {
         }
     }
 
-    /// Tells the reactor which directions would be acted upon now.
-    fn show_interest<M: Mode<R>>(&mut self, mode: &M, slot: &mut Slot<R::Stream, M::Exchange>) {
+    /// Registers with the reactor whether the connection is to be read, and whether it has output to write.
+    fn update_interest<M: Mode<R>>(&mut self, mode: &M, slot: &mut Slot<R::Stream, M::Exchange>) {
         let interest = Interest {
             read: mode.wants_input(&self.cx, slot) && !mode.is_held_back(&slot.exchange),
             write: slot.connection.pending_output() > 0,
@@ -121,8 +121,8 @@ impl<R: Reactor> Driver<'_, R> {
         }
     }
 
-    /// Writes what there is, as far as it can be written now, and takes the step that follows.
-    /// Tells why the connection is to be closed, if it is.
+    /// Writes pending output until a write would block, and takes the steps that follow. If the connection has to
+    /// be closed, returns the reason.
     fn flush<X>(&mut self, slot: &mut Slot<R::Stream, X>, turn: &mut Turn) -> Option<CloseReason> {
         loop {
             if slot.can_write() {
@@ -158,7 +158,7 @@ impl<R: Reactor> Driver<'_, R> {
             Ok(written) => {
                 debug!(target: "mini_http", "conn {id}: wrote {written} bytes");
                 turn.add_bytes(written);
-                // A runtime that says 0 where it means `WouldBlock` is not asked again now.
+                // Some runtimes return 0 instead of `WouldBlock`, so 0 counts as not writable.
                 slot.readiness.writable = written == offered || written > 0 && !R::SHORT_IS_LAST;
                 slot.connection.handle_written(&mut self.cx, written);
                 if slot.connection.pending_output() == 0 {
@@ -176,9 +176,11 @@ impl<R: Reactor> Driver<'_, R> {
         }
     }
 
-    /// After the grace a connection is read before it is closed: what waits may not be reported.
+    /// Called after the grace. Marks the connection readable, so that it is read before it is closed: the reactor
+    /// may not have reported input that has arrived. The number of these reads is limited, and so is the time for
+    /// bodies.
     #[cold]
-    fn look_again<X>(&self, slot: &mut Slot<R::Stream, X>, since: Instant) {
+    fn allow_late_read<X>(&self, slot: &mut Slot<R::Stream, X>, since: Instant) {
         if !slot.connection.is_ending() && !slot.connection.request_in_progress() {
             let is_late = slot.connection.is_reading_body() && self.cx.now >= since + LATE_BODIES;
             slot.readiness.readable = slot.late_turns < self.most_late_turns() && !is_late;
@@ -187,7 +189,7 @@ impl<R: Reactor> Driver<'_, R> {
         }
     }
 
-    /// In how many turns a connection may be read after the grace. Whatever the time, each is read once.
+    /// In how many turns a connection may be read after the grace. It is read in one, however late it is.
     fn most_late_turns(&self) -> u8 {
         match self.is_too_late_for_pipelines() {
             true => 1,
@@ -195,8 +197,7 @@ impl<R: Reactor> Driver<'_, R> {
         }
     }
 
-    /// Ends the connection's wait for input, if the grace is over. Returns whether that has changed
-    /// anything.
+    /// If the grace is over, ends the connection's wait for input. Returns whether this changed anything.
     fn stop_waiting<X>(&mut self, slot: &mut Slot<R::Stream, X>) -> bool {
         matches!(self.phase, Phase::Closing(_)) && slot.connection.stop(&mut self.cx)
     }

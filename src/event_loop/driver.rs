@@ -1,4 +1,4 @@
-//! What moves connections on: the reactor and the state that all turns share, with the reads that modes need.
+//! The [`Driver`]: the reactor and the state that all turns share. The loop and its mode both use it.
 
 use std::collections::VecDeque;
 use std::io::ErrorKind;
@@ -14,27 +14,29 @@ use crate::conn::{CloseReason, Context};
 use crate::handle::Handle;
 use crate::reactor::Reactor;
 
-/// What moves a connection on: all of the loop that its turn needs.
+/// The part of the loop that a turn needs. It is separate from the slots, so that a turn can borrow it together with
+/// the slot of its connection.
 pub(super) struct Driver<'a, R: Reactor> {
     pub(super) reactor: R,
     pub(super) handle: &'a Handle,
     pub(super) catch_panics: bool,
-    /// What every call of a connection is given; its time is that at which this iteration's wait
-    /// returned.
+    /// The argument of each call of a [`Connection`](crate::conn::Connection). Its time is when the wait of this
+    /// iteration returned.
     pub(super) cx: Context<'a>,
     pub(super) schedule: Schedule,
-    /// Connections whose last turn ended before their work did.
+    /// Connections whose last turn ended before their work did, in the order in which they get further turns.
     pub(super) backlog: VecDeque<Key>,
     /// What this iteration of the loop has cost.
     pub(super) slice: Slice,
     /// How far the loop is with stopping.
     pub(super) phase: Phase,
-    /// Where all connections' bytes are read to.
+    /// The buffer that all connections are read into.
     pub(super) buffer: Box<[u8]>,
 }
 
 impl<R: Reactor> Driver<'_, R> {
-    /// Reads once into the buffer, at most so many bytes; 0 is the end of the stream.
+    /// Reads once into the buffer, at most `limit` bytes. Returns the number of bytes, where 0 is the end of the
+    /// stream; or `None` if there is nothing to read now, or if the read has failed.
     #[inline]
     pub(super) fn read_some<X>(
         &mut self,
@@ -51,7 +53,8 @@ impl<R: Reactor> Driver<'_, R> {
             }
             Ok(length) => {
                 debug!(target: "mini_http", "conn {id}: read {length} bytes");
-                // A short read has drained the socket, unless its end stands behind it.
+                // After a short read the socket is empty. But if the reactor has reported the end of the stream,
+                // another read has to return it.
                 let is_drained = length < buffer.len() && !slot.readiness.read_closed;
                 slot.readiness.readable = !(is_drained && R::SHORT_IS_LAST);
                 return Some(length);
@@ -68,7 +71,7 @@ impl<R: Reactor> Driver<'_, R> {
         None
     }
 
-    /// The stream has failed.
+    /// Ends a connection whose stream has failed.
     #[cold]
     pub(super) fn lose<X>(&mut self, slot: &mut Slot<R::Stream, X>) {
         let reason = match slot.connection.request_in_progress() {
@@ -78,8 +81,8 @@ impl<R: Reactor> Driver<'_, R> {
         slot.connection.abandon(&mut self.cx, reason);
     }
 
-    /// Makes the next response of a server that stops the last one, unless more input waits. That is
-    /// kept for after the response.
+    /// Called for a request while the server stops. Makes the response to it the last one, unless there is more
+    /// input. Such input is read now, and kept until the response has been made.
     #[cold]
     pub(super) fn read_behind<X>(&mut self, slot: &mut Slot<R::Stream, X>, turn: &mut Turn) {
         if slot.connection.is_ending() || slot.connection.has_kept_input() {
@@ -89,7 +92,7 @@ impl<R: Reactor> Driver<'_, R> {
         if can_keep && slot.late_turns < MOST_LATE_TURNS {
             slot.late_turns += u8::from(matches!(self.phase, Phase::Closing(_)));
             match self.read_some(slot, self.buffer.len()) {
-                // The end of the stream is for after the response, too.
+                // The end of the stream is handled after the response, too: it will be read again.
                 Some(0) => slot.readiness.readable = true,
                 Some(length) => {
                     turn.add_bytes(length);
@@ -103,8 +106,8 @@ impl<R: Reactor> Driver<'_, R> {
         slot.connection.close_after_response(CloseReason::Stopped);
     }
 
-    /// Whether the next response of each connection is its last one. Handlers may have worked for long since
-    /// the iteration began, so the clock is read.
+    /// Whether the next response of each connection has to be its last. Reads the clock, because handlers may have
+    /// taken long since the iteration began.
     pub(super) fn is_too_late_for_pipelines(&self) -> bool {
         match self.phase {
             Phase::Serving | Phase::Grace(_) => false,

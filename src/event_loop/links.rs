@@ -1,9 +1,9 @@
-//! Doubly linked lists over slot numbers: constant-time insertion and removal, no allocation for
-//! an element, and no pointer.
+//! Doubly linked lists of slot numbers. Insertion and removal take constant time, and an element needs neither an
+//! allocation nor a pointer.
 
 use crate::deadlines::grow;
 
-/// The neighbours of each slot in the list it is in. A slot is in at most one list at a time.
+/// The neighbours of each slot in its list. A slot is in at most one list at a time.
 #[derive(Debug, Default)]
 pub(super) struct Links {
     links: Vec<Link>,
@@ -31,7 +31,7 @@ impl List {
         last: NONE,
     };
 
-    /// The first slot: the one that was pushed before all others.
+    /// The first slot: the one that has been in the list for the longest time.
     pub(super) fn first(&self) -> Option<usize> {
         (self.first != NONE).then_some(self.first as usize)
     }
@@ -50,7 +50,7 @@ impl List {
         self.last = slot as u32;
     }
 
-    /// Makes a slot that is in this list its last.
+    /// Moves a slot of this list to its end.
     pub(super) fn move_to_end(&mut self, links: &mut Links, slot: usize) {
         if self.last as usize != slot {
             self.remove(links, slot);
@@ -58,7 +58,7 @@ impl List {
         }
     }
 
-    /// Takes a slot out that is in this list.
+    /// Removes a slot from this list.
     pub(super) fn remove(&mut self, links: &mut Links, slot: usize) {
         let Link { before, after } = links.links[slot];
         match before {

@@ -1,20 +1,54 @@
-//! The event loop: one for every reactor.
+//! The event loop: one thread that serves all listeners and connections of a [`Reactor`].
 //!
-//! Each iteration waits for events, and then gives turns to the connections that may be ready: it reads, feeds
-//! the connection machine, runs the handler, and writes. Then it accepts newcomers. What is ready is
-//! remembered per connection, so a reactor may report a thing once or again and again.
+//! # One iteration
 //!
-//! No connection starves another: a turn is bounded, and connections that have more to do wait in the
-//! backlog for further turns. `round_robin.rs` has the rules and their numbers.
+//! `EventLoop::iterate` does this again and again until the server has stopped:
 //!
-//! Before a deadline is judged, the connection is read and written once more: a slow handler, or a system
-//! that reports room late, makes no peer look late.
+//! 1. **Wait.** [`Reactor::wait`] blocks until there are events or the earliest deadline has come. It doesn't block
+//!    if connections wait in the backlog.
+//! 2. **Turns for connections with an event.** The loop records what the event reports, and gives the connection a
+//!    turn. Then connections that were woken get turns (streaming mode only): by a waker, or because a request may
+//!    begin.
+//! 3. **Further turns for the backlog**: for connections whose last turn ended before their work did.
+//! 4. **Accept** connections from the listeners that may be ready. When the server stops, `stop.rs` does its part
+//!    here instead.
+//! 5. **Deadlines.** Handle those that have passed.
 //!
-//! `accept.rs` takes newcomers and makes room for them; `drive.rs` moves one connection on;
-//! `schedule.rs` knows when each is due, and which can give way; `stop.rs` ends it all.
+//! # A turn
 //!
-//! What becomes of the requests is decided by the loop's [`Mode`]: `whole.rs` calls a handler with complete
-//! requests; `streaming/` runs the futures of requests, and the tasks beside them.
+//! A turn (`drive.rs`) serves one connection: it writes pending output, reads, passes the bytes to the connection's
+//! state machine ([`Connection`]), and runs the handler. It ends when a call would block, when there is nothing
+//! left to do, or when it has used its quantum.
+//!
+//! Each slot remembers its [`Readiness`] until a call shows that it no longer holds, by `WouldBlock` or by a short
+//! count. So it doesn't matter whether a reactor reports an event once (edge-triggered) or repeatedly
+//! (level-triggered).
+//!
+//! # Fairness
+//!
+//! The scheduling is deficit round robin (`round_robin.rs`). Each turn has a quantum, and each iteration has a slice
+//! for all its turns. A turn that ends before its work puts the connection into the backlog. So no connection
+//! starves another.
+//!
+//! # Accepting
+//!
+//! `accept.rs` accepts up to `max_connections`. At the limit it closes the connection that has been idle for the
+//! longest time. If none can be closed, it pauses the listener.
+//!
+//! # Deadlines
+//!
+//! `schedule.rs` keeps one deadline per connection. When it has passed, the connection first gets one more turn, in
+//! which it is read and written even if the reactor has reported nothing. So a client isn't blamed for a slow handler,
+//! or for a system that reports writability late. If the deadline still holds after that, the connection's state
+//! machine handles it: it closes the connection, responds with 408, or sets a new deadline.
+//!
+//! # Modes
+//!
+//! The loop knows nothing about handlers. Its [`Mode`] decides what happens with a request:
+//!
+//! * Whole bodies (`whole.rs`): the handler is called with a complete request and returns a complete response.
+//! * Streaming (`streaming/`): the handler returns a future. Bodies are passed on in pieces, and tasks run beside
+//!   the requests.
 
 mod accept;
 mod drive;
@@ -63,11 +97,11 @@ use crate::reactor::{Event, Reactor, Readiness};
 use crate::request::Request;
 use crate::time::Instant;
 
-/// Serves what comes to the reactor's listeners, until the handle says to stop and all connections
-/// are closed.
+/// Serves the connections of the reactor's listeners. Returns when the handle has been told to stop and all
+/// connections are closed.
 ///
 /// # Errors
-/// What [`Reactor::wait`] can't survive.
+/// The error of [`Reactor::wait`], if it fails.
 pub(crate) fn serve<R, B, H>(
     reactor: R,
     handler: H,
@@ -83,10 +117,10 @@ where
     EventLoop::new(reactor, mode, settings, handle, &mut Shared::new()).run()
 }
 
-/// Like [`serve`], with requests as futures, and beside these tasks.
+/// Like [`serve`], but the handler returns a future for each request, and `tasks` run beside the requests.
 ///
 /// # Errors
-/// What [`Reactor::wait`] can't survive.
+/// The error of [`Reactor::wait`], if it fails.
 pub(crate) fn serve_async<R, H, F>(
     reactor: R,
     handler: H,
@@ -103,14 +137,14 @@ where
     EventLoop::new(reactor, mode, settings, handle, &mut Shared::new()).run()
 }
 
-/// What a server is set to.
+/// The settings of a server.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     pub(crate) limits: Limits,
     pub(crate) catch_panics: bool,
 }
 
-/// The listeners and connections, and what drives them.
+/// All listeners and connections, and the state of the loop.
 struct EventLoop<'a, R: Reactor, M: Mode<R>> {
     mode: M,
     driver: Driver<'a, R>,
@@ -118,17 +152,17 @@ struct EventLoop<'a, R: Reactor, M: Mode<R>> {
     listeners: Vec<Listener>,
     /// The number of the last accepted connection.
     last_id: u64,
-    /// No connection is accepted before this moment: accepting failed for want of resources.
+    /// Accepting has failed because resources ran out. It is tried again at this moment.
     accept_again_at: Option<Instant>,
-    /// When a failure of accepting was last logged.
+    /// When such a failure was last logged.
     accept_logged_at: Option<Instant>,
     stop: Stop,
 }
 
 impl<'a, R: Reactor, M: Mode<R>> EventLoop<'a, R, M> {
-    /// One read takes at most this much, and all requests in it are answered by one write. At half, an
-    /// upload takes twice as many calls; at double, the buffer no longer fits into the second-level cache of
-    /// small processors beside what is read.
+    /// The largest read. The responses to all requests in it go out in one write. At half, an upload takes twice
+    /// as many calls. At double, the buffer no longer fits into the second-level cache of small processors together
+    /// with the bytes that are read.
     const READ_SIZE: usize = 64 << 10;
 
     fn new(
@@ -174,7 +208,7 @@ impl<'a, R: Reactor, M: Mode<R>> EventLoop<'a, R, M> {
         Ok(())
     }
 
-    /// Waits once, and does what the events ask for.
+    /// One iteration: waits, and then gives turns to connections. The head of this file describes the steps.
     fn iterate(&mut self, events: &mut Vec<Event>) -> io::Result<()> {
         events.clear();
         let timeout = self.wait_timeout();
@@ -194,7 +228,7 @@ impl<'a, R: Reactor, M: Mode<R>> EventLoop<'a, R, M> {
         self.wake();
         self.resume(waiting);
         if self.driver.handle.is_stopping() {
-            self.go_on_stopping();
+            self.continue_stopping();
         } else {
             self.accept_all();
         }
@@ -210,8 +244,8 @@ impl<'a, R: Reactor, M: Mode<R>> EventLoop<'a, R, M> {
         Ok(())
     }
 
-    /// Gives turns to the connections that were woken. Like those that the reactor has reported, they don't
-    /// depend on the slice; but it takes no longer than one, and the others have theirs in the next iteration.
+    /// Gives turns to the connections that were woken. These turns, like those for events, take place even if the
+    /// slice is spent. But when they have taken as long as a slice, the rest waits for the next iteration.
     #[inline]
     fn wake(&mut self) {
         self.mode.handle_wait(&self.driver);
@@ -237,7 +271,7 @@ impl<'a, R: Reactor, M: Mode<R>> EventLoop<'a, R, M> {
         }
     }
 
-    /// Gives further turns to the first `waiting` of the backlog, as far as the slice allows.
+    /// Gives further turns to the first `waiting` connections of the backlog, as far as the slice allows.
     fn resume(&mut self, waiting: usize) {
         let owed = self.driver.slice.turns().max(1);
         for resumed in 0..waiting {
@@ -250,12 +284,14 @@ impl<'a, R: Reactor, M: Mode<R>> EventLoop<'a, R, M> {
             if let Some(slot) = self.slots.get_mut(key) {
                 slot.is_queued = false;
                 self.drive_for(key, quantum);
-                // A turn checks the time only if it has many requests; a few of each can be slow.
+                // A turn reads the clock only if it has many requests. Turns with a few slow requests each can take
+                // long together.
                 self.driver.slice.check_time(self.driver.reactor.now());
             }
         }
     }
 
+    /// Sets the value of the `Date` field again if it is out of date.
     fn keep_date(&mut self, now: Instant) {
         let shared = &mut self.driver.cx.shared;
         if now >= shared.date_expires() {
@@ -263,23 +299,24 @@ impl<'a, R: Reactor, M: Mode<R>> EventLoop<'a, R, M> {
         }
     }
 
+    /// How long the next wait may take; `None` if only an event ends it.
     fn wait_timeout(&mut self) -> Option<Duration> {
         let must_stop = self.driver.handle.is_stopping() && !self.is_stopping();
         if must_stop || !self.driver.backlog.is_empty() {
             return Some(Duration::ZERO);
         }
         let now = self.driver.cx.now;
-        let accept = self.accept_at().map(|at| at.saturating_since(now));
+        let accept = self.next_accept().map(|at| at.saturating_since(now));
         let deadline = self.driver.schedule.next(now);
         let woken = self.mode.timeout(&self.driver, &self.slots);
         if self.is_stopping() {
-            let stop = self.stop_again_at().map(|at| at.saturating_since(now));
+            let stop = self.next_stop_step().map(|at| at.saturating_since(now));
             return [deadline, stop, woken].into_iter().flatten().min();
         }
         [deadline, accept, woken].into_iter().flatten().min()
     }
 
-    /// Looks at the connections whose deadline may have passed.
+    /// Handles the deadlines that have passed.
     fn expire(&mut self) {
         let now = self.driver.cx.now;
         while let Some(index) = self.driver.schedule.expired(now) {
@@ -290,12 +327,12 @@ impl<'a, R: Reactor, M: Mode<R>> EventLoop<'a, R, M> {
                 continue;
             };
             if self.mode.is_held_back(&slot.exchange) {
-                // Its deadline is set again by its next turn.
+                // No deadline applies while it waits. Its next turn sets one again.
                 continue;
             }
             if slot.connection.poll_timeout().is_some_and(|at| at <= now) {
-                // Whatever has come, or can be taken, by now is not too late: the wait may not have
-                // told yet, and systems tell of room to write only when there is much of it.
+                // Input that has arrived by now, or output that the socket would take, is not too late. The
+                // reactor may not have reported it: systems report writability only when much room is free.
                 slot.readiness.readable = true;
                 slot.readiness.writable = true;
                 self.drive(key);
@@ -305,7 +342,8 @@ impl<'a, R: Reactor, M: Mode<R>> EventLoop<'a, R, M> {
         }
     }
 
-    /// Remembers what the reactor has reported, and acts on it.
+    /// Records what the reactor has reported about a connection, and gives the connection a turn. A connection in
+    /// the backlog waits for its turn there.
     fn ready(&mut self, key: Key, reported: Readiness) {
         let Some(slot) = self.slots.get_mut(key) else {
             return;
@@ -314,7 +352,8 @@ impl<'a, R: Reactor, M: Mode<R>> EventLoop<'a, R, M> {
         slot.readiness.writable |= reported.writable;
         slot.readiness.read_closed |= reported.read_closed;
         if reported.failed && slot.connection.request_in_progress() {
-            // It may not be read now: enough input is kept, or the client had ended its stream before.
+            // A read would show the failure too, but perhaps none comes: if enough input is kept, or if the client
+            // has ended its stream, the connection isn't read.
             self.driver.lose(slot);
         }
         if slot.is_queued {
@@ -326,7 +365,7 @@ impl<'a, R: Reactor, M: Mode<R>> EventLoop<'a, R, M> {
         }
     }
 
-    /// Gives a connection a first turn.
+    /// Gives a connection a turn with the quantum of a first turn.
     fn drive(&mut self, key: Key) {
         self.drive_for(key, self.driver.slice.first_quantum());
     }
@@ -340,6 +379,7 @@ impl<'a, R: Reactor, M: Mode<R>> EventLoop<'a, R, M> {
         }
     }
 
+    /// Closes a connection and removes its slot.
     fn close(&mut self, key: Key, reason: CloseReason) {
         let Some(slot) = self.slots.remove(key) else {
             return;
@@ -368,8 +408,8 @@ impl<'a, R: Reactor, M: Mode<R>> EventLoop<'a, R, M> {
     }
 }
 
-/// What is left when the loop ends by an error or a panic is closed for that reason. A connection that has sent
-/// all its output keeps its own.
+/// If the loop ends by an error or a panic, the open connections are closed with the reason `ServerFailed`. A
+/// connection that has already sent all its output keeps the reason that it had.
 impl<R: Reactor, M: Mode<R>> Drop for EventLoop<'_, R, M> {
     fn drop(&mut self) {
         for key in self.slots.keys() {

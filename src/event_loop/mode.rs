@@ -1,4 +1,4 @@
-//! The [`Mode`] of the loop: what becomes of the requests.
+//! The [`Mode`] of the loop: what happens with the requests.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -11,20 +11,20 @@ use super::slot::Slot;
 use crate::conn::{CloseReason, Connection, Context};
 use crate::reactor::Reactor;
 
-/// What becomes of the requests. The loop accepts, reads, writes and closes; its mode feeds the
+/// What happens with the requests. The loop accepts, reads, writes and closes. Its mode passes input to the
 /// connection's state machine, runs handlers, and passes their responses to the machine.
 ///
-/// Most methods have a body for modes in which nothing goes on between two calls of the handler. They are
-/// inlined: such a mode doesn't pay for the others.
+/// The default methods are for modes in which a request is done when the handler returns. They are inlined, so
+/// such a mode doesn't pay for what only the other mode needs.
 pub(super) trait Mode<R: Reactor> {
-    /// What the mode keeps for each connection.
+    /// The state that the mode keeps for each connection.
     type Exchange;
 
-    /// Makes what it keeps for a connection that was just accepted.
+    /// Returns the state for a connection that was just accepted.
     fn open(&mut self, key: Key, peer: Option<SocketAddr>) -> Self::Exchange;
 
-    /// Feeds the first `length` bytes of the driver's buffer to the connection. Without any, it goes on with
-    /// the kept input.
+    /// Passes the first `length` bytes of the driver's buffer to the connection, and handles the requests in them.
+    /// If `length` is 0, the connection goes on with the input that it has kept.
     fn handle_input(
         &mut self,
         driver: &mut Driver<'_, R>,
@@ -33,7 +33,7 @@ pub(super) trait Mode<R: Reactor> {
         turn: &mut Turn,
     );
 
-    /// The client has ended its stream.
+    /// Called when the client has ended its stream.
     #[inline]
     fn handle_end_of_input(
         &mut self,
@@ -43,21 +43,21 @@ pub(super) trait Mode<R: Reactor> {
         slot.connection.handle_end_of_input(&mut driver.cx);
     }
 
-    /// Whether the connection is to be read.
+    /// Whether the connection should be read.
     #[inline]
     fn wants_input(&self, cx: &Context<'_>, slot: &Slot<R::Stream, Self::Exchange>) -> bool {
         slot.connection.wants_input(cx)
     }
 
-    /// How much is read at once, if the buffer is this long.
+    /// The largest read into a buffer of this length.
     #[inline]
     fn read_limit(&self, cx: &Context<'_>, connection: &Connection, buffer: usize) -> usize {
         let _ = (cx, connection);
         buffer
     }
 
-    /// Whether the connection may receive a request now. If not, the mode sees to it that it gets a turn when
-    /// it may.
+    /// Whether the connection may receive a request now. If not, the mode remembers it, and wakes it as soon as it
+    /// may.
     #[inline]
     fn may_receive(
         &mut self,
@@ -68,21 +68,22 @@ pub(super) trait Mode<R: Reactor> {
         true
     }
 
-    /// Whether the connection waits until it may receive a request. Then it isn't read, and no deadline ends it.
+    /// Whether the connection waits because [`may_receive`](Self::may_receive) returned false. While it waits, it
+    /// isn't read, and no deadline ends it.
     #[inline]
     fn is_held_back(&self, exchange: &Self::Exchange) -> bool {
         let _ = exchange;
         false
     }
 
-    /// Whether a request can go on without input.
+    /// Whether the request can go on without input, for example because its future was woken.
     #[inline]
     fn can_advance(&self, cx: &Context<'_>, slot: &Slot<R::Stream, Self::Exchange>) -> bool {
         let _ = (cx, slot);
         false
     }
 
-    /// Lets the request go on.
+    /// Lets the request go on: called if [`can_advance`](Self::can_advance) returned true.
     #[inline]
     fn advance(
         &mut self,
@@ -93,8 +94,8 @@ pub(super) trait Mode<R: Reactor> {
         let _ = (driver, slot, turn);
     }
 
-    /// The time until something happens that the reactor doesn't report; zero if there is something to do.
-    /// Called directly before the reactor waits.
+    /// The time until something is due that the reactor doesn't report, such as a timer. Zero if something is due
+    /// now. Called directly before the reactor waits.
     #[inline]
     fn timeout(
         &mut self,
@@ -105,60 +106,60 @@ pub(super) trait Mode<R: Reactor> {
         None
     }
 
-    /// The reactor's wait has ended.
+    /// Called when the reactor's wait has ended.
     #[inline]
     fn handle_wait(&mut self, driver: &Driver<'_, R>) {
         let _ = driver;
     }
 
-    /// What was woken next.
+    /// Returns what was woken next.
     #[inline]
     fn next_woken(&mut self, driver: &mut Driver<'_, R>) -> Woken {
         let _ = driver;
         Woken::Nothing
     }
 
-    /// Takes a connection's wake-up. Returns whether it needs a turn.
+    /// Called for a connection that [`next_woken`](Self::next_woken) has returned. Returns whether it needs a turn.
     #[inline]
     fn take_woken(&mut self, cx: &Context<'_>, slot: &mut Slot<R::Stream, Self::Exchange>) -> bool {
         let _ = (cx, slot);
         false
     }
 
-    /// Whether nothing goes on beside the connections.
+    /// Whether no task runs beside the connections. A server that stops waits for that.
     #[inline]
     fn is_idle(&self) -> bool {
         true
     }
 
-    /// The time to stop is over: the connection is closed at once.
+    /// Closes a connection at once: the deadline for stopping has passed.
     #[inline]
     fn cut_off(&mut self, cx: &mut Context<'_>, connection: &mut Connection) {
         connection.abandon(cx, CloseReason::Stopped);
     }
 
-    /// The time to stop is over: drops what goes on beside the connections.
+    /// Drops the tasks that run beside the connections: the deadline for stopping has passed.
     #[inline]
     fn give_up(&mut self) {}
 
-    /// Whether a connection is to be reset instead of closed.
+    /// Whether a connection is reset instead of closed.
     #[inline]
     fn wants_reset(&self, connection: &Connection) -> bool {
         let _ = connection;
         false
     }
 
-    /// Drops what it has kept for a connection that is closed.
+    /// Drops the state of a connection that is closed.
     fn close(&mut self, exchange: Self::Exchange);
 }
 
-/// What was woken.
+/// What was woken: by a waker, or because another request has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Woken {
     /// Nothing more.
     Nothing,
     /// A connection, which gets a turn.
     Connection(Key),
-    /// Something else, which the mode has seen to.
+    /// Something else, such as a task. The mode has already run it.
     Other,
 }

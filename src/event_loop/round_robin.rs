@@ -1,59 +1,59 @@
-//! Fairness: deficit round robin between connections, in one currency.
+//! Fairness: deficit round robin between connections.
 //!
-//! Work is counted in bytes: a byte read or written is one, and a request costs [`REQUEST`] more.
-//! A connection's [`Turn`] ends when its cost reaches the turn's *quantum*. What is left of a quantum
-//! when a connection has nothing more to do is kept as its deficit: it may use that the next time.
+//! Work is measured in bytes: each byte that is read or written costs 1, and each request costs [`REQUEST`] in
+//! addition. A connection's [`Turn`] ends when its cost reaches the turn's *quantum*. If a connection has nothing more
+//! to do before that, the rest of the quantum is kept as its *deficit*, for its next turn.
 //!
-//! Each iteration of the loop serves two queues within one [`Slice`] of [`SLICE`] bytes or
-//! [`SLICE_TIME`]:
+//! Each iteration of the loop serves two queues within one [`Slice`] of [`SLICE`] bytes or [`SLICE_TIME`]:
 //!
-//! 1. The newly ready. Each gets a first turn, with a short quantum if there are many.
-//! 2. The backlog: connections whose last turn ended before their work did. They get further turns, with
-//!    a long quantum, until the slice is spent. Then as many of them as had a first turn before get a
-//!    short one, and at least one does.
+//! 1. Newly ready connections, which the reactor has just reported. Each gets a first turn. The quantum is short if
+//!    there are many.
+//! 2. The backlog: connections whose last turn ended before their work did. They get further turns with a long
+//!    quantum, until the slice is spent. After that, further turns have the quantum of a first turn, and they end as
+//!    soon as the backlog has had as many turns as the newly ready connections had, and at least one.
 //!
-//! So a newly ready connection waits for the rest of one iteration: for a slice, a turn that
-//! overruns it, and short turns for others that were newly ready. The backlog moves on in each iteration by as
-//! much as the newly ready do, so it can't be starved by peers that send small requests without end.
+//! So a newly ready connection waits at most for the rest of one iteration: for a slice, a turn that overruns it, and
+//! the short turns. In each iteration the backlog gets at least as many turns as the newly ready connections (unless
+//! it is shorter), so peers that send small requests without a pause can't starve it.
 
 use std::time::Duration;
 
 use crate::time::Instant;
 
-/// What one iteration of the loop may cost before the reactor is asked again, in bytes: about a millisecond
-/// of copying. At half, only two large bodies go on between two waits; at double, newcomers wait twice as
-/// long.
+/// What one iteration of the loop may cost, in bytes: about a millisecond of copying. At half, only two large bodies
+/// make progress between two waits. At double, new connections wait twice as long.
 const SLICE: usize = 4 << 20;
 
-/// What an iteration may take, where handlers are slow. At half, the reactor is asked twice as often while they
-/// are; at double, peers that ask for little wait twice as long for them.
+/// How long an iteration may take if handlers are slow. At half, the loop waits in the reactor twice as often. At
+/// double, connections with small requests wait twice as long.
 const SLICE_TIME: Duration = Duration::from_millis(20);
 
-/// The clock is read after this many requests of a turn. At half, it is read twice as often, for each small
-/// request of a pipeline; at double, a peer with a slow handler keeps the others waiting for 16 requests.
+/// A turn reads the clock after this many requests. At half, it does so twice as often, also for pipelines of small
+/// requests. At double, a connection with a slow handler keeps the others waiting for 16 requests.
 const REQUESTS_PER_CLOCK: u32 = 8;
 
-/// What a request costs beside its bytes: one of a pipeline takes about as long as 4 KiB that are read and
-/// written. So a short turn has 16 requests, and a normal one 64. At half, others wait for twice as many; at
-/// double, a pipeline of 16 takes two turns among many connections, and two calls for its responses.
+/// What a request costs in addition to its bytes: a pipelined request takes about as long as reading and writing
+/// 4 KiB. So a short turn has 16 requests, and a normal one 64. At half, the other connections wait for twice as many.
+/// At double, a pipeline of 16 takes two turns among many connections, and two calls for its responses.
 const REQUEST: usize = 4 << 10;
 
-/// The quantum of a first turn among many: one read of a full buffer. At half, the buffer would have to be
-/// smaller, too; at double, a newcomer among uploads waits for twice as much.
+/// The quantum of a first turn among many connections: one read of a full buffer. At half, the buffer would have to be
+/// smaller, too. At double, a new connection among uploads waits twice as long.
 const SHORT: usize = 64 << 10;
 
-/// The quantum of a first turn among few, and of each turn of a lone connection: a slice has 16 of these. At
-/// half, a lone pipeline is interrupted by a wait every 32 requests; at double, 128 requests of it go first.
+/// The quantum of a first turn among few connections, and of each turn of a single one: a slice has 16 of these. At
+/// half, a single pipeline is interrupted every 32 requests. At double, other connections wait for 128 of its
+/// requests.
 const NORMAL: usize = 256 << 10;
 
-/// The quantum of a further turn among many. A body of 1 MiB comes in one of these, and is still in the
-/// processor's cache when its response is made. At half, it takes two turns, with those of all others between;
-/// at double, a slice has only two.
+/// The quantum of a further turn among many connections. A body of 1 MiB is received in one such turn, so it is still
+/// in the processor's cache when its response is made. At half, it takes two turns, with the turns of all other
+/// connections between them. At double, a slice has only two such turns.
 const LONG: usize = 1 << 20;
 
-/// How far beyond its quantum a turn may write: a response is sent while it is in the cache, also when its
-/// request has used up the quantum. At half, a response of 1 MiB may wait for the others with its second half;
-/// at double, a turn of a peer that downloads can take three times as long as one of a peer that uploads.
+/// How far a turn may exceed its quantum by writing. So a response is sent while it is in the cache, even if its
+/// request has used up the quantum. At half, the second half of a response of 1 MiB may wait for the turns of other
+/// connections. At double, the turn of a download can take three times as long as that of an upload.
 const WRITTEN_ON_CREDIT: usize = LONG;
 
 /// What one iteration of the loop has cost so far.
@@ -61,14 +61,16 @@ const WRITTEN_ON_CREDIT: usize = LONG;
 pub(super) struct Slice {
     spent: usize,
     since: Instant,
-    /// Turns that have cost anything. Where readiness is a hint, some turns find nothing to do.
+    /// How many turns have cost anything. If readiness is only a hint, some turns find nothing to do.
     turns: usize,
-    /// The larger of two numbers: of events, and of connections in the backlog when it began.
+    /// How many connections share the slice: the number of events, or of connections in the backlog when the
+    /// iteration began, whichever is larger.
     crowd: usize,
+    /// How many connections were in the backlog when the iteration began.
     waiting: usize,
 }
 
-/// Ends a series of short pieces of work when it has taken [`SLICE_TIME`].
+/// Limits a series of short pieces of work to [`SLICE_TIME`].
 #[derive(Debug)]
 pub(super) struct Clock {
     since: Option<Instant>,
@@ -95,7 +97,7 @@ impl Slice {
         }
     }
 
-    /// Begins a turn. What the connection has left of its last quantum counts only while the slice lasts.
+    /// Begins a turn. The deficit of the connection counts only until the slice is spent.
     pub(super) fn begin_turn(&self, quantum: usize, deficit: usize) -> Turn {
         let kept = if self.is_spent() { 0 } else { deficit };
         Turn {
@@ -111,7 +113,7 @@ impl Slice {
         self.turns += usize::from(turn.spent > 0);
     }
 
-    /// Reads the time: the slice is spent, too, when it is over. Returns whether it is.
+    /// Marks the slice as spent if its time is over. Returns whether it is over.
     pub(super) fn check_time(&mut self, now: Instant) -> bool {
         let is_over = now.saturating_since(self.since) >= SLICE_TIME;
         if is_over {
@@ -120,8 +122,8 @@ impl Slice {
         is_over
     }
 
-    /// The quantum of a newly ready connection. The more there are the shorter it is: each waits for all of
-    /// these turns.
+    /// The quantum of a newly ready connection. The more connections there are, the shorter it is, because each of
+    /// them waits for the turns of all.
     pub(super) fn first_quantum(&self) -> usize {
         (SLICE / self.crowd).clamp(SHORT, NORMAL)
     }
@@ -131,11 +133,11 @@ impl Slice {
         self.turns
     }
 
-    /// The quantum of the next turn of the backlog, in which `resumed` had one before, and at least `owed`
-    /// get one. `None` if the others have waited for long enough.
+    /// The quantum of the next turn for the backlog, after `resumed` turns in this iteration. `None` if the slice is
+    /// spent and the backlog has had the `owed` turns.
     ///
-    /// The more wait the longer it is: until the connection's next turn, the bodies of others take its
-    /// place in the cache.
+    /// The more connections wait, the longer it is: by the connection's next turn, the bodies of the others will have
+    /// displaced its body from the cache.
     pub(super) fn further_quantum(&self, resumed: usize, owed: usize) -> Option<usize> {
         match self.is_spent() {
             false => Some(self.waiting.saturating_mul(NORMAL).clamp(NORMAL, LONG)),
@@ -157,8 +159,8 @@ impl Clock {
         }
     }
 
-    /// Counts a piece of work. Returns whether the series has to end. The time is read before the second
-    /// piece, and then after as many as in a turn.
+    /// Counts a piece of work. Returns whether the series has to end. Reads the clock after the first piece, and then
+    /// once in [`REQUESTS_PER_CLOCK`] pieces.
     pub(super) fn is_over(&mut self, now: impl FnOnce() -> Instant) -> bool {
         self.pieces += 1;
         match self.since {
@@ -180,7 +182,7 @@ impl Turn {
         self.spent += count;
     }
 
-    /// Counts a request, or a poll of one. Returns whether the time has to be checked.
+    /// Counts a request, or a poll of its future. Returns whether the clock has to be read.
     pub(super) fn add_request(&mut self) -> bool {
         self.spent += REQUEST;
         self.requests += 1;
@@ -192,7 +194,7 @@ impl Turn {
         self.quantum = 0;
     }
 
-    /// Whether it is the others' turn.
+    /// Whether the quantum is used up.
     pub(super) fn is_over(&self) -> bool {
         self.spent >= self.quantum
     }
@@ -215,7 +217,7 @@ mod tests {
     const START: Instant = Instant::from_nanos(1_000_000_000);
 
     #[test]
-    fn the_more_connections_there_are_the_shorter_first_and_the_longer_further_turns() {
+    fn with_more_connections_first_turns_are_shorter_and_further_turns_longer() {
         for (events, waiting, first, further) in [
             (0, 0, NORMAL, NORMAL),
             (16, 1, NORMAL, NORMAL),
@@ -233,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn sixteen_requests_are_one_first_turn_in_any_crowd() {
+    fn a_short_turn_has_sixteen_requests() {
         let mut turn = Slice::new(10_000, 0, START).begin_turn(SHORT, 0);
         turn.add_bytes(16 * 200);
         let allowed = (1..).take_while(|_| {
@@ -245,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_of_a_quantum_counts_while_the_slice_lasts() {
+    fn a_deficit_counts_until_the_slice_is_spent() {
         let mut slice = Slice::new(100, 0, START);
         let mut turn = slice.begin_turn(LONG, 0);
         turn.add_bytes(100);
@@ -258,11 +260,11 @@ mod tests {
     }
 
     #[test]
-    fn a_spent_slice_allows_the_backlog_as_many_turns_as_it_is_owed() {
+    fn when_the_slice_is_spent_the_backlog_still_gets_the_turns_it_is_owed() {
         let mut slice = Slice::new(100, 0, START);
         let mut turn = slice.begin_turn(SHORT, 0);
         slice.end_turn(&turn);
-        assert_eq!(slice.turns(), 0, "it has cost nothing");
+        assert_eq!(slice.turns(), 0, "a turn without cost is not counted");
         turn.add_bytes(SLICE);
         slice.end_turn(&turn);
         assert_eq!(slice.turns(), 1);

@@ -1,4 +1,4 @@
-//! When connections are due, and which of them can give way.
+//! The deadlines of the connections, and which of them may be closed for a new one.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::time::Instant;
 #[derive(Debug)]
 pub(super) struct Schedule {
     deadlines: Deadlines,
-    /// Connections that can give way to a newcomer, the longest idle first.
+    /// Connections that may be closed for a new one, the longest idle first.
     idle: List,
     idle_links: Links,
 }
@@ -25,14 +25,14 @@ impl Schedule {
         }
     }
 
-    /// Brings the deadline of the connection in a slot, and its place among the idle, up to date.
+    /// Updates the deadline of the connection in a slot, and its position in the list of idle connections.
     pub(super) fn update<S, X>(&mut self, index: usize, slot: &mut Slot<S, X>, now: Instant) {
         let deadline = slot.connection.poll_timeout();
         if let Some(deadline) = deadline {
             self.deadlines.set(index, next_tick(deadline));
         }
-        // A connection that was used has another deadline, and goes to the end of the list as the
-        // shortest idle.
+        // A connection that was used has another deadline. It moves to the end of the list, since its idle time
+        // begins anew.
         let until = deadline.filter(|_| slot.connection.can_be_evicted());
         if until == slot.idle.map(|idle| idle.until) {
             return;
@@ -46,7 +46,7 @@ impl Schedule {
         slot.idle = until.map(|until| Idle { since: now, until });
     }
 
-    /// Takes a slot out whose connection is closed.
+    /// Removes a slot whose connection is closed.
     pub(super) fn remove<S, X>(&mut self, index: usize, slot: &Slot<S, X>) {
         if slot.idle.is_some() {
             self.idle.remove(&mut self.idle_links, index);
@@ -54,26 +54,25 @@ impl Schedule {
         self.deadlines.cancel(index);
     }
 
-    /// The slot of the connection that was idle for the longest time.
+    /// The slot of the connection that has been idle for the longest time.
     pub(super) fn longest_idle(&self) -> Option<usize> {
         self.idle.first()
     }
 
-    /// The time from `now` until a connection may be due.
+    /// The time from `now` until the next deadline may pass.
     pub(super) fn next(&mut self, now: Instant) -> Option<Duration> {
         self.deadlines.next(now)
     }
 
-    /// Takes out a slot whose connection may be due. Call until it gives `None`.
+    /// Removes and returns a slot whose deadline may have passed. Call it until it returns `None`.
     pub(super) fn expired(&mut self, now: Instant) -> Option<usize> {
         self.deadlines.expired(now)
     }
 }
 
-/// The end of the tick of 67 ms (2^26 ns) in which `deadline` is. Deadlines wait for it together: each
-/// wake-up is a call into the system, or into an interpreter. Limits are in seconds, so nobody misses
-/// it; ticks of half the length wake up twice as often, those of double the length make a timeout of
-/// 100 ms one of 234.
+/// The end of the tick of 67 ms (2^26 ns) that contains `deadline`. All deadlines of a tick are handled in one wait,
+/// because each wait is a call into the system or into an interpreter. Limits are in seconds, so the delay doesn't
+/// matter. At half, the loop wakes up twice as often. At double, a timeout of 100 ms can take 234 ms.
 fn next_tick(deadline: Instant) -> Instant {
     const TICK: u64 = 1 << 26;
     Instant::from_nanos((deadline.as_nanos() | (TICK - 1)).saturating_add(1))

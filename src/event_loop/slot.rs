@@ -1,4 +1,4 @@
-//! A connection with its socket.
+//! A [`Slot`]: a connection with its socket, as the loop keeps it in its table.
 
 use crate::conn::Connection;
 use crate::reactor::{Interest, Readiness};
@@ -8,26 +8,27 @@ use crate::time::Instant;
 pub(super) struct Slot<S, X> {
     pub(super) stream: S,
     pub(super) connection: Connection,
-    /// What the loop's mode keeps for the connection's requests.
+    /// The state that the loop's mode keeps for the connection.
     pub(super) exchange: X,
-    /// What the reactor has reported and no call has disproved yet.
+    /// What the reactor has reported, until a call shows that it no longer holds.
     pub(super) readiness: Readiness,
+    /// The directions that are registered with the reactor.
     pub(super) interest: Interest,
     /// Set while the connection is in the idle list.
     pub(super) idle: Option<Idle>,
     /// Whether the connection is in the backlog.
     pub(super) is_queued: bool,
-    /// What its last turn has left of its quantum. A peer that has little room in its system's buffers sends a
-    /// body in pieces; so it doesn't wait in the backlog for each of them.
+    /// What its last turn left of its quantum. A peer whose system has small buffers sends a body in pieces. With the
+    /// deficit, the connection doesn't wait in the backlog for each of them.
     pub(super) deficit: usize,
-    /// Turns in which it was read since the end of the grace, when the server stops.
+    /// In how many turns it was read after the grace, when the server stops.
     pub(super) late_turns: u8,
-    /// It came after the listeners were shut, and gets 503.
+    /// It was accepted from a listener that can't be closed, while the server stops. It gets 503.
     pub(super) is_turned_away: bool,
 }
 
-/// Since when a connection can give way, and the deadline it had then: another one tells that it
-/// was used.
+/// Since when a connection is idle, and the deadline that it had then. If its deadline is another one now, the
+/// connection was used in between.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Idle {
     pub(super) since: Instant,

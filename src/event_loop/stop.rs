@@ -1,12 +1,13 @@
-//! Stopping: all that has come is served, and nobody else is let in.
+//! Stopping: the server serves the requests that have arrived, and accepts no new connections.
 //!
-//! First every connection that waits at a listener is accepted, also beyond the limit of connections,
-//! and the listeners are closed. Then each connection is read until nothing waits. The last response
-//! says so. A connection without a request stays for the [`GRACE`]: its request may be on its way.
-//! At the end of the grace each is read once more; then an unfinished request gets 503, and a
-//! connection without a request is closed.
+//! 1. It accepts every connection that waits at a listener, even beyond `max_connections`, and closes the listeners.
+//! 2. It reads each connection until there is no more input. The last response contains `Connection: close`.
+//! 3. A connection without a request stays open for the [`GRACE`], since its request may be on its way.
+//! 4. At the end of the grace, each connection is read once more. Then an incomplete request gets 503, and a
+//!    connection without a request is closed.
 //!
-//! Where a listener can't be closed, newcomers get 503 for as long as others are served.
+//! If a listener can't be closed, new connections get 503 for as long as other connections are open. At the deadline
+//! of [`Handle::stop_within`](crate::Handle::stop_within), all connections are closed.
 
 use std::time::Duration;
 
@@ -14,30 +15,30 @@ use log::{info, warn};
 use poll_turns::Key;
 
 use super::EventLoop;
-use super::accept::{Attempt, Door};
+use super::accept::{Attempt, ListenerState};
 use super::mode::Mode;
 use super::phase::Phase;
 use crate::conn::Connection;
 use crate::reactor::Reactor;
 use crate::time::Instant;
 
-/// What the loop has done to stop.
+/// The state of stopping, beside the [`Phase`].
 #[derive(Debug, Default)]
 pub(super) struct Stop {
-    /// Connections accepted since it began.
+    /// How many connections were accepted since stopping began.
     accepted: usize,
-    /// When the time is over that [`Handle::stop_within`](crate::Handle::stop_within) has given.
+    /// The deadline that [`Handle::stop_within`](crate::Handle::stop_within) has set.
     deadline: Option<Instant>,
-    /// Connections that are open to get 503.
+    /// How many open connections were accepted only to get 503.
     pub(super) turned_away: usize,
 }
 
-/// How long a connection without a request stays open. A request that was sent when the client
-/// couldn't know of the stop arrives in that time, unless the network is very slow.
+/// How long a connection without a request stays open. A request that the client sent before it could know of the
+/// stop arrives in this time, unless the network is very slow.
 const GRACE: Duration = Duration::from_millis(500);
 
-/// How many connections that wait at the listeners are accepted: as many as the backlog of a listener
-/// that the server binds. Clients that connect again and again don't keep it from stopping.
+/// How many connections are accepted from the listeners while the server stops: as many as the backlog of a listener
+/// that the server binds. It is bounded, so that clients that connect without a pause can't prevent the stop.
 const MOST_ACCEPTED: usize = 4096;
 
 impl<R: Reactor, M: Mode<R>> EventLoop<'_, R, M> {
@@ -52,9 +53,9 @@ impl<R: Reactor, M: Mode<R>> EventLoop<'_, R, M> {
             && self.mode.is_idle()
     }
 
-    /// When stopping goes on, if that is not for an event to say.
+    /// When the next step of stopping is due. `None` if only an event leads to it.
     #[cold]
-    pub(super) fn stop_again_at(&self) -> Option<Instant> {
+    pub(super) fn next_stop_step(&self) -> Option<Instant> {
         let grace = match self.driver.phase {
             Phase::Serving => return None,
             Phase::Grace(until) => Some(until),
@@ -64,9 +65,9 @@ impl<R: Reactor, M: Mode<R>> EventLoop<'_, R, M> {
         times.into_iter().flatten().min()
     }
 
-    /// The part of stopping that is due in each turn.
+    /// Does what is due for stopping. Called once in each iteration.
     #[cold]
-    pub(super) fn go_on_stopping(&mut self) {
+    pub(super) fn continue_stopping(&mut self) {
         let now = self.driver.cx.now;
         if self.accept_again_at.is_some_and(|at| now >= at) {
             self.accept_again_at = None;
@@ -75,44 +76,44 @@ impl<R: Reactor, M: Mode<R>> EventLoop<'_, R, M> {
             Phase::Serving => self.begin_to_stop(),
             Phase::Grace(until) if now >= until => self.enter(Phase::Closing(now)),
             Phase::Grace(_) if self.has_open_listener() && self.accept_again_at.is_none() => {
-                let accepted = self.shut_listeners();
+                let accepted = self.close_listeners();
                 self.drive_each(&accepted);
             }
             Phase::Grace(_) | Phase::Closing(_) | Phase::Over => {}
         }
         if self.driver.phase != Phase::Over && self.is_overdue() {
-            info!(target: "mini_http", "stopping: the time is over");
+            info!(target: "mini_http", "stopping: the deadline has passed");
             self.enter(Phase::Over);
             self.mode.give_up();
         }
         for number in 0..self.listeners.len() {
-            if self.listeners[number].door == Door::Refusing {
-                self.turn_newcomers_away(number);
+            if self.listeners[number].state == ListenerState::Refusing {
+                self.refuse_new_connections(number);
             }
         }
     }
 
     fn begin_to_stop(&mut self) {
         info!(target: "mini_http", "stopping: {} connections open", self.slots.len());
-        // The handler may have worked for long since the turn began.
+        // The clock is read, because handlers may have taken long since the iteration began.
         self.driver.phase = Phase::Grace(self.driver.reactor.now() + GRACE);
         self.driver.cx.shared.begin_to_stop();
-        self.shut_listeners();
+        self.close_listeners();
         for key in self.slots.keys() {
             self.with_connection(key, Connection::shorten_linger);
         }
         self.drive_each(&self.slots.keys());
     }
 
-    /// Ends a phase, and lets each connection act upon that.
+    /// Enters the next phase, and gives each connection a turn in it.
     fn enter(&mut self, phase: Phase) {
         self.driver.phase = phase;
-        self.shut_listeners();
+        self.close_listeners();
         self.drive_each(&self.slots.keys());
     }
 
-    /// Whether the time to stop is over. It begins when the loop sees that it was set; set again, it can only
-    /// become shorter.
+    /// Whether the deadline for stopping has passed. The timeout counts from when the loop first sees it. If it is set
+    /// again, the deadline can only become earlier.
     fn is_overdue(&mut self) -> bool {
         let now = self.driver.reactor.now();
         let within = self.driver.handle.stop_deadline().unwrap_or_default();
@@ -126,27 +127,28 @@ impl<R: Reactor, M: Mode<R>> EventLoop<'_, R, M> {
 
     fn has_open_listener(&self) -> bool {
         let mut listeners = self.listeners.iter();
-        listeners.any(|listener| listener.door == Door::Open)
+        listeners.any(|listener| listener.state == ListenerState::Open)
     }
 
-    /// Accepts all connections that wait, and then closes the listeners: at once, so that there is next
-    /// to no time in which a connection is lost. Where accepting fails for want of resources, that is
-    /// tried again until the grace ends. Returns the connections, which have yet to be driven.
-    fn shut_listeners(&mut self) -> Vec<Key> {
+    /// Accepts all waiting connections, and closes each listener directly afterwards: a connection that arrives in
+    /// between is lost. If accepting fails because resources ran out, the listener stays open, and accepting is
+    /// tried again until the grace ends. Returns the new connections; they still need their first turn.
+    fn close_listeners(&mut self) -> Vec<Key> {
         let mut accepted = Vec::new();
         for number in 0..self.listeners.len() {
-            if self.listeners[number].door != Door::Open {
+            if self.listeners[number].state != ListenerState::Open {
                 continue;
             }
             let has_all = self.accept_waiting(number, &mut accepted);
             if has_all || !matches!(self.driver.phase, Phase::Grace(_)) {
-                self.shut(number);
+                self.close_listener(number);
             }
         }
         accepted
     }
 
-    /// Accepts until nobody waits at a listener. Returns whether that is so, or enough were accepted.
+    /// Accepts until no connection waits at a listener, or the bound is reached. Returns false if accepting failed
+    /// before that.
     fn accept_waiting(&mut self, number: usize, accepted: &mut Vec<Key>) -> bool {
         for _ in self.stop.accepted..MOST_ACCEPTED {
             if self.slots.len() >= Key::MAX_SLOTS {
@@ -157,7 +159,7 @@ impl<R: Reactor, M: Mode<R>> EventLoop<'_, R, M> {
                     self.stop.accepted += 1;
                     accepted.push(key);
                 }
-                Attempt::Nobody => break,
+                Attempt::NoConnection => break,
                 Attempt::Retry => {}
                 Attempt::Failed(error) => {
                     self.accept_failed(&error);
@@ -168,22 +170,23 @@ impl<R: Reactor, M: Mode<R>> EventLoop<'_, R, M> {
         true
     }
 
-    fn shut(&mut self, number: usize) {
-        self.listeners[number].door = match self.driver.reactor.close_listener(number) {
-            Ok(()) => Door::Closed,
+    /// Closes a listener. If that fails, its new connections get 503 from now on.
+    fn close_listener(&mut self, number: usize) {
+        self.listeners[number].state = match self.driver.reactor.close_listener(number) {
+            Ok(()) => ListenerState::Closed,
             Err(error) => {
                 warn!(
                     target: "mini_http",
                     "can't close a listening socket: {error}; until the server has stopped, new \
                      connections get 503"
                 );
-                Door::Refusing
+                ListenerState::Refusing
             }
         };
     }
 
-    /// Gives 503 to those that wait at a listener which can't be closed, as long as others are served.
-    fn turn_newcomers_away(&mut self, number: usize) {
+    /// Accepts from a listener that can't be closed, and responds with 503, while other connections are open.
+    fn refuse_new_connections(&mut self, number: usize) {
         let is_serving = self.slots.len() > self.stop.turned_away;
         let may_accept = is_serving
             && self.accept_again_at.is_none()
@@ -203,14 +206,14 @@ impl<R: Reactor, M: Mode<R>> EventLoop<'_, R, M> {
                     self.with_connection(key, Connection::turn_away);
                     self.drive(key);
                 }
-                Attempt::Nobody => return,
+                Attempt::NoConnection => return,
                 Attempt::Retry => {}
                 Attempt::Failed(error) => return self.accept_failed(&error),
             }
         }
     }
 
-    /// Reads and handles what has come, whether or not the reactor has reported it.
+    /// Gives each of these connections a turn in which it is read, even if the reactor has reported nothing.
     fn drive_each(&mut self, keys: &[Key]) {
         for &key in keys {
             if let Some(slot) = self.slots.get_mut(key) {

@@ -1,5 +1,5 @@
-//! The loop against the scripted fake runtime: virtual time, in-memory clients, misbehaviour on
-//! purpose. Everything runs natively, and takes no real time.
+//! Tests of the loop in the fake runtime, which follows a script. Time is virtual, clients are in memory, and the
+//! runtime can misbehave on purpose. Everything runs natively, and takes no real time.
 
 mod closing;
 mod fairness;
@@ -35,9 +35,9 @@ struct Bench {
     handle: Handle,
     /// The targets of the requests, in the order in which the handler saw them.
     seen: Rc<RefCell<Vec<String>>>,
-    /// How many polls there had been when it saw each.
+    /// For each request, how many polls there had been when the handler saw it.
     polls: Rc<RefCell<Vec<u64>>>,
-    /// What the handler does first with each target.
+    /// Called first by the handler, with the target of the request.
     on_request: OnRequest,
 }
 
@@ -82,12 +82,12 @@ impl Bench {
         let (handle, listener) = (self.handle.clone(), self.listener);
         self.at(millis, move |fake| {
             handle.stop();
-            // There is nothing else that would end the wait.
+            // The new connection ends the wait, since nothing else does.
             let _ = fake.connect(listener);
         });
     }
 
-    /// Runs the server until somebody has stopped it.
+    /// Runs the server until it has been stopped.
     fn run(&self) -> Counters {
         let reactor = Wasip1Reactor::new(self.fake.clone(), [self.listener]).expect("a listener");
         let (seen, polls, fake) = (
@@ -107,11 +107,12 @@ impl Bench {
                 _ => Response::new(b"hello!".to_vec()),
             }
         };
-        serve(reactor, handler, &self.settings, &self.handle).expect("nothing ends the server");
+        serve(reactor, handler, &self.settings, &self.handle)
+            .expect("the server ends without an error");
         self.check()
     }
 
-    /// What must hold when the server has stopped.
+    /// Checks what must hold when the server has stopped.
     fn check(&self) -> Counters {
         assert_eq!(self.fake.violations(), [""; 0]);
         assert_eq!(self.fake.open_streams(), 0);
@@ -123,13 +124,14 @@ impl Bench {
     }
 }
 
-fn answers(client: &Client) -> usize {
+/// Takes what the client has received, and returns the number of responses with 200 in it.
+fn count_ok(client: &Client) -> usize {
     let bytes = client.receive();
     String::from_utf8_lossy(&bytes).matches("200 OK").count()
 }
 
 #[test]
-fn every_request_is_answered_by_every_runtime() {
+fn every_request_gets_a_response_in_every_runtime() {
     for personality in ALL {
         let bench = Bench::new(personality);
         let clients: Vec<Client> = (0..20).map(|_| bench.client()).collect();
@@ -142,9 +144,9 @@ fn every_request_is_answered_by_every_runtime() {
         let counters = bench.run_until(1000);
         assert_eq!(counters.requests, 100);
         for client in &clients {
-            assert_eq!(answers(client), 5);
+            assert_eq!(count_ok(client), 5);
         }
-        // With the one that ended the wait, which the bench adds.
+        // One more: the connection that the bench adds to end the wait.
         assert_eq!(counters.closed(CloseReason::Stopped), 20 + 1);
     }
 }
@@ -165,12 +167,12 @@ fn resets_end_only_their_own_connections() {
         let late = polite.clone();
         bench.at(100, move |_| late.send(GET));
         bench.run_until(200);
-        assert_eq!(answers(&polite), 1);
+        assert_eq!(count_ok(&polite), 1);
     }
 }
 
 #[test]
-fn a_slow_reader_gets_all_of_its_large_answer() {
+fn a_client_that_reads_slowly_receives_all_of_a_large_response() {
     for personality in ALL {
         let bench = Bench::new(personality);
         let client = bench.client();
@@ -189,11 +191,11 @@ fn a_slow_reader_gets_all_of_its_large_answer() {
     }
 }
 
-/// A client that takes little at a time, but enough, is not taken for one that takes nothing: not even
-/// when a third of a large room has to be free before the runtime tells of it, which is never the case
-/// within a window of the rate.
+/// A client that reads slowly, but fast enough, must not be mistaken for one that reads nothing. The runtime reports a
+/// socket as writable only when a third of its buffer is free. With a large buffer, that never happens within a window
+/// of the rate.
 #[test]
-fn a_reader_at_the_least_rate_is_never_cut() {
+fn a_client_that_reads_at_the_minimum_rate_keeps_its_connection() {
     for room in [1_000, 100_000] {
         let bench = Bench::new(Personality::WASI_COMMON);
         let client = bench.client();
@@ -212,7 +214,7 @@ fn a_reader_at_the_least_rate_is_never_cut() {
 }
 
 #[test]
-fn at_the_limit_the_longest_idle_gives_way_to_a_newcomer() {
+fn at_the_limit_the_longest_idle_connection_is_closed_for_a_new_one() {
     let mut bench = Bench::new(Personality::WASI_COMMON);
     bench.settings.limits.max_connections = 3;
     let clients: Vec<Client> = (0..3).map(|_| bench.client()).collect();
@@ -221,8 +223,8 @@ fn at_the_limit_the_longest_idle_gives_way_to_a_newcomer() {
         let client = client.clone();
         bench.at(100 - 10 * number as u64, move |_| client.send(GET));
     }
-    let (listener, newcomer) = (bench.listener, Rc::new(RefCell::new(None)));
-    let keep = Rc::clone(&newcomer);
+    let (listener, new_client) = (bench.listener, Rc::new(RefCell::new(None)));
+    let keep = Rc::clone(&new_client);
     bench.at(200, move |fake| {
         let client = fake.connect(listener);
         client.send(GET);
@@ -234,12 +236,12 @@ fn at_the_limit_the_longest_idle_gives_way_to_a_newcomer() {
     bench.at(300, move |_| assert!(!kept.is_closed()));
     let counters = bench.run_until(400);
     assert_eq!(counters.closed(CloseReason::Evicted), 1);
-    let newcomer = newcomer.borrow_mut().take().expect("it came");
-    assert_eq!(answers(&newcomer), 1);
+    let new_client = new_client.borrow_mut().take().expect("it has connected");
+    assert_eq!(count_ok(&new_client), 1);
 }
 
 #[test]
-fn a_host_that_drains_stops_the_server() {
+fn a_host_that_cancels_accepting_stops_the_server() {
     for personality in ALL {
         let bench = Bench::new(personality);
         let idle = bench.client();
@@ -248,8 +250,8 @@ fn a_host_that_drains_stops_the_server() {
             let busy = busy.clone();
             move |_| busy.send(&GET[..10])
         });
-        let (listener, newcomer) = (bench.listener, Rc::new(RefCell::new(None)));
-        let waiting = Rc::clone(&newcomer);
+        let (listener, new_client) = (bench.listener, Rc::new(RefCell::new(None)));
+        let waiting = Rc::clone(&new_client);
         bench.at(20, move |fake| {
             let client = fake.connect(listener);
             client.send(GET);
@@ -260,16 +262,16 @@ fn a_host_that_drains_stops_the_server() {
         assert_eq!(counters.requests, 1);
         assert!(idle.is_closed() && idle.receive().is_empty());
         assert!(busy.receive().starts_with(b"HTTP/1.1 503 "));
-        let newcomer = newcomer.borrow_mut().take().expect("it came");
-        assert_eq!(answers(&newcomer), 1);
-        // By itself: the 503 lingers for 10 s.
+        let new_client = new_client.borrow_mut().take().expect("it has connected");
+        assert_eq!(count_ok(&new_client), 1);
+        // The server stopped by itself, and not by `run_until`. After the 503 the connection lingers for 10 s.
         assert!(bench.fake.now() < 20_000_000_000, "{}", bench.fake.now());
     }
 }
 
-/// Want of resources doesn't cost a newcomer its place before its request could come.
+/// If resources run out, a connection that was just accepted isn't closed before its request could arrive.
 #[test]
-fn when_accepting_fails_only_who_was_idle_for_a_while_gives_way() {
+fn when_accepting_fails_only_a_connection_that_was_idle_for_a_while_is_closed() {
     let bench = Bench::new(Personality::WASI_COMMON);
     let client = bench.client();
     let listener = bench.listener;
@@ -282,7 +284,7 @@ fn when_accepting_fails_only_who_was_idle_for_a_while_gives_way() {
     let early = client.clone();
     bench.at(50, move |_| early.send(GET));
     let late = client.clone();
-    bench.at(90, move |_| assert_eq!(answers(&late), 1));
+    bench.at(90, move |_| assert_eq!(count_ok(&late), 1));
     bench.at(500, move |fake| {
         assert!(client.is_closed());
         fake.set_faults(Faults::NONE);
@@ -292,27 +294,27 @@ fn when_accepting_fails_only_who_was_idle_for_a_while_gives_way() {
 }
 
 #[test]
-fn at_the_limit_newcomers_wait_while_none_is_idle() {
+fn at_the_limit_new_connections_wait_while_none_is_idle() {
     let mut bench = Bench::new(Personality::WASI_COMMON);
     bench.settings.limits.max_connections = 2;
     let busy: Vec<Client> = (0..2).map(|_| bench.client()).collect();
     busy.iter()
         .for_each(|client| client.send(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\n"));
-    let newcomer = bench.client();
-    newcomer.send(GET);
-    let waiting = newcomer.clone();
-    bench.at(9_000, move |_| assert_eq!(answers(&waiting), 0));
-    // The rate of the two bodies is looked at after 10 s.
-    let served = newcomer.clone();
-    bench.at(25_000, move |_| assert_eq!(answers(&served), 1));
+    let new_client = bench.client();
+    new_client.send(GET);
+    let waiting = new_client.clone();
+    bench.at(9_000, move |_| assert_eq!(count_ok(&waiting), 0));
+    // The rate of the two bodies is checked after 10 s.
+    let served = new_client.clone();
+    bench.at(25_000, move |_| assert_eq!(count_ok(&served), 1));
     let counters = bench.run_until(30_000);
     assert_eq!(counters.closed(CloseReason::BodyTimeout), 2);
     for client in busy {
-        let answer = client.receive();
+        let response = client.receive();
         assert!(
-            answer.starts_with(b"HTTP/1.1 408 "),
+            response.starts_with(b"HTTP/1.1 408 "),
             "{}",
-            answer.escape_ascii()
+            response.escape_ascii()
         );
     }
 }
@@ -339,7 +341,7 @@ fn deadlines_are_kept() {
 }
 
 #[test]
-fn a_panic_of_the_handler_costs_one_connection() {
+fn a_panic_of_the_handler_closes_one_connection_only() {
     let bench = Bench::new(Personality::WASI_COMMON);
     let (client, other) = (bench.client(), bench.client());
     client.send(b"GET /panic HTTP/1.1\r\nHost: h\r\n\r\n");
@@ -347,12 +349,12 @@ fn a_panic_of_the_handler_costs_one_connection() {
     bench.at(10, move |_| late.send(GET));
     let counters = bench.run_until(100);
     assert!(client.receive().starts_with(b"HTTP/1.1 500 "));
-    assert_eq!(answers(&other), 1);
+    assert_eq!(count_ok(&other), 1);
     assert_eq!(counters.closed(CloseReason::HandlerFailed), 1);
 }
 
 #[test]
-fn a_client_that_is_still_sending_sees_its_refusal() {
+fn a_client_that_is_still_sending_receives_its_refusal() {
     for personality in ALL {
         let bench = Bench::new(personality);
         let client = bench.client();
@@ -373,7 +375,7 @@ fn a_client_that_is_still_sending_sees_its_refusal() {
 }
 
 #[test]
-fn at_rest_the_loop_sleeps() {
+fn with_idle_connections_the_loop_only_waits() {
     let bench = Bench::new(Personality::WASI_COMMON);
     let clients: Vec<Client> = (0..50).map(|_| bench.client()).collect();
     clients.iter().for_each(|client| client.send(GET));
@@ -386,7 +388,7 @@ fn at_rest_the_loop_sleeps() {
     bench.at(61_000, move |fake| {
         let before = late.borrow().expect("counted");
         let waits = fake.counts().polls - before;
-        assert!(waits <= 3, "{waits} waits in a minute of rest");
+        assert!(waits <= 3, "{waits} waits in a minute without requests");
     });
     bench.run_until(62_000);
 }

@@ -1,5 +1,5 @@
-//! The mode of [`Server::serve`](crate::Server::serve): a request is complete before the handler runs, and so is
-//! its response when the handler returns.
+//! The mode of [`Server::serve`](crate::Server::serve): the handler is called with a complete request, and returns
+//! a complete response.
 
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -51,7 +51,7 @@ where
                 "conn {id}: begin processing {}",
                 Escaped(format!("{} {}", request.method(), request.uri()).as_bytes())
             );
-            let mut answer = if driver.catch_panics {
+            let mut result = if driver.catch_panics {
                 catch_unwind(AssertUnwindSafe(|| (self.handler)(request)))
             } else {
                 Ok((self.handler)(request))
@@ -65,10 +65,10 @@ where
                 }
             }
             let connection = &mut slot.connection;
-            match &mut answer {
+            match &mut result {
                 Ok(response) => connection.respond_in_place(&mut driver.cx, response),
                 Err(_) => {
-                    error!(target: "mini_http", "conn {id}: the handler panicked; answering 500");
+                    error!(target: "mini_http", "conn {id}: the handler panicked; responding with 500");
                     connection.respond_to_panic(&mut driver.cx);
                 }
             }

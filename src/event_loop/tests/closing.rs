@@ -1,4 +1,4 @@
-//! Where closing does nothing until later, and descriptors come back later still.
+//! Runtimes in which closing a socket takes effect later, and in which file descriptors become free later still.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -6,8 +6,8 @@ use super::*;
 
 const LATE: [Personality; 2] = [Personality::WAZERO, Personality::SILENT];
 
-/// A client sees its end within this, in milliseconds: a rest of the poller and some calls. (SILENT
-/// collects only every 300 ms.)
+/// Within this time a client must see the end of its connection, in milliseconds: a pause of the poller and some calls.
+/// (SILENT collects garbage only every 300 ms.)
 const PROMPTLY: u64 = 20;
 
 fn bench(personality: Personality, limits: impl FnOnce(&mut Limits)) -> Bench {
@@ -17,7 +17,7 @@ fn bench(personality: Personality, limits: impl FnOnce(&mut Limits)) -> Bench {
 }
 
 #[test]
-fn a_half_close_and_a_last_request_are_answered_by_an_end() {
+fn after_a_half_close_or_a_last_request_the_client_sees_the_end() {
     for personality in LATE {
         let bench = Bench::new(personality);
         let (half, last) = (bench.client(), bench.client());
@@ -26,7 +26,7 @@ fn a_half_close_and_a_last_request_are_answered_by_an_end() {
         last.send(b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
         bench.at(PROMPTLY, move |_| {
             for client in [&half, &last] {
-                assert_eq!(answers(client), 1);
+                assert_eq!(count_ok(client), 1);
                 assert!(client.is_at_end());
             }
             assert!(half.is_closed());
@@ -41,16 +41,16 @@ fn a_half_close_and_a_last_request_are_answered_by_an_end() {
 }
 
 #[test]
-fn an_idle_connection_sees_its_end_and_a_late_request_is_refused() {
+fn the_client_of_an_idle_connection_sees_the_end_and_a_late_request_is_reset() {
     for personality in LATE {
         let bench = bench(personality, |limits| {
             limits.idle_timeout = Duration::from_millis(1_000);
         });
         let client = bench.client();
         client.send(GET);
-        // Deadlines are kept to 67 ms.
+        // Deadlines are rounded up to 67 ms.
         bench.at(1_070 + PROMPTLY, move |_| {
-            assert_eq!(answers(&client), 1);
+            assert_eq!(count_ok(&client), 1);
             assert!(client.is_at_end() && client.is_closed());
             client.send(GET);
             assert!(client.is_reset());
@@ -61,14 +61,14 @@ fn an_idle_connection_sees_its_end_and_a_late_request_is_refused() {
 }
 
 #[test]
-fn an_evicted_connection_sees_its_end() {
+fn the_client_of_an_evicted_connection_sees_the_end() {
     for personality in LATE {
         let bench = bench(personality, |limits| limits.max_connections = 1);
         let (client, listener) = (bench.client(), bench.listener);
         client.send(GET);
         bench.at(310, move |fake| fake.connect(listener).send(GET));
         bench.at(310 + PROMPTLY, move |_| {
-            assert_eq!(answers(&client), 1);
+            assert_eq!(count_ok(&client), 1);
             assert!(client.is_at_end() && client.is_closed());
         });
         let counters = bench.run_until(400);
@@ -77,7 +77,7 @@ fn an_evicted_connection_sees_its_end() {
 }
 
 #[test]
-fn a_connection_that_is_cut_sees_its_end() {
+fn the_client_sees_the_end_after_a_write_timeout() {
     for personality in LATE {
         let bench = bench(personality, |limits| {
             limits.rate_window = Duration::from_millis(1_000);
@@ -95,8 +95,8 @@ fn a_connection_that_is_cut_sees_its_end() {
     }
 }
 
-/// Two clients ask to close and get the beginning of the response. One reads no further, the other resets the
-/// connection. A third resets it when all is sent.
+/// Two clients request a close and receive the beginning of the response. One stops reading, the other resets the
+/// connection. A third client resets the connection when the server has sent everything.
 #[test]
 fn a_planned_close_that_fails_is_counted_as_the_failure() {
     const LARGE: &[u8] = b"GET /large HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
@@ -129,10 +129,10 @@ fn a_planned_close_that_fails_is_counted_as_the_failure() {
     }
 }
 
-/// A panic that is passed on ends the server. One connection is idle, one waits for its client to close, and one
-/// has output to send.
+/// If panics aren't caught, a panic of the handler ends the server. At that time one connection is idle, one lingers,
+/// and one has output to send.
 #[test]
-fn connections_that_a_panic_leaves_open_are_counted_as_that() {
+fn connections_that_a_panic_leaves_open_are_counted_as_server_failed() {
     const LAST: &[u8] = b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
     for personality in ALL {
         let mut bench = Bench::new(personality);
@@ -155,9 +155,9 @@ fn connections_that_a_panic_leaves_open_are_counted_as_that() {
     }
 }
 
-/// Short connections use up the descriptors. Closing live ones would be for nothing.
+/// Closed connections still hold all descriptors. To close the open ones as well would not help.
 #[test]
-fn descriptors_that_come_back_later_are_waited_for() {
+fn the_loop_waits_for_descriptors_that_become_free_later() {
     let bench = bench(Personality::WAZERO, |limits| {
         limits.idle_timeout = Duration::from_secs(300);
     });
@@ -190,25 +190,25 @@ fn descriptors_that_come_back_later_are_waited_for() {
         }
     });
     let served = Rc::clone(&short);
-    // Go collects within two minutes.
+    // Go collects garbage at least every two minutes.
     bench.at(121_000, move |_| {
-        assert!(served.borrow().iter().all(|client| answers(client) == 1));
+        assert!(served.borrow().iter().all(|client| count_ok(client) == 1));
     });
     let counters = bench.run_until(122_000);
     assert_eq!(counters.closed(CloseReason::Evicted), 0);
-    assert!(live.iter().all(|client| answers(client) == 2));
+    assert!(live.iter().all(|client| count_ok(client) == 2));
 }
 
-/// Idle connections hold all descriptors: only if they give way there is a place for a newcomer.
+/// Idle connections hold all descriptors. A new connection can be accepted only if one of them is closed.
 #[test]
-fn a_crowd_that_holds_all_descriptors_gives_way() {
+fn idle_connections_that_hold_all_descriptors_are_closed_for_new_ones() {
     let bench = Bench::new(Personality::SILENT);
     bench.fake.set_most_descriptors(20);
     let crowd: Vec<Client> = (0..60).map(|_| bench.client()).collect();
-    let newcomer = bench.client();
-    newcomer.send(GET);
-    let late = newcomer.clone();
-    bench.at(5_000, move |_| assert_eq!(answers(&late), 1));
+    let new_client = bench.client();
+    new_client.send(GET);
+    let late = new_client.clone();
+    bench.at(5_000, move |_| assert_eq!(count_ok(&late), 1));
     let counters = bench.run_until(5_100);
     assert!(counters.closed(CloseReason::Evicted) >= 41);
     assert!(crowd.iter().all(|client| client.accepted_at().is_some()));

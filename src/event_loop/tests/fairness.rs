@@ -1,4 +1,4 @@
-//! No connection keeps the others waiting for long.
+//! Tests of fairness: no connection keeps the others waiting for long.
 
 use super::*;
 
@@ -22,10 +22,10 @@ fn a_pipeline_does_not_starve_the_others() {
     );
 }
 
-/// A client that has more to say than one turn takes is reported by every poll and stands among the
-/// unfinished as well. It gets its share of each turn once.
+/// A client that sends more than one turn takes is reported by every poll, and is in the backlog as well. It must get
+/// only one turn per iteration.
 #[test]
-fn a_client_that_never_stops_gets_no_growing_share() {
+fn a_client_that_never_stops_gets_one_turn_per_iteration() {
     let bench = Bench::new(Personality::WASI_COMMON);
     let greedy = bench.client();
     greedy.set_room(1 << 30);
@@ -36,13 +36,13 @@ fn a_client_that_never_stops_gets_no_growing_share() {
     let most = polls.chunk_by(|a, b| a == b).map(<[u64]>::len).max();
     assert!(
         most.is_some_and(|most| most <= 64),
-        "{most:?} requests in one turn"
+        "{most:?} requests between two polls"
     );
 }
 
-/// Who asks for little waits for a few large bodies, and not for those of all that send or take some.
+/// A small request waits for a few large bodies only, and not for those of all other connections.
 #[test]
-fn a_crowd_with_large_bodies_keeps_nobody_waiting_for_all_of_it() {
+fn a_small_request_does_not_wait_for_all_large_bodies() {
     let body = "x".repeat(1 << 20);
     let upload = |target: &str| {
         format!("POST {target} HTTP/1.1\r\nHost: h\r\nContent-Length: 1048576\r\n\r\n{body}")
@@ -67,7 +67,7 @@ fn a_crowd_with_large_bodies_keeps_nobody_waiting_for_all_of_it() {
             }
         });
         bench.run_until(10_000);
-        assert_eq!(answers(&polite), 1);
+        assert_eq!(count_ok(&polite), 1);
         let seen = bench.seen.borrow();
         let position = |wanted| seen.iter().position(|target| target.ends_with(wanted));
         let between = position("polite").zip(position("signal"));
@@ -79,10 +79,9 @@ fn a_crowd_with_large_bodies_keeps_nobody_waiting_for_all_of_it() {
     }
 }
 
-/// A peer that asks for little waits for one slice of requests, and not for a turn of each connection
-/// that has a long pipeline.
+/// A small request waits for one slice of requests, and not for a turn of each connection that has a long pipeline.
 #[test]
-fn a_crowd_with_long_pipelines_keeps_nobody_waiting_for_all_of_them() {
+fn a_small_request_does_not_wait_for_all_long_pipelines() {
     let mut bench = Bench::new(Personality::WASI_COMMON);
     let ask = |target: &str| format!("GET {target} HTTP/1.1\r\nHost: h\r\n\r\n");
     for number in 0..60 {
@@ -104,17 +103,17 @@ fn a_crowd_with_long_pipelines_keeps_nobody_waiting_for_all_of_them() {
     let position = |wanted| seen.iter().position(|target| target == wanted);
     let between = position("/polite").zip(position("/signal"));
     let between = between.map(|(polite, signal)| polite - signal);
-    // A slice has 1,024, and the turn that overruns it 256 more.
+    // A slice has 1,024 requests, and the turn that overruns it 256 more.
     assert!(
         between.is_some_and(|between| between <= 1_280),
         "{between:?} requests came before it"
     );
 }
 
-/// A client's system may have little room for what it sends, so that its body comes in pieces. It waits
-/// for its turn once, and not for each.
+/// If the buffers of a client's system are small, its body arrives in pieces. The client must not wait in the backlog
+/// for each of them.
 #[test]
-fn a_crowd_with_large_bodies_keeps_nobody_waiting_for_each_piece_of_one() {
+fn a_body_in_pieces_does_not_wait_in_the_backlog_for_each_piece() {
     const PIECE: usize = 150_000;
     let mut bench = Bench::new(Personality::WASI_COMMON);
     for _ in 0..60 {
@@ -141,10 +140,10 @@ fn a_crowd_with_large_bodies_keeps_nobody_waiting_for_each_piece_of_one() {
     );
 }
 
-/// Where the handler is slow, who has more to do than one turn allows is not left behind by many that
-/// ask again and again.
+/// The handler is slow, and many connections send small requests again and again. They must not starve the connections
+/// in the backlog.
 #[test]
-fn a_crowd_that_asks_for_little_keeps_nobody_waiting_for_the_rest() {
+fn small_requests_without_end_do_not_starve_the_backlog() {
     let mut bench = Bench::new(Personality::WASI_COMMON);
     for _ in 0..30 {
         bench
@@ -176,18 +175,18 @@ fn a_crowd_that_asks_for_little_keeps_nobody_waiting_for_the_rest() {
     });
     assert!(
         between.is_some_and(|between| between <= 30 * 5),
-        "{between:?} requests of the crowd came before the last"
+        "{between:?} small requests came before the last of the backlog"
     );
 }
 
-/// Where the handler is slow, who asks for little doesn't wait for all that stand in the queue, not even
-/// when each of them has few requests.
+/// The handler is slow, and each connection in the backlog has only a few requests. Even so, a small request must not
+/// wait for the whole backlog.
 #[test]
-fn a_crowd_with_a_few_slow_requests_each_keeps_nobody_waiting_for_all_of_it() {
+fn a_small_request_does_not_wait_for_a_backlog_with_a_few_slow_requests_each() {
     let mut bench = Bench::new(Personality::WASI_COMMON);
     let slow = "GET /slow HTTP/1.1\r\nHost: h\r\n\r\n".repeat(6);
     for _ in 0..40 {
-        // One turn doesn't take it all: the requests are left for the queue.
+        // One turn isn't enough for this body, so the requests behind it are left for the backlog.
         let body = "x".repeat(1 << 18);
         let head = "POST /slow HTTP/1.1\r\nHost: h\r\nContent-Length: 262144\r\n\r\n";
         bench
@@ -213,9 +212,9 @@ fn a_crowd_with_a_few_slow_requests_each_keeps_nobody_waiting_for_all_of_it() {
     bench.run_until(60_000);
     assert_eq!(bench.seen.borrow().len(), 40 * 7 + 14);
     let most = waits.borrow().iter().max().copied();
-    // What one turn of one client takes: it looks at the time every 8 requests.
+    // At most one turn of another connection: a turn reads the clock every 8 requests.
     assert!(
         most.is_some_and(|most| most <= 7),
-        "{most:?} slow requests came before one of its own"
+        "{most:?} slow requests came before a small one"
     );
 }

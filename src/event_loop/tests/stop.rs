@@ -1,4 +1,4 @@
-//! Stopping: what must be served, how long it takes, and who comes too late.
+//! Tests of stopping: which requests must be served, how long it takes, and which connections are too late.
 
 use super::*;
 
@@ -6,7 +6,7 @@ const STOP: &[u8] = b"GET /stop HTTP/1.1\r\nHost: h\r\n\r\n";
 const LARGE: &[u8] = b"GET /large HTTP/1.1\r\nHost: h\r\n\r\n";
 const TICK: u64 = 1 << 26;
 
-/// A server that `/stop` stops, after `work` of the handler.
+/// A server that a request for `/stop` stops, after the handler has worked for this long.
 fn bench(personality: Personality, work: Duration) -> Bench {
     let mut bench = Bench::new(personality);
     let handle = bench.handle.clone();
@@ -19,7 +19,7 @@ fn bench(personality: Personality, work: Duration) -> Bench {
     bench
 }
 
-/// The responses that a client has got: status, and whether the connection closes after it.
+/// The responses that a client has received: the status, and whether the connection closes after the response.
 fn responses(client: &Client) -> Vec<(u16, bool)> {
     let bytes = client.receive();
     let text = String::from_utf8_lossy(&bytes);
@@ -37,7 +37,7 @@ const SERVED_LAST: (u16, bool) = (200, true);
 const REFUSED: (u16, bool) = (503, true);
 
 #[test]
-fn what_comes_while_the_handler_stops_the_server_is_served() {
+fn requests_that_arrive_while_the_handler_stops_the_server_are_served() {
     for personality in ALL {
         let bench = bench(personality, Duration::from_secs(1));
         let stopper = bench.client();
@@ -73,7 +73,7 @@ fn what_comes_while_the_handler_stops_the_server_is_served() {
 }
 
 #[test]
-fn newcomers_are_refused_at_once_while_a_slow_download_drains() {
+fn new_connections_are_reset_at_once_while_a_slow_download_goes_on() {
     for personality in ALL {
         let bench = bench(personality, Duration::ZERO);
         let slow = bench.client();
@@ -91,7 +91,10 @@ fn newcomers_are_refused_at_once_while_a_slow_download_drains() {
         let listener = bench.listener;
         let open = slow.clone();
         bench.at(1_100, move |fake| {
-            assert!(fake.connect(listener).is_reset(), "it should be refused");
+            assert!(
+                fake.connect(listener).is_reset(),
+                "the new connection should be reset"
+            );
             assert!(!open.is_closed());
         });
         bench.run();
@@ -102,7 +105,7 @@ fn newcomers_are_refused_at_once_while_a_slow_download_drains() {
 }
 
 #[test]
-fn a_client_that_doesnt_close_is_waited_for_a_second() {
+fn a_stop_waits_a_second_for_a_client_that_does_not_close() {
     for personality in ALL {
         let bench = bench(personality, Duration::ZERO);
         let (stopper, lingering) = (bench.client(), bench.client());
@@ -115,9 +118,9 @@ fn a_client_that_doesnt_close_is_waited_for_a_second() {
     }
 }
 
-/// Each whole request is served, and the last response says that it is the last.
+/// Each complete request is served, and the last response contains `Connection: close`.
 #[test]
-fn a_pipeline_is_served_up_to_its_last_whole_request() {
+fn a_pipeline_is_served_up_to_its_last_complete_request() {
     let part = &GET[..GET.len() - 5];
     for personality in ALL {
         let bench = bench(personality, Duration::ZERO);
@@ -128,7 +131,7 @@ fn a_pipeline_is_served_up_to_its_last_whole_request() {
         let (sends, sends_part) = (whole.clone(), cut.clone());
         bench.at(100, move |_| {
             stopper.send(&[STOP, GET, GET].concat());
-            // More than one read takes.
+            // Too many for one read.
             sends.send(&GET.repeat(5_000));
             sends_part.send(&[&GET.repeat(200), part].concat());
         });
@@ -155,7 +158,7 @@ fn within_the_grace_an_idle_connection_is_still_served() {
         bench.at(1_000, move |_| stops.send(STOP));
         bench.at(1_400, move |_| {
             early.send(GET);
-            // This one had only connected.
+            // This client has connected, but sent nothing before.
             fresh.send(GET);
         });
         let open = late.clone();
@@ -167,13 +170,13 @@ fn within_the_grace_an_idle_connection_is_still_served() {
         bench.run();
         assert_eq!(responses(&clients[1]), [SERVED, SERVED_LAST]);
         assert_eq!(responses(&clients[3]), [SERVED_LAST]);
-        // What crosses the close is lost.
+        // The server closed the connection before this request arrived, so it is lost.
         assert!(clients[2].is_reset());
     }
 }
 
 #[test]
-fn those_that_wait_for_a_place_are_served_beyond_the_limit() {
+fn connections_that_wait_at_the_limit_are_served_at_a_stop() {
     for personality in ALL {
         let mut bench = bench(personality, Duration::ZERO);
         bench.settings.limits.max_connections = 2;
@@ -219,7 +222,7 @@ fn no_more_than_a_backlog_is_accepted() {
     assert_eq!(reset.count(), 5_000 - 4_096);
 }
 
-/// Want of resources is mostly over when those that are served have gone.
+/// If resources ran out, they are mostly available again when other connections have closed.
 #[test]
 fn accepting_that_fails_is_tried_again_within_the_grace() {
     for personality in ALL {
@@ -238,7 +241,7 @@ fn accepting_that_fails_is_tried_again_within_the_grace() {
         });
         bench.at(400, |fake| fake.set_faults(Faults::NONE));
         bench.run();
-        let late = late.borrow_mut().take().expect("it came");
+        let late = late.borrow_mut().take().expect("it has connected");
         assert_eq!(responses(&late), [SERVED_LAST]);
     }
 }
@@ -261,7 +264,7 @@ fn accepting_that_goes_on_failing_doesnt_keep_the_server_from_stopping() {
 }
 
 #[test]
-fn where_a_listener_cant_be_closed_newcomers_get_503() {
+fn if_a_listener_cant_be_closed_new_connections_get_503() {
     for personality in ALL {
         let bench = bench(personality, Duration::ZERO);
         bench.fake.keep_listeners();
@@ -274,18 +277,18 @@ fn where_a_listener_cant_be_closed_newcomers_get_503() {
         }
         let stopper = bench.client();
         bench.at(1_000, move |_| stopper.send(STOP));
-        let (listener, newcomers) = (bench.listener, Rc::new(RefCell::new(Vec::new())));
+        let (listener, new_clients) = (bench.listener, Rc::new(RefCell::new(Vec::new())));
         for at in [1_100, 3_000, 10_000] {
-            let keep = Rc::clone(&newcomers);
+            let keep = Rc::clone(&new_clients);
             bench.at(at, move |fake| {
                 let client = fake.connect(listener);
                 client.send(GET);
                 keep.borrow_mut().push(client);
             });
-            let newest = Rc::clone(&newcomers);
+            let newest = Rc::clone(&new_clients);
             bench.at(at + 100, move |_| {
                 let newest = newest.borrow();
-                let newest = newest.last().expect("it came");
+                let newest = newest.last().expect("it has connected");
                 assert_eq!(responses(newest), [REFUSED]);
             });
         }
@@ -295,16 +298,19 @@ fn where_a_listener_cant_be_closed_newcomers_get_503() {
         let is_blind = personality.blind;
         bench.at(12_400, move |fake| {
             let polls = fake.counts().polls - polls.get();
-            assert!(is_blind || polls < 20, "{polls} polls while little happens");
+            assert!(
+                is_blind || polls < 20,
+                "{polls} polls in a time with few events"
+            );
         });
         bench.run();
-        assert_eq!(newcomers.borrow().len(), 3);
+        assert_eq!(new_clients.borrow().len(), 3);
     }
 }
 
-/// Not even a client that sends requests without a pause.
+/// A client that sends requests without a pause can't prevent the stop.
 #[test]
-fn nobody_keeps_the_server_from_stopping() {
+fn a_client_that_never_pauses_does_not_keep_the_server_from_stopping() {
     let mut bench = Bench::new(Personality::STRICT);
     let greedy = bench.client();
     greedy.set_room(1 << 40);
@@ -329,8 +335,8 @@ fn nobody_keeps_the_server_from_stopping() {
     );
 }
 
-/// Nor one that has sent thousands of requests, of which each takes a while. A client with a single request is
-/// served however late its turn comes.
+/// A client that has sent thousands of slow requests can't delay the stop for long. A client with a single request is
+/// served, however late its turn is.
 #[test]
 fn a_pipeline_for_a_slow_handler_is_not_served_for_long() {
     for personality in ALL {
@@ -350,8 +356,8 @@ fn a_pipeline_for_a_slow_handler_is_not_served_for_long() {
         });
         bench.run();
         let ended = bench.fake.now();
-        // The grace, what is served after it, and then a check of the time each 8 requests, the 20 others, a
-        // last response and the lingering.
+        // The grace, the time for pipelines after it, up to 8 requests until the clock is read, the 20 single requests,
+        // a last response, and the lingering.
         assert!(ended <= 14_000_000_000, "it has taken until {ended} ns");
         let got = responses(&greedy);
         let (last, others) = got.split_last().expect("some are served");
@@ -363,7 +369,7 @@ fn a_pipeline_for_a_slow_handler_is_not_served_for_long() {
     }
 }
 
-/// Nor one that sends a body without a pause, where reading is slow.
+/// A client that sends a body without a pause can't delay the stop for long, even if reading is slow.
 #[test]
 fn an_endless_body_is_not_read_for_long() {
     let mut slow = Personality::SLOW;
@@ -378,9 +384,10 @@ fn an_endless_body_is_not_read_for_long() {
     assert!(ended <= 4_000_000_000, "it has taken until {ended} ns");
 }
 
-/// Nor one that takes the responses to its pipeline slowly, each within one window of the rate.
+/// A client that reads the responses to its pipeline slowly can't delay the stop for long, even if it reads each
+/// response within one window of the rate.
 #[test]
-fn a_pipeline_whose_responses_are_taken_slowly_is_not_served_for_long() {
+fn a_pipeline_whose_responses_are_read_slowly_is_not_served_for_long() {
     for personality in ALL {
         let mut bench = bench(personality, Duration::ZERO);
         bench.settings.limits.max_pending_output = 1;

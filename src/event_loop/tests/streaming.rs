@@ -1,4 +1,4 @@
-//! Requests as futures, in virtual time.
+//! Tests of streaming mode, in virtual time: the handler returns a future for each request.
 
 use std::future::{pending, poll_fn};
 use std::pin::Pin;
@@ -12,18 +12,18 @@ use crate::body::AnyBody;
 use crate::executor::{Sleep, sleep};
 use crate::incoming::IncomingError;
 
-/// Those that check sockets: the others have to be asked every few milliseconds.
-const SEEING: [Personality; 2] = [Personality::WASI_COMMON, Personality::STRICT];
+/// Runtimes whose poll checks sockets. In the others, the poller has to check the sockets every few milliseconds.
+const NOT_BLIND: [Personality; 2] = [Personality::WASI_COMMON, Personality::STRICT];
 
-/// What happens to a request's future.
+/// What happens to the futures of requests.
 #[derive(Default)]
 struct Diary {
     begun: Cell<usize>,
-    /// When each future was dropped that had not ended, in virtual milliseconds.
+    /// When futures were dropped before they had ended, in virtual milliseconds.
     dropped: RefCell<Vec<u64>>,
 }
 
-/// Writes into the diary if it is dropped while the future waits.
+/// Writes into the diary if it is dropped before the future has ended.
 struct Witness {
     diary: Rc<Diary>,
     fake: Fake,
@@ -49,7 +49,7 @@ impl Drop for Witness {
     }
 }
 
-/// A body of this many events, with a time between them.
+/// A body of `count` events, with an interval between them.
 struct Events {
     left: usize,
     interval: Duration,
@@ -87,7 +87,7 @@ impl HttpBody for Events {
     }
 }
 
-/// A body without end, of pieces of 10,000 bytes. It counts them.
+/// A body without an end, in pieces of 10,000 bytes. It counts the pieces.
 struct Endless(Rc<Cell<usize>>);
 
 impl HttpBody for Endless {
@@ -106,7 +106,7 @@ impl HttpBody for Endless {
 type Request = http::Request<Incoming>;
 
 impl Bench {
-    /// Runs the server with a handler of futures until somebody has stopped it.
+    /// Runs the server in streaming mode until it has been stopped.
     fn serve<F>(&self, handler: impl FnMut(Request) -> F) -> Counters
     where
         F: Future<Output: IntoResponse>,
@@ -120,7 +120,7 @@ impl Bench {
     {
         let reactor = Wasip1Reactor::new(self.fake.clone(), [self.listener]).expect("a listener");
         serve_async(reactor, handler, tasks, &self.settings, &self.handle)
-            .expect("nothing ends the server");
+            .expect("the server ends without an error");
         self.check()
     }
 }
@@ -133,7 +133,7 @@ async fn hello(_: Request) -> Response<String> {
     Response::new("hello!".to_string())
 }
 
-/// Responds after the time that the target says, in milliseconds.
+/// Responds after the time in the target, in milliseconds.
 async fn later(request: Request) -> Response<String> {
     let millis = request.uri().path()[1..].parse().unwrap_or_default();
     sleep(Duration::from_millis(millis)).await;
@@ -145,7 +145,7 @@ fn text(client: &Client) -> String {
 }
 
 #[test]
-fn ready_handlers_answer_every_request_of_every_runtime() {
+fn every_request_gets_a_response_if_the_handler_is_ready_at_once() {
     for personality in ALL {
         let bench = Bench::new(personality);
         let clients: Vec<Client> = (0..20).map(|_| bench.client()).collect();
@@ -159,13 +159,13 @@ fn ready_handlers_answer_every_request_of_every_runtime() {
         let counters = bench.serve(hello);
         assert_eq!(counters.requests, 100);
         for client in &clients {
-            assert_eq!(answers(client), 5);
+            assert_eq!(count_ok(client), 5);
         }
     }
 }
 
 #[test]
-fn those_that_sleep_end_side_by_side_and_others_are_served_meanwhile() {
+fn requests_sleep_concurrently_and_others_are_served_meanwhile() {
     for personality in ALL {
         let bench = Bench::new(personality);
         let sleeping: Vec<Client> = (0..16).map(|_| bench.client()).collect();
@@ -174,14 +174,14 @@ fn those_that_sleep_end_side_by_side_and_others_are_served_meanwhile() {
         for step in 1..20 {
             let (sender, receiver) = (other.clone(), other.clone());
             bench.at(step * 10, move |_| sender.send(GET));
-            bench.at(step * 10 + 5, move |_| assert_eq!(answers(&receiver), 1));
+            bench.at(step * 10 + 5, move |_| assert_eq!(count_ok(&receiver), 1));
         }
         let early = sleeping.clone();
         bench.at(199, move |_| {
-            assert_eq!(early.iter().map(answers).sum::<usize>(), 0);
+            assert_eq!(early.iter().map(count_ok).sum::<usize>(), 0);
         });
         bench.at(215, move |_| {
-            assert_eq!(sleeping.iter().map(answers).sum::<usize>(), 16);
+            assert_eq!(sleeping.iter().map(count_ok).sum::<usize>(), 16);
         });
         bench.stop_at(300);
         bench.serve(later);
@@ -189,7 +189,7 @@ fn those_that_sleep_end_side_by_side_and_others_are_served_meanwhile() {
 }
 
 #[test]
-fn a_pipeline_is_answered_in_order() {
+fn the_responses_to_a_pipeline_are_in_order() {
     let bench = Bench::new(Personality::WASI_COMMON);
     let client = bench.client();
     client.send(&[get("/30"), get("/0"), get("/10"), get("/20")].concat());
@@ -236,8 +236,8 @@ fn a_reset_drops_the_future_promptly() {
 }
 
 #[test]
-fn a_half_closed_client_gets_its_response_and_costs_nothing_meanwhile() {
-    for personality in SEEING {
+fn a_half_closed_connection_gets_its_response_without_extra_waits() {
+    for personality in NOT_BLIND {
         let bench = Bench::new(personality);
         let client = bench.client();
         client.send(&get("/20000"));
@@ -250,7 +250,7 @@ fn a_half_closed_client_gets_its_response_and_costs_nothing_meanwhile() {
             assert!(waits <= 4, "{waits} waits in 18 s");
         });
         bench.at(20_100, move |_| {
-            assert_eq!(answers(&client), 1);
+            assert_eq!(count_ok(&client), 1);
             assert!(client.is_closed());
         });
         bench.stop_at(21_000);
@@ -260,7 +260,7 @@ fn a_half_closed_client_gets_its_response_and_costs_nothing_meanwhile() {
 }
 
 #[test]
-fn a_half_closed_client_is_waited_for_until_the_timeout() {
+fn a_half_closed_connection_is_closed_at_its_timeout() {
     let mut bench = Bench::new(Personality::WASI_COMMON);
     bench.settings.limits.half_closed_timeout = Duration::from_secs(3);
     let client = bench.client();
@@ -274,10 +274,11 @@ fn a_half_closed_client_is_waited_for_until_the_timeout() {
     assert_eq!(counters.closed(CloseReason::HalfClosedTimeout), 1);
 }
 
-/// A level-triggered poll would report the rest again and again.
+/// When enough input is kept, the connection must not be registered for reading: a level-triggered poll would report
+/// the rest of the input again and again.
 #[test]
-fn input_behind_a_waiting_request_is_kept_up_to_a_bound_and_costs_nothing() {
-    for personality in SEEING {
+fn input_behind_a_waiting_request_is_kept_up_to_a_bound_without_extra_waits() {
+    for personality in NOT_BLIND {
         let bench = Bench::new(personality);
         let client = bench.client();
         client.send(&get("/20000"));
@@ -298,7 +299,7 @@ fn input_behind_a_waiting_request_is_kept_up_to_a_bound_and_costs_nothing() {
         bench.stop_at(30_000);
         let counters = bench.serve(later);
         assert_eq!(counters.requests, 10_001);
-        assert_eq!(answers(&client), 10_001);
+        assert_eq!(count_ok(&client), 10_001);
     }
 }
 
@@ -330,7 +331,8 @@ fn a_body_is_polled_only_while_there_is_room() {
     let pieces = Rc::new(Cell::new(0));
     let early = Rc::clone(&pieces);
     bench.at(100, move |_| {
-        // 64 KiB were collected for the first write, of which 50,000 were taken; so there was room again.
+        // The server collected 64 KiB for the first write. The client's system took 50,000 bytes of it, so there was
+        // room again.
         let most = (50_000 + 2 * (64 << 10) + 10_000) / 10_000;
         assert!(early.get() <= most, "{} pieces", early.get());
     });
@@ -379,7 +381,7 @@ fn an_upload_is_read_only_as_the_handler_takes_it() {
 
 #[test]
 fn requests_beyond_the_limit_wait_and_are_served_in_order() {
-    for personality in SEEING {
+    for personality in NOT_BLIND {
         let mut bench = Bench::new(personality);
         bench.settings.limits.max_requests = 2;
         let clients: Vec<Client> = (0..6).map(|_| bench.client()).collect();
@@ -399,7 +401,7 @@ fn requests_beyond_the_limit_wait_and_are_served_in_order() {
                 assert_eq!(got, served, "after {millis} ms");
             });
         }
-        // Waiting costs nothing.
+        // The requests that wait cause no waits of the loop.
         let polls = Rc::new(Cell::new(0));
         let before = Rc::clone(&polls);
         bench.at(120, move |fake| before.set(fake.counts().polls));
@@ -419,7 +421,7 @@ fn requests_beyond_the_limit_wait_and_are_served_in_order() {
 }
 
 #[test]
-fn a_client_that_goes_frees_its_place_for_one_that_waits() {
+fn when_a_client_goes_a_waiting_request_may_begin() {
     let mut bench = Bench::new(Personality::WASI_COMMON);
     bench.settings.limits.max_requests = 1;
     let (first, second) = (bench.client(), bench.client());
@@ -427,13 +429,13 @@ fn a_client_that_goes_frees_its_place_for_one_that_waits() {
     let late = second.clone();
     bench.at(10, move |_| late.send(&get("/0")));
     bench.at(100, move |_| first.reset());
-    bench.at(120, move |_| assert_eq!(answers(&second), 1));
+    bench.at(120, move |_| assert_eq!(count_ok(&second), 1));
     bench.stop_at(200);
     bench.serve(later);
 }
 
 #[test]
-fn panics_cost_one_connection() {
+fn a_panic_closes_one_connection_only() {
     for personality in ALL {
         let bench = Bench::new(personality);
         let clients: Vec<Client> = (0..5).map(|_| bench.client()).collect();
@@ -473,13 +475,13 @@ fn panics_cost_one_connection() {
             assert!(!text.ends_with("0\r\n\r\n"), "{text}");
         }
         assert_eq!(texts[3].matches("piece").count(), 3);
-        assert_eq!(answers(&other), 1);
+        assert_eq!(count_ok(&other), 1);
         assert_eq!(counters.closed(CloseReason::HandlerFailed), 3);
         assert_eq!(counters.closed(CloseReason::ResponseFailed), 2);
     }
 }
 
-/// Panics when it is dropped, if so.
+/// Panics when it is dropped, if it holds `true`.
 struct Bomb(bool);
 
 impl Drop for Bomb {
@@ -488,9 +490,9 @@ impl Drop for Bomb {
     }
 }
 
-/// Its panic is caught while its client is reset, too.
+/// The panic is also caught if the future is dropped because its client has reset the connection.
 #[test]
-fn a_future_that_panics_when_it_is_dropped_ends_alone() {
+fn a_future_that_panics_when_it_is_dropped_harms_no_other_connection() {
     let bench = Bench::new(Personality::WASI_COMMON);
     let (client, other) = (bench.client(), bench.client());
     client.send(GET);
@@ -505,11 +507,11 @@ fn a_future_that_panics_when_it_is_dropped_ends_alone() {
         }
         Response::new("hello!".to_string())
     });
-    assert_eq!(answers(&other), 1);
+    assert_eq!(count_ok(&other), 1);
 }
 
 #[test]
-fn a_future_that_always_wakes_itself_starves_nobody() {
+fn a_future_that_always_wakes_itself_does_not_starve_others() {
     for personality in ALL {
         let bench = Bench::new(personality);
         let (busy, other) = (bench.client(), bench.client());
@@ -520,7 +522,7 @@ fn a_future_that_always_wakes_itself_starves_nobody() {
                 other.send(GET);
                 let next = other.clone();
                 other.fake().after(Duration::from_millis(5), move |_| {
-                    assert_eq!(answers(&next), 1);
+                    assert_eq!(count_ok(&next), 1);
                 });
             });
         }
@@ -572,9 +574,9 @@ fn tasks_run_beside_requests_and_end_with_the_server() {
     bench.serve_beside(tasks, hello);
     assert_eq!(ticks.get(), 9);
     assert!(ended.get());
-    // The grace of the client that has connected last, and no more.
+    // The stop took no longer than the grace of the client that connected last.
     assert!(bench.fake.now() < 2_000_000_000, "{}", bench.fake.now());
-    assert_eq!(answers(&client), 1);
+    assert_eq!(count_ok(&client), 1);
 }
 
 #[test]
@@ -612,13 +614,13 @@ fn a_stop_lets_requests_and_tasks_go_on_until_its_deadline() {
         let count = events.matches("event").count();
         assert!((45..=53).contains(&count), "{count}");
         assert!(!events.ends_with("0\r\n\r\n"));
-        // With the one that was idle.
+        // One of them was idle.
         assert_eq!(counters.closed(CloseReason::Stopped), 4);
     }
 }
 
 #[test]
-fn where_bodies_are_whole_a_stop_has_a_deadline_too() {
+fn with_whole_bodies_a_stop_has_a_deadline_too() {
     let bench = Bench::new(Personality::WASI_COMMON);
     let client = bench.client();
     client.set_room(1_000);
@@ -643,7 +645,7 @@ fn where_bodies_are_whole_a_stop_has_a_deadline_too() {
 }
 
 #[test]
-fn waiting_costs_no_turns() {
+fn requests_that_wait_cause_no_waits_of_the_loop() {
     let bench = Bench::new(Personality::WASI_COMMON);
     let clients: Vec<Client> = (0..200).map(|_| bench.client()).collect();
     clients
@@ -658,10 +660,10 @@ fn waiting_costs_no_turns() {
     });
     bench.stop_at(62_000);
     bench.serve(later);
-    assert_eq!(clients.iter().map(answers).sum::<usize>(), 200);
+    assert_eq!(clients.iter().map(count_ok).sum::<usize>(), 200);
 }
 
-/// A waker of an earlier request of a connection wakes the next one for nothing, and does no harm.
+/// A waker of an earlier request wakes the next request of the same connection. This has no effect.
 #[test]
 fn late_wakers_do_no_harm() {
     let bench = Bench::new(Personality::WASI_COMMON);
@@ -694,13 +696,13 @@ fn late_wakers_do_no_harm() {
             later(request).await
         }
     });
-    assert_eq!(answers(&client), 2);
+    assert_eq!(count_ok(&client), 2);
 }
 
-/// There is nothing that the reactor could report: the only connection isn't read, because enough is kept, and
-/// the listener is paused, because there is no room for another connection.
+/// The reactor has no sockets to poll: the only connection isn't read, because enough input is kept, and the listener
+/// is paused, because the limit of connections is reached.
 #[test]
-fn a_wait_for_nothing_but_a_sleep_is_no_empty_poll() {
+fn a_wait_for_a_timer_alone_is_not_a_poll_without_subscriptions() {
     for personality in ALL {
         let mut bench = Bench::new(personality);
         bench.settings.limits.max_connections = 1;
@@ -712,13 +714,13 @@ fn a_wait_for_nothing_but_a_sleep_is_no_empty_poll() {
         client.set_room(1 << 30);
         bench.stop_at(20_000);
         bench.serve(later);
-        assert_eq!((answers(&client), answers(&other)), (4_001, 1));
+        assert_eq!((count_ok(&client), count_ok(&other)), (4_001, 1));
     }
 }
 
-/// Whether or not the request's body has arrived, and the handler has waited for it.
+/// This holds whether or not the request's body has arrived, and whether or not the handler has waited for it.
 #[test]
-fn a_panic_within_a_request_is_500() {
+fn a_panic_within_a_request_gets_500() {
     for personality in ALL {
         let bench = Bench::new(personality);
         let requests = [
@@ -753,9 +755,9 @@ fn a_panic_within_a_request_is_500() {
     }
 }
 
-/// A task that is spawned while some connection always has more to do is polled nevertheless.
+/// A new task is polled even if a connection always has more to do.
 #[test]
-fn a_busy_future_doesnt_keep_a_new_task_from_its_first_poll() {
+fn a_busy_future_does_not_keep_a_new_task_from_its_first_poll() {
     let bench = Bench::new(Personality::WASI_COMMON);
     let (busy, client) = (bench.client(), bench.client());
     busy.send(&get("/busy"));
