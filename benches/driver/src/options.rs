@@ -93,7 +93,10 @@ impl Options {
     pub(crate) fn wants(&self, suite: &str, scenario: &str) -> bool {
         self.only.is_empty()
             || self.only.iter().any(|name| {
-                name == suite || name == scenario || *name == format!("{suite}-{scenario}")
+                name == suite
+                    || name == scenario
+                    || *name == format!("{suite}-{scenario}")
+                    || name == ASYNC && scenario.starts_with("async-")
             })
     }
 
@@ -126,6 +129,9 @@ impl Options {
         }
     }
 }
+
+/// The name for `--only` of the scenarios about asynchronous handlers, in all suites.
+pub(crate) const ASYNC: &str = "async";
 
 fn number<T: FromStr>(name: &str, value: &str) -> Outcome<T> {
     value

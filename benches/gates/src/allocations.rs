@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
+use http_body_util::Full;
 use interop::{Client, Outcome, ensure};
 use mini_http::{Body, Bytes, Handle, Request, Response, Server, header};
 
@@ -83,6 +84,11 @@ fn all() -> Outcome<Vec<(String, u64)>> {
     add("a POST of 1 KiB whose body is the answer's".into(), count);
     let count = counted(1, post, |_| Response::new(BODY))?;
     add("a POST of 1 KiB".into(), count);
+    for depth in [1, 16] {
+        let ask = || plain().repeat(depth);
+        let count = counted_async(depth, ask, || Response::new(Full::new(BODY.into())))?;
+        add(format!("async: static body, {depth} at once"), count);
+    }
     println!();
     Ok(all)
 }
@@ -109,29 +115,31 @@ fn post() -> Vec<u8> {
 /// which are sent with one write.
 fn counted<B: Body>(
     depth: usize,
-    mut ask: impl FnMut() -> Vec<u8>,
-    handler: impl FnMut(Request) -> Response<B> + Send + 'static,
+    ask: impl FnMut() -> Vec<u8>,
+    mut handler: impl FnMut(Request) -> Response<B> + Send + 'static,
 ) -> Outcome<u64> {
-    let server = Counted::start(handler)?;
-    let mut client = Client::connect(server.address)?;
-    let mut run = || -> Outcome<u64> {
-        for _ in 0..COUNT / depth {
-            client.send(ask())?;
-            for _ in 0..depth {
-                let status = client.answer()?.status;
-                ensure!(status == 200, "a response is {status}");
-            }
-        }
-        Ok(server.allocations.load(Ordering::Acquire))
-    };
-    let mut before = run()?;
-    let mut least = u64::MAX;
-    for _ in 0..ROUNDS {
-        let after = run()?;
-        least = least.min(after - before);
-        before = after;
-    }
-    Ok(least)
+    let server = Counted::start(|server, count| {
+        server.serve(move |request| {
+            count();
+            handler(request)
+        })
+    })?;
+    server.count(depth, ask)
+}
+
+/// The same with an asynchronous handler that is ready at once.
+fn counted_async(
+    depth: usize,
+    ask: impl FnMut() -> Vec<u8>,
+    respond: fn() -> Response<Full<Bytes>>,
+) -> Outcome<u64> {
+    let server = Counted::start(move |server, count| {
+        server.serve_async(move |_| {
+            count();
+            async move { respond() }
+        })
+    })?;
+    server.count(depth, ask)
 }
 
 /// A server in a thread of this process. Its handler records how much the thread has allocated.
@@ -144,27 +152,47 @@ struct Counted {
 }
 
 impl Counted {
-    fn start<B: Body>(
-        mut handler: impl FnMut(Request) -> Response<B> + Send + 'static,
+    /// Runs `serve`. Its handler must call the function that is passed to it, for each request.
+    fn start(
+        serve: impl FnOnce(&Server, Box<dyn Fn() + Send>) -> mini_http::Result<()> + Send + 'static,
     ) -> Outcome<Self> {
         let server = Server::new("127.0.0.1:0").map_err(|e| e.to_string())?;
         let address = server.local_addr().map_err(|e| e.to_string())?;
         let allocations = Arc::new(AtomicU64::new(0));
         let handle = server.handle();
         let told = Arc::clone(&allocations);
-        let thread = thread::spawn(move || {
-            server.serve(move |request| {
-                // For each request, because a special request for it would allocate, too.
-                told.store(counting::allocations(), Ordering::Release);
-                handler(request)
-            })
-        });
+        // For each request, because a special request for it would allocate, too.
+        let count = move || told.store(counting::allocations(), Ordering::Release);
+        let thread = thread::spawn(move || serve(&server, Box::new(count)));
         Ok(Self {
             address,
             allocations,
             handle,
             thread: Some(thread),
         })
+    }
+
+    /// The allocations that `COUNT` requests cost.
+    fn count(&self, depth: usize, mut ask: impl FnMut() -> Vec<u8>) -> Outcome<u64> {
+        let mut client = Client::connect(self.address)?;
+        let mut run = || -> Outcome<u64> {
+            for _ in 0..COUNT / depth {
+                client.send(ask())?;
+                for _ in 0..depth {
+                    let status = client.answer()?.status;
+                    ensure!(status == 200, "a response is {status}");
+                }
+            }
+            Ok(self.allocations.load(Ordering::Acquire))
+        };
+        let mut before = run()?;
+        let mut least = u64::MAX;
+        for _ in 0..ROUNDS {
+            let after = run()?;
+            least = least.min(after - before);
+            before = after;
+        }
+        Ok(least)
     }
 }
 

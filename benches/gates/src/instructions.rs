@@ -23,6 +23,12 @@ const LONG: usize = SHORT + 4096;
 /// How many requests are sent at once.
 const DEPTHS: [(usize, &str); 2] = [(1, "one at a time"), (16, "16 at once")];
 
+/// The programs that are counted, each with the prefix of its figures' names.
+const SERVERS: [(&str, &str); 2] = [
+    ("", "instructions_server"),
+    ("async: ", "instructions_server_async"),
+];
+
 /// The most that a request with only `Host` should cost, at each depth.
 const GOALS: [u64; 2] = [2400, 1900];
 
@@ -36,29 +42,17 @@ const ALLOWANCE: Allowance = Allowance {
 pub(crate) fn run(arguments: impl Iterator<Item = String>) -> Outcome {
     let options = Options::of(arguments)?;
     prepare()?;
-    let program = match &options.program {
-        Some(path) => path.clone(),
-        None => ours()?,
-    };
     let mut figures = Vec::new();
-    println!(
-        "Instructions a request, in user space:\n\n{:16}{:>24}{:>24}",
-        "", DEPTHS[0].1, DEPTHS[1].1
-    );
-    for size in Size::ALL {
-        for (depth, name) in DEPTHS {
-            let name = format!("{}, {name}", size.name());
-            figures.push((
-                name,
-                a_request(&program, size, depth, options.keep.as_deref())?,
-            ));
+    match &options.program {
+        Some(path) => figures.extend(of_program("", path, options.keep.as_deref())?),
+        None => {
+            for (prefix, name) in SERVERS {
+                let program = ours(name)?;
+                println!("{name}");
+                figures.extend(of_program(prefix, &program, options.keep.as_deref())?);
+            }
         }
-        let [.., (_, one), (_, many)] = &figures[..] else {
-            continue;
-        };
-        println!("{:16}{one:>24}{many:>24}", size.name());
     }
-    println!();
     if options.program.is_some() {
         return Ok(());
     }
@@ -74,6 +68,26 @@ pub(crate) fn run(arguments: impl Iterator<Item = String>) -> Outcome {
         return figures.record();
     }
     figures.check(ALLOWANCE)
+}
+
+/// The figures of one program, each with its name.
+fn of_program(prefix: &str, program: &Path, keep: Option<&Path>) -> Outcome<Vec<(String, u64)>> {
+    let mut figures = Vec::new();
+    println!(
+        "Instructions a request, in user space:\n\n{:16}{:>24}{:>24}",
+        "", DEPTHS[0].1, DEPTHS[1].1
+    );
+    for size in Size::ALL {
+        let mut counts = Vec::new();
+        for (depth, name) in DEPTHS {
+            let count = a_request(program, size, depth, keep)?;
+            figures.push((format!("{prefix}{}, {name}", size.name()), count));
+            counts.push(count);
+        }
+        println!("{:16}{:>24}{:>24}", size.name(), counts[0], counts[1]);
+    }
+    println!();
+    Ok(figures)
 }
 
 /// Checks that valgrind is installed.
@@ -120,14 +134,8 @@ impl Options {
     }
 }
 
-fn ours() -> Outcome<PathBuf> {
-    let what = [
-        "--locked",
-        "--package",
-        "gates",
-        "--bin",
-        "instructions_server",
-    ];
+fn ours(name: &str) -> Outcome<PathBuf> {
+    let what = ["--locked", "--package", "gates", "--bin", name];
     Ok(Program::build(Runtime::Native, &root().join("benches"), &what, true)?.path)
 }
 

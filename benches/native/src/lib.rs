@@ -1,16 +1,67 @@
 //! Shared by all servers: the listening socket and the body of the response.
 //!
-//! Each server responds to `GET /` with [`BODY`], and to `POST /echo` with the request's body. All use a listening
-//! socket from here, except those that can only bind one themselves. So they have the same backlog and the same
-//! `TCP_NODELAY`.
+//! Each server responds to `GET /` with [`BODY`], and to `POST /echo` with the request's body. Those of the
+//! scenarios `async-...` respond to `GET /stream` with [`Pieces`]; `ours_async` sends the body of `/echo` back while
+//! it receives it. All use a listening socket from here, except those that can only bind one themselves. So they
+//! have the same backlog and the same `TCP_NODELAY`.
 
+use std::convert::Infallible;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
+use bytes::Bytes;
+use http_body::{Body, Frame};
 use socket2::{Domain, Protocol, Socket, Type};
 
 /// The body of the response to `GET /`.
 pub const BODY: &str = "Hello, world!";
+
+/// The length of a piece of a stream, and how many there are: 64 MiB.
+pub const PIECE: usize = 64 << 10;
+/// See [`PIECE`].
+pub const PIECES: usize = 1024;
+
+/// A body of 64 MiB in shared pieces, each ready at once. Its length isn't announced, so it is chunked.
+#[derive(Debug)]
+pub struct Pieces {
+    piece: Bytes,
+    left: usize,
+}
+
+impl Pieces {
+    /// All pieces are this one, of [`PIECE`] bytes.
+    #[must_use]
+    pub fn new(piece: &Bytes) -> Self {
+        Self {
+            piece: piece.clone(),
+            left: PIECES,
+        }
+    }
+
+    /// The piece that streams consist of.
+    #[must_use]
+    pub fn piece() -> Bytes {
+        Bytes::from(vec![b'x'; PIECE])
+    }
+}
+
+impl Body for Pieces {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let Some(left) = self.left.checked_sub(1) else {
+            return Poll::Ready(None);
+        };
+        self.left = left;
+        Poll::Ready(Some(Ok(Frame::data(self.piece.clone()))))
+    }
+}
 
 /// The address to listen at, from the environment variable `MINI_HTTP_ADDR`.
 ///

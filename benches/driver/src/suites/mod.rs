@@ -5,13 +5,15 @@ mod wasi;
 
 use interop::Outcome;
 
-use crate::options::Options;
+use crate::options::{ASYNC, Options};
 
 /// Runs what the options want of all suites.
 pub(crate) fn run(options: &Options) -> Outcome {
     let wasi = [&wasi::WASIP1, &wasi::WASIP2, &wasi::HOST];
-    let mut scenarios = vec![native::SUITE.to_owned()];
-    scenarios.extend(native::SCENARIOS.map(str::to_owned));
+    let mut scenarios = vec![native::SUITE.to_owned(), ASYNC.to_owned()];
+    for name in native::SCENARIOS {
+        scenarios.extend([name.to_owned(), format!("{}-{name}", native::SUITE)]);
+    }
     scenarios.extend(wasi.iter().flat_map(|suite| suite.names()));
     let mut servers = native::SERVERS.map(str::to_owned).to_vec();
     let names = wasi.iter().flat_map(|suite| suite.server_names());

@@ -7,7 +7,7 @@ use interop::{Outcome, Runtime};
 use super::program::Program;
 use super::turns::{Contestant, Plan, Turn};
 use super::wrk::Kind;
-use super::{FLOOR, OURS, SUITE, tell};
+use super::{COMMON, FLOOR, HYPER, OURS, OURS_ASYNC, STREAM_FLOOR, SUITE, tell};
 use crate::options::Options;
 use crate::report::{Goal, Report, Row, Series, quartiles};
 
@@ -20,19 +20,42 @@ struct Scenario {
     connections: &'static [usize],
     /// Whether there are idle connections, too.
     is_beside_idle: bool,
-    /// The goals: with this number of busy connections, our processor time should be at most this many times the
-    /// floor's.
-    goal: Option<(&'static [usize], f64)>,
+    servers: &'static [&'static str],
+    /// The server that the others are compared with.
+    floor: &'static str,
+    goals: &'static [Times],
 }
 
-const SCENARIOS: [Scenario; 5] = [
+/// A goal: with this number of busy connections, a server's processor time should be at most this many times
+/// another's.
+struct Times {
+    connections: usize,
+    server: &'static str,
+    of: &'static str,
+    most: f64,
+}
+
+impl Times {
+    const fn new(connections: usize, server: &'static str, of: &'static str, most: f64) -> Self {
+        Self {
+            connections,
+            server,
+            of,
+            most,
+        }
+    }
+}
+
+const SCENARIOS: [Scenario; 8] = [
     Scenario {
         name: "keepalive",
         about: "persistent connections, each with one request at a time",
         kind: Kind::Plain,
         connections: &[1, 64, 256],
         is_beside_idle: false,
-        goal: Some((&[64], 1.12)),
+        servers: &COMMON,
+        floor: FLOOR,
+        goals: &[Times::new(64, OURS, FLOOR, 1.12)],
     },
     Scenario {
         name: "pipelined",
@@ -40,7 +63,9 @@ const SCENARIOS: [Scenario; 5] = [
         kind: Kind::Pipelined,
         connections: &[64],
         is_beside_idle: false,
-        goal: Some((&[64], 1.5)),
+        servers: &COMMON,
+        floor: FLOOR,
+        goals: &[Times::new(64, OURS, FLOOR, 1.5)],
     },
     Scenario {
         name: "echo",
@@ -48,7 +73,12 @@ const SCENARIOS: [Scenario; 5] = [
         kind: Kind::Echo,
         connections: &[8, 64],
         is_beside_idle: false,
-        goal: Some((&[8, 64], 1.4)),
+        servers: &COMMON,
+        floor: FLOOR,
+        goals: &[
+            Times::new(8, OURS, FLOOR, 1.4),
+            Times::new(64, OURS, FLOOR, 1.4),
+        ],
     },
     Scenario {
         name: "close",
@@ -56,7 +86,9 @@ const SCENARIOS: [Scenario; 5] = [
         kind: Kind::Close,
         connections: &[64],
         is_beside_idle: false,
-        goal: Some((&[64], 1.15)),
+        servers: &COMMON,
+        floor: FLOOR,
+        goals: &[Times::new(64, OURS, FLOOR, 1.15)],
     },
     Scenario {
         name: "idle",
@@ -64,12 +96,54 @@ const SCENARIOS: [Scenario; 5] = [
         kind: Kind::Plain,
         connections: &[64],
         is_beside_idle: true,
-        goal: None,
+        servers: &COMMON,
+        floor: FLOOR,
+        goals: &[],
+    },
+    Scenario {
+        name: "async-ready",
+        about: "asynchronous handlers that are ready at once, beside ours that isn't asynchronous",
+        kind: Kind::Plain,
+        connections: &[64],
+        is_beside_idle: false,
+        servers: &[FLOOR, OURS, OURS_ASYNC, HYPER],
+        floor: FLOOR,
+        goals: &[
+            Times::new(64, OURS_ASYNC, OURS, 1.12),
+            Times::new(64, OURS_ASYNC, HYPER, 1.05),
+        ],
+    },
+    Scenario {
+        name: "async-stream",
+        about: "responses of 64 MiB in chunks of 64 KiB; each 64 MiB that were received count as a request",
+        kind: Kind::Stream,
+        connections: &[64],
+        is_beside_idle: false,
+        servers: &[STREAM_FLOOR, OURS_ASYNC, HYPER],
+        floor: STREAM_FLOOR,
+        goals: &[Times::new(64, OURS_ASYNC, STREAM_FLOOR, 1.15)],
+    },
+    Scenario {
+        name: "async-echo",
+        about: "bodies of 1 MiB that are sent back; ours_async sends while it receives",
+        kind: Kind::Echo,
+        connections: &[64],
+        is_beside_idle: false,
+        servers: &[FLOOR, OURS, OURS_ASYNC, HYPER],
+        floor: FLOOR,
+        goals: &[Times::new(64, OURS_ASYNC, FLOOR, 1.3)],
     },
 ];
 
 /// The goal with idle connections: the most that a request should cost, as a multiple of its cost without them.
 const MOST_BESIDE_IDLE: f64 = 1.03;
+
+/// The servers that are compared in a scenario.
+pub(super) fn servers(scenario: &str) -> &'static [&'static str] {
+    let found = SCENARIOS.iter().find(|it| it.name == scenario);
+    // `rss` has a file of its own.
+    found.map_or(&COMMON, |scenario| scenario.servers)
+}
 
 /// The figures of one server in one setting.
 struct Entry {
@@ -80,6 +154,8 @@ struct Entry {
     floors: Vec<Turn>,
     /// Its own turns without idle connections, in the same rounds.
     without: Vec<Turn>,
+    /// The turns in the same rounds of other servers that a goal names.
+    others: Vec<(&'static str, Vec<Turn>)>,
     failure: Option<String>,
 }
 
@@ -87,13 +163,26 @@ pub(super) fn run(name: &str, options: &Options, programs: &[Program]) -> Outcom
     let scenario = SCENARIOS.iter().find(|scenario| scenario.name == name);
     let scenario = scenario.ok_or_else(|| format!("no scenario is called '{name}'"))?;
     let rounds = options.rounds.unwrap_or(options.by_extent(9, 3, 1));
-    let seconds = options.seconds.unwrap_or(options.by_extent(0.5, 0.3, 0.1));
+    let seconds = options.seconds.unwrap_or(options.by_extent(
+        // Long enough that the system's buffers hold little of what was sent.
+        if scenario.kind == Kind::Stream {
+            3.0
+        } else {
+            0.5
+        },
+        if scenario.kind == Kind::Stream {
+            1.5
+        } else {
+            0.3
+        },
+        0.1,
+    ));
     let idle = match options.idle[..] {
         _ if !scenario.is_beside_idle => 0,
         [] => options.by_extent(5_000, 5_000, 20),
         [given, ..] => given,
     };
-    let (programs, absent) = takers(scenario.kind, idle, programs);
+    let (programs, absent) = takers(scenario, idle, programs);
     let mut report = Report::new(
         SUITE,
         scenario.name,
@@ -113,7 +202,7 @@ pub(super) fn run(name: &str, options: &Options, programs: &[Program]) -> Outcom
             for at in 0..entries.len() {
                 // The order changes from round to round.
                 let at = (at + round) % programs.len();
-                entries[at].play(&mut contestants, plan, round % 2 == 1);
+                entries[at].play(scenario, &mut contestants, plan, round % 2 == 1);
             }
         }
         let setting = match idle {
@@ -122,9 +211,7 @@ pub(super) fn run(name: &str, options: &Options, programs: &[Program]) -> Outcom
         };
         for entry in entries {
             let server = programs[entry.at].name.clone();
-            if server == OURS {
-                goals(&mut report, scenario, connections, &entry);
-            }
+            goals(&mut report, scenario, connections, &server, &entry);
             let series = entry.series(&contestants, scenario.kind)?;
             report.rows.push(Row {
                 runtime: Runtime::Native,
@@ -139,14 +226,20 @@ pub(super) fn run(name: &str, options: &Options, programs: &[Program]) -> Outcom
 }
 
 /// The servers that can be measured, and why the others can't.
-fn takers(kind: Kind, idle: usize, programs: &[Program]) -> (Vec<&Program>, String) {
-    let reasons = programs.iter().filter_map(|program| {
-        let why = program.is_left_out(kind, idle)?;
+fn takers<'a>(
+    scenario: &Scenario,
+    idle: usize,
+    programs: &'a [Program],
+) -> (Vec<&'a Program>, String) {
+    let why = |program: &Program| program.is_left_out(scenario.kind, idle);
+    let programs = programs
+        .iter()
+        .filter(|program| program.is_of(scenario.servers));
+    let reasons = programs.clone().filter_map(|program| {
+        let why = why(program)?;
         Some(format!(" Without {}: it {why}.", program.name))
     });
-    let takers = programs
-        .iter()
-        .filter(|program| program.is_left_out(kind, idle).is_none());
+    let takers = programs.clone().filter(|program| why(program).is_none());
     (takers.collect(), reasons.collect())
 }
 
@@ -182,17 +275,26 @@ impl Entry {
             turns: Vec::new(),
             floors: Vec::new(),
             without: Vec::new(),
+            others: Vec::new(),
             failure: None,
         }
     }
 
     /// Its turn and those that it is compared with, in this order or reversed.
-    fn play(&mut self, contestants: &mut [Outcome<Contestant>], plan: Plan, is_reverse: bool) {
+    fn play(
+        &mut self,
+        scenario: &Scenario,
+        contestants: &mut [Outcome<Contestant>],
+        plan: Plan,
+        is_reverse: bool,
+    ) {
         if self.failure.is_some() {
             return;
         }
         let is = |place: &Outcome<Contestant>, name| matches!(place, Ok(one) if one.name == name);
-        let floor = contestants.iter().position(|place| is(place, FLOOR));
+        let floor = contestants
+            .iter()
+            .position(|place| is(place, scenario.floor));
         let name = match &contestants[self.at] {
             Ok(contestant) => contestant.name.clone(),
             Err(why) => {
@@ -202,9 +304,14 @@ impl Entry {
         };
         // Those without idle connections come after those with them.
         let without = contestants.iter().rposition(|place| is(place, &name));
+        let others = scenario.others(&name, plan.connections);
+        let others: Vec<_> = others
+            .filter_map(|of| Some((of, contestants.iter().position(|place| is(place, of))?)))
+            .collect();
         let mut order = vec![self.at];
         order.extend(floor.filter(|&floor| floor != self.at));
         order.extend(without.filter(|&without| without != self.at));
+        order.extend(others.iter().map(|(_, at)| at));
         if is_reverse {
             order.reverse();
         }
@@ -230,6 +337,12 @@ impl Entry {
             if Some(at) == without && at != self.at {
                 self.without.push(turn);
             }
+            if let Some((of, _)) = others.iter().find(|(_, other)| *other == at) {
+                match self.others.iter_mut().find(|(name, _)| name == of) {
+                    Some((_, turns)) => turns.push(turn),
+                    None => self.others.push((of, vec![turn])),
+                }
+            }
         }
     }
 
@@ -252,7 +365,7 @@ impl Entry {
             });
         }
         series.push(each("requests/s", |turn| turn.rate));
-        if kind != Kind::Pipelined {
+        if !matches!(kind, Kind::Pipelined | Kind::Stream) {
             series.push(each("p99", |turn| turn.p99));
         }
         if let Ok(contestant) = &contestants[self.at] {
@@ -265,7 +378,13 @@ impl Entry {
     }
 }
 
-fn goals(report: &mut Report, scenario: &Scenario, connections: usize, entry: &Entry) {
+fn goals(
+    report: &mut Report,
+    scenario: &Scenario,
+    connections: usize,
+    server: &str,
+    entry: &Entry,
+) {
     let mut goal = |text: String, turns: &[Turn], limit: f64| {
         if !turns.is_empty() {
             let figure = quartiles(&ratios(&entry.turns, turns))[1];
@@ -276,15 +395,42 @@ fn goals(report: &mut Report, scenario: &Scenario, connections: usize, entry: &E
             });
         }
     };
-    if let Some((_, limit)) = scenario
-        .goal
-        .filter(|(counts, _)| counts.contains(&connections))
-    {
-        let text = format!("CPU with {connections} busy, times the floor's");
-        goal(text, &entry.floors, limit);
+    for times in scenario.goals_of(server, connections) {
+        let of = entry.others.iter().find(|(name, _)| *name == times.of);
+        let turns = match of {
+            Some((_, turns)) => turns,
+            None if times.of == scenario.floor => &entry.floors,
+            None => continue,
+        };
+        let of = if times.of == scenario.floor {
+            "the floor"
+        } else {
+            times.of
+        };
+        goal(
+            format!("CPU of {server} with {connections} busy, times {of}'s"),
+            turns,
+            times.most,
+        );
     }
-    let text = "CPU beside idle connections, times that without";
-    goal(text.into(), &entry.without, MOST_BESIDE_IDLE);
+    if server == OURS {
+        let text = "CPU beside idle connections, times that without";
+        goal(text.into(), &entry.without, MOST_BESIDE_IDLE);
+    }
+}
+
+impl Scenario {
+    fn goals_of(&self, server: &str, connections: usize) -> impl Iterator<Item = &'static Times> {
+        let goals = self.goals.iter();
+        goals.filter(move |times| times.server == server && times.connections == connections)
+    }
+
+    /// The servers other than the floor that this one's goals name.
+    fn others(&self, server: &str, connections: usize) -> impl Iterator<Item = &'static str> {
+        let goals = self.goals_of(server, connections);
+        let floor = self.floor;
+        goals.map(|times| times.of).filter(move |of| *of != floor)
+    }
 }
 
 /// Processor time for a request, divided by that of the turn next to it.

@@ -20,20 +20,48 @@ use crate::options::Options;
 use crate::report;
 
 pub(crate) const SUITE: &str = "native";
-pub(crate) const SCENARIOS: [&str; 6] = ["keepalive", "pipelined", "echo", "close", "idle", "rss"];
-/// The first one is what the others are compared with.
-pub(crate) const SERVERS: [&str; 8] = [
+pub(crate) const SCENARIOS: [&str; 9] = [
+    "keepalive",
+    "pipelined",
+    "echo",
+    "close",
+    "idle",
+    "rss",
+    "async-ready",
+    "async-stream",
+    "async-echo",
+];
+pub(crate) const SERVERS: [&str; 10] = [
     FLOOR,
     OURS,
     NGINX,
     "may_minihttp",
     "actix-web",
-    "hyper",
+    HYPER,
+    "axum",
+    "tiny_http",
+    OURS_ASYNC,
+    STREAM_FLOOR,
+];
+/// Those of the scenarios that aren't about asynchronous handlers. The first one is what the others are
+/// compared with.
+const COMMON: [&str; 8] = [
+    FLOOR,
+    OURS,
+    NGINX,
+    "may_minihttp",
+    "actix-web",
+    HYPER,
     "axum",
     "tiny_http",
 ];
 const FLOOR: &str = "floor";
+/// The least that a stream can cost.
+const STREAM_FLOOR: &str = "floor_stream";
 const OURS: &str = "ours";
+/// Ours with an asynchronous handler.
+const OURS_ASYNC: &str = "ours_async";
+const HYPER: &str = "hyper";
 const NGINX: &str = "nginx";
 
 pub(crate) fn run(options: &Options) -> Outcome {
@@ -44,7 +72,11 @@ pub(crate) fn run(options: &Options) -> Outcome {
         return Ok(());
     }
     wrk::prepare()?;
-    let programs = programs(options)?;
+    let takes_part = |server: &str| {
+        let mut wanted = wanted.iter();
+        wanted.any(|scenario| load::servers(scenario).contains(&server))
+    };
+    let programs = programs(options, takes_part)?;
     let mut versions = report::locked(
         "benches/native",
         &[

@@ -34,6 +34,12 @@ impl Program {
         })
     }
 
+    /// Whether it is one of these, or of the command line.
+    pub(super) fn is_of(&self, servers: &[&str]) -> bool {
+        let name = self.name.as_str();
+        servers.contains(&name) || !SERVERS.contains(&name)
+    }
+
     /// Why it has no part in this, if it hasn't.
     pub(super) fn is_left_out(&self, kind: Kind, idle: usize) -> Option<&'static str> {
         match (self.name.as_str(), kind) {
@@ -74,10 +80,14 @@ impl Program {
     }
 }
 
-/// Builds all that the options want.
-pub(super) fn programs(options: &Options) -> Outcome<Vec<Program>> {
+/// Builds all that the options want, of those that take part.
+pub(super) fn programs(
+    options: &Options,
+    takes_part: impl Fn(&str) -> bool,
+) -> Outcome<Vec<Program>> {
     let mut programs = Vec::new();
-    for name in SERVERS.into_iter().filter(|name| options.compares(name)) {
+    let wanted = |name: &&str| options.compares(name) && takes_part(name);
+    for name in SERVERS.into_iter().filter(wanted) {
         let how = match name {
             NGINX => {
                 let installed = Command::new(root().join("ci/apt")).arg(NGINX).status();

@@ -4,7 +4,7 @@ use interop::{Outcome, Runtime};
 
 use super::program::Program;
 use super::wrk::Kind;
-use super::{OURS, SUITE, tell};
+use super::{COMMON, OURS, SUITE, tell};
 use crate::load::Load;
 use crate::options::Options;
 use crate::report::{Goal, Report, Row, Series};
@@ -28,7 +28,9 @@ pub(super) fn run(options: &Options, programs: &[Program]) -> Outcome<Report> {
          memory isn't either."
     );
     let mut report = Report::new(SUITE, SCENARIO, about);
-    let takes_part = |program: &&Program| program.is_left_out(Kind::Plain, idle).is_none();
+    let takes_part = |program: &&Program| {
+        program.is_of(&COMMON) && program.is_left_out(Kind::Plain, idle).is_none()
+    };
     for program in programs.iter().filter(takes_part) {
         tell(SCENARIO, format_args!("{} with {idle} idle", program.name));
         let mut row = Row {

@@ -1,4 +1,4 @@
--- What wrk sends: `wrk ... -s wrk.lua URL -- KIND`, with KIND plain, pipelined, echo or close.
+-- What wrk sends: `wrk ... -s wrk.lua URL -- KIND`, with KIND plain, pipelined, echo, stream or close.
 -- The figures are printed as one line of numbers, for wrk.rs.
 
 local DEPTH = 16
@@ -10,6 +10,8 @@ function init(arguments)
         wrk.method = "POST"
         wrk.path = "/echo"
         wrk.body = string.rep("x", BODY)
+    elseif kind == "stream" then
+        wrk.path = "/stream"
     elseif kind == "close" then
         wrk.headers["Connection"] = "close"
     end
@@ -22,6 +24,6 @@ end
 
 function done(summary, latency, requests)
     local errors = summary.errors
-    print(string.format("figures %d %d %d %d", summary.requests, summary.duration, latency:percentile(99),
-        errors.connect + errors.read + errors.write + errors.status + errors.timeout))
+    print(string.format("figures %d %d %d %d %d", summary.requests, summary.duration, latency:percentile(99),
+        errors.connect + errors.read + errors.write + errors.status + errors.timeout, summary.bytes))
 end

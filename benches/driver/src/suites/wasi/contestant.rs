@@ -30,7 +30,7 @@ pub(super) struct Server {
 /// The command that serves an address.
 pub(super) type Start = fn(Runtime, &Path, SocketAddr) -> Outcome<Command>;
 
-pub(super) const OUR_SERVER: Server = Server::new(OURS, &["--package", "ours"]);
+pub(super) const OUR_SERVER: Server = Server::new(OURS, &["--package", "ours", "--bin", "ours"]);
 
 impl Server {
     /// One of the usual kind.

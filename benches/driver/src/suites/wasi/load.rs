@@ -7,7 +7,7 @@ use std::time::Duration;
 use interop::{Outcome, Runtime};
 
 use super::contestant::Contestant;
-use super::{Case, FLOOR, HYPER, OURS, Run, SHIM, percentile};
+use super::{Case, FLOOR, HYPER, OURS, OURS_ASYNC, Run, SHIM, percentile};
 use crate::load::Plan;
 use crate::report::{Goal, Report, Row, Series, quartiles};
 use crate::suites::native::wrk::{self, Kind};
@@ -15,6 +15,7 @@ use crate::suites::native::wrk::{self, Kind};
 pub(super) const MANY: &str = "load";
 pub(super) const ONE: &str = "one";
 pub(super) const ONE_CORE: &str = "one-core";
+pub(super) const ASYNC: &str = "async-ready";
 pub(super) const MIO: &str = "mio";
 pub(super) const MIO_SLEEP: &str = "mio-sleep";
 pub(super) const MIO_ONE_CORE: &str = "mio-one-core";
@@ -59,6 +60,12 @@ pub(super) fn run_many(run: &Run<'_>) -> Outcome<Report> {
 /// One busy connection: what a request costs that comes alone.
 pub(super) fn run_one(run: &Run<'_>) -> Outcome<Report> {
     compare(run, &setting(ONE, 1, THE_FLOOR), &run.cases(&[0]))
+}
+
+/// A handler that is asynchronous and ready at once, beside ours that isn't asynchronous, and hyper.
+pub(super) fn run_async(run: &Run<'_>) -> Outcome<Report> {
+    let cases = run.cases_of(&[FLOOR, SHIM, OURS, OURS_ASYNC], &[0]);
+    compare(run, &setting(ASYNC, 64, THE_FLOOR), &cases)
 }
 
 /// 64 busy connections on one core, clients and all, as on a machine that has just one.

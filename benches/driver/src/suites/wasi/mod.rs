@@ -71,6 +71,8 @@ struct Times {
 
 /// The names of servers that are known to the scenarios.
 const OURS: &str = "ours";
+/// Ours with an asynchronous handler. It takes part only where a scenario names it.
+const OURS_ASYNC: &str = "ours_async";
 /// What the others are compared with.
 const FLOOR: &str = "floor";
 /// On the mio of crates.io, and on the shim.
@@ -189,7 +191,7 @@ impl Run<'_> {
 
     /// Each of these servers, and what the options add, in each setting.
     fn cases_of(&self, servers: &[&str], idle: &[usize]) -> Vec<Case<'_>> {
-        let mut cases = self.cases(idle);
+        let mut cases = self.all_cases(idle);
         let is_other = |name: &str| self.suite.server_names().any(|own| own == name);
         cases.retain(|case| {
             let name = case.module.name.as_str();
@@ -198,8 +200,14 @@ impl Run<'_> {
         cases
     }
 
-    /// Each server in each setting.
+    /// Each server in each setting, but those that take part only where they are named.
     fn cases(&self, idle: &[usize]) -> Vec<Case<'_>> {
+        let mut cases = self.all_cases(idle);
+        cases.retain(|case| case.module.name != OURS_ASYNC);
+        cases
+    }
+
+    fn all_cases(&self, idle: &[usize]) -> Vec<Case<'_>> {
         let mut cases = Vec::new();
         for &runtime in &self.runtimes {
             for &idle in idle {

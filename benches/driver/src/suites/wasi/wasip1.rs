@@ -3,7 +3,9 @@
 use interop::{Outcome, Runtime, ensure};
 
 use super::contestant::{OUR_SERVER, Server};
-use super::{FLOOR, Goals, HYPER, Idle, OURS, SHIM, Suite, Times, load, memory, quiet, rest};
+use super::{
+    FLOOR, Goals, HYPER, Idle, OURS, OURS_ASYNC, SHIM, Suite, Times, load, memory, quiet, rest,
+};
 use crate::report::locked;
 
 pub(crate) static WASIP1: Suite = Suite {
@@ -24,12 +26,14 @@ pub(crate) static WASIP1: Suite = Suite {
             ..Server::new(SHIM, &["--bin", "hyper_on_shim"])
         },
         OUR_SERVER,
+        Server::new(OURS_ASYNC, &["--package", "ours", "--bin", "ours_async"]),
     ],
     scenarios: &[
         (rest::SCENARIO, rest::run),
         (load::MANY, load::run_many),
         (load::ONE, load::run_one),
         (load::ONE_CORE, load::run_one_core),
+        (load::ASYNC, load::run_async),
         (load::MIO, load::run_mio),
         (load::MIO_SLEEP, load::run_mio_sleep),
         (load::MIO_ONE_CORE, load::run_mio_one_core),
@@ -49,6 +53,8 @@ pub(crate) static WASIP1: Suite = Suite {
             Times::new(load::MANY, 0, OURS, HYPER, 0.5),
             Times::new(load::ONE, 0, OURS, FLOOR, 1.15),
             Times::new(load::ONE_CORE, 0, OURS, HYPER, 0.5),
+            Times::new(load::ASYNC, 0, OURS_ASYNC, SHIM, 0.85),
+            Times::new(load::ASYNC, 0, OURS_ASYNC, OURS, 1.12),
             Times::new(load::MIO, 0, SHIM, HYPER, 1.0 / 1.3),
             Times::new(load::MIO, 500, SHIM, HYPER, 1.0 / 10.0),
             Times::new(load::MIO_SLEEP, 0, SHIM, HYPER, 1.0 / 1.3),
