@@ -252,7 +252,10 @@ pub(in crate::event_loop::seeds) fn request(rng: &mut Rng, number: u64, max_body
     });
     planned.answer = pattern(number, length.sum());
     script.hint = hint(rng, planned.answer.len() as u64);
-    if script.wants_trailers && planned.wire.ends_with(b"\r\n\r\n") && planned.body.is_empty() {
+    if script.wants_trailers
+        && !planned.wire.starts_with(b"POST")
+        && planned.wire.ends_with(b"\r\n\r\n")
+    {
         let end = planned.wire.len() - 2;
         planned.wire.truncate(end);
         planned.wire.extend_from_slice(b"TE: trailers\r\n\r\n");
