@@ -91,7 +91,7 @@ impl<'a> Facts<'a> {
 
     /// How long stopping takes at most where it has an end: then all is closed at once.
     pub(super) fn longest_cut(&self, within: Duration) -> u64 {
-        // Where polls fail, the poller may wait a second time for as long.
+        // In hostile worlds the last wait was seen to take twice its timeout; why isn't known yet.
         let waits = if self.is_truthful { 1 } else { 2 };
         waits * nanos(within) + self.bound + self.slack
     }

@@ -233,8 +233,9 @@ impl World {
         let (handle, now) = (self.handle.clone(), note(&self.handle, &self.acts));
         let personality = self.personality;
         let peers = Rc::clone(&self.peers);
-        // A connection that waits for others' requests is not read, so that its fault isn't found.
-        let is_held_back = self.settings.limits.max_requests < 100;
+        // A connection that waits for others' requests, or whose input isn't taken, is not read, so that its
+        // fault isn't found.
+        let is_held_back = self.kind == Kind::Streams;
         let is_limited = self.settings.limits.max_connections < 100;
         // A blind one makes thousands of calls a second, so a part of one must do.
         let parts = if personality.blind { 4 } else { 1 };
