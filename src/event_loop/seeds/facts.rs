@@ -86,7 +86,9 @@ impl<'a> Facts<'a> {
         let rate = 3 * nanos(self.limits.rate_window);
         let linger = nanos(self.limits.linger_timeout).min(1_000_000_000);
         let lingers = if self.keeps_listeners { 2 } else { 1 };
-        rate + GRACE + lingers * (linger + TICK) + 4 * TICK + self.bound + self.slowest
+        // A pipeline whose responses are taken slowly is served for 5 s after the grace.
+        let pipelines = if self.slowest > 0 { 5_000_000_000 } else { 0 };
+        rate + GRACE + pipelines + lingers * (linger + TICK) + 4 * TICK + self.bound + self.slowest
     }
 
     /// How long stopping takes at most where it has an end: then all is closed at once.
