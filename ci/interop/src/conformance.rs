@@ -2,6 +2,7 @@
 //! one whose handler gets complete requests, and one whose handler is a future.
 
 use std::process::Command;
+use std::thread;
 
 use crate::{Outcome, Program, Report, Runtime, Server, ensure, root};
 
@@ -20,14 +21,24 @@ pub fn run(runtimes: &[Runtime]) -> Report {
     };
     for &runtime in runtimes {
         for (handler, settings) in &servers {
-            for mode in ["whole", "async"] {
+            // Side by side: both mostly wait.
+            let outcomes = thread::scope(|scope| {
+                let start = |mode| scope.spawn(move || cases(runtime, mode, handler, settings));
+                MODES
+                    .map(start)
+                    .map(|running| running.join().expect("it doesn't panic"))
+            });
+            for (mode, outcome) in MODES.into_iter().zip(outcomes) {
                 let row = format!("{mode} {handler} {settings}");
-                report.add(row.trim(), runtime, cases(runtime, mode, handler, settings));
+                report.add(row.trim(), runtime, outcome);
             }
         }
     }
     report
 }
+
+/// What the handlers get: complete requests, or bodies that stream.
+const MODES: [&str; 2] = ["whole", "async"];
 
 /// The handlers and settings that the cases need.
 fn servers() -> Outcome<Vec<(String, String)>> {
