@@ -31,9 +31,11 @@ impl Schedule {
         if let Some(deadline) = deadline {
             self.deadlines.set(index, next_tick(deadline));
         }
+        // A connection in the backlog is not idle, even between two of its requests: there is more to read.
+        let can_be_evicted = slot.connection.can_be_evicted() && !slot.is_queued;
         // A connection that was used has another deadline. It moves to the end of the list, since its idle time
         // begins anew.
-        let until = deadline.filter(|_| slot.connection.can_be_evicted());
+        let until = deadline.filter(|_| can_be_evicted);
         if until == slot.idle.map(|idle| idle.until) {
             return;
         }

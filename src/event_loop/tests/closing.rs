@@ -213,3 +213,35 @@ fn idle_connections_that_hold_all_descriptors_are_closed_for_new_ones() {
     assert!(counters.closed(CloseReason::Evicted) >= 41);
     assert!(crowd.iter().all(|client| client.accepted_at().is_some()));
 }
+
+/// Between two requests of a pipeline, a connection has no request and no output. If it is in the backlog, it isn't
+/// idle, however long it waits for its turn.
+#[test]
+fn a_connection_in_the_backlog_is_not_evicted() {
+    for personality in ALL {
+        let mut bench = Bench::new(personality);
+        bench.settings.limits.max_connections = 3;
+        let pipelines: Vec<Client> = (0..3).map(|_| bench.client()).collect();
+        for client in &pipelines {
+            client.send(&GET.repeat(100));
+        }
+        let (fake, listener) = (bench.fake.clone(), bench.listener);
+        let new_client = Rc::new(RefCell::new(None));
+        let keep = Rc::clone(&new_client);
+        bench.on_request = Rc::new(move |_, _| {
+            fake.work(Duration::from_millis(30));
+            keep.borrow_mut().get_or_insert_with(|| {
+                let client = fake.connect(listener);
+                client.send(GET);
+                client
+            });
+        });
+        let counters = bench.run_until(60_000);
+        assert_eq!(counters.closed(CloseReason::Evicted), 1, "when it is done");
+        for client in &pipelines {
+            assert_eq!(count_ok(client), 100);
+        }
+        let new_client = new_client.borrow_mut().take().expect("it has connected");
+        assert_eq!(count_ok(&new_client), 1);
+    }
+}

@@ -84,10 +84,6 @@ struct Wish {
     /// sockets open.
     waves: usize,
     connect: fn(SocketAddr, usize) -> Outcome<Crowd>,
-    /// The server is suspended for longer than a rate window, so that the windows of all connections end at the same
-    /// time, and so do the next ones, at the end of which the connections are closed. If only some were closed at a
-    /// time, the deadlines of the others would end the wait that a lingering socket must end.
-    suspends: bool,
 }
 
 const LARGE: Wish = Wish {
@@ -95,7 +91,6 @@ const LARGE: Wish = Wish {
     times: 1,
     waves: 3,
     connect: Crowd::connect_narrow,
-    suspends: true,
 };
 /// There is no memory for 200 large responses, and the clients that get 503 take it. A shared one isn't counted.
 const SHARED: Wish = Wish {
@@ -104,7 +99,6 @@ const SHARED: Wish = Wish {
     waves: 3,
     // Otherwise the server's system takes 2 MiB of each response, which lasts: the clients are cut one by one.
     connect: Crowd::connect_narrower,
-    suspends: true,
 };
 const SMALL: Wish = Wish {
     request: "GET / HTTP/1.1\r\nHost: x\r\n\r\n",
@@ -112,9 +106,6 @@ const SMALL: Wish = Wish {
     // 200 clients have up to 16 million requests: one wave takes long enough.
     waves: 1,
     connect: Crowd::connect_narrow,
-    // After that, the server has input of all clients at once. Between two requests one of them may then be
-    // evicted, which is not what is counted here.
-    suspends: false,
 };
 
 /// If the server has read nothing for this time, it won't read more.
@@ -134,9 +125,10 @@ fn attack(target: &Target, count: usize, wish: Wish) -> Outcome<Reasons> {
         // With larger buffers a system may take all 4 MiB, and the server would close no connection.
         let mut crowd = (wish.connect)(target.address, count)?;
         send(&mut crowd, text.as_bytes());
-        if wish.suspends {
-            target.server.suspend(RATE_WINDOW + RATE_WINDOW / 2)?;
-        }
+        // Longer than a rate window, so that the windows of all connections end at the same time, and so do the next
+        // ones, at the end of which the connections are closed. If only some were closed at a time, the deadlines of the
+        // others would end the wait that a lingering socket must end.
+        target.server.suspend(RATE_WINDOW + RATE_WINDOW / 2)?;
         waves.push(crowd);
         asked += wait_until_cut(target.address, wave * count)?;
         let lingering = serve_newcomers(target.address, &mut asked)?;
@@ -150,7 +142,7 @@ fn attack(target: &Target, count: usize, wish: Wish) -> Outcome<Reasons> {
     serve_newcomers(target.address, &mut asked)?;
     Ok(vec![
         // There is not enough memory for all of the large responses.
-        ("WriteTimeout|Overloaded|Evicted", wish.waves * count),
+        ("WriteTimeout|Overloaded", wish.waves * count),
         ("ClientAskedClose", asked),
     ])
 }
@@ -189,9 +181,7 @@ fn serve_newcomers(address: SocketAddr, asked: &mut usize) -> Outcome<u64> {
 /// newcomer itself, and waits for a slot.
 fn wait_until_cut(address: SocketAddr, count: usize) -> Outcome<usize> {
     ask_until(address, CUT_WITHIN, |stats| {
-        // One that is idle between two of its requests may give way to a newcomer.
-        let cut = ["WriteTimeout", "Overloaded", "Evicted"].map(|reason| stats.closed(reason));
-        let cut: u64 = cut.iter().sum();
+        let cut = stats.closed("WriteTimeout") + stats.closed("Overloaded");
         cut >= count as u64
     })
     .map_err(|why| format!("{why}: {count} connections should be closed"))
