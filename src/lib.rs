@@ -106,11 +106,6 @@ pub mod body;
 mod deadlines;
 mod error;
 mod event_loop;
-#[allow(
-    dead_code,
-    unused_imports,
-    reason = "the event loop comes to use the rest"
-)]
 mod executor;
 mod handle;
 mod incoming;
