@@ -107,6 +107,7 @@ mod deadlines;
 mod error;
 mod event_loop;
 mod executor;
+mod failure;
 mod handle;
 mod incoming;
 mod into_response;

@@ -29,8 +29,9 @@ use log::error;
 
 use crate::body::BoxError;
 use crate::executor::{Simulation, Stuck};
+use crate::failure::refusal_of;
 use crate::incoming::Incoming;
-use crate::into_response::{IntoResponse, refusal_of};
+use crate::into_response::IntoResponse;
 
 /// Calls an asynchronous handler with a request, and returns the response that a client would get.
 ///

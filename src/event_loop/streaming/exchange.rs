@@ -13,11 +13,11 @@ use http::Response;
 use http_body::Body;
 use poll_turns::Key;
 
-use super::failure::Failure;
 use super::port::{End, Port};
 use crate::body::BoxError;
 use crate::conn::ResponseLength;
 use crate::executor::{Inbox, Target, TaskWaker};
+use crate::failure::Failure;
 use crate::incoming::{Incoming, Stream};
 use crate::into_response::IntoResponse;
 

@@ -11,8 +11,8 @@ use std::vec::Drain;
 use bytes::Bytes;
 use http::{HeaderMap, Method, Response, StatusCode};
 
-use super::failure::Failure;
 use crate::conn::ResponseLength;
+use crate::failure::Failure;
 use crate::incoming::Incoming;
 
 /// What a request's future and the loop pass to each other. One for each connection.
