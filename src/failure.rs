@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::io;
+use std::iter::successors;
 
 use crate::body::BoxError;
 use crate::conn::Refusal;
@@ -9,7 +10,7 @@ use crate::conn::Refusal;
 /// An error of a handler or of a response's body: its text for the log, and the refusal in it. Made while the
 /// future is polled, because the text is made by code of the user, which may panic.
 pub(crate) struct Failure {
-    /// The error and its sources.
+    /// The error and its causes.
     pub(crate) text: String,
     /// What the error was caused by, if that was the request's body.
     pub(crate) refusal: Option<Refusal>,
@@ -19,7 +20,7 @@ impl Failure {
     pub(crate) fn new(error: &BoxError) -> Self {
         let error: &(dyn Error + 'static) = &**error;
         Self {
-            text: with_sources(error),
+            text: with_causes(error),
             refusal: refusal_of(error).copied(),
         }
     }
@@ -27,43 +28,41 @@ impl Failure {
 
 /// The refusal that an error is, or that is among its causes.
 pub(crate) fn refusal_of<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Refusal> {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if let Some(refusal) = error.downcast_ref() {
-            return Some(refusal);
-        }
-        next = match error.downcast_ref::<io::Error>().map(io::Error::get_ref) {
-            // Its `source` is the source of the error in it, which may itself be the refusal.
-            Some(Some(inner)) => Some(inner),
-            _ => error.source(),
-        };
-    }
-    None
+    causes(error).find_map(|error| error.downcast_ref())
 }
 
-/// The text of an error and of its sources, separated by colons. An error that repeats its source's text at
-/// the end isn't followed by it again.
-fn with_sources(error: &(dyn Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    // A source may be a circle, by mistake.
-    for _ in 0..MOST_SOURCES {
-        let Some(error) = source else {
-            break;
-        };
+/// The text of an error and of its causes, separated by colons. A cause that the text before it ends with isn't
+/// repeated.
+fn with_causes(error: &(dyn Error + 'static)) -> String {
+    let mut text = String::new();
+    for error in causes(error) {
         let next = error.to_string();
-        if !text.ends_with(&next) {
+        if text.is_empty() {
+            text = next;
+        } else if !text.ends_with(&next) {
             text.push_str(": ");
             text.push_str(&next);
         }
-        source = error.source();
     }
     text
 }
 
-/// So many sources of an error are logged. Errors have up to five; at half, some of those would be cut, and at
-/// double, a line of an error that is its own source is twice as long.
-const MOST_SOURCES: usize = 16;
+/// The most causes that are looked at, with the error itself. An error can be its own cause by mistake. Errors have up
+/// to five causes. With half as many, some would not be found; with twice as many, the log line of an error that is
+/// its own cause would be twice as long.
+const MAX_CAUSES: usize = 16;
+
+/// An error and its causes.
+fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    let all = successors(Some(error), |&error| {
+        match error.downcast_ref::<io::Error>().map(io::Error::get_ref) {
+            // The `source` of an `io::Error` is that of the error in it, which would be skipped.
+            Some(Some(inner)) => Some(inner as &(dyn Error + 'static)),
+            _ => error.source(),
+        }
+    });
+    all.take(MAX_CAUSES)
+}
 
 #[cfg(test)]
 mod tests {
@@ -121,6 +120,45 @@ mod tests {
         ];
         for error in others {
             assert!(refusal_of(&*error).is_none(), "{error:?}");
+        }
+    }
+
+    /// An error that is its own cause.
+    #[derive(Debug)]
+    struct Circle;
+
+    impl std::fmt::Display for Circle {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("a circle")
+        }
+    }
+
+    impl Error for Circle {
+        fn source(&self) -> Option<&(dyn Error + 'static)> {
+            Some(self)
+        }
+    }
+
+    #[test]
+    fn an_error_that_is_its_own_cause_has_an_end() {
+        let errors: [BoxError; 2] = [Circle.into(), Wrapper(Circle.into()).into()];
+        for error in errors {
+            assert!(refusal_of(&*error).is_none());
+            assert!(Failure::new(&error).refusal.is_none());
+        }
+    }
+
+    #[test]
+    fn the_text_has_all_causes_once() {
+        let circle: BoxError = Wrapper(Circle.into()).into();
+        let nested: BoxError =
+            io::Error::other(Wrapper(io::Error::other("the disk is full").into())).into();
+        for (error, text) in [
+            (circle, "the upload failed: a circle"),
+            (nested, "the upload failed: the disk is full"),
+            ("text".into(), "text"),
+        ] {
+            assert_eq!(Failure::new(&error).text, text);
         }
     }
 }
