@@ -23,11 +23,12 @@ use std::future::poll_fn;
 use std::pin::pin;
 
 use bytes::{Buf, BufMut, Bytes};
-use http::{Method, Request, Response, StatusCode, header};
+use http::{Method, Request, Response, StatusCode};
 use http_body::Body;
 use log::error;
 
 use crate::body::BoxError;
+use crate::conn::{announced_length, has_body};
 use crate::executor::{Simulation, Stuck};
 use crate::failure::refusal_of;
 use crate::incoming::Incoming;
@@ -101,17 +102,11 @@ where
         return Ok(failed("the handler returned no final response", is_head));
     }
     let (head, body) = response.into_parts();
-    let is_bare = matches!(
-        head.status,
-        StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED
-    );
-    if is_head || is_bare {
+    if !has_body(head.status, is_head) {
         return Ok(Response::from_parts(head, Bytes::new()));
     }
-    let promised = body.size_hint().exact().or_else(|| {
-        let length = head.headers.get(header::CONTENT_LENGTH)?;
-        length.to_str().ok()?.parse().ok()
-    });
+    let exact = body.size_hint().exact();
+    let promised = exact.or_else(|| announced_length(&head.headers));
     let body = collect(body).await?;
     match promised {
         Some(promised) if promised != body.len() as u64 => Err(format!(

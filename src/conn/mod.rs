@@ -83,6 +83,7 @@ mod timers;
 
 pub use chunked::{Chunk, ChunkedDecoder};
 pub use close_reason::CloseReason;
+pub(crate) use encode::{announced_length, has_body};
 pub use framing::Framing;
 pub use refusal::Refusal;
 pub use shared::{Context, Shared};

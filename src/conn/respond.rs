@@ -32,7 +32,7 @@ impl Connection {
         let (request_info, length) = (self.request_info, body.as_bytes().len());
         // Small responses bypass the memory limit, so that cheap requests are still served when it
         // is reached. A large one may exceed it only if nothing else is held.
-        let has_body = encode::has_body(status, request_info);
+        let has_body = encode::has_body(status, request_info.is_head);
         let is_inserted = has_body && !Output::is_small(length);
         if is_inserted {
             // The handler owns the request's body now: it is no longer counted here.

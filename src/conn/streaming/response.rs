@@ -219,7 +219,7 @@ impl Connection {
             return false;
         }
         let (info, fields) = (self.request_info, head.headers());
-        let has_body = encode::has_body(head.status(), info);
+        let has_body = encode::has_body(head.status(), info.is_head);
         let framing = match length {
             ResponseLength::Exact(length) => BodyFraming::Length(length),
             ResponseLength::Unknown => match encode::announced_length(fields) {

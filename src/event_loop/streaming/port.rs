@@ -9,9 +9,9 @@ use std::task::Poll;
 use std::vec::Drain;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Response, StatusCode};
+use http::{HeaderMap, Method, Response};
 
-use crate::conn::ResponseLength;
+use crate::conn::{ResponseLength, has_body};
 use crate::failure::Failure;
 use crate::incoming::Incoming;
 
@@ -100,11 +100,7 @@ impl Port {
     pub(super) fn send_head(&self, head: Response<()>, length: ResponseLength) -> bool {
         let status = head.status();
         self.sent.borrow_mut().head = Some((head, length));
-        let has_body = !matches!(
-            status,
-            StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED
-        );
-        has_body && !status.is_informational() && !self.is_head_request.get()
+        has_body(status, self.is_head_request.get())
     }
 
     /// Returns when there is room for a part of the body.
