@@ -193,15 +193,16 @@ impl Tools {
     }
 }
 
-/// The future of one request: the handler, then the body of its response. The request comes from the port.
-pub(super) async fn run<H, F>(handler: Rc<RefCell<H>>, port: Rc<Port>)
-where
+/// The future of one request: the handler, then the body of its response.
+pub(super) async fn run<H, F>(
+    handler: Rc<RefCell<H>>,
+    port: Rc<Port>,
+    request: http::Request<Incoming>,
+) where
     H: FnMut(http::Request<Incoming>) -> F,
     F: Future<Output: IntoResponse>,
 {
-    let Some(handled) = call(&handler, &port) else {
-        return;
-    };
+    let handled = call(&handler, request);
     let (parts, body) = match handled.await.into_response() {
         Ok(response) => response.into_parts(),
         Err(error) => return port.end(End::HandlerFailed(Failure::new(&error))),
@@ -217,13 +218,12 @@ where
     }
 }
 
-/// Calls the handler.
-fn call<H, F>(handler: &RefCell<H>, port: &Port) -> Option<F>
+/// Calls the handler. It is borrowed only for that, not while its future is polled.
+fn call<H, F>(handler: &RefCell<H>, request: http::Request<Incoming>) -> F
 where
     H: FnMut(http::Request<Incoming>) -> F,
 {
-    let request = port.take_request()?;
-    Some((handler.borrow_mut())(request))
+    (handler.borrow_mut())(request)
 }
 
 /// Polls a response's body to its end, as there is room.

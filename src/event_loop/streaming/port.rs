@@ -13,13 +13,11 @@ use http::{HeaderMap, Method, Response};
 
 use crate::conn::{ResponseLength, has_body};
 use crate::failure::Failure;
-use crate::incoming::Incoming;
 
 /// What a request's future and the loop pass to each other. One for each connection.
 #[derive(Default)]
 pub(super) struct Port {
-    /// The request, until the handler is called with it.
-    request: RefCell<Option<http::Request<Incoming>>>,
+    /// Whether the method of the request is HEAD.
     is_head_request: Cell<bool>,
     /// The body is polled until this many bytes wait in `sent`; 0 if it must not be polled.
     room: Cell<usize>,
@@ -51,10 +49,9 @@ pub(super) enum End {
 
 /// The loop's side.
 impl Port {
-    /// Begins a request.
-    pub(super) fn begin(&self, request: http::Request<Incoming>) {
-        self.is_head_request.set(request.method() == Method::HEAD);
-        *self.request.borrow_mut() = Some(request);
+    /// Begins a request with this method.
+    pub(super) fn begin(&self, method: &Method) {
+        self.is_head_request.set(method == Method::HEAD);
     }
 
     /// Sets how many bytes the body may put here in the next poll.
@@ -73,15 +70,14 @@ impl Port {
         self.sent.borrow_mut()
     }
 
-    /// Whether something is left of a request that was not completed.
+    /// Whether something is left of a response that was not completed.
     pub(super) fn is_used(&self) -> bool {
-        self.request.borrow().is_some() || !self.sent.borrow().is_empty()
+        !self.sent.borrow().is_empty()
     }
 
-    /// Drops the request, if the handler wasn't called, and what was sent.
+    /// Drops what was sent.
     pub(super) fn clear(&self) {
         self.wants_room.set(false);
-        drop(self.request.take());
         let mut sent = self.sent.take();
         sent.clear();
         // What it has dropped may be code of the user.
@@ -91,10 +87,6 @@ impl Port {
 
 /// The future's side.
 impl Port {
-    pub(super) fn take_request(&self) -> Option<http::Request<Incoming>> {
-        self.request.take()
-    }
-
     /// Sends the response's head. Returns whether the body is to be polled: not for HEAD, nor for a status
     /// without a body.
     pub(super) fn send_head(&self, head: Response<()>, length: ResponseLength) -> bool {
