@@ -9,13 +9,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use bytes::Buf;
-use http::Response;
 use http_body::Body;
 use poll_turns::Key;
 
 use super::port::{End, Port};
 use crate::body::BoxError;
-use crate::conn::ResponseLength;
 use crate::executor::{Inbox, Target, TaskWaker};
 use crate::failure::Failure;
 use crate::incoming::{Incoming, Stream};
@@ -203,18 +201,13 @@ pub(super) async fn run<H, F>(
     F: Future<Output: IntoResponse>,
 {
     let handled = call(&handler, request);
-    let (parts, body) = match handled.await.into_response() {
-        Ok(response) => response.into_parts(),
+    let body = match handled.await.into_response() {
+        Ok(response) => port.send_head(response),
         Err(error) => return port.end(End::HandlerFailed(Failure::new(&error))),
     };
-    let length = match body.size_hint().exact() {
-        Some(length) => ResponseLength::Exact(length),
-        None => ResponseLength::Unknown,
-    };
-    if port.send_head(Response::from_parts(parts, ()), length) {
-        port.end(send_body(body, &port).await);
-    } else {
-        port.end(End::Complete);
+    match body {
+        Some(body) => port.end(send_body(body, &port).await),
+        None => port.end(End::Complete),
     }
 }
 

@@ -10,6 +10,7 @@ use std::vec::Drain;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Response};
+use http_body::Body;
 
 use crate::conn::{ResponseLength, has_body};
 use crate::failure::Failure;
@@ -87,12 +88,17 @@ impl Port {
 
 /// The future's side.
 impl Port {
-    /// Sends the response's head. Returns whether the body is to be polled: not for HEAD, nor for a status
-    /// without a body.
-    pub(super) fn send_head(&self, head: Response<()>, length: ResponseLength) -> bool {
-        let status = head.status();
-        self.sent.borrow_mut().head = Some((head, length));
-        has_body(status, self.is_head_request.get())
+    /// Sends the response's head. Returns the body if that is to be polled: not for HEAD, nor for a status without a
+    /// body.
+    pub(super) fn send_head<B: Body>(&self, response: Response<B>) -> Option<B> {
+        let length = match response.body().size_hint().exact() {
+            Some(length) => ResponseLength::Exact(length),
+            None => ResponseLength::Unknown,
+        };
+        let has_body = has_body(response.status(), self.is_head_request.get());
+        let (parts, body) = response.into_parts();
+        self.sent.borrow_mut().head = Some((Response::from_parts(parts, ()), length));
+        has_body.then_some(body)
     }
 
     /// Returns when there is room for a part of the body.
