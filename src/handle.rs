@@ -117,7 +117,6 @@ impl Handle {
 
     /// The shortest time that was given to [`stop_within`](Self::stop_within). When it changes, the
     /// deadline is the earlier one of that which was set before, and this time from now on.
-    #[allow(dead_code, reason = "the event loop comes to use it")]
     pub(crate) fn stop_deadline(&self) -> Option<Duration> {
         self.shared.stop.within()
     }

@@ -106,12 +106,8 @@ pub mod body;
 mod deadlines;
 mod error;
 mod event_loop;
-#[allow(
-    dead_code,
-    unused_imports,
-    reason = "the event loop comes to use the rest"
-)]
 mod executor;
+mod failure;
 mod handle;
 mod incoming;
 mod into_response;

@@ -97,7 +97,6 @@ impl StopSignal {
         self.within.load(Ordering::Acquire) != Self::NOT_SET
     }
 
-    #[allow(dead_code, reason = "as `Handle::stop_deadline`")]
     pub(crate) fn within(&self) -> Option<Duration> {
         let within = self.within.load(Ordering::Acquire);
         (within != Self::NOT_SET).then(|| Duration::from_nanos(within))

@@ -18,19 +18,20 @@
 //! assert_eq!(response.body(), "HELLO");
 //! ```
 
-use std::error::Error;
 use std::future::poll_fn;
 use std::pin::pin;
 
 use bytes::{Buf, BufMut, Bytes};
-use http::{Method, Request, Response, StatusCode, header};
+use http::{Method, Request, Response};
 use http_body::Body;
 use log::error;
 
 use crate::body::BoxError;
+use crate::conn::{Refusal, announced_length, has_body};
 use crate::executor::{Simulation, Stuck};
+use crate::failure::Failure;
 use crate::incoming::Incoming;
-use crate::into_response::{IntoResponse, refusal_of};
+use crate::into_response::IntoResponse;
 
 /// Calls an asynchronous handler with a request, and returns the response that a client would get.
 ///
@@ -70,7 +71,7 @@ where
     let response = simulation.run(async {
         match handler(request.map(Into::into)).await.into_response() {
             Ok(response) => complete(response, is_head).await,
-            Err(error) => Ok(response_to(&*error, is_head)),
+            Err(error) => Ok(refused(refusal_for(&error), is_head)),
         }
     });
     simulation.run_ready();
@@ -97,20 +98,14 @@ where
 {
     if response.status().is_informational() {
         error!(target: "mini_http", "the handler returned no final response");
-        return Ok(failed("the handler returned no final response", is_head));
+        return Ok(refused(Refusal::no_final_response(), is_head));
     }
     let (head, body) = response.into_parts();
-    let is_bare = matches!(
-        head.status,
-        StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED
-    );
-    if is_head || is_bare {
+    if !has_body(head.status, is_head) {
         return Ok(Response::from_parts(head, Bytes::new()));
     }
-    let promised = body.size_hint().exact().or_else(|| {
-        let length = head.headers.get(header::CONTENT_LENGTH)?;
-        length.to_str().ok()?.parse().ok()
-    });
+    let exact = body.size_hint().exact();
+    let promised = exact.or_else(|| announced_length(&head.headers));
     let body = collect(body).await?;
     match promised {
         Some(promised) if promised != body.len() as u64 => Err(format!(
@@ -142,49 +137,33 @@ where
     Ok(collected.into())
 }
 
-/// The response to the error of a handler.
-fn response_to(error: &(dyn Error + 'static), is_head: bool) -> Response<Bytes> {
-    if let Some(refusal) = refusal_of(error) {
-        return refused(refusal.status(), refusal.text(), is_head);
-    }
-    error!(target: "mini_http", "the handler failed: {}", chain(error));
-    failed("the handler failed", is_head)
+/// The refusal with which a server responds to this error of a handler.
+fn refusal_for(error: &BoxError) -> Refusal {
+    let failure = Failure::new(error);
+    failure.refusal.unwrap_or_else(|| {
+        error!(target: "mini_http", "the handler failed: {}", failure.text);
+        Refusal::handler_failed()
+    })
 }
 
-fn failed(text: &str, is_head: bool) -> Response<Bytes> {
-    refused(StatusCode::INTERNAL_SERVER_ERROR, text, is_head)
-}
-
-/// A response of the server itself, without the fields that it adds to each.
-fn refused(status: StatusCode, text: &str, is_head: bool) -> Response<Bytes> {
+/// The response to a refused request, without the fields that the server adds.
+fn refused(refusal: Refusal, is_head: bool) -> Response<Bytes> {
     let body = match is_head {
         true => Bytes::new(),
-        false => format!("{text}\n").into(),
+        false => format!("{}\n", refusal.text()).into(),
     };
     let mut response = Response::new(body);
-    *response.status_mut() = status;
+    *response.status_mut() = refusal.status();
     response
-}
-
-/// The texts of an error and of its causes.
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::body::{AnyBody, Chunks};
-    use crate::conn::Refusal;
     use crate::executor::{sleep, spawn};
     use crate::incoming::IncomingError;
+    use http::StatusCode;
     use std::cell::Cell;
     use std::future::{Pending, pending, ready};
     use std::rc::Rc;

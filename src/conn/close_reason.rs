@@ -130,7 +130,8 @@ impl CloseReason {
 
     /// Whether the connection was closed because a request was refused; see [`Refusal`](crate::Refusal).
     ///
-    /// `false` for [`Stopped`](Self::Stopped), which closes connections with and without a request.
+    /// `false` for [`HandlerFailed`](Self::HandlerFailed), because nothing was wrong with the request, and for
+    /// [`Stopped`](Self::Stopped), which closes connections with and without a request.
     #[must_use]
     pub const fn is_refusal(self) -> bool {
         match self {

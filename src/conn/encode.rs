@@ -190,21 +190,23 @@ pub(super) fn why_not_final(status: StatusCode) -> &'static str {
     }
 }
 
-/// Whether a body follows the head of the response (RFC 9110 §6.4.1).
-pub(super) fn has_body(status: StatusCode, request_info: RequestInfo) -> bool {
-    !is_bare(status) && !request_info.is_head
+/// Whether a body follows the head of the response (RFC 9110 §6.4.1). `is_head` is whether the method of the request is
+/// HEAD.
+pub(crate) fn has_body(status: StatusCode, is_head: bool) -> bool {
+    !is_bare(status) && !is_head
 }
 
 /// Whether responses with this status never have a body.
 fn is_bare(status: StatusCode) -> bool {
-    matches!(
-        status,
-        StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED
-    )
+    status.is_informational()
+        || matches!(
+            status,
+            StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED
+        )
 }
 
 /// The handler's own `Content-Length`, if it is valid.
-pub(super) fn announced_length(fields: &HeaderMap) -> Option<u64> {
+pub(crate) fn announced_length(fields: &HeaderMap) -> Option<u64> {
     let digits = trim_ows(fields.get(header::CONTENT_LENGTH)?.as_bytes());
     if !digits.iter().all(u8::is_ascii_digit) {
         return None;
@@ -334,7 +336,7 @@ mod tests {
             persists,
         };
         head.write(&mut out, &date());
-        let follows = has_body(status, request_info);
+        let follows = has_body(status, request_info.is_head);
         (String::from_utf8(out).expect("ASCII"), follows)
     }
 

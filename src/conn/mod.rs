@@ -83,6 +83,7 @@ mod timers;
 
 pub use chunked::{Chunk, ChunkedDecoder};
 pub use close_reason::CloseReason;
+pub(crate) use encode::{announced_length, has_body};
 pub use framing::Framing;
 pub use refusal::Refusal;
 pub use shared::{Context, Shared};
@@ -97,7 +98,6 @@ use self::encode::RequestInfo;
 use self::head::HeadLines;
 use self::memory::Account;
 use self::output::Output;
-use self::respond::HANDLER_FAILED;
 use self::state::{Reading, State, Writing};
 use self::streaming::Streaming;
 use self::timers::{Timer, TimerTable};
@@ -351,7 +351,7 @@ impl Connection {
             return (streaming.calls.respond_to_error)(self, cx);
         }
         self.assert_request_pending();
-        self.respond_error(cx, HANDLER_FAILED);
+        self.respond_refusal(cx, Refusal::handler_failed());
     }
 
     /// Keeps input for a later [`handle_input`](Self::handle_input), so that other connections

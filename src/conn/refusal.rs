@@ -17,6 +17,7 @@ use super::close_reason::CloseReason;
 /// | 414 | the request line is longer than [`max_request_line`](crate::Limits::max_request_line) |
 /// | 417 | an expectation other than `100-continue` |
 /// | 431 | the head or the trailer section exceeds the limits on bytes or fields |
+/// | 500 | the handler failed or panicked, or returned no final status |
 /// | 501 | CONNECT, or a transfer coding besides `chunked` |
 /// | 503 | [`max_held`](crate::Limits::max_held) is reached, the server is stopping, or the handler is late |
 /// | 505 | a version other than HTTP/1.x |
@@ -115,6 +116,16 @@ impl Refusal {
         )
     }
 
+    /// 500 (RFC 9110 §15.6.1): the handler failed or panicked.
+    pub(crate) const fn handler_failed() -> Self {
+        Self::failed("the handler failed")
+    }
+
+    /// 500: the handler responded with an interim status (1xx).
+    pub(crate) const fn no_final_response() -> Self {
+        Self::failed("the handler returned no final response")
+    }
+
     /// 501 (RFC 9110 §15.6.2): valid HTTP that this server does not implement.
     pub(super) const fn not_implemented(text: &'static str) -> Self {
         Self::new(StatusCode::NOT_IMPLEMENTED, CloseReason::BadRequest, text)
@@ -168,6 +179,14 @@ impl Refusal {
     /// The same refusal with another text.
     pub(super) const fn with_text(self, text: &'static str) -> Self {
         Self { text, ..self }
+    }
+
+    const fn failed(text: &'static str) -> Self {
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            CloseReason::HandlerFailed,
+            text,
+        )
     }
 
     const fn new(status: StatusCode, reason: CloseReason, text: &'static str) -> Self {

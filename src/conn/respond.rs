@@ -10,9 +10,6 @@ use super::state::{KeepAlive, Reading, Writing};
 use super::{CloseReason, Connection, Context, Refusal, Shared};
 use crate::body::Whole;
 
-/// The text of the response to a request whose handler failed.
-pub(super) const HANDLER_FAILED: &str = "the handler failed";
-
 impl Connection {
     /// [`respond`](Self::respond) without moving the response, which is a large type. May take the
     /// body out of it.
@@ -32,7 +29,7 @@ impl Connection {
         let (request_info, length) = (self.request_info, body.as_bytes().len());
         // Small responses bypass the memory limit, so that cheap requests are still served when it
         // is reached. A large one may exceed it only if nothing else is held.
-        let has_body = encode::has_body(status, request_info);
+        let has_body = encode::has_body(status, request_info.is_head);
         let is_inserted = has_body && !Output::is_small(length);
         if is_inserted {
             // The handler owns the request's body now: it is no longer counted here.
@@ -76,7 +73,7 @@ impl Connection {
     pub(super) fn respond_to_interim(&mut self, cx: &mut Context<'_>, status: StatusCode) {
         let (id, why) = (self.id, encode::why_not_final(status));
         error!(target: "mini_http", "conn {id}: the handler responded with {status}: {why}");
-        self.respond_error(cx, "the handler returned no final response");
+        self.respond_refusal(cx, Refusal::no_final_response());
     }
 
     /// Refuses a request before it reaches the handler. The response is the connection's last one.
@@ -125,14 +122,7 @@ impl Connection {
         self.drop_kept(cx);
     }
 
-    /// Responds with 500 to the current request. `text` is the body.
-    pub(super) fn respond_error(&mut self, cx: &mut Context<'_>, text: &'static str) {
-        self.queue_refusal(cx, StatusCode::INTERNAL_SERVER_ERROR, Some(text));
-        self.state.failed(CloseReason::HandlerFailed);
-        self.update_timers_and_budget(cx);
-    }
-
-    /// Refuses the current request, because the budget has no room for its response.
+    /// Responds with a refusal in place of the handler's response.
     #[cold]
     pub(super) fn respond_refusal(&mut self, cx: &mut Context<'_>, refusal: Refusal) {
         debug!(target: "mini_http::conn", "conn {}: {refusal}", self.id);

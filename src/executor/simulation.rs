@@ -79,11 +79,6 @@ impl Simulation {
         }
     }
 
-    /// The virtual time.
-    pub(crate) fn now(&self) -> Instant {
-        self.now
-    }
-
     fn poll_until_ready<F: Future>(&mut self, mut future: Pin<&mut F>) -> Result<F::Output, Stuck> {
         let context = Rc::clone(&self.context);
         let state = TaskWaker::new(Arc::clone(context.inbox()), Self::MAIN);
@@ -210,7 +205,7 @@ mod tests {
             7
         });
         assert_eq!((result.ok(), spawned.get()), (Some(7), 10));
-        let late = simulation.now().saturating_since(Instant::default()) - (10 * HOUR + HOUR / 2);
+        let late = simulation.now.saturating_since(Instant::default()) - (10 * HOUR + HOUR / 2);
         assert!(late < Duration::from_millis(1), "{late:?}");
     }
 

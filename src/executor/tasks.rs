@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Waker};
 use std::thread;
 
 use log::error;
@@ -164,6 +164,7 @@ mod tests {
     use crate::executor::Inbox;
     use std::cell::{Cell, RefCell};
     use std::future::{pending, poll_fn};
+    use std::task::Poll;
 
     /// A loop of tasks alone.
     struct Loop {

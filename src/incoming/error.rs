@@ -5,7 +5,7 @@ use std::fmt;
 
 use crate::body::BoxError;
 use crate::conn::Refusal;
-use crate::into_response::refusal_of;
+use crate::failure::refusal_of;
 
 /// Why a request's body can't be received: the server refuses it ([`refusal`](Self::refusal)), or the
 /// connection is gone ([`is_gone`](Self::is_gone)).

@@ -1,14 +1,13 @@
 //! The streamed response: its head, parts and end.
 
 use bytes::Bytes;
-use http::{HeaderMap, Response, StatusCode};
+use http::{HeaderMap, Response};
 use log::error;
 
 use super::{ResponseLength, trailers};
 use crate::body::Whole;
 use crate::conn::encode::{self, BodyFraming, ResponseHead};
 use crate::conn::head::{Head, has_token};
-use crate::conn::respond::HANDLER_FAILED;
 use crate::conn::state::{KeepAlive, Reading, ResponseState};
 use crate::conn::{CloseReason, Connection, Context, Refusal, Shared};
 
@@ -158,7 +157,8 @@ impl Connection {
         match self.state.response() {
             ResponseState::None => return,
             ResponseState::Awaited => {
-                self.queue_refusal(cx, StatusCode::INTERNAL_SERVER_ERROR, Some(HANDLER_FAILED));
+                let failed = Refusal::handler_failed();
+                self.queue_refusal(cx, failed.status(), Some(failed.text()));
                 self.state.failed(reason);
             }
             ResponseState::Begun => {
@@ -219,7 +219,7 @@ impl Connection {
             return false;
         }
         let (info, fields) = (self.request_info, head.headers());
-        let has_body = encode::has_body(head.status(), info);
+        let has_body = encode::has_body(head.status(), info.is_head);
         let framing = match length {
             ResponseLength::Exact(length) => BodyFraming::Length(length),
             ResponseLength::Unknown => match encode::announced_length(fields) {

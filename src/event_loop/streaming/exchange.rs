@@ -9,15 +9,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use bytes::Buf;
-use http::Response;
 use http_body::Body;
 use poll_turns::Key;
 
-use super::failure::Failure;
 use super::port::{End, Port};
 use crate::body::BoxError;
-use crate::conn::ResponseLength;
 use crate::executor::{Inbox, Target, TaskWaker};
+use crate::failure::Failure;
 use crate::incoming::{Incoming, Stream};
 use crate::into_response::IntoResponse;
 
@@ -193,37 +191,32 @@ impl Tools {
     }
 }
 
-/// The future of one request: the handler, then the body of its response. The request comes from the port.
-pub(super) async fn run<H, F>(handler: Rc<RefCell<H>>, port: Rc<Port>)
-where
+/// The future of one request: the handler, then the body of its response.
+pub(super) async fn run<H, F>(
+    handler: Rc<RefCell<H>>,
+    port: Rc<Port>,
+    request: http::Request<Incoming>,
+) where
     H: FnMut(http::Request<Incoming>) -> F,
     F: Future<Output: IntoResponse>,
 {
-    let Some(handled) = call(&handler, &port) else {
-        return;
-    };
-    let (parts, body) = match handled.await.into_response() {
-        Ok(response) => response.into_parts(),
+    let handled = call(&handler, request);
+    let body = match handled.await.into_response() {
+        Ok(response) => port.send_head(response),
         Err(error) => return port.end(End::HandlerFailed(Failure::new(&error))),
     };
-    let length = match body.size_hint().exact() {
-        Some(length) => ResponseLength::Exact(length),
-        None => ResponseLength::Unknown,
-    };
-    if port.send_head(Response::from_parts(parts, ()), length) {
-        port.end(send_body(body, &port).await);
-    } else {
-        port.end(End::Complete);
+    match body {
+        Some(body) => port.end(send_body(body, &port).await),
+        None => port.end(End::Complete),
     }
 }
 
-/// Calls the handler.
-fn call<H, F>(handler: &RefCell<H>, port: &Port) -> Option<F>
+/// Calls the handler. It is borrowed only for that, not while its future is polled.
+fn call<H, F>(handler: &RefCell<H>, request: http::Request<Incoming>) -> F
 where
     H: FnMut(http::Request<Incoming>) -> F,
 {
-    let request = port.take_request()?;
-    Some((handler.borrow_mut())(request))
+    (handler.borrow_mut())(request)
 }
 
 /// Polls a response's body to its end, as there is room.

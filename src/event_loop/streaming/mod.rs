@@ -12,10 +12,8 @@
 //! | `port.rs` | what the future and the loop pass to each other |
 //! | `receive.rs` | requests and their bodies: from the connection to the handler |
 //! | `respond.rs` | polls, and responses: from the handler to the connection |
-//! | `failure.rs` | errors of handlers and bodies |
 
 mod exchange;
-mod failure;
 mod port;
 mod receive;
 mod respond;

@@ -9,17 +9,16 @@ use std::task::Poll;
 use std::vec::Drain;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Response, StatusCode};
+use http::{HeaderMap, Method, Response};
+use http_body::Body;
 
-use super::failure::Failure;
-use crate::conn::ResponseLength;
-use crate::incoming::Incoming;
+use crate::conn::{ResponseLength, has_body};
+use crate::failure::Failure;
 
 /// What a request's future and the loop pass to each other. One for each connection.
 #[derive(Default)]
 pub(super) struct Port {
-    /// The request, until the handler is called with it.
-    request: RefCell<Option<http::Request<Incoming>>>,
+    /// Whether the method of the request is HEAD.
     is_head_request: Cell<bool>,
     /// The body is polled until this many bytes wait in `sent`; 0 if it must not be polled.
     room: Cell<usize>,
@@ -51,10 +50,9 @@ pub(super) enum End {
 
 /// The loop's side.
 impl Port {
-    /// Begins a request.
-    pub(super) fn begin(&self, request: http::Request<Incoming>) {
-        self.is_head_request.set(request.method() == Method::HEAD);
-        *self.request.borrow_mut() = Some(request);
+    /// Begins a request with this method.
+    pub(super) fn begin(&self, method: &Method) {
+        self.is_head_request.set(method == Method::HEAD);
     }
 
     /// Sets how many bytes the body may put here in the next poll.
@@ -73,15 +71,14 @@ impl Port {
         self.sent.borrow_mut()
     }
 
-    /// Whether something is left of a request that was not completed.
+    /// Whether something is left of a response that was not completed.
     pub(super) fn is_used(&self) -> bool {
-        self.request.borrow().is_some() || !self.sent.borrow().is_empty()
+        !self.sent.borrow().is_empty()
     }
 
-    /// Drops the request, if the handler wasn't called, and what was sent.
+    /// Drops what was sent.
     pub(super) fn clear(&self) {
         self.wants_room.set(false);
-        drop(self.request.take());
         let mut sent = self.sent.take();
         sent.clear();
         // What it has dropped may be code of the user.
@@ -91,20 +88,17 @@ impl Port {
 
 /// The future's side.
 impl Port {
-    pub(super) fn take_request(&self) -> Option<http::Request<Incoming>> {
-        self.request.take()
-    }
-
-    /// Sends the response's head. Returns whether the body is to be polled: not for HEAD, nor for a status
-    /// without a body.
-    pub(super) fn send_head(&self, head: Response<()>, length: ResponseLength) -> bool {
-        let status = head.status();
-        self.sent.borrow_mut().head = Some((head, length));
-        let has_body = !matches!(
-            status,
-            StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED
-        );
-        has_body && !status.is_informational() && !self.is_head_request.get()
+    /// Sends the response's head. Returns the body if that is to be polled: not for HEAD, nor for a status without a
+    /// body.
+    pub(super) fn send_head<B: Body>(&self, response: Response<B>) -> Option<B> {
+        let length = match response.body().size_hint().exact() {
+            Some(length) => ResponseLength::Exact(length),
+            None => ResponseLength::Unknown,
+        };
+        let has_body = has_body(response.status(), self.is_head_request.get());
+        let (parts, body) = response.into_parts();
+        self.sent.borrow_mut().head = Some((Response::from_parts(parts, ()), length));
+        has_body.then_some(body)
     }
 
     /// Returns when there is room for a part of the body.

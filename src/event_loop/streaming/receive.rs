@@ -95,10 +95,10 @@ impl<'h, H> Streaming<'h, H> {
         if let Some(peer) = peer {
             request.extensions_mut().insert(PeerAddr(peer));
         }
-        tools.port.begin(request);
+        tools.port.begin(request.method());
         let handler: Rc<RefCell<H>> = Rc::clone(&self.handler);
         let port = Rc::clone(&tools.port);
-        exchange.begin(Box::pin(run(handler, port)), body);
+        exchange.begin(Box::pin(run(handler, port, request)), body);
         self.in_handlers += 1;
     }
 

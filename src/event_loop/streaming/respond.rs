@@ -6,12 +6,12 @@ use log::{debug, error};
 
 use super::Streaming;
 use super::exchange::Exchange;
-use super::failure::Failure;
 use super::port::End;
 use crate::conn::{CloseReason, Connection, Context};
 use crate::event_loop::driver::Driver;
 use crate::event_loop::round_robin::Turn;
 use crate::event_loop::slot::Slot;
+use crate::failure::Failure;
 use crate::reactor::Reactor;
 
 /// So many bytes of a response's body are collected for one write. At half, a download takes twice as many
