@@ -416,3 +416,28 @@ fn a_pipeline_whose_responses_are_read_slowly_is_not_served_for_long() {
         );
     }
 }
+
+#[test]
+fn with_whole_bodies_a_stop_has_a_deadline_too() {
+    let bench = Bench::new(Personality::WASI_COMMON);
+    let client = bench.client();
+    client.set_room(1_000);
+    client.send(b"GET /large HTTP/1.1\r\nHost: h\r\n\r\n");
+    for step in 1..100 {
+        let client = client.clone();
+        bench.at(step * 1_000, move |_| drop(client.receive_at_most(900)));
+    }
+    let handle = bench.handle.clone();
+    let (listener, closed) = (bench.listener, client.clone());
+    bench.at(1_500, move |fake| {
+        handle.stop();
+        let _ = fake.connect(listener);
+    });
+    bench.at(31_000, move |_| assert!(!closed.is_closed()));
+    bench.run();
+    assert!(
+        (31_500_000_000..32_000_000_000).contains(&bench.fake.now()),
+        "{}",
+        bench.fake.now()
+    );
+}
