@@ -5,7 +5,9 @@ use super::super::drive::Seen;
 use super::super::handler::SECONDS;
 use super::super::request::show;
 use mini_http::conn::state::{Reading, ResponseState, Writing};
-use mini_http::conn::{BodyLength, Connection, Context, Received, ResponseLength, Shared, Step};
+use mini_http::conn::{
+    BodyLength, CheckedConnection, Connection, Context, Received, ResponseLength, Step,
+};
 use mini_http::{Bytes, CloseReason, Instant, Limits, Refusal, Response};
 use std::io::IoSlice;
 use std::time::{Duration, UNIX_EPOCH};
@@ -37,10 +39,7 @@ pub(crate) struct Given {
 }
 
 pub(crate) struct Drive {
-    limits: Limits,
-    shared: Shared,
-    pub(crate) connection: Connection,
-    now: Instant,
+    pub(crate) checked: CheckedConnection,
     pub(crate) exchanges: Vec<Exchange>,
     /// Bytes that were read from the client.
     read: usize,
@@ -58,19 +57,11 @@ pub(crate) struct Drive {
 impl Drive {
     pub(crate) fn new(limits: Limits) -> Self {
         let now = Instant::from_nanos(1 << 40);
-        let mut shared = Shared::new();
-        shared.set_date(now, UNIX_EPOCH + Duration::from_secs(SECONDS));
-        let mut cx = Context {
-            now,
-            limits: &limits,
-            shared: &mut shared,
-        };
-        let connection = Connection::new(1, None, &mut cx);
+        let mut checked = CheckedConnection::new(limits, now);
+        let date = UNIX_EPOCH + Duration::from_secs(SECONDS);
+        checked.shared.set_date(now, date);
         Self {
-            limits,
-            shared,
-            connection,
-            now,
+            checked,
             exchanges: Vec::new(),
             read: 0,
             input_ended: false,
@@ -82,39 +73,23 @@ impl Drive {
         }
     }
 
-    /// Makes a call, and checks that there is a deadline unless the handler or the driver must act.
+    /// Makes a call, and checks that memory is held only as long as it is needed.
     pub(crate) fn call<T>(
         &mut self,
         call: impl FnOnce(&mut Connection, &mut Context<'_>) -> T,
     ) -> T {
-        let was_in_progress = self.connection.request_in_progress();
-        let mut cx = Context {
-            now: self.now,
-            limits: &self.limits,
-            shared: &mut self.shared,
-        };
-        let result = call(&mut self.connection, &mut cx);
-        let connection = &self.connection;
+        let was_in_progress = self.checked.connection.request_in_progress();
+        let result = self.checked.call(call);
+        let (connection, held) = (&self.checked.connection, self.checked.shared.held());
         let state = connection.state();
-        let must_act = match state.writing() {
-            Writing::Closed => true,
-            Writing::Closing => connection.pending_output() == 0,
-            Writing::Open | Writing::Lingering => {
-                connection.request_in_progress() || connection.has_usable_input(&cx)
-            }
-        };
-        assert!(
-            must_act || connection.poll_timeout().is_some(),
-            "no deadline in {state:?}"
-        );
         let is_idle = matches!(state.reading(), Reading::Idle)
             && connection.pending_output() == 0
             && !connection.has_kept_input();
         if is_idle {
-            assert_eq!(self.shared.held(), 0, "idle, and holds memory");
+            assert_eq!(held, 0, "idle, and holds memory");
         }
         if state.writing() == Writing::Closed {
-            assert_eq!(self.shared.held(), 0, "closed, and holds memory");
+            assert_eq!(held, 0, "closed, and holds memory");
             self.is_cut |= was_in_progress || !self.is_shut;
         }
         result
@@ -241,7 +216,7 @@ impl Drive {
     }
 
     fn begin(&mut self, amount: usize) {
-        if self.connection.state().response() != ResponseState::Awaited {
+        if self.checked.connection.state().response() != ResponseState::Awaited {
             return;
         }
         let status = [200, 200, 200, 200, 204, 304, 205, 103][amount & 7];
@@ -268,7 +243,7 @@ impl Drive {
         exchange.response.is_complete = is_bodiless;
         let polls = self.call(|connection, cx| connection.begin_response(cx, &head, length));
         assert_eq!(polls, !is_bodiless);
-        assert_eq!(polls, self.connection.request_in_progress());
+        assert_eq!(polls, self.checked.connection.request_in_progress());
     }
 
     fn send(&mut self, length: usize) {
@@ -286,7 +261,7 @@ impl Drive {
             .is_some_and(|most| given.parts.len() as u64 > most);
         let part = Bytes::copy_from_slice(&given.parts[start..]);
         self.call(|connection, cx| connection.send_data(cx, part));
-        assert_eq!(self.connection.request_in_progress(), !is_too_much);
+        assert_eq!(self.checked.connection.request_in_progress(), !is_too_much);
     }
 
     /// Sends what is missing of an announced length, or more than that.
@@ -300,7 +275,7 @@ impl Drive {
     }
 
     fn end_response(&mut self, aborts: bool) {
-        let response = self.connection.state().response();
+        let response = self.checked.connection.state().response();
         let Some(exchange) = self.exchanges.last_mut() else {
             return;
         };
@@ -314,7 +289,7 @@ impl Drive {
             ResponseState::Awaited => {}
             ResponseState::Begun if aborts => {
                 self.call(|it, cx| it.abort_response(cx, CloseReason::ResponseFailed));
-                assert!(!self.connection.request_in_progress());
+                assert!(!self.checked.connection.request_in_progress());
             }
             ResponseState::Begun => {
                 let sent = given.parts.len() as u64;
@@ -327,7 +302,7 @@ impl Drive {
                     self.call(|connection, cx| connection.send_trailers(cx, &trailers));
                 }
                 self.call(Connection::end_response);
-                assert!(!self.connection.request_in_progress());
+                assert!(!self.checked.connection.request_in_progress());
             }
         }
     }
@@ -356,7 +331,7 @@ impl Drive {
     /// The socket takes up to `most` bytes of output.
     fn write(&mut self, most: usize) {
         let mut slices = [IoSlice::new(&[]); Connection::MAX_SLICES];
-        let filled = self.connection.poll_output(&mut slices);
+        let filled = self.checked.connection.poll_output(&mut slices);
         let mut taken = 0;
         for slice in &slices[..filled] {
             assert!(!slice.is_empty(), "an empty slice");
@@ -364,7 +339,7 @@ impl Drive {
             self.got.extend_from_slice(part);
             taken += part.len();
         }
-        assert_eq!(filled == 0, self.connection.pending_output() == 0);
+        assert_eq!(filled == 0, self.checked.connection.pending_output() == 0);
         assert!(!self.is_shut || filled == 0, "output behind the end");
         if taken > 0 {
             self.call(|connection, cx| connection.handle_written(cx, taken));
@@ -390,24 +365,27 @@ impl Drive {
             }
             Step::Close(reason) => {
                 self.closed = Some(reason);
-                assert_eq!(self.connection.state().close_reason(), Some(reason));
+                assert_eq!(self.checked.connection.state().close_reason(), Some(reason));
             }
         }
     }
 
     fn pass(&mut self, time: Duration) {
-        let until = self.now + time;
+        let until = self.checked.now + time;
         while self.closed.is_none()
-            && let Some(deadline) = self.connection.poll_timeout()
+            && let Some(deadline) = self.checked.connection.poll_timeout()
             && deadline <= until
         {
-            self.now = self.now.max(deadline);
+            self.checked.now = self.checked.now.max(deadline);
             self.call(Connection::handle_timeout);
-            let next = self.connection.poll_timeout();
-            assert!(next.is_none_or(|next| next > self.now), "a deadline stays");
+            let next = self.checked.connection.poll_timeout();
+            assert!(
+                next.is_none_or(|next| next > self.checked.now),
+                "a deadline stays"
+            );
             self.settle();
         }
-        self.now = self.now.max(until);
+        self.checked.now = self.checked.now.max(until);
     }
 
     /// The client sends the rest and takes all output, and the handler completes its responses.
@@ -421,7 +399,7 @@ impl Drive {
             self.complete();
             self.take(15);
             self.read(bytes, usize::MAX);
-            while self.connection.pending_output() > 0 {
+            while self.checked.connection.pending_output() > 0 {
                 self.write(usize::MAX);
             }
             self.settle();
@@ -430,16 +408,16 @@ impl Drive {
             }
             let can_go_on = self.call(|connection, cx| connection.has_usable_input(cx));
             let after = (self.read, self.got.len(), self.exchanges.len());
-            if before == after && !can_go_on && !self.connection.request_in_progress() {
+            if before == after && !can_go_on && !self.checked.connection.request_in_progress() {
                 return;
             }
         }
-        panic!("stalls in {:?}", self.connection.state());
+        panic!("stalls in {:?}", self.checked.connection.state());
     }
 
     /// The handler completes its response.
     fn complete(&mut self) {
-        match self.connection.state().response() {
+        match self.checked.connection.state().response() {
             ResponseState::None => {}
             ResponseState::Awaited => self.begin(2),
             ResponseState::Begun => {
@@ -469,11 +447,11 @@ impl Drive {
             }
             self.settle();
             let has_more = self.call(|connection, cx| connection.has_usable_input(cx));
-            if has_more || self.connection.request_in_progress() && takes_output {
+            if has_more || self.checked.connection.request_in_progress() && takes_output {
                 continue;
             }
-            if let Some(deadline) = self.connection.poll_timeout() {
-                self.now = self.now.max(deadline);
+            if let Some(deadline) = self.checked.connection.poll_timeout() {
+                self.checked.now = self.checked.now.max(deadline);
                 self.call(Connection::handle_timeout);
                 self.settle();
             }
