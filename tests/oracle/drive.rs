@@ -166,16 +166,7 @@ impl Drive {
         if self.closed.is_some() {
             return false;
         }
-        let mut slices = [IoSlice::new(&[]); 8];
-        let filled = self.checked.connection.poll_output(&mut slices);
-        let mut taken = 0;
-        for slice in &slices[..filled] {
-            assert!(!slice.is_empty(), "an empty slice");
-            let part = &slice[..slice.len().min(most - taken)];
-            self.got.extend_from_slice(part);
-            taken += part.len();
-        }
-        assert_eq!(filled == 0, self.checked.connection.pending_output() == 0);
+        let taken = take_output(&mut self.checked.connection, most, &mut self.got);
         assert!(
             !self.is_shut || self.checked.connection.pending_output() == 0,
             "output after the end"
@@ -297,6 +288,21 @@ impl Drive {
     pub(crate) fn pending_output(&self) -> usize {
         self.checked.connection.pending_output()
     }
+}
+
+/// The socket takes up to `most` bytes of output. Returns how many.
+pub(super) fn take_output(connection: &mut Connection, most: usize, got: &mut Vec<u8>) -> usize {
+    let mut slices = [IoSlice::new(&[]); Connection::MAX_SLICES];
+    let filled = connection.poll_output(&mut slices);
+    let mut taken = 0;
+    for slice in &slices[..filled] {
+        assert!(!slice.is_empty(), "an empty slice");
+        let part = &slice[..slice.len().min(most - taken)];
+        got.extend_from_slice(part);
+        taken += part.len();
+    }
+    assert_eq!(filled == 0, connection.pending_output() == 0);
+    taken
 }
 
 fn seen(request: &mini_http::Request, left: usize) -> Seen {

@@ -6,12 +6,11 @@ mod handler;
 pub(crate) use self::exchange::Exchange;
 
 use super::super::choices::Choices;
-use super::super::drive::Seen;
+use super::super::drive::{Seen, take_output};
 use super::super::handler::SECONDS;
 use mini_http::conn::state::{Reading, Writing};
 use mini_http::conn::{BodyLength, CheckedConnection, Connection, Context, Received, Step};
 use mini_http::{CloseReason, Instant, Limits};
-use std::io::IoSlice;
 use std::time::{Duration, UNIX_EPOCH};
 
 pub(crate) struct Drive {
@@ -183,17 +182,9 @@ impl Drive {
 
     /// The socket takes up to `most` bytes of output.
     fn write(&mut self, most: usize) {
-        let mut slices = [IoSlice::new(&[]); Connection::MAX_SLICES];
-        let filled = self.checked.connection.poll_output(&mut slices);
-        let mut taken = 0;
-        for slice in &slices[..filled] {
-            assert!(!slice.is_empty(), "an empty slice");
-            let part = &slice[..slice.len().min(most - taken)];
-            self.got.extend_from_slice(part);
-            taken += part.len();
-        }
-        assert_eq!(filled == 0, self.checked.connection.pending_output() == 0);
-        assert!(!self.is_shut || filled == 0, "output behind the end");
+        let taken = take_output(&mut self.checked.connection, most, &mut self.got);
+        let has_more = taken > 0 || self.checked.connection.pending_output() > 0;
+        assert!(!self.is_shut || !has_more, "output behind the end");
         if taken > 0 {
             self.call(|connection, cx| connection.handle_written(cx, taken));
         }

@@ -36,13 +36,7 @@ fn a_half_closed_connection_gets_its_response_without_extra_waits() {
         let client = bench.client();
         client.send(&get("/20000"));
         client.end();
-        let polls = Rc::new(Cell::new(0));
-        let before = Rc::clone(&polls);
-        bench.at(1_000, move |fake| before.set(fake.counts().polls));
-        bench.at(19_000, move |fake| {
-            let waits = fake.counts().polls - polls.get();
-            assert!(waits <= 4, "{waits} waits in 18 s");
-        });
+        bench.waits_at_most(4, 1_000, 19_000);
         bench.at(20_100, move |_| {
             assert_eq!(count_ok(&client), 1);
             assert!(client.is_closed());
@@ -78,16 +72,11 @@ fn input_behind_a_waiting_request_is_kept_up_to_a_bound_without_extra_waits() {
         client.send(&get("/20000"));
         let sender = client.clone();
         bench.at(10, move |_| sender.send(&GET.repeat(10_000)));
-        let polls = Rc::new(Cell::new(0));
-        let (before, unread) = (Rc::clone(&polls), client.clone());
-        bench.at(1_000, move |fake| {
-            before.set(fake.counts().polls);
+        bench.waits_at_most(4, 1_000, 19_000);
+        let unread = client.clone();
+        bench.at(1_000, move |_| {
             let read = GET.len() * 10_000 - unread.unread();
             assert!(read > 0 && read <= 64 << 10, "{read}");
-        });
-        bench.at(19_000, move |fake| {
-            let waits = fake.counts().polls - polls.get();
-            assert!(waits <= 4, "{waits} waits in 18 s");
         });
         client.set_room(1 << 30);
         bench.stop_at(30_000);

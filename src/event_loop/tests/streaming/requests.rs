@@ -6,13 +6,7 @@ use super::*;
 fn every_request_gets_a_response_if_the_handler_is_ready_at_once() {
     for personality in ALL {
         let bench = Bench::new(personality);
-        let clients: Vec<Client> = (0..20).map(|_| bench.client()).collect();
-        for (number, client) in clients.iter().enumerate() {
-            for request in 0..5 {
-                let client = client.clone();
-                bench.at(number as u64 + request * 100, move |_| client.send(GET));
-            }
-        }
+        let clients = bench.clients_that_send();
         bench.stop_at(1000);
         let counters = bench.serve(hello);
         assert_eq!(counters.requests, 100);
@@ -89,13 +83,7 @@ fn requests_beyond_the_limit_wait_and_are_served_in_order() {
             });
         }
         // The requests that wait cause no waits of the loop.
-        let polls = Rc::new(Cell::new(0));
-        let before = Rc::clone(&polls);
-        bench.at(120, move |fake| before.set(fake.counts().polls));
-        bench.at(190, move |fake| {
-            let waits = fake.counts().polls - polls.get();
-            assert!(waits <= 3, "{waits} waits in 70 ms");
-        });
+        bench.waits_at_most(3, 120, 190);
         bench.stop_at(500);
         let seen = RefCell::new(Vec::new());
         bench.serve(|request: Request| {
@@ -128,13 +116,7 @@ fn requests_that_wait_cause_no_waits_of_the_loop() {
     clients
         .iter()
         .for_each(|client| client.send(&get("/60000")));
-    let polls = Rc::new(Cell::new(0));
-    let before = Rc::clone(&polls);
-    bench.at(1_000, move |fake| before.set(fake.counts().polls));
-    bench.at(59_000, move |fake| {
-        let waits = fake.counts().polls - polls.get();
-        assert!(waits <= 3, "{waits} waits in a minute");
-    });
+    bench.waits_at_most(3, 1_000, 59_000);
     bench.stop_at(62_000);
     bench.serve(later);
     assert_eq!(clients.iter().map(count_ok).sum::<usize>(), 200);
