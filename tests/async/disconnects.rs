@@ -29,10 +29,9 @@ fn a_client_that_resets_ends_its_future_promptly() {
             Response::new(String::new())
         })
     });
-    let begun = || server.handle.counters().requests;
     let waiting = server.send(GET);
     let uploading = server.send(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\n");
-    wait_until("both requests begin", || begun() == 2);
+    server.await_requests(2);
     reset(waiting);
     let took = wait_until("its future is dropped", || {
         dropped.load(Ordering::SeqCst) == 1
@@ -42,9 +41,7 @@ fn a_client_that_resets_ends_its_future_promptly() {
     wait_until("its future is dropped", || {
         dropped.load(Ordering::SeqCst) == 2
     });
-    let counters = || server.handle.counters();
-    wait_until("both are closed", || counters().active == 0);
-    assert_eq!(counters().closed(CloseReason::ClientGone), 2);
+    assert_eq!(server.await_close().closed(CloseReason::ClientGone), 2);
     server.stop();
 }
 
@@ -66,7 +63,7 @@ fn a_client_that_resets_is_noticed_where_nothing_is_read() {
         .expect("the system takes it");
     let ended = server.send(GET);
     ended.shutdown(Shutdown::Write).expect("a half-close");
-    wait_until("both begin", || server.handle.counters().requests == 2);
+    server.await_requests(2);
     // The server has read what it keeps, and the end.
     thread::sleep(Duration::from_millis(100));
     for (number, stream) in [full, ended].into_iter().enumerate() {
@@ -75,9 +72,7 @@ fn a_client_that_resets_is_noticed_where_nothing_is_read() {
         let took = wait_until("its future is dropped", is_dropped);
         assert!(took < Duration::from_secs(1), "{took:?}");
     }
-    let counters = || server.handle.counters();
-    wait_until("both are closed", || counters().active == 0);
-    assert_eq!(counters().closed(CloseReason::ClientGone), 2);
+    assert_eq!(server.await_close().closed(CloseReason::ClientGone), 2);
     server.stop();
 }
 

@@ -10,7 +10,7 @@ use mini_http::http::Request;
 use mini_http::http_body::Frame;
 use mini_http::{Bytes, CloseReason, Incoming, IncomingError, Response, sleep};
 
-use super::server::{GET, Polled, Running, ends_with, get, hello, read_until, rest, wait_until};
+use super::server::{GET, Polled, Running, ends_with, get, hello, read_until, rest};
 
 #[test]
 fn errors_that_a_handler_returns_become_their_status() {
@@ -49,8 +49,7 @@ fn errors_that_a_handler_returns_become_their_status() {
         assert!(response.starts_with(&start), "{request}\n{response}");
         assert!(!response.contains("secret"), "{response}");
     }
-    wait_until("all are closed", || server.handle.counters().active == 0);
-    let counters = server.handle.counters();
+    let counters = server.await_close();
     assert_eq!(counters.closed(CloseReason::HandlerFailed), 1);
     assert_eq!(counters.closed(CloseReason::TooLarge), 2);
     assert_eq!(counters.closed(CloseReason::BadRequest), 1);
@@ -93,8 +92,7 @@ fn panics_cost_only_their_own_connection() {
     let all = rest(&mut server.send(&get("/body")));
     assert!(all.ends_with("5\r\npiece\r\n5\r\npiece\r\n"), "{all}");
     read_until(&mut server.send(GET), ends_with("0\r\n\r\n"));
-    wait_until("all are closed", || server.handle.counters().active == 0);
-    let counters = server.handle.counters();
+    let counters = server.await_close();
     assert_eq!(counters.closed(CloseReason::HandlerFailed), 1);
     assert_eq!(counters.closed(CloseReason::ResponseFailed), 1);
     server.stop();
@@ -150,10 +148,7 @@ fn a_response_that_fails_is_seen_by_the_client() {
     let mut old = server.send(b"GET / HTTP/1.0\r\n\r\n");
     let error = old.read_to_end(&mut Vec::new()).expect_err("a reset");
     assert_eq!(error.kind(), ErrorKind::ConnectionReset);
-    wait_until("all are closed", || server.handle.counters().active == 0);
-    assert_eq!(
-        server.handle.counters().closed(CloseReason::ResponseFailed),
-        3
-    );
+    let counters = server.await_close();
+    assert_eq!(counters.closed(CloseReason::ResponseFailed), 3);
     server.stop();
 }

@@ -63,9 +63,9 @@ fn sixteen_that_sleep_end_together_and_others_meanwhile() {
     server.stop();
 }
 
-/// A request is answered by another one, much later.
+/// The response comes after another request, much later.
 #[test]
-fn a_long_poll_is_answered_by_another_request() {
+fn a_long_poll_gets_its_response_after_another_request() {
     let server = Running::start(|server| {
         let waiting: RefCell<Vec<Waker>> = RefCell::default();
         let is_set = Cell::new(false);
@@ -153,7 +153,7 @@ fn a_request_knows_its_peer() {
     server.stop();
 }
 
-/// No wake-up from another thread is lost: each is answered before the next one.
+/// No wake-up from another thread is lost: the task is polled before the next one.
 #[test]
 fn wake_ups_from_other_threads_are_not_lost() {
     const THREADS: usize = 8;

@@ -41,24 +41,17 @@ fn an_event_stream_is_not_held_back() {
     let mut stream = server.send(GET);
     let head = read_until(&mut stream, ends_with("\r\n\r\n"));
     assert!(head.contains("transfer-encoding: chunked\r\n"), "{head}");
-    for event in ["data: one\n\n", "data: two\n\n"] {
+    let send = |event| {
         sender.send(event).expect("it waits for events");
-        waker
-            .lock()
-            .expect("no panic")
-            .as_ref()
-            .expect("polled")
-            .wake_by_ref();
+        let waker = waker.lock().expect("no panic");
+        waker.as_ref().expect("polled").wake_by_ref();
+    };
+    for event in ["data: one\n\n", "data: two\n\n"] {
+        send(event);
         let chunk = format!("{:x}\r\n{event}\r\n", event.len());
         assert_eq!(read_until(&mut stream, ends_with(&chunk)), chunk);
     }
-    sender.send("end").expect("it waits for events");
-    waker
-        .lock()
-        .expect("no panic")
-        .as_ref()
-        .expect("polled")
-        .wake_by_ref();
+    send("end");
     assert_eq!(read_until(&mut stream, ends_with("0\r\n\r\n")), "0\r\n\r\n");
     server.stop();
 }

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use mini_http::http::Request;
 use mini_http::http_body::{Body as HttpBody, Frame};
-use mini_http::{Bytes, Handle, Incoming, IncomingError, Response, Result, Server};
+use mini_http::{Bytes, Counters, Handle, Incoming, IncomingError, Response, Result, Server};
 
 pub(crate) const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n";
 pub(crate) const SOON: Duration = Duration::from_secs(10);
@@ -58,6 +58,19 @@ impl Running {
         stream
     }
 
+    /// Waits until this number of requests have begun.
+    pub(crate) fn await_requests(&self, count: u64) {
+        wait_until("the requests begin", || {
+            self.handle.counters().requests == count
+        });
+    }
+
+    /// Waits until all connections are closed. Returns the counters then.
+    pub(crate) fn await_close(&self) -> Counters {
+        wait_until("all are closed", || self.handle.counters().active == 0);
+        self.handle.counters()
+    }
+
     /// Stops the server.
     pub(crate) fn stop(mut self) {
         self.handle.stop();
@@ -91,7 +104,7 @@ where
     }
 }
 
-/// Counts those that are dropped.
+/// Adds one to the count when it is dropped.
 pub(crate) struct Witness(pub(crate) Arc<AtomicUsize>);
 
 impl Drop for Witness {

@@ -12,9 +12,7 @@ use std::time::{Duration, Instant};
 use mini_http::http::Request;
 use mini_http::{CloseReason, Incoming, Response, Server, sleep, spawn};
 
-use super::server::{
-    GET, Polled, Running, Witness, ends_with, get, hello, read_until, rest, wait_until,
-};
+use super::server::{GET, Polled, Running, Witness, ends_with, get, hello, read_until, rest};
 
 #[test]
 fn a_stop_waits_for_requests_until_its_deadline() {
@@ -27,9 +25,7 @@ fn a_stop_waits_for_requests_until_its_deadline() {
     });
     let mut short = server.send(&get("/300"));
     let mut long = server.send(&get("/60000"));
-    wait_until("both requests begin", || {
-        server.handle.counters().requests == 2
-    });
+    server.await_requests(2);
     let since = Instant::now();
     server.handle.stop_within(Duration::from_secs(1));
     let response = rest(&mut short);
