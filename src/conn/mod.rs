@@ -22,6 +22,7 @@
 //! | bytes waiting to be sent | `output` |
 //! | why a request is refused, and the response to it | [`Refusal`] |
 //! | why a connection ended | [`CloseReason`] |
+//! | a connection whose contract is checked after each call, for tests and fuzzers | `checked` |
 //!
 //! This module is public (feature `unstable`) for fuzzers and for programs that drive a connection
 //! with their own I/O. Every release may change it.
@@ -60,6 +61,8 @@
 //! ```
 
 mod body_decoder;
+#[cfg(any(test, feature = "unstable"))]
+mod checked;
 mod chunked;
 mod close_reason;
 mod date;
@@ -81,6 +84,8 @@ mod stopping;
 mod streaming;
 mod timers;
 
+#[cfg(any(test, feature = "unstable"))]
+pub use checked::CheckedConnection;
 pub use chunked::{Chunk, ChunkedDecoder};
 pub use close_reason::CloseReason;
 pub(crate) use encode::{announced_length, has_body};

@@ -72,6 +72,29 @@ impl Bench {
         self.fake.connect(self.listener)
     }
 
+    /// Twenty clients that send five requests each, in half a second.
+    fn clients_that_send(&self) -> Vec<Client> {
+        let clients: Vec<Client> = (0..20).map(|_| self.client()).collect();
+        for (number, client) in clients.iter().enumerate() {
+            for request in 0..5 {
+                let client = client.clone();
+                self.at(number as u64 + request * 100, move |_| client.send(GET));
+            }
+        }
+        clients
+    }
+
+    /// Checks that the loop waits at most `most` times between these moments, in milliseconds.
+    fn waits_at_most(&self, most: u64, from: u64, to: u64) {
+        let before = Rc::new(Cell::new(None));
+        let polls = Rc::clone(&before);
+        self.at(from, move |fake| polls.set(Some(fake.counts().polls)));
+        self.at(to, move |fake| {
+            let waits = fake.counts().polls - before.get().expect("counted");
+            assert!(waits <= most, "{waits} waits from {from} ms to {to} ms");
+        });
+    }
+
     /// Runs the server until this moment.
     fn run_until(&self, millis: u64) -> Counters {
         self.stop_at(millis);
@@ -134,13 +157,7 @@ fn count_ok(client: &Client) -> usize {
 fn every_request_gets_a_response_in_every_runtime() {
     for personality in ALL {
         let bench = Bench::new(personality);
-        let clients: Vec<Client> = (0..20).map(|_| bench.client()).collect();
-        for (number, client) in clients.iter().enumerate() {
-            for request in 0..5 {
-                let client = client.clone();
-                bench.at(number as u64 + request * 100, move |_| client.send(GET));
-            }
-        }
+        let clients = bench.clients_that_send();
         let counters = bench.run_until(1000);
         assert_eq!(counters.requests, 100);
         for client in &clients {
@@ -379,16 +396,6 @@ fn with_idle_connections_the_loop_only_waits() {
     let bench = Bench::new(Personality::WASI_COMMON);
     let clients: Vec<Client> = (0..50).map(|_| bench.client()).collect();
     clients.iter().for_each(|client| client.send(GET));
-    let counts = Rc::new(RefCell::new(None));
-    let early = Rc::clone(&counts);
-    bench.at(1_000, move |fake| {
-        *early.borrow_mut() = Some(fake.counts().polls)
-    });
-    let late = Rc::clone(&counts);
-    bench.at(61_000, move |fake| {
-        let before = late.borrow().expect("counted");
-        let waits = fake.counts().polls - before;
-        assert!(waits <= 3, "{waits} waits in a minute without requests");
-    });
+    bench.waits_at_most(3, 1_000, 61_000);
     bench.run_until(62_000);
 }

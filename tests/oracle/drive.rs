@@ -3,7 +3,7 @@
 use super::handler::{Given, SECONDS};
 use super::request;
 use mini_http::conn::state::{Reading, Writing};
-use mini_http::conn::{CloseReason, Connection, Context, Shared, Step};
+use mini_http::conn::{CheckedConnection, CloseReason, Connection, Context, Step};
 use mini_http::{Instant, Limits};
 use std::io::IoSlice;
 use std::time::{Duration, UNIX_EPOCH};
@@ -43,10 +43,7 @@ impl Seen {
 
 /// A connection under test.
 pub(crate) struct Drive {
-    limits: Limits,
-    shared: Shared,
-    connection: Connection,
-    now: Instant,
+    checked: CheckedConnection,
     handler: u8,
     pub(crate) seen: Vec<Seen>,
     pub(crate) given: Vec<Given>,
@@ -68,19 +65,11 @@ pub(crate) struct Drive {
 impl Drive {
     pub(crate) fn new(limits: Limits, handler: u8) -> Self {
         let now = Instant::from_nanos(1 << 40);
-        let mut shared = Shared::new();
-        shared.set_date(now, UNIX_EPOCH + Duration::from_secs(SECONDS));
-        let mut cx = Context {
-            now,
-            limits: &limits,
-            shared: &mut shared,
-        };
-        let connection = Connection::new(1, None, &mut cx);
+        let mut checked = CheckedConnection::new(limits, now);
+        let date = UNIX_EPOCH + Duration::from_secs(SECONDS);
+        checked.shared.set_date(now, date);
         Self {
-            limits,
-            shared,
-            connection,
-            now,
+            checked,
             handler,
             seen: Vec::new(),
             given: Vec::new(),
@@ -94,31 +83,12 @@ impl Drive {
         }
     }
 
-    /// Makes a call, and checks the contract of `Connection::poll_timeout`: there is a deadline, unless
-    /// the owner has to act next.
+    /// Makes a call, and records whether it lost output.
     fn call<T>(&mut self, call: impl FnOnce(&mut Connection, &mut Context<'_>) -> T) -> T {
-        let had_output = self.connection.pending_output();
-        let result = call(
-            &mut self.connection,
-            &mut Context {
-                now: self.now,
-                limits: &self.limits,
-                shared: &mut self.shared,
-            },
-        );
-        let state = self.connection.state();
-        let is_owners_move = match (state.reading(), state.writing()) {
-            (_, Writing::Closed) | (Reading::Responding, _) => true,
-            (_, Writing::Closing) => self.connection.pending_output() == 0,
-            (_, Writing::Open | Writing::Lingering) => false,
-        };
-        assert!(
-            is_owners_move || self.connection.poll_timeout().is_some(),
-            "no deadline in {state:?}"
-        );
-        if state.writing() == Writing::Closed && had_output > 0 {
-            self.is_cut = true;
-        }
+        let had_output = self.checked.connection.pending_output();
+        let result = self.checked.call(call);
+        let is_closed = self.checked.connection.state().writing() == Writing::Closed;
+        self.is_cut |= is_closed && had_output > 0;
         result
     }
 
@@ -159,7 +129,7 @@ impl Drive {
 
     fn is_refused(&self) -> bool {
         matches!(
-            self.connection.state().reading(),
+            self.checked.connection.state().reading(),
             Reading::Discarding | Reading::Ended
         )
     }
@@ -196,18 +166,9 @@ impl Drive {
         if self.closed.is_some() {
             return false;
         }
-        let mut slices = [IoSlice::new(&[]); 8];
-        let filled = self.connection.poll_output(&mut slices);
-        let mut taken = 0;
-        for slice in &slices[..filled] {
-            assert!(!slice.is_empty(), "an empty slice");
-            let part = &slice[..slice.len().min(most - taken)];
-            self.got.extend_from_slice(part);
-            taken += part.len();
-        }
-        assert_eq!(filled == 0, self.connection.pending_output() == 0);
+        let taken = take_output(&mut self.checked.connection, most, &mut self.got);
         assert!(
-            !self.is_shut || self.connection.pending_output() == 0,
+            !self.is_shut || self.checked.connection.pending_output() == 0,
             "output after the end"
         );
         if taken > 0 {
@@ -221,10 +182,10 @@ impl Drive {
     fn step(&mut self) {
         match self.call(Connection::poll_step) {
             Step::Wait => {
-                let reading = self.connection.state().reading();
-                let writing = self.connection.state().writing();
+                let reading = self.checked.connection.state().reading();
+                let writing = self.checked.connection.state().writing();
                 assert_ne!(writing, Writing::Closed);
-                if self.connection.pending_output() == 0 && writing != Writing::Lingering {
+                if self.checked.connection.pending_output() == 0 && writing != Writing::Lingering {
                     assert!(
                         self.can_go_on() || self.call(|connection, cx| connection.wants_input(cx)),
                         "stalls in {reading:?}, {writing:?}"
@@ -233,39 +194,45 @@ impl Drive {
             }
             Step::ShutdownWrite => {
                 assert!(!self.is_shut, "shut down twice");
-                assert_eq!(self.connection.pending_output(), 0);
+                assert_eq!(self.checked.connection.pending_output(), 0);
                 self.is_shut = true;
             }
             Step::Close(reason) => {
                 self.is_shut = true;
                 self.closed = Some(reason);
-                assert_eq!(self.connection.state().close_reason(), Some(reason));
-                assert_eq!(self.shared.held(), 0, "closed, but holds memory");
+                assert_eq!(self.checked.connection.state().close_reason(), Some(reason));
+                assert_eq!(self.checked.shared.held(), 0, "closed, but holds memory");
             }
         }
     }
 
     /// Lets time pass, and handles each deadline when it expires.
     pub(crate) fn pass(&mut self, time: Duration) {
-        let until = self.now + time;
-        while self.closed.is_none() && self.connection.poll_timeout().is_some_and(|at| at <= until)
+        let until = self.checked.now + time;
+        while self.closed.is_none()
+            && self
+                .checked
+                .connection
+                .poll_timeout()
+                .is_some_and(|at| at <= until)
         {
             self.pass_deadline();
         }
-        self.now = self.now.max(until);
+        self.checked.now = self.checked.now.max(until);
     }
 
     /// Lets time pass until the next deadline, and handles it.
     pub(crate) fn pass_deadline(&mut self) {
-        let Some(deadline) = self.connection.poll_timeout() else {
+        let Some(deadline) = self.checked.connection.poll_timeout() else {
             return;
         };
-        self.now = self.now.max(deadline);
+        self.checked.now = self.checked.now.max(deadline);
         self.call(Connection::handle_timeout);
         assert!(
-            self.connection
+            self.checked
+                .connection
                 .poll_timeout()
-                .is_none_or(|next| next > self.now),
+                .is_none_or(|next| next > self.checked.now),
             "an expired deadline stays"
         );
         self.step();
@@ -293,7 +260,10 @@ impl Drive {
             if self.closed.is_some() {
                 return;
             }
-            assert!(self.connection.poll_timeout().is_some(), "no deadline");
+            assert!(
+                self.checked.connection.poll_timeout().is_some(),
+                "no deadline"
+            );
             self.pass_deadline();
         }
         panic!("a silent client's connection never ends");
@@ -307,17 +277,32 @@ impl Drive {
     }
 
     pub(crate) fn close_reason(&self) -> Option<CloseReason> {
-        self.connection.state().close_reason()
+        self.checked.connection.state().close_reason()
     }
 
     /// Whether the memory limit is so low that it may be reached.
     pub(crate) fn is_short_of_memory(&self) -> bool {
-        self.limits.max_held < Limits::default().max_held
+        self.checked.limits.max_held < Limits::default().max_held
     }
 
     pub(crate) fn pending_output(&self) -> usize {
-        self.connection.pending_output()
+        self.checked.connection.pending_output()
     }
+}
+
+/// The socket takes up to `most` bytes of output. Returns how many.
+pub(super) fn take_output(connection: &mut Connection, most: usize, got: &mut Vec<u8>) -> usize {
+    let mut slices = [IoSlice::new(&[]); Connection::MAX_SLICES];
+    let filled = connection.poll_output(&mut slices);
+    let mut taken = 0;
+    for slice in &slices[..filled] {
+        assert!(!slice.is_empty(), "an empty slice");
+        let part = &slice[..slice.len().min(most - taken)];
+        got.extend_from_slice(part);
+        taken += part.len();
+    }
+    assert_eq!(filled == 0, connection.pending_output() == 0);
+    taken
 }
 
 fn seen(request: &mini_http::Request, left: usize) -> Seen {

@@ -224,7 +224,7 @@ fn a_panic_becomes_500_and_a_close() {
     let response = bench.output();
     assert!(response.starts_with("HTTP/1.1 500 ") && response.contains("connection: close"));
     assert_eq!(
-        bench.connection.state().close_reason(),
+        bench.checked.connection.state().close_reason(),
         Some(CloseReason::HandlerFailed)
     );
 }

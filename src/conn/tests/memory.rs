@@ -22,12 +22,12 @@ fn while_memory_is_scarce_a_large_body_must_arrive_faster() {
         bench.input([b'x'; 60_000]);
         bench.pass(seconds(10));
         let mut tolerated = 0;
-        while bench.connection.state().close_reason().is_none() && tolerated < windows {
+        while bench.checked.connection.state().close_reason().is_none() && tolerated < windows {
             tolerated += 1;
             bench.input(vec![b'x'; in_window]);
             bench.pass(seconds(10));
         }
-        let reason = bench.connection.state().close_reason();
+        let reason = bench.checked.connection.state().close_reason();
         assert_eq!(
             (tolerated, reason),
             (windows, end),
@@ -61,14 +61,14 @@ fn reading_earlier_responses_slowly_does_not_keep_a_body_in_memory() {
         bench.input([b'x'; 1 << 16]);
     }
     // Another connection holds the rest of the budget: no more of the body is read.
-    let rest = bench.limits.max_held - bench.shared.held();
-    bench.shared.budget.replace(0, rest);
+    let rest = bench.checked.limits.max_held - bench.checked.shared.held();
+    bench.checked.shared.budget.replace(0, rest);
     for _ in 0..2 {
         bench.call(|conn, cx| conn.handle_written(cx, 8_500));
         bench.call(|conn, cx| assert!(!conn.wants_input(cx)));
         bench.pass(seconds(10));
     }
-    let reason = bench.connection.state().close_reason();
+    let reason = bench.checked.connection.state().close_reason();
     assert_eq!(reason, Some(CloseReason::WriteTimeout));
 }
 
@@ -93,10 +93,18 @@ fn unread_responses_hold_back_later_requests() {
 fn an_announced_body_takes_memory_only_as_it_arrives() {
     let mut bench = Bench::new();
     bench.input("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 16777216\r\n\r\n");
-    assert!(bench.shared.held() <= 64 << 10, "{}", bench.shared.held());
+    assert!(
+        bench.checked.shared.held() <= 64 << 10,
+        "{}",
+        bench.checked.shared.held()
+    );
     bench.input([b'x'; 1000]);
     // 64 KiB of the body, and the head, which is counted too.
-    assert!(bench.shared.held() <= 72 << 10, "{}", bench.shared.held());
+    assert!(
+        bench.checked.shared.held() <= 72 << 10,
+        "{}",
+        bench.checked.shared.held()
+    );
 }
 
 #[test]
@@ -106,12 +114,13 @@ fn while_memory_is_scarce_content_length_reserves_little() {
     bench.input_with(GET, |_| Response::new(vec![b'x'; 2 << 20]));
     assert!(bench.output().len() > 2 << 20);
     bench
+        .checked
         .shared
         .budget
-        .replace(0, bench.limits.max_held / 2 + 1);
-    let before = bench.shared.held();
+        .replace(0, bench.checked.limits.max_held / 2 + 1);
+    let before = bench.checked.shared.held();
     bench.input("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1500000\r\n\r\nx");
-    let held = bench.shared.held() - before;
+    let held = bench.checked.shared.held() - before;
     // 4 KiB of the body, and as much of the head.
     assert!(held <= 9 << 10, "{held} bytes for one");
 }
@@ -123,18 +132,18 @@ fn a_body_over_the_budget_gets_503_and_its_memory_is_freed() {
     for _ in 0..10 {
         bench.input([b'x'; 40_000]);
         assert!(
-            bench.shared.held() <= 200_000 + 1024,
+            bench.checked.shared.held() <= 200_000 + 1024,
             "{}",
-            bench.shared.held()
+            bench.checked.shared.held()
         );
     }
     let output = bench.output();
     assert!(output.starts_with("HTTP/1.1 503 "), "{output}");
     // The text names both limits: raising only one of them doesn't help.
     assert!(output.contains("max_held") && output.contains("max_body"));
-    assert_eq!(bench.shared.held(), 0);
+    assert_eq!(bench.checked.shared.held(), 0);
     assert_eq!(
-        bench.connection.state().close_reason(),
+        bench.checked.connection.state().close_reason(),
         Some(CloseReason::Overloaded)
     );
 }
@@ -153,13 +162,16 @@ fn a_body_that_never_fits_gets_503_in_place_of_100() {
 fn a_body_grows_in_few_steps_even_if_little_of_the_budget_is_left() {
     let mut bench = Bench::with(|limits| limits.max_held = 100_000);
     bench.input("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n");
-    let (mut steps, mut held) = (0, bench.shared.held());
+    let (mut steps, mut held) = (0, bench.checked.shared.held());
     for _ in 0..90_000 {
         bench.input("1\r\nx\r\n");
-        steps += usize::from(bench.shared.held() != held);
-        held = bench.shared.held();
+        steps += usize::from(bench.checked.shared.held() != held);
+        held = bench.checked.shared.held();
     }
-    assert_eq!(bench.connection.state().reading(), Reading::Body(()));
+    assert_eq!(
+        bench.checked.connection.state().reading(),
+        Reading::Body(())
+    );
     assert!(steps < 30, "{steps} steps");
 }
 
@@ -174,11 +186,11 @@ fn a_head_over_the_budget_gets_503() {
 fn a_large_response_is_counted_until_it_is_sent() {
     let mut bench = Bench::new();
     bench.input_with(GET, |_| Response::new(vec![b'x'; 1 << 20]));
-    assert!(bench.shared.held() > 1 << 20);
+    assert!(bench.checked.shared.held() > 1 << 20);
     let response = bench.output();
     let (_, body) = response.split_once("\r\n\r\n").expect("a head");
     assert_eq!(body.len(), 1 << 20);
-    assert_eq!(bench.shared.held(), 0);
+    assert_eq!(bench.checked.shared.held(), 0);
 }
 
 #[test]
@@ -187,17 +199,21 @@ fn a_large_response_over_the_budget_becomes_503() {
     bench.input_with(GET, |_| Response::new(vec![b'x'; 2 << 20]));
     assert!(bench.output().len() > 2 << 20, "nothing else is held");
     // Another connection holds some.
-    bench.shared.budget.replace(0, 100);
+    bench.checked.shared.budget.replace(0, 100);
     bench.input_with(GET, |_| Response::new(&[b'x'; 2 << 20][..]));
     assert!(
         bench.output().len() > 2 << 20,
         "a static body takes no memory"
     );
     bench.input_with(GET, |_| Response::new(vec![b'x'; 2 << 20]));
-    assert!(bench.shared.held() < 10_000, "{}", bench.shared.held());
+    assert!(
+        bench.checked.shared.held() < 10_000,
+        "{}",
+        bench.checked.shared.held()
+    );
     assert_eq!(bench.status(), "503");
     assert_eq!(
-        bench.connection.state().close_reason(),
+        bench.checked.connection.state().close_reason(),
         Some(CloseReason::Overloaded)
     );
 }
@@ -220,7 +236,7 @@ fn shared_and_static_bodies_are_not_counted() {
         bench.input_with(GET, |_| {
             Response::new(body.take().expect("the handler is called once"))
         });
-        let held = bench.shared.held();
+        let held = bench.checked.shared.held();
         assert!(
             (counted..counted + 1000).contains(&held),
             "case {number}: {held} held"
@@ -241,7 +257,7 @@ fn a_shared_body_takes_no_budget_from_others_and_is_not_cut_off() {
     assert_eq!(bench.step(), Step::Wait);
     // Another connection of the same server.
     let connection = bench.call(|_, cx| Connection::new(2, None, cx));
-    bench.connection = connection;
+    bench.checked.connection = connection;
     bench.input_with(GET, |_| Response::new(vec![b'x'; 500_000]));
     assert_eq!(bench.status(), "200");
     let body = "x".repeat(150_000);
@@ -271,17 +287,17 @@ fn is_counted_when_it_is_no_longer_shared<B: Whole + Clone>(body: B) {
     let pass = |bench: &mut Bench| {
         bench.call(|conn, cx| conn.handle_written(cx, 10_000));
         bench.pass(seconds(10));
-        bench.shared.held()
+        bench.checked.shared.held()
     };
     assert!(pass(&mut bench) < 1000);
     drop(shared.take());
-    assert!(bench.shared.held() < 1000);
+    assert!(bench.checked.shared.held() < 1000);
     for _ in 0..2 {
         let held = pass(&mut bench);
         assert!((length..length + 1000).contains(&held), "{held} held");
     }
     assert!(bench.output().len() > length - 40_000);
-    assert_eq!(bench.shared.held(), 0);
+    assert_eq!(bench.checked.shared.held(), 0);
 }
 
 /// While a request is with the handler, more input comes for which there is no memory.
@@ -298,7 +314,7 @@ fn without_memory_for_the_next_request_the_response_is_the_last_one() {
     assert!(output.contains("connection: close\r\n") && output.ends_with("\r\n\r\nhello!"));
     bench.input(GET);
     assert_eq!((bench.requests.len(), bench.output()), (0, String::new()));
-    let reason = bench.connection.state().close_reason();
+    let reason = bench.checked.connection.state().close_reason();
     assert_eq!(reason, Some(CloseReason::Overloaded));
 }
 
@@ -315,17 +331,21 @@ fn a_body_of_two_connections_is_counted_when_only_one_still_sends_it() {
         Response::new(shared)
     });
     let second = bench.call(|_, cx| Connection::new(2, None, cx));
-    let first = std::mem::replace(&mut bench.connection, second);
+    let first = std::mem::replace(&mut bench.checked.connection, second);
     bench.input_with(GET, |_| Response::new(body.take()));
     let pass = |bench: &mut Bench| {
         bench.call(|conn, cx| conn.handle_written(cx, 10_000));
         bench.pass(seconds(10));
-        bench.shared.held()
+        bench.checked.shared.held()
     };
-    assert!(pass(&mut bench) < 2_000, "{} held", bench.shared.held());
-    let second = std::mem::replace(&mut bench.connection, first);
+    assert!(
+        pass(&mut bench) < 2_000,
+        "{} held",
+        bench.checked.shared.held()
+    );
+    let second = std::mem::replace(&mut bench.checked.connection, first);
     assert!(bench.output().len() > LENGTH);
-    bench.connection = second;
+    bench.checked.connection = second;
     let held = pass(&mut bench);
     assert!((LENGTH..LENGTH + 1_000).contains(&held), "{held} held");
 }
@@ -348,23 +368,27 @@ fn a_head_is_counted_until_its_body_has_arrived() {
     bench.input(format!(
         "POST / HTTP/1.1\r\nHost: h\r\n{field}Content-Length: 9\r\n\r\n"
     ));
-    assert!(bench.shared.held() > 5_000, "{}", bench.shared.held());
+    assert!(
+        bench.checked.shared.held() > 5_000,
+        "{}",
+        bench.checked.shared.held()
+    );
 }
 
 #[test]
 fn kept_input_is_freed_however_the_connection_ends() {
     let mut bench = Bench::with(|limits| limits.max_pending_output = 1);
     bench.input(GET.repeat(3));
-    assert!(bench.shared.held() > 0);
+    assert!(bench.checked.shared.held() > 0);
     bench.pass(seconds(10));
     assert_eq!(bench.step(), Step::Close(CloseReason::WriteTimeout));
-    assert_eq!(bench.shared.held(), 0);
+    assert_eq!(bench.checked.shared.held(), 0);
 
     let mut bench = Bench::new();
     bench.input("\r\n");
     bench.pass(seconds(75));
     assert_eq!(bench.step(), Step::Close(CloseReason::IdleTimeout));
-    assert_eq!(bench.shared.held(), 0);
+    assert_eq!(bench.checked.shared.held(), 0);
 }
 
 #[test]
@@ -389,7 +413,7 @@ fn a_large_body_reuses_the_memory_of_a_sent_one() {
         let head = format!("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: {length}\r\n\r\n");
         bench.input(&head);
         bench.input(vec![b'x'; length / 2]);
-        let held = bench.shared.held();
+        let held = bench.checked.shared.held();
         let mut rest = &vec![b'y'; length - length / 2][..];
         let request = bench.call(|conn, cx| conn.handle_input(cx, &mut rest));
         let body = request.expect("it is whole").into_body();
@@ -399,7 +423,7 @@ fn a_large_body_reuses_the_memory_of_a_sent_one() {
         buffers.push((body.as_ptr(), held));
         bench.call(|conn, cx| conn.respond(cx, Response::new(body)));
         assert!(bench.output().len() > length);
-        assert_eq!(bench.shared.held(), 0);
+        assert_eq!(bench.checked.shared.held(), 0);
     }
     // The buffer's capacity is counted, not the body's length.
     let (first, second) = (buffers[0], buffers[1]);
@@ -424,7 +448,11 @@ fn a_complete_body_takes_no_more_of_the_budget_than_while_it_arrived() {
     } else {
         0
     };
-    bench.shared.budget.replace(0, (1 << 20) - 300_000 - free);
+    bench
+        .checked
+        .shared
+        .budget
+        .replace(0, (1 << 20) - 300_000 - free);
     bench.input(format!("{chunked}{LENGTH:x}\r\n"));
     for _ in 0..100 {
         bench.input([b'x'; LENGTH / 100]);

@@ -8,16 +8,12 @@ mod time;
 
 use std::time::Duration;
 
-use super::state::Writing;
 use super::*;
 use crate::limits::Limits;
 
 /// A connection with its context, and a clock that the test advances.
 struct Bench {
-    limits: Limits,
-    shared: Shared,
-    connection: Connection,
-    now: Instant,
+    checked: CheckedConnection,
     requests: Vec<String>,
 }
 
@@ -29,42 +25,14 @@ impl Bench {
     fn with(set: impl FnOnce(&mut Limits)) -> Self {
         let mut limits = Limits::default();
         set(&mut limits);
-        let mut shared = Shared::new();
-        let now = Instant::default();
-        let mut cx = Context {
-            now,
-            limits: &limits,
-            shared: &mut shared,
-        };
-        let connection = Connection::new(1, None, &mut cx);
         Self {
-            limits,
-            shared,
-            connection,
-            now,
+            checked: CheckedConnection::new(limits, Instant::default()),
             requests: Vec::new(),
         }
     }
 
     fn call<T>(&mut self, call: impl FnOnce(&mut Connection, &mut Context<'_>) -> T) -> T {
-        let (limits, shared) = (&self.limits, &mut self.shared);
-        let result = call(
-            &mut self.connection,
-            &mut Context {
-                now: self.now,
-                limits,
-                shared,
-            },
-        );
-        let state = self.connection.state();
-        let must_act = match (state.reading(), state.writing()) {
-            (_, Writing::Closed) | (Reading::Responding, _) => true,
-            (_, Writing::Closing) => self.connection.pending_output() == 0,
-            (_, Writing::Open | Writing::Lingering) => false,
-        };
-        let has_deadline = self.connection.poll_timeout().is_some();
-        assert!(must_act || has_deadline, "no deadline in {state:?}");
-        result
+        self.checked.call(call)
     }
 
     /// Passes bytes to the connection, and responds to each request with its body, or `hello!` if it
@@ -98,13 +66,17 @@ impl Bench {
     fn step(&mut self) -> Step {
         let step = self.call(Connection::poll_step);
         if let Step::Close(_) = step {
-            assert_eq!(self.shared.held(), 0, "a closed connection holds nothing");
+            assert_eq!(
+                self.checked.shared.held(),
+                0,
+                "a closed connection holds nothing"
+            );
         }
         step
     }
 
     fn pass(&mut self, time: Duration) {
-        self.now = self.now + time;
+        self.checked.now = self.checked.now + time;
         self.call(Connection::handle_timeout);
     }
 

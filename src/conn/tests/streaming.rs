@@ -18,10 +18,7 @@ use crate::limits::Limits;
 
 /// A connection with its context, a clock that the test advances, and a handler that the test plays.
 struct Bench {
-    limits: Limits,
-    shared: Shared,
-    connection: Connection,
-    now: Instant,
+    checked: CheckedConnection,
     /// What input has brought. Parts of one body are joined.
     seen: Vec<Seen>,
     play: Play,
@@ -61,19 +58,8 @@ impl Bench {
     fn with(play: Play, set: impl FnOnce(&mut Limits)) -> Self {
         let mut limits = Limits::default();
         set(&mut limits);
-        let mut shared = Shared::new();
-        let now = Instant::from_nanos(1 << 40);
-        let mut cx = Context {
-            now,
-            limits: &limits,
-            shared: &mut shared,
-        };
-        let connection = Connection::new(1, None, &mut cx);
         Self {
-            limits,
-            shared,
-            connection,
-            now,
+            checked: CheckedConnection::new(limits, Instant::from_nanos(1 << 40)),
             seen: Vec::new(),
             play,
             body: Vec::new(),
@@ -81,28 +67,16 @@ impl Bench {
         }
     }
 
-    /// Makes a call, and checks that there is a deadline unless the handler or the driver must act.
+    /// Makes a call, and checks what holds where bodies stream.
     fn call<T>(&mut self, call: impl FnOnce(&mut Connection, &mut Context<'_>) -> T) -> T {
-        let mut cx = Context {
-            now: self.now,
-            limits: &self.limits,
-            shared: &mut self.shared,
-        };
-        let result = call(&mut self.connection, &mut cx);
-        let connection = &self.connection;
-        let state = connection.state();
-        let must_act = match state.writing() {
-            Writing::Closed => true,
-            Writing::Closing => connection.pending_output() == 0,
-            Writing::Open | Writing::Lingering => {
-                connection.request_in_progress() || connection.has_usable_input(&cx)
-            }
-        };
-        let has_deadline = connection.poll_timeout().is_some();
-        assert!(must_act || has_deadline, "no deadline in {state:?}");
-        if state.writing() == Writing::Closed {
-            assert_eq!(self.shared.held(), 0, "a closed connection holds memory");
-            assert!(!self.connection.request_in_progress());
+        let result = self.checked.call(call);
+        if self.checked.connection.state().writing() == Writing::Closed {
+            assert_eq!(
+                self.checked.shared.held(),
+                0,
+                "a closed connection holds memory"
+            );
+            assert!(!self.checked.connection.request_in_progress());
         }
         result
     }
@@ -157,12 +131,12 @@ impl Bench {
     }
 
     fn pass(&mut self, time: Duration) {
-        self.now = self.now + time;
+        self.checked.now = self.checked.now + time;
         self.call(Connection::handle_timeout);
     }
 
     fn reason(&self) -> Option<CloseReason> {
-        self.connection.state().close_reason()
+        self.checked.connection.state().close_reason()
     }
 
     /// The handler takes all that waits in its queue.
@@ -304,7 +278,7 @@ fn outcome(pieces: &[&[u8]], ends: bool, play: Play, set: fn(&mut Limits)) -> Ou
         seen: bench.seen,
         output,
         step,
-        reading: bench.connection.state().reading(),
+        reading: bench.checked.connection.state().reading(),
     }
 }
 

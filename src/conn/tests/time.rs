@@ -8,7 +8,7 @@ fn an_idle_connection_holds_no_memory_and_is_closed_after_the_idle_timeout() {
     bench.pass(seconds(74));
     bench.input(GET);
     assert!(bench.output().ends_with("\r\n\r\nhello!"));
-    assert_eq!(bench.shared.held(), 0);
+    assert_eq!(bench.checked.shared.held(), 0);
     bench.pass(seconds(74));
     assert_eq!(bench.step(), Step::Wait);
     bench.pass(seconds(1));
@@ -60,7 +60,7 @@ fn a_client_that_reads_nothing_is_disconnected() {
     assert_eq!(bench.step(), Step::Wait);
     bench.pass(seconds(1));
     assert_eq!(bench.step(), Step::Close(CloseReason::WriteTimeout));
-    assert_eq!(bench.shared.held(), 0);
+    assert_eq!(bench.checked.shared.held(), 0);
 }
 
 #[test]
@@ -81,7 +81,7 @@ fn a_head_held_back_by_backpressure_does_not_time_out() {
     bench.input(format!("{GET}GET / HT"));
     for _ in 0..5 {
         bench.call(|conn, cx| conn.handle_written(cx, 1));
-        bench.limits.min_rate = 0;
+        bench.checked.limits.min_rate = 0;
         bench.pass(seconds(29));
     }
     assert!(

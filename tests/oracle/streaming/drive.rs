@@ -1,46 +1,20 @@
 //! One connection whose bodies stream, with a client and a handler that do what the choices say.
 
+mod exchange;
+mod handler;
+
+pub(crate) use self::exchange::Exchange;
+
 use super::super::choices::Choices;
-use super::super::drive::Seen;
+use super::super::drive::{Seen, take_output};
 use super::super::handler::SECONDS;
-use super::super::request::show;
-use mini_http::conn::state::{Reading, ResponseState, Writing};
-use mini_http::conn::{BodyLength, Connection, Context, Received, ResponseLength, Shared, Step};
-use mini_http::{Bytes, CloseReason, Instant, Limits, Refusal, Response};
-use std::io::IoSlice;
+use mini_http::conn::state::{Reading, Writing};
+use mini_http::conn::{BodyLength, CheckedConnection, Connection, Context, Received, Step};
+use mini_http::{CloseReason, Instant, Limits};
 use std::time::{Duration, UNIX_EPOCH};
 
-/// A request as the handler got it, and what it did.
-#[derive(Debug)]
-pub(crate) struct Exchange {
-    /// All but the body as one text, to compare.
-    shown: String,
-    pub(crate) is_head: bool,
-    pub(crate) is_http10: bool,
-    pub(crate) takes_trailers: bool,
-    length: BodyLength,
-    body: Vec<u8>,
-    is_complete: bool,
-    fault: Option<Refusal>,
-    pub(crate) response: Given,
-}
-
-/// What the handler has responded.
-#[derive(Debug, Default)]
-pub(crate) struct Given {
-    pub(crate) status: Option<u16>,
-    pub(crate) length: Option<u64>,
-    pub(crate) parts: Vec<u8>,
-    pub(crate) has_trailers: bool,
-    /// It was ended by the handler, and not aborted.
-    pub(crate) is_complete: bool,
-}
-
 pub(crate) struct Drive {
-    limits: Limits,
-    shared: Shared,
-    pub(crate) connection: Connection,
-    now: Instant,
+    pub(crate) checked: CheckedConnection,
     pub(crate) exchanges: Vec<Exchange>,
     /// Bytes that were read from the client.
     read: usize,
@@ -58,19 +32,11 @@ pub(crate) struct Drive {
 impl Drive {
     pub(crate) fn new(limits: Limits) -> Self {
         let now = Instant::from_nanos(1 << 40);
-        let mut shared = Shared::new();
-        shared.set_date(now, UNIX_EPOCH + Duration::from_secs(SECONDS));
-        let mut cx = Context {
-            now,
-            limits: &limits,
-            shared: &mut shared,
-        };
-        let connection = Connection::new(1, None, &mut cx);
+        let mut checked = CheckedConnection::new(limits, now);
+        let date = UNIX_EPOCH + Duration::from_secs(SECONDS);
+        checked.shared.set_date(now, date);
         Self {
-            limits,
-            shared,
-            connection,
-            now,
+            checked,
             exchanges: Vec::new(),
             read: 0,
             input_ended: false,
@@ -82,39 +48,23 @@ impl Drive {
         }
     }
 
-    /// Makes a call, and checks that there is a deadline unless the handler or the driver must act.
+    /// Makes a call, and checks that memory is held only as long as it is needed.
     pub(crate) fn call<T>(
         &mut self,
         call: impl FnOnce(&mut Connection, &mut Context<'_>) -> T,
     ) -> T {
-        let was_in_progress = self.connection.request_in_progress();
-        let mut cx = Context {
-            now: self.now,
-            limits: &self.limits,
-            shared: &mut self.shared,
-        };
-        let result = call(&mut self.connection, &mut cx);
-        let connection = &self.connection;
+        let was_in_progress = self.checked.connection.request_in_progress();
+        let result = self.checked.call(call);
+        let (connection, held) = (&self.checked.connection, self.checked.shared.held());
         let state = connection.state();
-        let must_act = match state.writing() {
-            Writing::Closed => true,
-            Writing::Closing => connection.pending_output() == 0,
-            Writing::Open | Writing::Lingering => {
-                connection.request_in_progress() || connection.has_usable_input(&cx)
-            }
-        };
-        assert!(
-            must_act || connection.poll_timeout().is_some(),
-            "no deadline in {state:?}"
-        );
         let is_idle = matches!(state.reading(), Reading::Idle)
             && connection.pending_output() == 0
             && !connection.has_kept_input();
         if is_idle {
-            assert_eq!(self.shared.held(), 0, "idle, and holds memory");
+            assert_eq!(held, 0, "idle, and holds memory");
         }
         if state.writing() == Writing::Closed {
-            assert_eq!(self.shared.held(), 0, "closed, and holds memory");
+            assert_eq!(held, 0, "closed, and holds memory");
             self.is_cut |= was_in_progress || !self.is_shut;
         }
         result
@@ -209,129 +159,6 @@ impl Drive {
         }
     }
 
-    /// The handler takes what is in its queue, and has room for little or for much.
-    fn take(&mut self, amount: usize) {
-        self.queued = 0;
-        let room = if amount == 15 { 64 << 10 } else { amount };
-        self.call(|connection, cx| {
-            connection.set_queued(cx, 0);
-            connection.set_body_room(cx, room);
-        });
-    }
-
-    /// The handler decides what becomes of the body.
-    fn decide(&mut self, amount: usize) {
-        match amount {
-            0..4 => self.call(Connection::drop_body),
-            4..9 => {
-                let limit = (amount as u64 - 4) * 50;
-                self.call(|connection, cx| connection.gather_body(cx, limit));
-            }
-            9 | 10 => {
-                self.call(|connection, _| connection.set_body_rate(amount as u32 * 100 - 900))
-            }
-            _ => {
-                let fault = self.exchanges.last().and_then(|exchange| exchange.fault);
-                if let Some(refusal) = fault {
-                    self.call(|connection, _| connection.fail_body(refusal));
-                    self.call(|connection, cx| connection.respond_to_refusal(cx, refusal));
-                }
-            }
-        }
-    }
-
-    fn begin(&mut self, amount: usize) {
-        if self.connection.state().response() != ResponseState::Awaited {
-            return;
-        }
-        let status = [200, 200, 200, 200, 204, 304, 205, 103][amount & 7];
-        let promised = (amount as u64 & 3) * 7;
-        let mut head = Response::builder().status(status);
-        let length = match amount {
-            0 | 3 => ResponseLength::Unknown,
-            1 => {
-                head = head.header("Content-Length", promised);
-                ResponseLength::Unknown
-            }
-            _ => ResponseLength::Exact(promised),
-        };
-        if amount == 11 {
-            head = head.header("Connection", "close");
-        }
-        let head = head.body(()).expect("a response");
-        let exchange = self.exchanges.last_mut().expect("a request in progress");
-        exchange.response.status = Some(if status < 200 { 500 } else { status });
-        if !matches!(amount, 0 | 3) {
-            exchange.response.length = Some(promised);
-        }
-        let is_bodiless = exchange.is_head || status != 200;
-        exchange.response.is_complete = is_bodiless;
-        let polls = self.call(|connection, cx| connection.begin_response(cx, &head, length));
-        assert_eq!(polls, !is_bodiless);
-        assert_eq!(polls, self.connection.request_in_progress());
-    }
-
-    fn send(&mut self, length: usize) {
-        let can_send = self.call(|connection, cx| connection.can_send_data(cx));
-        let Some(exchange) = self.exchanges.last_mut().filter(|_| can_send) else {
-            return;
-        };
-        let given = &mut exchange.response;
-        let start = given.parts.len();
-        given
-            .parts
-            .extend((start..start + length).map(|at| b'a' + (at % 23) as u8));
-        let is_too_much = given
-            .length
-            .is_some_and(|most| given.parts.len() as u64 > most);
-        let part = Bytes::copy_from_slice(&given.parts[start..]);
-        self.call(|connection, cx| connection.send_data(cx, part));
-        assert_eq!(self.connection.request_in_progress(), !is_too_much);
-    }
-
-    /// Sends what is missing of an announced length, or more than that.
-    fn send_missing(&mut self, amount: usize) {
-        let given = self.exchanges.last().map(|exchange| &exchange.response);
-        if let Some(length) = given.and_then(|given| given.length) {
-            let sent = given.map_or(0, |given| given.parts.len());
-            let missing = usize::try_from(length).unwrap_or(0).saturating_sub(sent);
-            self.send(missing + usize::from(amount == 15));
-        }
-    }
-
-    fn end_response(&mut self, aborts: bool) {
-        let response = self.connection.state().response();
-        let Some(exchange) = self.exchanges.last_mut() else {
-            return;
-        };
-        let given = &mut exchange.response;
-        match response {
-            ResponseState::None => {}
-            ResponseState::Awaited if aborts => {
-                (given.status, given.is_complete) = (Some(500), true);
-                self.call(Connection::respond_to_error);
-            }
-            ResponseState::Awaited => {}
-            ResponseState::Begun if aborts => {
-                self.call(|it, cx| it.abort_response(cx, CloseReason::ResponseFailed));
-                assert!(!self.connection.request_in_progress());
-            }
-            ResponseState::Begun => {
-                let sent = given.parts.len() as u64;
-                given.is_complete = given.length.is_none_or(|length| length == sent);
-                given.has_trailers = sent % 2 == 1;
-                let has_trailers = given.has_trailers;
-                let mut trailers = http_fields("x-sum");
-                trailers.extend(http_fields("content-length"));
-                if has_trailers {
-                    self.call(|connection, cx| connection.send_trailers(cx, &trailers));
-                }
-                self.call(Connection::end_response);
-                assert!(!self.connection.request_in_progress());
-            }
-        }
-    }
-
     /// The client's stream ends.
     fn end_input(&mut self, bytes: &[u8]) {
         let wants = self.call(|connection, cx| connection.wants_input(cx));
@@ -355,17 +182,9 @@ impl Drive {
 
     /// The socket takes up to `most` bytes of output.
     fn write(&mut self, most: usize) {
-        let mut slices = [IoSlice::new(&[]); Connection::MAX_SLICES];
-        let filled = self.connection.poll_output(&mut slices);
-        let mut taken = 0;
-        for slice in &slices[..filled] {
-            assert!(!slice.is_empty(), "an empty slice");
-            let part = &slice[..slice.len().min(most - taken)];
-            self.got.extend_from_slice(part);
-            taken += part.len();
-        }
-        assert_eq!(filled == 0, self.connection.pending_output() == 0);
-        assert!(!self.is_shut || filled == 0, "output behind the end");
+        let taken = take_output(&mut self.checked.connection, most, &mut self.got);
+        let has_more = taken > 0 || self.checked.connection.pending_output() > 0;
+        assert!(!self.is_shut || !has_more, "output behind the end");
         if taken > 0 {
             self.call(|connection, cx| connection.handle_written(cx, taken));
         }
@@ -390,24 +209,27 @@ impl Drive {
             }
             Step::Close(reason) => {
                 self.closed = Some(reason);
-                assert_eq!(self.connection.state().close_reason(), Some(reason));
+                assert_eq!(self.checked.connection.state().close_reason(), Some(reason));
             }
         }
     }
 
     fn pass(&mut self, time: Duration) {
-        let until = self.now + time;
+        let until = self.checked.now + time;
         while self.closed.is_none()
-            && let Some(deadline) = self.connection.poll_timeout()
+            && let Some(deadline) = self.checked.connection.poll_timeout()
             && deadline <= until
         {
-            self.now = self.now.max(deadline);
+            self.checked.now = self.checked.now.max(deadline);
             self.call(Connection::handle_timeout);
-            let next = self.connection.poll_timeout();
-            assert!(next.is_none_or(|next| next > self.now), "a deadline stays");
+            let next = self.checked.connection.poll_timeout();
+            assert!(
+                next.is_none_or(|next| next > self.checked.now),
+                "a deadline stays"
+            );
             self.settle();
         }
-        self.now = self.now.max(until);
+        self.checked.now = self.checked.now.max(until);
     }
 
     /// The client sends the rest and takes all output, and the handler completes its responses.
@@ -421,7 +243,7 @@ impl Drive {
             self.complete();
             self.take(15);
             self.read(bytes, usize::MAX);
-            while self.connection.pending_output() > 0 {
+            while self.checked.connection.pending_output() > 0 {
                 self.write(usize::MAX);
             }
             self.settle();
@@ -430,29 +252,11 @@ impl Drive {
             }
             let can_go_on = self.call(|connection, cx| connection.has_usable_input(cx));
             let after = (self.read, self.got.len(), self.exchanges.len());
-            if before == after && !can_go_on && !self.connection.request_in_progress() {
+            if before == after && !can_go_on && !self.checked.connection.request_in_progress() {
                 return;
             }
         }
-        panic!("stalls in {:?}", self.connection.state());
-    }
-
-    /// The handler completes its response.
-    fn complete(&mut self) {
-        match self.connection.state().response() {
-            ResponseState::None => {}
-            ResponseState::Awaited => self.begin(2),
-            ResponseState::Begun => {
-                let given = &self.exchanges.last().expect("a request").response;
-                let missing = given.length.unwrap_or(0) as usize;
-                let missing = missing.saturating_sub(given.parts.len());
-                if missing == 0 {
-                    self.end_response(false);
-                } else {
-                    self.send(missing);
-                }
-            }
-        }
+        panic!("stalls in {:?}", self.checked.connection.state());
     }
 
     /// The client does nothing any more, and maybe takes nothing either. Once the handler has
@@ -469,11 +273,11 @@ impl Drive {
             }
             self.settle();
             let has_more = self.call(|connection, cx| connection.has_usable_input(cx));
-            if has_more || self.connection.request_in_progress() && takes_output {
+            if has_more || self.checked.connection.request_in_progress() && takes_output {
                 continue;
             }
-            if let Some(deadline) = self.connection.poll_timeout() {
-                self.now = self.now.max(deadline);
+            if let Some(deadline) = self.checked.connection.poll_timeout() {
+                self.checked.now = self.checked.now.max(deadline);
                 self.call(Connection::handle_timeout);
                 self.settle();
             }
@@ -514,39 +318,4 @@ impl Drive {
             assert!(!last.is_complete, "a body that is not there");
         }
     }
-}
-
-impl Exchange {
-    fn new(request: &mini_http::http::Request<()>, length: BodyLength) -> Self {
-        let values = |name: &str| request.headers().get_all(name).into_iter();
-        let fields = request.headers().iter();
-        let is_http10 = request.version() == mini_http::version::Version::HTTP_10;
-        Self {
-            shown: show(
-                request.method().as_str(),
-                &request.uri().to_string(),
-                is_http10,
-                fields
-                    .map(|(name, value)| (name.to_string(), value.as_bytes().to_vec()))
-                    .collect(),
-            ),
-            is_head: request.method() == "HEAD",
-            is_http10,
-            takes_trailers: values("te").any(|value| {
-                let mut codings = value.as_bytes().split(|&byte| byte == b',');
-                codings.any(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"trailers"))
-            }),
-            length,
-            body: Vec::new(),
-            is_complete: length == BodyLength::None,
-            fault: None,
-            response: Given::default(),
-        }
-    }
-}
-
-fn http_fields(name: &'static str) -> mini_http::http::HeaderMap {
-    let value = mini_http::http::HeaderValue::from_static("1");
-    let name = mini_http::header::HeaderName::from_static(name);
-    mini_http::http::HeaderMap::from_iter([(name, value)])
 }

@@ -3,7 +3,9 @@
 use super::super::choices::Choices;
 use super::super::request::show;
 use mini_http::conn::state::{Reading, Writing};
-use mini_http::conn::{BodyLength, Connection, Context, Received, ResponseLength, Shared, Step};
+use mini_http::conn::{
+    BodyLength, CheckedConnection, Connection, Context, Received, ResponseLength, Step,
+};
 use mini_http::{Bytes, CloseReason, Instant, Limits, Refusal, Response};
 
 /// What has become of a connection.
@@ -46,26 +48,15 @@ pub(crate) fn check(bytes: &[u8], limits: &Limits, mut choices: Choices<'_>, end
     assert_eq!(parts.seen, complete.seen, "collected by the handler");
 }
 
-struct Run<'a> {
-    limits: &'a Limits,
-    shared: Shared,
-    connection: Connection,
+struct Run {
+    checked: CheckedConnection,
     outcome: Outcome,
 }
 
-impl<'a> Run<'a> {
-    fn new(limits: &'a Limits) -> Self {
-        let mut shared = Shared::new();
-        let mut cx = Context {
-            now: Instant::default(),
-            limits,
-            shared: &mut shared,
-        };
-        let connection = Connection::new(1, None, &mut cx);
+impl Run {
+    fn new(limits: &Limits) -> Self {
         Self {
-            limits,
-            shared,
-            connection,
+            checked: CheckedConnection::new(limits.clone(), Instant::default()),
             outcome: Outcome {
                 seen: Vec::new(),
                 output: String::new(),
@@ -77,12 +68,7 @@ impl<'a> Run<'a> {
     }
 
     fn call<T>(&mut self, call: impl FnOnce(&mut Connection, &mut Context<'_>) -> T) -> T {
-        let mut cx = Context {
-            now: Instant::default(),
-            limits: self.limits,
-            shared: &mut self.shared,
-        };
-        call(&mut self.connection, &mut cx)
+        self.checked.call(call)
     }
 
     fn settle(&mut self) {
@@ -102,7 +88,7 @@ impl<'a> Run<'a> {
 
     fn finish(mut self) -> Outcome {
         self.settle();
-        let state = self.connection.state();
+        let state = self.checked.connection.state();
         // A body that is being received is that, however it is.
         self.outcome.reading = match state.reading() {
             Reading::Streaming => Reading::Body(()),
@@ -173,7 +159,7 @@ fn streamed(
     run.finish()
 }
 
-impl Run<'_> {
+impl Run {
     fn feed(&mut self, input: &mut &[u8], collector: Collector, current: &mut (String, Vec<u8>)) {
         loop {
             let received = self.call(|connection, cx| connection.handle_input_streaming(cx, input));
@@ -197,8 +183,8 @@ impl Run<'_> {
                             connection.set_body_room(cx, room);
                         });
                     }
-                    if current.1.len() as u64 > self.limits.max_body {
-                        self.refuse(too_large(self.limits));
+                    if current.1.len() as u64 > self.checked.limits.max_body {
+                        self.refuse(too_large(&self.checked.limits));
                     }
                 }
                 Received::End(_) => self.respond(current),
@@ -212,14 +198,14 @@ impl Run<'_> {
     }
 
     fn begin(&mut self, length: BodyLength, collector: Collector, current: &mut (String, Vec<u8>)) {
-        let max_body = self.limits.max_body;
+        let max_body = self.checked.limits.max_body;
         match (length, collector) {
             (BodyLength::None, _) => self.respond(current),
             (_, Collector::Machine) => {
                 self.call(|connection, cx| connection.gather_body(cx, max_body));
             }
             (BodyLength::Exact(length), Collector::Handler(_)) if length > max_body => {
-                self.refuse(too_large(self.limits));
+                self.refuse(too_large(&self.checked.limits));
             }
             (_, Collector::Handler(room)) => self.call(|connection, cx| {
                 connection.await_body(cx, true);

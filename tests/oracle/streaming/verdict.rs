@@ -26,7 +26,7 @@ pub(crate) fn check(drive: &Drive) -> Option<u16> {
         is_last = check_one(drive, exchange, &received);
         if received.end != End::Complete {
             // The rest of it may not be taken yet.
-            let is_pending = drive.connection.pending_output() > 0 || drive.is_cut;
+            let is_pending = drive.checked.connection.pending_output() > 0 || drive.is_cut;
             assert!(after.is_empty(), "bytes behind a truncated response");
             assert!(is_current || is_pending, "truncated, and not the last");
             return None;
@@ -48,7 +48,7 @@ pub(crate) fn check(drive: &Drive) -> Option<u16> {
 
 /// Only output that wasn't all taken, or was cut off, may end within a head.
 fn check_end(drive: &Drive, rest: &[u8]) -> Option<u16> {
-    let is_pending = drive.connection.pending_output() > 0;
+    let is_pending = drive.checked.connection.pending_output() > 0;
     assert!(
         rest.is_empty() || is_pending || drive.is_cut,
         "a truncated head"
@@ -80,9 +80,9 @@ fn check_one(drive: &Drive, exchange: &Exchange, received: &Received) -> bool {
         return received.says_close;
     }
     assert!(given.parts.starts_with(&received.body), "another body");
-    let is_open = drive.connection.pending_output() > 0
+    let is_open = drive.checked.connection.pending_output() > 0
         || drive.is_cut
-        || drive.connection.request_in_progress();
+        || drive.checked.connection.request_in_progress();
     match received.end {
         End::Complete => {
             assert!(

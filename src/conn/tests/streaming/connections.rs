@@ -7,7 +7,7 @@ fn requests_are_returned_one_after_the_other() {
     let mut bench = Bench::new(wait);
     bench.input(format!("{GET}{GET_B}"));
     assert_eq!(bench.seen, [head("GET /", BodyLength::None)]);
-    assert!(bench.connection.has_kept_input());
+    assert!(bench.checked.connection.has_kept_input());
     bench.call(|conn, cx| assert!(!conn.has_usable_input(cx)));
     bench.begin();
     bench.input(GET);
@@ -134,13 +134,13 @@ fn a_client_that_has_ended_its_stream_gets_all_its_responses() {
 fn a_half_closed_connection_gives_way_while_nothing_is_sent() {
     let mut bench = Bench::new(wait);
     bench.input(GET);
-    assert!(!bench.connection.can_be_evicted());
+    assert!(!bench.checked.connection.can_be_evicted());
     bench.end();
-    assert!(bench.connection.can_be_evicted());
+    assert!(bench.checked.connection.can_be_evicted());
     bench.begin();
-    assert!(!bench.connection.can_be_evicted());
+    assert!(!bench.checked.connection.can_be_evicted());
     bench.call(Connection::take_output).clear();
-    assert!(bench.connection.can_be_evicted());
+    assert!(bench.checked.connection.can_be_evicted());
     bench.call(|conn, cx| conn.abandon(cx, CloseReason::Evicted));
     assert_eq!(bench.step(), Step::Close(CloseReason::Evicted));
 }
@@ -157,7 +157,7 @@ fn a_client_that_is_gone_has_a_reason_of_its_own() {
         bench.send("hello");
         bench.call(|conn, cx| conn.set_queued(cx, 100));
         bench.call(|conn, cx| conn.abandon(cx, CloseReason::ClientGone));
-        assert!(!bench.connection.request_in_progress());
+        assert!(!bench.checked.connection.request_in_progress());
         // What the driver still does has no effect.
         bench.send("hello");
         bench.call(|conn, cx| conn.set_queued(cx, 100));

@@ -4,63 +4,70 @@ use super::*;
 
 /// Another connection holds all of the budget but `left` bytes.
 fn fill(bench: &mut Bench, left: usize) {
-    let held = bench.shared.held();
-    let all = bench.limits.max_held;
-    bench.shared.budget.replace(0, all - held - left);
+    let held = bench.checked.shared.held();
+    let all = bench.checked.limits.max_held;
+    bench.checked.shared.budget.replace(0, all - held - left);
 }
 
 #[test]
 fn all_that_waits_is_counted_and_given_back() {
     let mut bench = Bench::new(wait);
     bench.input(post(100_000));
-    assert_eq!(bench.shared.held(), 0, "the handler has the head");
+    assert_eq!(bench.checked.shared.held(), 0, "the handler has the head");
     bench.input([b'x'; 5000]);
-    assert_eq!(bench.shared.held(), 5000, "what waits for the handler");
+    assert_eq!(
+        bench.checked.shared.held(),
+        5000,
+        "what waits for the handler"
+    );
     bench.call(|conn, cx| {
         conn.set_queued(cx, 1000);
         conn.set_body_room(cx, 0);
     });
-    assert_eq!(bench.shared.held(), 1000);
+    assert_eq!(bench.checked.shared.held(), 1000);
     bench.input([b'x'; 3000]);
-    assert!((4000..9000).contains(&bench.shared.held()), "what is kept");
+    assert!(
+        (4000..9000).contains(&bench.checked.shared.held()),
+        "what is kept"
+    );
     bench.begin();
     bench.send(vec![b'y'; 20_000]);
-    assert!(bench.shared.held() > 24_000, "what is to be sent");
+    assert!(bench.checked.shared.held() > 24_000, "what is to be sent");
     bench.output();
     bench.call(|conn, cx| conn.set_queued(cx, 0));
     bench.call(|conn, cx| conn.gather_body(cx, 1 << 20));
     bench.input("");
-    assert!(bench.shared.held() > 3000, "what is collected");
+    assert!(bench.checked.shared.held() > 3000, "what is collected");
     bench.call(|conn, cx| conn.abandon(cx, CloseReason::ClientGone));
-    assert_eq!(bench.shared.held(), 0);
+    assert_eq!(bench.checked.shared.held(), 0);
 }
 
 #[test]
 fn a_response_gives_back_what_its_request_held() {
     let mut bench = Bench::new(wait);
     bench.input(format!("{}hello", post(5)));
-    assert_eq!(bench.shared.held(), 5);
+    assert_eq!(bench.checked.shared.held(), 5);
     let length = ResponseLength::Exact(10_002);
     assert!(bench.call(|conn, cx| conn.begin_response(cx, &Response::new(()), length)));
     bench.send("he");
     bench.send(vec![b'x'; 10_000]);
     assert!(
-        bench.shared.held() >= 10_005,
+        bench.checked.shared.held() >= 10_005,
         "the last part is held back, and counted"
     );
     bench.call(Connection::end_response);
     bench.output();
-    assert_eq!(bench.shared.held(), 0);
+    assert_eq!(bench.checked.shared.held(), 0);
 
     // What is kept of a body that is refused.
     let mut bench = Bench::new(wait);
     bench.input(post(50_000));
     bench.call(|conn, cx| conn.set_body_room(cx, 0));
     bench.input([b'x'; 10_000]);
-    assert!(bench.shared.held() >= 10_000);
+    assert!(bench.checked.shared.held() >= 10_000);
     bench.call(|conn, _| conn.fail_body(Refusal::body_too_large()));
     bench.take();
-    assert_eq!(bench.shared.held(), 0);
+    assert_eq!(bench.checked.shared.held(), 0);
 
     // Shared and static parts are not counted.
     let mut bench = Bench::new(wait);
@@ -70,7 +77,11 @@ fn a_response_gives_back_what_its_request_held() {
     let shared = Bytes::from(vec![b'x'; 100_000]);
     bench.send(shared.clone());
     bench.send(Bytes::from_static(&[b'x'; 100_000]));
-    assert!(bench.shared.held() < 1000, "{}", bench.shared.held());
+    assert!(
+        bench.checked.shared.held() < 1000,
+        "{}",
+        bench.checked.shared.held()
+    );
     drop(shared);
 }
 
@@ -165,12 +176,16 @@ fn only_a_body_that_is_collected_is_refused_for_want_of_room() {
         bench.call(|conn, cx| conn.gather_body(cx, 300_000));
         for _ in 0..10 {
             bench.input([b'x'; 25_000]);
-            assert!(bench.shared.held() <= 201_000, "{}", bench.shared.held());
+            assert!(
+                bench.checked.shared.held() <= 201_000,
+                "{}",
+                bench.checked.shared.held()
+            );
         }
         assert_eq!(bench.seen.last(), Some(&Seen::Failed(503)));
         assert_eq!(bench.status(), "503");
         assert_eq!(bench.reason(), Some(CloseReason::Overloaded));
-        assert_eq!(bench.shared.held(), 0);
+        assert_eq!(bench.checked.shared.held(), 0);
     }
 }
 
@@ -180,7 +195,11 @@ fn a_body_that_is_collected_takes_memory_as_it_arrives() {
     bench.input(post(10 << 20));
     bench.call(|conn, cx| conn.gather_body(cx, 10 << 20));
     bench.input([b'x'; 1000]);
-    assert!(bench.shared.held() <= 8 << 10, "{}", bench.shared.held());
+    assert!(
+        bench.checked.shared.held() <= 8 << 10,
+        "{}",
+        bench.checked.shared.held()
+    );
     // The limit of the handler decides how it grows, also over that of the server.
     let mut bench = Bench::with(wait, |limits| limits.max_body = 1000);
     bench.input(CHUNKED);
@@ -188,8 +207,8 @@ fn a_body_that_is_collected_takes_memory_as_it_arrives() {
     let (mut steps, mut held) = (0, 0);
     for _ in 0..300 {
         bench.input(format!("8000\r\n{}\r\n", "x".repeat(32 << 10)));
-        steps += usize::from(bench.shared.held() != held);
-        held = bench.shared.held();
+        steps += usize::from(bench.checked.shared.held() != held);
+        held = bench.checked.shared.held();
     }
     assert!(steps < 12, "{steps} steps");
     bench.input("0\r\n\r\n");
@@ -203,8 +222,11 @@ fn an_idle_connection_holds_nothing() {
         bench.input(format!("{}{}", post(70_000), "x".repeat(30_000)));
         bench.input("x".repeat(40_000));
         bench.output();
-        assert_eq!(bench.shared.held(), 0);
-        assert_eq!(bench.connection.state().reading(), Reading::Idle);
-        assert_eq!(bench.connection.state().response(), ResponseState::None);
+        assert_eq!(bench.checked.shared.held(), 0);
+        assert_eq!(bench.checked.connection.state().reading(), Reading::Idle);
+        assert_eq!(
+            bench.checked.connection.state().response(),
+            ResponseState::None
+        );
     }
 }

@@ -42,7 +42,7 @@ fn the_head_is_returned_before_the_body_has_arrived() {
     let mut bench = Bench::new(wait);
     bench.input(post(5));
     assert_eq!(bench.seen, [head("POST /", BodyLength::Exact(5))]);
-    assert!(bench.connection.request_in_progress());
+    assert!(bench.checked.connection.request_in_progress());
     bench.input("he");
     assert_eq!(bench.seen.last(), Some(&data("he")));
     // Several chunks in one read are one part.

@@ -88,10 +88,10 @@ fn a_response_is_framed_by_its_length_or_in_chunks_or_by_the_end_of_the_connecti
             format!("HTTP/1.1 200 OK\r\n{expected}"),
             "{request} {length:?}"
         );
-        assert!(!bench.connection.request_in_progress());
+        assert!(!bench.checked.connection.request_in_progress());
         let closes = expected.contains("close");
         assert_eq!(bench.step() == Step::ShutdownWrite, closes);
-        assert!(!bench.connection.wants_reset());
+        assert!(!bench.checked.connection.wants_reset());
         if !closes {
             bench.input(GET);
             assert_eq!(bench.seen.len(), 2);
@@ -141,7 +141,7 @@ fn some_responses_have_no_body_to_poll() {
             !bench.call(|conn, cx| conn.begin_response(cx, &head, length)),
             "{expected}"
         );
-        assert!(!bench.connection.request_in_progress());
+        assert!(!bench.checked.connection.request_in_progress());
         // Parts that come nevertheless go nowhere.
         bench.send("x");
         bench.call(Connection::end_response);
@@ -169,7 +169,7 @@ fn parts_are_large_or_small_and_in_order() {
         let (_, body) = output.split_once("\r\n\r\n").expect("a head");
         let x = "x".repeat(length);
         assert!(body == format!("5\r\nfirst\r\n{length:x}\r\n{x}\r\n4\r\nlast\r\n0\r\n\r\n"));
-        assert_eq!(bench.shared.held(), 0);
+        assert_eq!(bench.checked.shared.held(), 0);
     }
 }
 
@@ -182,8 +182,8 @@ fn parts_that_are_ready_together_leave_in_one_write() {
         bench.send("data: event\n\n");
     }
     let mut slices = [IoSlice::new(&[]); Connection::MAX_SLICES];
-    assert_eq!(bench.connection.poll_output(&mut slices), 1);
-    assert_eq!(slices[0].len(), bench.connection.pending_output());
+    assert_eq!(bench.checked.connection.poll_output(&mut slices), 1);
+    assert_eq!(slices[0].len(), bench.checked.connection.pending_output());
 }
 
 #[test]
@@ -224,7 +224,7 @@ fn trailers_go_to_clients_that_take_them() {
             body.contains("x-sum"),
             "{head}"
         );
-        assert_eq!(bench.shared.held(), 0);
+        assert_eq!(bench.checked.shared.held(), 0);
     }
 }
 
@@ -243,7 +243,7 @@ fn a_body_that_has_not_the_announced_length_ends_the_connection() {
             output,
             format!("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n{sent}")
         );
-        assert!(!bench.connection.request_in_progress());
+        assert!(!bench.checked.connection.request_in_progress());
         assert_eq!(bench.step(), Step::ShutdownWrite);
         bench.input(GET);
         bench.end();
@@ -267,7 +267,7 @@ fn a_response_that_is_aborted_has_no_end() {
         bench.send("more");
         bench.call(Connection::end_response);
         assert!(bench.output().ends_with("\r\n2\r\nhi\r\n"));
-        assert!(!bench.connection.wants_reset());
+        assert!(!bench.checked.connection.wants_reset());
         bench.end();
         assert_eq!(
             bench.step(),
@@ -282,13 +282,13 @@ fn a_response_that_is_aborted_has_no_end() {
     bench.send("hi");
     bench.call(|conn, cx| conn.abort_response(cx, reason));
     assert_eq!(bench.step(), Step::Close(reason));
-    assert!(bench.connection.wants_reset());
+    assert!(bench.checked.connection.wants_reset());
     // Before its head, there is still a response.
     let mut bench = Bench::new(wait);
     bench.input(GET_1_0);
     bench.call(|conn, cx| conn.abort_response(cx, reason));
     assert_eq!(bench.status(), "500");
-    assert!(!bench.connection.wants_reset());
+    assert!(!bench.checked.connection.wants_reset());
 }
 
 #[test]
@@ -297,10 +297,10 @@ fn a_handler_that_fails_gets_500_unless_its_response_has_begun() {
         let mut bench = Bench::new(wait);
         bench.input(format!("{}he", post(5)));
         bench.call(fail);
-        assert!(!bench.connection.request_in_progress());
+        assert!(!bench.checked.connection.request_in_progress());
         let output = bench.output();
         assert!(output.starts_with("HTTP/1.1 500 ") && output.contains("connection: close"));
-        assert_eq!(bench.shared.held(), 0);
+        assert_eq!(bench.checked.shared.held(), 0);
         bench.input(format!("llo{GET}"));
         assert_eq!(bench.seen.len(), 2, "nothing is read behind it");
         bench.end();

@@ -101,7 +101,7 @@ fn the_rest_of_a_body_must_keep_the_rate_after_the_response() {
 fn a_handler_may_take_any_time_unless_it_has_a_timeout() {
     let mut bench = Bench::new(wait);
     bench.input(GET);
-    assert_eq!(bench.connection.poll_timeout(), None);
+    assert_eq!(bench.checked.connection.poll_timeout(), None);
     bench.pass(seconds(1_000_000));
     bench.respond_exactly("at last");
     assert!(bench.output().ends_with("at last"));
@@ -110,9 +110,9 @@ fn a_handler_may_take_any_time_unless_it_has_a_timeout() {
     let mut bench = Bench::with(wait, set);
     bench.input(GET);
     bench.pass(seconds(19));
-    assert!(bench.connection.request_in_progress());
+    assert!(bench.checked.connection.request_in_progress());
     bench.pass(seconds(1));
-    assert!(!bench.connection.request_in_progress());
+    assert!(!bench.checked.connection.request_in_progress());
     bench.respond_exactly("too late");
     let output = bench.output();
     assert!(output.starts_with("HTTP/1.1 503 ") && output.contains("connection: close"));
@@ -149,11 +149,11 @@ fn the_handlers_time_stands_still_while_it_waits_for_the_body() {
             bench.input([b'x'; 50]);
             bench.pass(seconds(10));
         }
-        assert!(bench.connection.request_in_progress());
+        assert!(bench.checked.connection.request_in_progress());
         // It goes on, with 5 s left, when the body has ended.
         bench.input([b'x'; 500]);
         bench.pass(seconds(4));
-        assert!(bench.connection.request_in_progress(), "{collects}");
+        assert!(bench.checked.connection.request_in_progress(), "{collects}");
         bench.pass(seconds(1));
         assert_eq!(bench.status(), "503");
     }
@@ -207,7 +207,7 @@ fn a_half_closed_connection_has_a_deadline_that_each_write_renews() {
         });
         bench.input(GET);
         bench.end();
-        assert!(bench.connection.can_be_evicted());
+        assert!(bench.checked.connection.can_be_evicted());
         bench.pass(seconds(30));
         assert_eq!(bench.step(), Step::Close(reason));
     }
@@ -220,7 +220,7 @@ fn a_stream_that_trickles_but_is_taken_never_times_out() {
     bench.begin();
     for _ in 0..100 {
         bench.output();
-        assert_eq!(bench.connection.poll_timeout(), None);
+        assert_eq!(bench.checked.connection.poll_timeout(), None);
         bench.pass(seconds(100));
         bench.send("x");
         bench.pass(seconds(9));

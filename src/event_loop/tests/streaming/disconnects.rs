@@ -1,0 +1,87 @@
+//! Clients that reset their connection, end their side of it, or send on, while their request is in progress.
+
+use super::*;
+
+#[test]
+fn a_reset_drops_the_future_promptly() {
+    for personality in ALL {
+        let bench = Bench::new(personality);
+        let (client, other) = (bench.client(), bench.client());
+        client.send(GET);
+        other.send(GET);
+        bench.at(50, move |_| client.reset());
+        let diary = Rc::new(Diary::default());
+        let late = Rc::clone(&diary);
+        bench.at(60, move |_| assert_eq!(late.dropped.borrow().len(), 1));
+        bench.at(70, move |_| other.reset());
+        bench.stop_at(100);
+        let fake = bench.fake.clone();
+        let counters = bench.serve(|_| {
+            let witness = Witness::new(&diary, &fake);
+            async move {
+                pending::<()>().await;
+                witness.end();
+                Response::new("never".to_string())
+            }
+        });
+        assert_eq!(diary.dropped.borrow().len(), 2);
+        assert_eq!(counters.closed(CloseReason::ClientGone), 2);
+    }
+}
+
+#[test]
+fn a_half_closed_connection_gets_its_response_without_extra_waits() {
+    for personality in NOT_BLIND {
+        let bench = Bench::new(personality);
+        let client = bench.client();
+        client.send(&get("/20000"));
+        client.end();
+        bench.waits_at_most(4, 1_000, 19_000);
+        bench.at(20_100, move |_| {
+            assert_eq!(count_ok(&client), 1);
+            assert!(client.is_closed());
+        });
+        bench.stop_at(21_000);
+        let counters = bench.serve(later);
+        assert_eq!(counters.closed(CloseReason::ClientClosed), 1);
+    }
+}
+
+#[test]
+fn a_half_closed_connection_is_closed_at_its_timeout() {
+    let mut bench = Bench::new(Personality::WASI_COMMON);
+    bench.settings.limits.half_closed_timeout = Duration::from_secs(3);
+    let client = bench.client();
+    client.send(&get("/20000"));
+    client.end();
+    let early = client.clone();
+    bench.at(2_900, move |_| assert!(!early.is_closed()));
+    bench.at(3_200, move |_| assert!(client.is_closed()));
+    bench.stop_at(4_000);
+    let counters = bench.serve(later);
+    assert_eq!(counters.closed(CloseReason::HalfClosedTimeout), 1);
+}
+
+/// When enough input is kept, the connection must not be registered for reading: a level-triggered poll would report
+/// the rest of the input again and again.
+#[test]
+fn input_behind_a_waiting_request_is_kept_up_to_a_bound_without_extra_waits() {
+    for personality in NOT_BLIND {
+        let bench = Bench::new(personality);
+        let client = bench.client();
+        client.send(&get("/20000"));
+        let sender = client.clone();
+        bench.at(10, move |_| sender.send(&GET.repeat(10_000)));
+        bench.waits_at_most(4, 1_000, 19_000);
+        let unread = client.clone();
+        bench.at(1_000, move |_| {
+            let read = GET.len() * 10_000 - unread.unread();
+            assert!(read > 0 && read <= 64 << 10, "{read}");
+        });
+        client.set_room(1 << 30);
+        bench.stop_at(30_000);
+        let counters = bench.serve(later);
+        assert_eq!(counters.requests, 10_001);
+        assert_eq!(count_ok(&client), 10_001);
+    }
+}

@@ -1,0 +1,113 @@
+//! Clients that reset their connection, or end their side of it, while their request is in progress.
+
+use std::future::pending;
+use std::io::Write;
+use std::net::Shutdown;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use mini_http::http::Request;
+use mini_http::{CloseReason, Incoming, Response, sleep};
+
+use super::server::{GET, Running, Witness, get, hello, next, reset, rest, wait_until};
+
+#[test]
+fn a_client_that_resets_ends_its_future_promptly() {
+    let dropped = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&dropped);
+    let server = Running::start(move |server| {
+        server.serve_async(async |request: Request<Incoming>| {
+            let witness = Witness(Arc::clone(&count));
+            let mut body = request.into_body();
+            match next(&mut body).await {
+                Some(Err(error)) => assert!(error.is_gone()),
+                Some(Ok(_)) | None => pending().await,
+            }
+            drop(witness);
+            Response::new(String::new())
+        })
+    });
+    let waiting = server.send(GET);
+    let uploading = server.send(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\n");
+    server.await_requests(2);
+    reset(waiting);
+    let took = wait_until("its future is dropped", || {
+        dropped.load(Ordering::SeqCst) == 1
+    });
+    assert!(took < Duration::from_secs(1), "{took:?}");
+    reset(uploading);
+    wait_until("its future is dropped", || {
+        dropped.load(Ordering::SeqCst) == 2
+    });
+    assert_eq!(server.await_close().closed(CloseReason::ClientGone), 2);
+    server.stop();
+}
+
+/// Also where the server doesn't read: so much input waits behind the request that no more is kept, or the
+/// client's stream has ended.
+#[test]
+fn a_client_that_resets_is_noticed_where_nothing_is_read() {
+    let dropped = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&dropped);
+    let server = Running::start(move |server| {
+        server.serve_async(async |request: Request<Incoming>| {
+            let _witness = Witness(Arc::clone(&count));
+            pending::<()>().await;
+            hello(request).await
+        })
+    });
+    let mut full = server.send(GET);
+    full.write_all(&GET.repeat(4_000))
+        .expect("the system takes it");
+    let ended = server.send(GET);
+    ended.shutdown(Shutdown::Write).expect("a half-close");
+    server.await_requests(2);
+    // The server has read what it keeps, and the end.
+    thread::sleep(Duration::from_millis(100));
+    for (number, stream) in [full, ended].into_iter().enumerate() {
+        reset(stream);
+        let is_dropped = || dropped.load(Ordering::SeqCst) == number + 1;
+        let took = wait_until("its future is dropped", is_dropped);
+        assert!(took < Duration::from_secs(1), "{took:?}");
+    }
+    assert_eq!(server.await_close().closed(CloseReason::ClientGone), 2);
+    server.stop();
+}
+
+#[test]
+fn a_half_closed_client_gets_its_response() {
+    let server = Running::with(
+        |server| {
+            server.limits(|limits| limits.half_closed_timeout = Duration::from_millis(500));
+        },
+        |server| {
+            server.serve_async(async |request: Request<Incoming>| {
+                let wait = if request.uri().path() == "/long" {
+                    20_000
+                } else {
+                    200
+                };
+                sleep(Duration::from_millis(wait)).await;
+                hello(request).await
+            })
+        },
+    );
+    let mut short = server.send(GET);
+    short.shutdown(Shutdown::Write).expect("a half-close");
+    let all = rest(&mut short);
+    assert!(all.ends_with("hello!"), "{all}");
+    let since = Instant::now();
+    let mut long = server.send(&get("/long"));
+    long.shutdown(Shutdown::Write).expect("a half-close");
+    assert_eq!(rest(&mut long), "");
+    let took = since.elapsed();
+    assert!(
+        took >= Duration::from_millis(500) && took < Duration::from_secs(3),
+        "{took:?}"
+    );
+    let counters = server.handle.counters();
+    assert_eq!(counters.closed(CloseReason::HalfClosedTimeout), 1);
+    server.stop();
+}

@@ -1,0 +1,10 @@
+//! Handlers that are futures, and bodies that stream, natively over real sockets.
+#![cfg(not(target_os = "wasi"))]
+
+mod disconnects;
+mod failures;
+mod requests;
+mod responses;
+mod server;
+mod stop;
+mod uploads;

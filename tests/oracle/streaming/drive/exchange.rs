@@ -1,0 +1,60 @@
+//! A request and the response to it, as the handler of the oracle saw and made them.
+
+use super::super::super::request::show;
+use mini_http::Refusal;
+use mini_http::conn::BodyLength;
+
+/// A request as the handler got it, and what it did.
+#[derive(Debug)]
+pub(crate) struct Exchange {
+    /// All but the body as one text, to compare.
+    pub(super) shown: String,
+    pub(crate) is_head: bool,
+    pub(crate) is_http10: bool,
+    pub(crate) takes_trailers: bool,
+    pub(super) length: BodyLength,
+    pub(super) body: Vec<u8>,
+    pub(super) is_complete: bool,
+    pub(super) fault: Option<Refusal>,
+    pub(crate) response: Given,
+}
+
+/// What the handler has responded.
+#[derive(Debug, Default)]
+pub(crate) struct Given {
+    pub(crate) status: Option<u16>,
+    pub(crate) length: Option<u64>,
+    pub(crate) parts: Vec<u8>,
+    pub(crate) has_trailers: bool,
+    /// It was ended by the handler, and not aborted.
+    pub(crate) is_complete: bool,
+}
+
+impl Exchange {
+    pub(super) fn new(request: &mini_http::http::Request<()>, length: BodyLength) -> Self {
+        let values = |name: &str| request.headers().get_all(name).into_iter();
+        let fields = request.headers().iter();
+        let is_http10 = request.version() == mini_http::version::Version::HTTP_10;
+        Self {
+            shown: show(
+                request.method().as_str(),
+                &request.uri().to_string(),
+                is_http10,
+                fields
+                    .map(|(name, value)| (name.to_string(), value.as_bytes().to_vec()))
+                    .collect(),
+            ),
+            is_head: request.method() == "HEAD",
+            is_http10,
+            takes_trailers: values("te").any(|value| {
+                let mut codings = value.as_bytes().split(|&byte| byte == b',');
+                codings.any(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"trailers"))
+            }),
+            length,
+            body: Vec::new(),
+            is_complete: length == BodyLength::None,
+            fault: None,
+            response: Given::default(),
+        }
+    }
+}
