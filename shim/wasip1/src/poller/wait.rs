@@ -41,7 +41,11 @@ impl<W: Wasi> Poller<W> {
                 Err(errno) => self.recover(errno, ready)?,
             }
             self.report_known(ready);
-            now = self.now();
+            // If the clock fails, the time that is left isn't known. With an older time the wait would begin again.
+            let Ok(after) = self.read_clock() else {
+                return Ok(());
+            };
+            now = after;
         }
         Ok(())
     }
