@@ -139,6 +139,27 @@ fn a_wait_ends_at_its_timeout_even_if_the_clock_fails() {
     }
 }
 
+/// Events without progress make waits slower, but not longer than their timeout.
+#[test]
+fn a_wait_that_is_slowed_down_ends_at_its_timeout() {
+    let mut server = Server::new(Personality::STRICT);
+    let (_client, stream) = server.accept(1);
+    server.wait(0);
+    for _ in 0..100 {
+        server.fake.set_faults(Faults {
+            spurious: 1000,
+            ..Faults::NONE
+        });
+        assert_ne!(server.wait(20), []);
+        assert_eq!(server.poller.read(&stream, &mut [0; 1]), Err(Errno::AGAIN));
+    }
+    server.fake.set_faults(Faults::NONE);
+    let before = server.fake.now();
+    assert_eq!(server.wait(20), []);
+    let waited = server.fake.now() - before;
+    assert!((20_000_000..20_100_000).contains(&waited), "{waited}");
+}
+
 #[test]
 fn a_bad_fd_is_reported_to_its_owner_only() {
     for personality in [Personality::WASI_COMMON, Personality::STRICT] {
