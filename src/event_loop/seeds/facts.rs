@@ -93,9 +93,7 @@ impl<'a> Facts<'a> {
 
     /// How long stopping takes at most where it has an end: then all is closed at once.
     pub(super) fn longest_cut(&self, within: Duration) -> u64 {
-        // In hostile worlds the last wait was seen to take twice its timeout; why isn't known yet.
-        let waits = if self.is_truthful { 1 } else { 2 };
-        waits * nanos(within) + self.bound + self.slack
+        nanos(within) + self.bound + self.slack
     }
 
     /// The most bytes that may ever be held: what was asked for, or else for each connection a small

@@ -51,6 +51,7 @@
 //! | `IO` or another error in an event | reports that connection as readable, with the error |
 //! | `NOTSUP`, `NOSYS`, `INTR`, `AGAIN` in an event | reports the direction, so that the owner tries it |
 //! | `INTR` for a poll | ends the wait without events |
+//! | an error for the clock after a poll | ends the wait, because the time that is left isn't known |
 //! | `INVAL` for a poll | polls in shorter parts from then on: the host's poll(2) takes no more than `ulimit -n` entries |
 //! | another error for a poll (`NOMEM`, `IO`, …) | sleeps briefly and reports everything, so that the owners try it; after 100 such errors in a row the wait fails |
 //! | `AGAIN` after it reported the direction | nothing: readiness is a hint |
@@ -66,6 +67,7 @@ mod speculate;
 mod tries;
 mod wait;
 
+use std::cell::Cell;
 use std::io::IoSlice;
 use std::time::Duration;
 
@@ -111,6 +113,8 @@ pub struct Poller<W> {
     reported_only_listeners: bool,
     /// When it was last known for certain which of all connections were ready.
     resolved_at: u64,
+    /// The last time that was read. It is used when the clock fails.
+    read_time: Cell<u64>,
 }
 
 /// Something that may be ready.
@@ -155,6 +159,7 @@ impl<W: Wasi> Poller<W> {
             failures: 0,
             reported_only_listeners: false,
             resolved_at: 0,
+            read_time: Cell::new(0),
         }
     }
 
@@ -163,11 +168,15 @@ impl<W: Wasi> Poller<W> {
         &self.wasi
     }
 
-    /// Nanoseconds of the monotonic clock.
+    /// Nanoseconds of the monotonic clock. If it fails, the last time that was read.
     pub fn now(&self) -> u64 {
-        self.wasi
-            .clock_time_get(ClockId::Monotonic)
-            .unwrap_or(self.planner.wait_ended())
+        self.read_clock().unwrap_or(self.read_time.get())
+    }
+
+    fn read_clock(&self) -> Result<u64, Errno> {
+        let now = self.wasi.clock_time_get(ClockId::Monotonic)?;
+        self.read_time.set(now);
+        Ok(now)
     }
 
     /// Whether this runtime's `poll_oneoff` doesn't check sockets, as far as is known. Then a wait is a series of

@@ -41,7 +41,11 @@ impl<W: Wasi> Poller<W> {
                 Err(errno) => self.recover(errno, ready)?,
             }
             self.report_known(ready);
-            now = self.now();
+            // If the clock fails, the time that is left isn't known. With an older time the wait would begin again.
+            let Ok(after) = self.read_clock() else {
+                return Ok(());
+            };
+            now = after;
         }
         Ok(())
     }
@@ -53,7 +57,8 @@ impl<W: Wasi> Poller<W> {
         left: u64,
         ready: &mut Vec<Ready>,
     ) -> Result<(), Errno> {
-        self.slow_down(left);
+        let slept = self.slow_down(now, left);
+        let (now, left) = (now + slept, left.saturating_sub(slept));
         match self.planner.plan(now, left) {
             Plan::Busy { wait } => self.poll_busy(now, wait, ready),
             Plan::BusyThenIdle { wait, window } => {
@@ -69,11 +74,14 @@ impl<W: Wasi> Poller<W> {
     }
 
     /// Sleeps if many waits in a row have reported events without any progress: they must not become a busy loop.
-    fn slow_down(&mut self, left: u64) {
-        if self.without_progress > MAX_WITHOUT_PROGRESS {
-            let nanos = MIN_SLEEP << (self.without_progress - MAX_WITHOUT_PROGRESS).min(8);
-            sleep(&self.wasi, nanos.min(MAX_SLEEP).min(left));
+    /// Returns how long that took.
+    fn slow_down(&self, now: u64, left: u64) -> u64 {
+        if self.without_progress <= MAX_WITHOUT_PROGRESS {
+            return 0;
         }
+        let nanos = MIN_SLEEP << (self.without_progress - MAX_WITHOUT_PROGRESS).min(8);
+        sleep(&self.wasi, nanos.min(MAX_SLEEP).min(left));
+        self.now().saturating_sub(now)
     }
 
     /// Polls the busy connections and the listeners, or reports them without a poll.

@@ -109,6 +109,57 @@ fn a_wait_ends_at_its_timeout() {
     }
 }
 
+/// If the clock fails after the poll, it isn't known how much time is left. The wait must not begin again.
+#[test]
+fn a_wait_ends_at_its_timeout_even_if_the_clock_fails() {
+    for personality in ALL {
+        for seed in 0..100 {
+            let fake = Fake::new(personality, seed);
+            let fd = fake.preopen_listener();
+            let mut poller = Poller::new(fake.clone());
+            let listener = poller.register_listener(fd, LISTENER).expect("a listener");
+            poller
+                .wait(&mut Vec::new(), Some(Duration::ZERO))
+                .expect("a wait");
+            // Nothing is polled, so that only the clock ends the wait.
+            poller.set_interest(&listener, Interest::NONE);
+            // A quarter of its results are errors, the others are up to 1 ms too low.
+            fake.set_faults(Faults {
+                clock: 1000,
+                ..Faults::NONE
+            });
+            let before = fake.now();
+            let timeout = Duration::from_millis(250);
+            poller
+                .wait(&mut Vec::new(), Some(timeout))
+                .expect("a wait never fails here");
+            let waited = fake.now() - before;
+            assert!(waited < 253_000_000, "{waited} with seed {seed}");
+        }
+    }
+}
+
+/// Events without progress make waits slower, but not longer than their timeout.
+#[test]
+fn a_wait_that_is_slowed_down_ends_at_its_timeout() {
+    let mut server = Server::new(Personality::STRICT);
+    let (_client, stream) = server.accept(1);
+    server.wait(0);
+    for _ in 0..100 {
+        server.fake.set_faults(Faults {
+            spurious: 1000,
+            ..Faults::NONE
+        });
+        assert_ne!(server.wait(20), []);
+        assert_eq!(server.poller.read(&stream, &mut [0; 1]), Err(Errno::AGAIN));
+    }
+    server.fake.set_faults(Faults::NONE);
+    let before = server.fake.now();
+    assert_eq!(server.wait(20), []);
+    let waited = server.fake.now() - before;
+    assert!((20_000_000..20_100_000).contains(&waited), "{waited}");
+}
+
 #[test]
 fn a_bad_fd_is_reported_to_its_owner_only() {
     for personality in [Personality::WASI_COMMON, Personality::STRICT] {
