@@ -111,9 +111,10 @@ pub struct Limits {
     /// still while the handler waits for the request's body. Then the client gets 503, and the
     /// handler's future is dropped. Default `None`: handlers may take any time.
     pub handler_timeout: Option<Duration>,
-    /// With `serve_async`: the most requests that are with handlers at a time. It bounds the memory that
-    /// isn't counted in [`max_held`](Self::max_held): the handlers' futures, and what they collect.
-    /// While there are as many, no further head is read. Default 10,000, on WASI 1,000.
+    /// With `serve_async`: the most requests at a time, each from its head to the end of its response. So a
+    /// stream of events counts as long as it is open. It bounds the memory that isn't counted in
+    /// [`max_held`](Self::max_held): the handlers' futures, and what they collect. While there are as many, no
+    /// further request is begun: its client waits until another one has ended. Default 10,000, on WASI 1,000.
     pub max_requests: usize,
 }
 
