@@ -5,8 +5,8 @@
 //! `cargo run --target wasm32-wasip1 --example events`.
 //!
 //! 10,000 streams may be open at a time, on WASI 1,000: for more, raise the limits `max_requests` and
-//! `max_connections`. A stream ends when the client goes away, or when the server is
-//! told to stop by `curl -X POST http://127.0.0.1:3000/stop`.
+//! `max_connections`. A stream ends when the client goes away, or when the server is told to stop by
+//! `curl -X POST http://127.0.0.1:3000/stop`.
 
 use std::future::Future;
 use std::pin::Pin;

@@ -1,9 +1,9 @@
-//! A server that tells how it is doing.
+//! A server with limits from the environment, which reports its counters.
 //!
 //! `cargo run --example stats`, then `curl http://127.0.0.1:3000/stats`. The same source runs
 //! inside a WASI runtime: `cargo run --target wasm32-wasip1 --example stats`.
 //!
-//! | request | answer |
+//! | request | response |
 //! |---|---|
 //! | `GET /stats` | the counters, one a line |
 //! | `GET /large` | 4 MiB |
@@ -11,7 +11,8 @@
 //! | `POST /stop` | the server ends, and with it `main` |
 //! | any other | the request's body, or `hello!` if it has none |
 //!
-//! Every limit can be set in the environment, times in milliseconds:
+//! Every limit but `handler_timeout`, which is for asynchronous handlers, can be set in the environment, times in
+//! milliseconds:
 //! `MAX_CONNECTIONS=100 IDLE_TIMEOUT=5000 cargo run --example stats`.
 
 use std::str::FromStr;
