@@ -1,0 +1,133 @@
+//! The entries of one line of `Forwarded` or `X-Forwarded-For`.
+
+use std::net::{IpAddr, Ipv6Addr};
+
+use http::HeaderValue;
+
+use super::ForwardedBy;
+
+/// The party that an entry names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Node {
+    /// In the canonical form: an IPv4 address is never a mapped one.
+    Address(IpAddr),
+    /// It is hidden, or the entry is malformed.
+    Unknown,
+}
+
+/// The entries of a line, from the left to the right. Empty ones are left out (RFC 9110 §5.6.1.2).
+///
+/// If quotation marks don't match, it isn't known where entries end: then the line is a single unknown one.
+pub(super) fn of_line(line: &HeaderValue, by: ForwardedBy) -> Vec<Node> {
+    let Ok(line) = line.to_str() else {
+        return vec![Node::Unknown];
+    };
+    let node = match by {
+        ForwardedBy::Forwarded => forwarded_for,
+        ForwardedBy::XForwardedFor => address,
+    };
+    let Some(elements) = split(line, ',', by) else {
+        return vec![Node::Unknown];
+    };
+    let elements = elements.into_iter().map(trim);
+    elements
+        .filter(|element| !element.is_empty())
+        .map(node)
+        .collect()
+}
+
+/// The node of an element of `Forwarded` (RFC 7239 §4): the value of its parameter `for`.
+fn forwarded_for(element: &str) -> Node {
+    let Some(pairs) = split(element, ';', ForwardedBy::Forwarded) else {
+        return Node::Unknown;
+    };
+    let mut found = None;
+    for pair in pairs.into_iter().map(trim).filter(|pair| !pair.is_empty()) {
+        let Some((name, value)) = pair.split_once('=') else {
+            return Node::Unknown;
+        };
+        if name.eq_ignore_ascii_case("for") && found.replace(value).is_some() {
+            // Each parameter may be there once (RFC 7239 §4).
+            return Node::Unknown;
+        }
+    }
+    found
+        .and_then(unquote)
+        .map_or(Node::Unknown, |node| address(&node))
+}
+
+/// The value of a token or of a quoted string (RFC 9110 §5.6.4).
+fn unquote(value: &str) -> Option<String> {
+    let Some(inner) = value.strip_prefix('"') else {
+        return (!value.contains('"')).then(|| value.to_owned());
+    };
+    let inner = inner.strip_suffix('"')?;
+    let mut text = String::with_capacity(inner.len());
+    let mut characters = inner.chars();
+    while let Some(character) = characters.next() {
+        match character {
+            '"' => return None,
+            '\\' => text.push(characters.next()?),
+            _ => text.push(character),
+        }
+    }
+    Some(text)
+}
+
+/// The address in `192.0.2.1`, `192.0.2.1:80`, `2001:db8::1`, `[2001:db8::1]` or `[2001:db8::1]:80`. The port may be
+/// an obfuscated one, as `:_x` (RFC 7239 §6).
+fn address(node: &str) -> Node {
+    let bracketed = || {
+        let (inside, port) = node.strip_prefix('[')?.split_once(']')?;
+        let is_port = port.is_empty() || port.strip_prefix(':').is_some_and(is_port);
+        let address: Ipv6Addr = inside.parse().ok().filter(|_| is_port)?;
+        Some(IpAddr::V6(address))
+    };
+    let with_port = || {
+        let (address, port) = node.split_once(':')?;
+        let address: IpAddr = address.parse().ok().filter(|_| is_port(port))?;
+        Some(address)
+    };
+    let found = node.parse().ok().or_else(bracketed).or_else(with_port);
+    found.map_or(Node::Unknown, |address: IpAddr| {
+        Node::Address(address.to_canonical())
+    })
+}
+
+fn is_port(text: &str) -> bool {
+    let is_obfuscated = |rest: &str| {
+        let is_allowed =
+            |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+        !rest.is_empty() && rest.bytes().all(is_allowed)
+    };
+    match text.strip_prefix('_') {
+        Some(rest) => is_obfuscated(rest),
+        None => text.bytes().all(|byte| byte.is_ascii_digit()) && text.parse::<u16>().is_ok(),
+    }
+}
+
+/// Splits at a separator, in `Forwarded` only outside of quoted strings. `None` if one of those has no end.
+fn split(text: &str, separator: char, by: ForwardedBy) -> Option<Vec<&str>> {
+    let has_quotes = by == ForwardedBy::Forwarded;
+    let (mut parts, mut from) = (Vec::new(), 0);
+    let (mut is_quoted, mut is_escaped) = (false, false);
+    for (at, character) in text.char_indices() {
+        if is_escaped {
+            is_escaped = false;
+        } else if has_quotes && character == '"' {
+            is_quoted = !is_quoted;
+        } else if is_quoted && character == '\\' {
+            is_escaped = true;
+        } else if !is_quoted && character == separator {
+            parts.push(&text[from..at]);
+            from = at + separator.len_utf8();
+        }
+    }
+    parts.push(&text[from..]);
+    (!is_quoted).then_some(parts)
+}
+
+/// Without the optional whitespace (RFC 9110 §5.6.3) around it.
+fn trim(text: &str) -> &str {
+    text.trim_matches([' ', '\t'])
+}
