@@ -4,8 +4,9 @@ use std::net::SocketAddr;
 
 /// The client's address, among the extensions of a request that an asynchronous handler gets.
 ///
-/// It is missing on WASI preview 1, which has no call for it, and where the system can't report it.
-/// Behind a proxy it is the proxy's.
+/// It is missing on WASI preview 1, which has no call for it, for connections of Unix domain sockets, and where the
+/// system can't report it. Behind a proxy it is the proxy's: [`TrustedProxies`](crate::TrustedProxies) finds the
+/// client's.
 ///
 /// ```
 /// use mini_http::{Incoming, PeerAddr, http::Request};

@@ -47,14 +47,27 @@ impl Drop for Server {
 }
 
 impl Server {
-    /// A server that listens on `addr`, of the form `host:port`. With port 0 the system chooses a port;
-    /// [`local_addr`](Self::local_addr) returns it. The system queues connections from now on; they
-    /// are served once [`start`](Self::start) is called.
+    /// A server that listens on `addr`: `host:port`, or natively on Unix also `unix:/path`. The system queues
+    /// connections from now on; they are served once [`start`](Self::start) is called. More addresses are added by
+    /// [`and_listen`](Self::and_listen).
     ///
-    /// A WASI preview 1 module can't bind sockets. There, this uses the listening sockets that the
+    /// **`host:port`** is an IP address or a name, with a port. The server listens on all addresses that the name
+    /// means; `localhost` is `127.0.0.1` and `[::1]`. Addresses that the system doesn't have are left out, as long as
+    /// there is another one. With port 0 the system chooses a port, the same for all of them;
+    /// [`local_addrs`](Self::local_addrs) returns it. `[::]` takes IPv4 connections as well where the system does that
+    /// by default, as Linux does, but not WASI 0.2.
+    ///
+    /// **`unix:/path`** is a Unix domain socket with this file. Only the owner of the process can connect; see
+    /// [`unix_mode`](Self::unix_mode). The file is removed when the server stops or is dropped. If there is one from
+    /// a server that was killed, it is replaced, after 100 ms in which nobody listens on it. A socket on which
+    /// somebody listens is never replaced, nor is a file of another kind. Requests have no
+    /// [`peer_addr`](Request::peer_addr). A response that can't be completed, and whose end is that of the
+    /// connection (HTTP/1.0), looks complete to the client, because only TCP has resets.
+    ///
+    /// **On WASI.** A WASI preview 1 module can't bind sockets. There, this uses the listening sockets that the
     /// runtime passes to the module, like [`preopened`](Self::preopened); only the form of `addr` is
     /// checked, and the log says that it is not used. On WASI 0.2 it binds as it does natively, if the
-    /// runtime permits network access.
+    /// runtime permits network access; names other than `localhost` need a permission of their own.
     ///
     /// # Errors
     /// [`Address`](crate::ErrorKind::Address) if `addr` is malformed, its host is not found, or it
@@ -63,10 +76,30 @@ impl Server {
         Listeners::bind(addr).map(Self::with)
     }
 
+    /// Listens on another address, too: any that [`new`](Self::new) takes.
+    ///
+    /// ```no_run
+    /// # fn main() -> mini_http::Result<()> {
+    /// let mut server = mini_http::Server::new("192.0.2.1:80")?;
+    /// server.and_listen("localhost:3000")?.and_listen("unix:/run/app/http.sock")?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// `0.0.0.0` and `[::]` can have the same port. (If `[::]` comes first, it is bound anew, without IPv4. It
+    /// loses connections that were made in between.)
+    ///
+    /// # Errors
+    /// Those of [`new`](Self::new); [`NoListener`](crate::ErrorKind::NoListener) if the server was started.
+    pub fn and_listen(&mut self, addr: &str) -> Result<&mut Self> {
+        self.listeners.add(addr)?;
+        Ok(self)
+    }
+
     /// A server on the listening sockets that were passed to this process or module.
     ///
     /// On Unix these are the sockets of systemd's socket activation (`LISTEN_FDS` and `LISTEN_PID`,
-    /// see `sd_listen_fds(3)`). On WASI preview 1 they are the sockets that the runtime was started
+    /// see `sd_listen_fds(3)`): of TCP, or Unix domain sockets. On WASI preview 1 they are the sockets that the runtime was started
     /// with: every listening socket from fd 3 on, or only the one whose number is in the environment
     /// variable `MINI_HTTP_FD`. WASI 0.2 has no preopened sockets: use [`new`](Self::new) there.
     ///
@@ -102,6 +135,26 @@ impl Server {
         Listeners::from_listener(listener).map(Self::with)
     }
 
+    /// A server on your own listening Unix domain socket. Its file is yours, too: the server doesn't remove it.
+    #[cfg(unix)]
+    #[must_use]
+    pub fn from_unix_listener(listener: std::os::unix::net::UnixListener) -> Self {
+        Self::with(Listeners::from_unix_listener(listener))
+    }
+
+    /// Sets the mode of the files of the Unix domain sockets that this server has bound so far: who can write to a
+    /// file can connect. It is `0o600` before, so only the owner of the process can. For a proxy of another user that is
+    /// in the group of the file, set `0o660`.
+    ///
+    /// # Errors
+    /// [`Io`](crate::ErrorKind::Io) if the system refuses it; [`NoListener`](crate::ErrorKind::NoListener) if the
+    /// server was started.
+    #[cfg(unix)]
+    pub fn unix_mode(&mut self, mode: u32) -> Result<&mut Self> {
+        self.listeners.set_unix_mode(mode)?;
+        Ok(self)
+    }
+
     /// Sets `TCP_NODELAY` on accepted connections: a small response is sent at once, without waiting
     /// for the client to acknowledge earlier data. On by default. WASI has no call for it, so there
     /// the runtime decides.
@@ -125,11 +178,19 @@ impl Server {
         self
     }
 
-    /// The address of the (first) listening socket.
+    /// The addresses of the listening sockets, in the order in which they were bound. Unix domain sockets have none.
     ///
     /// # Errors
     /// [`Unsupported`](crate::ErrorKind::Unsupported) on WASI preview 1, which has no call for it;
-    /// [`Io`](crate::ErrorKind::Io) if the system can't report it.
+    /// [`Io`](crate::ErrorKind::Io) if the system can't report one.
+    pub fn local_addrs(&self) -> Result<Vec<SocketAddr>> {
+        self.listeners.local_addrs()
+    }
+
+    /// The first of the [`local_addrs`](Self::local_addrs).
+    ///
+    /// # Errors
+    /// As there; [`Unsupported`](crate::ErrorKind::Unsupported), too, if all sockets are Unix domain sockets.
     pub fn local_addr(&self) -> Result<SocketAddr> {
         self.listeners.local_addr()
     }

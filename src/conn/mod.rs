@@ -192,6 +192,12 @@ impl Connection {
         self.id
     }
 
+    /// The client's address, if it is known.
+    #[must_use]
+    pub fn peer(&self) -> Option<SocketAddr> {
+        self.peer
+    }
+
     /// The state, for tests and logs.
     #[must_use]
     pub fn state(&self) -> &State {

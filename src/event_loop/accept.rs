@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::io::{self, ErrorKind};
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use log::{debug, error};
@@ -12,7 +11,7 @@ use super::EventLoop;
 use super::mode::Mode;
 use super::slot::Slot;
 use crate::conn::{CloseReason, Connection};
-use crate::reactor::{Accepted, Reactor};
+use crate::reactor::{Accepted, Peer, Reactor};
 use crate::time::Instant;
 
 /// What the loop records about a listener.
@@ -222,8 +221,8 @@ impl<R: Reactor, M: Mode<R>> EventLoop<'_, R, M> {
         let (id, Accepted { stream, peer, fd }) = (self.last_id, accepted);
         self.driver.handle.count_accepted();
         debug!(target: "mini_http", "conn {id}: opened{}{}", OfFd(fd), FromPeer(peer));
-        let connection = Connection::new(id, peer, &mut self.driver.cx);
-        let exchange = self.mode.open(key, peer);
+        let connection = Connection::new(id, peer.address(), &mut self.driver.cx);
+        let exchange = self.mode.open(key);
         self.slots.insert(Slot::new(stream, connection, exchange));
     }
 
@@ -258,11 +257,15 @@ impl fmt::Display for OfFd {
     }
 }
 
-/// Shows the address of the peer in the log.
-struct FromPeer(Option<SocketAddr>);
+/// Shows the peer in the log.
+struct FromPeer(Peer);
 
 impl fmt::Display for FromPeer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.map_or(Ok(()), |peer| write!(f, ", from {peer}"))
+        match self.0 {
+            Peer::Address(peer) => write!(f, ", from {peer}"),
+            Peer::Unix => f.write_str(", from unix:"),
+            Peer::Unknown => Ok(()),
+        }
     }
 }

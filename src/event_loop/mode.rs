@@ -1,6 +1,5 @@
 //! The [`Mode`] of the loop: what happens with the requests.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use poll_turns::{Key, Table};
@@ -21,7 +20,7 @@ pub(super) trait Mode<R: Reactor> {
     type Exchange;
 
     /// Returns the state for a connection that was just accepted.
-    fn open(&mut self, key: Key, peer: Option<SocketAddr>) -> Self::Exchange;
+    fn open(&mut self, key: Key) -> Self::Exchange;
 
     /// Passes the first `length` bytes of the driver's buffer to the connection, and handles the requests in them.
     /// If `length` is 0, the connection goes on with the input that it has kept.

@@ -1,7 +1,6 @@
 //! The mode of [`Server::serve`](crate::Server::serve): the handler is called with a complete request, and returns
 //! a complete response.
 
-use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use http::Response;
@@ -32,7 +31,7 @@ where
     type Exchange = ();
 
     #[inline]
-    fn open(&mut self, _key: Key, _peer: Option<SocketAddr>) {}
+    fn open(&mut self, _key: Key) {}
 
     fn handle_input(
         &mut self,

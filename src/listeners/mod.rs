@@ -3,6 +3,9 @@
 //! Each platform's module has a type `Listeners` with the same methods. It also makes the reactor that
 //! serves them.
 
+#[cfg(not(all(target_os = "wasi", target_env = "p1")))]
+mod bind;
+
 cfg_if::cfg_if! {
     if #[cfg(all(target_os = "wasi", target_env = "p1"))] {
         mod wasip1;
@@ -12,7 +15,13 @@ cfg_if::cfg_if! {
         pub(crate) use self::wasip2::Listeners;
     } else if #[cfg(not(target_os = "wasi"))] {
         mod native;
+        mod socket;
+        #[cfg(unix)]
+        mod unix;
         pub(crate) use self::native::Listeners;
+        pub(crate) use self::socket::Socket;
+        #[cfg(unix)]
+        pub(crate) use self::unix::SocketFile;
     } else {
         compile_error!(
             "mini_http runs natively, on wasm32-wasip1 and on wasm32-wasip2; build for one of these"
@@ -38,14 +47,26 @@ impl<T> TakeOnce<T> {
 
     fn take(&self) -> Result<T> {
         let mut sockets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        sockets.take().ok_or_else(|| {
-            Error::new(
-                ErrorKind::NoListener,
-                "the listening sockets are in use already",
-            )
-        })
+        sockets.take().ok_or_else(Self::taken)
+    }
+
+    /// The sockets, to change them, while they aren't taken.
+    fn get_mut(&mut self) -> Result<&mut T> {
+        let sockets = self.0.get_mut().unwrap_or_else(PoisonError::into_inner);
+        sockets.as_mut().ok_or_else(Self::taken)
+    }
+
+    fn taken() -> Error {
+        Error::new(
+            ErrorKind::NoListener,
+            "the listening sockets are in use already",
+        )
     }
 }
+
+/// How the address of a Unix domain socket begins.
+#[cfg(unix)]
+const UNIX: &str = "unix:";
 
 /// Checks that an address has the form `host:port`, without looking the host up.
 fn check_syntax(addr: &str) -> Result<()> {
@@ -58,9 +79,14 @@ fn check_syntax(addr: &str) -> Result<()> {
     }
     Err(Error::new(
         ErrorKind::Address,
-        format!("{addr:?} is not an address: use host:port, like 127.0.0.1:3000 or [::1]:3000"),
+        format!(
+            "{addr:?} is not an address: use host:port, like 127.0.0.1:3000 or [::1]:3000{OR_UNIX}"
+        ),
     ))
 }
+
+/// What else an address may be.
+const OR_UNIX: &str = if cfg!(unix) { ", or unix:/path" } else { "" };
 
 #[cfg(test)]
 mod tests {

@@ -1,12 +1,15 @@
 //! Native listening sockets: bound here, passed by systemd, or made by the user.
 
-use std::net::{SocketAddr, TcpListener};
+use std::io;
+use std::net::{Ipv6Addr, SocketAddr, TcpListener};
+#[cfg(unix)]
+use std::os::unix::net::UnixListener;
 
 #[cfg(unix)]
 use listenfd::ListenFd;
-use log::info;
-use socket2::SockRef;
 
+use super::bind::{Cause, Failure, bind_all, resolve};
+use super::socket::Socket;
 use super::{TakeOnce, check_syntax};
 use crate::error::{Error, ErrorKind, Result};
 use crate::reactor::mio::MioReactor;
@@ -14,90 +17,163 @@ use crate::reactor::mio::MioReactor;
 /// Listening sockets.
 #[derive(Debug)]
 pub(crate) struct Listeners {
-    sockets: TakeOnce<Vec<TcpListener>>,
-    /// The first socket's address, or why it is unknown.
-    address: std::result::Result<SocketAddr, String>,
+    sockets: TakeOnce<Vec<Socket>>,
+    /// The addresses of those of TCP, or why they are unknown.
+    addresses: std::result::Result<Vec<SocketAddr>, String>,
     nodelay: bool,
 }
 
 impl Listeners {
-    /// Resolves `addr` and binds the first of its addresses that can be bound.
+    /// Binds all addresses of `addr`.
     pub(crate) fn bind(addr: &str) -> Result<Self> {
+        let mut listeners = Self::from(Vec::new());
+        listeners.add(addr)?;
+        Ok(listeners)
+    }
+
+    /// Binds all addresses of `addr`, too.
+    pub(crate) fn add(&mut self, addr: &str) -> Result<()> {
+        let sockets = self.sockets.get_mut()?;
+        #[cfg(unix)]
+        if let Some(path) = addr.strip_prefix(super::UNIX) {
+            sockets.push(super::unix::bind(path.as_ref())?);
+            return Ok(());
+        }
         check_syntax(addr)?;
-        let socket = TcpListener::bind(addr).map_err(|error| {
-            Error::with_source(ErrorKind::Address, format!("can't listen on {addr}"), error)
+        let failed = |source| {
+            let text = format!("can't listen on {addr}");
+            Error::with_source(ErrorKind::Address, text, source)
+        };
+        let addresses = resolve(addr).map_err(failed)?;
+        let bound = bind_all(&addresses, |address| bind_beside(sockets, address));
+        let bound = bound.map_err(|Failure { address, error, .. }| {
+            Error::with_source(
+                ErrorKind::Address,
+                match addr == address.to_string() {
+                    true => format!("can't listen on {addr}"),
+                    false => format!("can't listen on {addr}, which is {address}"),
+                },
+                error,
+            )
         })?;
-        // std's backlog of 128 overflows in a burst. The system then drops connection requests, and
-        // clients repeat them only after a second.
-        SockRef::from(&socket)
-            .listen(BACKLOG)
-            .map_err(|error| Error::io(format!("can't listen on {addr}"), error))?;
-        Ok(Self::from(socket))
+        if bound.is_empty() {
+            let why = format!("can't listen on {addr}: the host has no address");
+            return Err(Error::new(ErrorKind::Address, why));
+        }
+        sockets.extend(bound);
+        self.addresses = addresses_of(sockets);
+        Ok(())
     }
 
     /// Takes a socket made by the user.
     pub(crate) fn from_listener(socket: TcpListener) -> Result<Self> {
-        Ok(Self::from(socket))
+        Ok(Self::from(vec![Socket::passed(socket)]))
     }
 
     pub(crate) fn set_nodelay(&mut self, nodelay: bool) {
         self.nodelay = nodelay;
     }
 
-    /// The first socket's address.
+    /// The addresses of the sockets of TCP.
+    pub(crate) fn local_addrs(&self) -> Result<Vec<SocketAddr>> {
+        let unknown =
+            |why: &String| Error::new(ErrorKind::Io, format!("can't get an address: {why}"));
+        self.addresses.as_ref().cloned().map_err(unknown)
+    }
+
+    /// The address of the first socket of TCP.
     pub(crate) fn local_addr(&self) -> Result<SocketAddr> {
-        self.address
-            .clone()
-            .map_err(|why| Error::new(ErrorKind::Io, format!("can't get the address: {why}")))
+        let first = self.local_addrs()?.into_iter().next();
+        first.ok_or_else(|| {
+            Error::new(
+                ErrorKind::Unsupported,
+                "a Unix domain socket has no address of this kind",
+            )
+        })
     }
 
     /// Makes the reactor, which takes these sockets and closes them. Fails if it was called before.
     pub(crate) fn reactor(&self) -> Result<MioReactor> {
         let sockets = self.sockets.take()?;
         for socket in &sockets {
-            match socket.local_addr() {
-                Ok(addr) => info!(target: "mini_http", "listening on {addr}"),
-                Err(error) => info!(target: "mini_http", "listening on a socket: {error}"),
+            socket.log();
+            if INHERITS_NODELAY {
+                let set = socket.set_nodelay(self.nodelay);
+                set.map_err(|error| Error::io("can't set TCP_NODELAY", error))?;
             }
-            set_nodelay(socket, self.nodelay)?;
         }
         Ok(MioReactor::new(sockets, self.nodelay && !INHERITS_NODELAY)?)
     }
 }
 
-/// The most connections that wait to be accepted. Linux's default maximum (`net.core.somaxconn`); the
-/// system reduces it to its own.
-const BACKLOG: i32 = 4096;
-
 /// Whether accepted sockets inherit the listener's `TCP_NODELAY`, which saves a call per connection.
 const INHERITS_NODELAY: bool = cfg!(target_os = "linux");
 
-fn set_nodelay(socket: &TcpListener, nodelay: bool) -> Result<()> {
-    if INHERITS_NODELAY {
-        SockRef::from(socket)
-            .set_tcp_nodelay(nodelay)
-            .map_err(|error| Error::io("can't set TCP_NODELAY", error))?;
+/// Binds an address beside these sockets.
+///
+/// A socket at the IPv6 wildcard takes IPv4 connections as well, so it would collide with any IPv4 socket of its
+/// port. It takes none if the server has such a socket. If that comes later, the one at the wildcard is bound anew,
+/// because this can't be changed once it is bound.
+fn bind_beside(
+    sockets: &mut Vec<Socket>,
+    address: SocketAddr,
+) -> std::result::Result<(Socket, u16), (Cause, io::Error)> {
+    let port = address.port();
+    if address.is_ipv6() {
+        let is_v4 = |it: SocketAddr| it.is_ipv4() && it.port() == port;
+        let has_v4 = sockets
+            .iter()
+            .filter_map(Socket::local_addr)
+            .flatten()
+            .any(is_v4);
+        return Socket::bind(address, has_v4 && address.ip().is_unspecified());
     }
-    Ok(())
+    if let Some(at) = sockets.iter().position(|socket| socket.takes_v4(port)) {
+        drop(sockets.remove(at));
+        let wildcard = SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
+        let (only_v6, _) = Socket::bind(wildcard, true)?;
+        sockets.insert(at, only_v6);
+    }
+    Socket::bind(address, false)
 }
 
-impl From<TcpListener> for Listeners {
-    fn from(socket: TcpListener) -> Self {
-        Self::from(vec![socket])
-    }
+fn addresses_of(sockets: &[Socket]) -> std::result::Result<Vec<SocketAddr>, String> {
+    let addresses = sockets.iter().filter_map(Socket::local_addr);
+    addresses
+        .collect::<io::Result<_>>()
+        .map_err(|error| error.to_string())
 }
 
-impl From<Vec<TcpListener>> for Listeners {
-    fn from(sockets: Vec<TcpListener>) -> Self {
-        let address = match sockets.first() {
-            Some(first) => first.local_addr().map_err(|error| error.to_string()),
-            None => Err("the server has no listening socket".into()),
-        };
+impl From<Vec<Socket>> for Listeners {
+    fn from(sockets: Vec<Socket>) -> Self {
         Self {
+            addresses: addresses_of(&sockets),
             sockets: TakeOnce::new(sockets),
-            address,
             nodelay: true,
         }
+    }
+}
+
+/// What only Unix has.
+#[cfg(unix)]
+impl Listeners {
+    /// Takes a socket made by the user.
+    pub(crate) fn from_unix_listener(socket: UnixListener) -> Self {
+        Self::from(vec![Socket::from(socket)])
+    }
+
+    /// Sets the permissions of the Unix domain sockets that were bound here.
+    pub(crate) fn set_unix_mode(&mut self, mode: u32) -> Result<()> {
+        for socket in self.sockets.get_mut()? {
+            if let Socket::Unix {
+                file: Some(file), ..
+            } = socket
+            {
+                file.set_mode(mode)
+                    .map_err(|error| Error::io("can't set the mode of a socket", error))?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -129,7 +205,9 @@ impl Listeners {
             .ok()
             .and_then(|fd| fd.checked_sub(FIRST_FD))
         {
-            Some(index) if index < count => take(&mut passed, index).map(Self::from),
+            Some(index) if index < count => {
+                take(&mut passed, index).map(|socket| vec![socket].into())
+            }
             _ => Err(Error::new(
                 ErrorKind::NoListener,
                 format!(
@@ -166,9 +244,16 @@ const FIRST_FD: usize = 3;
 
 /// Takes one of the passed sockets.
 #[cfg(unix)]
-fn take(passed: &mut ListenFd, index: usize) -> Result<TcpListener> {
+fn take(passed: &mut ListenFd, index: usize) -> Result<Socket> {
     let fd = index + FIRST_FD;
-    match passed.take_tcp_listener(index) {
+    let taken = match passed.take_tcp_listener(index) {
+        Ok(socket) => Ok(socket.map(Socket::passed)),
+        Err(not_tcp) => match passed.take_unix_listener(index) {
+            Ok(socket) => Ok(socket.map(Socket::from)),
+            Err(_) => Err(not_tcp),
+        },
+    };
+    match taken {
         Ok(Some(socket)) => Ok(socket),
         Ok(None) => Err(Error::new(
             ErrorKind::NoListener,
@@ -176,7 +261,7 @@ fn take(passed: &mut ListenFd, index: usize) -> Result<TcpListener> {
         )),
         Err(error) => Err(Error::with_source(
             ErrorKind::NoListener,
-            format!("fd {fd} of LISTEN_FDS is not a listening TCP socket"),
+            format!("fd {fd} of LISTEN_FDS is not a listening socket of TCP or of a Unix domain"),
             error,
         )),
     }

@@ -24,11 +24,15 @@ impl Listeners {
     pub(crate) fn bind(addr: &str) -> Result<Self> {
         check_syntax(addr)?;
         let listeners = Self::preopened()?;
-        info!(
-            target: "mini_http",
-            "the address {addr} is not used: on WASI preview 1 the runtime has opened the sockets"
-        );
+        log_unused(addr);
         Ok(listeners)
+    }
+
+    /// Checks the form of `addr`: all listening sockets that the runtime has opened are served already.
+    pub(crate) fn add(&mut self, addr: &str) -> Result<()> {
+        check_syntax(addr)?;
+        log_unused(addr);
+        Ok(())
     }
 
     /// Takes all listening sockets that the runtime opened, or only the one that `MINI_HTTP_FD` names.
@@ -92,6 +96,10 @@ impl Listeners {
         info!(target: "mini_http", "tcp_nodelay({nodelay}) has no effect on WASI preview 1");
     }
 
+    pub(crate) fn local_addrs(&self) -> Result<Vec<SocketAddr>> {
+        self.local_addr().map(|address| vec![address])
+    }
+
     pub(crate) fn local_addr(&self) -> Result<SocketAddr> {
         Err(Error::new(
             ErrorKind::Unsupported,
@@ -108,4 +116,11 @@ impl Listeners {
         Wasip1Reactor::new(Traced(Preview1), self.fds.iter().copied())
             .map_err(|error| Error::new(ErrorKind::NoListener, error.to_string()))
     }
+}
+
+fn log_unused(addr: &str) {
+    info!(
+        target: "mini_http",
+        "the address {addr} is not used: on WASI preview 1 the runtime has opened the sockets"
+    );
 }

@@ -1,6 +1,6 @@
-//! The listening socket on WASI 0.2, which is bound here: runtimes pass none.
+//! The listening sockets on WASI 0.2, which are bound here: runtimes pass none.
 
-use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::net::{SocketAddr, TcpListener};
 
 use log::info;
 use wasip2::sockets::instance_network::instance_network;
@@ -8,22 +8,34 @@ use wasip2::sockets::network::{ErrorCode, IpAddressFamily};
 use wasip2::sockets::tcp::TcpSocket;
 use wasip2::sockets::tcp_create_socket::create_tcp_socket;
 
+use super::bind::{Cause, Failure, bind_all, resolve};
 use super::{TakeOnce, check_syntax};
 use crate::error::{Error, ErrorKind, Result};
 use crate::reactor::wasip2::{Wasip2Reactor, addr, calls};
 
-/// A listening socket.
+/// Listening sockets.
 #[derive(Debug)]
 pub(crate) struct Listeners {
-    socket: TakeOnce<TcpSocket>,
-    address: std::result::Result<SocketAddr, ErrorCode>,
+    sockets: TakeOnce<Vec<TcpSocket>>,
+    addresses: std::result::Result<Vec<SocketAddr>, ErrorCode>,
 }
 
 impl Listeners {
-    /// Resolves `addr` and binds the first of its addresses that can be bound.
+    /// Binds all addresses of `addr`.
     pub(crate) fn bind(addr: &str) -> Result<Self> {
+        let mut listeners = Self {
+            sockets: TakeOnce::new(Vec::new()),
+            addresses: Ok(Vec::new()),
+        };
+        listeners.add(addr)?;
+        Ok(listeners)
+    }
+
+    /// Binds all addresses of `addr`, too.
+    pub(crate) fn add(&mut self, addr: &str) -> Result<()> {
+        let sockets = self.sockets.get_mut()?;
         check_syntax(addr)?;
-        let addresses = addr.to_socket_addrs().map_err(|error| {
+        let addresses = resolve(addr).map_err(|error| {
             Error::new(
                 ErrorKind::Address,
                 format!(
@@ -32,25 +44,22 @@ impl Listeners {
                 ),
             )
         })?;
-        let mut failure = None;
-        for address in addresses {
-            match listen(address) {
-                Ok(socket) => {
-                    return Ok(Self {
-                        address: socket.local_address().map(addr::to_std),
-                        socket: TakeOnce::new(socket),
-                    });
-                }
-                Err(code) => failure = failure.or(Some((address, code))),
+        let bound = bind_all(&addresses, |address| {
+            listen(address).map_err(|code| (cause(code), code))
+        });
+        let explained = |Failure { address, error, .. }| explain(address, error);
+        let bound = match bound.map_err(explained) {
+            Ok(bound) if bound.is_empty() => {
+                Err(format!("can't listen on {addr}: the host has no address"))
             }
-        }
-        Err(Error::new(
-            ErrorKind::Address,
-            match failure {
-                None => format!("can't listen on {addr}: the host has no address"),
-                Some((address, code)) => explain(address, code),
-            },
-        ))
+            result => result,
+        };
+        sockets.extend(bound.map_err(|why| Error::new(ErrorKind::Address, why))?);
+        let all = sockets.iter();
+        self.addresses = all
+            .map(|socket| socket.local_address().map(addr::to_std))
+            .collect();
+        Ok(())
     }
 
     pub(crate) fn preopened() -> Result<Self> {
@@ -79,24 +88,34 @@ impl Listeners {
         info!(target: "mini_http", "tcp_nodelay({nodelay}) has no effect on WASI 0.2");
     }
 
-    pub(crate) fn local_addr(&self) -> Result<SocketAddr> {
-        self.address.map_err(|code| {
+    /// The addresses of the sockets.
+    pub(crate) fn local_addrs(&self) -> Result<Vec<SocketAddr>> {
+        self.addresses.clone().map_err(|code| {
             let error = calls::socket_error(code);
-            Error::io("can't get the address", error)
+            Error::io("can't get an address", error)
         })
     }
 
-    /// Makes the reactor, which takes this socket and closes it. Fails if it was called before.
+    /// The first socket's address.
+    pub(crate) fn local_addr(&self) -> Result<SocketAddr> {
+        let first = self.local_addrs()?.into_iter().next();
+        first.ok_or_else(|| Error::new(ErrorKind::NoListener, "the server has no socket"))
+    }
+
+    /// Makes the reactor, which takes these sockets and closes them. Fails if it was called before.
     pub(crate) fn reactor(&self) -> Result<Wasip2Reactor> {
-        info!(target: "mini_http", "listening on {}", self.local_addr()?);
-        Ok(Wasip2Reactor::new([self.socket.take()?]))
+        for addr in self.local_addrs()? {
+            info!(target: "mini_http", "listening on {addr}");
+        }
+        Ok(Wasip2Reactor::new(self.sockets.take()?))
     }
 }
 
 /// The most connections that wait to be accepted. The system reduces it to its own limit.
 const BACKLOG: u64 = 1024;
 
-fn listen(address: SocketAddr) -> Result<TcpSocket, ErrorCode> {
+/// Binds an address. A socket of IPv6 takes no IPv4 connections here, so it can have the same port as one of IPv4.
+fn listen(address: SocketAddr) -> Result<(TcpSocket, u16), ErrorCode> {
     let socket = create_tcp_socket(match address {
         SocketAddr::V4(_) => IpAddressFamily::Ipv4,
         SocketAddr::V6(_) => IpAddressFamily::Ipv6,
@@ -107,7 +126,16 @@ fn listen(address: SocketAddr) -> Result<TcpSocket, ErrorCode> {
     let _ = socket.set_listen_backlog_size(BACKLOG);
     socket.start_listen()?;
     finish(&socket, TcpSocket::finish_listen)?;
-    Ok(socket)
+    let port = addr::to_std(socket.local_address()?).port();
+    Ok((socket, port))
+}
+
+fn cause(code: ErrorCode) -> Cause {
+    match code {
+        ErrorCode::AddressNotBindable | ErrorCode::NotSupported => Cause::Missing,
+        ErrorCode::AddressInUse => Cause::InUse,
+        _ => Cause::Other,
+    }
 }
 
 /// Waits until the started operation is finished.

@@ -4,16 +4,22 @@
 //! is never removed, because an edge that nothing waits for costs nothing.
 
 use std::io::{self, IoSlice, Read, Write};
-use std::net::{Shutdown, TcpListener};
+use std::net::Shutdown;
+#[cfg(unix)]
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant as StdInstant};
 
+use mio::event::Source;
 use mio::{Events, Poll, Token, Waker};
 use poll_turns::Key;
 use socket2::{SockRef, TcpKeepalive};
 
 use super::keep_alive::{PROBE_AFTER, PROBE_INTERVAL, PROBES};
-use super::{Accepted, Event, Interest, Reactor, Readiness};
+use super::{Accepted, Event, Interest, Peer, Reactor, Readiness};
+use crate::listeners::Socket;
+#[cfg(unix)]
+use crate::listeners::SocketFile;
 use crate::time::Instant;
 
 /// Listeners and streams in one `mio::Poll`.
@@ -22,19 +28,36 @@ pub(crate) struct MioReactor {
     poll: Poll,
     events: Events,
     /// The event loop's number of a listener is its index here. `None`: it was closed.
-    listeners: Vec<Option<mio::net::TcpListener>>,
+    listeners: Vec<Option<Listener>>,
     waker: Arc<Waker>,
     started: StdInstant,
     /// Whether to set TCP_NODELAY on each accepted stream.
     nodelay: bool,
 }
 
+#[derive(Debug)]
+enum Listener {
+    Tcp(mio::net::TcpListener),
+    #[cfg(unix)]
+    Unix {
+        /// Removed, when this is dropped, before the socket is closed: so clients that come later find no socket,
+        /// instead of one that refuses them.
+        #[expect(dead_code, reason = "dropping it removes the file")]
+        file: Option<Arc<SocketFile>>,
+        listener: mio::net::UnixListener,
+    },
+}
+
 /// A stream; its token is its key.
 #[derive(Debug)]
 pub(crate) struct MioStream {
+    /// Of TCP, or a Unix domain socket: the calls of reading, writing and shutting down are the same for all stream
+    /// sockets.
     socket: mio::net::TcpStream,
     token: Token,
     is_registered_for_writing: bool,
+    /// Not a Unix domain socket. Only TCP has resets, probes and `TCP_NODELAY`.
+    is_tcp: bool,
 }
 
 impl MioReactor {
@@ -44,16 +67,15 @@ impl MioReactor {
     const WAKER: Token = Token(usize::MAX);
 
     /// A reactor with these listeners. Makes them non-blocking.
-    pub(crate) fn new(listeners: Vec<TcpListener>, nodelay: bool) -> io::Result<Self> {
+    pub(crate) fn new(listeners: Vec<Socket>, nodelay: bool) -> io::Result<Self> {
         let poll = Poll::new()?;
         let waker = Arc::new(Waker::new(poll.registry(), Self::WAKER)?);
         let mut registered = Vec::with_capacity(listeners.len());
-        for (number, listener) in listeners.into_iter().enumerate() {
-            listener.set_nonblocking(true)?;
-            let mut listener = mio::net::TcpListener::from_std(listener);
+        for (number, socket) in listeners.into_iter().enumerate() {
+            let mut listener = Listener::new(socket)?;
             let token = Self::listener_token(number);
             poll.registry()
-                .register(&mut listener, token, mio::Interest::READABLE)?;
+                .register(listener.source(), token, mio::Interest::READABLE)?;
             registered.push(Some(listener));
         }
         Ok(Self {
@@ -73,6 +95,45 @@ impl MioReactor {
     fn listener_number(&self, token: Token) -> Option<usize> {
         let number = (usize::MAX - 1).checked_sub(token.0)?;
         (number < self.listeners.len()).then_some(number)
+    }
+}
+
+impl Listener {
+    fn new(socket: Socket) -> io::Result<Self> {
+        Ok(match socket {
+            Socket::Tcp { listener, .. } => {
+                listener.set_nonblocking(true)?;
+                Self::Tcp(mio::net::TcpListener::from_std(listener))
+            }
+            #[cfg(unix)]
+            Socket::Unix { file, listener } => {
+                listener.set_nonblocking(true)?;
+                let listener = mio::net::UnixListener::from_std(listener);
+                Self::Unix { file, listener }
+            }
+        })
+    }
+
+    fn source(&mut self) -> &mut dyn Source {
+        match self {
+            Self::Tcp(listener) => listener,
+            #[cfg(unix)]
+            Self::Unix { listener, .. } => listener,
+        }
+    }
+
+    fn accept(&self) -> io::Result<(mio::net::TcpStream, Peer)> {
+        match self {
+            Self::Tcp(listener) => {
+                let (socket, peer) = listener.accept()?;
+                Ok((socket, Peer::Address(peer)))
+            }
+            #[cfg(unix)]
+            Self::Unix { listener, .. } => {
+                let (socket, _) = listener.accept()?;
+                Ok((OwnedFd::from(socket).into(), Peer::Unix))
+            }
+        }
     }
 }
 
@@ -119,7 +180,7 @@ impl Reactor for MioReactor {
 
     fn close_listener(&mut self, listener: usize) -> io::Result<()> {
         if let Some(mut listener) = self.listeners[listener].take()
-            && let Err(error) = self.poll.registry().deregister(&mut listener)
+            && let Err(error) = self.poll.registry().deregister(listener.source())
         {
             log::debug!(target: "mini_http", "deregistering a listener: {error}");
         }
@@ -132,7 +193,8 @@ impl Reactor for MioReactor {
         };
         let (mut socket, peer) = listener.accept()?;
         let token = Token(key.to_usize());
-        if self.nodelay {
+        let is_tcp = peer != Peer::Unix;
+        if self.nodelay && is_tcp {
             // If this fails, the client has gone, and the first read finds that out.
             let _ = socket.set_nodelay(true);
         }
@@ -144,12 +206,9 @@ impl Reactor for MioReactor {
             socket,
             token,
             is_registered_for_writing: false,
+            is_tcp,
         };
-        Ok(Accepted {
-            stream,
-            peer: Some(peer),
-            fd,
-        })
+        Ok(Accepted { stream, peer, fd })
     }
 
     fn read(&mut self, stream: &mut MioStream, buf: &mut [u8]) -> io::Result<usize> {
@@ -187,14 +246,20 @@ impl Reactor for MioReactor {
     }
 
     fn reset(&mut self, stream: MioStream) {
-        // RST is sent by a close after which nothing lingers.
-        if let Err(error) = SockRef::from(&stream.socket).set_linger(Some(Duration::ZERO)) {
+        // RST is sent by a close after which nothing lingers. A Unix domain socket has none, and is closed.
+        if stream.is_tcp
+            && let Err(error) = SockRef::from(&stream.socket).set_linger(Some(Duration::ZERO))
+        {
             log::debug!(target: "mini_http", "can't reset a connection: {error}");
         }
         self.close(stream);
     }
 
     fn probe(&mut self, stream: &mut MioStream) {
+        // The peer of a Unix domain socket is a process of this system: its end is always seen.
+        if !stream.is_tcp {
+            return;
+        }
         let probes = TcpKeepalive::new().with_time(PROBE_AFTER);
         // Elsewhere the system's own values hold.
         #[cfg(any(

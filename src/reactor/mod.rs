@@ -182,10 +182,32 @@ pub trait Reactor {
 pub struct Accepted<S> {
     /// The connection, registered.
     pub stream: S,
-    /// The peer's address, if the system knows it.
-    pub peer: Option<SocketAddr>,
+    /// The other end.
+    pub peer: Peer,
     /// The file descriptor or handle, for the log. `None` if it isn't a number.
     pub fd: Option<u32>,
+}
+
+/// The other end of an accepted connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Peer {
+    /// It has this address.
+    Address(SocketAddr),
+    /// It is connected by a Unix domain socket, and has no address.
+    Unix,
+    /// There is no call for its address.
+    Unknown,
+}
+
+impl Peer {
+    /// Its address, if it has one.
+    #[must_use]
+    pub fn address(self) -> Option<SocketAddr> {
+        match self {
+            Self::Address(address) => Some(address),
+            Self::Unix | Self::Unknown => None,
+        }
+    }
 }
 
 /// What may be ready.

@@ -15,7 +15,7 @@ use poll_turns::Key;
 use wasip1_poll::{Errno, Fd, Poller, Ready, Registration, Shutdown, Wasi};
 
 use self::unfreed_fds::UnfreedFds;
-use super::{Accepted, Event, Interest, Reactor, Readiness};
+use super::{Accepted, Event, Interest, Peer, Reactor, Readiness};
 use crate::time::Instant;
 
 /// The listeners and streams of one event loop, on preview 1.
@@ -145,7 +145,7 @@ impl<W: Wasi> Reactor for Wasip1Reactor<W> {
         // Preview 1 has no call for the peer's address.
         Ok(Accepted {
             stream,
-            peer: None,
+            peer: Peer::Unknown,
             fd: Some(fd),
         })
     }

@@ -2,7 +2,6 @@
 
 use std::cell::{OnceCell, RefCell};
 use std::future::{Future, poll_fn};
-use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -22,7 +21,6 @@ use crate::into_response::IntoResponse;
 /// What the loop keeps for a connection whose requests are futures.
 pub(in crate::event_loop) struct Exchange<'h> {
     key: Key,
-    pub(super) peer: Option<SocketAddr>,
     /// Made with the first request.
     tools: Option<Box<Tools>>,
     pub(super) running: Option<Running<'h>>,
@@ -75,10 +73,9 @@ impl Running<'_> {
 pub(super) type Task<'h> = Pin<Box<dyn Future<Output = ()> + 'h>>;
 
 impl<'h> Exchange<'h> {
-    pub(super) fn new(key: Key, peer: Option<SocketAddr>) -> Self {
+    pub(super) fn new(key: Key) -> Self {
         Self {
             key,
-            peer,
             tools: None,
             running: None,
             place: Place::Free,

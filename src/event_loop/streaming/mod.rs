@@ -22,7 +22,6 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::future::Future;
 use std::marker::PhantomData;
-use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::time::Duration;
@@ -189,8 +188,8 @@ where
 {
     type Exchange = Exchange<'h>;
 
-    fn open(&mut self, key: Key, peer: Option<SocketAddr>) -> Exchange<'h> {
-        Exchange::new(key, peer)
+    fn open(&mut self, key: Key) -> Exchange<'h> {
+        Exchange::new(key)
     }
 
     fn handle_input(

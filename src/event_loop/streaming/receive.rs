@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::future::Future;
+use std::net::SocketAddr;
 use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -47,7 +48,8 @@ impl<'h, H> Streaming<'h, H> {
                         "conn {id}: begin processing {}",
                         Escaped(format!("{} {}", request.method(), request.uri()).as_bytes())
                     );
-                    self.begin(&driver.cx, &mut slot.exchange, request, length);
+                    let peer = connection.peer();
+                    self.begin(&driver.cx, &mut slot.exchange, request, length, peer);
                     if runs_first(length, input.len()) {
                         break;
                     }
@@ -80,11 +82,11 @@ impl<'h, H> Streaming<'h, H> {
         exchange: &mut Exchange<'h>,
         request: http::Request<()>,
         length: BodyLength,
+        peer: Option<SocketAddr>,
     ) where
         H: FnMut(http::Request<Incoming>) -> F + 'h,
         F: Future<Output: IntoResponse> + 'h,
     {
-        let peer = exchange.peer;
         let tools = exchange.tools(self.context.inbox());
         let (body, incoming) = match length {
             BodyLength::None => (None, Incoming::empty()),

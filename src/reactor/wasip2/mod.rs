@@ -31,7 +31,7 @@ use self::coop_budget::CoopBudget;
 use self::sources::{Source, gather};
 use self::wait::Owner;
 use super::keep_alive::{PROBE_AFTER, PROBE_INTERVAL, PROBES};
-use super::{Accepted, Event, Interest, Reactor};
+use super::{Accepted, Event, Interest, Peer, Reactor};
 use crate::time::Instant;
 
 /// The listeners and streams of one event loop, on WASI 0.2.
@@ -175,7 +175,10 @@ impl Reactor for Wasip2Reactor {
         let (socket, input, output) =
             calls::accept(&listener.socket).map_err(calls::socket_error)?;
         // If this fails, the client has gone, and the first read finds that out.
-        let peer = calls::remote_address(&socket).ok().map(addr::to_std);
+        let peer = match calls::remote_address(&socket) {
+            Ok(address) => Peer::Address(addr::to_std(address)),
+            Err(_) => Peer::Unknown,
+        };
         let fd = Some(socket.handle());
         let source = Source::new(socket, input, output, key);
         // So that it can't linger without end. Only the streams that were open before the first one lingered can.

@@ -45,7 +45,7 @@ fn connect(
     let client = TcpStream::connect(address).expect("a connection");
     assert_eq!(wait(reactor), [Event::Listener(0)]);
     let accepted = reactor.accept(0, key).expect("a connection");
-    assert_eq!(accepted.peer, client.local_addr().ok());
+    assert_eq!(accepted.peer.address(), client.local_addr().ok());
     (client, accepted.stream)
 }
 

@@ -1,0 +1,182 @@
+//! Unix domain sockets: binding a path, and removing the file.
+//!
+//! A process that is killed leaves the file of its socket, and nobody can bind its path then. So a file is removed
+//! if it is a socket on which nobody listens. Other servers may start or end at the same moment, so a file is first
+//! moved aside, and deleted only if it is still the one that was examined.
+
+use std::fs::{self, Metadata, Permissions};
+use std::io::{self, ErrorKind::NotFound};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use log::{debug, info, warn};
+use socket2::{Domain, SockAddr, Type};
+
+use super::socket::{BACKLOG, Socket};
+use crate::error::{Error, ErrorKind, Result};
+
+/// Only the owner can connect: whoever needs more says so.
+const MODE: u32 = 0o600;
+
+/// A socket is between `bind` and `listen` for less than this, even on a busy machine. Meanwhile it refuses
+/// connections, as one that is left over does. At half, a server that was suspended between the two could lose its
+/// file; at double, each start after a crash takes longer.
+const STARTING: Duration = Duration::from_millis(100);
+
+/// Binds a path.
+pub(super) fn bind(path: &Path) -> Result<Socket> {
+    let failed = |error| {
+        let text = format!("can't listen on {}{}", super::UNIX, path.display());
+        Error::with_source(ErrorKind::Address, text, error)
+    };
+    // The working directory may change before the file is removed.
+    let path = std::path::absolute(path).map_err(failed)?;
+    let address = SockAddr::unix(&path).map_err(failed)?;
+    let socket = socket2::Socket::new(Domain::UNIX, Type::STREAM, None).map_err(failed)?;
+    match socket.bind(&address) {
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+            remove_stale(&path, &address).map_err(failed)?;
+            socket.bind(&address).map_err(failed)?;
+        }
+        result => result.map_err(failed)?,
+    }
+    let file = SocketFile::new(path).map_err(failed)?;
+    // Before it listens, nobody can connect.
+    file.set_mode(MODE).map_err(failed)?;
+    socket.listen(BACKLOG).map_err(failed)?;
+    Ok(Socket::Unix {
+        file: Some(Arc::new(file)),
+        listener: UnixListener::from(std::os::fd::OwnedFd::from(socket)),
+    })
+}
+
+/// The file of a socket that was bound here. It is removed when this is dropped.
+#[derive(Debug)]
+pub(crate) struct SocketFile {
+    path: PathBuf,
+    identity: Identity,
+}
+
+impl SocketFile {
+    fn new(path: PathBuf) -> io::Result<Self> {
+        let identity = Identity::of(&fs::symlink_metadata(&path)?);
+        Ok(Self { path, identity })
+    }
+
+    /// Sets the permissions: who can write to the file can connect.
+    pub(super) fn set_mode(&self, mode: u32) -> io::Result<()> {
+        fs::set_permissions(&self.path, Permissions::from_mode(mode))
+    }
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        let shown = self.path.display();
+        match remove_if(&self.path, self.identity) {
+            Ok(true) => debug!(target: "mini_http", "removed {shown}"),
+            Ok(false) => debug!(target: "mini_http", "{shown} is another's by now"),
+            Err(error) if error.kind() == NotFound => {}
+            Err(error) => warn!(target: "mini_http", "can't remove {shown}: {error}"),
+        }
+    }
+}
+
+/// What distinguishes a file from one that was made later, even if that has the same number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Identity {
+    device: u64,
+    inode: u64,
+    /// The second and nanosecond of its last change. A socket's contents never change, so it is when it was made.
+    made: (i64, i64),
+}
+
+impl Identity {
+    fn of(file: &Metadata) -> Self {
+        Self {
+            device: file.dev(),
+            inode: file.ino(),
+            made: (file.mtime(), file.mtime_nsec()),
+        }
+    }
+}
+
+/// Removes the file at this path if it is a socket on which nobody listens.
+fn remove_stale(path: &Path, address: &SockAddr) -> io::Result<()> {
+    let identity = match examine(path, address) {
+        Err(error) if error.kind() == NotFound => return Ok(()),
+        result => result?,
+    };
+    thread::sleep(STARTING);
+    let is_removed = match examine(path, address) {
+        Err(error) if error.kind() == NotFound => return Ok(()),
+        Ok(again) if again == identity => remove_if(path, identity)?,
+        Ok(_) => false,
+        Err(error) => return Err(error),
+    };
+    if !is_removed {
+        return Err(in_use());
+    }
+    info!(target: "mini_http", "removed {}, which a server has left that was killed", path.display());
+    Ok(())
+}
+
+/// The identity of the socket at this path. Fails if it is no socket, or if somebody may listen on it.
+fn examine(path: &Path, address: &SockAddr) -> io::Result<Identity> {
+    let file = fs::symlink_metadata(path)?;
+    if !file.file_type().is_socket() {
+        return Err(io::Error::new(
+            io::ErrorKind::AlreadyExists,
+            "the path is that of a file that is no socket",
+        ));
+    }
+    let client = socket2::Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    // If the server's backlog is full, a blocking call would wait.
+    client.set_nonblocking(true)?;
+    match client.connect(address) {
+        Ok(()) => Err(in_use()),
+        Err(error) => match error.kind() {
+            io::ErrorKind::ConnectionRefused => Ok(Identity::of(&file)),
+            io::ErrorKind::WouldBlock => Err(in_use()),
+            _ => Err(error),
+        },
+    }
+}
+
+fn in_use() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::AddrInUse,
+        "another server listens on this socket",
+    )
+}
+
+/// Removes the file at this path if it is this one. Returns whether it was.
+fn remove_if(path: &Path, identity: Identity) -> io::Result<bool> {
+    match Identity::of(&fs::symlink_metadata(path)?) == identity {
+        true => take_away(path, identity),
+        false => Ok(false),
+    }
+}
+
+/// Moves the file aside. If it is this one, it is deleted there; if another process has replaced it since it was
+/// examined, it is moved back. Returns which.
+fn take_away(path: &Path, identity: Identity) -> io::Result<bool> {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let number = COUNT.fetch_add(1, Ordering::Relaxed);
+    let aside = path.with_file_name(format!(".{}-{number}.old", std::process::id()));
+    fs::rename(path, &aside)?;
+    let is_same = Identity::of(&fs::symlink_metadata(&aside)?) == identity;
+    if !is_same {
+        // Unlike a second rename, this doesn't replace what may have been made there in the meantime.
+        fs::hard_link(&aside, path)?;
+    }
+    fs::remove_file(&aside)?;
+    Ok(is_same)
+}
+
+#[cfg(test)]
+mod tests;
