@@ -107,6 +107,7 @@ impl TaskWaker {
     }
 
     /// Whether there are wakers of it but those of its owner: this one, and one made of a clone.
+    #[cfg(not(target_os = "wasi"))]
     pub(super) fn has_wakers_elsewhere(self: &Arc<Self>) -> bool {
         Arc::strong_count(self) > 2
     }

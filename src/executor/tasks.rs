@@ -126,6 +126,7 @@ impl Tasks {
     }
 
     /// Whether any task could be woken by something that isn't in this loop.
+    #[cfg(not(target_os = "wasi"))]
     pub(super) fn has_wakers_elsewhere(&self) -> bool {
         let mut all = self.running.iter();
         all.any(|(_, running)| running.state.has_wakers_elsewhere())
