@@ -159,6 +159,14 @@ impl Handle {
         self.shared.life.store(Life::OVER, Ordering::Release);
     }
 
+    /// This handle, as long as the server is in use.
+    #[cfg(all(feature = "signals", unix))]
+    pub(crate) fn downgrade(&self) -> WeakHandle {
+        WeakHandle {
+            shared: Arc::downgrade(&self.shared),
+        }
+    }
+
     pub(crate) fn count_accepted(&self) {
         add(&self.shared.accepted);
         add(&self.shared.active);
@@ -232,6 +240,23 @@ impl Counters {
     #[must_use]
     pub fn closed_in_all(&self) -> u64 {
         self.closed.iter().sum()
+    }
+}
+
+/// The handle of a server that may have been dropped.
+#[cfg(all(feature = "signals", unix))]
+#[derive(Debug)]
+pub(crate) struct WeakHandle {
+    shared: std::sync::Weak<Shared>,
+}
+
+#[cfg(all(feature = "signals", unix))]
+impl WeakHandle {
+    /// The handle, unless the server was dropped or has stopped.
+    pub(crate) fn upgrade(&self) -> Option<Handle> {
+        let shared = self.shared.upgrade()?;
+        let is_over = shared.life.load(Ordering::Acquire) == Life::OVER;
+        (!is_over).then_some(Handle { shared })
     }
 }
 

@@ -63,6 +63,8 @@
 //! | [`mod@test`] | tests of asynchronous handlers, without a server |
 //!
 //! # Features
+//! * `signals` has `Server::stop_on_signals`, by which SIGTERM and SIGINT stop a server.
+//! * `systemd` has `Server::notify_systemd`, which reports to systemd that the server is ready, alive, or stopping.
 //! * `unstable` makes `conn` and `reactor` public, with `Key` and `Instant`: for fuzzers, and for
 //!   programs that drive a connection with their own I/O. Every release may change them.
 //!
@@ -118,7 +120,11 @@ mod log_text;
 mod peer_addr;
 mod request;
 mod server;
+#[cfg(feature = "signals")]
+mod signals;
 mod stopping;
+#[cfg(feature = "systemd")]
+mod systemd;
 pub mod test;
 mod time;
 

@@ -29,7 +29,7 @@ use crate::request::Request;
 /// Everything runs on one thread: while the handler runs, no other connection is served.
 #[derive(Debug)]
 pub struct Server {
-    listeners: Listeners,
+    pub(crate) listeners: Listeners,
     settings: Settings,
     handle: Handle,
     id: ServerId,
@@ -193,6 +193,22 @@ impl Server {
     /// As there; [`Unsupported`](crate::ErrorKind::Unsupported), too, if all sockets are Unix domain sockets.
     pub fn local_addr(&self) -> Result<SocketAddr> {
         self.listeners.local_addr()
+    }
+
+    /// Copies of the listening sockets, for a process that is to go on accepting when this one stops. They can be had
+    /// until the server is started.
+    ///
+    /// A program started with [`Command`](std::process::Command) doesn't inherit them, unless they are passed to it
+    /// explicitly, as the example `restart` does by systemd's protocol ([`preopened`](Self::preopened) takes them).
+    /// While a copy is open, the system queues connections, even when this server has stopped. So drop the copies
+    /// when they aren't needed. The files of Unix domain sockets that were copied are not removed.
+    ///
+    /// # Errors
+    /// [`NoListener`](crate::ErrorKind::NoListener) if the server was started; [`Io`](crate::ErrorKind::Io) if the
+    /// system can't copy a socket.
+    #[cfg(unix)]
+    pub fn listening_fds(&self) -> Result<Vec<std::os::fd::OwnedFd>> {
+        self.listeners.copies()
     }
 
     /// A handle, to stop the server and to read its counters while it runs.

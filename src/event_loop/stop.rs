@@ -97,6 +97,7 @@ impl<R: Reactor, M: Mode<R>> EventLoop<'_, R, M> {
         info!(target: "mini_http", "stopping: {} connections open", self.slots.len());
         // The clock is read, because handlers may have taken long since the iteration began.
         self.driver.phase = Phase::Grace(self.driver.reactor.now() + GRACE);
+        self.driver.reactor.stopping();
         self.driver.cx.shared.begin_to_stop();
         self.close_listeners();
         for key in self.slots.keys() {

@@ -3,6 +3,8 @@
 use std::io;
 use std::net::{Ipv6Addr, SocketAddr, TcpListener};
 #[cfg(unix)]
+use std::os::fd::OwnedFd;
+#[cfg(unix)]
 use std::os::unix::net::UnixListener;
 
 #[cfg(unix)]
@@ -21,6 +23,9 @@ pub(crate) struct Listeners {
     /// The addresses of those of TCP, or why they are unknown.
     addresses: std::result::Result<Vec<SocketAddr>, String>,
     nodelay: bool,
+    /// Whether the reactor reports to systemd.
+    #[cfg(all(feature = "systemd", unix))]
+    notifies: bool,
 }
 
 impl Listeners {
@@ -102,7 +107,12 @@ impl Listeners {
                 set.map_err(|error| Error::io("can't set TCP_NODELAY", error))?;
             }
         }
-        Ok(MioReactor::new(sockets, self.nodelay && !INHERITS_NODELAY)?)
+        let reactor = MioReactor::new(sockets, self.nodelay && !INHERITS_NODELAY)?;
+        #[cfg(all(feature = "systemd", unix))]
+        if self.notifies {
+            return Ok(reactor.with_service());
+        }
+        Ok(reactor)
     }
 }
 
@@ -150,6 +160,8 @@ impl From<Vec<Socket>> for Listeners {
             addresses: addresses_of(&sockets),
             sockets: TakeOnce::new(sockets),
             nodelay: true,
+            #[cfg(all(feature = "systemd", unix))]
+            notifies: false,
         }
     }
 }
@@ -174,6 +186,22 @@ impl Listeners {
             }
         }
         Ok(())
+    }
+
+    /// Copies of the sockets, while they aren't taken.
+    pub(crate) fn copies(&self) -> Result<Vec<OwnedFd>> {
+        self.sockets.look(|sockets| {
+            let copies = sockets.iter().map(Socket::copy);
+            copies
+                .collect::<io::Result<_>>()
+                .map_err(|error| Error::io("can't copy a listening socket", error))
+        })
+    }
+
+    /// Has the reactor report to systemd.
+    #[cfg(feature = "systemd")]
+    pub(crate) fn notify_systemd(&mut self) {
+        self.notifies = true;
     }
 }
 

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 #[cfg(unix)]
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 #[cfg(unix)]
 use std::os::unix::net::UnixListener;
 #[cfg(unix)]
@@ -125,6 +125,22 @@ impl Socket {
                     ),
                     None => info!(target: "mini_http", "listening on a Unix domain socket"),
                 }
+            }
+        }
+    }
+}
+
+#[cfg(unix)]
+impl Socket {
+    /// A copy for another process. So the file of a Unix domain socket stays.
+    pub(super) fn copy(&self) -> io::Result<OwnedFd> {
+        match self {
+            Self::Tcp { listener, .. } => listener.as_fd().try_clone_to_owned(),
+            Self::Unix { file, listener } => {
+                if let Some(file) = file {
+                    file.keep();
+                }
+                listener.as_fd().try_clone_to_owned()
             }
         }
     }

@@ -10,7 +10,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -55,17 +55,27 @@ pub(super) fn bind(path: &Path) -> Result<Socket> {
     })
 }
 
-/// The file of a socket that was bound here. It is removed when this is dropped.
+/// The file of a socket that was bound here. It is removed when this is dropped, unless it is kept.
 #[derive(Debug)]
 pub(crate) struct SocketFile {
     path: PathBuf,
     identity: Identity,
+    is_kept: AtomicBool,
 }
 
 impl SocketFile {
     fn new(path: PathBuf) -> io::Result<Self> {
         let identity = Identity::of(&fs::symlink_metadata(&path)?);
-        Ok(Self { path, identity })
+        Ok(Self {
+            path,
+            identity,
+            is_kept: AtomicBool::new(false),
+        })
+    }
+
+    /// Leaves the file where it is, for another process that has the socket.
+    pub(super) fn keep(&self) {
+        self.is_kept.store(true, Ordering::Relaxed);
     }
 
     /// Sets the permissions: who can write to the file can connect.
@@ -76,6 +86,9 @@ impl SocketFile {
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
+        if *self.is_kept.get_mut() {
+            return;
+        }
         let shown = self.path.display();
         match remove_if(&self.path, self.identity) {
             Ok(true) => debug!(target: "mini_http", "removed {shown}"),

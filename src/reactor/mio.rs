@@ -16,6 +16,8 @@ use poll_turns::Key;
 use socket2::{SockRef, TcpKeepalive};
 
 use super::keep_alive::{PROBE_AFTER, PROBE_INTERVAL, PROBES};
+#[cfg(all(feature = "systemd", unix))]
+use super::service::Service;
 use super::{Accepted, Event, Interest, Peer, Reactor, Readiness};
 use crate::listeners::Socket;
 #[cfg(unix)]
@@ -33,6 +35,9 @@ pub(crate) struct MioReactor {
     started: StdInstant,
     /// Whether to set TCP_NODELAY on each accepted stream.
     nodelay: bool,
+    /// What is reported to systemd.
+    #[cfg(all(feature = "systemd", unix))]
+    service: Option<Service>,
 }
 
 #[derive(Debug)]
@@ -85,7 +90,16 @@ impl MioReactor {
             waker,
             started: StdInstant::now(),
             nodelay,
+            #[cfg(all(feature = "systemd", unix))]
+            service: None,
         })
+    }
+
+    /// Reports to systemd from now on, if it listens.
+    #[cfg(all(feature = "systemd", unix))]
+    pub(crate) fn with_service(mut self) -> Self {
+        self.service = Service::from_env();
+        self
     }
 
     const fn listener_token(number: usize) -> Token {
@@ -149,6 +163,11 @@ impl Reactor for MioReactor {
     }
 
     fn wait(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()> {
+        #[cfg(all(feature = "systemd", unix))]
+        let timeout = match &mut self.service {
+            Some(service) => service.before_wait(timeout),
+            None => timeout,
+        };
         match self.poll.poll(&mut self.events, timeout) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
@@ -173,6 +192,13 @@ impl Reactor for MioReactor {
             });
         }
         Ok(())
+    }
+
+    #[cfg(all(feature = "systemd", unix))]
+    fn stopping(&mut self) {
+        if let Some(service) = &self.service {
+            service.stopping();
+        }
     }
 
     /// Nothing to do: the loop remembers that a listener was reported, and mio doesn't report it again.

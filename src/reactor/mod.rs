@@ -54,6 +54,8 @@
 mod keep_alive;
 #[cfg(not(target_os = "wasi"))]
 pub(crate) mod mio;
+#[cfg(all(feature = "systemd", unix))]
+mod service;
 #[cfg(any(
     all(target_os = "wasi", target_env = "p1"),
     all(test, not(target_os = "wasi"))
@@ -90,6 +92,9 @@ pub trait Reactor {
     /// # Errors
     /// Only errors that the server can't survive.
     fn wait(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()>;
+
+    /// The loop begins to stop.
+    fn stopping(&mut self) {}
 
     /// Sets whether the loop would accept from `listener` now. Initially it would.
     fn set_accepting(&mut self, listener: usize, accepting: bool);

@@ -1,0 +1,32 @@
+//! Reports to systemd: the setting.
+
+use crate::server::Server;
+
+impl Server {
+    /// Reports to systemd, or to whatever has set `NOTIFY_SOCKET` (`sd_notify(3)`), what the server does:
+    ///
+    /// | message | when |
+    /// |---|---|
+    /// | `READY=1` | the server accepts connections |
+    /// | `WATCHDOG=1` | at half of `WATCHDOG_USEC`, if that is set |
+    /// | `STOPPING=1` | the server begins to stop |
+    ///
+    /// The messages are sent by the thread that serves. So while a handler blocks it, systemd gets no `WATCHDOG=1`, and
+    /// restarts the service when `WatchdogSec=` has passed.
+    ///
+    /// ```no_run
+    /// fn main() -> mini_http::Result<()> {
+    ///     mini_http::Server::preopened()?
+    ///         .notify_systemd()
+    ///         .start(|_request| mini_http::Response::new(b"hello\n".to_vec()))
+    /// }
+    /// ```
+    ///
+    /// If a process has several servers, call this for the one that is started last. Without `NOTIFY_SOCKET`, on
+    /// Windows and on WASI, it has no effect.
+    pub fn notify_systemd(&mut self) -> &mut Self {
+        #[cfg(unix)]
+        self.listeners.notify_systemd();
+        self
+    }
+}
