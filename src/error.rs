@@ -98,6 +98,8 @@ pub enum ErrorKind {
     Unsupported,
     /// A setting is out of range, or the server was started before.
     Setting,
+    /// A connection wasn't [upgraded](crate::upgrade()).
+    Upgrade,
 }
 
 #[cfg(test)]

@@ -36,6 +36,7 @@
 //! | [`body`] | bodies of responses: readers, iterators, bodies of any type |
 //! | [`sleep`], [`spawn()`], [`Server::spawn`] | a timer, and tasks beside the requests |
 //! | [`Handle::stopping`], [`Handle::stop_within`] | how streams and tasks end when the server stops |
+//! | [`upgrade()`], [`Upgraded`] | WebSocket and other protocols on the same connection; tunnels |
 //! | [`mod@test`] | tests of handlers without a server |
 //!
 //! # In scope
@@ -58,6 +59,7 @@
 //! | `event_loop` | the loop for all reactors: accept, read, call the handler, write, deadlines |
 //! | `executor` | what futures need: wake-ups, tasks, sleeps |
 //! | `incoming`, [`body`] | bodies of requests and responses |
+//! | `upgrade` | connections that were upgraded to another protocol |
 //! | `conn` | a connection as a state machine that does no I/O |
 //! | `executor` | tasks, sleeps and wake-ups, for asynchronous handlers |
 //! | [`mod@test`] | tests of asynchronous handlers, without a server |
@@ -127,6 +129,7 @@ mod stopping;
 mod systemd;
 pub mod test;
 mod time;
+mod upgrade;
 
 cfg_if::cfg_if! {
     if #[cfg(feature = "unstable")] {
@@ -158,3 +161,4 @@ pub use peer_addr::PeerAddr;
 pub use request::Request;
 pub use server::Server;
 pub use stopping::Stopping;
+pub use upgrade::{Upgrade, Upgraded, upgrade};

@@ -22,7 +22,7 @@ use std::future::poll_fn;
 use std::pin::pin;
 
 use bytes::{Buf, BufMut, Bytes};
-use http::{Method, Request, Response};
+use http::{Method, Request, Response, StatusCode};
 use http_body::Body;
 use log::error;
 
@@ -46,7 +46,7 @@ use crate::into_response::IntoResponse;
 /// An error of the handler becomes the response that a client would get: the status and text of a
 /// [`Refusal`](crate::Refusal) among its causes, or 500. An interim status (1xx) becomes 500, too. The body of a
 /// response to HEAD, and of 204, 205 and 304, isn't polled. Trailers are dropped, and fields are those
-/// of the handler: none is added.
+/// of the handler: none is added. An [`upgrade`](crate::upgrade()) fails.
 ///
 /// A handler may wait for another thread, which takes real time; but no sleep waits for that thread.
 ///
@@ -55,6 +55,8 @@ use crate::into_response::IntoResponse;
 ///
 /// If the client of a server could see that the response is broken: its body fails, or isn't as long as
 /// its size hint or else its `Content-Length` says.
+///
+/// If the response is to upgrade the connection: 101, or 2xx to CONNECT. There is none.
 ///
 /// If the response is never complete: everything waits, and there is nothing that could wake it (or it
 /// doesn't wake it within 10 seconds), or it isn't complete after 1,000 hours of virtual time.
@@ -68,9 +70,13 @@ where
 {
     let mut simulation = Simulation::new();
     let is_head = request.method() == Method::HEAD;
+    let is_connect = request.method() == Method::CONNECT;
     let response = simulation.run(async {
         match handler(request.map(Into::into)).await.into_response() {
-            Ok(response) => complete(response, is_head).await,
+            Ok(response) => {
+                check_no_upgrade(response.status(), is_connect);
+                complete(response, is_head).await
+            }
             Err(error) => Ok(refused(refusal_for(&error), is_head)),
         }
     });
@@ -88,6 +94,16 @@ where
              the handler waits for, ever end?"
         ),
     }
+}
+
+/// There is no connection that could be upgraded.
+fn check_no_upgrade(status: StatusCode, is_connect: bool) {
+    let is_upgrade = status == StatusCode::SWITCHING_PROTOCOLS || is_connect && status.is_success();
+    assert!(
+        !is_upgrade,
+        "`test::run` has no connection that could be upgraded: test a handler that responds with \
+         {status} here by a server"
+    );
 }
 
 /// The response with its whole body.
@@ -163,7 +179,6 @@ mod tests {
     use crate::body::{AnyBody, Chunks};
     use crate::executor::{sleep, spawn};
     use crate::incoming::IncomingError;
-    use http::StatusCode;
     use std::cell::Cell;
     use std::future::{Pending, pending, ready};
     use std::rc::Rc;
@@ -302,6 +317,34 @@ mod tests {
     fn a_body_that_fails_panics() {
         let body = Hourly::new(&[Ok("abc"), Err("the disk is gone")]);
         run(|_| ready(Response::new(body)), get::<()>());
+    }
+
+    #[test]
+    fn an_upgrade_fails() {
+        let request = Request::builder()
+            .header("upgrade", "x")
+            .header("connection", "upgrade");
+        let handler = async |mut request: Request<Incoming>| {
+            let error = crate::upgrade(&mut request).await.expect_err("no server");
+            Response::new(error.to_string())
+        };
+        let response = run(handler, request.body("").expect("a request"));
+        let text = String::from_utf8_lossy(response.body());
+        assert!(
+            text.contains("it wasn't received by `serve_async`"),
+            "{text}"
+        );
+        let response = run(handler, get::<()>());
+        let text = String::from_utf8_lossy(response.body());
+        assert!(text.contains("the request has no Upgrade field"), "{text}");
+    }
+
+    #[test]
+    #[should_panic(expected = "no connection that could be upgraded")]
+    fn a_response_that_upgrades_panics() {
+        let response = Response::builder().status(101).body(String::new());
+        let response = response.expect("a head");
+        run(|_| ready(response), get::<()>());
     }
 
     #[test]

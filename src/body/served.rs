@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http::Response;
 
 use super::{AnyBody, BoxError, Chunks, Fallible, Reader};
+use crate::conn::Refusal;
 use crate::error::Result;
 use crate::incoming::{Incoming, IncomingError};
 use crate::peer_addr::PeerAddr;
@@ -117,6 +118,9 @@ where
 
 /// The request with all of its body.
 async fn complete(request: http::Request<Incoming>) -> Result<Request, IncomingError> {
+    if request.method() == http::Method::CONNECT {
+        return Err(IncomingError::refused(Refusal::no_tunnels()));
+    }
     let (parts, body) = request.into_parts();
     let peer = parts.extensions.get::<PeerAddr>().map(|peer| peer.0);
     let body = Vec::from(body.bytes().await?);

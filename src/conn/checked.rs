@@ -65,7 +65,7 @@ impl CheckedConnection {
             Writing::Closing => self.connection.pending_output() == 0,
             Writing::Open | Writing::Lingering => {
                 let is_responding = matches!(state.reading(), Reading::Responding);
-                is_responding || self.connection.request_in_progress()
+                is_responding || self.connection.is_in_use()
             }
         }
     }

@@ -21,7 +21,7 @@ pub enum CloseReason {
     /// Or the length of its response was not known: then the end of the connection is the end of the
     /// response (RFC 9112 §6.3).
     Http10,
-    /// The handler's response has `Connection: close`.
+    /// The handler's response has `Connection: close`, or it is one to CONNECT that makes no tunnel.
     HandlerAskedClose,
     /// The handler panicked or failed, or returned an interim status (1xx). The client got 500.
     HandlerFailed,
@@ -36,7 +36,8 @@ pub enum CloseReason {
     HeadTimeout,
     /// The body arrived more slowly than [`min_rate`](crate::Limits::min_rate) (408).
     BodyTimeout,
-    /// The client took its responses more slowly than [`min_rate`](crate::Limits::min_rate).
+    /// The client took its responses more slowly than [`min_rate`](crate::Limits::min_rate). On an
+    /// [upgraded](crate::upgrade()) connection: it took nothing for [`rate_window`](crate::Limits::rate_window).
     WriteTimeout,
     /// No request came within [`idle_timeout`](crate::Limits::idle_timeout).
     IdleTimeout,
@@ -65,6 +66,9 @@ pub enum CloseReason {
     HandlerTimeout,
     /// The handler left more of the request's body unread than is worth receiving.
     BodyUnread,
+    /// The connection was [upgraded](crate::upgrade()) to another protocol, and has ended as that does: both sides have
+    /// ended their streams, or the program has dropped it.
+    Upgraded,
 }
 
 impl CloseReason {
@@ -92,6 +96,7 @@ impl CloseReason {
         Self::HalfClosedTimeout,
         Self::HandlerTimeout,
         Self::BodyUnread,
+        Self::Upgraded,
     ];
 
     /// The reason's index in [`ALL`](Self::ALL).
@@ -108,7 +113,8 @@ impl CloseReason {
             | Self::Http10
             | Self::HandlerAskedClose
             | Self::Stopped
-            | Self::BodyUnread => true,
+            | Self::BodyUnread
+            | Self::Upgraded => true,
             Self::HandlerFailed
             | Self::BadRequest
             | Self::IncompleteRequest
@@ -156,7 +162,8 @@ impl CloseReason {
             | Self::ResponseFailed
             | Self::ClientGone
             | Self::HalfClosedTimeout
-            | Self::BodyUnread => false,
+            | Self::BodyUnread
+            | Self::Upgraded => false,
         }
     }
 
@@ -190,6 +197,7 @@ impl CloseReason {
             }
             Self::HandlerTimeout => "the handler did not respond in time",
             Self::BodyUnread => "the handler left too much of the body unread",
+            Self::Upgraded => "upgraded to another protocol, which has ended",
         }
     }
 }

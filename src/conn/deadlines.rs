@@ -41,7 +41,8 @@ impl Connection {
     }
 
     /// At the end of a rate window: closes the connection if the client took its responses too
-    /// slowly in it.
+    /// slowly in it. For an upgraded connection, each write that the client takes begins the window anew: it took
+    /// nothing.
     fn check_write_rate(&mut self, cx: &mut Context<'_>) {
         let taken = std::mem::take(&mut self.written_in_window);
         self.output.recount();
@@ -52,7 +53,7 @@ impl Connection {
             Some(_) => self.output.held(),
             None => self.account.held(),
         };
-        if is_fast_enough(taken, held, cx.limits.min_rate, cx) {
+        if !self.state.is_upgraded() && is_fast_enough(taken, held, cx.limits.min_rate, cx) {
             self.timers.start(Timer::Write, cx.now, cx.limits);
         } else {
             self.state.closed(CloseReason::WriteTimeout);
@@ -88,6 +89,7 @@ impl Connection {
             | Reading::Body(())
             | Reading::Streaming
             | Reading::Responding
+            | Reading::Upgraded
             | Reading::Discarding
             | Reading::Ended => None,
         };

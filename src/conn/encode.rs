@@ -88,6 +88,19 @@ impl ResponseHead<'_> {
         out.extend_from_slice(b"\r\n");
     }
 
+    /// Appends a head that changes the protocol: 101, or 2xx to CONNECT. It has no field about a body (RFC 9110 §8.6,
+    /// RFC 9112 §6.1), and 101 has the connection option `upgrade` (RFC 9110 §7.8).
+    pub(super) fn write_switch(&self, out: &mut Vec<u8>, date: &Date) {
+        status_line(out, self.status);
+        if !self.write_fields(out) {
+            out.extend_from_slice(date.line());
+        }
+        let is_missing = self.status == StatusCode::SWITCHING_PROTOCOLS
+            && !has_token(self.fields, &header::CONNECTION, "upgrade");
+        merged_connection(out, self.fields, is_missing.then_some(b"upgrade"));
+        out.extend_from_slice(b"\r\n");
+    }
+
     /// Whether the head is just 200 with `Date` and `Content-Length`. This is the common case, for
     /// which `Date` holds a prepared text.
     fn is_plain(&self) -> bool {
@@ -185,7 +198,7 @@ pub(super) fn refusal(
 /// Why a handler can't respond with this interim status; for the log.
 pub(super) fn why_not_final(status: StatusCode) -> &'static str {
     match status {
-        StatusCode::SWITCHING_PROTOCOLS => "this server doesn't support upgrades",
+        StatusCode::SWITCHING_PROTOCOLS => "only `serve_async` can upgrade a connection",
         _ => "not a final status",
     }
 }

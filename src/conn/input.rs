@@ -4,6 +4,7 @@
 //! requests are `#[inline(never)]`: inlined, they would cost each request on the hot path as much as
 //! its framing does.
 
+use http::Method;
 use log::debug;
 
 use super::encode::{self, RequestInfo};
@@ -71,7 +72,7 @@ impl Connection {
                     Ok(request) => return request,
                     Err(refusal) => self.refuse(cx, refusal),
                 },
-                Reading::Streaming | Reading::Responding => {
+                Reading::Streaming | Reading::Responding | Reading::Upgraded => {
                     debug_assert!(false, "a request is waiting for a response");
                     return None;
                 }
@@ -169,6 +170,10 @@ impl Connection {
     /// refused.
     pub(super) fn accept_head(&mut self, cx: &mut Context<'_>, head: Head) -> Option<Request> {
         self.record_head(&head);
+        if head.request.method() == Method::CONNECT {
+            self.refuse(cx, Refusal::no_tunnels());
+            return None;
+        }
         match head.framing {
             Framing::None => {
                 self.state.request_done();
@@ -312,7 +317,8 @@ impl Connection {
             | Reading::Head
             | Reading::Body(())
             | Reading::Streaming
-            | Reading::Responding => true,
+            | Reading::Responding
+            | Reading::Upgraded => true,
             Reading::Discarding | Reading::Ended => false,
         }
     }

@@ -92,6 +92,7 @@ pub(crate) use encode::{announced_length, has_body};
 pub use framing::Framing;
 pub use refusal::Refusal;
 pub use shared::{Context, Shared};
+pub(crate) use streaming::why_no_upgrade;
 pub use streaming::{BodyLength, Received, ResponseLength};
 
 use std::io::IoSlice;
@@ -212,7 +213,7 @@ impl Connection {
         }
         match self.state.reading() {
             Reading::Idle | Reading::Head | Reading::Body(()) => self.has_room_for_responses(cx),
-            Reading::Streaming | Reading::Responding | Reading::Ended => false,
+            Reading::Streaming | Reading::Responding | Reading::Upgraded | Reading::Ended => false,
             Reading::Discarding => self.wants_discarded(cx),
         }
     }
@@ -302,6 +303,7 @@ impl Connection {
             Reading::Idle
             | Reading::Streaming
             | Reading::Responding
+            | Reading::Upgraded
             | Reading::Discarding
             | Reading::Ended => {}
         }
@@ -316,7 +318,7 @@ impl Connection {
         let count = count.min(self.output.pending());
         self.written_in_window += count as u64;
         self.output.advance(count, &mut cx.shared.buffers);
-        if self.output.pending() == 0 && !self.state.is_in_progress() {
+        if self.output.pending() == 0 && !self.state.is_in_use() {
             self.output.release();
         }
         if let Some(streaming) = &mut self.streaming
@@ -433,7 +435,8 @@ impl Connection {
 
     /// When to call [`handle_timeout`](Self::handle_timeout). `None` only when the caller or its
     /// handler has to act first: a request is waiting for a response or a part of it, or
-    /// [`poll_step`](Self::poll_step) returns another step than [`Step::Wait`].
+    /// [`poll_step`](Self::poll_step) returns another step than [`Step::Wait`]; and for an upgraded connection that has
+    /// nothing to send, which has no deadline.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.timers.next_timeout()

@@ -18,7 +18,7 @@ use super::close_reason::CloseReason;
 /// | 417 | an expectation other than `100-continue` |
 /// | 431 | the head or the trailer section exceeds the limits on bytes or fields |
 /// | 500 | the handler failed or panicked, or returned no final status |
-/// | 501 | CONNECT, or a transfer coding besides `chunked` |
+/// | 501 | CONNECT to a handler that makes no tunnel, or a transfer coding besides `chunked` |
 /// | 503 | [`max_held`](crate::Limits::max_held) is reached, the server is stopping, or the handler is late |
 /// | 505 | a version other than HTTP/1.x |
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,9 +126,19 @@ impl Refusal {
         Self::failed("the handler returned no final response")
     }
 
+    /// 500: the handler responded with 101, or 2xx to CONNECT, and the connection can't be upgraded.
+    pub(super) const fn no_upgrade() -> Self {
+        Self::failed("the connection can't be upgraded")
+    }
+
     /// 501 (RFC 9110 §15.6.2): valid HTTP that this server does not implement.
     pub(super) const fn not_implemented(text: &'static str) -> Self {
         Self::new(StatusCode::NOT_IMPLEMENTED, CloseReason::BadRequest, text)
+    }
+
+    /// 501: CONNECT to a handler that makes no tunnel.
+    pub(crate) const fn no_tunnels() -> Self {
+        Self::not_implemented("this server makes no tunnels (CONNECT)")
     }
 
     /// 503 (RFC 9110 §15.6.4): the memory budget is used up.

@@ -110,7 +110,11 @@ impl Connection {
             }
             // The request before it is with the handler. Its response comes first, and is the last one.
             Reading::Responding => return self.state.will_close(refusal.reason()),
-            Reading::Body(()) | Reading::Streaming | Reading::Discarding | Reading::Ended => {}
+            Reading::Body(())
+            | Reading::Streaming
+            | Reading::Upgraded
+            | Reading::Discarding
+            | Reading::Ended => {}
         }
         self.refuse(cx, refusal);
     }

@@ -40,6 +40,12 @@
 //!      Streaming ── complete ──> Responding ── response ended ──> Idle, or Discarding at the last one
 //!        │  └── complete, after the response has ended ────────────^
 //!        └───── failed, or too much of it is left unread ─────────> Discarding
+//!
+//! After an upgrade, the connection carries another protocol. From the response's head on:
+//!
+//! Reading          Responding ──> Upgraded ── the client's end of stream ──> Ended
+//! ResponseState    Awaited ─────> Upgraded ── dropped by the handler ──────> None, Discarding, Closing
+//! Writing          Open ── output ended by the handler ──> Closing ── all sent ──> Lingering, reading goes on
 //! ```
 //!
 //! *Responding* lasts while the handler runs, from the end of the request on. A connection has at most
@@ -76,6 +82,8 @@ pub enum Reading<B = ()> {
     Streaming,
     /// A complete request is with the handler.
     Responding,
+    /// Input is of the protocol to which the connection was upgraded.
+    Upgraded,
     /// No further request is read; input is dropped.
     Discarding,
     /// The client's stream has ended.
@@ -114,6 +122,8 @@ pub enum ResponseState {
     Awaited,
     /// The head of the response is queued; parts of its body follow.
     Begun,
+    /// The connection was upgraded: output is of another protocol.
+    Upgraded,
 }
 
 /// The state of a connection.
@@ -146,6 +156,7 @@ impl State {
             Reading::Body(_) => Reading::Body(()),
             Reading::Streaming => Reading::Streaming,
             Reading::Responding => Reading::Responding,
+            Reading::Upgraded => Reading::Upgraded,
             Reading::Discarding => Reading::Discarding,
             Reading::Ended => Reading::Ended,
         }
@@ -171,7 +182,17 @@ impl State {
 
     /// Whether a request is with the handler, where bodies stream.
     pub(super) fn is_in_progress(&self) -> bool {
+        matches!(self.response, ResponseState::Awaited | ResponseState::Begun)
+    }
+
+    /// Whether a request is with the handler, or the connection was upgraded.
+    pub(super) fn is_in_use(&self) -> bool {
         self.response != ResponseState::None
+    }
+
+    /// Whether the connection was upgraded, and the handler still uses it.
+    pub(super) fn is_upgraded(&self) -> bool {
+        self.response == ResponseState::Upgraded && self.writing != Writing::Closed
     }
 
     /// The reason to close, if one is recorded.
@@ -209,6 +230,7 @@ impl State {
             Reading::Body(_) => std::mem::replace(&mut self.reading, Reading::Head),
             Reading::Streaming => Reading::Streaming,
             Reading::Responding => Reading::Responding,
+            Reading::Upgraded => Reading::Upgraded,
             Reading::Discarding => Reading::Discarding,
             Reading::Ended => Reading::Ended,
         }
@@ -250,7 +272,7 @@ impl State {
         self.request_done();
         match self.response {
             ResponseState::None => self.responded(),
-            ResponseState::Awaited | ResponseState::Begun => {}
+            ResponseState::Awaited | ResponseState::Begun | ResponseState::Upgraded => {}
         }
     }
 
@@ -268,7 +290,9 @@ impl State {
         self.will_close(reason);
         match self.response {
             ResponseState::None => self.begin_closing(),
-            ResponseState::Awaited | ResponseState::Begun => self.stop_reading(),
+            ResponseState::Awaited | ResponseState::Begun | ResponseState::Upgraded => {
+                self.stop_reading();
+            }
         }
     }
 
@@ -290,12 +314,47 @@ impl State {
             }
             (
                 KeepAlive::Persist,
-                Reading::Idle | Reading::Head | Reading::Body(()) | Reading::Discarding,
+                Reading::Idle
+                | Reading::Head
+                | Reading::Body(())
+                | Reading::Upgraded
+                | Reading::Discarding,
             ) => {
                 debug_assert!(false, "a request is with the handler");
             }
             (KeepAlive::Close(_), _) => self.begin_closing(),
         }
+    }
+
+    /// The head of the response is queued that changes the protocol. This replaces an earlier reason to close: what
+    /// it was about is over.
+    pub(super) fn upgraded(&mut self) {
+        debug_assert_eq!(self.response, ResponseState::Awaited);
+        debug_assert!(matches!(
+            self.reading(),
+            Reading::Responding | Reading::Ended
+        ));
+        self.response = ResponseState::Upgraded;
+        self.keep_alive = KeepAlive::Close(CloseReason::Upgraded);
+        if self.reading() == Reading::Responding {
+            self.reading = Reading::Upgraded;
+        }
+    }
+
+    /// All output of an upgraded connection is queued. Reading goes on.
+    pub(super) fn upgraded_output_ended(&mut self) {
+        debug_assert!(self.is_upgraded());
+        match self.writing {
+            Writing::Open => self.writing = Writing::Closing,
+            Writing::Closing | Writing::Lingering | Writing::Closed => {}
+        }
+    }
+
+    /// The handler has dropped an upgraded connection.
+    pub(super) fn upgraded_dropped(&mut self) {
+        debug_assert!(self.is_upgraded());
+        self.response = ResponseState::None;
+        self.begin_closing();
     }
 
     /// No further request will be read. An earlier reason is kept.
@@ -357,6 +416,7 @@ impl State {
                     | Reading::Body(_)
                     | Reading::Streaming
                     | Reading::Responding
+                    | Reading::Upgraded
                     | Reading::Discarding => Writing::Lingering,
                 }
             }
@@ -405,6 +465,7 @@ impl State {
             | Reading::Body(_)
             | Reading::Streaming
             | Reading::Responding
+            | Reading::Upgraded
             | Reading::Discarding => Reading::Discarding,
         };
     }

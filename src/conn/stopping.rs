@@ -36,7 +36,9 @@ impl Connection {
             Reading::Head | Reading::Body(()) => {
                 self.refuse_unfinished(cx, Refusal::stopped());
             }
-            Reading::Responding | Reading::Discarding | Reading::Ended => return false,
+            Reading::Responding | Reading::Upgraded | Reading::Discarding | Reading::Ended => {
+                return false;
+            }
         }
         self.update_timers_and_budget(cx);
         true

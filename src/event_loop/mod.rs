@@ -351,7 +351,7 @@ impl<'a, R: Reactor, M: Mode<R>> EventLoop<'a, R, M> {
         slot.readiness.readable |= reported.readable || reported.read_closed;
         slot.readiness.writable |= reported.writable;
         slot.readiness.read_closed |= reported.read_closed;
-        if reported.failed && slot.connection.request_in_progress() {
+        if reported.failed && slot.connection.is_in_use() {
             // A read would show the failure too, but perhaps none comes: if enough input is kept, or if the client
             // has ended its stream, the connection isn't read.
             self.driver.lose(slot);
@@ -394,7 +394,7 @@ impl<'a, R: Reactor, M: Mode<R>> EventLoop<'a, R, M> {
         } else {
             self.driver.reactor.close(slot.stream);
         }
-        self.mode.close(slot.exchange);
+        self.mode.close(slot.exchange, reason);
     }
 
     fn with_connection(
@@ -420,7 +420,7 @@ impl<R: Reactor, M: Mode<R>> Drop for EventLoop<'_, R, M> {
                 self.driver.handle.count_closed(reason);
                 let id = slot.connection.id();
                 debug!(target: "mini_http", "conn {id}: closed: {}", reason.explain());
-                self.mode.close(slot.exchange);
+                self.mode.close(slot.exchange, reason);
                 self.driver.reactor.close(slot.stream);
             }
         }

@@ -148,8 +148,8 @@ pub(super) trait Mode<R: Reactor> {
         false
     }
 
-    /// Drops the state of a connection that is closed.
-    fn close(&mut self, exchange: Self::Exchange);
+    /// Drops the state of a connection that is closed for this reason.
+    fn close(&mut self, exchange: Self::Exchange, reason: CloseReason);
 }
 
 /// What was woken: by a waker, or because another request has ended.

@@ -81,5 +81,5 @@ where
     }
 
     #[inline]
-    fn close(&mut self, (): ()) {}
+    fn close(&mut self, (): (), _reason: CloseReason) {}
 }

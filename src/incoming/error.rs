@@ -50,7 +50,7 @@ impl IncomingError {
         matches!(self.kind, Kind::Gone)
     }
 
-    pub(super) fn refused(refusal: Refusal) -> Self {
+    pub(crate) fn refused(refusal: Refusal) -> Self {
         let kind = Kind::Refused(refusal);
         Self { kind }
     }

@@ -24,7 +24,7 @@ pub(crate) const QUEUE: usize = 64 << 10;
 /// When the queue shrinks to this, the loop is notified and reads on. With a smaller part of the queue, a
 /// receiver on another thread would wait for the loop; with a larger part, the loop would be woken for
 /// a few bytes.
-const READ_ON: usize = QUEUE / 2;
+pub(crate) const READ_ON: usize = QUEUE / 2;
 
 /// The loop's side of a request's body.
 #[derive(Debug)]

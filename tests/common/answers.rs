@@ -3,6 +3,7 @@
 //! It also checks what must be true of every response: RFC 9112 section 4 for the status line, section 5 for field
 //! lines, section 6 for the framing; RFC 9110 section 6.6.1 for the date and section 8.6 for the length.
 
+use super::cases::Form;
 use super::notation;
 
 /// A parsed response.
@@ -45,6 +46,15 @@ impl Answer {
 ///
 /// `to_head` says that it is the response to a HEAD request, which its bytes don't show.
 pub(crate) fn read(bytes: &[u8], to_head: bool) -> Result<(Answer, &[u8]), String> {
+    let form = match to_head {
+        true => Form::Head,
+        false => Form::Message,
+    };
+    read_as(bytes, form)
+}
+
+/// The same, for a response of any form.
+pub(crate) fn read_as(bytes: &[u8], form: Form) -> Result<(Answer, &[u8]), String> {
     let (status_line, mut rest) = line(bytes)?;
     let (status, reason) = read_status_line(status_line)?;
     let mut fields = Vec::new();
@@ -62,7 +72,14 @@ pub(crate) fn read(bytes: &[u8], to_head: bool) -> Result<(Answer, &[u8]), Strin
         fields,
         body: Vec::new(),
     };
-    let length = body_length(&answer, to_head)?;
+    let length = match form {
+        Form::Message => body_length(&answer)?,
+        Form::Head => body_length(&answer).map(|_| 0)?,
+        Form::Upgrades => {
+            check_upgrade(&answer)?;
+            rest.len()
+        }
+    };
     let (body, rest) = rest.split_at_checked(length).ok_or_else(|| {
         format!(
             "{status} announces {length} bytes of body and has {}",
@@ -129,7 +146,7 @@ fn read_field_line(line: &[u8]) -> Result<(String, Vec<u8>), String> {
 }
 
 /// The length of the body. An ambiguous response is an error.
-fn body_length(answer: &Answer, to_head: bool) -> Result<usize, String> {
+fn body_length(answer: &Answer) -> Result<usize, String> {
     let status = answer.status;
     if answer.values("transfer-encoding").next().is_some() {
         return Err(format!("{status} has a Transfer-Encoding"));
@@ -151,7 +168,25 @@ fn body_length(answer: &Answer, to_head: bool) -> Result<usize, String> {
     if status == 205 && number != 0 {
         return Err("205 has a body".to_owned());
     }
-    Ok(if to_head { 0 } else { number })
+    Ok(number)
+}
+
+/// A response that upgrades says nothing of a body. 101 has the option `upgrade`, and says to which protocol.
+fn check_upgrade(answer: &Answer) -> Result<(), String> {
+    let status = answer.status;
+    for name in ["content-length", "transfer-encoding"] {
+        if answer.values(name).next().is_some() {
+            return Err(format!("{status} upgrades and has {name}"));
+        }
+    }
+    let is_option = |option: &[u8]| option.eq_ignore_ascii_case(b"upgrade");
+    if status == 101
+        && (answer.options().filter(|it| is_option(it)).count() != 1
+            || answer.values("upgrade").next().is_none())
+    {
+        return Err("101 has not one Connection: upgrade, or no Upgrade".to_owned());
+    }
+    Ok(())
 }
 
 /// Checks that there is at most one Connection field, that its options are tokens, and that at most one of them is
@@ -284,6 +319,21 @@ mod tests {
         let head = answer("200 OK", "Content-Length: 5\r\n", "x");
         let (_, rest) = read(&head, true).expect("a head");
         assert_eq!(rest, b"x");
+    }
+
+    #[test]
+    fn an_upgrade_takes_all_that_follows() {
+        let fields = "Connection: upgrade\r\nUpgrade: x\r\n";
+        let bytes = answer("101 Switching Protocols", fields, "HTTP/1.1 200 OK");
+        let (upgrade, rest) = read_as(&bytes, Form::Upgrades).expect("an upgrade");
+        assert_eq!(
+            (upgrade.body.as_slice(), rest),
+            (&b"HTTP/1.1 200 OK"[..], &b""[..])
+        );
+        let (fields, long) = ("Connection: upgrade\r\n", "Content-Length: 0\r\n");
+        for (status, fields) in [("101 Switching Protocols", fields), ("200 OK", long)] {
+            assert!(read_as(&answer(status, fields, ""), Form::Upgrades).is_err());
+        }
     }
 
     #[test]

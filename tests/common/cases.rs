@@ -20,11 +20,13 @@ pub(crate) struct Case {
     pub(crate) requests: Option<Vec<Request>>,
 }
 
-/// One of the two handlers that the README describes.
+/// One of the handlers that the README describes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Handler {
     Echo,
     Respond,
+    /// It needs bodies that stream.
+    Upgrade,
 }
 
 /// The state of the connection after the input.
@@ -43,10 +45,21 @@ pub(crate) enum End {
 pub(crate) struct Answer {
     /// The statuses that are permitted.
     pub(crate) status: Vec<u16>,
-    /// It is the response to HEAD, and has no body.
-    pub(crate) head: bool,
+    pub(crate) form: Form,
     pub(crate) body: Option<Vec<u8>>,
     pub(crate) fields: Vec<Field>,
+}
+
+/// What follows the head of a response.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// A body, as the head says.
+    #[default]
+    Message,
+    /// Nothing: it is the response to HEAD.
+    Head,
+    /// All that the connection carries afterwards, as another protocol.
+    Upgrades,
 }
 
 /// A request that a case expects the handler to see.
@@ -175,6 +188,7 @@ pub(crate) fn handler(name: &str) -> Result<Handler, String> {
     match name {
         "" | "echo" => Ok(Handler::Echo),
         "respond" => Ok(Handler::Respond),
+        "upgrade" => Ok(Handler::Upgrade),
         other => Err(format!("no such handler: {other}")),
     }
 }
@@ -281,13 +295,17 @@ fn answers(lines: &[&str]) -> Result<(Vec<Answer>, End), String> {
         }
         let (status, rest) = line.split_once(' ').unwrap_or((line, ""));
         let status: Result<Vec<u16>, _> = status.split('/').map(str::parse).collect();
+        let (form, body) = match rest.strip_prefix("upgrades") {
+            Some(rest) => (Form::Upgrades, rest.trim_start()),
+            None if rest == "head" => (Form::Head, ""),
+            None => (Form::Message, rest),
+        };
         answers.push(Answer {
             status: status.map_err(|_| format!("not a status: {line}"))?,
-            head: rest == "head",
-            body: if rest.is_empty() || rest == "head" {
-                None
-            } else {
-                Some(quoted(rest)?)
+            form,
+            body: match body {
+                "" => None,
+                body => Some(quoted(body)?),
             },
             fields: Vec::new(),
         });
@@ -425,8 +443,8 @@ waiting
             panic!("{:?}", first.answers)
         };
         assert_eq!(
-            (go_on.status.as_slice(), go_on.head),
-            ([100].as_slice(), false)
+            (go_on.status.as_slice(), go_on.form),
+            ([100].as_slice(), Form::Message)
         );
         assert_eq!(good.body.as_deref(), Some(b"aaa".as_slice()));
         let cookies = vec![b"a".to_vec(), b"b\x80".to_vec()];
@@ -440,8 +458,8 @@ waiting
         );
         assert_eq!(good.fields[2], Field::Present("Date".to_owned()));
         assert_eq!(
-            (bad.status.as_slice(), bad.head),
-            ([400, 505].as_slice(), true)
+            (bad.status.as_slice(), bad.form),
+            ([400, 505].as_slice(), Form::Head)
         );
         let requests = first.requests.as_deref().expect("a handler block");
         assert_eq!(requests[0].body, b"hi");

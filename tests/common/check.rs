@@ -1,7 +1,7 @@
 //! Runs cases against a subject, and checks that the outcome is what the case expects.
 
 use super::answers;
-use super::cases::{Case, End, Field, Handler, Request};
+use super::cases::{Case, End, Field, Form, Handler, Request};
 use super::notation::{self, Step};
 
 /// Something that serves connections: the connection's state machine by itself, or a server behind a socket.
@@ -139,11 +139,9 @@ pub(crate) type Events = (Vec<(u16, Vec<u8>)>, Option<Vec<Seen>>);
 fn read_all(case: &Case, mut bytes: &[u8]) -> Result<Vec<answers::Answer>, String> {
     let mut read = Vec::new();
     while !bytes.is_empty() {
-        let to_head = case
-            .answers
-            .get(read.len())
-            .is_some_and(|wanted| wanted.head);
-        let (answer, rest) = answers::read(bytes, to_head)?;
+        let wanted = case.answers.get(read.len());
+        let form = wanted.map_or(Form::Message, |wanted| wanted.form);
+        let (answer, rest) = answers::read_as(bytes, form)?;
         read.push(answer);
         bytes = rest;
     }
@@ -182,7 +180,8 @@ fn check_closing(case: &Case, read: &[answers::Answer], closed: bool) -> Result<
     let is_late = steps
         .into_iter()
         .any(|step| matches!(step, Step::Eof | Step::Wait(_)));
-    let must_say = wanted && (!is_late || last.status >= 400);
+    let upgrades = (case.answers.last()).is_some_and(|answer| answer.form == Form::Upgrades);
+    let must_say = wanted && (!is_late || last.status >= 400) && !upgrades;
     if must_say && !last.says_close() {
         return Err(format!(
             "{} doesn't say close, but the connection is closed",
@@ -201,6 +200,7 @@ fn check_seen(case: &Case, seen: &[Seen]) -> Result<(), String> {
         let own = |status: &u16| match case.handler {
             Handler::Echo => (200..400).contains(status),
             Handler::Respond => *status >= 200,
+            Handler::Upgrade => *status == 101 || *status >= 200,
         };
         let handled = case
             .answers

@@ -4,6 +4,7 @@ use super::cases::Handler;
 use super::check::{self, Outcome, Seen, Setup, Subject};
 use super::notation;
 use mini_http::conn::{BodyLength, Connection, Context, Received, ResponseLength, Shared, Step};
+use mini_http::http::Method;
 use mini_http::{Instant, Limits, Request, Response};
 use std::time::{Duration, SystemTime};
 
@@ -13,7 +14,7 @@ pub(crate) struct Machine {
     shared: Shared,
     now: Instant,
     /// Whether bodies stream. The handlers collect them.
-    streams: bool,
+    pub(crate) streams: bool,
 }
 
 impl Machine {
@@ -70,6 +71,8 @@ struct Run<'a> {
     seen: Vec<Seen>,
     /// The head of the request whose body is collected.
     head: Option<mini_http::http::Request<()>>,
+    /// What the connection carries after an upgrade is sent back.
+    echoes: bool,
     /// The writing side is shut.
     shut: bool,
     closed: bool,
@@ -96,6 +99,7 @@ impl<'a> Run<'a> {
             answered: Vec::new(),
             seen: Vec::new(),
             head: None,
+            echoes: false,
             shut: false,
             closed: false,
         }
@@ -146,6 +150,9 @@ impl<'a> Run<'a> {
                 Received::Head(head, BodyLength::None) => {
                     self.respond_to(head.map(|()| Vec::new()))?;
                 }
+                Received::Head(head, _) if leaves_body(self.handler, &head) => {
+                    self.respond_to(head.map(|()| Vec::new()))?;
+                }
                 Received::Head(head, BodyLength::Exact(_) | BodyLength::Chunked) => {
                     self.head = Some(head);
                     let limit = self.limits.max_body;
@@ -158,6 +165,8 @@ impl<'a> Run<'a> {
                 Received::Failed(refusal) => {
                     self.call(|connection, cx| connection.respond_to_refusal(cx, refusal));
                 }
+                Received::Data(data) if self.echoes => self.send_back(&data),
+                Received::End(_) if self.echoes => self.end_upgraded(),
                 Received::Data(_) | Received::End(_) => {
                     return Err("a part of a body that is collected".to_owned());
                 }
@@ -171,11 +180,16 @@ impl<'a> Run<'a> {
 
     fn respond_to(&mut self, request: mini_http::http::Request<Vec<u8>>) -> Result<(), String> {
         let request = Request::from(request);
-        self.seen.push(seen(&request));
-        let query = request.uri().query().unwrap_or_default();
+        if is_handled(self.handler, request.method()) {
+            self.seen.push(seen(&request));
+        }
+        let query = query(self.handler, &request);
         if self.handler == Handler::Respond && panics(query) {
             self.call(Connection::respond_to_error);
             return Ok(());
+        }
+        if takes_upgrade(self.handler, query) {
+            self.call(|connection, _| connection.set_upgrade_taken(true));
         }
         let (head, body) = answer(self.handler, query, request.body())?.into_parts();
         let head = Response::from_parts(head, ());
@@ -186,7 +200,25 @@ impl<'a> Run<'a> {
                 connection.end_response(cx);
             }
         });
+        self.echoes = self.connection.is_upgraded();
         Ok(())
+    }
+
+    /// The handler `upgrade`, after an upgrade.
+    fn send_back(&mut self, data: &[u8]) {
+        let (data, is_last) = until_end(data);
+        self.call(|connection, cx| {
+            connection.send_upgraded(cx, &mut data.to_vec());
+            connection.set_upgraded_queue(cx, 0);
+        });
+        if is_last {
+            self.end_upgraded();
+        }
+    }
+
+    fn end_upgraded(&mut self) {
+        self.echoes = false;
+        self.call(Connection::drop_upgraded);
     }
 
     fn end(&mut self) -> Result<(), String> {
@@ -242,6 +274,10 @@ impl<'a> Run<'a> {
             if !self.call(|connection, cx| connection.has_usable_input(cx)) {
                 let deadline = self.connection.poll_timeout();
                 let state = self.connection.state();
+                if self.echoes {
+                    // It may be silent for any time.
+                    return Ok(());
+                }
                 return deadline
                     .map(|_| ())
                     .ok_or_else(|| format!("no deadline in {state:?}"));
@@ -275,6 +311,45 @@ fn seen(request: &Request) -> Seen {
     }
 }
 
+/// Whether the handler sees such a request. All but *upgrade* know nothing of CONNECT: their 2xx becomes 501, as if it
+/// had been refused before.
+fn is_handled(handler: Handler, method: &Method) -> bool {
+    handler == Handler::Upgrade || method != Method::CONNECT
+}
+
+/// What says how to respond.
+pub(crate) fn query<B>(handler: Handler, request: &mini_http::http::Request<B>) -> &str {
+    match handler {
+        Handler::Echo | Handler::Respond => request.uri().query().unwrap_or_default(),
+        Handler::Upgrade => {
+            let value = request.headers().get("respond");
+            value.map_or("", |value| value.to_str().unwrap_or_default())
+        }
+    }
+}
+
+fn has(query: &str, wanted: &str) -> bool {
+    query.split('&').any(|pair| pair == wanted)
+}
+
+/// Whether the handler takes the upgrade.
+pub(crate) fn takes_upgrade(handler: Handler, query: &str) -> bool {
+    handler == Handler::Upgrade && !has(query, "take=no")
+}
+
+/// Whether the handler responds without reading the body.
+pub(crate) fn leaves_body<B>(handler: Handler, request: &mini_http::http::Request<B>) -> bool {
+    handler == Handler::Upgrade && has(query(handler, request), "read=no")
+}
+
+/// What is sent back of these bytes, and whether the connection ends with them.
+pub(crate) fn until_end(data: &[u8]) -> (&[u8], bool) {
+    match data.iter().position(|&byte| byte == b'!') {
+        Some(end) => (&data[..=end], true),
+        None => (data, false),
+    }
+}
+
 fn panics(query: &str) -> bool {
     query.split('&').any(|pair| pair == "panic=now")
 }
@@ -288,7 +363,7 @@ pub(crate) fn answer(
     match handler {
         Handler::Echo => Ok(Response::new(check::echo(body).to_vec())),
         Handler::Respond if panics(query) => panic!("as the request says"),
-        Handler::Respond => respond(query),
+        Handler::Respond | Handler::Upgrade => respond(query),
     }
 }
 
@@ -312,6 +387,7 @@ fn respond(query: &str) -> Result<Response<Vec<u8>>, String> {
             }
             "body" => body = value,
             "length" => body = vec![b'a'; number()?],
+            "take" | "read" => {}
             _ => response = response.header(name, value),
         }
     }

@@ -2,9 +2,13 @@
 
 use super::cases::Handler;
 use super::machine;
+use futures_io::{AsyncRead, AsyncWrite};
 use mini_http::body::AnyBody;
 use mini_http::http::Request;
-use mini_http::{Incoming, IncomingError, Response, Server};
+use mini_http::{Bytes, Incoming, IncomingError, Response, Server, Upgraded, spawn, upgrade};
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
 
 /// How the handler is called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +28,11 @@ pub(crate) fn mode(name: &str) -> Result<Mode, String> {
     }
 }
 
+/// Whether handlers that are called in this way can do that.
+pub(crate) fn can_serve(mode: Mode, handler: Handler) -> bool {
+    mode == Mode::Async || handler != Handler::Upgrade
+}
+
 /// Serves until the server is stopped.
 pub(crate) fn serve(server: &Server, handler: Handler, mode: Mode) -> mini_http::Result<()> {
     match mode {
@@ -37,11 +46,39 @@ pub(crate) fn serve(server: &Server, handler: Handler, mode: Mode) -> mini_http:
 
 async fn receive_and_answer(
     handler: Handler,
-    request: Request<Incoming>,
+    mut request: Request<Incoming>,
 ) -> Result<Response<AnyBody>, IncomingError> {
-    let (head, body) = request.into_parts();
-    let body = body.bytes().await?;
-    let query = head.uri.query().unwrap_or_default();
-    let response = machine::answer(handler, query, &body).expect("a good query");
+    let query = machine::query(handler, &request).to_owned();
+    let leaves_body = machine::leaves_body(handler, &request);
+    if machine::takes_upgrade(handler, &query) {
+        let upgrade = upgrade(&mut request);
+        spawn(async {
+            if let Ok(upgraded) = upgrade.await {
+                // The connection may have failed.
+                let _ = send_back(upgraded).await;
+            }
+        });
+    }
+    let body = match leaves_body {
+        true => Bytes::new(),
+        false => request.into_body().bytes().await?,
+    };
+    let response = machine::answer(handler, &query, &body).expect("a good query");
     Ok(response.map(AnyBody::from))
+}
+
+/// What the handler `upgrade` does with an upgraded connection.
+async fn send_back(mut upgraded: Upgraded) -> io::Result<()> {
+    let mut buffer = [0; 1024];
+    loop {
+        let length = poll_fn(|cx| Pin::new(&mut upgraded).poll_read(cx, &mut buffer)).await?;
+        let (mut data, is_last) = machine::until_end(&buffer[..length]);
+        while !data.is_empty() {
+            let written = poll_fn(|cx| Pin::new(&mut upgraded).poll_write(cx, data)).await?;
+            data = &data[written..];
+        }
+        if is_last || length == 0 {
+            return Ok(());
+        }
+    }
 }

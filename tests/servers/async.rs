@@ -18,6 +18,8 @@
 //! | `/short` | 3 of 5 bytes that were announced |
 //! | `/fails` | 3 bytes, then the body fails |
 //! | `/error` | the handler fails |
+//! | `/raw?WHAT` | with `Upgrade: raw`, the connection then carries bytes: `echo` sends them back; `count` sends their number at their end; `bye` ends its stream first; `sink` takes nothing; `source` sends without end |
+//! | CONNECT | a tunnel, which sends back what it gets |
 //! | `/stats` | the counters, as those of the example `stats` |
 //! | `/stop` | `stopping`; the server ends |
 //! | any other | the request's body, or `hello!` if it has none |
@@ -26,6 +28,7 @@ mod news;
 #[allow(dead_code, reason = "it is a program, too")]
 #[path = "../../examples/stats.rs"]
 mod stats;
+mod upgraded;
 
 use std::future::Future;
 use std::io::{self, Read};
@@ -38,6 +41,7 @@ use http_body_util::BodyExt;
 use mini_http::body::{AnyBody, Chunks, Reader};
 use mini_http::http::{Request, Uri};
 use mini_http::http_body::{Body, Frame};
+use mini_http::method::Method;
 use mini_http::{Bytes, Handle, Incoming, IncomingError, Response, Server, Sleep, Stopping, sleep};
 
 use news::News;
@@ -60,8 +64,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 async fn respond(
     handle: Handle,
     news: Rc<News>,
-    request: Request<Incoming>,
+    mut request: Request<Incoming>,
 ) -> Result<Response<AnyBody>, Error> {
+    if request.method() == Method::CONNECT || request.uri().path() == "/raw" {
+        return Ok(upgraded::accept(&mut request, handle.stopping()));
+    }
     let (head, mut body) = request.into_parts();
     let number = |index| number(&head.uri, index);
     let millis = |index| Duration::from_millis(number(index));

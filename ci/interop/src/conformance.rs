@@ -22,13 +22,16 @@ pub fn run(runtimes: &[Runtime]) -> Report {
     for &runtime in runtimes {
         for (handler, settings) in &servers {
             // Side by side: both mostly wait.
-            let outcomes = thread::scope(|scope| {
-                let start = |mode| scope.spawn(move || cases(runtime, mode, handler, settings));
-                MODES
-                    .map(start)
+            let modes = modes(handler);
+            let outcomes: Vec<_> = thread::scope(|scope| {
+                let start = |&mode| scope.spawn(move || cases(runtime, mode, handler, settings));
+                let running: Vec<_> = modes.iter().map(start).collect();
+                let ended = running.into_iter();
+                ended
                     .map(|running| running.join().expect("it doesn't panic"))
+                    .collect()
             });
-            for (mode, outcome) in MODES.into_iter().zip(outcomes) {
+            for (mode, outcome) in modes.iter().zip(outcomes) {
                 let row = format!("{mode} {handler} {settings}");
                 report.add(row.trim(), runtime, outcome);
             }
@@ -37,8 +40,13 @@ pub fn run(runtimes: &[Runtime]) -> Report {
     report
 }
 
-/// What the handlers get: complete requests, or bodies that stream.
-const MODES: [&str; 2] = ["whole", "async"];
+/// What a handler can get: complete requests, or bodies that stream.
+fn modes(handler: &str) -> &'static [&'static str] {
+    match handler {
+        "upgrade" => &["async"],
+        _ => &["whole", "async"],
+    }
+}
 
 /// The handlers and settings that the cases need.
 fn servers() -> Outcome<Vec<(String, String)>> {

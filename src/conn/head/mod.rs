@@ -93,11 +93,6 @@ fn parse(window: &[u8], limits: &Limits, block: &mut HeadBlock) -> Result<Head, 
     request_line(&parsed, shared, &mut request)?;
     let (fields, version) = (request.headers(), request.version());
 
-    if request.method() == Method::CONNECT {
-        return Err(Refusal::not_implemented(
-            "this server makes no tunnels (CONNECT)",
-        ));
-    }
     server_fields.check_host(version)?;
     let framing = if server_fields.framing {
         Framing::of_request(version, fields)?

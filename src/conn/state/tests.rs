@@ -93,6 +93,7 @@ fn a_failure_replaces_a_planned_reason_until_all_is_sent() {
         CloseReason::HandlerAskedClose,
         CloseReason::Stopped,
         CloseReason::BodyUnread,
+        CloseReason::Upgraded,
     ];
     let all = CloseReason::ALL.iter().copied();
     assert!(all.filter(|reason| reason.is_planned()).eq(planned));

@@ -32,6 +32,10 @@ pub(super) struct RequestBody {
     pub(super) trailers: Vec<u8>,
     /// Why the body can't be received, until that is returned.
     pub(super) fault: Option<Refusal>,
+    /// The input of an upgraded connection has ended, until that is returned.
+    pub(super) upgraded_end: bool,
+    /// All of it was received, also if it was dropped.
+    pub(super) is_whole: bool,
 }
 
 /// Whether the client waits for `100 Continue` (RFC 9110 §10.1.1).
@@ -74,7 +78,17 @@ impl RequestBody {
             received: 0,
             trailers: Vec::new(),
             fault: None,
+            upgraded_end: false,
+            is_whole: head.framing == Framing::None,
         }
+    }
+
+    /// From now on, the input is that of an upgraded connection, unless it has ended.
+    pub(super) fn begin_upgraded(&mut self, has_ended: bool) {
+        self.finish();
+        self.queued = 0;
+        self.room = Streaming::MAX_WAITING;
+        self.upgraded_end = has_ended;
     }
 
     /// Bytes of memory held.

@@ -26,10 +26,10 @@ impl Connection {
         if received.is_none() && self.is_end_due() {
             self.end_input(cx);
             // The end may be a fault of the body.
-            received = self.take_fault();
+            received = self.take_due();
         }
         // What was received is followed by another call, until there is nothing more.
-        if received.is_none() {
+        if received.is_none() || self.is_closed() {
             self.update_timers_and_budget(cx);
         }
         received
@@ -40,8 +40,8 @@ impl Connection {
     /// Consumes `input` up to the first thing to return, or as far as it can be used now.
     fn advance_streaming(&mut self, cx: &mut Context<'_>, input: &mut &[u8]) -> Option<Received> {
         loop {
-            if let Some(failed) = self.take_fault() {
-                return Some(failed);
+            if let Some(due) = self.take_due() {
+                return Some(due);
             }
             match self.state.reading() {
                 Reading::Idle | Reading::Head => {
@@ -59,6 +59,7 @@ impl Connection {
                     return None;
                 }
                 Reading::Responding => return None,
+                Reading::Upgraded => return self.read_upgraded(input),
                 Reading::Discarding | Reading::Ended => {
                     self.drop_input(cx, std::mem::take(input));
                     return None;
@@ -67,9 +68,13 @@ impl Connection {
         }
     }
 
-    fn take_fault(&mut self) -> Option<Received> {
-        let fault = self.streaming.as_mut()?.request.fault.take();
-        fault.map(Received::Failed)
+    /// What is to be returned before more of the input is used.
+    fn take_due(&mut self) -> Option<Received> {
+        let request = &mut self.streaming.as_mut()?.request;
+        if std::mem::take(&mut request.upgraded_end) {
+            return Some(Received::End(None));
+        }
+        request.fault.take().map(Received::Failed)
     }
 
     /// The next complete head, or `None` if it is not there yet, or is refused.
@@ -119,6 +124,7 @@ impl Connection {
                 received
             }
             Ok(Progress::Ended(received)) => {
+                streaming.request.is_whole = true;
                 streaming.request.finish();
                 self.state.streamed_body_ended();
                 received
@@ -137,7 +143,7 @@ impl Connection {
             Reading::Ended => false,
             // What is left of a head is not a complete one.
             Reading::Idle | Reading::Head | Reading::Body(()) => left <= self.scanned(),
-            Reading::Streaming | Reading::Responding => left == 0,
+            Reading::Streaming | Reading::Responding | Reading::Upgraded => left == 0,
             Reading::Discarding => true,
         };
         is_used && self.input_has_ended()
@@ -165,6 +171,11 @@ impl Connection {
             Reading::Head => self.refuse_unfinished(cx, Refusal::incomplete()),
             Reading::Streaming if self.is_body_received() => return,
             Reading::Streaming => self.fault_found(cx, Refusal::incomplete()),
+            Reading::Upgraded => {
+                if let Some(streaming) = &mut self.streaming {
+                    streaming.request.upgraded_end = true;
+                }
+            }
             Reading::Idle
             | Reading::Body(())
             | Reading::Responding

@@ -11,6 +11,7 @@
 //! | the response: its framing, parts and end | `response` |
 //! | timers: which run, and what happens when they expire | `timers` |
 //! | trailer sections, received and sent | `trailers` |
+//! | upgrades to another protocol | `upgrade` |
 //!
 //! # Driving a stream
 //!
@@ -25,13 +26,15 @@
 //!    [`send_data`](Connection::send_data) while [`can_send_data`](Connection::can_send_data), and
 //!    [`end_response`](Connection::end_response).
 //! 5. When [`request_in_progress`](Connection::request_in_progress) becomes false without that, the
-//!    connection has responded by itself, or is closed: drop the handler's future.
+//!    connection has responded by itself, or is closed: drop the handler's future. If
+//!    [`is_upgraded`](Connection::is_upgraded), it carries another protocol now.
 
 mod body;
 mod input;
 mod response;
 mod timers;
 mod trailers;
+mod upgrade;
 
 use bytes::Bytes;
 use http::{HeaderMap, Request};
@@ -39,6 +42,8 @@ use http::{HeaderMap, Request};
 use self::body::RequestBody;
 use self::response::ResponseBody;
 use self::timers::Timers;
+use self::upgrade::Wish;
+pub(crate) use self::upgrade::why_no_upgrade;
 use super::head::Head;
 use super::state::{Reading, ResponseState};
 use super::{Connection, Context, Framing, Refusal};
@@ -48,9 +53,9 @@ use super::{Connection, Context, Framing, Refusal};
 pub enum Received {
     /// The head of a request, and how long its body is.
     Head(Request<()>, BodyLength),
-    /// Bytes of the body, at most the room that was set.
+    /// Bytes of the body, or of an upgraded connection; at most the room that was set.
     Data(Bytes),
-    /// The body is complete. Its trailers, if it has any.
+    /// The body is complete. Its trailers, if it has any. On an upgraded connection: the client has ended its stream.
     End(Option<HeaderMap>),
     /// After [`Connection::gather_body`]: all the rest of the body.
     Whole(Bytes),
@@ -96,6 +101,7 @@ pub(super) struct Streaming {
     request: RequestBody,
     response: ResponseBody,
     timers: Timers,
+    wish: Wish,
     /// The client's stream has ended. Input from before that may be kept.
     input_has_ended: bool,
     /// The end of the connection must not look like the end of the response.
@@ -145,6 +151,7 @@ impl Streaming {
             request: RequestBody::new(head),
             response: ResponseBody::new(head),
             timers: Timers::default(),
+            wish: Wish::new(&head.request),
             input_has_ended: false,
             wants_reset: false,
         }
@@ -194,7 +201,9 @@ impl Connection {
         }
         let kept = self.kept.len() - self.kept_used;
         let (wanted, waiting) = match (&self.streaming, self.state.reading()) {
-            (Some(streaming), Reading::Streaming) => streaming.request.wanted(kept),
+            (Some(streaming), Reading::Streaming | Reading::Upgraded) => {
+                streaming.request.wanted(kept)
+            }
             (Some(_), Reading::Responding) => (Streaming::MAX_WAITING.saturating_sub(kept), kept),
             // A head for which there is no room is refused.
             (_, Reading::Idle | Reading::Head) if self.has_room_for_responses(cx) => {
@@ -242,7 +251,7 @@ impl Connection {
     fn can_use(&self, streaming: &Streaming, cx: &Context<'_>) -> bool {
         match self.state.reading() {
             Reading::Idle | Reading::Head => self.has_room_for_responses(cx),
-            Reading::Streaming => streaming.request.can_take(),
+            Reading::Streaming | Reading::Upgraded => streaming.request.can_take(),
             Reading::Body(()) | Reading::Responding | Reading::Discarding | Reading::Ended => false,
         }
     }
@@ -251,6 +260,7 @@ impl Connection {
     /// to return without further input.
     fn has_event(&self, streaming: &Streaming) -> bool {
         streaming.request.fault.is_some()
+            || streaming.request.upgraded_end
             || self.state.reading() == Reading::Streaming && streaming.request.is_received()
     }
 }

@@ -156,6 +156,10 @@ impl Connection {
     pub fn abort_response(&mut self, cx: &mut Context<'_>, reason: CloseReason) {
         match self.state.response() {
             ResponseState::None => return,
+            ResponseState::Upgraded => {
+                self.state.closed(reason);
+                return self.update_timers_and_budget(cx);
+            }
             ResponseState::Awaited => {
                 let failed = Refusal::handler_failed();
                 self.queue_refusal(cx, failed.status(), Some(failed.text()));
@@ -213,6 +217,10 @@ impl Connection {
         if self.state.response() != ResponseState::Awaited {
             return false;
         }
+        if self.is_switching(head.status()) {
+            self.switch_protocol(cx, head);
+            return false;
+        }
         if head.status().is_informational() {
             self.respond_to_interim(cx, head.status());
             self.forget_request(cx);
@@ -234,6 +242,7 @@ impl Connection {
         if encode::asks_to_close(fields) {
             self.state.will_close(CloseReason::HandlerAskedClose);
         }
+        self.close_after_connect();
         let accepts_trailers = self
             .streaming
             .as_ref()
@@ -269,7 +278,7 @@ impl Connection {
     }
 
     /// Frees what the request and its response held. The rest of the body may still be drained.
-    fn forget_request(&mut self, cx: &mut Context<'_>) {
+    pub(super) fn forget_request(&mut self, cx: &mut Context<'_>) {
         if let Some(streaming) = &mut self.streaming {
             streaming.request.queued = 0;
             streaming.response.clear();
@@ -285,13 +294,13 @@ impl Connection {
     }
 
     /// Appends a part of the body to the output, without its framing.
-    fn queue_data(&mut self, cx: &mut Context<'_>, data: Bytes) {
+    pub(super) fn queue_data(&mut self, cx: &mut Context<'_>, data: Bytes) {
         let memory = data.memory();
         self.output
             .append_part(&mut cx.shared.buffers, data, memory);
     }
 
-    fn queue_text(&mut self, cx: &mut Context<'_>, text: &[u8]) {
+    pub(super) fn queue_text(&mut self, cx: &mut Context<'_>, text: &[u8]) {
         let write = |out: &mut Vec<u8>| out.extend_from_slice(text);
         self.output.append(&mut cx.shared.buffers, write);
     }

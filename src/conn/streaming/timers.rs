@@ -67,6 +67,10 @@ impl Connection {
             self.state.reading() == Reading::Streaming,
             self.state.response(),
         );
+        if self.state.is_upgraded() {
+            self.update_upgraded_timers(cx);
+            return true;
+        }
         let in_progress = self.state.is_in_progress();
         let Some(streaming) = &mut self.streaming else {
             return false;

@@ -5,6 +5,7 @@ mod limits;
 mod requests;
 mod responses;
 mod time;
+mod upgrades;
 
 use std::time::Duration;
 

@@ -12,11 +12,13 @@ use http_body::Body;
 use poll_turns::Key;
 
 use super::port::{End, Port};
+use super::tunnel::Tunnel;
 use crate::body::BoxError;
 use crate::executor::{Inbox, Target, TaskWaker};
 use crate::failure::Failure;
 use crate::incoming::{Incoming, Stream};
 use crate::into_response::IntoResponse;
+use crate::upgrade::Pipe;
 
 /// What the loop keeps for a connection whose requests are futures.
 pub(in crate::event_loop) struct Exchange<'h> {
@@ -24,6 +26,8 @@ pub(in crate::event_loop) struct Exchange<'h> {
     /// Made with the first request.
     tools: Option<Box<Tools>>,
     pub(super) running: Option<Running<'h>>,
+    /// Set once the connection is upgraded.
+    pub(super) tunnel: Option<Box<Tunnel>>,
     pub(super) place: Place,
     /// Keep-alive probes are on.
     pub(super) is_probed: bool,
@@ -55,6 +59,8 @@ pub(super) struct Running<'h> {
     task: Task<'h>,
     /// The request's body, while the handler may want more of it.
     pub(super) body: Option<Arc<Stream>>,
+    /// The upgrade that the request asks for, until it is decided.
+    pub(super) offer: Option<Arc<Pipe>>,
     /// Whether the response's head was passed on.
     has_head: bool,
     /// The future wasn't polled yet.
@@ -78,6 +84,7 @@ impl<'h> Exchange<'h> {
             key,
             tools: None,
             running: None,
+            tunnel: None,
             place: Place::Free,
             is_probed: false,
         }
@@ -90,11 +97,17 @@ impl<'h> Exchange<'h> {
             .get_or_insert_with(|| Box::new(Tools::new(key, inbox)))
     }
 
-    pub(super) fn begin(&mut self, task: Task<'h>, body: Option<Arc<Stream>>) {
+    pub(super) fn begin(
+        &mut self,
+        task: Task<'h>,
+        body: Option<Arc<Stream>>,
+        offer: Option<Arc<Pipe>>,
+    ) {
         self.place = Place::Free;
         self.running = Some(Running {
             task,
             body,
+            offer,
             has_head: false,
             is_new: true,
             has_ended: false,
@@ -130,6 +143,11 @@ impl<'h> Exchange<'h> {
         if let Some(running) = &mut self.running {
             running.has_head = true;
         }
+    }
+
+    /// The upgrade that the request asks for, to be decided.
+    pub(super) fn take_offer(&mut self) -> Option<Arc<Pipe>> {
+        self.running.as_mut()?.offer.take()
     }
 
     /// Whether something has happened that the loop must look at.

@@ -12,11 +12,13 @@
 //! | `port.rs` | what the future and the loop pass to each other |
 //! | `receive.rs` | requests and their bodies: from the connection to the handler |
 //! | `respond.rs` | polls, and responses: from the handler to the connection |
+//! | `tunnel.rs` | upgraded connections |
 
 mod exchange;
 mod port;
 mod receive;
 mod respond;
+mod tunnel;
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -129,6 +131,9 @@ impl<'h, H> Streaming<'h, H> {
     /// to be dropped.
     fn can_go_on<S>(&self, cx: &Context<'_>, slot: &Slot<S, Exchange<'h>>) -> bool {
         let (exchange, connection) = (&slot.exchange, &slot.connection);
+        if let Some(tunnel) = &exchange.tunnel {
+            return exchange.is_woken() || tunnel.has_news(connection);
+        }
         exchange.running.is_some()
             && (exchange.is_woken()
                 || exchange.wants_room() && connection.can_send_data(cx)
@@ -163,6 +168,9 @@ impl<'h, H> Streaming<'h, H> {
         self.in_handlers -= 1;
         if let Some(body) = &running.body {
             body.gone();
+        }
+        if let Some(offer) = &running.offer {
+            offer.fail("the request has ended without a response");
         }
         let left = exchange.port().filter(|port| port.is_used());
         if running.has_ended() && left.is_none() {
@@ -328,7 +336,10 @@ where
         connection.wants_reset()
     }
 
-    fn close(&mut self, mut exchange: Exchange<'h>) {
+    fn close(&mut self, mut exchange: Exchange<'h>, reason: CloseReason) {
+        if let Some(tunnel) = exchange.tunnel.take() {
+            tunnel.close(reason);
+        }
         self.end_request(&mut exchange);
     }
 }

@@ -20,6 +20,8 @@ use crate::failure::Failure;
 pub(super) struct Port {
     /// Whether the method of the request is HEAD.
     is_head_request: Cell<bool>,
+    /// Whether it is CONNECT.
+    is_connect: Cell<bool>,
     /// The body is polled until this many bytes wait in `sent`; 0 if it must not be polled.
     room: Cell<usize>,
     /// The future waits for room.
@@ -53,6 +55,7 @@ impl Port {
     /// Begins a request with this method.
     pub(super) fn begin(&self, method: &Method) {
         self.is_head_request.set(method == Method::HEAD);
+        self.is_connect.set(method == Method::CONNECT);
     }
 
     /// Sets how many bytes the body may put here in the next poll.
@@ -95,7 +98,9 @@ impl Port {
             Some(length) => ResponseLength::Exact(length),
             None => ResponseLength::Unknown,
         };
-        let has_body = has_body(response.status(), self.is_head_request.get());
+        // After 2xx to CONNECT, the connection is a tunnel.
+        let is_tunnel = self.is_connect.get() && response.status().is_success();
+        let has_body = has_body(response.status(), self.is_head_request.get()) && !is_tunnel;
         let (parts, body) = response.into_parts();
         self.sent.borrow_mut().head = Some((Response::from_parts(parts, ()), length));
         has_body.then_some(body)

@@ -2,7 +2,6 @@
 
 use std::cell::RefCell;
 use std::future::Future;
-use std::net::SocketAddr;
 use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -21,6 +20,7 @@ use crate::into_response::IntoResponse;
 use crate::limits::Limits;
 use crate::log_text::Escaped;
 use crate::reactor::Reactor;
+use crate::upgrade::{self, Pipe};
 
 impl<'h, H> Streaming<'h, H> {
     /// Passes this part of the driver's buffer to the connection, and what that brings to the handler. Returns
@@ -48,14 +48,19 @@ impl<'h, H> Streaming<'h, H> {
                         "conn {id}: begin processing {}",
                         Escaped(format!("{} {}", request.method(), request.uri()).as_bytes())
                     );
-                    let peer = connection.peer();
-                    self.begin(&driver.cx, &mut slot.exchange, request, length, peer);
+                    self.begin(&driver.cx, &mut slot.exchange, connection, request, length);
                     if runs_first(length, input.len()) {
                         break;
                     }
                 }
-                Received::Data(data) => slot.exchange.pass(|body| body.push(data)),
-                Received::End(trailers) => slot.exchange.pass(|body| body.finish(trailers)),
+                Received::Data(data) => match &slot.exchange.tunnel {
+                    Some(tunnel) => tunnel.push(&mut driver.cx, connection, data),
+                    None => slot.exchange.pass(|body| body.push(data)),
+                },
+                Received::End(trailers) => match &slot.exchange.tunnel {
+                    Some(tunnel) => tunnel.end_input(),
+                    None => slot.exchange.pass(|body| body.finish(trailers)),
+                },
                 Received::Whole(rest) => slot.exchange.pass(|body| body.whole(rest)),
                 Received::Failed(refusal) => slot.exchange.pass(|body| body.fail(refusal)),
             }
@@ -80,9 +85,9 @@ impl<'h, H> Streaming<'h, H> {
         &mut self,
         cx: &Context<'_>,
         exchange: &mut Exchange<'h>,
+        connection: &Connection,
         request: http::Request<()>,
         length: BodyLength,
-        peer: Option<SocketAddr>,
     ) where
         H: FnMut(http::Request<Incoming>) -> F + 'h,
         F: Future<Output: IntoResponse> + 'h,
@@ -94,13 +99,19 @@ impl<'h, H> Streaming<'h, H> {
             BodyLength::Chunked => stream(None, tools.notify(), cx.limits),
         };
         let mut request = request.map(|()| incoming);
-        if let Some(peer) = peer {
+        if let Some(peer) = connection.peer() {
             request.extensions_mut().insert(PeerAddr(peer));
+        }
+        let offer = connection
+            .asks_for_upgrade()
+            .then(|| Pipe::new(tools.notify()));
+        if let Some(offer) = &offer {
+            upgrade::offer(request.extensions_mut(), offer);
         }
         tools.port.begin(request.method());
         let handler: Rc<RefCell<H>> = Rc::clone(&self.handler);
         let port = Rc::clone(&tools.port);
-        exchange.begin(Box::pin(run(handler, port, request)), body);
+        exchange.begin(Box::pin(run(handler, port, request)), body, offer);
         self.in_handlers += 1;
     }
 

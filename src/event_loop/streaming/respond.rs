@@ -1,5 +1,6 @@
 //! Polls, and responses: from the handler to the connection.
 
+use std::sync::Arc;
 use std::task::Poll;
 
 use log::{debug, error};
@@ -7,12 +8,14 @@ use log::{debug, error};
 use super::Streaming;
 use super::exchange::Exchange;
 use super::port::End;
+use super::tunnel::Tunnel;
 use crate::conn::{CloseReason, Connection, Context};
 use crate::event_loop::driver::Driver;
 use crate::event_loop::round_robin::Turn;
 use crate::event_loop::slot::Slot;
 use crate::failure::Failure;
 use crate::reactor::Reactor;
+use crate::upgrade::Pipe;
 
 /// So many bytes of a response's body are collected for one write. At half, a download takes twice as many
 /// calls; at double, slow clients hold twice as much.
@@ -26,6 +29,9 @@ impl<'h, H> Streaming<'h, H> {
         slot: &mut Slot<R::Stream, Exchange<'h>>,
         turn: &mut Turn,
     ) {
+        if slot.exchange.tunnel.is_some() {
+            return Self::pass_bytes(driver, slot);
+        }
         let was_woken = slot.exchange.take_wake();
         Self::catch_up(&mut driver.cx, &mut slot.exchange, &mut slot.connection);
         let can_send = slot.connection.can_send_data(&driver.cx);
@@ -84,17 +90,24 @@ impl<'h, H> Streaming<'h, H> {
                 driver.read_behind(slot, turn);
             }
         }
+        let offer = sent.head.as_ref().and_then(|_| slot.exchange.take_offer());
+        if let Some(offer) = &offer {
+            slot.connection.set_upgrade_taken(offer.is_taken());
+        }
         let (cx, connection) = (&mut driver.cx, &mut slot.connection);
         if let Some(data) = sent.take_only_piece() {
             if let Some((head, _)) = &sent.head {
                 connection.send_response(cx, head, data);
             }
-            return sent.head = None;
-        }
-        if let Some((head, length)) = sent.head.take() {
+            sent.head = None;
+        } else if let Some((head, length)) = sent.head.take() {
             slot.exchange.set_has_head();
             connection.begin_response(cx, &head, length);
         }
+        if let Some(offer) = offer {
+            decide(driver, slot, offer);
+        }
+        let (cx, connection) = (&mut driver.cx, &mut slot.connection);
         for data in sent.take_data() {
             // More than was promised has ended the response.
             if connection.request_in_progress() {
@@ -115,6 +128,23 @@ impl<'h, H> Streaming<'h, H> {
             Some(End::BodyFailed(failure)) => fail_body(cx, connection, failure),
         }
     }
+}
+
+/// The response to a request that asks for an upgrade is decided.
+#[cold]
+fn decide<R: Reactor>(
+    driver: &mut Driver<'_, R>,
+    slot: &mut Slot<R::Stream, Exchange<'_>>,
+    offer: Arc<Pipe>,
+) {
+    if !slot.connection.is_upgraded() {
+        return offer.fail("the response is another one");
+    }
+    let id = slot.connection.id();
+    debug!(target: "mini_http", "conn {id}: upgraded");
+    probe(driver, slot);
+    offer.open();
+    slot.exchange.tunnel = Some(Box::new(Tunnel::new(offer, &slot.connection)));
 }
 
 /// How many bytes the response's body may bring in the next poll.

@@ -5,6 +5,7 @@ mod disconnects;
 mod panics;
 mod requests;
 mod stop;
+mod upgrades;
 mod wakers;
 
 use std::future::{pending, poll_fn};

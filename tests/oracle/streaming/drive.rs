@@ -21,6 +21,9 @@ pub(crate) struct Drive {
     input_ended: bool,
     /// Bytes in the handler's queue.
     queued: usize,
+    /// What came after an upgrade.
+    tunnel: Vec<u8>,
+    tunnel_has_ended: bool,
     /// What the client got.
     pub(crate) got: Vec<u8>,
     is_shut: bool,
@@ -41,6 +44,8 @@ impl Drive {
             read: 0,
             input_ended: false,
             queued: 0,
+            tunnel: Vec::new(),
+            tunnel_has_ended: false,
             got: Vec::new(),
             is_shut: false,
             closed: None,
@@ -138,6 +143,9 @@ impl Drive {
             return self.exchanges.push(Exchange::new(&request, length));
         }
         let exchange = self.exchanges.last_mut().expect("a head comes first");
+        if exchange.response.is_upgrade {
+            return self.record_upgraded(received);
+        }
         assert!(
             !exchange.is_complete && exchange.fault.is_none(),
             "more than the body"
@@ -156,6 +164,21 @@ impl Drive {
             }
             Received::End(_) => exchange.is_complete = true,
             Received::Failed(refusal) => exchange.fault = Some(refusal),
+        }
+    }
+
+    /// After an upgrade there is no HTTP any more.
+    fn record_upgraded(&mut self, received: Received) {
+        assert!(!self.tunnel_has_ended, "more than the end");
+        match received {
+            Received::Data(data) => {
+                assert!(!data.is_empty(), "an empty part");
+                self.queued += data.len();
+                assert!(self.queued <= 64 << 10, "more than there is room for");
+                self.tunnel.extend_from_slice(&data);
+            }
+            Received::End(None) => self.tunnel_has_ended = true,
+            other => panic!("{other:?} after an upgrade"),
         }
     }
 
@@ -298,7 +321,10 @@ impl Drive {
     }
 
     /// Compares the requests with those that are found where bodies are collected.
-    pub(crate) fn check(&self, plain: &[Seen]) {
+    pub(crate) fn check(&self, bytes: &[u8], plain: &[Seen]) {
+        let mut read = bytes[..self.read].windows(self.tunnel.len().max(1));
+        let is_read = self.tunnel.is_empty() || read.any(|it| it == self.tunnel);
+        assert!(is_read, "other bytes than those after the request");
         let count = self.exchanges.len();
         assert!(
             count <= plain.len() + 1,
@@ -315,7 +341,9 @@ impl Drive {
             }
         }
         if let Some(last) = self.exchanges.get(plain.len()) {
-            assert!(!last.is_complete, "a body that is not there");
+            // Where bodies are collected, the handler doesn't get CONNECT.
+            let is_ended = last.is_complete && !last.is_connect;
+            assert!(!is_ended, "a body that is not there");
         }
     }
 }

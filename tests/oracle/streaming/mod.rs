@@ -27,7 +27,7 @@ pub(crate) fn check(data: &[u8]) {
         drive.step(bytes, &mut choices);
     }
     let check = |drive: &Drive| {
-        drive.check(&plain.seen);
+        drive.check(bytes, &plain.seen);
         if let Some(status) = verdict::check(drive) {
             drive.check_refusal(status, plain.seen.len(), &refused);
         }

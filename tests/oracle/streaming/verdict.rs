@@ -2,6 +2,8 @@
 
 use super::drive::{Drive, Exchange};
 use super::response::{self, End, Received};
+use crate::common::answers;
+use crate::common::cases::Form;
 
 /// Checks all that was sent on a connection: one response to each request, in order, as the handler
 /// made it; then at most one refusal; nothing else. Returns the status of the refusal.
@@ -23,6 +25,11 @@ pub(crate) fn check(drive: &Drive) -> Option<u16> {
         let Some((received, after)) = response::read(rest, exchange.is_head) else {
             return check_end(drive, rest);
         };
+        if exchange.response.is_upgrade {
+            check_upgrade(exchange, rest);
+            assert!(is_current, "a request after an upgrade");
+            return None;
+        }
         is_last = check_one(drive, exchange, &received);
         if received.end != End::Complete {
             // The rest of it may not be taken yet.
@@ -54,6 +61,17 @@ fn check_end(drive: &Drive, rest: &[u8]) -> Option<u16> {
         "a truncated head"
     );
     None
+}
+
+/// Checks a response that upgrades, and what follows it.
+fn check_upgrade(exchange: &Exchange, bytes: &[u8]) {
+    let read = answers::read_as(bytes, Form::Upgrades);
+    let (received, _) = read.expect("a response that upgrades");
+    assert_eq!(Some(received.status), exchange.response.status);
+    assert!(
+        exchange.response.parts.starts_with(&received.body),
+        "other bytes"
+    );
 }
 
 /// Checks the response to one request. Returns whether it must be the last one.

@@ -10,6 +10,9 @@ pub(crate) struct Exchange {
     /// All but the body as one text, to compare.
     pub(super) shown: String,
     pub(crate) is_head: bool,
+    pub(crate) is_connect: bool,
+    /// By `Upgrade`, as the RFC has it.
+    pub(crate) asks_for_upgrade: bool,
     pub(crate) is_http10: bool,
     pub(crate) takes_trailers: bool,
     pub(super) length: BodyLength,
@@ -28,11 +31,19 @@ pub(crate) struct Given {
     pub(crate) has_trailers: bool,
     /// It was ended by the handler, and not aborted.
     pub(crate) is_complete: bool,
+    /// The connection was upgraded by it: `parts` are of another protocol.
+    pub(crate) is_upgrade: bool,
 }
 
 impl Exchange {
     pub(super) fn new(request: &mini_http::http::Request<()>, length: BodyLength) -> Self {
         let values = |name: &str| request.headers().get_all(name).into_iter();
+        let has = |name: &str, wanted: &[u8]| {
+            values(name).any(|value| {
+                let mut elements = value.as_bytes().split(|&byte| byte == b',');
+                elements.any(|element| element.trim_ascii().eq_ignore_ascii_case(wanted))
+            })
+        };
         let fields = request.headers().iter();
         let is_http10 = request.version() == mini_http::version::Version::HTTP_10;
         Self {
@@ -45,11 +56,12 @@ impl Exchange {
                     .collect(),
             ),
             is_head: request.method() == "HEAD",
+            is_connect: request.method() == "CONNECT",
             is_http10,
-            takes_trailers: values("te").any(|value| {
-                let mut codings = value.as_bytes().split(|&byte| byte == b',');
-                codings.any(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"trailers"))
-            }),
+            takes_trailers: has("te", b"trailers"),
+            asks_for_upgrade: !is_http10
+                && values("upgrade").next().is_some()
+                && has("connection", b"upgrade"),
             length,
             body: Vec::new(),
             is_complete: length == BodyLength::None,

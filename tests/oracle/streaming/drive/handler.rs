@@ -1,15 +1,20 @@
 //! What the handler does: with the body of the request, and for the response.
 
 use super::Drive;
-use mini_http::conn::state::ResponseState;
+use mini_http::conn::state::{ResponseState, Writing};
 use mini_http::conn::{Connection, ResponseLength};
 use mini_http::{Bytes, CloseReason, Response};
 
 impl Drive {
     /// The handler takes what is in its queue, and has room for little or for much.
     pub(super) fn take(&mut self, amount: usize) {
-        self.queued = 0;
         let room = if amount == 15 { 64 << 10 } else { amount };
+        if self.checked.connection.is_upgraded() {
+            self.queued = (64 << 10) - room;
+            let queued = self.queued;
+            return self.call(|connection, cx| connection.set_upgraded_queue(cx, queued));
+        }
+        self.queued = 0;
         self.call(|connection, cx| {
             connection.set_queued(cx, 0);
             connection.set_body_room(cx, room);
@@ -42,6 +47,9 @@ impl Drive {
             return;
         }
         let status = [200, 200, 200, 200, 204, 304, 205, 103][amount & 7];
+        if status == 103 && amount > 7 || self.exchanges.last().is_some_and(|it| it.is_connect) {
+            return self.upgrade(amount);
+        }
         let promised = (amount as u64 & 3) * 7;
         let mut head = Response::builder().status(status);
         let length = match amount {
@@ -68,7 +76,42 @@ impl Drive {
         assert_eq!(polls, self.checked.connection.request_in_progress());
     }
 
+    /// The handler responds as for an upgrade, whether it was asked for or not.
+    fn upgrade(&mut self, amount: usize) {
+        let is_taken = amount & 1 == 0 || amount > 7;
+        let exchange = self.exchanges.last_mut().expect("a request in progress");
+        let status = if exchange.is_connect { 200 } else { 101 };
+        let head = Response::builder().status(status).header("upgrade", "x");
+        let head = head.body(()).expect("a response");
+        let is_whole = exchange.is_complete;
+        let polls = self.call(|connection, cx| {
+            connection.set_upgrade_taken(is_taken);
+            connection.begin_response(cx, &head, ResponseLength::Exact(0))
+        });
+        let connection = &self.checked.connection;
+        let (is_upgrade, is_closed) = (
+            connection.is_upgraded(),
+            connection.state().writing() == Writing::Closed,
+        );
+        assert!(!polls && !connection.request_in_progress());
+        let exchange = self.exchanges.last_mut().expect("a request in progress");
+        let may = is_taken && (exchange.is_connect || exchange.asks_for_upgrade);
+        assert!(may || !is_upgrade, "an upgrade that wasn't asked for");
+        assert!(is_upgrade || is_closed || !may || !is_whole, "no upgrade");
+        exchange.response.is_upgrade = is_upgrade;
+        exchange.response.is_complete = true;
+        exchange.response.status = Some(match is_upgrade {
+            true => status,
+            false if exchange.is_connect && !is_taken => 501,
+            false => 500,
+        });
+        self.queued = 0;
+    }
+
     pub(super) fn send(&mut self, length: usize) {
+        if self.checked.connection.is_upgraded() {
+            return self.send_upgraded(length);
+        }
         let can_send = self.call(|connection, cx| connection.can_send_data(cx));
         let Some(exchange) = self.exchanges.last_mut().filter(|_| can_send) else {
             return;
@@ -84,6 +127,16 @@ impl Drive {
         let part = Bytes::copy_from_slice(&given.parts[start..]);
         self.call(|connection, cx| connection.send_data(cx, part));
         assert_eq!(self.checked.connection.request_in_progress(), !is_too_much);
+    }
+
+    fn send_upgraded(&mut self, length: usize) {
+        let is_open = self.checked.connection.state().writing() == Writing::Open;
+        let Some(exchange) = self.exchanges.last_mut().filter(|_| is_open) else {
+            return;
+        };
+        let mut data = vec![b'u'; length];
+        exchange.response.parts.extend_from_slice(&data);
+        self.call(|connection, cx| connection.send_upgraded(cx, &mut data));
     }
 
     /// Sends what is missing of an announced length, or more than that.
@@ -104,6 +157,8 @@ impl Drive {
         let given = &mut exchange.response;
         match response {
             ResponseState::None => {}
+            ResponseState::Upgraded if aborts => self.call(Connection::drop_upgraded),
+            ResponseState::Upgraded => self.call(Connection::end_upgraded),
             ResponseState::Awaited if aborts => {
                 (given.status, given.is_complete) = (Some(500), true);
                 self.call(Connection::respond_to_error);
@@ -133,6 +188,7 @@ impl Drive {
     pub(super) fn complete(&mut self) {
         match self.checked.connection.state().response() {
             ResponseState::None => {}
+            ResponseState::Upgraded => self.call(Connection::drop_upgraded),
             ResponseState::Awaited => self.begin(2),
             ResponseState::Begun => {
                 let given = &self.exchanges.last().expect("a request").response;

@@ -1,0 +1,119 @@
+//! Upgraded connections: bytes pass between the connection and the [`Pipe`] of its user.
+
+use std::io::ErrorKind;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::Streaming;
+use super::exchange::Exchange;
+use crate::conn::state::Writing;
+use crate::conn::{CloseReason, Connection, Context};
+use crate::event_loop::driver::Driver;
+use crate::event_loop::slot::Slot;
+use crate::incoming::QUEUE;
+use crate::reactor::Reactor;
+use crate::upgrade::Pipe;
+
+/// What the loop keeps for an upgraded connection.
+pub(super) struct Tunnel {
+    pipe: Arc<Pipe>,
+    /// What the user's side was last told of the output.
+    told: Sent,
+}
+
+/// How far the output is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Sent {
+    unsent: usize,
+    is_shut: bool,
+}
+
+impl Sent {
+    fn by(connection: &Connection) -> Self {
+        let is_shut = match connection.state().writing() {
+            Writing::Open | Writing::Closing => false,
+            Writing::Lingering | Writing::Closed => true,
+        };
+        Self {
+            unsent: connection.pending_output(),
+            is_shut,
+        }
+    }
+}
+
+/// What each direction may hold although the memory budget is full, as for bodies that stream.
+const ALWAYS: usize = 4 << 10;
+
+impl Tunnel {
+    pub(super) fn new(pipe: Arc<Pipe>, connection: &Connection) -> Self {
+        Self {
+            pipe,
+            told: Sent::by(connection),
+        }
+    }
+
+    /// Whether output was sent that the user's side doesn't know of.
+    pub(super) fn has_news(&self, connection: &Connection) -> bool {
+        self.told != Sent::by(connection)
+    }
+
+    /// Passes input on.
+    pub(super) fn push(&self, cx: &mut Context<'_>, connection: &mut Connection, data: Bytes) {
+        let queued = self.pipe.push(data);
+        connection.set_upgraded_queue(cx, queued);
+    }
+
+    pub(super) fn end_input(&self) {
+        self.pipe.end_input();
+    }
+
+    /// Passes output to the connection, and acts on what its user wants. Returns whether it is still used.
+    fn exchange(&mut self, cx: &mut Context<'_>, connection: &mut Connection) -> bool {
+        let Sent { unsent, is_shut } = Sent::by(connection);
+        let room = match cx.shared.held() < cx.limits.max_held {
+            true => QUEUE,
+            false => ALWAYS,
+        };
+        let mut wishes = self.pipe.exchange(unsent, is_shut, room);
+        if !wishes.output.is_empty() {
+            connection.send_upgraded(cx, &mut wishes.output);
+        }
+        self.pipe.give_back(wishes.output);
+        if wishes.is_dropped {
+            connection.drop_upgraded(cx);
+            return false;
+        }
+        if wishes.is_closing {
+            connection.end_upgraded(cx);
+        }
+        connection.set_upgraded_queue(cx, wishes.queued);
+        self.told = Sent::by(connection);
+        true
+    }
+
+    /// The connection is closed.
+    pub(super) fn close(&self, reason: CloseReason) {
+        self.pipe.close(match reason {
+            CloseReason::Upgraded => None,
+            CloseReason::WriteTimeout => Some(ErrorKind::TimedOut),
+            CloseReason::Stopped | CloseReason::ServerFailed => Some(ErrorKind::ConnectionAborted),
+            _ => Some(ErrorKind::ConnectionReset),
+        });
+    }
+}
+
+impl<'h, H> Streaming<'h, H> {
+    /// Lets an upgraded connection go on.
+    pub(super) fn pass_bytes<R: Reactor>(
+        driver: &mut Driver<'_, R>,
+        slot: &mut Slot<R::Stream, Exchange<'h>>,
+    ) {
+        slot.exchange.take_wake();
+        if let Some(tunnel) = &mut slot.exchange.tunnel
+            && !tunnel.exchange(&mut driver.cx, &mut slot.connection)
+        {
+            slot.exchange.tunnel = None;
+        }
+    }
+}

@@ -1,0 +1,481 @@
+//! Upgraded connections.
+
+use std::io::{self, ErrorKind};
+
+use futures_io::{AsyncRead, AsyncWrite};
+use http::StatusCode;
+
+use super::*;
+use crate::executor::spawn;
+use crate::upgrade::{Upgraded, upgrade};
+
+const UPGRADE: &[u8] = b"GET / HTTP/1.1\r\nHost: h\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n";
+
+/// The errors and ends that programs have seen.
+type Seen = Rc<RefCell<Vec<String>>>;
+
+async fn read(upgraded: &mut Upgraded, buffer: &mut [u8]) -> io::Result<usize> {
+    poll_fn(|cx| Pin::new(&mut *upgraded).poll_read(cx, buffer)).await
+}
+
+async fn write(upgraded: &mut Upgraded, mut data: &[u8]) -> io::Result<()> {
+    while !data.is_empty() {
+        let written = poll_fn(|cx| Pin::new(&mut *upgraded).poll_write(cx, data)).await?;
+        data = &data[written..];
+    }
+    Ok(())
+}
+
+async fn close(upgraded: &mut Upgraded) -> io::Result<()> {
+    poll_fn(|cx| Pin::new(&mut *upgraded).poll_close(cx)).await
+}
+
+/// Sends everything back, until the client ends its stream.
+async fn echo(mut upgraded: Upgraded) -> io::Result<()> {
+    let mut buffer = [0; 5000];
+    loop {
+        match read(&mut upgraded, &mut buffer).await? {
+            0 => return Ok(()),
+            length => write(&mut upgraded, &buffer[..length]).await?,
+        }
+    }
+}
+
+fn switching() -> Response<String> {
+    let response = Response::builder()
+        .status(StatusCode::SWITCHING_PROTOCOLS)
+        .header("upgrade", "echo");
+    response.body(String::new()).expect("a valid head")
+}
+
+impl Bench {
+    /// Upgrades each connection, and runs the program on it. Returns what the programs have returned.
+    fn serve_upgraded<F>(&self, program: F) -> (Counters, Vec<String>)
+    where
+        F: AsyncFn(Upgraded) -> io::Result<()> + Clone + 'static,
+    {
+        let seen = Seen::default();
+        let results = Rc::clone(&seen);
+        let counters = self.serve(move |mut request: Request| {
+            if !request.headers().contains_key("upgrade") {
+                return std::future::ready(Response::new("hello!".to_string()));
+            }
+            let (upgrade, results) = (upgrade(&mut request), Rc::clone(&results));
+            let program = program.clone();
+            spawn(async move {
+                let result = match upgrade.await {
+                    Ok(upgraded) => match program(upgraded).await {
+                        Ok(()) => "ok".to_string(),
+                        Err(error) => format!("{:?}", error.kind()),
+                    },
+                    Err(error) => error.to_string(),
+                };
+                results.borrow_mut().push(result);
+            });
+            std::future::ready(switching())
+        });
+        let seen = seen.borrow().clone();
+        (counters, seen)
+    }
+}
+
+/// What the client has received behind the response's head.
+fn behind_head(client: &Client) -> Vec<u8> {
+    let received = client.receive();
+    assert!(
+        received.starts_with(b"HTTP/1.1 101 Switching Protocols\r\n"),
+        "{}",
+        received.escape_ascii()
+    );
+    let head = received.windows(4).position(|it| it == b"\r\n\r\n");
+    received[head.expect("a whole head") + 4..].to_vec()
+}
+
+#[test]
+fn bytes_pass_in_both_directions_in_every_runtime() {
+    for personality in ALL {
+        let bench = Bench::new(personality);
+        let clients: Vec<Client> = (0..20).map(|_| bench.client()).collect();
+        for client in &clients {
+            client.send(&[UPGRADE, b"behind the head, "].concat());
+        }
+        for (number, client) in clients.iter().enumerate() {
+            for time in 1..10 {
+                let client = client.clone();
+                bench.at(time * 50 + number as u64, move |_| client.send(b"later, "));
+            }
+            let client = client.clone();
+            bench.at(900, move |_| client.end());
+        }
+        let (counters, seen) = {
+            bench.stop_at(1_000);
+            bench.serve_upgraded(echo)
+        };
+        for client in &clients {
+            let expected = format!("behind the head, {}", "later, ".repeat(9));
+            assert_eq!(behind_head(client), expected.as_bytes());
+        }
+        assert_eq!(counters.closed(CloseReason::Upgraded), 20);
+        assert_eq!((counters.requests, seen), (20, vec!["ok".to_string(); 20]));
+    }
+}
+
+/// No timeout of HTTP holds, and a level-triggered poll doesn't make the loop spin.
+#[test]
+fn a_silent_client_is_kept_without_extra_waits() {
+    for personality in NOT_BLIND {
+        let bench = Bench::new(personality);
+        let client = bench.client();
+        client.send(UPGRADE);
+        bench.waits_at_most(4, 1_000, 990_000);
+        let late = client.clone();
+        bench.at(1_000_000, move |_| late.send(b"still there"));
+        let late = client.clone();
+        bench.at(1_000_100, move |_| late.end());
+        bench.stop_at(1_001_000);
+        let (counters, _) = bench.serve_upgraded(echo);
+        assert_eq!(behind_head(&client), b"still there");
+        assert_eq!(counters.closed(CloseReason::Upgraded), 1);
+    }
+}
+
+/// A peer that sends without end while the handler doesn't read, and then all of it is read.
+#[test]
+fn input_is_read_as_far_as_it_is_taken() {
+    for personality in NOT_BLIND {
+        let bench = Bench::new(personality);
+        let client = bench.client();
+        let sent: Vec<u8> = (0..1 << 20).map(|at: u32| (at / 7) as u8).collect();
+        client.send(&[UPGRADE, &sent].concat());
+        client.end();
+        client.set_room(2 << 20);
+        bench.waits_at_most(6, 1_000, 9_000);
+        let (unread, handle) = (client.clone(), bench.handle.clone());
+        bench.at(5_000, move |_| {
+            let read = UPGRADE.len() + (1 << 20) - unread.unread();
+            // What waits to be read, and what is kept behind it.
+            assert!(
+                read > 32 << 10 && read <= (64 << 10) + UPGRADE.len(),
+                "{read}"
+            );
+            assert!(
+                handle.counters().held <= 80 << 10,
+                "{}",
+                handle.counters().held
+            );
+        });
+        bench.stop_at(20_000);
+        let (counters, seen) = bench.serve_upgraded(async |upgraded| {
+            sleep(Duration::from_secs(10)).await;
+            echo(upgraded).await
+        });
+        assert_eq!(seen, ["ok"]);
+        assert!(behind_head(&client) == sent);
+        assert!(counters.held_peak <= 256 << 10, "{}", counters.held_peak);
+    }
+}
+
+/// A peer that takes nothing: little is held, and the write fails.
+#[test]
+fn output_that_is_not_taken_fails_the_write() {
+    for personality in ALL {
+        let bench = Bench::new(personality);
+        let client = bench.client();
+        client.set_room(1_000);
+        client.send(UPGRADE);
+        let (early, handle) = (client.clone(), bench.handle.clone());
+        bench.at(9_900, move |_| {
+            assert!(!early.is_closed());
+            let held = handle.counters().held;
+            assert!((32 << 10..=140 << 10).contains(&held), "{held}");
+        });
+        bench.at(10_200, move |_| assert!(client.is_closed()));
+        bench.stop_at(11_000);
+        let (counters, seen) =
+            bench.serve_upgraded(async |mut upgraded| write(&mut upgraded, &[b'x'; 1 << 20]).await);
+        assert_eq!(seen, [format!("{:?}", ErrorKind::TimedOut)]);
+        assert_eq!(counters.closed(CloseReason::WriteTimeout), 1);
+    }
+}
+
+/// No rate holds: one byte in each window is enough.
+#[test]
+fn a_client_that_takes_little_is_kept() {
+    for min_rate in [0, 500] {
+        let mut bench = Bench::new(Personality::STRICT);
+        bench.settings.limits.min_rate = min_rate;
+        let client = bench.client();
+        client.set_room(1_000);
+        client.send(UPGRADE);
+        for step in 1..20 {
+            let client = client.clone();
+            bench.at(step * 9_000, move |_| drop(client.receive_at_most(400)));
+        }
+        let open = client.clone();
+        bench.at(180_500, move |_| assert!(!open.is_closed()));
+        bench.at(182_000, move |_| assert!(client.is_closed()));
+        bench.stop_at(183_000);
+        let (counters, _) =
+            bench.serve_upgraded(async |mut upgraded| write(&mut upgraded, &[b'x'; 100_000]).await);
+        assert_eq!(counters.closed(CloseReason::WriteTimeout), 1);
+    }
+}
+
+#[test]
+fn close_sends_everything_and_reading_goes_on() {
+    for personality in ALL {
+        let bench = Bench::new(personality);
+        let client = bench.client();
+        client.send(UPGRADE);
+        client.set_room(1_000);
+        let received = Rc::new(RefCell::new(Vec::new()));
+        for step in 1..200 {
+            let (client, received) = (client.clone(), Rc::clone(&received));
+            bench.at(step * 10, move |_| {
+                received.borrow_mut().extend(client.receive())
+            });
+        }
+        let late = client.clone();
+        bench.at(3_000, move |_| {
+            assert!(late.is_at_end() && !late.is_reset());
+            late.send(b"and ");
+        });
+        let late = client.clone();
+        bench.at(50_000, move |_| late.send(b"much later"));
+        bench.at(50_100, move |_| client.end());
+        bench.stop_at(51_000);
+        let (counters, seen) = bench.serve_upgraded(async |mut upgraded| {
+            write(&mut upgraded, &[b'x'; 100_000]).await?;
+            close(&mut upgraded).await?;
+            let refused = write(&mut upgraded, b"y")
+                .await
+                .map_err(|error| error.kind());
+            assert_eq!(refused, Err(ErrorKind::BrokenPipe));
+            let (mut all, mut buffer) = (Vec::new(), [0; 100]);
+            loop {
+                match read(&mut upgraded, &mut buffer).await? {
+                    0 => break,
+                    length => all.extend_from_slice(&buffer[..length]),
+                }
+            }
+            assert_eq!(all, b"and much later");
+            close(&mut upgraded).await
+        });
+        assert!(received.borrow().ends_with(&[b'x'; 100_000]));
+        assert_eq!(seen, ["ok"]);
+        assert_eq!(counters.closed(CloseReason::Upgraded), 1);
+    }
+}
+
+#[test]
+fn a_dropped_connection_sends_everything_and_lingers() {
+    for personality in ALL {
+        let bench = Bench::new(personality);
+        let client = bench.client();
+        client.send(UPGRADE);
+        for step in 1..50 {
+            let client = client.clone();
+            bench.at(step * 10, move |_| client.send(&[b'x'; 10_000]));
+        }
+        let sending = client.clone();
+        bench.at(600, move |_| {
+            assert!(sending.is_at_end() || !sending.receive().is_empty());
+            assert!(!sending.is_reset() && !sending.is_closed());
+            sending.end();
+        });
+        let received = Rc::new(RefCell::new(Vec::new()));
+        let (early, keep) = (client.clone(), Rc::clone(&received));
+        bench.at(500, move |_| *keep.borrow_mut() = behind_head(&early));
+        bench.stop_at(1_000);
+        let (counters, _) =
+            bench.serve_upgraded(async |mut upgraded| write(&mut upgraded, &[b'x'; 10_000]).await);
+        assert_eq!(received.borrow().len(), 10_000);
+        assert_eq!(counters.closed(CloseReason::Upgraded), 1);
+    }
+}
+
+#[test]
+fn a_reset_is_an_error_of_the_program() {
+    for personality in ALL {
+        let bench = Bench::new(personality);
+        let (reading, full) = (bench.client(), bench.client());
+        reading.send(UPGRADE);
+        full.send(&[UPGRADE, &[b'x'; 1 << 20]].concat());
+        bench.at(50, move |_| reading.reset());
+        bench.at(60, move |_| full.reset());
+        bench.stop_at(5_000);
+        let (counters, seen) = bench.serve_upgraded(async |mut upgraded| {
+            let mut buffer = [0; 10];
+            let length = read(&mut upgraded, &mut buffer).await?;
+            assert_eq!(length, 10);
+            // All of the queue is full. The connection isn't read, so that only a report of the reactor shows it, or
+            // a write.
+            sleep(Duration::from_secs(2)).await;
+            write(&mut upgraded, b"y").await?;
+            sleep(Duration::from_secs(1)).await;
+            write(&mut upgraded, b"y").await
+        });
+        let reset = format!("{:?}", ErrorKind::ConnectionReset);
+        assert_eq!(seen, [reset.clone(), reset]);
+        assert_eq!(counters.closed(CloseReason::IoError), 2);
+    }
+}
+
+#[test]
+fn a_stop_waits_for_upgraded_connections_until_its_deadline() {
+    for personality in ALL {
+        let bench = Bench::new(personality);
+        let (short, long) = (bench.client(), bench.client());
+        short.send(UPGRADE);
+        long.send(UPGRADE);
+        let (listener, handle) = (bench.listener, bench.handle.clone());
+        bench.at(100, move |fake| {
+            handle.stop_within(Duration::from_secs(5));
+            let _ = fake.connect(listener);
+        });
+        let late = short.clone();
+        bench.at(4_000, move |_| late.send(b"late"));
+        let late = short.clone();
+        bench.at(4_100, move |_| late.end());
+        let (counters, seen) = bench.serve_upgraded(echo);
+        assert_eq!(behind_head(&short), b"late");
+        assert!(long.is_closed());
+        // The program of the other one is dropped, as all tasks are.
+        assert_eq!(seen, ["ok"]);
+        assert_eq!(counters.closed(CloseReason::Upgraded), 1);
+        assert!(bench.fake.now() < 5_500_000_000, "{}", bench.fake.now());
+    }
+}
+
+#[test]
+fn an_upgraded_connection_is_neither_evicted_nor_a_request() {
+    let mut bench = Bench::new(Personality::WASI_COMMON);
+    bench.settings.limits.max_connections = 3;
+    bench.settings.limits.max_requests = 1;
+    let upgraded = [bench.client(), bench.client()];
+    upgraded.iter().for_each(|client| client.send(UPGRADE));
+    let listener = bench.listener;
+    for step in 1..5 {
+        bench.at(step * 1_000, move |fake| {
+            let client = fake.connect(listener);
+            client.send(GET);
+            fake.after(Duration::from_millis(500), move |_| {
+                assert_eq!(count_ok(&client), 1)
+            });
+        });
+    }
+    let open = upgraded.clone();
+    bench.at(9_000, move |_| {
+        assert!(open.iter().all(|client| !client.is_closed()));
+        open.iter().for_each(Client::end);
+    });
+    bench.stop_at(10_000);
+    let (counters, _) = bench.serve_upgraded(echo);
+    assert_eq!(counters.closed(CloseReason::Upgraded), 2);
+    // The first of the others had a slot of its own.
+    assert_eq!(counters.closed(CloseReason::Evicted), 3);
+}
+
+/// What a future of an upgrade says, and what the client gets, if the connection isn't upgraded.
+#[test]
+fn without_an_upgrade_its_future_fails() {
+    for (sent, status, text) in [
+        (UPGRADE, "200", "the response is another one"),
+        (GET, "200", "the request has no Upgrade field"),
+    ] {
+        let bench = Bench::new(Personality::WASI_COMMON);
+        let client = bench.client();
+        client.send(sent);
+        bench.stop_at(100);
+        let seen = Seen::default();
+        let results = Rc::clone(&seen);
+        bench.serve(move |mut request: Request| {
+            let (first, second) = (upgrade(&mut request), upgrade(&mut request));
+            for upgrade in [first, second] {
+                let results = Rc::clone(&results);
+                spawn(async move {
+                    let error = upgrade.await.expect_err("another response");
+                    assert_eq!(error.kind(), crate::ErrorKind::Upgrade);
+                    results.borrow_mut().push(error.to_string());
+                });
+            }
+            std::future::ready(Response::new("hello!".to_string()))
+        });
+        let received = super::text(&client);
+        assert!(
+            received.starts_with(&format!("HTTP/1.1 {status}")),
+            "{received}"
+        );
+        let seen = seen.borrow();
+        assert_eq!(seen.len(), 2);
+        assert!(seen.iter().any(|seen| seen.contains(text)), "{seen:?}");
+    }
+}
+
+/// The client is gone, or the handler fails, before the response.
+#[test]
+fn the_future_of_an_upgrade_ends_with_its_request() {
+    let bench = Bench::new(Personality::WASI_COMMON);
+    let (gone, failed) = (bench.client(), bench.client());
+    gone.send(UPGRADE);
+    bench.at(50, move |_| gone.reset());
+    bench.at(60, move |_| failed.send(UPGRADE));
+    bench.stop_at(200);
+    let seen = Seen::default();
+    let (results, calls) = (Rc::clone(&seen), Cell::new(0));
+    bench.serve(move |mut request: Request| {
+        let (upgrade, results) = (upgrade(&mut request), Rc::clone(&results));
+        spawn(async move {
+            let error = upgrade.await.expect_err("no response");
+            results.borrow_mut().push(error.to_string());
+        });
+        calls.set(calls.get() + 1);
+        let is_first = calls.get() == 1;
+        async move {
+            if is_first {
+                pending::<()>().await;
+            }
+            Err::<Response<String>, _>("as asked")
+        }
+    });
+    let why = "the connection can't be upgraded: the request has ended without a response";
+    assert_eq!(*seen.borrow(), [why, why]);
+}
+
+/// If the future was dropped, there is nothing to use the connection.
+#[test]
+fn a_dropped_future_is_no_upgrade() {
+    let bench = Bench::new(Personality::WASI_COMMON);
+    let client = bench.client();
+    client.send(UPGRADE);
+    bench.stop_at(100);
+    let counters = bench.serve(|mut request: Request| {
+        drop(upgrade(&mut request));
+        std::future::ready(switching())
+    });
+    assert!(client.receive().starts_with(b"HTTP/1.1 500 "));
+    assert_eq!(counters.closed(CloseReason::HandlerFailed), 1);
+}
+
+/// It closes the connection if that was upgraded before.
+#[test]
+fn a_future_that_is_dropped_late_closes_the_connection() {
+    let bench = Bench::new(Personality::WASI_COMMON);
+    let client = bench.client();
+    client.send(UPGRADE);
+    let late = client.clone();
+    bench.at(2_000, move |_| {
+        assert!(late.is_at_end() || !behind_head(&late).is_empty() || late.is_at_end());
+        late.end();
+    });
+    bench.stop_at(3_000);
+    let counters = bench.serve(|mut request: Request| {
+        let upgrade = upgrade(&mut request);
+        spawn(async move {
+            sleep(Duration::from_secs(1)).await;
+            drop(upgrade);
+        });
+        std::future::ready(switching())
+    });
+    assert_eq!(counters.closed(CloseReason::Upgraded), 1);
+}
