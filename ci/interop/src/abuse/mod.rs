@@ -19,7 +19,9 @@ mod scenario;
 mod slow;
 mod streams;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::thread;
 use std::time::Instant;
 
 use crate::{Outcome, Program, Report, Runtime, ensure};
@@ -29,42 +31,84 @@ use scenario::Scenario;
 #[must_use]
 pub fn run(runtimes: &[Runtime], filter: &str, release: bool) -> Report {
     let mut report = Report::new("abuse", runtimes);
-    let whole = [slow::SCENARIOS, large::SCENARIOS, memory::SCENARIOS]
-        .into_iter()
-        .chain([resets::SCENARIOS, rest::SCENARIOS, descriptors::SCENARIOS])
-        .chain([lingering::SCENARIOS])
-        .flatten();
-    let programs = [
-        ("stats", named(whole, filter)),
-        ("async_server", named(streams::SCENARIOS, filter)),
-    ];
-    for &runtime in runtimes {
-        for (program, scenarios) in &programs {
-            if scenarios.is_empty() {
-                continue;
-            }
-            let program =
-                check_descriptors().and_then(|()| Program::example(runtime, program, release));
-            for scenario in scenarios {
-                let started = Instant::now();
-                let outcome = match &program {
-                    Ok(program) => scenario.run(program),
-                    Err(why) => Err(why.clone()),
-                };
-                let seconds = started.elapsed().as_secs_f64();
-                eprintln!("{runtime}: {} took {seconds:.1} s", scenario.name);
-                report.add(&row(scenario, runtimes), runtime, outcome);
-            }
+    let mut scenarios = scenarios();
+    scenarios.retain(|(_, scenario)| scenario.name.contains(filter));
+    // Built before anything is timed.
+    let programs = runtimes
+        .iter()
+        .map(|&it| (it, programs(it, &scenarios, release)));
+    let programs: Vec<_> = programs.collect();
+    // Side by side, since most scenarios mostly wait; each runtime begins at another one, so that those which need
+    // the processor or thousands of descriptors don't meet.
+    let outcomes = thread::scope(|scope| {
+        let mut running = Vec::new();
+        for (index, (runtime, programs)) in programs.iter().enumerate() {
+            let mut turns = scenarios.clone();
+            turns.rotate_left(index * scenarios.len() / runtimes.len());
+            running.push(scope.spawn(move || in_turn(*runtime, programs, &turns)));
+        }
+        let joined = running.into_iter().map(|it| it.join());
+        joined
+            .map(|it| it.expect("it doesn't panic"))
+            .collect::<Vec<_>>()
+    });
+    for (_, scenario) in &scenarios {
+        for (&runtime, outcomes) in runtimes.iter().zip(&outcomes) {
+            let (_, outcome) = outcomes
+                .iter()
+                .find(|(name, _)| *name == scenario.name)
+                .expect("all have run");
+            report.add(&row(scenario, runtimes), runtime, outcome.clone());
         }
     }
     report
 }
 
-/// Those whose names contain `filter`.
-fn named<'a>(scenarios: impl IntoIterator<Item = &'a Scenario>, filter: &str) -> Vec<&'a Scenario> {
-    let all = scenarios.into_iter();
-    all.filter(|scenario| scenario.name.contains(filter))
+/// All scenarios, each with the example that is its server.
+fn scenarios() -> Vec<(&'static str, &'static Scenario)> {
+    let whole = [slow::SCENARIOS, large::SCENARIOS, memory::SCENARIOS]
+        .into_iter()
+        .chain([resets::SCENARIOS, rest::SCENARIOS, descriptors::SCENARIOS])
+        .chain([lingering::SCENARIOS])
+        .flatten();
+    let streams = streams::SCENARIOS.iter();
+    let whole = whole.map(|it| ("stats", it));
+    whole
+        .chain(streams.map(|it| ("async_server", it)))
         .collect()
+}
+
+/// The programs that these scenarios need, or why there is none.
+fn programs(
+    runtime: Runtime,
+    scenarios: &[(&'static str, &'static Scenario)],
+    release: bool,
+) -> BTreeMap<&'static str, Outcome<Program>> {
+    let names: BTreeSet<_> = scenarios.iter().map(|(name, _)| *name).collect();
+    let build = |name| {
+        let program = check_descriptors().and_then(|()| Program::example(runtime, name, release));
+        (name, program)
+    };
+    names.into_iter().map(build).collect()
+}
+
+/// Runs scenarios one after the other.
+fn in_turn(
+    runtime: Runtime,
+    programs: &BTreeMap<&'static str, Outcome<Program>>,
+    scenarios: &[(&'static str, &'static Scenario)],
+) -> Vec<(&'static str, Outcome<String>)> {
+    let run = |(program, scenario): &(&'static str, &'static Scenario)| {
+        let started = Instant::now();
+        let outcome = match &programs[program] {
+            Ok(program) => scenario.run(program),
+            Err(why) => Err(why.clone()),
+        };
+        let seconds = started.elapsed().as_secs_f64();
+        eprintln!("{runtime}: {} took {seconds:.1} s", scenario.name);
+        (scenario.name, outcome)
+    };
+    scenarios.iter().map(run).collect()
 }
 
 /// The name of a scenario with its bounds, for the table.
