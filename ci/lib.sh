@@ -138,6 +138,10 @@ version_of() {
 # counted a failure. A script called by another adds to the other's file.
 stages_begin() {
     STAGES=()
+    BESIDE=()
+    # A command behind these words runs only while a processor has nothing else to do.
+    AT_REST=()
+    ! command -v chrt >/dev/null || AT_REST=(chrt --idle 0)
     if [ -z "${INTEROP_SUMMARY:-}" ]; then
         INTEROP_SUMMARY="$(mktemp)"
         export INTEROP_SUMMARY
@@ -165,9 +169,58 @@ stage() {
     echo "== $name: $outcome in $((SECONDS - start)) s"
 }
 
+# beside NAME COMMAND... : starts a stage that only computes, beside the next ones, which mostly wait: it gets what
+# they leave of the processors. One at a time, in their order. For what isn't timed, and doesn't need the build
+# directory of the others. stages_joined waits for all of them.
+beside() {
+    local name="$1" folder
+    shift
+    folder="$(mktemp -d)"
+    BESIDE+=("$folder")
+    echo "$name" >"$folder/name"
+    touch "$folder/summary"
+    echo "== $name: beside the next stages"
+    (
+        trap - EXIT
+        exec >"$folder/output" 2>&1
+        # The one before.
+        [ ${#BESIDE[@]} = 1 ] || while [ ! -e "${BESIDE[-2]}/outcome" ]; do sleep 1; done
+        # shellcheck disable=SC2030
+        export INTEROP_SUMMARY="$folder/summary"
+        start="$(date +%s)" outcome=ok
+        "${AT_REST[@]}" "$@" || outcome=FAILED
+        echo "$outcome $(($(date +%s) - start))" >"$folder/outcome"
+    ) &
+}
+
+# stages_joined : waits for the stages beside, and shows what they have printed.
+stages_joined() {
+    local folder name outcome took passed failed start="$SECONDS"
+    for folder in "${BESIDE[@]+"${BESIDE[@]}"}"; do
+        name="$(cat "$folder/name")"
+        echo "== $name (was beside)"
+        while [ ! -e "$folder/outcome" ]; do sleep 1; done
+        cat "$folder/output"
+        read -r outcome took <"$folder/outcome"
+        read -r passed failed < <(INTEROP_SUMMARY="$folder/summary" counts 0)
+        case "$outcome $passed $failed" in
+        "ok 0 0") passed=1 ;;
+        "FAILED "*" 0") failed=1 ;;
+        esac
+        # shellcheck disable=SC2031
+        echo "$passed $failed" >>"$INTEROP_SUMMARY"
+        STAGES+=("$(printf '%-6s %5d s  %s (beside others)' "$outcome" "$took" "$name")")
+        echo "== $name: $outcome in $took s"
+        rm -rf "$folder"
+    done
+    [ ${#BESIDE[@]} = 0 ] || STAGES+=("$(printf '       %5d s  waited for them' "$((SECONDS - start))")")
+    BESIDE=()
+}
+
 # stages_end : the list of the stages, and the counts as the last line. Fails if anything did.
 stages_end() {
     local passed failed
+    stages_joined
     read -r passed failed < <(counts "$STAGES_FROM")
     echo
     printf '%s\n' "${STAGES[@]}"
