@@ -86,6 +86,15 @@ impl Output {
     /// than memory that is allocated for each write. A slice for each of many smaller ones would cost more.
     const MIN_INSERTED: usize = 1 << 10;
 
+    /// Makes room for a head, and for a part of this length with its framing. The buffer gets only the memory
+    /// that they need: it isn't taken from the pool, and grows to no power of two.
+    #[cold]
+    pub(super) fn reserve_exactly(&mut self, part: usize) {
+        self.move_to_front();
+        let copied = if Self::is_small(part) { part } else { 0 };
+        self.buffer.reserve_exact(copied + 4 * Self::FRAMING);
+    }
+
     /// Appends a part of a response that streams. The buffer grows in powers of two, up to what the pool
     /// keeps: so a stream soon gets by with the memory that it has.
     pub(super) fn append_part(&mut self, pool: &mut BufferPool, part: Bytes, memory: usize) {
@@ -139,12 +148,16 @@ impl Output {
     /// that never takes all of its output would make the buffer grow without bound.
     fn drop_sent(&mut self) {
         if self.sent > self.buffer.len() / 2 {
-            self.buffer.drain(..self.sent);
-            for insert in &mut self.inserts {
-                insert.at -= self.sent;
-            }
-            self.sent = 0;
+            self.move_to_front();
         }
+    }
+
+    fn move_to_front(&mut self) {
+        self.buffer.drain(..self.sent);
+        for insert in &mut self.inserts {
+            insert.at -= self.sent;
+        }
+        self.sent = 0;
     }
 
     /// Fills `slices` with the next bytes to send, and returns how many it filled.

@@ -143,6 +143,7 @@ impl Streaming {
 
     /// What each direction of a stream may hold although the budget is full, in bytes: so all streams go
     /// on. 10,000 connections hold 40 MiB by it; with half of it, they would take twice as many turns.
+    /// A part of a response that is larger is held nevertheless, but nothing beside it.
     pub(super) const ALWAYS: usize = 4 << 10;
 
     fn new(head: &Head) -> Self {
@@ -184,13 +185,25 @@ impl Connection {
     }
 
     /// Whether the body of the response may be polled: its head is queued, and there is room for more
-    /// output. While the memory budget is full, only a little may wait.
+    /// output.
     #[must_use]
     pub fn can_send_data(&self, cx: &Context<'_>) -> bool {
+        self.state.response() == ResponseState::Begun && self.data_room(cx) > 0
+    }
+
+    /// The room for data of a response, in bytes: its body may be polled until it has given this many. The
+    /// last part may exceed that, because its length isn't known before. With 0, the body must not be polled.
+    #[must_use]
+    pub fn data_room(&self, cx: &Context<'_>) -> usize {
         let pending = self.output.pending();
-        self.state.response() == ResponseState::Begun
-            && pending < cx.limits.max_pending_output
-            && (pending < Streaming::ALWAYS || cx.shared.budget.has_room(1, cx.limits))
+        if pending >= cx.limits.max_pending_output {
+            return 0;
+        }
+        let room = cx.shared.budget.room(cx.limits);
+        match room < Streaming::ALWAYS {
+            true => room.max(self.room_always(pending)),
+            false => room,
+        }
     }
 
     /// The most bytes to read at once; 0 if nothing should be read now.
@@ -230,7 +243,19 @@ impl Connection {
 }
 
 impl Connection {
-    /// Where bodies stream: whether the client's stream has ended, also if input from before that is
+    /// The room for data while the budget is full. The next part is expected to be as long as the longest so
+    /// far.
+    fn room_always(&self, pending: usize) -> usize {
+        let longest = self.streaming.as_ref().map_or(0, |it| it.response.longest);
+        let room = match longest {
+            0 => 0,
+            _ => Streaming::ALWAYS.saturating_sub(pending + longest),
+        };
+        // One part, however long it is.
+        room.max(usize::from(pending == 0))
+    }
+
+    /// Whether the client's stream has ended, where bodies stream: also if input from before that is
     /// kept.
     pub(super) fn input_has_ended(&self) -> bool {
         self.state.reading() == Reading::Ended

@@ -8,6 +8,7 @@ use super::{ResponseLength, trailers};
 use crate::body::Whole;
 use crate::conn::encode::{self, BodyFraming, ResponseHead};
 use crate::conn::head::{Head, has_token};
+use crate::conn::memory::BufferPool;
 use crate::conn::state::{KeepAlive, Reading, ResponseState};
 use crate::conn::{CloseReason, Connection, Context, Refusal, Shared};
 
@@ -23,6 +24,8 @@ pub(super) struct ResponseBody {
     accepts_trailers: bool,
     /// The field lines of the trailer section.
     trailers: Vec<u8>,
+    /// The length of the longest part so far.
+    pub(super) longest: usize,
 }
 
 impl ResponseBody {
@@ -32,6 +35,7 @@ impl ResponseBody {
             last_part: Bytes::new(),
             accepts_trailers: has_token(head.request.headers(), &http::header::TE, "trailers"),
             trailers: Vec::new(),
+            longest: 0,
         }
     }
 
@@ -57,6 +61,7 @@ impl Connection {
         head: &Response<()>,
         length: ResponseLength,
     ) -> bool {
+        self.reserve_output(cx, 0);
         let has_body = self.queue_head(cx, head, length);
         self.update_timers_and_budget(cx);
         has_body
@@ -66,6 +71,7 @@ impl Connection {
     /// [`send_data`](Self::send_data) and [`end_response`](Self::end_response), and cheaper.
     pub fn send_response(&mut self, cx: &mut Context<'_>, head: &Response<()>, data: Bytes) {
         let length = ResponseLength::Exact(data.len() as u64);
+        self.reserve_output(cx, data.len());
         if self.queue_head(cx, head, length) {
             if !data.is_empty() {
                 self.queue_data(cx, data);
@@ -80,10 +86,12 @@ impl Connection {
         if data.is_empty() || self.state.response() != ResponseState::Begun {
             return;
         }
+        self.reserve_output(cx, data.len());
         let Some(streaming) = &mut self.streaming else {
             return;
         };
         let response = &mut streaming.response;
+        response.longest = response.longest.max(data.len());
         match &mut response.framing {
             BodyFraming::Length(missing) => {
                 let Some(left) = missing.checked_sub(data.len() as u64) else {
@@ -291,6 +299,14 @@ impl Connection {
             self.drop_kept(cx);
         }
         self.end_input_if_due(cx);
+    }
+
+    /// Called before output is queued. While the budget is nearly full, the output gets no more memory than it
+    /// needs: otherwise each of many streams could hold a multiple of what it may.
+    fn reserve_output(&mut self, cx: &Context<'_>, part: usize) {
+        if cx.shared.budget.room(cx.limits) < BufferPool::MAX_CAPACITY {
+            self.output.reserve_exactly(part);
+        }
     }
 
     /// Appends a part of the body to the output, without its framing.

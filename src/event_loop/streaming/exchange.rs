@@ -248,7 +248,13 @@ where
             None => return End::Complete,
         };
         match frame.into_data() {
-            Ok(mut data) => port.send_data(data.copy_to_bytes(data.remaining())),
+            Ok(mut data) => {
+                port.send_data(data.copy_to_bytes(data.remaining()));
+                // Then no room is needed to find that out.
+                if body.is_end_stream() {
+                    return End::Complete;
+                }
+            }
             Err(frame) => {
                 // A frame of another kind, of a later version, is skipped.
                 if let Ok(trailers) = frame.into_trailers() {

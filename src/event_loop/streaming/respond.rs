@@ -147,16 +147,12 @@ fn decide<R: Reactor>(
     slot.exchange.tunnel = Some(Box::new(Tunnel::new(offer, &slot.connection)));
 }
 
-/// How many bytes the response's body may bring in the next poll.
+/// How many bytes the response's body may bring in the next poll: then it isn't polled again.
 fn room(cx: &Context<'_>, exchange: &Exchange<'_>, connection: &Connection) -> usize {
     if exchange.has_head() && !connection.can_send_data(cx) {
-        0
-    } else if cx.shared.held() < cx.limits.max_held {
-        MAX_BATCH
-    } else {
-        // One frame at a time.
-        1
+        return 0;
     }
+    connection.data_room(cx).min(MAX_BATCH)
 }
 
 /// Has the system find out whether the client is still there: once for each connection, when a request of

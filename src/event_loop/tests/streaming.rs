@@ -2,8 +2,10 @@
 
 mod bodies;
 mod disconnects;
+mod full_budget;
 mod panics;
 mod requests;
+mod slow;
 mod stop;
 mod upgrades;
 mod wakers;

@@ -13,11 +13,13 @@ use crate::client::Client;
 use crate::server::memory_now;
 use crate::{Outcome, ensure};
 
+const MAX_HELD: (u64, &str) = (32 << 20, "33554432");
+
 pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "1,000 take nothing of a stream",
         // All of them together want more than may be held.
-        settings: &[("RATE_WINDOW", "1000"), ("MAX_HELD", "33554432")],
+        settings: &[("RATE_WINDOW", "1000"), ("MAX_HELD", MAX_HELD.1)],
         attack: take_nothing,
         // In a runtime it takes a second until the buffers of all are full: 64 KiB for each, and the system's.
         within: Duration::from_secs(2),
@@ -100,9 +102,27 @@ fn take_nothing(target: &Target) -> Outcome<Reasons> {
         member.read(100);
     }
     crowd.check_statuses(200)?;
+    check_held(Stats::ask_on(&mut other)?.get("held_peak"), COUNT as u64)?;
     // Frees what the system would still send.
     crowd.members.iter_mut().try_for_each(Member::reset)?;
     Ok(vec![("WriteTimeout", COUNT), ("ClientClosed", 1)])
+}
+
+/// Beyond the budget each of the streams holds one part, and the response of a newcomer may come to that.
+fn check_held(held: u64, count: u64) -> Outcome {
+    // A part of 4 KiB, with its framing and a head.
+    const PART: u64 = (4 << 10) + 512;
+    let most = MAX_HELD.0 + (count + 10) * PART;
+    eprintln!(
+        "    {held} bytes held, {} for each stream beyond the budget",
+        held.saturating_sub(MAX_HELD.0) / count
+    );
+    ensure!(
+        (MAX_HELD.0..=most).contains(&held),
+        "{held} bytes were held, and not {} to {most}",
+        MAX_HELD.0
+    );
+    Ok(())
 }
 
 const WAIT: &str = "GET /wait HTTP/1.1\r\nHost: x\r\n\r\n";

@@ -109,15 +109,6 @@ fn while_the_budget_is_full_streams_go_on_by_4_kib() {
     bench.input("");
     assert_eq!(bench.seen.last(), Some(&data([b'x'; 6096])));
 
-    // The other direction.
-    let can_send = |bench: &mut Bench| bench.call(|conn, cx| conn.can_send_data(cx));
-    assert!(can_send(&mut bench));
-    bench.send(vec![b'y'; 4000]);
-    assert!(can_send(&mut bench));
-    bench.send(vec![b'y'; 100]);
-    assert!(!can_send(&mut bench));
-    bench.call(Connection::take_output).clear();
-    assert!(can_send(&mut bench));
     assert_eq!(bench.output(), "", "nothing was refused");
 
     // Behind a request.
@@ -128,6 +119,71 @@ fn while_the_budget_is_full_streams_go_on_by_4_kib() {
     bench.input(&GET_B.repeat(200)[..4096]);
     assert_eq!(bench.read_limit(), 0);
     assert_eq!(bench.output(), "");
+}
+
+#[test]
+fn while_the_budget_is_full_a_response_holds_4_kib_or_one_part() {
+    let room = |bench: &mut Bench| bench.call(|conn, cx| conn.data_room(cx));
+    let start = |left| {
+        let mut bench = Bench::with(wait, |limits| limits.max_held = 1 << 20);
+        bench.input(GET);
+        bench.begin();
+        bench.output();
+        fill(&mut bench, left);
+        bench
+    };
+    let mut bench = start(5000);
+    assert_eq!(room(&mut bench), 5000, "no more than there is room for");
+
+    let mut bench = start(0);
+    assert_eq!(room(&mut bench), 1, "one part of unknown length");
+    bench.send(vec![b'y'; 100]);
+    // The next one is expected to be as long.
+    let pending = bench.call(|conn, _| conn.pending_output());
+    assert_eq!(room(&mut bench), 4096 - pending - 100);
+    while room(&mut bench) > 0 {
+        bench.send(vec![b'y'; 100]);
+    }
+    let pending = bench.call(|conn, _| conn.pending_output());
+    assert!((3900..=4096 + 10).contains(&pending), "{pending}");
+    bench.send(vec![b'y'; 5000]);
+    bench.call(|conn, cx| conn.handle_written(cx, 9000));
+    let pending = bench.call(|conn, _| conn.pending_output());
+    assert!((1..200).contains(&pending), "{pending}");
+    assert_eq!(room(&mut bench), 0, "the next one may be too long");
+    bench.call(Connection::take_output).clear();
+    assert_eq!(room(&mut bench), 1);
+    assert_eq!(bench.output(), "", "nothing was refused");
+}
+
+#[test]
+fn while_the_budget_is_full_output_takes_no_more_memory_than_it_needs() {
+    let mut bench = Bench::with(wait, |limits| limits.max_held = 1 << 20);
+    // So that the pool has a buffer of 64 KiB.
+    bench.input(GET);
+    bench.begin();
+    bench.send(vec![b'x'; 16_000]);
+    bench.send(vec![b'x'; 16_000]);
+    bench.send(vec![b'x'; 16_000]);
+    bench.call(Connection::end_response);
+    bench.output();
+    for length in [1, 100, 4_000, 16_000, 100_000] {
+        bench.input(GET);
+        fill(&mut bench, 0);
+        let others = bench.checked.shared.held();
+        bench.begin();
+        for _ in 0..3 {
+            bench.send(vec![b'x'; length]);
+            let held = bench.checked.shared.held() - others;
+            let pending = bench.call(|conn, _| conn.pending_output());
+            assert!(held <= pending + 600, "{held} for {pending}");
+            bench.call(|conn, cx| conn.handle_written(cx, pending - 1));
+        }
+        bench.call(Connection::end_response);
+        bench.output();
+        assert_eq!(bench.checked.shared.held(), others);
+        bench.call(|_, cx| cx.shared.budget.replace(others, 0));
+    }
 }
 
 /// A read of 0 bytes would look like the client's end of stream.
