@@ -26,6 +26,15 @@ pub(crate) const QUEUE: usize = 64 << 10;
 /// a few bytes.
 pub(crate) const READ_ON: usize = QUEUE / 2;
 
+/// When this many pieces wait, small ones are joined. Each takes about 100 bytes beside its data: a client that sends
+/// single bytes could take a hundred times the memory that is counted. At half, pieces are copied that a handler on
+/// another thread is about to take; at double, an idle upload holds 3 KiB for its list.
+const MANY: usize = 16;
+
+/// The most bytes of pieces that were joined. At half, the pieces of a full queue take 40 % more memory than their
+/// data, and not 20 %; at double, twice as much is copied for each single byte.
+const JOINED: usize = 1 << 10;
+
 /// The loop's side of a request's body.
 #[derive(Debug)]
 pub(crate) struct Stream {
@@ -108,13 +117,15 @@ impl Stream {
         if data.is_empty() {
             return;
         }
+        let mut freed = None;
         self.change(|state| {
             state.received = state.received.saturating_add(data.len() as u64);
             if state.is_dropped {
+                freed = Some(data);
                 return;
             }
             state.queued += data.len();
-            state.queue.push_back(data);
+            freed = state.add(data);
         });
     }
 
@@ -328,6 +339,21 @@ impl Drop for Receiver {
 }
 
 impl State {
+    /// Adds a piece to the queue. If it was joined with the last one, returns that, to be freed.
+    fn add(&mut self, data: Bytes) -> Option<Bytes> {
+        let has_many = self.queue.len() >= MANY;
+        match self.queue.back_mut() {
+            Some(last) if has_many && last.len() + data.len() <= JOINED => {
+                let joined = [&last[..], &data[..]].concat();
+                Some(mem::replace(last, joined.into()))
+            }
+            _ => {
+                self.queue.push_back(data);
+                None
+            }
+        }
+    }
+
     fn take_trailers(&mut self) -> Option<HeaderMap> {
         match &mut self.end {
             Some(End::Complete(trailers)) => trailers.take(),
