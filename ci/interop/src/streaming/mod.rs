@@ -4,6 +4,7 @@
 mod bodies;
 mod disk;
 mod requests;
+mod slow;
 mod waiting;
 
 use crate::{Client, Outcome, Program, Report, Runtime, Server};
@@ -43,6 +44,7 @@ pub fn run(runtimes: &[Runtime], settings: Settings) -> Report {
             runtime,
             log.map(|()| "ok".into()),
         );
+        report.add(slow::NAME, runtime, slow::run(runtime, settings.release));
         report.add(disk::NAME, runtime, disk::run(runtime, settings.release));
     }
     report

@@ -57,6 +57,15 @@ impl Client {
         socket.to_client.drain(..count).collect()
     }
 
+    /// Drops at most `most` of the bytes that have arrived, and returns how many there were.
+    #[must_use]
+    pub fn skip(&self, most: usize) -> usize {
+        let mut socket = self.socket.borrow_mut();
+        let count = most.min(socket.to_client.len());
+        drop(socket.to_client.drain(..count));
+        count
+    }
+
     /// Sets how many bytes the server can write before the client has to take some. Initially 65,536.
     pub fn set_room(&self, bytes: usize) {
         self.socket.borrow_mut().room = bytes;
