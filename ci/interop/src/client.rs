@@ -98,6 +98,16 @@ impl Client {
         })
     }
 
+    /// Its own address.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn address(&self) -> Outcome<SocketAddr> {
+        self.stream
+            .local_addr()
+            .map_err(|e| format!("the address of a client: {e}"))
+    }
+
     /// Sends all these bytes.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 //! Measures the processor time of a server with idle connections. It must be almost none, since nothing wakes the
 //! server.
 
-use std::thread::sleep;
+use std::thread::{self, sleep};
 use std::time::Duration;
 
 use crate::client::Client;
@@ -34,9 +34,20 @@ pub fn run(runtimes: &[Runtime], settings: Settings) -> Report {
         if runtime.is_blind() {
             settings.most_ticks = settings.seconds * 5;
         }
-        let outcome = Program::example(runtime, "echo", settings.release)
-            .and_then(|program| measure(&program, settings));
-        report.add(&row, runtime, outcome);
+        let waiting_row = format!("the same, {} that wait for a handler", settings.connections);
+        // Both servers rest at the same time.
+        let (idle, waiting) = thread::scope(|scope| {
+            let waiting = scope.spawn(|| {
+                Program::example(runtime, "async_server", settings.release)
+                    .and_then(|program| measure_waiting(&program, settings))
+            });
+            let idle = Program::example(runtime, "echo", settings.release)
+                .and_then(|program| measure(&program, settings));
+            (idle, waiting.join())
+        });
+        report.add(&row, runtime, idle);
+        let waiting = waiting.unwrap_or_else(|_| Err("it panicked".into()));
+        report.add(&waiting_row, runtime, waiting);
     }
     report
 }
@@ -46,15 +57,53 @@ pub fn run(runtimes: &[Runtime], settings: Settings) -> Report {
 /// # Errors
 /// It has used more, or didn't serve.
 pub fn measure(program: &Program, settings: Settings) -> Outcome<String> {
-    let ticks = ticks(program, settings)?;
+    judge(ticks(program, settings)?, settings)
+}
+
+fn judge(ticks: u64, settings: Settings) -> Outcome<String> {
     ensure!(
         ticks <= settings.most_ticks,
-        "{} idle connections cost {ticks} ticks in {} s, more than {}",
+        "{} connections cost {ticks} ticks in {} s, more than {}",
         settings.connections,
         settings.seconds,
         settings.most_ticks
     );
     Ok(format!("{ticks} (at most {})", settings.most_ticks))
+}
+
+/// The same for connections whose requests wait: half of them for their handlers, half for the next event.
+fn measure_waiting(program: &Program, settings: Settings) -> Outcome<String> {
+    let limits = [("RUST_LOG", "warn"), ("MAX_REQUESTS", "20000")];
+    let mut server = Server::start(program, &limits)?;
+    let mut clients = Vec::new();
+    for number in 0..settings.connections {
+        let mut client = Client::connect(server.address)?;
+        let target = if number % 2 == 0 {
+            "/wait"
+        } else {
+            "/events?0,3600000"
+        };
+        client.send(format!("GET {target} HTTP/1.1\r\nHost: x\r\n\r\n"))?;
+        if number % 2 == 1 {
+            client.head_answer()?;
+            ensure!(client.chunk()?.is_some(), "no event came");
+        }
+        clients.push(client);
+    }
+    sleep(Duration::from_secs(1));
+    let before = server.cpu_ticks()?;
+    sleep(Duration::from_secs(settings.seconds));
+    let ticks = server.cpu_ticks()? - before;
+    let mut other = Client::connect(server.address)?;
+    other.send("POST /tell HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nnews")?;
+    let told = settings.connections.div_ceil(2).to_string();
+    other.answer()?.check(told.as_bytes())?;
+    for client in clients.iter_mut().step_by(2) {
+        client.answer()?.check(b"news")?;
+    }
+    server.check_alive()?;
+    server.check_log()?;
+    judge(ticks, settings)
 }
 
 /// How many ticks it uses, without a limit.

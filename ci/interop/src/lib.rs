@@ -24,6 +24,7 @@ pub mod chunked;
 pub mod client;
 pub mod conformance;
 pub mod curl;
+pub mod dead_peer;
 pub mod door;
 pub mod files;
 pub mod first_response;

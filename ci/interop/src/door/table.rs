@@ -6,8 +6,9 @@ use super::call::Call;
 use super::check::{Check, Run, flag, option, path};
 use crate::runtime::Wasi;
 use crate::{
-    Outcome, Report, Runtime, abuse, conformance, ensure, files, first_response, idle, matrix,
-    own_project, probe, registry_mio, resets, runner, shim, stop, streaming, unit_tests, websocket,
+    Outcome, Report, Runtime, abuse, conformance, dead_peer, ensure, files, first_response, idle,
+    matrix, own_project, probe, registry_mio, resets, runner, shim, stop, streaming, unit_tests,
+    websocket,
 };
 
 pub(super) const CHECKS: &[Check] = &[
@@ -89,7 +90,8 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         name: "idle",
         about: "processor time of a server with idle connections (Linux)",
-        details: "In ticks of 10 ms, of a release build of the example `echo`.",
+        details: "In ticks of 10 ms, of release builds: of the example `echo`, and of `async_server`, whose connections wait for a\n\
+                  handler or the next event.",
         options: &[
             option("--connections", "N", "50", "idle connections"),
             option("--seconds", "N", "10", "how long to measure"),
@@ -152,6 +154,16 @@ pub(super) const CHECKS: &[Check] = &[
             let only: String = call.value("--only")?;
             Ok(abuse::run(&call.ready()?, &only, true))
         }),
+    },
+    Check {
+        name: "dead-peer",
+        about: "clients that vanish without a packet, while they wait for a response (Linux, 70 s)",
+        details: "Keep-alive probes must find them: natively and on 0.2. The servers and clients are in a network namespace of\n\
+                  their own, so it needs root, unshare and ip.",
+        options: &[],
+        can: any,
+        does: |it| it.wasi() != Some(Wasi::Preview1) && it.is_usual(),
+        run: Run::Report(|call| dead_peer::run(&call.ready()?)),
     },
     Check {
         name: "seeds",

@@ -1,17 +1,21 @@
 //! Handlers and bodies that wait: side by side, and until the server stops.
 
+use std::fs;
+use std::net::{IpAddr, SocketAddr};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use super::{Scene, get, number, post};
 use crate::chunked::check_chunked;
 use crate::curl::curl;
+use crate::runtime::Wasi;
 use crate::{Client, Outcome, Server, ensure};
 
 pub(super) const SCENES: &[Scene] = &[
     ("16 sleep 200 ms; others' median", sleepers),
     ("events come one by one", events),
     ("a long poll ends by another request", long_poll),
+    ("seconds until a waiting client is probed", probed),
 ];
 
 pub(super) const STOP: Scene = ("ms to stop beside a sleep and events", stop);
@@ -123,6 +127,57 @@ fn long_poll(server: &mut Server) -> Outcome<String> {
     }
     until_waiting(&mut other, 0)?;
     Ok("ok".into())
+}
+
+/// Keep-alive probes are on, once a request waits. `ci/run dead-peer` shows what becomes of a client that doesn't
+/// respond to them.
+fn probed(server: &mut Server) -> Outcome<String> {
+    if server.runtime.wasi() == Some(Wasi::Preview1) {
+        return Ok("none".into());
+    }
+    let mut other = Client::connect(server.address)?;
+    let mut client = Client::connect(server.address)?;
+    client.send(get("/wait"))?;
+    until_waiting(&mut other, 1)?;
+    // Until its request is acknowledged, another timer runs.
+    sleep(Duration::from_millis(300));
+    let probed = keep_alive_timer(server.address, client.address()?)?;
+    ensure!(
+        probed.is_some_and(|seconds| (25.0..=30.0).contains(&seconds)),
+        "the next probe is after {probed:?} s"
+    );
+    let idle = keep_alive_timer(server.address, other.address()?)?;
+    ensure!(idle.is_none(), "an idle client is probed after {idle:?} s");
+    client.reset()?;
+    until_waiting(&mut other, 0)?;
+    Ok(format!("{:.0}", probed.unwrap_or_default()))
+}
+
+/// In how many seconds the server's socket of this client sends its next probe, if it does at all.
+fn keep_alive_timer(server: SocketAddr, client: SocketAddr) -> Outcome<Option<f64>> {
+    const KEEP_ALIVE: &str = "02";
+    const TICKS: f64 = 100.0;
+    let path = "/proc/net/tcp";
+    let table = fs::read_to_string(path).map_err(|e| format!("{path}: {e}"))?;
+    let ends = format!("{} {}", shown(server), shown(client));
+    let line = table.lines().find(|line| line.contains(&ends));
+    let line = line.ok_or_else(|| format!("{path} has no connection {ends}"))?;
+    let timer = line
+        .split_whitespace()
+        .nth(5)
+        .and_then(|it| it.split_once(':'));
+    let (kind, left) = timer.ok_or_else(|| format!("not understood: {line}"))?;
+    let left = u64::from_str_radix(left, 16).map_err(|e| format!("{line}: {e}"))?;
+    Ok((kind == KEEP_ALIVE).then_some(left as f64 / TICKS))
+}
+
+/// An address of IPv4, as `/proc/net/tcp` has it.
+fn shown(address: SocketAddr) -> String {
+    let IpAddr::V4(ip) = address.ip() else {
+        return address.to_string();
+    };
+    let ip = u32::from_ne_bytes(ip.octets());
+    format!("{ip:08X}:{:04X}", address.port())
 }
 
 /// Waits until so many long polls wait.
