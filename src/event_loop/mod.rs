@@ -351,9 +351,10 @@ impl<'a, R: Reactor, M: Mode<R>> EventLoop<'a, R, M> {
         slot.readiness.readable |= reported.readable || reported.read_closed;
         slot.readiness.writable |= reported.writable;
         slot.readiness.read_closed |= reported.read_closed;
-        if reported.failed && slot.connection.is_in_use() {
-            // A read would show the failure too, but perhaps none comes: if enough input is kept, or if the client
-            // has ended its stream, the connection isn't read.
+        let may_be_unread = slot.connection.is_in_use() || self.mode.is_held_back(&slot.exchange);
+        if reported.failed && may_be_unread {
+            // A read would show the failure too, but perhaps none comes: if enough input is kept, if the client
+            // has ended its stream, or if there are too many requests, the connection isn't read.
             self.driver.lose(slot);
         }
         if slot.is_queued {

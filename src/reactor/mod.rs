@@ -50,6 +50,8 @@
 //! So it waits without a timeout while a listener is paused only if it stops, if some streams linger, or if
 //! requests whose handlers may take any time have taken all slots.
 
+#[cfg(any(test, target_os = "wasi"))]
+mod checks;
 #[cfg(any(not(target_os = "wasi"), target_env = "p2"))]
 mod keep_alive;
 #[cfg(not(target_os = "wasi"))]
@@ -151,7 +153,8 @@ pub trait Reactor {
     }
 
     /// Turns on keep-alive probes, where the system has them: first after 30 seconds without a packet, then
-    /// up to three that are 10 seconds apart. If none is acknowledged, the stream fails.
+    /// up to three that are 10 seconds apart. If none is acknowledged, the stream fails. From then on, the reactor
+    /// also finds streams that have failed while the loop has no interest in them, as far as the system can.
     fn probe(&mut self, stream: &mut Self::Stream) {
         let _ = stream;
     }

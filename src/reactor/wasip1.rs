@@ -15,6 +15,7 @@ use poll_turns::Key;
 use wasip1_poll::{Errno, Fd, Poller, Ready, Registration, Shutdown, Wasi};
 
 use self::unfreed_fds::UnfreedFds;
+use super::checks::Checks;
 use super::{Accepted, Event, Interest, Peer, Reactor, Readiness};
 use crate::time::Instant;
 
@@ -27,9 +28,16 @@ pub(crate) struct Wasip1Reactor<W: Wasi> {
     /// How many streams are open.
     open: usize,
     unfreed: UnfreedFds,
+    /// Checks of streams that are not polled, from the first [`probe`](Reactor::probe) on. A program that never calls
+    /// that doesn't contain them.
+    check: Option<Check<Self>>,
+    checks: Checks,
     /// The reports of one wait. A field, so that its memory is used again.
     ready: Vec<Ready>,
 }
+
+/// Makes a check before a wait. Gets and returns the wait's timeout.
+type Check<R> = fn(&mut R, Option<Duration>) -> Option<Duration>;
 
 #[derive(Debug)]
 struct Listener {
@@ -49,6 +57,8 @@ impl<W: Wasi> Wasip1Reactor<W> {
             listeners: Vec::new(),
             open: 0,
             unfreed: UnfreedFds::default(),
+            check: None,
+            checks: Checks::default(),
             ready: Vec::new(),
         };
         for (token, fd) in (0..).zip(listeners) {
@@ -58,6 +68,22 @@ impl<W: Wasi> Wasip1Reactor<W> {
             reactor.listeners.push(Some(Listener { fd, registration }));
         }
         Ok(reactor)
+    }
+
+    /// Adds streams that have failed, and of which no direction is polled, if it is time for that. Returns how long the
+    /// wait may last.
+    fn check_unpolled(&mut self, timeout: Option<Duration>) -> Option<Duration> {
+        if !self.checks.has_unpolled {
+            return timeout;
+        }
+        let now = self.now();
+        if self.checks.take_due(now) {
+            self.checks.has_unpolled = self.poller.find_failed(&mut self.ready);
+        }
+        match self.ready.is_empty() {
+            true => self.checks.longest_wait(now, timeout),
+            false => Some(Duration::ZERO),
+        }
     }
 }
 
@@ -82,6 +108,10 @@ impl<W: Wasi> Reactor for Wasip1Reactor<W> {
 
     fn wait(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()> {
         self.ready.clear();
+        let timeout = match self.check {
+            Some(check) => check(self, timeout),
+            None => timeout,
+        };
         self.poller.wait(&mut self.ready, timeout)?;
         events.extend(self.ready.iter().map(|ready| match ready.listener {
             true => Event::Listener(ready.token as usize),
@@ -91,7 +121,7 @@ impl<W: Wasi> Reactor for Wasip1Reactor<W> {
                     readable: ready.readable,
                     writable: ready.writable,
                     read_closed: ready.read_closed,
-                    failed: false,
+                    failed: ready.error.is_some() && !ready.readable,
                 },
             ),
         }));
@@ -165,7 +195,13 @@ impl<W: Wasi> Reactor for Wasip1Reactor<W> {
     }
 
     fn set_interest(&mut self, stream: &mut Registration, interest: Interest) {
+        self.checks.set_interest(interest);
         self.poller.set_interest(stream, interest);
+    }
+
+    fn probe(&mut self, _: &mut Registration) {
+        // Preview 1 has no call for keep-alive probes.
+        self.check = Some(Self::check_unpolled);
     }
 
     fn shutdown_write(&mut self, stream: &mut Registration) -> io::Result<()> {

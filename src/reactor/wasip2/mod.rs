@@ -30,8 +30,9 @@ use self::alarm::Alarm;
 use self::coop_budget::CoopBudget;
 use self::sources::{Source, gather};
 use self::wait::Owner;
+use super::checks::Checks;
 use super::keep_alive::{PROBE_AFTER, PROBE_INTERVAL, PROBES};
-use super::{Accepted, Event, Interest, Peer, Reactor};
+use super::{Accepted, Event, Interest, Peer, Reactor, Readiness};
 use crate::time::Instant;
 
 /// The listeners and streams of one event loop, on WASI 0.2.
@@ -49,6 +50,10 @@ pub(crate) struct Wasip2Reactor {
     coop_budget: CoopBudget,
     /// The send buffer for streams that are accepted while others linger; see [`Source::fix_send_buffer`].
     fixed_send_buffer: Option<u64>,
+    /// Checks of streams that are not polled, from the first [`probe`](Reactor::probe) on. A program that never calls
+    /// that doesn't contain them.
+    check: Option<Check>,
+    checks: Checks,
     /// The slots that the current poll is about. A field, so that its memory is used again.
     list: Vec<u32>,
     /// For each pollable of the current poll, what it belongs to.
@@ -60,6 +65,9 @@ pub(crate) struct Wasip2Reactor {
     /// Where output of several slices is gathered.
     scratch: Vec<u8>,
 }
+
+/// Makes a check before a wait. Gets and returns the wait's timeout.
+type Check = fn(&mut Wasip2Reactor, &mut Vec<Event>, Option<Duration>) -> Option<Duration>;
 
 /// A connection: the key of its [`Source`].
 #[derive(Debug)]
@@ -110,6 +118,8 @@ impl Wasip2Reactor {
             alarm: Alarm::default(),
             coop_budget: CoopBudget::default(),
             fixed_send_buffer: None,
+            check: None,
+            checks: Checks::default(),
             list: Vec::new(),
             owners: Vec::new(),
             ready: Vec::new(),
@@ -133,6 +143,44 @@ impl Wasip2Reactor {
         }
     }
 
+    /// Adds events for streams that have failed, and of which no direction is polled, if it is time for that. Returns
+    /// how long the wait may last.
+    fn check_unpolled(
+        &mut self,
+        events: &mut Vec<Event>,
+        timeout: Option<Duration>,
+    ) -> Option<Duration> {
+        if !self.checks.has_unpolled {
+            return timeout;
+        }
+        let now = self.now();
+        if self.checks.take_due(now) {
+            self.checks.has_unpolled = self.find_failed(events);
+        }
+        match events.is_empty() {
+            true => self.checks.longest_wait(now, timeout),
+            false => Some(Duration::ZERO),
+        }
+    }
+
+    /// Finds streams that have failed among those that are not polled. Returns whether there are any of these.
+    fn find_failed(&self, events: &mut Vec<Event>) -> bool {
+        let sources = self.sources.iter().map(|(_, source)| source);
+        let mut has_unpolled = false;
+        for source in sources.filter(|source| !source.is_polled() && !source.is_closed()) {
+            has_unpolled = true;
+            // A socket that was reset has no peer any more.
+            if calls::remote_address(&source.socket).is_err() {
+                let failed = Readiness {
+                    failed: true,
+                    ..Readiness::default()
+                };
+                events.push(Event::Stream(source.key, failed));
+            }
+        }
+        has_unpolled
+    }
+
     fn source(&mut self, stream: &Wasip2Stream) -> &mut Source {
         self.sources
             .get_mut(stream.0)
@@ -151,6 +199,10 @@ impl Reactor for Wasip2Reactor {
     }
 
     fn wait(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()> {
+        let timeout = match self.check {
+            Some(check) => check(self, events, timeout),
+            None => timeout,
+        };
         self.wait_for(events, timeout.unwrap_or(Duration::MAX));
         Ok(())
     }
@@ -264,6 +316,7 @@ impl Reactor for Wasip2Reactor {
     }
 
     fn set_interest(&mut self, stream: &mut Wasip2Stream, interest: Interest) {
+        self.checks.set_interest(interest);
         self.source(stream).set_interest(interest);
     }
 
@@ -287,6 +340,7 @@ impl Reactor for Wasip2Reactor {
         let socket = &self.source(stream).socket;
         // Without them, a client that is gone is found when something is sent to it.
         let _ = calls::set_keep_alive(socket, PROBE_AFTER, PROBE_INTERVAL, PROBES);
+        self.check = Some(Self::check_unpolled);
     }
 
     /// Closed streams whose output the socket has no room for yet.

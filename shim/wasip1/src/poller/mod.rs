@@ -60,6 +60,7 @@
 
 mod accepted;
 mod blind;
+mod failed;
 mod poll;
 mod silent;
 mod slots;

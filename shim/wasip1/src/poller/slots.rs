@@ -212,6 +212,14 @@ impl Slots {
         &self.listeners
     }
 
+    /// The streams of which no direction is of interest.
+    pub(super) fn without_interest(&self) -> impl Iterator<Item = &Slot> {
+        let slots = self.slots.iter().map(|(_, slot)| slot);
+        slots.filter(|slot| {
+            slot.kind == Kind::Stream && !slot.evicted && slot.interest == Interest::NONE
+        })
+    }
+
     /// All slots that are polled, including listeners.
     pub(super) fn polled(&self) -> impl Iterator<Item = u32> {
         let polled = self.slots.iter().filter(|(_, slot)| slot.is_polled());

@@ -47,6 +47,43 @@ fn a_half_closed_connection_gets_its_response_without_extra_waits() {
     }
 }
 
+/// Such a connection isn't polled, so it is checked now and then.
+#[test]
+fn a_reset_is_found_although_the_connection_is_not_read() {
+    for personality in NOT_BLIND {
+        for pipelined in [0, 10_000] {
+            let bench = Bench::new(personality);
+            let (client, other) = (bench.client(), bench.client());
+            client.send(GET);
+            other.send(&GET.repeat(1 + pipelined));
+            client.send(&GET.repeat(pipelined));
+            for client in [&client, &other] {
+                if pipelined == 0 {
+                    client.end();
+                }
+            }
+            let resetting = client.clone();
+            bench.at(1_000, move |_| resetting.reset());
+            let diary = Rc::new(Diary::default());
+            let late = Rc::clone(&diary);
+            bench.at(11_500, move |_| assert_eq!(late.dropped.borrow().len(), 1));
+            bench.at(12_000, move |_| other.reset());
+            bench.waits_at_most(10, 25_000, 85_000);
+            bench.stop_at(90_000);
+            let fake = bench.fake.clone();
+            let counters = bench.serve(|_| {
+                let witness = Witness::new(&diary, &fake);
+                async move {
+                    pending::<()>().await;
+                    witness.end();
+                    Response::new("never".to_string())
+                }
+            });
+            assert_eq!(counters.closed(CloseReason::ClientGone), 2);
+        }
+    }
+}
+
 #[test]
 fn a_half_closed_connection_is_closed_at_its_timeout() {
     let mut bench = Bench::new(Personality::WASI_COMMON);

@@ -318,3 +318,39 @@ fn an_eviction_is_reported_in_the_direction_of_interest() {
         server.poller.close(stream);
     }
 }
+
+/// A wait doesn't report them: a poll for writing would always end at once.
+#[test]
+fn failures_of_streams_without_interest_are_found() {
+    for personality in ALL {
+        let mut server = Server::new(personality);
+        server.wait(0);
+        let mut failed = Vec::new();
+        let streams: Vec<_> = (1..100).map(|token| server.accept(token)).collect();
+        assert!(!server.poller.find_failed(&mut failed));
+        for (token, (client, stream)) in (1..).zip(&streams) {
+            server.poller.set_interest(stream, Interest::NONE);
+            client.send(b"more");
+            match token % 4 {
+                0 => client.reset(),
+                1 => client.end(),
+                2 => client.set_room(0),
+                _ => {}
+            }
+        }
+        server.wait(20);
+        assert!(server.poller.find_failed(&mut failed));
+        let found: Vec<u64> = failed.iter().map(|ready| ready.token).collect();
+        let expected: Vec<u64> = match personality.blind {
+            true => Vec::new(),
+            false => (1..25).map(|number| number * 4).collect(),
+        };
+        assert_eq!(found, expected);
+        assert!(
+            failed
+                .iter()
+                .all(|it| it.error.is_some() && !it.readable && !it.writable)
+        );
+        assert_eq!(server.fake.violations(), [""; 0]);
+    }
+}
