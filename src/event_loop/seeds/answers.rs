@@ -23,6 +23,9 @@ pub(super) enum Framing {
     Close,
 }
 
+/// The response by which a server asks for the body of a request.
+pub(super) const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+
 /// The first answer that isn't an interim one, and how many bytes were read; `None` if it isn't whole.
 pub(super) fn read(bytes: &[u8], is_head: bool) -> Option<(Answer, usize)> {
     read_part(bytes, is_head).filter(|(answer, _)| answer.is_whole)
@@ -55,7 +58,7 @@ pub(super) fn read_part(bytes: &[u8], is_head: bool) -> Option<(Answer, usize)> 
     };
     let rest = &bytes[length..];
     let (body, used, is_whole, last) = match framing {
-        _ if is_head => (Vec::new(), 0, true, None),
+        _ if is_head || matches!(code, 204 | 304) => (Vec::new(), 0, true, None),
         Framing::Length(announced) => {
             let there = announced.min(rest.len());
             (rest[..there].to_vec(), there, there == announced, None)

@@ -5,7 +5,8 @@ use std::time::Duration;
 use wasip1_poll::fake::Personality;
 
 use super::peer::{Peer, PeerRef};
-use super::plan::{Plan, Reading};
+use super::plan::{Manner, Plan, Reading};
+use crate::event_loop::phase::LATE_PIPELINES;
 use crate::limits::Limits;
 
 /// What the clients of a world have in common. Times are nanoseconds.
@@ -32,6 +33,8 @@ pub(super) struct Facts<'a> {
     largest: usize,
     /// In so much time the slowest client takes all that it has asked for.
     slowest: u64,
+    /// A client sends requests without waiting, and takes the responses slowly.
+    has_slow_pipeline: bool,
 }
 
 impl<'a> Facts<'a> {
@@ -77,6 +80,7 @@ impl<'a> Facts<'a> {
             clients,
             largest: answers.max().unwrap_or(0),
             slowest: slowest.unwrap_or(0),
+            has_slow_pipeline: peers.iter().any(|it| is_slow_pipeline(&it.borrow().plan)),
         }
     }
 
@@ -86,8 +90,10 @@ impl<'a> Facts<'a> {
         let rate = 3 * nanos(self.limits.rate_window);
         let linger = nanos(self.limits.linger_timeout).min(1_000_000_000);
         let lingers = if self.keeps_listeners { 2 } else { 1 };
-        // A pipeline whose responses are taken slowly is served for 5 s after the grace.
-        let pipelines = if self.slowest > 0 { 5_000_000_000 } else { 0 };
+        let pipelines = match self.has_slow_pipeline {
+            true => nanos(LATE_PIPELINES),
+            false => 0,
+        };
         rate + GRACE + pipelines + lingers * (linger + TICK) + 4 * TICK + self.bound + self.slowest
     }
 
@@ -132,6 +138,12 @@ pub(super) fn slowness(plan: &Plan) -> u64 {
     };
     let bytes: usize = plan.requests.iter().map(|it| it.answer.len() + 200).sum();
     (bytes / most + 2) as u64 * nanos(every)
+}
+
+/// Whether a pipeline of this client may be served after the grace, because its responses are taken slowly.
+fn is_slow_pipeline(plan: &Plan) -> bool {
+    let is_pipeline = plan.requests.len() > 1 && !matches!(plan.manner, Manner::Turns(_));
+    is_pipeline && matches!(plan.reading, Reading::Slow { .. })
 }
 
 pub(super) fn nanos(time: Duration) -> u64 {

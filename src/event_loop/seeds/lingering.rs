@@ -1,12 +1,14 @@
 //! A reactor whose closed streams linger, as those of WASI 0.2 do, and what must then be so.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 use std::io::{self, IoSlice};
 use std::rc::Rc;
 use std::time::Duration;
 
 use poll_turns::Key;
 use wasip1_poll::fake::Rng;
+use wasip1_poll::{Fd, Registration};
 
 use super::streams::Watch;
 use crate::handle::Handle;
@@ -58,6 +60,25 @@ pub(super) struct Lingering<R> {
     acts: Rc<Cell<u64>>,
     handle: Handle,
     watch: Watch,
+    unpolled: Unpolled,
+}
+
+/// The file descriptors of connections that the loop waits for in no direction.
+#[derive(Clone, Default)]
+pub(super) struct Unpolled(Rc<RefCell<BTreeSet<Fd>>>);
+
+impl Unpolled {
+    pub(super) fn contains(&self, fd: Fd) -> bool {
+        self.0.borrow().contains(&fd)
+    }
+
+    fn set(&self, fd: Fd, is_unpolled: bool) {
+        let mut all = self.0.borrow_mut();
+        match is_unpolled {
+            true => all.insert(fd),
+            false => all.remove(&fd),
+        };
+    }
 }
 
 impl<R: Reactor> Lingering<R> {
@@ -66,8 +87,7 @@ impl<R: Reactor> Lingering<R> {
         manner: Manner,
         max_connections: usize,
         acts: Rc<Cell<u64>>,
-        handle: Handle,
-        watch: Watch,
+        (handle, watch, unpolled): (Handle, Watch, Unpolled),
     ) -> Self {
         Self {
             is_paused: vec![false; inner.listeners()],
@@ -80,6 +100,7 @@ impl<R: Reactor> Lingering<R> {
             acts,
             handle,
             watch,
+            unpolled,
         }
     }
 
@@ -134,8 +155,8 @@ impl<R: Reactor> Lingering<R> {
     }
 }
 
-impl<R: Reactor> Reactor for Lingering<R> {
-    type Stream = R::Stream;
+impl<R: Reactor<Stream = Registration>> Reactor for Lingering<R> {
+    type Stream = Registration;
 
     const SHORT_IS_LAST: bool = R::SHORT_IS_LAST;
 
@@ -166,32 +187,35 @@ impl<R: Reactor> Reactor for Lingering<R> {
         Ok(())
     }
 
-    fn accept(&mut self, listener: usize, key: Key) -> io::Result<Accepted<R::Stream>> {
+    fn accept(&mut self, listener: usize, key: Key) -> io::Result<Accepted<Registration>> {
         let accepted = self.inner.accept(listener, key)?;
         self.open += 1;
         self.most_open = self.most_open.max(self.open);
         self.check_count();
+        self.unpolled.set(accepted.stream.fd(), false);
         Ok(accepted)
     }
 
-    fn read(&mut self, stream: &mut R::Stream, buf: &mut [u8]) -> io::Result<usize> {
+    fn read(&mut self, stream: &mut Registration, buf: &mut [u8]) -> io::Result<usize> {
         self.inner.read(stream, buf)
     }
 
-    fn write(&mut self, stream: &mut R::Stream, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+    fn write(&mut self, stream: &mut Registration, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
         self.inner.write(stream, bufs)
     }
 
-    fn set_interest(&mut self, stream: &mut R::Stream, interest: Interest) {
+    fn set_interest(&mut self, stream: &mut Registration, interest: Interest) {
+        self.unpolled.set(stream.fd(), interest == Interest::NONE);
         self.inner.set_interest(stream, interest);
     }
 
-    fn shutdown_write(&mut self, stream: &mut R::Stream) -> io::Result<()> {
+    fn shutdown_write(&mut self, stream: &mut Registration) -> io::Result<()> {
         self.inner.shutdown_write(stream)
     }
 
-    fn close(&mut self, stream: R::Stream) {
+    fn close(&mut self, stream: Registration) {
         self.open -= 1;
+        self.unpolled.set(stream.fd(), false);
         self.inner.close(stream);
         self.linger();
     }

@@ -1,6 +1,7 @@
 //! A client: it follows its plan by the fake's script, and keeps account.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -38,6 +39,8 @@ pub(super) struct Peer {
     pub(super) answered: usize,
     /// When the server had last written, by the time each of them was taken.
     pub(super) answered_at: Vec<u64>,
+    /// When `100 Continue` was written for a request, by its place among the client's.
+    pub(super) continued_at: BTreeMap<usize, u64>,
     /// The status of an answer that came instead of one to a request, as the last.
     pub(super) refusal: Option<(u16, u64)>,
     /// When an answer said that it is the last one, which wasn't planned.
@@ -96,6 +99,7 @@ impl Peer {
             received: 0,
             answered: 0,
             answered_at: Vec::new(),
+            continued_at: BTreeMap::new(),
             refusal: None,
             cut_short_at: None,
             saw_end_at: None,
@@ -163,6 +167,11 @@ impl Peer {
         if waits && self.answered < current {
             return Some(Duration::from_millis(2));
         }
+        let stop = match self.held_back_from(current, begin, now) {
+            Some(from) if self.sent == from => return Some(Duration::from_millis(2)),
+            Some(from) => stop.min(from),
+            None => stop,
+        };
         let (piece, pause) = match self.plan.manner {
             Manner::Turns(piece) | Manner::Stream(piece) => {
                 (piece.max((end - begin) / 40), self.rng.below(2_000_000))
@@ -181,6 +190,16 @@ impl Peer {
         Some(Duration::from_nanos(
             pause + if is_between { between } else { 0 },
         ))
+    }
+
+    /// From where on this request isn't sent yet, because its client waits for `100 Continue`.
+    fn held_back_from(&self, current: usize, begin: usize, now: u64) -> Option<usize> {
+        let held_back = self.plan.requests[current].held_back?;
+        let from = begin + held_back.head;
+        let is_told = self.continued_at.contains_key(&current) || self.answered > current;
+        let has_waited = now >= self.last_sent_at + held_back.patience.as_nanos() as u64;
+        let is_released = self.sent > from || self.sent == from && (is_told || has_waited);
+        (!is_released && self.refusal.is_none()).then_some(from)
     }
 
     fn send_up_to(&mut self, now: u64, to: usize) {
@@ -217,6 +236,7 @@ impl Peer {
         self.inbox.extend_from_slice(bytes);
         let mut used = 0;
         loop {
+            self.note_continue(used);
             let planned = self.plan.requests.get(self.answered);
             let is_head = planned.is_some_and(|request| request.is_head);
             let Some((answer, length)) = answers::read(&self.inbox[used..], is_head) else {
@@ -240,6 +260,19 @@ impl Peer {
             }
         }
         self.inbox.drain(..used);
+    }
+
+    /// Takes note of `100 Continue`: once for a request that has asked for it.
+    fn note_continue(&mut self, from: usize) {
+        let Some(rest) = self.inbox[from..].strip_prefix(answers::CONTINUE) else {
+            return;
+        };
+        let planned = self.plan.requests.get(self.answered);
+        let has_asked = planned.is_some_and(|it| it.asks()) && self.answered < self.begun_at.len();
+        assert!(has_asked, "100 Continue for a request that hasn't asked");
+        assert!(!rest.starts_with(answers::CONTINUE), "100 Continue twice");
+        let at = self.client.written_at();
+        self.continued_at.entry(self.answered).or_insert(at);
     }
 
     /// Holds an answer of which the end is missing to the plan.
@@ -293,7 +326,8 @@ impl Peer {
         if answer.number.is_some() {
             assert_eq!(answer.status, planned.status);
             let script = planned.script.as_ref();
-            let is_empty = planned.is_head || script.is_some_and(Script::announces_nothing);
+            let announces_nothing = script.is_some_and(Script::announces_nothing);
+            let is_empty = !planned.may_have_body() || announces_nothing;
             let body: &[u8] = if is_empty { &[] } else { &planned.answer };
             assert!(answer.body == body, "the answer to {}", planned.number);
             if let Some(script) = script {

@@ -100,6 +100,11 @@ impl Plan {
             9..19 => Manner::Stream(piece),
             _ => Manner::Drip,
         };
+        let waits = requests.iter().any(|request| request.held_back.is_some());
+        let manner = match manner {
+            Manner::Stream(piece) if waits => Manner::Turns(piece),
+            manner => manner,
+        };
         let least = limits.min_rate as usize;
         let every = Duration::from_millis(5);
         let reading = match rng.below(20) {

@@ -1,6 +1,7 @@
 //! Requests, and what becomes of them.
 
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use wasip1_poll::fake::Rng;
 
@@ -22,6 +23,17 @@ pub(super) struct Planned {
     pub(super) last: Option<CloseReason>,
     /// Where handlers are futures: what this one does.
     pub(super) script: Option<Script>,
+    /// The client doesn't send the body before `100 Continue`, or before it has waited long enough.
+    pub(super) held_back: Option<HeldBack>,
+}
+
+/// A body that a client holds back.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct HeldBack {
+    /// The length of the head.
+    pub(super) head: usize,
+    /// How long the client waits.
+    pub(super) patience: Duration,
 }
 
 /// What the handler does with it.
@@ -104,12 +116,30 @@ impl Planned {
             act: Act::Answer,
             last: None,
             script: None,
+            held_back: None,
         }
     }
 
     /// Whether the handler is never to see it.
     pub(super) fn is_refused(&self) -> bool {
         self.act == Act::Nothing
+    }
+
+    /// Whether the response may have a body.
+    pub(super) fn may_have_body(&self) -> bool {
+        !self.is_head && !matches!(self.status, 204 | 205 | 304)
+    }
+
+    /// Whether it asks for `100 Continue`.
+    pub(super) fn asks(&self) -> bool {
+        let mut bytes = self.wire.windows(7);
+        self.wire.starts_with(b"POST") && bytes.any(|bytes| bytes == b"Expect:")
+    }
+
+    /// Whether its length is announced.
+    pub(super) fn has_length(&self) -> bool {
+        let mut bytes = self.wire.windows(15);
+        bytes.any(|bytes| bytes == b"Content-Length:")
     }
 
     /// What an asynchronous handler does with it.

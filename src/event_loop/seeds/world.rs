@@ -14,7 +14,7 @@ use wasip1_poll::fake::{Fake, Personality, Rng};
 
 use super::book::{self, Book};
 use super::facts::Facts;
-use super::lingering::{Lingering, Manner};
+use super::lingering::{Lingering, Manner, Unpolled};
 use super::peer::{Peer, PeerRef};
 use super::plan::{Kind, Plan};
 use super::reasons::Tally;
@@ -46,6 +46,7 @@ pub(super) struct World {
     keeps_listeners: bool,
     is_shown: bool,
     watch: Watch,
+    unpolled: Unpolled,
     /// Where handlers are futures: when the server is stopped, and within which time.
     stops: (Duration, Duration),
 }
@@ -83,6 +84,7 @@ impl World {
         let mut world = Self {
             kind,
             watch: Watch::new(fake.clone(), Rc::clone(&acts)),
+            unpolled: Unpolled::default(),
             stops: (Duration::ZERO, Duration::ZERO),
             fake,
             listener,
@@ -138,8 +140,11 @@ impl World {
             self.lingers.clone(),
             self.settings.limits.max_connections,
             Rc::clone(&self.acts),
-            self.handle.clone(),
-            self.watch.clone(),
+            (
+                self.handle.clone(),
+                self.watch.clone(),
+                self.unpolled.clone(),
+            ),
         );
         let mut shared = Shared::new();
         let mut event_loop =
@@ -233,9 +238,7 @@ impl World {
         let (handle, now) = (self.handle.clone(), note(&self.handle, &self.acts));
         let personality = self.personality;
         let peers = Rc::clone(&self.peers);
-        // A connection that waits for others' requests, or whose input isn't taken, is not read, so that its
-        // fault isn't found.
-        let is_held_back = self.kind == Kind::Streams;
+        let unpolled = self.unpolled.clone();
         let is_limited = self.settings.limits.max_connections < 100;
         // A blind one makes thousands of calls a second, so a part of one must do.
         let parts = if personality.blind { 4 } else { 1 };
@@ -258,8 +261,13 @@ impl World {
             // At the limit the poller may have accepted some that the loop doesn't take yet.
             let more = if is_limited { Self::UNTAKEN } else { 0 };
             let streams = fake.open_streams() as u64;
-            let is_stolen = |peer: &&PeerRef| is_held_back && peer.borrow().was_stolen();
-            let stolen = peers.borrow().iter().filter(is_stolen).count() as u64;
+            // If a connection is held back, or its input isn't taken, it is not found that its descriptor was
+            // closed.
+            let is_unfound = |peer: &&PeerRef| {
+                let peer = peer.borrow();
+                peer.was_stolen() && peer.client.fd().is_some_and(|fd| unpolled.contains(fd))
+            };
+            let stolen = peers.borrow().iter().filter(is_unfound).count() as u64;
             assert!(
                 (open.saturating_sub(stolen)..=open + more).contains(&streams),
                 "{streams} open, {open} of them known to the loop"

@@ -66,9 +66,15 @@ pub(in crate::event_loop::seeds) fn stopper(tools: Tools, at: Duration, within: 
 async fn respond(
     tools: Tools,
     planned: Rc<Planned>,
-    incoming: Incoming,
+    mut incoming: Incoming,
 ) -> Result<Response<Scripted>, Failed> {
     let script = planned.script();
+    if let Some(limit) = script.limit {
+        incoming.limit(limit);
+    }
+    if let Some(rate) = script.rate {
+        incoming.min_rate(rate);
+    }
     let _guard = tools.watch.own(planned.number);
     begin_beside(&tools, script.beside);
     let kept = take(&tools, &planned, incoming).await?;
@@ -81,7 +87,9 @@ async fn respond(
         Outcome::Panic => std::panic::resume_unwind(Box::new("as planned")),
         Outcome::Never => pending::<()>().await,
     }
-    let mut response = Response::builder().header("number", planned.number);
+    let mut response = Response::builder()
+        .status(planned.status)
+        .header("number", planned.number);
     if let Hint::Field(length) = script.hint {
         response = response.header("content-length", length);
     }
@@ -116,14 +124,19 @@ async fn take(
     match planned.script().take {
         Take::Nothing => {}
         Take::Keep => return Ok(Some(incoming)),
-        Take::All => check(tools, planned, &incoming.bytes().await?, true),
+        Take::All => {
+            tools.watch.polls(planned.number);
+            check(tools, planned, &incoming.bytes().await?, true);
+        }
         Take::Frames(pause) => frames(tools, planned, incoming, Some(pause), usize::MAX).await?,
         Take::Some(count) => frames(tools, planned, incoming, None, count).await?,
         Take::Task => {
             let bell = Bell::new(&tools.watch);
             let (rung, result) = (Rc::clone(&bell), Rc::new(RefCell::new(None)));
             let found = Rc::clone(&result);
+            let (watch, number) = (tools.watch.clone(), planned.number);
             spawn(async move {
+                watch.polls(number);
                 let all = incoming.bytes().await;
                 *found.borrow_mut() = Some(all);
                 rung.ring();
@@ -150,6 +163,7 @@ async fn frames(
         if let Some(pause) = pause {
             wait(tools.watch.clone(), pause).await;
         }
+        tools.watch.polls(planned.number);
         let next = poll_fn(|cx| Pin::new(&mut incoming).poll_frame(cx)).await;
         let Some(frame) = next else {
             check(tools, planned, &all, true);
@@ -166,7 +180,10 @@ async fn frames(
 
 fn check(tools: &Tools, planned: &Planned, received: &[u8], is_whole: bool) {
     let is_right = match is_whole {
-        true => planned.body == received && !planned.is_refused(),
+        true => {
+            let is_refused = planned.is_refused() || planned.script().exceeds_limit(planned);
+            planned.body == received && !is_refused
+        }
         false => planned.body.starts_with(received),
     };
     tools.watch.acted();

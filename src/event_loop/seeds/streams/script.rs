@@ -6,7 +6,7 @@ use wasip1_poll::fake::Rng;
 
 use crate::conn::CloseReason;
 use crate::event_loop::seeds::answers::{Answer, Framing};
-use crate::event_loop::seeds::requests::{Act, Planned, chunked, head, pattern};
+use crate::event_loop::seeds::requests::{Act, HeldBack, Planned, chunked, head, pattern};
 use crate::limits::Limits;
 
 /// What a handler does, one after the other.
@@ -14,6 +14,10 @@ use crate::limits::Limits;
 pub(in crate::event_loop::seeds) struct Script {
     pub(super) beside: Beside,
     pub(super) take: Take,
+    /// The handler's own limit of the body.
+    pub(super) limit: Option<u64>,
+    /// The handler's own minimum rate.
+    pub(super) rate: Option<u32>,
     pub(super) waits: Vec<Wait>,
     pub(super) outcome: Outcome,
     pub(super) hint: Hint,
@@ -102,7 +106,8 @@ impl Script {
             Hint::Exact(announced) | Hint::Field(announced) => announced == length,
         };
         self.outcome != Outcome::Response
-            || planned.is_head
+            || !planned.may_have_body()
+            || self.exceeds_limit(planned)
             || is_true && matches!(self.end, End::Complete | End::Trailers)
     }
 
@@ -115,7 +120,7 @@ impl Script {
     pub(super) fn ends(&self, planned: &Planned) -> bool {
         match self.outcome {
             Outcome::Never => false,
-            Outcome::Response => planned.is_head || self.end != End::Never,
+            Outcome::Response => !planned.may_have_body() || self.end != End::Never,
             Outcome::Error | Outcome::Panic => true,
         }
     }
@@ -128,9 +133,15 @@ impl Script {
             planned.number
         );
         let has_trailers = self.end == End::Trailers && self.wants_trailers;
-        let is_chunked = answer.framing == Framing::Chunked && !planned.is_head;
+        let is_chunked = answer.framing == Framing::Chunked && planned.may_have_body();
         let expected = (has_trailers && is_chunked).then_some(planned.number);
         assert_eq!(answer.last, expected, "the trailers of {}", planned.number);
+    }
+
+    /// The handler gets 413, because the body is longer than it has allowed.
+    pub(super) fn exceeds_limit(&self, planned: &Planned) -> bool {
+        let length = planned.body.len() as u64;
+        self.takes_all() && self.limit.is_some_and(|limit| limit < length)
     }
 
     /// The handler takes all of the request's body.
@@ -186,6 +197,8 @@ impl Script {
                 7..9 => Take::Frames(Wait::Yield),
                 _ => Take::All,
             },
+            limit: None,
+            rate: rng.pick(&[None, None, None, Some(0), Some(1), Some(1 << 20)]),
             waits: waits(rng),
             outcome: match rng.below(30) {
                 0 => Outcome::Never,
@@ -262,12 +275,42 @@ pub(in crate::event_loop::seeds) fn request(rng: &mut Rng, number: u64, max_body
     } else {
         script.wants_trailers = false;
     }
-    if !planned.is_refused() && matches!(script.outcome, Outcome::Error | Outcome::Panic) {
-        planned.status = 500;
-        planned.last = Some(CloseReason::HandlerFailed);
+    if !planned.is_refused() {
+        script.limit = own_limit(rng, planned.body.len() as u64);
+        set_status(rng, &script, &mut planned);
     }
+    planned.held_back = held_back(rng, &planned);
     planned.script = Some(script);
     planned
+}
+
+fn own_limit(rng: &mut Rng, length: u64) -> Option<u64> {
+    match rng.below(10) {
+        0 if length > 0 => Some(rng.below(length)),
+        1 => Some(length),
+        2 => Some(length + 1 + rng.below(1 << 30)),
+        _ => None,
+    }
+}
+
+fn set_status(rng: &mut Rng, script: &Script, planned: &mut Planned) {
+    if script.exceeds_limit(planned) {
+        planned.status = 413;
+        planned.last = Some(CloseReason::TooLarge);
+    } else if matches!(script.outcome, Outcome::Error | Outcome::Panic) {
+        planned.status = 500;
+        planned.last = Some(CloseReason::HandlerFailed);
+    } else {
+        planned.status = rng.pick(&[200, 200, 200, 200, 200, 200, 200, 204, 205, 304]);
+    }
+}
+
+/// Half of the clients that ask for `100 Continue` wait for it.
+fn held_back(rng: &mut Rng, planned: &Planned) -> Option<HeldBack> {
+    let mut ends = planned.wire.windows(4);
+    let head = ends.position(|bytes| bytes == b"\r\n\r\n")? + 4;
+    let patience = Duration::from_millis(rng.pick(&[1, 30, 1_000, 1_000]));
+    (planned.asks() && rng.chance(500)).then_some(HeldBack { head, patience })
 }
 
 /// A body that is full of requests.

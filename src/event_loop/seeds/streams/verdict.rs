@@ -35,6 +35,7 @@ pub(in crate::event_loop::seeds) fn judge(
     case.check_drops();
     case.check_room();
     case.check_drained();
+    case.check_continued();
     case.reasons()
 }
 
@@ -56,6 +57,7 @@ impl Case<'_> {
         };
         let (facts, peer) = (self.facts, self.peer);
         let is_right = match status {
+            408 if self.may_pause() => false,
             408 => at + facts.slack >= self.begun() + self.least_timeout(),
             503 => {
                 facts.is_short
@@ -219,7 +221,7 @@ impl Case<'_> {
             };
             let most = taken + UNTAKEN + self.facts.limits.max_pending_output as u64;
             assert!(
-                given <= most && (given == 0 || !planned.is_head),
+                given <= most && (given == 0 || planned.may_have_body()),
                 "the body of {} gave {given} bytes, {most} at most: {}",
                 planned.number,
                 self.show()
@@ -238,6 +240,47 @@ impl Case<'_> {
                 self.show()
             );
         }
+    }
+
+    /// `100 Continue` is sent when the body is first polled.
+    fn check_continued(&self) {
+        let requests = self.peer.plan.requests.iter().enumerate();
+        for (at, planned) in requests.filter(|(_, planned)| planned.asks()) {
+            let polled = self.watch.owned(planned.number).and_then(|it| it.polled_at);
+            let exceeds = planned.has_length() && planned.script().exceeds_limit(planned);
+            if let Some(continued) = self.peer.continued_at.get(&at) {
+                assert!(
+                    polled.is_some_and(|polled| polled <= *continued) && !exceeds,
+                    "100 Continue for {} at {continued}, polled at {polled:?}: {}",
+                    planned.number,
+                    self.show()
+                );
+            } else if let Some(polled) = polled.filter(|_| !exceeds && self.must_continue(at)) {
+                let by = polled + self.facts.bound + self.facts.rests() + STEP;
+                let sent = self.peer.sent_at.get(at).copied();
+                assert!(
+                    sent.unwrap_or(self.closed) <= by,
+                    "no 100 Continue for {}, polled at {polled}: {}",
+                    planned.number,
+                    self.show()
+                );
+            }
+        }
+    }
+
+    /// Whether the client waits for `100 Continue`, and must get it when the body is polled.
+    fn must_continue(&self, at: usize) -> bool {
+        let is_held_back = self.peer.plan.requests[at].held_back.is_some();
+        is_held_back && !self.facts.is_short && !self.is_excused()
+    }
+
+    /// Whether the handler has the request, and has allowed its client any pause.
+    fn may_pause(&self) -> bool {
+        self.next().is_some_and(|planned| {
+            let script = planned.script();
+            let is_begun = self.watch.owned(planned.number).is_some();
+            is_begun && script.rate == Some(0) && script.takes_all()
+        })
     }
 
     /// Why the connection may have been closed.
@@ -280,8 +323,11 @@ impl Case<'_> {
             CloseReason::ClientClosed,
         );
         may(has_ended, CloseReason::IncompleteRequest);
+        // A response that announces nothing looks complete before its body has ended.
+        let unended = last.filter(|planned| planned.script().announces_nothing());
+        let is_given_up = |planned: &Planned| self.waits_long(planned.script());
         may(
-            has_ended && next.is_some_and(|planned| self.waits_long(planned.script())),
+            has_ended && [unended, next].into_iter().flatten().any(is_given_up),
             CloseReason::HalfClosedTimeout,
         );
         may(
@@ -358,8 +404,7 @@ impl Case<'_> {
 
 /// Whether more of the request's body may be left than is worth receiving, or was never asked for.
 fn leaves_body(planned: &Planned) -> bool {
-    let asked = planned.wire.windows(7).any(|bytes| bytes == b"Expect:");
-    !planned.script().takes_all() && (asked || planned.body.len() > 60_000)
+    !planned.script().takes_all() && (planned.asks() || planned.body.len() > 60_000)
 }
 
 fn is_old(planned: &Planned) -> bool {

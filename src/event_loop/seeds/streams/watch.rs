@@ -47,6 +47,8 @@ pub(super) struct Owned {
     /// Bytes that its response's body gave.
     pub(super) given: u64,
     pub(super) begun_at: u64,
+    /// When its body was first polled.
+    pub(super) polled_at: Option<u64>,
 }
 
 impl Watch {
@@ -132,6 +134,13 @@ impl Watch {
         self.acted();
         let mut owned = self.shared.owned.borrow_mut();
         owned.entry(request).or_default().given += bytes as u64;
+    }
+
+    /// The body of the request is polled.
+    pub(super) fn polls(&self, request: u64) {
+        let mut owned = self.shared.owned.borrow_mut();
+        let owned = owned.entry(request).or_default();
+        owned.polled_at.get_or_insert(self.fake.now());
     }
 
     pub(super) fn owned(&self, request: u64) -> Option<Owned> {
