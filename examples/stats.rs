@@ -6,10 +6,14 @@
 //! | request | response |
 //! |---|---|
 //! | `GET /stats` | the counters, one a line |
+//! | `GET /metrics` | the same and those of responses, in the text format of Prometheus |
 //! | `GET /large` | 4 MiB |
 //! | `GET /shared` | as many bytes as `SHARED` says in the environment, or 4 MiB; all responses share them |
 //! | `POST /stop` | the server ends, and with it `main` |
 //! | any other | the request's body, or `hello!` if it has none |
+//!
+//! `ACCESS_LOG=access.log` writes a line for each response to that file, in the Combined format, and
+//! `ACCESS_LOG_JSON=access.json` writes lines of JSON.
 //!
 //! Every limit but `handler_timeout`, which is for asynchronous handlers, can be set in the environment, times in
 //! milliseconds:
@@ -18,7 +22,8 @@
 use std::str::FromStr;
 use std::time::Duration;
 
-use mini_http::{Bytes, CloseReason, Counters, Limits, Response, Server};
+use mini_http::header::{self, HeaderValue};
+use mini_http::{AccessLog, Bytes, CloseReason, Counters, Limits, LogFormat, Response, Server};
 
 const LARGE: usize = 4 << 20;
 
@@ -26,14 +31,26 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     env_logger::init();
     let addr = std::env::var("MINI_HTTP_ADDR").unwrap_or("127.0.0.1:3000".into());
     let mut server = Server::new(&addr)?;
-    server.limits(limits_from_env);
+    server.limits(limits_from_env).count_responses();
+    for (name, format) in [
+        ("ACCESS_LOG", LogFormat::Combined),
+        ("ACCESS_LOG_JSON", LogFormat::Json),
+    ] {
+        if let Ok(path) = std::env::var(name) {
+            server.access_log(&AccessLog::open(format, path)?);
+        }
+    }
     let handle = server.handle();
     let mut shared_length = LARGE;
     set("SHARED", &mut shared_length);
     // Made when it is first asked for.
     let mut shared = None;
     server.serve(move |request| {
-        let body = match (request.method().as_str(), request.uri().path()) {
+        let path = request.uri().path();
+        if path == "/metrics" && request.method() == "GET" {
+            return metrics(&handle.counters());
+        }
+        let body = match (request.method().as_str(), path) {
             ("GET", "/stats") => stats(&handle.counters()).into(),
             ("GET", "/large") => vec![b'x'; LARGE].into(),
             ("GET", "/shared") => shared
@@ -50,6 +67,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     })?;
     log::info!("stopped");
     Ok(())
+}
+
+fn metrics(counters: &Counters) -> Response<Bytes> {
+    let mut response = Response::new(counters.to_prometheus().into());
+    let kind = HeaderValue::from_static(Counters::PROMETHEUS);
+    response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    response
 }
 
 pub(crate) fn stats(counters: &Counters) -> String {

@@ -6,8 +6,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::conn::CloseReason;
+use crate::counters::{Counters, Measured};
 use crate::error::{Error, ErrorKind, Result};
 use crate::executor::lock;
+use crate::observe::ResponseEvent;
 use crate::stopping::{StopSignal, Stopping};
 
 /// Stops a running server, and reads its counters.
@@ -102,6 +104,7 @@ impl Handle {
             held: read(&shared.held),
             held_peak: read(&shared.held_peak),
             closed: std::array::from_fn(|reason| read(&shared.closed[reason])),
+            measured: shared.measured.read(),
         }
     }
 
@@ -187,6 +190,10 @@ impl Handle {
         }
     }
 
+    pub(crate) fn count_response(&self, event: &ResponseEvent<'_>) {
+        self.shared.measured.count(event);
+    }
+
     pub(crate) fn set_lingering(&self, lingering: usize) {
         let shared = &self.shared;
         shared.lingering.store(lingering as u64, Ordering::Relaxed);
@@ -203,43 +210,6 @@ impl fmt::Debug for Handle {
         f.debug_struct("Handle")
             .field("counters", &self.counters())
             .finish_non_exhaustive()
-    }
-}
-
-/// Counters of a server, since it was made.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Counters {
-    /// Connections accepted so far.
-    pub accepted: u64,
-    /// Connections open now.
-    pub active: u64,
-    /// Closed connections whose sockets can't be dropped yet, because their clients have not taken all
-    /// output. Only on WASI 0.2; see [`Limits::max_connections`](crate::Limits::max_connections).
-    pub lingering: u64,
-    /// Requests passed to the handler.
-    pub requests: u64,
-    /// Connections closed because a request was refused: malformed, incomplete, too large, too slow, or
-    /// over the memory limit.
-    pub refused: u64,
-    /// Bytes of memory held for all connections now; see [`Limits::max_held`](crate::Limits::max_held).
-    pub held: u64,
-    /// The highest value of [`held`](Self::held) so far.
-    pub held_peak: u64,
-    closed: [u64; CloseReason::ALL.len()],
-}
-
-impl Counters {
-    /// Connections closed for this reason.
-    #[must_use]
-    pub fn closed(&self, reason: CloseReason) -> u64 {
-        self.closed[reason.index()]
-    }
-
-    /// Connections closed for any reason.
-    #[must_use]
-    pub fn closed_in_all(&self) -> u64 {
-        self.closed.iter().sum()
     }
 }
 
@@ -285,13 +255,19 @@ struct Shared {
     held: AtomicU64,
     held_peak: AtomicU64,
     closed: [AtomicU64; CloseReason::ALL.len()],
+    measured: Measured,
 }
 
 /// Adds 1. Only the event loop's thread writes, so a load and a store suffice; they are cheaper than
 /// an atomic addition.
 fn add(counter: &AtomicU64) {
+    add_many(counter, 1);
+}
+
+/// Adds a number, in the same way.
+pub(crate) fn add_many(counter: &AtomicU64, number: u64) {
     counter.store(
-        counter.load(Ordering::Relaxed).wrapping_add(1),
+        counter.load(Ordering::Relaxed).wrapping_add(number),
         Ordering::Relaxed,
     );
 }

@@ -107,6 +107,7 @@
 )]
 
 pub mod body;
+mod counters;
 mod deadlines;
 mod error;
 mod event_loop;
@@ -119,6 +120,7 @@ mod into_response;
 mod limits;
 mod listeners;
 mod log_text;
+mod observe;
 mod peer_addr;
 mod request;
 mod server;
@@ -150,13 +152,15 @@ pub use http_body;
 
 pub use body::Body;
 pub use conn::{CloseReason, Refusal};
+pub use counters::{Counters, Histogram};
 pub use error::{Error, ErrorKind, Result};
 pub use executor::{Sleep, sleep, spawn};
 pub use forwarded::{ForwardedBy, TrustedProxies};
-pub use handle::{Counters, Handle};
+pub use handle::Handle;
 pub use incoming::{Incoming, IncomingError};
 pub use into_response::IntoResponse;
 pub use limits::Limits;
+pub use observe::{AccessLog, LogFormat, ResponseEvent};
 pub use peer_addr::PeerAddr;
 pub use request::Request;
 pub use server::Server;

@@ -1,7 +1,12 @@
 //! Formats bytes from clients for the log: escaped, cut to a length, and with secrets masked.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
+
+use http::Version;
+
+use crate::conn::is_token;
 
 /// The most bytes from a client that one log line shows.
 const MAX_SHOWN: usize = 1 << 10;
@@ -54,6 +59,67 @@ impl fmt::Display for MaskedHead<'_> {
             masked.extend_from_slice(end);
         }
         Escaped(&masked).fmt(f)
+    }
+}
+
+/// What can be recognised in the first line of a head that is refused.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct RequestLine<'a> {
+    /// Empty if the line doesn't begin with a token.
+    pub(crate) method: &'a [u8],
+    /// With user information masked. Without a method it is the whole line.
+    pub(crate) target: Cow<'a, [u8]>,
+    pub(crate) version: Option<Version>,
+}
+
+impl<'a> RequestLine<'a> {
+    /// The line of a head of which the bytes up to its fault are known. It is empty if the bytes may be the rest of a
+    /// body and don't look like a request line.
+    pub(crate) fn of_refused(head: &'a [u8], may_be_body: bool) -> Self {
+        let mut lines = head.split_inclusive(|&byte| byte == b'\n');
+        let line = lines.find_map(|line| match split_line_end(line) {
+            ([], _) => None,
+            (content, _) => Some(content),
+        });
+        let line = line.unwrap_or_default();
+        if may_be_body && !is_like_request_line(line) {
+            return Self::default();
+        }
+        let (method, rest) = match line.iter().position(|&byte| byte == b' ') {
+            Some(space) => (&line[..space], space + 1),
+            None => (line, line.len()),
+        };
+        let (method, rest) = match is_token(method) {
+            true => (method, rest),
+            false => (&line[..0], 0),
+        };
+        let end = version_of(line).filter(|end| *end >= rest);
+        let target = rest..end.unwrap_or(line.len());
+        Self {
+            method,
+            target: masked(line, target, user_information(line)),
+            version: end.and_then(|end| known_version(&line[end + 1..])),
+        }
+    }
+}
+
+/// A range of a line, with the range `secret` replaced by `***`.
+fn masked(line: &[u8], shown: Range<usize>, secret: Option<Range<usize>>) -> Cow<'_, [u8]> {
+    let Some(secret) = secret else {
+        return Cow::Borrowed(&line[shown]);
+    };
+    let before = line.get(shown.start..secret.start).unwrap_or_default();
+    let after = line.get(secret.end..shown.end).unwrap_or_default();
+    Cow::Owned([before, b"***", after].concat())
+}
+
+fn known_version(text: &[u8]) -> Option<Version> {
+    match text {
+        b"HTTP/0.9" => Some(Version::HTTP_09),
+        b"HTTP/1.0" => Some(Version::HTTP_10),
+        b"HTTP/1.1" => Some(Version::HTTP_11),
+        b"HTTP/2.0" => Some(Version::HTTP_2),
+        _ => None,
     }
 }
 
@@ -198,6 +264,39 @@ mod tests {
                 assert_eq!(text, format!("\"{}{expected}\"", before.escape_default()));
             }
         }
+    }
+
+    #[test]
+    fn a_refused_request_line_is_taken_apart_as_far_as_it_can_be() {
+        let http11 = Some(Version::HTTP_11);
+        for (head, method, target, version) in [
+            ("GET /a HTTP/1.1\r\nBad", "GET", "/a", http11),
+            ("\r\n\r\nGET /a HTTP/1.1\r\n", "GET", "/a", http11),
+            ("GET /a b HTTP/1.1\n", "GET", "/a b", http11),
+            ("GET /a", "GET", "/a", None),
+            ("GET ", "GET", "", None),
+            ("GE", "GE", "", None),
+            ("GET /a HTTP/1.x\r", "GET", "/a", None),
+            ("PRI * HTTP/2.0\r\n", "PRI", "*", Some(Version::HTTP_2)),
+            ("\x16\x03\x01 \"", "", "\x16\x03\x01 \"", None),
+            (" HTTP/1.1", "", "", http11),
+            ("GET  HTTP/1.1", "GET", "", http11),
+            ("", "", "", None),
+            ("GET http://u:p@h/ HTTP/1.1", "GET", "http://***@h/", http11),
+            ("GET http://u:p", "GET", "http://***", None),
+            ("CONNECT u:p@h:1", "CONNECT", "***", None),
+        ] {
+            let line = RequestLine::of_refused(head.as_bytes(), false);
+            let expected = RequestLine {
+                method: method.as_bytes(),
+                target: Cow::Borrowed(target.as_bytes()),
+                version,
+            };
+            assert_eq!(line, expected, "{head:?}");
+        }
+        let rest_of_a_body = RequestLine::of_refused(b"word=x&y=z HTTP", true);
+        assert_eq!(rest_of_a_body, RequestLine::default());
+        assert_eq!(RequestLine::of_refused(b"GET /a b", true).method, b"GET");
     }
 
     #[test]

@@ -30,7 +30,7 @@ use crate::request::Request;
 #[derive(Debug)]
 pub struct Server {
     pub(crate) listeners: Listeners,
-    settings: Settings,
+    pub(crate) settings: Settings,
     handle: Handle,
     id: ServerId,
     /// Drops the tasks that were spawned and never ran. Set with the first one: a program that spawns none
@@ -363,13 +363,9 @@ impl Server {
     }
 
     fn with(listeners: Listeners) -> Self {
-        let settings = Settings {
-            limits: Limits::default(),
-            catch_panics: true,
-        };
         Self {
             listeners,
-            settings,
+            settings: Settings::default(),
             handle: Handle::new(),
             id: ServerId::new(),
             forget: OnceLock::new(),

@@ -44,7 +44,8 @@ impl Connection {
     /// slowly in it. For an upgraded connection, each write that the client takes begins the window anew: it took
     /// nothing.
     fn check_write_rate(&mut self, cx: &mut Context<'_>) {
-        let taken = std::mem::take(&mut self.written_in_window);
+        let taken = self.written - self.written_before_window;
+        self.written_before_window = self.written;
         self.output.recount();
         self.update_budget(cx);
         // Without an input timer, kept input and an unfinished body wait until the output is sent:
@@ -69,7 +70,7 @@ impl Connection {
         }
         if has_output != self.timers.is_write_set() {
             if has_output {
-                self.written_in_window = 0;
+                self.written_before_window = self.written;
                 self.timers.start(Timer::Write, cx.now, cx.limits);
             } else {
                 self.timers.stop_write();

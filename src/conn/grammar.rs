@@ -109,7 +109,7 @@ pub(super) static QUERY: ByteSet =
 pub(super) static REG_NAME: ByteSet = ByteSet::of(b"-._~!$&'()*+,;=").with_alphanumerics();
 
 /// `token` (RFC 9110 §5.6.2).
-pub(super) fn is_token(bytes: &[u8]) -> bool {
+pub(crate) fn is_token(bytes: &[u8]) -> bool {
     !bytes.is_empty() && TOKEN.contains_all(bytes)
 }
 

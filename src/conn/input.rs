@@ -12,7 +12,7 @@ use super::head::{self, Checked, Head};
 use super::incoming::Incoming;
 use super::memory::allocated;
 use super::state::{Reading, Writing};
-use super::{CloseReason, Connection, Context, Framing, Refusal};
+use super::{CloseReason, Connection, Context, Framing, Refusal, Seen, SeenHead};
 use crate::log_text::MaskedHead;
 use crate::request::Request;
 
@@ -119,6 +119,7 @@ impl Connection {
             Ok(None) => {
                 if lines.has_begun(input) && self.state.reading() == Reading::Idle {
                     self.state.head_began();
+                    self.head_began_at = Some(cx.now);
                 }
                 Ok(None)
             }
@@ -133,6 +134,8 @@ impl Connection {
                 // arrived.
                 let seen = &input[..lines.scanned()];
                 self.log_refused_head(seen);
+                self.received = seen.len() as u64;
+                self.report(cx.shared, cx.now, Seen::FaultyHead(seen));
                 Err(head::name_protocol(refusal, seen))
             }
         }
@@ -153,7 +156,8 @@ impl Connection {
     }
 
     /// Removes the head from `input`, and logs it.
-    fn consume_head(&self, input: &mut &[u8], length: usize) {
+    fn consume_head(&mut self, input: &mut &[u8], length: usize) {
+        self.received = length as u64;
         let (head, rest) = input.split_at(length);
         let shown = MaskedHead {
             head,
@@ -180,6 +184,7 @@ impl Connection {
                 Some(self.prepare_request(head.request, head.persist))
             }
             Framing::Length(length) if length > cx.limits.max_body => {
+                self.report(cx.shared, cx.now, Seen::Head(SeenHead::of(&head.request)));
                 self.refuse(cx, Refusal::body_too_large());
                 None
             }
@@ -199,6 +204,7 @@ impl Connection {
     /// Begins to receive a body; sends `100 Continue` if the client waits for it.
     #[inline(never)]
     fn begin_body(&mut self, cx: &mut Context<'_>, head: Head) {
+        self.report(cx.shared, cx.now, Seen::Head(SeenHead::of(&head.request)));
         // At least this much is needed. The request may still be refused when its body grows.
         let budget = &cx.shared.budget;
         let admitted = budget.admit(head.size(), cx.limits);
@@ -227,8 +233,10 @@ impl Connection {
         mut incoming: Box<Incoming>,
         input: &mut &[u8],
     ) -> Result<Option<Request>, Refusal> {
-        let is_whole = incoming.read(cx, self.id, &mut self.account, input)?;
-        if is_whole {
+        let before = input.len();
+        let read = incoming.read(cx, self.id, &mut self.account, input);
+        self.received += (before - input.len()) as u64;
+        if read? {
             let persist = incoming.persist;
             let request = incoming.into_request()?;
             self.state.request_done();

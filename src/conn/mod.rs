@@ -20,7 +20,9 @@
 //! | memory: the budget, buffer pools, growth of bodies | `memory/` |
 //! | encoding responses; which fields a handler may set | `encode`, `date` |
 //! | bytes waiting to be sent | `output` |
+//! | reports to those who observe requests and responses | `watch` |
 //! | why a request is refused, and the response to it | [`Refusal`] |
+//! | responses to refused requests that the application makes | `custom_refusal` |
 //! | why a connection ended | [`CloseReason`] |
 //! | a connection whose contract is checked after each call, for tests and fuzzers | `checked` |
 //!
@@ -65,6 +67,7 @@ mod body_decoder;
 mod checked;
 mod chunked;
 mod close_reason;
+mod custom_refusal;
 mod date;
 mod deadlines;
 mod encode;
@@ -83,17 +86,21 @@ pub mod state;
 mod stopping;
 mod streaming;
 mod timers;
+mod watch;
 
 #[cfg(any(test, feature = "unstable"))]
 pub use checked::CheckedConnection;
 pub use chunked::{Chunk, ChunkedDecoder};
 pub use close_reason::CloseReason;
-pub(crate) use encode::{announced_length, has_body};
+pub(crate) use custom_refusal::{CustomRefusal, WriteRefusal};
+pub(crate) use encode::{announced_length, decimal, has_body};
 pub use framing::Framing;
+pub(crate) use grammar::is_token;
 pub use refusal::Refusal;
 pub use shared::{Context, Shared};
 pub(crate) use streaming::why_no_upgrade;
 pub use streaming::{BodyLength, Received, ResponseLength};
+pub(crate) use watch::{At, Open, Seen, SeenHead, Watch};
 
 use std::io::IoSlice;
 use std::net::SocketAddr;
@@ -136,8 +143,16 @@ pub struct Connection {
     account: Account,
     /// Bytes read and dropped since the final response was queued.
     dropped_bytes: u64,
-    /// Output bytes the client has taken in the current rate window.
-    written_in_window: u64,
+    /// Output bytes the client has taken.
+    written: u64,
+    /// How many of them it had taken when the current rate window began.
+    written_before_window: u64,
+    /// Bytes received of the current request.
+    received: u64,
+    /// When the first byte of a head arrived that didn't arrive whole.
+    head_began_at: Option<Instant>,
+    /// The requests that were reported to a watch, and whose responses aren't sent.
+    open: Open,
     /// Additional state for streamed bodies, from the first request on.
     streaming: Option<Box<Streaming>>,
 }
@@ -177,7 +192,11 @@ impl Connection {
             timers: TimerTable::new(),
             account: Account::default(),
             dropped_bytes: 0,
-            written_in_window: 0,
+            written: 0,
+            written_before_window: 0,
+            received: 0,
+            head_began_at: None,
+            open: Open::default(),
             streaming: None,
         };
         connection.update_timers_and_budget(cx);
@@ -316,7 +335,7 @@ impl Connection {
     /// [`pending_output`](Self::pending_output) is treated as that.
     pub fn handle_written(&mut self, cx: &mut Context<'_>, count: usize) {
         let count = count.min(self.output.pending());
-        self.written_in_window += count as u64;
+        self.written += count as u64;
         self.output.advance(count, &mut cx.shared.buffers);
         if self.output.pending() == 0 && !self.state.is_in_use() {
             self.output.release();

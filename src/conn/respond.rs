@@ -3,10 +3,12 @@
 use http::{Response, StatusCode};
 use log::{debug, error};
 
+use super::custom_refusal::Form;
 use super::encode::{self, BodyFraming, ResponseHead};
 use super::head::HeadLines;
 use super::output::Output;
 use super::state::{KeepAlive, Reading, Writing};
+use super::watch::Seen;
 use super::{CloseReason, Connection, Context, Refusal, Shared};
 use crate::body::Whole;
 
@@ -65,6 +67,9 @@ impl Connection {
                 .insert(response.body_mut().take(), memory, share);
         }
         self.state.responded();
+        if self.is_observed() {
+            self.report(cx.shared, cx.now, Seen::Ended { is_whole: true });
+        }
         self.update_timers_and_budget(cx);
     }
 
@@ -79,14 +84,14 @@ impl Connection {
     /// Refuses a request before it reaches the handler. The response is the connection's last one.
     #[cold]
     pub(super) fn refuse(&mut self, cx: &mut Context<'_>, refusal: Refusal) {
-        self.refuse_with(cx, refusal, Some(refusal.text()));
+        self.refuse_with(cx, refusal, true);
     }
 
     /// Refuses a request whose method isn't known. It may be HEAD: then bytes after the head of the
     /// response would not be its body. So the response has none, which suits every method.
     #[cold]
     pub(super) fn refuse_any_method(&mut self, cx: &mut Context<'_>, refusal: Refusal) {
-        self.refuse_with(cx, refusal, None);
+        self.refuse_with(cx, refusal, false);
     }
 
     /// Refuses a request that has not fully arrived.
@@ -94,18 +99,8 @@ impl Connection {
     pub(super) fn refuse_unfinished(&mut self, cx: &mut Context<'_>, refusal: Refusal) {
         match self.state.reading() {
             Reading::Idle | Reading::Head => {
-                let head = &self.kept[self.kept_used..];
-                // Kept input that was not scanned may contain bodies: it is not logged.
-                let seen = &head[..head.len().min(self.scanned())];
-                let mut lines = HeadLines::default();
-                // Only to find the method; the result doesn't matter here.
-                let _ = lines.check(head, cx.limits);
-                self.request_info.is_head = lines.is_head_request(head);
-                if !seen.is_empty() {
-                    self.log_refused_head(seen);
-                }
-                if lines.may_become_head_request(head) {
-                    return self.refuse_any_method(cx, refusal);
+                if self.refuse_unfinished_head(cx, refusal) {
+                    return;
                 }
             }
             // The request before it is with the handler. Its response comes first, and is the last one.
@@ -119,9 +114,33 @@ impl Connection {
         self.refuse(cx, refusal);
     }
 
-    fn refuse_with(&mut self, cx: &mut Context<'_>, refusal: Refusal, text: Option<&str>) {
+    /// Reports and logs the head of a request that has not fully arrived. Refuses the request and returns true if its
+    /// method isn't known.
+    fn refuse_unfinished_head(&mut self, cx: &mut Context<'_>, refusal: Refusal) -> bool {
+        let kept = std::mem::take(&mut self.kept);
+        let head = &kept[self.kept_used..];
+        // Kept input that was not scanned may contain bodies: it is not logged.
+        let seen = &head[..head.len().min(self.scanned())];
+        let mut lines = HeadLines::default();
+        // Only to find the method; the result doesn't matter here.
+        let _ = lines.check(head, cx.limits);
+        self.request_info.is_head = lines.is_head_request(head);
+        if !seen.is_empty() {
+            self.log_refused_head(seen);
+        }
+        self.received = seen.len() as u64;
+        self.report(cx.shared, cx.now, Seen::FaultyHead(seen));
+        let is_method_unknown = lines.may_become_head_request(head);
+        self.kept = kept;
+        if is_method_unknown {
+            self.refuse_any_method(cx, refusal);
+        }
+        is_method_unknown
+    }
+
+    fn refuse_with(&mut self, cx: &mut Context<'_>, refusal: Refusal, has_text: bool) {
         debug!(target: "mini_http::conn", "conn {}: {refusal}", self.id);
-        self.queue_refusal(cx, refusal.status(), text);
+        self.queue_refusal(cx, refusal, has_text);
         self.state.last_response_queued(refusal.reason());
         self.drop_kept(cx);
     }
@@ -130,22 +149,44 @@ impl Connection {
     #[cold]
     pub(super) fn respond_refusal(&mut self, cx: &mut Context<'_>, refusal: Refusal) {
         debug!(target: "mini_http::conn", "conn {}: {refusal}", self.id);
-        self.queue_refusal(cx, refusal.status(), Some(refusal.text()));
+        self.queue_refusal(cx, refusal, true);
         self.state.failed(refusal.reason());
         self.update_timers_and_budget(cx);
     }
 
-    pub(super) fn queue_refusal(
-        &mut self,
-        cx: &mut Context<'_>,
-        status: StatusCode,
-        text: Option<&str>,
-    ) {
-        let Shared { buffers, date, .. } = &mut *cx.shared;
-        let is_head = self.request_info.is_head;
+    /// Queues the response to a refused request. It has a text as its body only if `has_text`.
+    #[cold]
+    pub(super) fn queue_refusal(&mut self, cx: &mut Context<'_>, refusal: Refusal, has_text: bool) {
+        self.report(cx.shared, cx.now, Seen::Refused(refusal));
+        let Shared {
+            buffers,
+            date,
+            on_refusal,
+            ..
+        } = &mut *cx.shared;
+        let (request_info, text) = (self.request_info, has_text.then(|| refusal.text()));
+        let form = Form {
+            may_have_body: has_text,
+            request_info,
+            date,
+        };
+        let mut body_length = None;
         self.output.append(buffers, |out| {
-            encode::refusal(out, status, text, is_head, date);
+            let custom = on_refusal.as_ref();
+            body_length = custom.and_then(|custom| custom.write(out, &refusal, form));
+            if body_length.is_none() {
+                encode::refusal(out, refusal.status(), text, request_info.is_head, date);
+            }
         });
+        if self.is_observed() {
+            let text = text.filter(|_| !request_info.is_head);
+            let of_text = text.map_or(0, |text| text.len() as u64 + 1);
+            self.report(
+                cx.shared,
+                cx.now,
+                Seen::RefusalQueued(body_length.unwrap_or(of_text)),
+            );
+        }
     }
 
     /// Whether the connection was closed while the handler worked on its request.

@@ -1,9 +1,12 @@
 //! State that the connections of one event loop share: memory, and the `Date` field.
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
+use super::custom_refusal::WriteRefusal;
 use super::date::Date;
-use super::memory::{Budget, BufferPool, HeadBlock};
+use super::memory::{Account, Budget, BufferPool, HeadBlock};
+use super::watch::Watch;
 use crate::limits::Limits;
 use crate::time::Instant;
 
@@ -27,6 +30,12 @@ pub struct Shared {
     pub(super) date: Date,
     pub(super) heads: HeadBlock,
     pub(super) is_stopping: bool,
+    /// Writes the server's own responses, if the application does.
+    pub(crate) on_refusal: Option<Arc<dyn WriteRefusal>>,
+    /// Observes requests and responses, if that is on.
+    pub(crate) watch: Option<Box<dyn Watch>>,
+    /// What the watch holds.
+    pub(super) watch_account: Account,
 }
 
 impl Shared {
@@ -40,6 +49,9 @@ impl Shared {
     /// it again at [`date_expires`](Self::date_expires).
     pub fn set_date(&mut self, now: Instant, wall_clock: SystemTime) {
         self.date.set(now, wall_clock);
+        if let Some(watch) = &mut self.watch {
+            watch.set_clock(now, wall_clock);
+        }
     }
 
     /// Records that the server is stopping: connections that begin to linger from now on do so for

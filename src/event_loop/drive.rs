@@ -10,7 +10,7 @@ use super::mode::Mode;
 use super::phase::{LATE_BODIES, MOST_LATE_TURNS, Phase};
 use super::round_robin::Turn;
 use super::slot::Slot;
-use crate::conn::{CloseReason, Connection, Step};
+use crate::conn::{CloseReason, Connection, Seen, Step};
 use crate::reactor::{Interest, Reactor};
 use crate::time::Instant;
 
@@ -132,7 +132,12 @@ impl<R: Reactor> Driver<'_, R> {
                 self.write(slot, turn);
                 continue;
             }
-            match slot.connection.poll_step(&mut self.cx) {
+            let step = slot.connection.poll_step(&mut self.cx);
+            if step == Step::ShutdownWrite && slot.connection.is_observed() {
+                // A response may end without a last byte.
+                self.report(&mut slot.connection, Seen::Sent);
+            }
+            match step {
                 Step::Wait => return None,
                 Step::ShutdownWrite => match self.reactor.shutdown_write(&mut slot.stream) {
                     Ok(()) => return None,
@@ -161,6 +166,9 @@ impl<R: Reactor> Driver<'_, R> {
                 // Some runtimes return 0 instead of `WouldBlock`, so 0 counts as not writable.
                 slot.readiness.writable = written == offered || written > 0 && !R::SHORT_IS_LAST;
                 slot.connection.handle_written(&mut self.cx, written);
+                if slot.connection.is_observed() {
+                    self.report(&mut slot.connection, Seen::Sent);
+                }
                 if slot.connection.pending_output() == 0 {
                     debug!(target: "mini_http", "conn {id}: done writing");
                 }

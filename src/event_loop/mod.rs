@@ -55,6 +55,7 @@ mod drive;
 mod driver;
 mod links;
 mod mode;
+mod observed;
 mod phase;
 mod round_robin;
 mod schedule;
@@ -69,7 +70,9 @@ mod seeds;
 mod tests;
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::Response;
@@ -87,12 +90,13 @@ use self::stop::Stop;
 use self::streaming::Streaming;
 use self::whole::WholeBodies;
 use crate::body::Whole;
-use crate::conn::{CloseReason, Connection, Context, Shared};
+use crate::conn::{CloseReason, Connection, Context, Seen, Shared, WriteRefusal};
 use crate::executor::Task;
 use crate::handle::Handle;
 use crate::incoming::Incoming;
 use crate::into_response::IntoResponse;
 use crate::limits::Limits;
+use crate::observe::Sink;
 use crate::reactor::{Event, Reactor, Readiness};
 use crate::request::Request;
 use crate::time::Instant;
@@ -114,7 +118,8 @@ where
     H: FnMut(Request) -> Response<B>,
 {
     let mode = WholeBodies { handler };
-    EventLoop::new(reactor, mode, settings, handle, &mut Shared::new()).run()
+    let mut shared = settings.shared(handle);
+    EventLoop::new(reactor, mode, settings, handle, &mut shared).run()
 }
 
 /// Like [`serve`], but the handler returns a future for each request, and `tasks` run beside the requests.
@@ -134,14 +139,50 @@ where
     F: Future<Output: IntoResponse>,
 {
     let mode = Streaming::new(handler, tasks, reactor.waker(), settings.catch_panics);
-    EventLoop::new(reactor, mode, settings, handle, &mut Shared::new()).run()
+    let mut shared = settings.shared(handle);
+    EventLoop::new(reactor, mode, settings, handle, &mut shared).run()
 }
 
 /// The settings of a server.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Settings {
     pub(crate) limits: Limits,
     pub(crate) catch_panics: bool,
+    /// Who gets events of responses.
+    pub(crate) sink: Option<Arc<dyn Sink>>,
+    /// Makes the responses to refused requests.
+    pub(crate) on_refusal: Option<Arc<dyn WriteRefusal>>,
+}
+
+impl Settings {
+    /// What the connections of a loop share.
+    fn shared(&self, handle: &Handle) -> Shared {
+        let mut shared = Shared::new();
+        shared.on_refusal.clone_from(&self.on_refusal);
+        shared.watch =
+            (self.sink.as_ref()).map(|sink| Arc::clone(sink).watch(handle, self.catch_panics));
+        shared
+    }
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            limits: Limits::default(),
+            catch_panics: true,
+            sink: None,
+            on_refusal: None,
+        }
+    }
+}
+
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settings")
+            .field("limits", &self.limits)
+            .field("catch_panics", &self.catch_panics)
+            .finish_non_exhaustive()
+    }
 }
 
 /// All listeners and connections, and the state of the loop.
@@ -211,7 +252,11 @@ impl<'a, R: Reactor, M: Mode<R>> EventLoop<'a, R, M> {
     /// One iteration: waits, and then gives turns to connections. The head of this file describes the steps.
     fn iterate(&mut self, events: &mut Vec<Event>) -> io::Result<()> {
         events.clear();
-        let timeout = self.wait_timeout();
+        let mut timeout = self.wait_timeout();
+        let Context { shared, now, .. } = &mut self.driver.cx;
+        if let Some(watch) = &mut shared.watch {
+            timeout = watch.before_wait(*now, timeout);
+        }
         self.driver.reactor.wait(events, timeout)?;
         let now = self.driver.reactor.now();
         self.driver.cx.now = now;
@@ -382,7 +427,7 @@ impl<'a, R: Reactor, M: Mode<R>> EventLoop<'a, R, M> {
 
     /// Closes a connection and removes its slot.
     fn close(&mut self, key: Key, reason: CloseReason) {
-        let Some(slot) = self.slots.remove(key) else {
+        let Some(mut slot) = self.slots.remove(key) else {
             return;
         };
         self.driver.schedule.remove(key.index(), &slot);
@@ -390,6 +435,10 @@ impl<'a, R: Reactor, M: Mode<R>> EventLoop<'a, R, M> {
         self.driver.handle.count_closed(reason);
         let id = slot.connection.id();
         debug!(target: "mini_http", "conn {id}: closed: {}", reason.explain());
+        if slot.connection.is_observed() {
+            self.driver
+                .report(&mut slot.connection, Seen::Closed(reason));
+        }
         if self.mode.wants_reset(&slot.connection) {
             self.driver.reactor.reset(slot.stream);
         } else {
@@ -421,6 +470,10 @@ impl<R: Reactor, M: Mode<R>> Drop for EventLoop<'_, R, M> {
                 self.driver.handle.count_closed(reason);
                 let id = slot.connection.id();
                 debug!(target: "mini_http", "conn {id}: closed: {}", reason.explain());
+                if slot.connection.is_observed() {
+                    self.driver
+                        .report(&mut slot.connection, Seen::Closed(reason));
+                }
                 self.mode.close(slot.exchange, reason);
                 self.driver.reactor.close(slot.stream);
             }

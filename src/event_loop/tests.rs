@@ -3,6 +3,7 @@
 
 mod closing;
 mod fairness;
+mod observed;
 mod stop;
 mod streaming;
 
@@ -14,7 +15,7 @@ use wasip1_poll::Fd;
 use wasip1_poll::fake::{Client, Fake, Faults, Personality};
 
 use super::*;
-use crate::handle::Counters;
+use crate::counters::Counters;
 use crate::reactor::wasip1::Wasip1Reactor;
 
 const ALL: [Personality; 3] = [
@@ -46,11 +47,7 @@ impl Bench {
         let fake = Fake::new(personality, 0);
         let listener = fake.preopen_listener();
         fake.start();
-        let limits = Limits::default();
-        let settings = Settings {
-            limits,
-            catch_panics: true,
-        };
+        let settings = Settings::default();
         let (handle, seen) = (Handle::new(), Rc::default());
         Self {
             fake,

@@ -9,10 +9,11 @@ use poll_turns::Key;
 
 use super::driver::Driver;
 use super::mode::Mode;
+use super::observed::report;
 use super::round_robin::Turn;
 use super::slot::Slot;
 use crate::body::Whole;
-use crate::conn::CloseReason;
+use crate::conn::{CloseReason, Seen, SeenHead};
 use crate::log_text::Escaped;
 use crate::reactor::Reactor;
 use crate::request::Request;
@@ -41,6 +42,7 @@ where
         turn: &mut Turn,
     ) {
         let mut input = &driver.buffer[..length];
+        let is_watched = driver.is_watched();
         while let Some(request) = slot.connection.handle_input(&mut driver.cx, &mut input) {
             let must_check_time = turn.add_request();
             driver.handle.count_request();
@@ -50,6 +52,11 @@ where
                 "conn {id}: begin processing {}",
                 Escaped(format!("{} {}", request.method(), request.uri()).as_bytes())
             );
+            if is_watched {
+                let (reactor, cx) = (&driver.reactor, &mut driver.cx);
+                let called = Seen::Called(SeenHead::of(&request), cx.now);
+                report(reactor, cx, &mut slot.connection, called);
+            }
             let mut result = if driver.catch_panics {
                 catch_unwind(AssertUnwindSafe(|| (self.handler)(request)))
             } else {
@@ -64,6 +71,12 @@ where
                 }
             }
             let connection = &mut slot.connection;
+            if is_watched && let Ok(response) = &result {
+                let length = response.body().as_bytes().len();
+                let (reactor, cx) = (&driver.reactor, &mut driver.cx);
+                let returned = Seen::Returned(response.status(), Some(length));
+                report(reactor, cx, connection, returned);
+            }
             match &mut result {
                 Ok(response) => connection.respond_in_place(&mut driver.cx, response),
                 Err(_) => {

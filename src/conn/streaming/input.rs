@@ -111,11 +111,13 @@ impl Connection {
         if streaming.request.is_continue_due() {
             return None;
         }
+        let before = input.len();
         let result = match &mut streaming.request.sink {
             Sink::Handler => streaming.read_part(self.id, cx, input),
             Sink::Gather { .. } => streaming.read_gathered(self.id, cx, &mut self.account, input),
             Sink::Drain { .. } => streaming.drain(self.id, cx, input),
         };
+        self.received += (before - input.len()) as u64;
         match result {
             Ok(Progress::More(received)) => {
                 if let Some(refusal) = streaming.request.fault {

@@ -10,7 +10,7 @@ use crate::conn::encode::{self, BodyFraming, ResponseHead};
 use crate::conn::head::{Head, has_token};
 use crate::conn::memory::BufferPool;
 use crate::conn::state::{KeepAlive, Reading, ResponseState};
-use crate::conn::{CloseReason, Connection, Context, Refusal, Shared};
+use crate::conn::{CloseReason, Connection, Context, Refusal, Seen, Shared};
 
 /// The body of the current response.
 #[derive(Debug)]
@@ -169,8 +169,7 @@ impl Connection {
                 return self.update_timers_and_budget(cx);
             }
             ResponseState::Awaited => {
-                let failed = Refusal::handler_failed();
-                self.queue_refusal(cx, failed.status(), Some(failed.text()));
+                self.queue_refusal(cx, Refusal::handler_failed(), true);
                 self.state.failed(reason);
             }
             ResponseState::Begun => {
@@ -183,6 +182,7 @@ impl Connection {
                 } else {
                     self.state.failed(reason);
                 }
+                self.report(cx.shared, cx.now, Seen::Ended { is_whole: false });
             }
         }
         self.forget_request(cx);
@@ -282,6 +282,9 @@ impl Connection {
             self.drop_body(cx);
         }
         self.state.response_ended();
+        if self.is_observed() {
+            self.report(cx.shared, cx.now, Seen::Ended { is_whole: true });
+        }
         self.forget_request(cx);
     }
 

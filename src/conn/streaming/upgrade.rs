@@ -13,7 +13,7 @@ use crate::conn::head::has_token;
 use crate::conn::output::Output;
 use crate::conn::state::{Reading, Writing};
 use crate::conn::timers::Timer;
-use crate::conn::{CloseReason, Connection, Context, Refusal, Shared};
+use crate::conn::{CloseReason, Connection, Context, Refusal, Seen, Shared};
 
 /// What is known of a request's wish to upgrade its connection.
 #[derive(Clone, Copy, Debug)]
@@ -138,6 +138,7 @@ impl Connection {
                 streaming.request.upgraded_end = false;
             }
             self.drop_kept(cx);
+            self.report(cx.shared, cx.now, Seen::Ended { is_whole: true });
         }
         self.update_timers_and_budget(cx);
     }
@@ -235,14 +236,15 @@ impl Connection {
         *input = rest;
         request.room -= data.len();
         request.queued += data.len();
+        self.received += data.len() as u64;
         Some(Received::Data(Bytes::copy_from_slice(data)))
     }
 
     /// The timers of an upgraded connection: only that of the output, from the last write that the client took.
     pub(super) fn update_upgraded_timers(&mut self, cx: &Context<'_>) {
         self.timers.stop_input();
-        if self.written_in_window > 0 && self.timers.is_write_set() {
-            self.written_in_window = 0;
+        if self.written > self.written_before_window && self.timers.is_write_set() {
+            self.written_before_window = self.written;
             self.timers.start(Timer::Write, cx.now, cx.limits);
         }
     }

@@ -5,7 +5,7 @@ use super::peer::Peer;
 use super::plan::Kind;
 use super::verdict::Reasons;
 use crate::conn::CloseReason;
-use crate::handle::Counters;
+use crate::counters::Counters;
 
 /// How many connections may have been closed for each reason, and how many must.
 #[derive(Debug, Default)]

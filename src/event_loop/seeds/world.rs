@@ -91,7 +91,7 @@ impl World {
             personality,
             settings: Settings {
                 limits,
-                catch_panics: true,
+                ..Settings::default()
             },
             work,
             lingers,

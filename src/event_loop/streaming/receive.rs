@@ -12,7 +12,7 @@ use log::debug;
 use super::Streaming;
 use super::exchange::{Exchange, run};
 use crate::PeerAddr;
-use crate::conn::{BodyLength, Connection, Context, Received, Refusal};
+use crate::conn::{BodyLength, Connection, Context, Received, Refusal, Seen, SeenHead};
 use crate::event_loop::driver::Driver;
 use crate::event_loop::slot::Slot;
 use crate::incoming::{Incoming, QUEUE, Stream};
@@ -48,6 +48,10 @@ impl<'h, H> Streaming<'h, H> {
                         "conn {id}: begin processing {}",
                         Escaped(format!("{} {}", request.method(), request.uri()).as_bytes())
                     );
+                    if driver.is_watched() {
+                        let head = Seen::Head(SeenHead::of(&request));
+                        connection.report(driver.cx.shared, driver.cx.now, head);
+                    }
                     self.begin(&driver.cx, &mut slot.exchange, connection, request, length);
                     if runs_first(length, input.len()) {
                         break;

@@ -9,7 +9,7 @@ use super::Streaming;
 use super::exchange::Exchange;
 use super::port::End;
 use super::tunnel::Tunnel;
-use crate::conn::{CloseReason, Connection, Context};
+use crate::conn::{CloseReason, Connection, Context, Seen};
 use crate::event_loop::driver::Driver;
 use crate::event_loop::round_robin::Turn;
 use crate::event_loop::slot::Slot;
@@ -56,6 +56,9 @@ impl<'h, H> Streaming<'h, H> {
         if let Some(port) = slot.exchange.port() {
             port.set_room(room(&driver.cx, &slot.exchange, &slot.connection));
         }
+        if driver.is_watched() && !slot.exchange.has_head() {
+            driver.report(&mut slot.connection, Seen::Polled);
+        }
         let exchange = &mut slot.exchange;
         let polled = self.guard(|| exchange.poll());
         self.start_sleeps(&driver.reactor);
@@ -94,15 +97,26 @@ impl<'h, H> Streaming<'h, H> {
         if let Some(offer) = &offer {
             slot.connection.set_upgrade_taken(offer.is_taken());
         }
-        let (cx, connection) = (&mut driver.cx, &mut slot.connection);
+        let is_watched = driver.is_watched();
+        let connection = &mut slot.connection;
         if let Some(data) = sent.take_only_piece() {
             if let Some((head, _)) = &sent.head {
-                connection.send_response(cx, head, data);
+                if is_watched {
+                    let returned = Seen::Returned(head.status(), Some(data.len()));
+                    driver.report(connection, returned);
+                }
+                connection.send_response(&mut driver.cx, head, data);
             }
             sent.head = None;
         } else if let Some((head, length)) = sent.head.take() {
             slot.exchange.set_has_head();
-            connection.begin_response(cx, &head, length);
+            if is_watched {
+                driver.report(connection, Seen::Returned(head.status(), None));
+            }
+            connection.begin_response(&mut driver.cx, &head, length);
+            if is_watched {
+                driver.report(connection, Seen::HeadQueued);
+            }
         }
         if let Some(offer) = offer {
             decide(driver, slot, offer);
