@@ -100,6 +100,9 @@ pub enum ErrorKind {
     Setting,
     /// A connection wasn't [upgraded](crate::upgrade()).
     Upgrade,
+    /// One of several [workers](crate::Server::workers) has ended by a panic outside a handler, or its
+    /// thread could not be started.
+    Worker,
 }
 
 #[cfg(test)]

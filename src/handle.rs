@@ -1,6 +1,8 @@
 //! The handle of a server: stops it, and reads its counters, while it runs.
 
 use std::fmt;
+#[cfg(not(target_os = "wasi"))]
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -61,9 +63,9 @@ impl Handle {
     /// wait for [`stopping`](Self::stopping), too.
     pub fn stop_within(&self, deadline: Duration) {
         self.shared.stop.set(deadline);
-        if let Some(wake) = lock(&self.shared.waker).as_deref() {
-            wake();
-        }
+        self.wake();
+        let workers = self.workers().iter();
+        workers.for_each(|worker| worker.stop_within(deadline));
     }
 
     /// A future that is ready as soon as [`stop`](Self::stop) or [`stop_within`](Self::stop_within) was
@@ -90,9 +92,18 @@ impl Handle {
         Stopping::new(self.clone())
     }
 
-    /// The current values of the counters.
+    /// The current values of the counters: with several workers, their sums.
     #[must_use]
     pub fn counters(&self) -> Counters {
+        let mut counters = self.own_counters();
+        for worker in self.workers() {
+            counters.add(&worker.own_counters());
+        }
+        counters
+    }
+
+    /// The counters of this handle's loop.
+    fn own_counters(&self) -> Counters {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let shared = &*self.shared;
         Counters {
@@ -149,6 +160,35 @@ impl Handle {
             }
         };
         Err(Error::new(ErrorKind::Setting, why))
+    }
+
+    /// Sets the handles of the workers, if there are several: each of their loops has a handle of its own.
+    #[cfg(not(target_os = "wasi"))]
+    pub(crate) fn set_workers(&self, workers: Box<[Self]>) {
+        let workers = self.shared.workers.get_or_init(|| workers);
+        if let Some(deadline) = self.stop_deadline() {
+            workers.iter().for_each(|it| it.stop_within(deadline));
+        }
+    }
+
+    /// Ends the waits of all workers.
+    #[cfg(not(target_os = "wasi"))]
+    pub(crate) fn wake_workers(&self) {
+        self.workers().iter().for_each(Self::wake);
+    }
+
+    fn wake(&self) {
+        if let Some(wake) = lock(&self.shared.waker).as_deref() {
+            wake();
+        }
+    }
+
+    fn workers(&self) -> &[Self] {
+        #[cfg(not(target_os = "wasi"))]
+        if let Some(workers) = self.shared.workers.get() {
+            return workers;
+        }
+        &[]
     }
 
     /// Sets the function that wakes the running server from its wait, if the platform has one.
@@ -242,11 +282,17 @@ impl Life {
     const OVER: u8 = 2;
 }
 
+/// It begins at a multiple of 128 bytes, so that no two workers write to the same cache line, nor to one of a pair
+/// that processors fetch together.
 #[derive(Default)]
+#[cfg_attr(not(target_os = "wasi"), repr(align(128)))]
 struct Shared {
     life: AtomicU8,
     stop: StopSignal,
     waker: Mutex<Option<Waker>>,
+    /// The handles of the workers, if there are several.
+    #[cfg(not(target_os = "wasi"))]
+    workers: OnceLock<Box<[Handle]>>,
     accepted: AtomicU64,
     active: AtomicU64,
     lingering: AtomicU64,

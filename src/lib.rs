@@ -48,12 +48,14 @@
 //! # Out of scope
 //! TLS, HTTP/2 and HTTP/3 (use a proxy for them), routing, compression, serving files. All handlers run on
 //! one thread, the server's: a synchronous one, or a future whose `poll` doesn't return, stops the others.
+//! Natively, a server can have several [workers](Server::workers), each on a thread with a handler of its own.
 //!
 //! # Map
 //!
 //! | module | what it does |
 //! |---|---|
 //! | `server`, `handle`, [`Limits`] | the API: make, configure, start and stop a server, read its counters |
+//! | `shares` | the limits of a server with several workers |
 //! | `listeners` | where the listening sockets come from, on each platform |
 //! | `reactor` | the `Reactor` trait and its contract; implementations for mio, WASI preview 1 and 0.2 |
 //! | `event_loop` | the loop for all reactors: accept, read, call the handler, write, deadlines |
@@ -124,6 +126,7 @@ mod observe;
 mod peer_addr;
 mod request;
 mod server;
+mod shares;
 #[cfg(feature = "signals")]
 mod signals;
 mod stopping;

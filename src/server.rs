@@ -1,5 +1,7 @@
 //! The server: constructors, settings, and `start`.
 
+mod workers;
+
 use std::net::{SocketAddr, TcpListener};
 use std::sync::OnceLock;
 
@@ -8,6 +10,7 @@ use http::Response;
 use crate::body::{Body, Whole};
 use crate::error::Result;
 use crate::event_loop::{self, Settings};
+use crate::executor::Task;
 use crate::executor::waiting::{self, ServerId};
 use crate::handle::Handle;
 use crate::incoming::Incoming;
@@ -16,6 +19,7 @@ use crate::limits::Limits;
 use crate::listeners::Listeners;
 use crate::reactor::Reactor;
 use crate::request::Request;
+use workers::Workers;
 
 /// An HTTP/1.1 server.
 ///
@@ -26,12 +30,14 @@ use crate::request::Request;
 /// }
 /// ```
 ///
-/// Everything runs on one thread: while the handler runs, no other connection is served.
+/// Everything runs on one thread: while the handler runs, no other connection is served. With several
+/// [`workers`](Self::workers), each of them runs on a thread.
 #[derive(Debug)]
 pub struct Server {
     pub(crate) listeners: Listeners,
     pub(crate) settings: Settings,
     handle: Handle,
+    workers: Workers,
     id: ServerId,
     /// Drops the tasks that were spawned and never ran. Set with the first one: a program that spawns none
     /// doesn't contain the code for it.
@@ -230,8 +236,8 @@ impl Server {
     /// gets 500 instead.
     ///
     /// # Errors
-    /// [`Setting`](crate::ErrorKind::Setting) if a limit is out of range, or the server was started
-    /// before; [`Io`](crate::ErrorKind::Io) if the operating system or the WASI runtime fails in a way
+    /// [`Setting`](crate::ErrorKind::Setting) if a limit is out of range, if the server was started
+    /// before, or if it has several [`workers`](Self::workers); [`Io`](crate::ErrorKind::Io) if the operating system or the WASI runtime fails in a way
     /// that ends the server. No client can cause an error.
     ///
     /// # Panics
@@ -283,6 +289,7 @@ impl Server {
         B: Whole,
         H: FnMut(Request) -> Response<B>,
     {
+        self.workers.check_single()?;
         self.settings.limits.check()?;
         self.handle.start()?;
         // Marks the server as stopped on return, also if a handler's panic unwinds through here.
@@ -340,6 +347,7 @@ impl Server {
         H: FnMut(http::Request<Incoming>) -> F,
         F: Future<Output: IntoResponse>,
     {
+        self.workers.check_single()?;
         self.settings.limits.check()?;
         let tasks = waiting::take(self.id)?;
         self.handle.start()?;
@@ -356,10 +364,14 @@ impl Server {
     }
 
     /// Adds a task that runs concurrently with the requests of [`serve_async`](Self::serve_async), which must be called on
-    /// the same thread. See [`spawn`](crate::spawn).
+    /// the same thread. With several [`workers`](Self::workers), it runs beside the first. See [`spawn`](crate::spawn).
     pub fn spawn(&self, task: impl Future<Output = ()> + 'static) {
+        self.add_task(Box::pin(task));
+    }
+
+    fn add_task(&self, task: Task) {
         self.forget.get_or_init(|| waiting::forget);
-        waiting::add(self.id, Box::pin(task));
+        waiting::add(self.id, task);
     }
 
     fn with(listeners: Listeners) -> Self {
@@ -367,6 +379,7 @@ impl Server {
             listeners,
             settings: Settings::default(),
             handle: Handle::new(),
+            workers: Workers::default(),
             id: ServerId::new(),
             forget: OnceLock::new(),
         }

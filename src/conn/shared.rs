@@ -8,6 +8,7 @@ use super::date::Date;
 use super::memory::{Account, Budget, BufferPool, HeadBlock};
 use super::watch::Watch;
 use crate::limits::Limits;
+use crate::shares::Share;
 use crate::time::Instant;
 
 /// The arguments of every call to a connection: the time, the limits, and the state shared with the
@@ -45,6 +46,16 @@ impl Shared {
         Self::default()
     }
 
+    /// Makes this the state of one of several workers: it has a share of the memory budget.
+    pub(crate) fn set_share(&mut self, held: Share, limits: &Limits) {
+        self.budget.set_share(held, limits);
+    }
+
+    /// With several workers: gives back what is too much in this one's share of the budget.
+    pub(crate) fn settle(&mut self, limits: &Limits) {
+        self.budget.settle(limits);
+    }
+
     /// Sets the `Date` field of responses (RFC 9110 §6.6.1) to `wall_clock`, the time at `now`. Call
     /// it again at [`date_expires`](Self::date_expires).
     pub fn set_date(&mut self, now: Instant, wall_clock: SystemTime) {
@@ -71,12 +82,12 @@ impl Shared {
     /// [`Limits::max_held`](crate::Limits::max_held).
     #[must_use]
     pub fn held(&self) -> usize {
-        self.budget.held
+        self.budget.held()
     }
 
     /// The highest value of [`held`](Self::held) so far.
     #[must_use]
     pub fn held_peak(&self) -> usize {
-        self.budget.peak
+        self.budget.peak()
     }
 }

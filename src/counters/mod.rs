@@ -32,7 +32,8 @@ pub struct Counters {
     pub refused: u64,
     /// Bytes of memory held for all connections now; see [`Limits::max_held`](crate::Limits::max_held).
     pub held: u64,
-    /// The highest value of [`held`](Self::held) so far.
+    /// The highest value of [`held`](Self::held) so far. With several workers, the sum of their highest
+    /// values, which they may have had at different times.
     pub held_peak: u64,
     pub(crate) closed: [u64; CloseReason::ALL.len()],
     pub(crate) measured: Measurements,
@@ -87,6 +88,33 @@ impl Counters {
 
     /// The `Content-Type` of [`to_prometheus`](Self::to_prometheus).
     pub const PROMETHEUS: &'static str = "text/plain; version=0.0.4; charset=utf-8";
+
+    /// Adds those of another worker.
+    pub(crate) fn add(&mut self, other: &Self) {
+        // All fields are named, so that none is forgotten.
+        let Self {
+            accepted,
+            active,
+            lingering,
+            requests,
+            refused,
+            held,
+            held_peak,
+            closed,
+            measured,
+        } = other;
+        self.accepted += accepted;
+        self.active += active;
+        self.lingering += lingering;
+        self.requests += requests;
+        self.refused += refused;
+        self.held += held;
+        self.held_peak += held_peak;
+        for (sum, more) in self.closed.iter_mut().zip(closed) {
+            *sum += more;
+        }
+        self.measured += measured;
+    }
 
     /// Connections closed for any reason.
     #[must_use]

@@ -12,6 +12,7 @@ use super::mode::Mode;
 use super::slot::Slot;
 use crate::conn::{CloseReason, Connection};
 use crate::reactor::{Accepted, Peer, Reactor};
+use crate::shares::Share;
 use crate::time::Instant;
 
 /// What the loop records about a listener.
@@ -51,7 +52,8 @@ pub(super) enum Attempt {
 /// accepted could be closed before its first request is read.
 const EVICT_AFTER: Duration = Duration::from_millis(100);
 
-/// How long the loop waits before it accepts again, if accepting failed because resources ran out.
+/// How long the loop waits before it accepts again, if accepting failed because resources ran out, or if other workers
+/// have all places.
 const BACK_OFF: Duration = Duration::from_millis(50);
 
 /// The shortest time between two log lines about failures of accepting.
@@ -116,11 +118,50 @@ impl<R: Reactor, M: Mode<R>> EventLoop<'_, R, M> {
         if self.slots.len() + self.driver.reactor.lingering() >= most_sockets(most) {
             return None;
         }
-        if self.slots.len() < most {
+        if self.may_have(self.slots.len() + 1) {
             return Some(now);
         }
-        let (_, from) = self.next_to_evict()?;
-        Some(now.max(from))
+        match self.next_to_evict() {
+            Some((_, from)) => Some(now.max(from)),
+            None => self.want_place(),
+        }
+    }
+
+    /// Whether so many connections may be open.
+    fn may_have(&self, count: usize) -> bool {
+        match &self.places {
+            None => count <= self.driver.cx.limits.max_connections,
+            Some(share) => share.covers(count),
+        }
+    }
+
+    /// With several workers: has another worker give up a place. Returns when to try again.
+    #[cold]
+    fn want_place(&mut self) -> Option<Instant> {
+        let now = self.driver.cx.now;
+        if self.places.as_ref()?.want(self.slots.len() + 1) {
+            return Some(now);
+        }
+        // Not at once: the others are woken each time.
+        self.accept_again_at = Some(now + BACK_OFF);
+        self.accept_again_at
+    }
+
+    /// With several workers: gives up places that this one doesn't need. If another worker waits for a place, and
+    /// this one needs all that it has, it closes an idle connection.
+    pub(super) fn settle(&mut self) {
+        let count = self.slots.len();
+        let must_evict =
+            |share: &Share| share.is_wanted() && share.taken() > 0 && share.taken() <= count;
+        if self.places.as_ref().is_some_and(must_evict) {
+            self.evict();
+        }
+        if let Some(share) = &self.places {
+            share.settle(self.slots.len());
+        }
+        let cx = &mut self.driver.cx;
+        cx.shared.settle(cx.limits);
+        self.mode.settle();
     }
 
     /// The longest idle connection, and from when on it may be closed for a new one.
@@ -137,7 +178,7 @@ impl<R: Reactor, M: Mode<R>> EventLoop<'_, R, M> {
             }
             match self.accept_one(number) {
                 Attempt::Accepted(key) => {
-                    if self.slots.len() > self.driver.cx.limits.max_connections {
+                    if !self.may_have(self.slots.len()) {
                         self.evict();
                     }
                     self.drive(key);
@@ -217,8 +258,8 @@ impl<R: Reactor, M: Mode<R>> EventLoop<'_, R, M> {
 
     /// Makes a slot for an accepted connection.
     fn open(&mut self, key: Key, accepted: Accepted<R::Stream>) {
-        self.last_id += 1;
-        let (id, Accepted { stream, peer, fd }) = (self.last_id, accepted);
+        let (id, Accepted { stream, peer, fd }) = (self.next_id, accepted);
+        self.next_id += self.id_step;
         self.driver.handle.count_accepted();
         debug!(target: "mini_http", "conn {id}: opened{}{}", OfFd(fd), FromPeer(peer));
         let connection = Connection::new(id, peer.address(), &mut self.driver.cx);

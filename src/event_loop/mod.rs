@@ -99,6 +99,7 @@ use crate::limits::Limits;
 use crate::observe::Sink;
 use crate::reactor::{Event, Reactor, Readiness};
 use crate::request::Request;
+use crate::shares::{Pools, Share};
 use crate::time::Instant;
 
 /// Serves the connections of the reactor's listeners. Returns when the handle has been told to stop and all
@@ -138,7 +139,7 @@ where
     H: FnMut(http::Request<Incoming>) -> F,
     F: Future<Output: IntoResponse>,
 {
-    let mode = Streaming::new(handler, tasks, reactor.waker(), settings.catch_panics);
+    let mode = Streaming::new(handler, tasks, reactor.waker(), settings);
     let mut shared = settings.shared(handle);
     EventLoop::new(reactor, mode, settings, handle, &mut shared).run()
 }
@@ -152,6 +153,7 @@ pub(crate) struct Settings {
     pub(crate) sink: Option<Arc<dyn Sink>>,
     /// Makes the responses to refused requests.
     pub(crate) on_refusal: Option<Arc<dyn WriteRefusal>>,
+    pub(crate) worker: Worker,
 }
 
 impl Settings {
@@ -172,6 +174,7 @@ impl Default for Settings {
             catch_panics: true,
             sink: None,
             on_refusal: None,
+            worker: Worker::default(),
         }
     }
 }
@@ -185,14 +188,40 @@ impl fmt::Debug for Settings {
     }
 }
 
+/// Which of the server's workers a loop is. Each worker has a loop.
+#[derive(Clone, Debug)]
+pub(crate) struct Worker {
+    /// From 0 on.
+    pub(crate) number: u64,
+    /// How many workers the server has.
+    pub(crate) of: u64,
+    /// What they share, if there are several.
+    pub(crate) pools: Option<Pools>,
+}
+
+impl Default for Worker {
+    /// The only one.
+    fn default() -> Self {
+        Self {
+            number: 0,
+            of: 1,
+            pools: None,
+        }
+    }
+}
+
 /// All listeners and connections, and the state of the loop.
 struct EventLoop<'a, R: Reactor, M: Mode<R>> {
     mode: M,
     driver: Driver<'a, R>,
     slots: Table<Slot<R::Stream, M::Exchange>>,
+    /// With several workers: the share of `max_connections`.
+    places: Option<Share>,
     listeners: Vec<Listener>,
-    /// The number of the last accepted connection.
-    last_id: u64,
+    /// The number of the next connection.
+    next_id: u64,
+    /// The difference between the numbers of two connections: each worker has its own numbers.
+    id_step: u64,
     /// Accepting has failed because resources ran out. It is tried again at this moment.
     accept_again_at: Option<Instant>,
     /// When such a failure was last logged.
@@ -215,6 +244,10 @@ impl<'a, R: Reactor, M: Mode<R>> EventLoop<'a, R, M> {
     ) -> Self {
         let now = reactor.now();
         let listeners = vec![Listener::default(); reactor.listeners()];
+        let pools = settings.worker.pools.as_ref();
+        if let Some(held) = pools.map(Pools::held) {
+            shared.set_share(held, &settings.limits);
+        }
         Self {
             mode,
             driver: Driver {
@@ -233,8 +266,10 @@ impl<'a, R: Reactor, M: Mode<R>> EventLoop<'a, R, M> {
                 buffer: vec![0; Self::READ_SIZE].into_boxed_slice(),
             },
             slots: Table::default(),
+            places: pools.map(Pools::connections),
             listeners,
-            last_id: 0,
+            next_id: settings.worker.number + 1,
+            id_step: settings.worker.of,
             accept_again_at: None,
             accept_logged_at: None,
             stop: Stop::default(),
@@ -278,6 +313,9 @@ impl<'a, R: Reactor, M: Mode<R>> EventLoop<'a, R, M> {
             self.accept_all();
         }
         self.expire();
+        if self.places.is_some() {
+            self.settle();
+        }
         let Driver {
             reactor,
             handle,

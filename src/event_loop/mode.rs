@@ -93,6 +93,10 @@ pub(super) trait Mode<R: Reactor> {
         let _ = (driver, slot, turn);
     }
 
+    /// With several workers: gives back what is too much in this one's shares.
+    #[inline]
+    fn settle(&mut self) {}
+
     /// The time until something is due that the reactor doesn't report, such as a timer. Zero if something is due
     /// now. Called directly before the reactor waits.
     #[inline]

@@ -6,6 +6,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{self, ThreadId};
 
+use super::context::LoopContext;
+use super::inbox::Inbox;
 use super::lock;
 use super::tasks::Task;
 use crate::error::{Error, ErrorKind, Result};
@@ -57,6 +59,13 @@ pub(crate) fn take(server: ServerId) -> Result<Vec<Task>> {
     places.retain(|&(of, _)| of != server);
     drop(places);
     Ok(remove(|of| of == server))
+}
+
+/// Calls `make`, and returns what it makes with the tasks that it spawns.
+pub(crate) fn collect<T>(make: impl FnOnce() -> T) -> (T, Vec<Task>) {
+    let context = LoopContext::new(Inbox::new(None));
+    let made = context.enter(make);
+    (made, context.take_spawned())
 }
 
 /// Drops the tasks of a server that is dropped: those on this thread now, those on another thread when

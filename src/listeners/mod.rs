@@ -16,6 +16,7 @@ cfg_if::cfg_if! {
     } else if #[cfg(not(target_os = "wasi"))] {
         mod native;
         mod socket;
+        mod split;
         #[cfg(unix)]
         mod unix;
         pub(crate) use self::native::Listeners;

@@ -19,13 +19,17 @@ use crate::reactor::mio::MioReactor;
 /// Listening sockets.
 #[derive(Debug)]
 pub(crate) struct Listeners {
-    sockets: TakeOnce<Vec<Socket>>,
+    pub(super) sockets: TakeOnce<Vec<Socket>>,
+    /// Further sockets at addresses of those, for several workers.
+    pub(super) beside: TakeOnce<Vec<Socket>>,
     /// The addresses of those of TCP, or why they are unknown.
     addresses: std::result::Result<Vec<SocketAddr>, String>,
     nodelay: bool,
     /// Whether the reactor reports to systemd.
     #[cfg(all(feature = "systemd", unix))]
     notifies: bool,
+    /// The sockets are named in the log when they are used: not by each worker.
+    is_logged: bool,
 }
 
 impl Listeners {
@@ -39,6 +43,8 @@ impl Listeners {
     /// Binds all addresses of `addr`, too.
     pub(crate) fn add(&mut self, addr: &str) -> Result<()> {
         let sockets = self.sockets.get_mut()?;
+        // One of the sockets may have to be bound anew.
+        self.beside.get_mut()?.clear();
         #[cfg(unix)]
         if let Some(path) = addr.strip_prefix(super::UNIX) {
             sockets.push(super::unix::bind(path.as_ref())?);
@@ -97,11 +103,26 @@ impl Listeners {
         })
     }
 
+    /// The sockets of one worker.
+    pub(super) fn part(&self, sockets: Vec<Socket>, is_first: bool) -> Self {
+        Self {
+            addresses: self.addresses.clone(),
+            nodelay: self.nodelay,
+            is_logged: is_first,
+            #[cfg(all(feature = "systemd", unix))]
+            notifies: self.notifies && is_first,
+            ..Self::from(sockets)
+        }
+    }
+
     /// Makes the reactor, which takes these sockets and closes them. Fails if it was called before.
     pub(crate) fn reactor(&self) -> Result<MioReactor> {
-        let sockets = self.sockets.take()?;
+        let mut sockets = self.sockets.take()?;
+        sockets.extend(self.beside.take()?);
         for socket in &sockets {
-            socket.log();
+            if self.is_logged {
+                socket.log();
+            }
             if INHERITS_NODELAY {
                 let set = socket.set_nodelay(self.nodelay);
                 set.map_err(|error| Error::io("can't set TCP_NODELAY", error))?;
@@ -159,9 +180,11 @@ impl From<Vec<Socket>> for Listeners {
         Self {
             addresses: addresses_of(&sockets),
             sockets: TakeOnce::new(sockets),
+            beside: TakeOnce::new(Vec::new()),
             nodelay: true,
             #[cfg(all(feature = "systemd", unix))]
             notifies: false,
+            is_logged: true,
         }
     }
 }
@@ -190,12 +213,15 @@ impl Listeners {
 
     /// Copies of the sockets, while they aren't taken.
     pub(crate) fn copies(&self) -> Result<Vec<OwnedFd>> {
-        self.sockets.look(|sockets| {
+        let copies = |sockets: &Vec<Socket>| {
             let copies = sockets.iter().map(Socket::copy);
             copies
-                .collect::<io::Result<_>>()
+                .collect::<io::Result<Vec<_>>>()
                 .map_err(|error| Error::io("can't copy a listening socket", error))
-        })
+        };
+        let mut copied = self.sockets.look(copies)?;
+        copied.extend(self.beside.look(copies)?);
+        Ok(copied)
     }
 
     /// Has the reactor report to systemd.

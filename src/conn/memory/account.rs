@@ -39,8 +39,8 @@ mod tests {
         one.set(&mut budget, 100);
         other.grow(&mut budget, 30);
         other.grow(&mut budget, 7);
-        assert_eq!((one.held(), other.held(), budget.held), (100, 37, 137));
+        assert_eq!((one.held(), other.held(), budget.held()), (100, 37, 137));
         one.set(&mut budget, 0);
-        assert_eq!((budget.held, budget.peak), (37, 137));
+        assert_eq!((budget.held(), budget.peak()), (37, 137));
     }
 }

@@ -168,7 +168,8 @@ impl GrowingBody {
             true => largest,
             false => size_for(needed, largest, FACTOR),
         };
-        let most = capacity.saturating_add(budget.room(cx.limits));
+        let room = budget.room_for(size.saturating_sub(capacity), cx.limits);
+        let most = capacity.saturating_add(room);
         let Some(mut former) = buffers.bodies.take(size, most) else {
             return false;
         };
@@ -245,7 +246,7 @@ fn left_free(capacity: usize, needed: usize, budget: &Budget, limits: &Limits) -
 
 /// Whether a body that holds `capacity` bytes holds more than all others together.
 fn holds_most(capacity: usize, budget: &Budget) -> bool {
-    capacity > budget.held.saturating_sub(capacity)
+    capacity > budget.held_in_all().saturating_sub(capacity)
 }
 
 /// The part of the budget, in per cent, that the blocks behind a body's first leave free. The memory of a

@@ -1,18 +1,37 @@
 //! [`Budget`]: counts the bytes that all connections hold together, and decides whether they may hold more. If not, a
 //! request gets 503. Nothing else makes that decision.
+//!
+//! With several workers, each has a budget. What a worker may not use, because it is not in its share, counts as held
+//! elsewhere. So the usual decision is the same as with one worker, and only where it is negative, more is taken from
+//! the pool of all workers.
 
+use std::cell::Cell;
 use std::collections::TryReserveError;
 
 use crate::conn::Refusal;
 use crate::limits::Limits;
+use crate::shares::Share;
 
 /// The bytes held for all connections.
 #[derive(Debug, Default)]
 pub(in crate::conn) struct Budget {
-    pub(in crate::conn) held: usize,
-    pub(in crate::conn) peak: usize,
+    /// With those that are held elsewhere.
+    held: Cell<usize>,
+    peak: Cell<usize>,
+    part: Option<Part>,
 }
 
+/// What a budget has if it is that of one of several workers.
+#[derive(Debug)]
+struct Part {
+    share: Share,
+    /// All that isn't in the share.
+    elsewhere: Cell<usize>,
+    /// The peak of what the worker itself held, before the share last changed.
+    peak: Cell<usize>,
+}
+
+/// Decisions.
 impl Budget {
     /// Refuses what would hold `more` bytes for which there is no room.
     pub(in crate::conn) fn admit(&self, more: usize, limits: &Limits) -> Result<(), Refusal> {
@@ -41,7 +60,7 @@ impl Budget {
         memory: usize,
         limits: &Limits,
     ) -> Result<(), Refusal> {
-        if self.held == 0 {
+        if self.held_in_all() == 0 {
             return Ok(());
         }
         self.admit(memory, limits)
@@ -57,36 +76,225 @@ impl Budget {
         limits: &Limits,
     ) -> Result<usize, Refusal> {
         self.admit(least.saturating_add(apart), limits)?;
-        let room = self.room(limits) - apart;
-        Ok(wishes
-            .into_iter()
-            .find(|&wish| wish <= room)
-            .unwrap_or(room))
-    }
-
-    /// Replaces what one connection holds.
-    pub(in crate::conn) fn replace(&mut self, before: usize, after: usize) {
-        self.held = self.held.saturating_sub(before).saturating_add(after);
-        self.peak = self.peak.max(self.held);
+        let fits = |wish: &usize| self.has_room(wish.saturating_add(apart), limits);
+        let granted = wishes.into_iter().find(fits);
+        Ok(granted.unwrap_or_else(|| {
+            let [largest, ..] = wishes;
+            self.room_for(largest.saturating_add(apart), limits) - apart
+        }))
     }
 
     /// Whether more than half of what can be held is.
     pub(in crate::conn) fn is_scarce(&self, limits: &Limits) -> bool {
-        self.held > limits.max_held / 2
+        self.held.get() > limits.max_held / 2 && self.held_in_all() > limits.max_held / 2
     }
 
     /// Whether `more` bytes can be held within the limits.
+    #[inline]
     pub(in crate::conn) fn has_room(&self, more: usize, limits: &Limits) -> bool {
-        self.held.saturating_add(more) <= limits.max_held
+        self.held.get().saturating_add(more) <= limits.max_held || self.take(more, limits)
     }
 
-    /// How many more bytes can be held.
+    /// How many more bytes can be held; with several workers, at least a slice if there is so much.
     pub(in crate::conn) fn room(&self, limits: &Limits) -> usize {
-        limits.max_held.saturating_sub(self.held)
+        let slice = self.part.as_ref().map_or(0, |part| part.share.slice());
+        self.room_for(slice, limits)
+    }
+
+    /// How many more bytes can be held; with several workers, `wished` if there are so many.
+    pub(in crate::conn) fn room_for(&self, wished: usize, limits: &Limits) -> usize {
+        if let Some(part) = &self.part {
+            let held = self.held();
+            part.share.reach(held.saturating_add(wished));
+            self.share_changed(part, held, limits);
+        }
+        limits.max_held.saturating_sub(self.held.get())
+    }
+}
+
+/// Numbers.
+impl Budget {
+    /// Replaces what one connection holds.
+    pub(in crate::conn) fn replace(&mut self, before: usize, after: usize) {
+        let held = self.held.get().saturating_sub(before).saturating_add(after);
+        self.held.set(held);
+        self.peak.set(self.peak.get().max(held));
+    }
+
+    /// The bytes that the connections of this worker hold.
+    pub(in crate::conn) fn held(&self) -> usize {
+        self.held.get() - self.elsewhere()
+    }
+
+    /// The most bytes that the connections of this worker have held.
+    pub(in crate::conn) fn peak(&self) -> usize {
+        let before = self.part.as_ref().map_or(0, |part| part.peak.get());
+        before.max(self.peak.get() - self.elsewhere())
+    }
+
+    /// The bytes that the connections of all workers hold. The small reserves of the workers don't count, and
+    /// neither do as many bytes that they use: how many they do isn't known here.
+    pub(in crate::conn) fn held_in_all(&self) -> usize {
+        let Some(part) = &self.part else {
+            return self.held.get();
+        };
+        part.share.used_by_others() + self.held()
+    }
+
+    fn elsewhere(&self) -> usize {
+        self.part.as_ref().map_or(0, |part| part.elsewhere.get())
+    }
+}
+
+/// Several workers.
+impl Budget {
+    /// Makes this the budget of one of several workers. It holds nothing yet.
+    pub(in crate::conn) fn set_share(&mut self, share: Share, limits: &Limits) {
+        self.part = Some(Part {
+            share,
+            elsewhere: Cell::new(limits.max_held),
+            peak: Cell::new(0),
+        });
+        self.held.set(limits.max_held);
+        self.peak.set(limits.max_held);
+    }
+
+    /// Gives back what is too much in this worker's share.
+    pub(in crate::conn) fn settle(&self, limits: &Limits) {
+        if let Some(part) = &self.part {
+            let held = self.held();
+            // What is held without a check, like a small response.
+            part.share.covers(held);
+            part.share.settle(held);
+            self.share_changed(part, held, limits);
+        }
+    }
+
+    /// Takes so much of what is left for all workers that there is room for `more` bytes.
+    #[cold]
+    #[inline(never)]
+    fn take(&self, more: usize, limits: &Limits) -> bool {
+        let Some(part) = &self.part else {
+            return false;
+        };
+        let held = self.held();
+        let has_room = part.share.covers(held.saturating_add(more));
+        self.share_changed(part, held, limits);
+        has_room
+    }
+
+    /// Called when the share may have changed. This worker holds `held` bytes.
+    fn share_changed(&self, part: &Part, held: usize, limits: &Limits) {
+        part.peak.set(self.peak());
+        let elsewhere = limits.max_held.saturating_sub(part.share.taken());
+        part.elsewhere.set(elsewhere);
+        self.held.set(held + elsewhere);
+        self.peak.set(held + elsewhere);
     }
 }
 
 /// Refuses what the allocator had no memory for.
 pub(in crate::conn) fn allocated(reserved: Result<(), TryReserveError>) -> Result<(), Refusal> {
     reserved.map_err(|_| Refusal::overloaded())
+}
+
+#[cfg(all(test, not(target_os = "wasi")))]
+mod tests {
+    use super::*;
+    use crate::handle::Handle;
+    use crate::shares::Pools;
+
+    const MIB: usize = 1 << 20;
+
+    fn limits() -> Limits {
+        Limits {
+            max_held: 4 * MIB,
+            ..Limits::default()
+        }
+    }
+
+    /// The budgets of two workers.
+    fn two(limits: &Limits) -> [Budget; 2] {
+        let pools = Pools::new(limits, 2, &Handle::new());
+        std::array::from_fn(|_| {
+            let mut budget = Budget::default();
+            budget.set_share(pools.held(), limits);
+            budget
+        })
+    }
+
+    #[test]
+    fn a_worker_may_hold_what_the_others_leave() {
+        let limits = limits();
+        let [mut one, mut other] = two(&limits);
+        assert_eq!((one.held(), one.peak(), one.held_in_all()), (0, 0, 0));
+        other.admit(MIB, &limits).expect("it is free");
+        other.replace(0, MIB);
+        one.admit(3 * MIB, &limits).expect("so is that");
+        one.replace(0, 3 * MIB);
+        assert!(!one.has_room(1, &limits) && !other.has_room(1, &limits));
+        assert_eq!((one.held(), other.held()), (3 * MIB, MIB));
+
+        one.replace(3 * MIB, 10);
+        assert!(!other.has_room(1, &limits), "it isn't given back yet");
+        one.settle(&limits);
+        other.admit(2 * MIB, &limits).expect("it is now");
+        assert_eq!((one.held(), one.peak()), (10, 3 * MIB));
+        let most = other.room_for(4 * MIB, &limits);
+        // The other one keeps less than a slice.
+        assert!((2 * MIB..3 * MIB).contains(&most), "{most}");
+    }
+
+    #[test]
+    fn memory_is_scarce_for_all_workers() {
+        let limits = limits();
+        let [mut one, mut other] = two(&limits);
+        for budget in [&one, &other] {
+            assert!(!budget.is_scarce(&limits));
+        }
+        one.admit(2 * MIB, &limits).expect("it is free");
+        one.replace(0, 2 * MIB);
+        other.admit(MIB, &limits).expect("it is free");
+        other.replace(0, MIB);
+        assert!(one.is_scarce(&limits) && other.is_scarce(&limits));
+        one.replace(2 * MIB, 0);
+        one.settle(&limits);
+        assert!(!one.is_scarce(&limits) && !other.is_scarce(&limits));
+    }
+
+    #[test]
+    fn a_response_larger_than_all_is_sent_when_nothing_is_held() {
+        let limits = limits();
+        let [one, mut other] = two(&limits);
+        one.admit_response(5 * MIB, &limits).expect("the only one");
+        other.admit(MIB, &limits).expect("it is free");
+        other.replace(0, MIB);
+        one.admit_response(5 * MIB, &limits)
+            .expect_err("beside another");
+    }
+
+    #[test]
+    fn a_body_gets_what_it_wishes_or_what_is_left() {
+        let limits = limits();
+        let [mut one, other] = two(&limits);
+        let grant =
+            |budget: &Budget, least| budget.grant([3 * MIB, 2 * MIB, MIB], least, 1000, &limits);
+        assert_eq!(grant(&one, 10).expect("room"), 3 * MIB);
+        one.replace(0, 3 * MIB);
+        one.settle(&limits);
+        let left = grant(&other, 10).expect("room");
+        assert!((MIB - 200_000..MIB).contains(&left), "{left}");
+        assert!(grant(&other, MIB).is_err());
+    }
+
+    #[test]
+    fn a_worker_that_ends_leaves_all_to_the_others() {
+        let limits = limits();
+        let [mut one, other] = two(&limits);
+        one.admit(4 * MIB, &limits).expect("it is free");
+        one.replace(0, 4 * MIB);
+        assert!(!other.has_room(1, &limits));
+        drop(one);
+        assert!(other.has_room(4 * MIB, &limits));
+    }
 }

@@ -125,7 +125,7 @@ impl World {
                 let (at, within) = self.stops;
                 let stopper = streams::stopper(tools.clone(), at, within);
                 let handler = streams::handler(tools);
-                self.serve(Streaming::new(handler, vec![stopper], None, true));
+                self.serve(Streaming::new(handler, vec![stopper], None, &self.settings));
             }
         }
         self.note_untaken();

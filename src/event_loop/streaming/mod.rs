@@ -32,6 +32,7 @@ use log::{debug, error};
 use poll_turns::{Key, Table};
 
 use self::exchange::{Exchange, Place};
+use super::Settings;
 use super::driver::Driver;
 use super::mode::{Mode, Woken};
 use super::round_robin::Turn;
@@ -42,6 +43,7 @@ use crate::handle::Waker;
 use crate::incoming::Incoming;
 use crate::into_response::IntoResponse;
 use crate::reactor::Reactor;
+use crate::shares::{Pools, Share};
 
 /// Requests as futures, and spawned tasks.
 pub(super) struct Streaming<'h, H> {
@@ -55,6 +57,8 @@ pub(super) struct Streaming<'h, H> {
     taken: Vec<Target>,
     /// Requests in their handlers, or with the bodies of their responses.
     in_handlers: usize,
+    /// With several workers: the share of `max_requests`.
+    places: Option<Share>,
     /// Connections that are not read, because there are too many of those.
     waiting: VecDeque<Key>,
     /// The one that was just taken out of there.
@@ -69,8 +73,9 @@ impl<'h, H> Streaming<'h, H> {
         handler: H,
         tasks: Vec<Task>,
         waker: Option<Waker>,
-        catch_panics: bool,
+        settings: &Settings,
     ) -> Self {
+        let catch_panics = settings.catch_panics;
         let context = LoopContext::new(Inbox::new(waker));
         let mut running = Tasks::new(Rc::clone(&context), catch_panics);
         tasks.into_iter().for_each(|task| running.add(task));
@@ -82,6 +87,7 @@ impl<'h, H> Streaming<'h, H> {
             woken: VecDeque::new(),
             taken: Vec::new(),
             in_handlers: 0,
+            places: settings.worker.pools.as_ref().map(Pools::requests),
             waiting: VecDeque::new(),
             next: None,
             futures: PhantomData,
@@ -112,7 +118,7 @@ impl<'h, H> Streaming<'h, H> {
         if exchange.running.is_some() || slot.connection.is_ending() {
             return true;
         }
-        let has_place = self.in_handlers < cx.limits.max_requests;
+        let has_place = self.has_place(cx);
         let may = match exchange.place {
             Place::Free => has_place && self.waiting.is_empty(),
             Place::Next => has_place,
@@ -125,6 +131,14 @@ impl<'h, H> Streaming<'h, H> {
             self.waiting.push_back(exchange.key());
         }
         may
+    }
+
+    /// Whether another request may begin.
+    fn has_place(&self, cx: &Context<'_>) -> bool {
+        match &self.places {
+            None => self.in_handlers < cx.limits.max_requests,
+            Some(share) => share.covers(self.in_handlers + 1),
+        }
     }
 
     /// Whether a connection's request can go on without input: its future was woken or has room, or it has
@@ -266,6 +280,17 @@ where
         self.go_on(driver, slot, turn);
     }
 
+    fn settle(&mut self) {
+        if let Some(share) = &self.places {
+            share.settle(self.in_handlers);
+            let wanted = self.in_handlers + 1;
+            if !self.waiting.is_empty() && !share.covers(wanted) && !share.is_wanted() {
+                // When another worker gives it up, this one is woken.
+                share.want(wanted);
+            }
+        }
+    }
+
     fn timeout(
         &mut self,
         driver: &Driver<'_, R>,
@@ -278,8 +303,8 @@ where
                 slot.is_some_and(|slot| mode.can_go_on(&driver.cx, slot))
             });
         }
-        let has_place = self.in_handlers < driver.cx.limits.max_requests;
-        if !self.woken.is_empty() || has_place && !self.waiting.is_empty() {
+        let may_begin = !self.waiting.is_empty() && self.has_place(&driver.cx);
+        if !self.woken.is_empty() || may_begin {
             return Some(Duration::ZERO);
         }
         self.context.next_sleep(|| driver.reactor.now())
@@ -302,7 +327,7 @@ where
                 self.start_sleeps(&driver.reactor);
                 Woken::Other
             }
-            None if self.in_handlers < driver.cx.limits.max_requests => {
+            None if !self.waiting.is_empty() && self.has_place(&driver.cx) => {
                 self.next = self.waiting.pop_front();
                 self.next.map_or(Woken::Nothing, Woken::Connection)
             }
