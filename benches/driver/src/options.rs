@@ -96,7 +96,7 @@ impl Options {
                 name == suite
                     || name == scenario
                     || *name == format!("{suite}-{scenario}")
-                    || name == ASYNC && scenario.starts_with("async-")
+                    || GROUPS.contains(&name.as_str()) && scenario.starts_with(&format!("{name}-"))
             })
     }
 
@@ -130,8 +130,9 @@ impl Options {
     }
 }
 
-/// The name for `--only` of the scenarios about asynchronous handlers, in all suites.
-pub(crate) const ASYNC: &str = "async";
+/// Names for `--only` of several scenarios, in all suites: those about asynchronous handlers, and those about several
+/// workers. Their names begin with it.
+pub(crate) const GROUPS: [&str; 2] = ["async", "workers"];
 
 fn number<T: FromStr>(name: &str, value: &str) -> Outcome<T> {
     value

@@ -5,6 +5,8 @@
 //! it receives it. All use a listening socket from here, except those that can only bind one themselves. So they
 //! have the same backlog and the same `TCP_NODELAY`.
 
+pub mod busy;
+
 use std::convert::Infallible;
 use std::io;
 use std::net::{SocketAddr, TcpListener};

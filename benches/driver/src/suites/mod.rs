@@ -5,12 +5,13 @@ mod wasi;
 
 use interop::Outcome;
 
-use crate::options::{ASYNC, Options};
+use crate::options::{GROUPS, Options};
 
 /// Runs what the options want of all suites.
 pub(crate) fn run(options: &Options) -> Outcome {
     let wasi = [&wasi::WASIP1, &wasi::WASIP2, &wasi::HOST];
-    let mut scenarios = vec![native::SUITE.to_owned(), ASYNC.to_owned()];
+    let mut scenarios = vec![native::SUITE.to_owned()];
+    scenarios.extend(GROUPS.map(str::to_owned));
     for name in native::SCENARIOS {
         scenarios.extend([name.to_owned(), format!("{}-{name}", native::SUITE)]);
     }

@@ -7,7 +7,7 @@ use interop::{Outcome, Runtime};
 use super::program::Program;
 use super::turns::{Contestant, Plan, Turn};
 use super::wrk::Kind;
-use super::{COMMON, FLOOR, HYPER, OURS, OURS_ASYNC, STREAM_FLOOR, SUITE, tell};
+use super::{COMMON, FLOOR, HYPER, OURS, OURS_ASYNC, OURS_TWO, STREAM_FLOOR, SUITE, tell, workers};
 use crate::options::Options;
 use crate::report::{Goal, Report, Row, Series, quartiles};
 
@@ -46,7 +46,7 @@ impl Times {
     }
 }
 
-const SCENARIOS: [Scenario; 8] = [
+const SCENARIOS: [Scenario; 9] = [
     Scenario {
         name: "keepalive",
         about: "persistent connections, each with one request at a time",
@@ -133,6 +133,16 @@ const SCENARIOS: [Scenario; 8] = [
         floor: FLOOR,
         goals: &[Times::new(64, OURS_ASYNC, FLOOR, 1.3)],
     },
+    Scenario {
+        name: "workers-one-core",
+        about: "one worker and two, both on one core",
+        kind: Kind::Plain,
+        connections: &[64],
+        is_beside_idle: false,
+        servers: &[FLOOR, OURS, OURS_TWO],
+        floor: FLOOR,
+        goals: &[Times::new(64, OURS_TWO, OURS, 1.03)],
+    },
 ];
 
 /// The goal with idle connections: the most that a request should cost, as a multiple of its cost without them.
@@ -141,8 +151,11 @@ const MOST_BESIDE_IDLE: f64 = 1.03;
 /// The servers that are compared in a scenario.
 pub(super) fn servers(scenario: &str) -> &'static [&'static str] {
     let found = SCENARIOS.iter().find(|it| it.name == scenario);
-    // `rss` has a file of its own.
-    found.map_or(&COMMON, |scenario| scenario.servers)
+    // These have files of their own.
+    match scenario {
+        workers::SCENARIO => &workers::SERVERS,
+        _ => found.map_or(&COMMON, |scenario| scenario.servers),
+    }
 }
 
 /// The figures of one server in one setting.

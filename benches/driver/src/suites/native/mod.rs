@@ -3,12 +3,14 @@
 //! - [`program`]: the servers, and how each is started; nginx has a configuration written for it.
 //! - [`wrk`]: the load.
 //! - [`turns`]: turns of a server and the floor, one right after the other.
-//! - [`load`]: what a request costs, in all scenarios but the last; [`rss`]: what an idle connection does.
+//! - [`load`]: what a request costs, in all scenarios but two; [`rss`]: what an idle connection does; [`workers`]:
+//!   what a second core is worth.
 
 mod load;
 mod program;
 mod rss;
 mod turns;
+mod workers;
 pub(super) mod wrk;
 
 use interop::{Outcome, Runtime};
@@ -20,7 +22,7 @@ use crate::options::Options;
 use crate::report;
 
 pub(crate) const SUITE: &str = "native";
-pub(crate) const SCENARIOS: [&str; 9] = [
+pub(crate) const SCENARIOS: [&str; 11] = [
     "keepalive",
     "pipelined",
     "echo",
@@ -30,8 +32,10 @@ pub(crate) const SCENARIOS: [&str; 9] = [
     "async-ready",
     "async-stream",
     "async-echo",
+    "workers-one-core",
+    workers::SCENARIO,
 ];
-pub(crate) const SERVERS: [&str; 10] = [
+pub(crate) const SERVERS: [&str; 13] = [
     FLOOR,
     OURS,
     NGINX,
@@ -42,6 +46,9 @@ pub(crate) const SERVERS: [&str; 10] = [
     "tiny_http",
     OURS_ASYNC,
     STREAM_FLOOR,
+    OURS_TWO,
+    workers::ONE,
+    workers::TWO,
 ];
 /// Those of the scenarios that aren't about asynchronous handlers. The first one is what the others are
 /// compared with.
@@ -61,6 +68,8 @@ const STREAM_FLOOR: &str = "floor_stream";
 const OURS: &str = "ours";
 /// Ours with an asynchronous handler.
 const OURS_ASYNC: &str = "ours_async";
+/// Ours with two workers.
+const OURS_TWO: &str = "ours_two";
 const HYPER: &str = "hyper";
 const NGINX: &str = "nginx";
 
@@ -98,6 +107,7 @@ pub(crate) fn run(options: &Options) -> Outcome {
     for scenario in wanted {
         let report = match scenario {
             "rss" => rss::run(options, &programs),
+            workers::SCENARIO => workers::run(options, &programs),
             scenario => load::run(scenario, options, &programs),
         };
         report?.finish(options, &versions)?;

@@ -9,7 +9,7 @@ use interop::curl::Scratch;
 use interop::{Outcome, Program as Built, Runtime, root};
 
 use super::wrk::Kind;
-use super::{NGINX, SERVERS};
+use super::{NGINX, SERVERS, workers};
 use crate::cores;
 use crate::options::Options;
 use crate::server::Peer;
@@ -29,9 +29,11 @@ enum How {
 
 impl Program {
     pub(super) fn start(&self) -> Outcome<Peer> {
-        cores::on_the_servers_core(|| {
-            Peer::start(&self.name, Runtime::Native, |address| self.command(address))
-        })
+        let start = || Peer::start(&self.name, Runtime::Native, |address| self.command(address));
+        match workers::SERVERS.contains(&self.name.as_str()) {
+            true => cores::on_both_cores(start),
+            false => cores::on_the_servers_core(start),
+        }
     }
 
     /// Whether it is one of these, or of the command line.
