@@ -11,7 +11,7 @@ impl Server {
     /// | `WATCHDOG=1` | at half of `WATCHDOG_USEC`, if that is set |
     /// | `STOPPING=1` | the server begins to stop |
     ///
-    /// The messages are sent by the thread that serves. So while a handler blocks it, systemd gets no `WATCHDOG=1`, and
+    /// The messages are sent by the thread that serves: with several [`workers`](Self::workers), by that of the first. So while a handler blocks it, systemd gets no `WATCHDOG=1`, and
     /// restarts the service when `WatchdogSec=` has passed.
     ///
     /// ```no_run
