@@ -1,9 +1,9 @@
-//! Checks the example `files`, which needs a directory and a listener at once. In some runtimes that needs care.
+//! Checks the example `download`, which needs a folder and a listener at once. In some runtimes that needs care.
 
 use std::fs;
 
 use crate::client::{Answer, Client, same};
-use crate::curl::Scratch;
+use crate::curl::{Scratch, curl};
 use crate::random::Random;
 use crate::{Outcome, Program, Report, Runtime, Server, ensure};
 
@@ -33,6 +33,13 @@ const CASES: &[Case] = &[
     ("HEAD, POST", methods),
     ("no such file", missing),
     ("a file that has changed", changed),
+    ("pages of folders", pages),
+    (
+        "a file of 3 MiB by curl, interrupted and continued",
+        continued,
+    ),
+    ("ranges, each of them", ranges),
+    ("conditions", conditions),
     ("no way out of the directory", traversal),
 ];
 
@@ -40,6 +47,7 @@ const CASES: &[Case] = &[
 struct Folders {
     scratch: Scratch,
     image: Vec<u8>,
+    large: Vec<u8>,
 }
 
 fn make() -> Outcome<Folders> {
@@ -48,28 +56,31 @@ fn make() -> Outcome<Folders> {
     folder("public")?;
     folder("public/below")?;
     let image = Random::new(5).bytes(200_000);
+    let large = Random::new(6).bytes(3 << 20);
     scratch.write("secret.txt", "secret")?;
     scratch.write("public/hello.txt", "Hello from a file!")?;
     scratch.write("public/image.png", &image)?;
     scratch.write("public/.hidden", "secret")?;
-    scratch.write("public/below/deep.txt", "secret")?;
-    scratch.write("public/large.bin", vec![0; (1 << 20) + 1])?;
+    scratch.write("public/below/deep.txt", "deep")?;
+    scratch.write("public/below/index.html", "<p>below")?;
+    scratch.write("public/large.bin", &large)?;
     #[cfg(unix)]
-    std::os::unix::fs::symlink("../secret.txt", scratch.file("public/link.txt"))
-        .map_err(|e| format!("link.txt: {e}"))?;
-    Ok(Folders { scratch, image })
+    for (target, link) in [("../secret.txt", "public/link.txt"), ("..", "public/up")] {
+        std::os::unix::fs::symlink(target, scratch.file(link))
+            .map_err(|e| format!("{link}: {e}"))?;
+    }
+    Ok(Folders {
+        scratch,
+        image,
+        large,
+    })
 }
 
 fn start(runtime: Runtime, folders: &Folders) -> Outcome<Server> {
-    let program = Program::example(runtime, "files", false)?;
+    let program = Program::package(runtime, "download")?;
     let folder = folders.scratch.file("public");
     Server::with_command(runtime, |address| {
-        let mut command = program.command(&address.to_string(), &[("RUST_LOG", "debug")])?;
-        if runtime != Runtime::Native {
-            command.args(["--dir", &folder, "--"]);
-        }
-        command.arg(&folder);
-        Ok(command)
+        program.command_with_folder(&address.to_string(), &[("RUST_LOG", "debug")], &folder)
     })
 }
 
@@ -116,7 +127,7 @@ fn methods(server: &Server, _folders: &Folders) -> Outcome {
 }
 
 fn missing(server: &Server, _folders: &Folders) -> Outcome {
-    for target in ["/", "/none.txt", "/large.bin", "/below"] {
+    for target in ["/", "/none.txt", "/none/", "/below/none", "/hello.txt/"] {
         let answer = get(server, target)?;
         ensure!(answer.status == 404, "{target}: {}", answer.status);
     }
@@ -130,6 +141,101 @@ fn changed(server: &Server, folders: &Folders) -> Outcome {
     same(&get(server, "/new.txt")?.body, b"two, longer")
 }
 
+fn pages(server: &Server, _folders: &Folders) -> Outcome {
+    get(server, "/below/")?.check(b"<p>below")?;
+    get(server, "/below/deep.txt")?.check(b"deep")?;
+    let said = curl(&["-L", "-w", " %{num_redirects}", &server.url("/below")])?.text();
+    ensure!(said == "<p>below 1", "curl got {said}");
+    Ok(())
+}
+
+/// A download that has ended early.
+fn continued(server: &Server, folders: &Folders) -> Outcome {
+    let url = server.url("/large.bin");
+    let file = folders
+        .scratch
+        .write("continued", &folders.large[..1_000_000])?;
+    curl(&["--fail", "-C", "-", "-o", &file, &url])?;
+    same(&folders.scratch.read("continued")?, &folders.large)?;
+    same(&curl(&["--fail", &url])?.out, &folders.large)
+}
+
+fn ranges(server: &Server, folders: &Folders) -> Outcome {
+    let length = folders.image.len();
+    let mut client = Client::connect(server.address)?;
+    for (range, status, first, last) in [
+        ("0-0", 206, 0, 0),
+        ("70000-140001", 206, 70_000, 140_001),
+        ("199999-", 206, 199_999, 199_999),
+        ("-3", 206, 199_997, 199_999),
+        ("-300000", 206, 0, 199_999),
+        ("5-4", 200, 0, 199_999),
+        ("0-1,3-4", 200, 0, 199_999),
+        ("200000-", 416, 0, 0),
+        ("-0", 416, 0, 0),
+    ] {
+        client.send(format!(
+            "GET /image.png HTTP/1.1\r\nHost: x\r\nRange: bytes={range}\r\n\r\n"
+        ))?;
+        let answer = client.answer()?;
+        ensure!(answer.status == status, "{range}: {}", answer.head);
+        let content_range: Vec<_> = answer.values("content-range").collect();
+        let expected = match status {
+            206 => format!("bytes {first}-{last}/{length}"),
+            416 => format!("bytes */{length}"),
+            _ => String::new(),
+        };
+        ensure!(
+            content_range.concat() == expected,
+            "{range}: {}",
+            answer.head
+        );
+        if status != 416 {
+            same(&answer.body, &folders.image[first..=last])
+                .map_err(|e| format!("{range}: {e}"))?;
+        }
+    }
+    Ok(())
+}
+
+fn conditions(server: &Server, _folders: &Folders) -> Outcome {
+    let answer = get(server, "/hello.txt")?;
+    let value = |name| answer.values(name).collect::<String>();
+    let (etag, modified) = (value("etag"), value("last-modified"));
+    let other = "\"other\"";
+    let range = "Range: bytes=1-4\r\n";
+    for (fields, status) in [
+        (format!("If-None-Match: {etag}\r\n"), 304),
+        (format!("If-None-Match: {other}, W/{etag}\r\n"), 304),
+        (format!("If-None-Match: {other}\r\n"), 200),
+        (format!("If-Modified-Since: {modified}\r\n"), 304),
+        (
+            "If-Modified-Since: Sat, 29 Oct 1994 19:43:31 GMT\r\n".into(),
+            200,
+        ),
+        (format!("If-Match: {other}\r\n"), 412),
+        (format!("{range}If-Range: {etag}\r\n"), 206),
+        (format!("{range}If-Range: {other}\r\n"), 200),
+        (format!("{range}If-Range: W/{etag}\r\n"), 200),
+        (format!("{range}If-None-Match: {etag}\r\n"), 304),
+    ] {
+        let mut client = Client::connect(server.address)?;
+        client.send(format!(
+            "GET /hello.txt HTTP/1.1\r\nHost: x\r\n{fields}\r\n"
+        ))?;
+        let answer = client.answer()?;
+        ensure!(answer.status == status, "{fields}: {}", answer.head);
+        let body: &[u8] = match status {
+            200 => b"Hello from a file!",
+            206 => b"ello",
+            304 => b"",
+            _ => continue,
+        };
+        same(&answer.body, body)?;
+    }
+    Ok(())
+}
+
 fn traversal(server: &Server, folders: &Folders) -> Outcome {
     let absolute = folders.scratch.file("secret.txt");
     for target in [
@@ -141,8 +247,9 @@ fn traversal(server: &Server, folders: &Folders) -> Outcome {
         "//../secret.txt",
         "/./../secret.txt",
         "/below/../../secret.txt",
-        "/below/deep.txt",
         "/below%2fdeep.txt",
+        "/below/%2e%2e/%2e%2e/secret.txt",
+        "/up/secret.txt",
         "/.hidden",
         "/%2ehidden",
         "/link.txt",

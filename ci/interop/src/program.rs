@@ -13,7 +13,7 @@ pub struct Program {
     /// The executable or module.
     pub path: PathBuf,
     /// Whether it is an example of this checkout, which cargo's runner can run.
-    example: bool,
+    is_example: bool,
 }
 
 impl Program {
@@ -22,12 +22,26 @@ impl Program {
     /// # Errors
     /// When it doesn't compile.
     pub fn example(runtime: Runtime, name: &str, release: bool) -> Outcome<Self> {
-        Self::build(
-            runtime,
-            &root(),
-            &["--package", "mini_http", "--example", name],
-            release,
-        )
+        let what = ["--package", "mini_http", "--example", name];
+        let program = Self::build(runtime, &root(), &what, release)?;
+        Ok(Self {
+            is_example: true,
+            ..program
+        })
+    }
+
+    /// An example that is a package in the folder `examples`. It is a release build: modules start sooner then, and
+    /// all checks use the same builds.
+    ///
+    /// # Errors
+    /// When it doesn't compile.
+    pub fn package(runtime: Runtime, name: &str) -> Outcome<Self> {
+        let what = ["--locked", "--package", name];
+        let program = Self::build(runtime, &root().join("examples"), &what, true)?;
+        Ok(Self {
+            is_example: true,
+            ..program
+        })
     }
 
     /// The one program that `cargo build` makes in `folder` with these arguments.
@@ -60,7 +74,7 @@ impl Program {
         match (built.next(), built.next()) {
             (Some(path), None) => Ok(Self {
                 runtime,
-                example: what.contains(&"--example"),
+                is_example: false,
                 path: PathBuf::from(path),
             }),
             (one, _) => Err(format!(
@@ -78,7 +92,7 @@ impl Program {
     pub fn command(&self, address: &str, env: &[(&str, &str)]) -> Outcome<Command> {
         // If the program sees the environment, it needs no runner.
         let runner = match self.runtime.wasi() {
-            Some(wasi) if self.example && !self.runtime.inherits() => wasi.runner(),
+            Some(wasi) if self.is_example && !self.runtime.inherits() => wasi.runner(),
             _ => return self.runtime.command(&self.path, address, env),
         };
         let mut command = Command::new(root().join(runner));
@@ -89,6 +103,24 @@ impl Program {
         for (name, value) in env {
             command.arg("--env").arg(format!("{name}={value}"));
         }
+        Ok(command)
+    }
+
+    /// The same for an example that takes the path of a folder as its argument.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn command_with_folder(
+        &self,
+        address: &str,
+        env: &[(&str, &str)],
+        folder: &str,
+    ) -> Outcome<Command> {
+        let mut command = self.command(address, env)?;
+        if self.runtime != Runtime::Native {
+            command.args(["--dir", folder, "--"]);
+        }
+        command.arg(folder);
         Ok(command)
     }
 }

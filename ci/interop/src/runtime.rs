@@ -403,7 +403,7 @@ impl FromStr for Runtime {
 }
 
 /// Runs a script of the checkout. Returns its output.
-fn script(name: &str, argument: &str) -> Outcome<String> {
+pub(crate) fn script(name: &str, argument: &str) -> Outcome<String> {
     let mut command = Command::new(root().join(name));
     command.arg(argument).stderr(Stdio::inherit());
     let output = command.output().map_err(|e| format!("{name}: {e}"))?;

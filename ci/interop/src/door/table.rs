@@ -16,7 +16,7 @@ pub(super) const CHECKS: &[Check] = &[
         name: "test",
         about: "what must pass before a commit; also ci/test",
         details: "Format, lints, documentation, unit and integration tests natively, unit tests inside each WASI\n\
-                  runtime, first-run, curl-matrix, conformance and files.",
+                  runtime, first-run, curl-matrix and conformance.",
         options: &[],
         can: Runtime::is_usual,
         does: Runtime::is_quick,
@@ -80,7 +80,7 @@ pub(super) const CHECKS: &[Check] = &[
     },
     Check {
         name: "files",
-        about: "the example `files`, which reads a directory while it serves",
+        about: "the example `download`, which reads a folder while it serves",
         details: "",
         options: &[],
         can: any,
@@ -126,8 +126,8 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         name: "async",
         about: "handlers that are futures, and bodies that stream",
-        details: "Its programs are the examples async_server, which is in tests/servers, and upload (release builds). A file\n\
-                  of 500 MiB goes to the disk and back, where the runtime interprets 50 MiB.",
+        details: "Its programs are the examples async_server, which is in tests/servers, upload and download (release\n\
+                  builds). A file of 500 MiB goes to the disk and back, where the runtime interprets 50 MiB.",
         options: &[],
         can: Runtime::is_usual,
         does: Runtime::is_usual,

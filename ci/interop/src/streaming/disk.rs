@@ -1,4 +1,4 @@
-//! Large files, to the disk and back, by the example `upload`.
+//! Large files, to the disk by the example `upload`, and back by `download`.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -23,24 +23,10 @@ fn blocks(runtime: Runtime) -> usize {
     }
 }
 
-pub(super) fn run(runtime: Runtime, release: bool) -> Outcome<String> {
-    let program = Program::example(runtime, "upload", release)?;
+pub(super) fn run(runtime: Runtime) -> Outcome<String> {
     let scratch = Scratch::new()?;
     let folder = scratch.file("store");
     fs::create_dir(&folder).map_err(|e| format!("{folder}: {e}"))?;
-    let server = Server::with_command(runtime, |address| {
-        let mut command = program.command(&address.to_string(), &[("RUST_LOG", "warn")])?;
-        if runtime != Runtime::Native {
-            command.args(["--dir", &folder, "--"]);
-        }
-        command.arg(&folder);
-        Ok(command)
-    })?;
-    // The first response of a runtime may take memory, too.
-    let mut client = Client::connect(server.address)?;
-    client.send(get("/missing"))?;
-    ensure!(client.answer()?.status == 404, "a file is there");
-    let idle = peak_memory(server.pid())?;
     let block = Random::new(7).bytes(BLOCK);
     let count = blocks(runtime);
     // Where the runtime writes no files, it is there already.
@@ -51,28 +37,62 @@ pub(super) fn run(runtime: Runtime, release: bool) -> Outcome<String> {
         (0..count).try_for_each(|number| file.write_all(&nth(&block, number)))
     };
     write().map_err(|e| format!("{file}: {e}"))?;
-    if writes {
-        curl(&["--fail", "-T", &file, &server.url("/large")])?;
-    }
+    let up = match writes {
+        true => format!("{} up, ", upload(runtime, &folder, &file)?),
+        false => String::new(),
+    };
+    let down = download(runtime, &folder, &block)?;
+    Ok(format!("{up}{down} down ({count} MiB)"))
+}
+
+/// As a form, which curl sends. Returns the memory that it took.
+fn upload(runtime: Runtime, folder: &str, file: &str) -> Outcome<u64> {
+    let server = start(runtime, "upload", folder)?;
+    // The first response of a runtime may take memory, too.
+    curl(&["--fail", &server.url("/")])?;
+    let idle = peak_memory(server.pid())?;
+    let form = format!("file=@{file};filename=large");
+    curl(&["--fail", "-F", &form, &server.url("/")])?;
+    took(&server, idle)
+}
+
+/// Compares what comes. Returns the memory that it took.
+fn download(runtime: Runtime, folder: &str, block: &[u8]) -> Outcome<u64> {
+    let server = start(runtime, "download", folder)?;
+    let mut client = Client::connect(server.address)?;
+    client.send(get("/missing"))?;
+    ensure!(client.answer()?.status == 404, "a file is there");
+    let idle = peak_memory(server.pid())?;
     client.send(get("/large"))?;
     let head = client.head_answer()?;
-    let length = (count * BLOCK).to_string();
+    let length = (blocks(runtime) * BLOCK).to_string();
     ensure!(
         head.values("content-length").eq([&*length]),
         "{}",
         head.head
     );
-    for number in 0..count {
-        same(&client.take(BLOCK)?, &nth(&block, number))?;
+    for number in 0..blocks(runtime) {
+        same(&client.take(BLOCK)?, &nth(block, number))?;
     }
+    took(&server, idle)
+}
+
+fn start(runtime: Runtime, name: &str, folder: &str) -> Outcome<Server> {
+    let program = Program::package(runtime, name)?;
+    Server::with_command(runtime, |address| {
+        program.command_with_folder(&address.to_string(), &[("RUST_LOG", "warn")], folder)
+    })
+}
+
+/// The memory above `idle`, in MiB.
+fn took(server: &Server, idle: u64) -> Outcome<u64> {
     let above = peak_memory(server.pid())? - idle;
     ensure!(
         above <= MOST_ABOVE,
         "it took {above} MiB above {idle}, more than {MOST_ABOVE}"
     );
     server.check_log()?;
-    let ways = if writes { "" } else { " down" };
-    Ok(format!("{above} ({count} MiB{ways})"))
+    Ok(above)
 }
 
 /// The blocks differ in their first bytes.

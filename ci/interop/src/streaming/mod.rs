@@ -1,5 +1,5 @@
 //! Handlers that are futures, and bodies that stream: the server `async_server` of `tests/servers`, and the
-//! example `upload`.
+//! examples `upload` and `download`.
 
 mod bodies;
 mod disk;
@@ -45,7 +45,7 @@ pub fn run(runtimes: &[Runtime], settings: Settings) -> Report {
             log.map(|()| "ok".into()),
         );
         report.add(slow::NAME, runtime, slow::run(runtime, settings.release));
-        report.add(disk::NAME, runtime, disk::run(runtime, settings.release));
+        report.add(disk::NAME, runtime, disk::run(runtime));
     }
     report
 }

@@ -1,0 +1,168 @@
+//! A chat room: each message goes to everybody who waits for it, by an event stream or a long poll.
+//!
+//! In the folder `examples`: `cargo run -p chat`, then open http://127.0.0.1:3000 in two windows of a browser, or
+//! `curl -N http://127.0.0.1:3000/events` and `curl -d hello http://127.0.0.1:3000/messages`. The same source runs in
+//! a WASI runtime: `cargo run -p chat --target wasm32-wasip1`.
+//!
+//! | request | response |
+//! |---|---|
+//! | `GET /` | the page |
+//! | `POST /messages` | publishes the body. 201, with the message's number |
+//! | `GET /events` | an event stream of all messages; with `Last-Event-ID`, of those after this one |
+//! | `GET /messages?after=ID` | a long poll: the messages after this one as JSON, as soon as there is one. After 25 s without one, an empty list |
+//! | `POST /stop` | the server stops. A real server would let only its operator do that |
+//!
+//! The server remembers the last 100 messages. How messages get to other instances of the server is the module
+//! `bus`.
+
+mod bus;
+#[path = "../../sse/src/event_stream.rs"]
+mod event_stream;
+mod room;
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use futures_lite::{FutureExt, Stream, stream};
+use mini_http::body::AnyBody;
+use mini_http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use mini_http::http::{Request, Uri};
+use mini_http::status::StatusCode;
+use mini_http::{Bytes, Handle, Incoming, Response, Server, sleep};
+
+use bus::{Bus, Local};
+use room::Room;
+
+type Error = Box<dyn std::error::Error + Send + Sync>;
+
+/// A longer message gets 413.
+const LONGEST: u64 = 2 << 10;
+
+/// Proxies end a request after a minute without a response, some after 30 s.
+const LONG_POLL: Duration = Duration::from_secs(25);
+
+const PAGE: &str = include_str!("page.html");
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    env_logger::init();
+    let addr = std::env::var("MINI_HTTP_ADDR").unwrap_or("127.0.0.1:3000".into());
+    let server = Server::new(&addr)?;
+    let room = Rc::new(Room::default());
+    let app = Rc::new(App {
+        handle: server.handle(),
+        bus: Local::new(Rc::clone(&room)),
+        room,
+    });
+    server.spawn(receive(Rc::clone(&app)));
+    server.serve_async(move |request| respond(Rc::clone(&app), request))?;
+    Ok(())
+}
+
+struct App<B> {
+    handle: Handle,
+    bus: B,
+    room: Rc<Room>,
+}
+
+/// Receives what other instances publish, until the server stops.
+async fn receive<B: Bus>(app: Rc<App<B>>) {
+    let stop = async {
+        app.handle.stopping().await;
+        Ok(())
+    };
+    if let Err(error) = stop.or(app.bus.receive(&app.room)).await {
+        log::error!("no messages of other instances come any more: {error}");
+        // Whatever started the server starts it again.
+        app.handle.stop();
+    }
+}
+
+/// Errors of the request's body become 400, 408 or 413, all others 500.
+async fn respond<B: Bus>(
+    app: Rc<App<B>>,
+    request: Request<Incoming>,
+) -> Result<Response<AnyBody>, Error> {
+    let (head, body) = request.into_parts();
+    match (head.method.as_str(), head.uri.path()) {
+        ("GET", "/") => Ok(typed("text/html; charset=utf-8", PAGE)),
+        ("POST", "/messages") => publish(&app.bus, body).await,
+        ("GET", "/messages") => Ok(long_poll(&app, after(&head.uri)).await),
+        ("GET", "/events") => {
+            let last = head.headers.get("last-event-id");
+            let last = last.and_then(|id| id.to_str().ok()?.parse().ok());
+            let events = events(Rc::clone(&app.room), last.unwrap_or(0));
+            Ok(event_stream::response(events, app.handle.stopping()))
+        }
+        ("POST", "/stop") => {
+            app.handle.stop();
+            Ok(Response::new("stopping\n".into()))
+        }
+        _ => Ok(status(StatusCode::NOT_FOUND)),
+    }
+}
+
+async fn publish(bus: &impl Bus, mut body: Incoming) -> Result<Response<AnyBody>, Error> {
+    body.limit(LONGEST);
+    let text = match String::from_utf8(body.bytes().await?.into()) {
+        Ok(text) if !text.trim().is_empty() => text,
+        Ok(_) | Err(_) => return Ok(status(StatusCode::BAD_REQUEST)),
+    };
+    let id = bus.publish(&text).await?;
+    let mut response = Response::new(format!("{id}\n").into());
+    *response.status_mut() = StatusCode::CREATED;
+    Ok(response)
+}
+
+/// An event for each message after this one.
+///
+/// The stream keeps no messages, only the number of the last one that it has sent. So a client that is slow
+/// holds no memory; one that is too slow misses messages, and learns that by the event `missed`.
+fn events(room: Rc<Room>, after: u64) -> impl Stream<Item = Bytes> {
+    stream::unfold((room, after), |(room, after)| async move {
+        let missed = room.misses_some_after(after);
+        let message = room.next(after).await;
+        let event = match missed {
+            true => [b"event: missed\ndata:\n\n", &message.event[..]]
+                .concat()
+                .into(),
+            false => message.event,
+        };
+        Some((event, (room, message.id)))
+    })
+}
+
+async fn long_poll<B: Bus>(app: &App<B>, after: u64) -> Response<AnyBody> {
+    let message = async {
+        app.room.next(after).await;
+    };
+    let time = sleep(LONG_POLL);
+    app.handle.stopping().or(message).or(time).await;
+    let mut response = typed("application/json", app.room.json_after(after));
+    response
+        .headers_mut()
+        .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// The number in the query; 0, from the first message on, if there is none.
+fn after(uri: &Uri) -> u64 {
+    let number = uri.query().and_then(|query| query.strip_prefix("after="));
+    number.and_then(|number| number.parse().ok()).unwrap_or(0)
+}
+
+fn typed(media_type: &'static str, body: impl Into<AnyBody>) -> Response<AnyBody> {
+    let mut response = Response::new(body.into());
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
+    response
+}
+
+fn status(status: StatusCode) -> Response<AnyBody> {
+    let mut response = Response::new(format!("{status}\n").into());
+    *response.status_mut() = status;
+    response
+}
+
+#[cfg(test)]
+mod tests;

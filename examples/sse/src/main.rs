@@ -1,0 +1,124 @@
+//! Server-sent events: a clock, and the progress of a job that the server does in the background.
+//!
+//! In the folder `examples`: `cargo run -p sse`, then open http://127.0.0.1:3000 in a browser, or
+//! `curl -N http://127.0.0.1:3000/clock`. The same source runs in a WASI runtime:
+//! `cargo run -p sse --target wasm32-wasip1`.
+//!
+//! | request | response |
+//! |---|---|
+//! | `GET /` | the page |
+//! | `GET /clock` | an event each second, with the server's time |
+//! | `POST /jobs` | 201; the job's path is in `Location` |
+//! | `GET /jobs/ID` | an event for each step of the job. After a lost connection, the browser repeats the request with `Last-Event-ID`, and gets the steps from there on |
+//! | `POST /stop` | the server stops, and all streams end. A real server would let only its operator do that |
+//!
+//! Each open stream is a request that hasn't ended: 10,000 may be open at a time, on WASI 1,000. For more, raise the
+//! limits `max_requests` and `max_connections`.
+
+mod event_stream;
+mod jobs;
+
+use std::future::ready;
+use std::rc::Rc;
+use std::time::{Duration, SystemTime};
+
+use futures_lite::{Stream, stream};
+use mini_http::body::AnyBody;
+use mini_http::header::{CONTENT_TYPE, HeaderValue, LOCATION};
+use mini_http::http::Request;
+use mini_http::status::StatusCode;
+use mini_http::{Bytes, Handle, Incoming, Response, Server, sleep};
+
+use jobs::Jobs;
+
+const PAGE: &str = include_str!("page.html");
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    env_logger::init();
+    let addr = std::env::var("MINI_HTTP_ADDR").unwrap_or("127.0.0.1:3000".into());
+    let server = Server::new(&addr)?;
+    let app = App {
+        handle: server.handle(),
+        jobs: Rc::default(),
+    };
+    server.serve_async(move |request| ready(app.respond(&request)))?;
+    Ok(())
+}
+
+struct App {
+    handle: Handle,
+    jobs: Rc<Jobs>,
+}
+
+impl App {
+    fn respond(&self, request: &Request<Incoming>) -> Response<AnyBody> {
+        let path = request.uri().path();
+        match (request.method().as_str(), path) {
+            ("GET", "/") => page(),
+            ("GET", "/clock") => event_stream::response(clock(), self.handle.stopping()),
+            ("POST", "/jobs") => self.start_job(),
+            ("GET", _) if path.starts_with("/jobs/") => self.job(request),
+            ("POST", "/stop") => {
+                self.handle.stop();
+                Response::new("stopping\n".into())
+            }
+            _ => status(StatusCode::NOT_FOUND),
+        }
+    }
+
+    fn start_job(&self) -> Response<AnyBody> {
+        let Some(id) = Jobs::start(&self.jobs, self.handle.stopping()) else {
+            return status(StatusCode::SERVICE_UNAVAILABLE);
+        };
+        let mut response = status(StatusCode::CREATED);
+        if let Ok(path) = HeaderValue::try_from(format!("/jobs/{id}")) {
+            response.headers_mut().insert(LOCATION, path);
+        }
+        response
+    }
+
+    fn job(&self, request: &Request<Incoming>) -> Response<AnyBody> {
+        let id = request.uri().path().strip_prefix("/jobs/");
+        let job = id
+            .and_then(|id| id.parse().ok())
+            .and_then(|id| self.jobs.get(id));
+        // Missing in the first request, and never the client's fault: then the steps come from the first on.
+        let last = request.headers().get("last-event-id");
+        let last = last
+            .and_then(|id| id.to_str().ok()?.parse().ok())
+            .unwrap_or(0);
+        match job {
+            Some(job) if !job.is_over(last) => {
+                event_stream::response(job.steps(last), self.handle.stopping())
+            }
+            // The one status after which a browser doesn't reconnect.
+            _ => status(StatusCode::NO_CONTENT),
+        }
+    }
+}
+
+/// The seconds since 1970, once a second.
+fn clock() -> impl Stream<Item = Bytes> {
+    stream::unfold(Duration::ZERO, |pause| async move {
+        sleep(pause).await;
+        let now = SystemTime::UNIX_EPOCH
+            .elapsed()
+            .unwrap_or_default()
+            .as_secs();
+        let event = format!("id: {now}\ndata: {now}\n\n");
+        Some((Bytes::from(event), Duration::from_secs(1)))
+    })
+}
+
+fn page() -> Response<AnyBody> {
+    let mut response = Response::new(PAGE.into());
+    let html = HeaderValue::from_static("text/html; charset=utf-8");
+    response.headers_mut().insert(CONTENT_TYPE, html);
+    response
+}
+
+fn status(status: StatusCode) -> Response<AnyBody> {
+    let mut response = Response::new(format!("{status}\n").into());
+    *response.status_mut() = status;
+    response
+}
