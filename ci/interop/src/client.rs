@@ -17,6 +17,8 @@ pub struct Client {
     stream: TcpStream,
     /// Bytes that were read, but are not yet part of a response.
     buffer: Vec<u8>,
+    /// Whether anything came since it last sent.
+    has_received: bool,
     /// How long it pauses after each read.
     pause: Duration,
 }
@@ -94,6 +96,7 @@ impl Client {
         Ok(Self {
             stream,
             buffer: Vec::new(),
+            has_received: false,
             pause: Duration::ZERO,
         })
     }
@@ -113,6 +116,7 @@ impl Client {
     /// # Errors
     /// Those of the system, and when there is no room for longer than [`PATIENCE`].
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) -> Outcome {
+        self.has_received = false;
         self.stream
             .write_all(bytes.as_ref())
             .map_err(|e| format!("sending: {e}"))
@@ -124,6 +128,25 @@ impl Client {
     /// Those of the system.
     pub fn sender(&self) -> Outcome<TcpStream> {
         self.stream.try_clone().map_err(|e| format!("cloning: {e}"))
+    }
+
+    /// Whether anything came since it last sent.
+    #[must_use]
+    pub fn has_received(&self) -> bool {
+        self.has_received
+    }
+
+    /// Whether the server has neither closed the connection nor sent anything, as far as is known here.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        let peek = || {
+            self.stream.set_nonblocking(true)?;
+            let peeked = self.stream.peek(&mut [0]);
+            self.stream.set_nonblocking(false)?;
+            peeked
+        };
+        self.buffer.is_empty()
+            && peek().is_err_and(|e: io::Error| e.kind() == io::ErrorKind::WouldBlock)
     }
 
     /// Reads the next final response, to a request other than HEAD. Skips interim responses (1xx).
@@ -219,6 +242,7 @@ impl Client {
             .read(&mut chunk)
             .map_err(|e| format!("reading: {e}"))?;
         self.buffer.extend_from_slice(&chunk[..count]);
+        self.has_received |= count > 0;
         std::thread::sleep(self.pause);
         Ok(count)
     }

@@ -61,7 +61,8 @@ fn measure(runtime: Runtime, settings: Settings) -> Outcome<String> {
     Ok(figures)
 }
 
-fn precompile(runtime: Runtime, module: &Path) -> Outcome<PathBuf> {
+/// Compiles a module by the runtime's command for that. Returns the path of the result.
+pub(crate) fn precompile(runtime: Runtime, module: &Path) -> Outcome<PathBuf> {
     let precompiled = module.with_extension(format!("{runtime}.cwasm"));
     let status = Command::new(runtime.path()?)
         .arg("compile")

@@ -135,7 +135,11 @@ impl Server {
         self.signal("-CONT")
     }
 
-    fn signal(&self, signal: &str) -> Outcome {
+    /// Sends a signal to the process, like `-TERM`.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn signal(&self, signal: &str) -> Outcome {
         let sent = Command::new("kill")
             .args([signal, &self.pid().to_string()])
             .status()

@@ -6,9 +6,9 @@ use super::call::Call;
 use super::check::{Check, Run, flag, option, path};
 use crate::runtime::Wasi;
 use crate::{
-    Outcome, Report, Runtime, abuse, conformance, dead_peer, ensure, files, first_response, idle,
-    matrix, own_project, probe, registry_mio, resets, runner, shim, stop, streaming, unit_tests,
-    websocket,
+    Outcome, Report, Runtime, abuse, conformance, dead_peer, ensure, files, first_response, fleet,
+    idle, matrix, own_project, probe, registry_mio, resets, restart, runner, shim, stop, streaming,
+    unit_tests, units, websocket,
 };
 
 pub(super) const CHECKS: &[Check] = &[
@@ -122,6 +122,42 @@ pub(super) const CHECKS: &[Check] = &[
         can: Runtime::is_usual,
         does: Runtime::is_usual,
         run: Run::Report(|call| Ok(stop::run(&call.ready()?, stop::Settings { release: true }))),
+    },
+    Check {
+        name: "restart",
+        about: "the example `restart` replaces itself under load, and loses no request (Linux)",
+        details: "With 4 clients that open a connection for each request, 4 that keep theirs, and a slow download.",
+        options: &[
+            option("--restarts", "N", "10", "how often it is restarted"),
+            option(
+                "--requests",
+                "N",
+                "20000",
+                "how many requests there are at least",
+            ),
+        ],
+        can: native,
+        does: native,
+        run: Run::Report(restart),
+    },
+    Check {
+        name: "units",
+        about: "the systemd units of examples/deploy, under systemd-socket-activate (Linux)",
+        details: "Its program is the example `service`.",
+        options: &[],
+        can: native,
+        does: native,
+        run: Run::Report(|_| Ok(units::run())),
+    },
+    Check {
+        name: "fleet",
+        about: "four instances behind HAProxy and behind nginx: rolling restarts, a kill, a stall (Linux)",
+        details: "Of the example `service`, with the configurations of examples/deploy. No request may fail but those under\n\
+                  way at an instance that is killed, and no POST may be served twice. All fleets run side by side.",
+        options: &[],
+        can: is_in_fleets,
+        does: is_in_fleets,
+        run: Run::Report(|call| Ok(fleet::run(&call.ready()?))),
     },
     Check {
         name: "async",
@@ -368,6 +404,11 @@ fn none(_: Runtime) -> bool {
     false
 }
 
+/// One of each kind: a native program, a module in an interpreter, a component.
+fn is_in_fleets(it: Runtime) -> bool {
+    matches!(it, Runtime::Native | Runtime::Wasmi | Runtime::Wasmtime48)
+}
+
 fn native(it: Runtime) -> bool {
     it.wasi().is_none()
 }
@@ -401,6 +442,14 @@ fn idle(call: &Call) -> Outcome<Report> {
         release: true,
     };
     Ok(idle::run(&call.ready()?, settings))
+}
+
+fn restart(call: &Call) -> Outcome<Report> {
+    let settings = restart::Settings {
+        restarts: call.value("--restarts")?,
+        requests: call.value("--requests")?,
+    };
+    Ok(restart::run(settings))
 }
 
 fn resets(call: &Call) -> Outcome<Report> {

@@ -1,0 +1,174 @@
+//! Checks the systemd units of `examples/deploy`: systemd-analyze finds nothing wrong in them, and the service runs as they
+//! say under systemd-socket-activate.
+
+use std::os::unix::net::UnixDatagram;
+use std::process::Command;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use crate::curl::Scratch;
+use crate::{Client, Outcome, Program, Report, Runtime, Server, ensure, root};
+
+/// Where the units have the program.
+const INSTALLED: &str = "/usr/local/bin/service";
+
+/// What systemd-analyze may rate what the service can do, times ten: 100 is anything. It calls less than 20 safe.
+const MOST_EXPOSED: &str = "--threshold=19";
+
+/// How long each step may take.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Runs both.
+#[must_use]
+pub fn run() -> Report {
+    let mut report = Report::new("units", &[Runtime::Native]);
+    let units = Units::new();
+    for (name, check) in [
+        ("systemd-analyze", analyze as fn(&Units) -> Outcome<String>),
+        ("systemd-socket-activate", activate),
+    ] {
+        let outcome = match &units {
+            Ok(units) => check(units),
+            Err(why) => Err(why.clone()),
+        };
+        report.add(name, Runtime::Native, outcome);
+    }
+    report
+}
+
+/// The units, in which only the place of the program has changed.
+struct Units {
+    folder: Scratch,
+    service: String,
+}
+
+impl Units {
+    fn new() -> Outcome<Self> {
+        let mut apt = Command::new(root().join("ci/apt"));
+        let installed = apt
+            .args(["systemd-analyze", "systemd-socket-activate"])
+            .status();
+        ensure!(
+            installed.is_ok_and(|it| it.success()),
+            "there is no systemd"
+        );
+        let program = Program::example(Runtime::Native, "service", true)?.path;
+        let folder = Scratch::new()?;
+        let mut service = String::new();
+        for name in ["mini-http@.socket", "mini-http@.service"] {
+            let path = root().join("examples/deploy").join(name);
+            let unit =
+                std::fs::read_to_string(&path).map_err(|e| format!("{}: {e}", path.display()))?;
+            service = unit.replace(INSTALLED, &program.display().to_string());
+            folder.write(name, &service)?;
+        }
+        Ok(Self { folder, service })
+    }
+
+    /// The value of a setting of the service, for the instance 1.
+    fn setting(&self, name: &str) -> Outcome<String> {
+        let mut lines = self.service.lines();
+        let value = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+        value
+            .map(|value| value.replace("%i", "1"))
+            .ok_or_else(|| format!("the unit has no {name}"))
+    }
+}
+
+fn analyze(units: &Units) -> Outcome<String> {
+    let (socket, service) = (
+        units.folder.file("mini-http@1.socket"),
+        units.folder.file("mini-http@1.service"),
+    );
+    let verify = [
+        "verify",
+        "--man=no",
+        "--recursive-errors=no",
+        &socket,
+        &service,
+    ];
+    let said = systemd_analyze(&verify)?;
+    ensure!(said.trim().is_empty(), "systemd-analyze verify: {said}");
+    let said = systemd_analyze(&[
+        "security",
+        "--offline=true",
+        "--no-pager",
+        MOST_EXPOSED,
+        &service,
+    ])?;
+    let rating = said
+        .lines()
+        .rev()
+        .find(|line| line.contains("exposure level"));
+    let rating = rating.and_then(|line| line.split(": ").nth(1)?.split(' ').next());
+    Ok(format!("exposure {}", rating.unwrap_or("?")))
+}
+
+fn systemd_analyze(arguments: &[&str]) -> Outcome<String> {
+    let output = Command::new("systemd-analyze").args(arguments).output();
+    let output = output.map_err(|e| format!("systemd-analyze: {e}"))?;
+    let said = [output.stdout, output.stderr].map(|it| String::from_utf8_lossy(&it).into_owned());
+    let said = said.concat();
+    ensure!(
+        output.status.success(),
+        "systemd-analyze {arguments:?}: {}\n{said}",
+        output.status
+    );
+    Ok(said)
+}
+
+/// Starts it at the first connection, and stops it by SIGTERM. This program is in the place of systemd.
+fn activate(units: &Units) -> Outcome<String> {
+    let path = units.folder.file("notices");
+    let notices = UnixDatagram::bind(&path).map_err(|e| format!("{path}: {e}"))?;
+    let set = notices.set_read_timeout(Some(PATIENCE));
+    set.map_err(|e| format!("a timeout: {e}"))?;
+    let watchdog: u64 = units
+        .setting("WatchdogSec")?
+        .parse()
+        .map_err(|e| format!("WatchdogSec: {e}"))?;
+    let variables = format!(
+        "{} NOTIFY_SOCKET={path} WATCHDOG_USEC={watchdog}000000",
+        units.setting("Environment")?
+    );
+    let program = units.setting("ExecStart")?;
+    let mut server = Server::with_command(Runtime::Native, |address| {
+        let mut command = Command::new("systemd-socket-activate");
+        command.arg(format!("--listen={address}"));
+        for variable in variables.split(' ') {
+            command.arg(format!("--setenv={variable}"));
+        }
+        command.arg(&program);
+        Ok(command)
+    })?;
+    let mut client = Client::connect(server.address)?;
+    client.send("GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")?;
+    client.answer()?.check(b"1\n")?;
+    server.signal("-TERM")?;
+    let since = Instant::now();
+    let status = loop {
+        if let Some(status) = server.ended() {
+            break status;
+        }
+        ensure!(since.elapsed() < PATIENCE, "it doesn't stop");
+        sleep(Duration::from_millis(5));
+    };
+    ensure!(
+        status.success(),
+        "it ended with {status}:\n{}",
+        server.log_end(20)
+    );
+    server.check_log()?;
+    for expected in ["READY=1", "WATCHDOG=1", "STOPPING=1"] {
+        let mut message = [0; 256];
+        let length = notices
+            .recv(&mut message)
+            .map_err(|e| format!("no {expected}: {e}"))?;
+        let message = String::from_utf8_lossy(&message[..length]);
+        ensure!(
+            message.trim() == expected,
+            "instead of {expected} it reported {message}"
+        );
+    }
+    Ok("ok".into())
+}
