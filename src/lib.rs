@@ -69,6 +69,7 @@
 //! # Features
 //! * `signals` has `Server::stop_on_signals`, by which SIGTERM and SIGINT stop a server.
 //! * `systemd` has `Server::notify_systemd`, which reports to systemd that the server is ready, alive, or stopping.
+//! * `proxy-protocol` adds `Server::proxy_protocol`: the PROXY protocol, versions 1 and 2.
 //! * `unstable` makes `conn` and `reactor` public, with `Key` and `Instant`: for fuzzers, and for
 //!   programs that drive a connection with their own I/O. Every release may change them.
 //!

@@ -77,6 +77,13 @@ pub struct Limits {
     /// that several connections send, even if the handler holds it no longer: a reference shows that there
     /// are others, but not whose. Once all but one of these connections have sent it, it is counted.
     pub max_held: usize,
+    /// With `Server::proxy_protocol`: the most bytes of a PROXY header. Default 4 KiB. One of
+    /// version 1 has at most 107 in any case.
+    pub max_proxy_header: usize,
+    /// With `Server::proxy_protocol`: the longest time from the start of a connection to the
+    /// end of its PROXY header, which proxies send at once. Then it is closed. Default 5 s, which is enough to
+    /// repeat a lost packet twice.
+    pub proxy_header_timeout: Duration,
     /// The longest time from the first byte of a head to its last. A slower one gets 408 (RFC 9110
     /// §15.5.9). Default 30 s.
     pub head_timeout: Duration,
@@ -141,6 +148,8 @@ impl Limits {
             ("accepts_per_turn", self.accepts_per_turn > 0),
             ("max_connections", self.max_connections > 0),
             ("max_held", self.max_held > 0),
+            ("max_proxy_header", self.max_proxy_header > 0),
+            ("proxy_header_timeout", !self.proxy_header_timeout.is_zero()),
             ("head_timeout", !self.head_timeout.is_zero()),
             ("idle_timeout", !self.idle_timeout.is_zero()),
             ("rate_window", !self.rate_window.is_zero()),
@@ -199,6 +208,8 @@ impl Default for Limits {
             } else {
                 256 * mib
             },
+            max_proxy_header: 4 << 10,
+            proxy_header_timeout: Duration::from_secs(5),
             head_timeout: Duration::from_secs(30),
             idle_timeout: Duration::from_secs(75),
             min_rate: 500,

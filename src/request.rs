@@ -52,7 +52,9 @@ impl Request {
         self.parts().inner.body()
     }
 
-    /// The client's address. `None` on WASI preview 1, which has no call for it.
+    /// The client's address. `None` on WASI preview 1, which has no call for it, and for connections of Unix domain
+    /// sockets. Behind a proxy it is the proxy's, unless that sends the PROXY protocol:
+    /// [`TrustedProxies`](crate::TrustedProxies) finds the client's.
     #[must_use]
     pub fn peer_addr(&self) -> Option<SocketAddr> {
         self.parts().peer

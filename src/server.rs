@@ -184,6 +184,29 @@ impl Server {
         self
     }
 
+    /// Whether each connection begins with a header of the PROXY protocol, version 1 or 2, with which a proxy says who
+    /// its client is (HAProxy's `send-proxy` and `send-proxy-v2`). Off by default. On preview 1 this is the only way
+    /// to a client's address.
+    ///
+    /// If it is on, the address in the header is that of [`peer_addr`](Request::peer_addr) and
+    /// [`PeerAddr`](crate::PeerAddr). They have none if the proxy says that it doesn't know it, or if it isn't an
+    /// IP address. For connections of the proxy's own (`LOCAL`, with which it sees if the server is alive) they
+    /// are as without a header.
+    ///
+    /// Connections without a valid header are closed without a response, for the reason
+    /// [`BadProxyHeader`](crate::CloseReason::BadProxyHeader), and so are those whose header is late
+    /// ([`proxy_header_timeout`](Limits::proxy_header_timeout)) or too long
+    /// ([`max_proxy_header`](Limits::max_proxy_header)). Whoever can connect can claim any address: let only the
+    /// proxy connect, by a firewall, a private network or a Unix domain socket.
+    #[cfg(feature = "proxy-protocol")]
+    pub fn proxy_protocol(&mut self, is_on: bool) -> &mut Self {
+        self.settings.read_proxy_header = match is_on {
+            true => Some(crate::conn::proxy_header::read),
+            false => None,
+        };
+        self
+    }
+
     /// The addresses of the listening sockets, in the order in which they were bound. Unix domain sockets have none.
     ///
     /// # Errors

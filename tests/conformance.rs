@@ -168,6 +168,7 @@ fn serve(
     let mut server = Server::new("127.0.0.1:0").expect("a free port");
     let limits = machine::limits(settings).expect("known settings");
     server.limits(|defaults| *defaults = limits);
+    server.proxy_protocol(machine::wants_proxy_header(settings));
     let address = server.local_addr().expect("an address");
     let handle = server.handle();
     let serve = move || serve::serve(&server, handler, mode);

@@ -12,11 +12,12 @@ use std::path::{Path, PathBuf};
 
 type Check = fn(&[u8]);
 
-const TARGETS: [(&str, Check); 4] = [
+const TARGETS: [(&str, Check); 5] = [
     ("connection", oracle::connection::check),
     ("head", oracle::head::check),
     ("chunked", oracle::chunked::check),
     ("streaming", oracle::streaming::check),
+    ("proxy", oracle::proxy::check),
 ];
 
 /// The files `fuzz/regressions/TARGET/NAME` are inputs that the fuzzer has found. The faults are fixed.
@@ -77,6 +78,11 @@ fn seeds(target: &str) -> Vec<Vec<u8>> {
                     seeds.push(Choices::join(&bytes[end + 4..], &[]));
                 }
             }
+            "proxy" if begins_with_proxy_header(&bytes) => {
+                seeds.push(Choices::join(&bytes, &[]));
+                seeds.push(Choices::join(&bytes, &[ends, 5, 0, 17, 2]));
+            }
+            "proxy" => {}
             "head" => seeds.push(Choices::join(&bytes, &[])),
             "streaming" => {
                 // In pieces, compared with complete bodies.
@@ -119,6 +125,11 @@ fn seeds(target: &str) -> Vec<Vec<u8>> {
     seeds.sort();
     seeds.dedup();
     seeds
+}
+
+/// So the seeds are few, and all of them are about the header.
+fn begins_with_proxy_header(bytes: &[u8]) -> bool {
+    bytes.starts_with(b"PROXY ") || bytes.starts_with(b"\r\n\r\n\0")
 }
 
 fn root() -> PathBuf {

@@ -25,3 +25,8 @@ pub fn streaming(data: &[u8]) {
 pub fn chunked(data: &[u8]) {
     oracle::chunked::check(data);
 }
+
+/// See `tests/oracle/proxy.rs`.
+pub fn proxy(data: &[u8]) {
+    oracle::proxy::check(data);
+}

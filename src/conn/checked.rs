@@ -1,5 +1,7 @@
 //! [`CheckedConnection`]: a connection for tests and fuzzers.
 
+use std::net::SocketAddr;
+
 use super::state::{Reading, Writing};
 use super::{Connection, Context, Shared};
 use crate::limits::Limits;
@@ -23,13 +25,23 @@ impl CheckedConnection {
     /// A connection that was accepted at this time.
     #[must_use]
     pub fn new(limits: Limits, now: Instant) -> Self {
-        let mut shared = Shared::new();
+        Self::with(Shared::new(), limits, now, None)
+    }
+
+    /// A connection from this address that begins with a header of the PROXY protocol.
+    #[cfg(feature = "proxy-protocol")]
+    #[must_use]
+    pub fn behind_proxy(limits: Limits, now: Instant, peer: Option<SocketAddr>) -> Self {
+        Self::with(Shared::with_proxy_protocol(), limits, now, peer)
+    }
+
+    fn with(mut shared: Shared, limits: Limits, now: Instant, peer: Option<SocketAddr>) -> Self {
         let mut cx = Context {
             now,
             limits: &limits,
             shared: &mut shared,
         };
-        let connection = Connection::new(1, None, &mut cx);
+        let connection = Connection::new(1, peer, &mut cx);
         Self {
             limits,
             shared,

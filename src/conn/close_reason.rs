@@ -69,6 +69,11 @@ pub enum CloseReason {
     /// The connection was [upgraded](crate::upgrade()) to another protocol, and has ended as that does: both sides have
     /// ended their streams, or the program has dropped it.
     Upgraded,
+    /// The connection did not begin with a valid header of the PROXY protocol. There was no response.
+    BadProxyHeader,
+    /// The header of the PROXY protocol took longer than
+    /// [`proxy_header_timeout`](crate::Limits::proxy_header_timeout).
+    ProxyHeaderTimeout,
 }
 
 impl CloseReason {
@@ -97,6 +102,8 @@ impl CloseReason {
         Self::HandlerTimeout,
         Self::BodyUnread,
         Self::Upgraded,
+        Self::BadProxyHeader,
+        Self::ProxyHeaderTimeout,
     ];
 
     /// The reason's index in [`ALL`](Self::ALL).
@@ -130,14 +137,17 @@ impl CloseReason {
             | Self::ResponseFailed
             | Self::ClientGone
             | Self::HalfClosedTimeout
-            | Self::HandlerTimeout => false,
+            | Self::HandlerTimeout
+            | Self::BadProxyHeader
+            | Self::ProxyHeaderTimeout => false,
         }
     }
 
     /// Whether the connection was closed because a request was refused; see [`Refusal`](crate::Refusal).
     ///
     /// `false` for [`HandlerFailed`](Self::HandlerFailed), because nothing was wrong with the request, and for
-    /// [`Stopped`](Self::Stopped), which closes connections with and without a request.
+    /// [`Stopped`](Self::Stopped), which closes connections with and without a request. Also for
+    /// [`BadProxyHeader`](Self::BadProxyHeader): no request was read.
     #[must_use]
     pub const fn is_refusal(self) -> bool {
         match self {
@@ -163,7 +173,9 @@ impl CloseReason {
             | Self::ClientGone
             | Self::HalfClosedTimeout
             | Self::BodyUnread
-            | Self::Upgraded => false,
+            | Self::Upgraded
+            | Self::BadProxyHeader
+            | Self::ProxyHeaderTimeout => false,
         }
     }
 
@@ -198,6 +210,8 @@ impl CloseReason {
             Self::HandlerTimeout => "the handler did not respond in time",
             Self::BodyUnread => "the handler left too much of the body unread",
             Self::Upgraded => "upgraded to another protocol, which has ended",
+            Self::BadProxyHeader => "there was no valid PROXY header",
+            Self::ProxyHeaderTimeout => "the PROXY header did not arrive in time",
         }
     }
 }

@@ -21,6 +21,7 @@ impl Connection {
                 },
                 Timer::Write => self.check_write_rate(cx),
                 Timer::Idle => self.state.closed(CloseReason::IdleTimeout),
+                Timer::ProxyHeader => self.state.closed(CloseReason::ProxyHeaderTimeout),
                 Timer::Linger => self.state.lingered(),
             }
             self.update_timers_and_budget(cx);
@@ -81,11 +82,13 @@ impl Connection {
     fn update_input_timer(&mut self, cx: &Context<'_>, has_output: bool) {
         let (reading, writing) = (self.state.reading(), self.state.writing());
         let awaited = match reading {
+            Reading::ProxyHeader if writing == Writing::Open => Some(Timer::ProxyHeader),
             Reading::Idle if !has_output && writing == Writing::Open => Some(Timer::Idle),
             Reading::Head if self.has_room_for_responses(cx) => Some(Timer::Head),
             Reading::Body(()) if self.has_room_for_responses(cx) => Some(Timer::Body),
             Reading::Discarding if writing == Writing::Lingering => Some(Timer::Linger),
-            Reading::Idle
+            Reading::ProxyHeader
+            | Reading::Idle
             | Reading::Head
             | Reading::Body(())
             | Reading::Streaming

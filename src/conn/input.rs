@@ -54,6 +54,11 @@ impl Connection {
     pub(super) fn advance(&mut self, cx: &mut Context<'_>, input: &mut &[u8]) -> Option<Request> {
         loop {
             match self.state.take_reading() {
+                Reading::ProxyHeader => {
+                    if !self.take_proxy_header(cx, input) {
+                        return None;
+                    }
+                }
                 Reading::Idle | Reading::Head => {
                     if input.is_empty() || !self.has_room_for_responses(cx) {
                         return None;
@@ -81,6 +86,16 @@ impl Connection {
                     return None;
                 }
             }
+        }
+    }
+
+    /// Consumes the header of the PROXY protocol at the front of `input`, or closes the connection if it is none.
+    /// Returns false if it isn't complete.
+    #[cold]
+    pub(super) fn take_proxy_header(&mut self, cx: &mut Context<'_>, input: &mut &[u8]) -> bool {
+        match cx.shared.read_proxy_header {
+            Some(read) => read(self, cx, input),
+            None => false,
         }
     }
 
@@ -321,7 +336,8 @@ impl Connection {
     /// Whether input is still parsed, not dropped.
     pub(super) fn is_reading(&self) -> bool {
         match self.state.reading() {
-            Reading::Idle
+            Reading::ProxyHeader
+            | Reading::Idle
             | Reading::Head
             | Reading::Body(())
             | Reading::Streaming
@@ -333,7 +349,10 @@ impl Connection {
 
     /// Whether the next input is part of a head.
     fn is_at_head(&self) -> bool {
-        matches!(self.state.reading(), Reading::Idle | Reading::Head)
+        matches!(
+            self.state.reading(),
+            Reading::ProxyHeader | Reading::Idle | Reading::Head
+        )
     }
 
     /// Backpressure: while a client has not taken its responses, no further ones are made. Once the

@@ -7,6 +7,7 @@
 //! | what | where |
 //! |---|---|
 //! | the states and every transition, with the graph | [`state`] |
+//! | the header of the PROXY protocol, before the first request | `proxy_header` |
 //! | the request's head: strict grammar, target, Host | `head/` |
 //! | the length of the body (RFC 9112 §6.3) | [`Framing`] |
 //! | chunked bodies | [`ChunkedDecoder`] |
@@ -79,6 +80,8 @@ mod incoming;
 mod input;
 mod memory;
 mod output;
+#[cfg(feature = "proxy-protocol")]
+pub(crate) mod proxy_header;
 mod refusal;
 mod respond;
 mod shared;
@@ -97,6 +100,7 @@ pub(crate) use encode::{announced_length, decimal, has_body};
 pub use framing::Framing;
 pub(crate) use grammar::is_token;
 pub use refusal::Refusal;
+pub(crate) use shared::ReadProxyHeader;
 pub use shared::{Context, Shared};
 pub(crate) use streaming::why_no_upgrade;
 pub use streaming::{BodyLength, Received, ResponseLength};
@@ -179,7 +183,10 @@ impl Connection {
         let mut connection = Self {
             id,
             peer,
-            state: State::new(),
+            state: match cx.shared.read_proxy_header {
+                None => State::new(),
+                Some(_) => State::behind_proxy(),
+            },
             head_lines: None,
             kept: Vec::new(),
             kept_used: 0,
@@ -231,7 +238,9 @@ impl Connection {
             return (streaming.calls.read_limit)(self, cx) > 0;
         }
         match self.state.reading() {
-            Reading::Idle | Reading::Head | Reading::Body(()) => self.has_room_for_responses(cx),
+            Reading::ProxyHeader | Reading::Idle | Reading::Head | Reading::Body(()) => {
+                self.has_room_for_responses(cx)
+            }
             Reading::Streaming | Reading::Responding | Reading::Upgraded | Reading::Ended => false,
             Reading::Discarding => self.wants_discarded(cx),
         }
@@ -285,7 +294,7 @@ impl Connection {
     #[must_use]
     pub fn can_be_evicted(&self) -> bool {
         match self.timers.input() {
-            Some(Timer::Idle | Timer::Linger) => true,
+            Some(Timer::Idle | Timer::Linger | Timer::ProxyHeader) => true,
             Some(Timer::HalfClosed) => self.output.pending() == 0,
             Some(Timer::Head | Timer::Body | Timer::Write | Timer::Handler) | None => false,
         }
@@ -319,7 +328,11 @@ impl Connection {
         }
         match self.state.reading() {
             Reading::Head | Reading::Body(()) => self.refuse_unfinished(cx, Refusal::incomplete()),
-            Reading::Idle
+            Reading::ProxyHeader if self.has_kept_input() => {
+                self.state.closed(CloseReason::BadProxyHeader);
+            }
+            Reading::ProxyHeader
+            | Reading::Idle
             | Reading::Streaming
             | Reading::Responding
             | Reading::Upgraded
@@ -463,11 +476,13 @@ impl Connection {
 }
 
 impl Connection {
-    /// Whether there is kept input that was not scanned, and is still parsed.
+    /// Whether there is kept input that was not scanned, and is still parsed. Of a header of the PROXY protocol,
+    /// only what was scanned is kept.
     fn has_unused_input(&self) -> bool {
         !self.kept.is_empty()
             && self.kept.len() - self.kept_used > self.scanned()
             && self.is_reading()
+            && self.state.reading() != Reading::ProxyHeader
     }
 
     /// Brings timers and budget in line with the state. Every call that changes it ends with this.

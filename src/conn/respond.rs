@@ -98,6 +98,7 @@ impl Connection {
     #[cold]
     pub(super) fn refuse_unfinished(&mut self, cx: &mut Context<'_>, refusal: Refusal) {
         match self.state.reading() {
+            Reading::ProxyHeader => return self.refuse_any_method(cx, refusal),
             Reading::Idle | Reading::Head => {
                 if self.refuse_unfinished_head(cx, refusal) {
                     return;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use super::Connection;
 use super::custom_refusal::WriteRefusal;
 use super::date::Date;
 use super::memory::{Account, Budget, BufferPool, HeadBlock};
@@ -37,7 +38,15 @@ pub struct Shared {
     pub(crate) watch: Option<Box<dyn Watch>>,
     /// What the watch holds.
     pub(super) watch_account: Account,
+    /// Where each connection begins with a header of the PROXY protocol: what reads it.
+    pub(crate) read_proxy_header: Option<ReadProxyHeader>,
 }
+
+/// Reads a header of the PROXY protocol at the front of the input, and takes it from there. If it is none, the
+/// connection closes. Returns false if it isn't complete.
+///
+/// It is a pointer, so that a program that doesn't use the protocol doesn't contain the code.
+pub(crate) type ReadProxyHeader = fn(&mut Connection, &mut Context<'_>, &mut &[u8]) -> bool;
 
 impl Shared {
     /// An empty pool and budget, and the date 1 January 1970 until [`set_date`](Self::set_date).
@@ -62,6 +71,16 @@ impl Shared {
         self.date.set(now, wall_clock);
         if let Some(watch) = &mut self.watch {
             watch.set_clock(now, wall_clock);
+        }
+    }
+
+    /// State for connections that begin with a header of the PROXY protocol.
+    #[cfg(feature = "proxy-protocol")]
+    #[must_use]
+    pub fn with_proxy_protocol() -> Self {
+        Self {
+            read_proxy_header: Some(super::proxy_header::read),
+            ..Self::default()
         }
     }
 

@@ -8,7 +8,9 @@
 //!
 //! ```text
 //! Reading
-//!               first byte          complete head, no body
+//!   ProxyHeader (only behind a proxy that sends one)
+//!           │ complete
+//!           │   first byte          complete head, no body
 //!      ┌─> Idle ──────────> Head ─────────────────────────┐
 //!      │    │                │ └ complete head ─> Body ──>│ complete body
 //!      │    │                │                     │      v
@@ -72,6 +74,8 @@ use super::incoming::Incoming;
 /// the state it is the request itself, so there is no such state without one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reading<B = ()> {
+    /// A header of the PROXY protocol is awaited, before the first request.
+    ProxyHeader,
     /// No byte of the next request has arrived.
     Idle,
     /// A head has begun.
@@ -147,10 +151,19 @@ impl State {
         }
     }
 
+    /// A connection that was just accepted from a proxy, which sends a header of the PROXY protocol.
+    pub(super) fn behind_proxy() -> Self {
+        Self {
+            reading: Reading::ProxyHeader,
+            ..Self::new()
+        }
+    }
+
     /// How input from the client is treated.
     #[must_use]
     pub const fn reading(&self) -> Reading {
         match self.reading {
+            Reading::ProxyHeader => Reading::ProxyHeader,
             Reading::Idle => Reading::Idle,
             Reading::Head => Reading::Head,
             Reading::Body(_) => Reading::Body(()),
@@ -225,6 +238,7 @@ impl State {
     /// is missing.
     pub(super) fn take_reading(&mut self) -> Reading<Box<Incoming>> {
         match self.reading {
+            Reading::ProxyHeader => Reading::ProxyHeader,
             Reading::Idle => Reading::Idle,
             Reading::Head => Reading::Head,
             Reading::Body(_) => std::mem::replace(&mut self.reading, Reading::Head),
@@ -234,6 +248,12 @@ impl State {
             Reading::Discarding => Reading::Discarding,
             Reading::Ended => Reading::Ended,
         }
+    }
+
+    /// The header of the PROXY protocol is complete.
+    pub(super) fn proxy_header_done(&mut self) {
+        debug_assert_eq!(self.reading(), Reading::ProxyHeader);
+        self.reading = Reading::Idle;
     }
 
     /// The first byte of a head has arrived.
@@ -314,7 +334,8 @@ impl State {
             }
             (
                 KeepAlive::Persist,
-                Reading::Idle
+                Reading::ProxyHeader
+                | Reading::Idle
                 | Reading::Head
                 | Reading::Body(())
                 | Reading::Upgraded
@@ -395,7 +416,7 @@ impl State {
             self.reading,
             Reading::Head | Reading::Body(_) | Reading::Streaming
         ));
-        if self.reading() == Reading::Idle {
+        if matches!(self.reading, Reading::ProxyHeader | Reading::Idle) {
             self.last_response_queued(CloseReason::ClientClosed);
         }
         self.reading = Reading::Ended;
@@ -411,7 +432,8 @@ impl State {
             Writing::Closing => {
                 self.writing = match self.reading {
                     Reading::Ended => Writing::Closed,
-                    Reading::Idle
+                    Reading::ProxyHeader
+                    | Reading::Idle
                     | Reading::Head
                     | Reading::Body(_)
                     | Reading::Streaming
@@ -460,7 +482,8 @@ impl State {
     fn stop_reading(&mut self) {
         self.reading = match self.reading {
             Reading::Ended => Reading::Ended,
-            Reading::Idle
+            Reading::ProxyHeader
+            | Reading::Idle
             | Reading::Head
             | Reading::Body(_)
             | Reading::Streaming

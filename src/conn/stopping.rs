@@ -21,6 +21,7 @@ impl Connection {
             return false;
         }
         match self.state.reading() {
+            Reading::ProxyHeader => self.state.closed(CloseReason::Stopped),
             Reading::Idle if self.output.pending() == 0 => {
                 self.state.closed(CloseReason::Stopped);
             }

@@ -8,6 +8,8 @@ use crate::time::Instant;
 /// What the connection waits for with a deadline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Timer {
+    /// The header of the PROXY protocol. On expiry the connection is closed.
+    ProxyHeader,
     /// The rest of a head that has begun. On expiry: 408.
     Head,
     /// The end of a rate window in which a body is received. On expiry the rate is checked.
@@ -28,6 +30,7 @@ impl Timer {
     /// The time from the timer's start to its deadline.
     pub(super) fn duration(self, limits: &Limits) -> Duration {
         match self {
+            Self::ProxyHeader => limits.proxy_header_timeout,
             Self::Head => limits.head_timeout,
             Self::Body | Self::Write => limits.rate_window,
             Self::Idle => limits.idle_timeout,
@@ -67,7 +70,8 @@ impl TimerTable {
         let deadline = now + timer.duration(limits);
         match timer {
             Timer::Write => self.write_deadline = deadline.min(Self::LAST),
-            Timer::Head
+            Timer::ProxyHeader
+            | Timer::Head
             | Timer::Body
             | Timer::Idle
             | Timer::Linger

@@ -90,7 +90,7 @@ use self::stop::Stop;
 use self::streaming::Streaming;
 use self::whole::WholeBodies;
 use crate::body::Whole;
-use crate::conn::{CloseReason, Connection, Context, Seen, Shared, WriteRefusal};
+use crate::conn::{CloseReason, Connection, Context, ReadProxyHeader, Seen, Shared, WriteRefusal};
 use crate::executor::Task;
 use crate::handle::Handle;
 use crate::incoming::Incoming;
@@ -154,12 +154,15 @@ pub(crate) struct Settings {
     /// Makes the responses to refused requests.
     pub(crate) on_refusal: Option<Arc<dyn WriteRefusal>>,
     pub(crate) worker: Worker,
+    /// Where each connection begins with a header of the PROXY protocol.
+    pub(crate) read_proxy_header: Option<ReadProxyHeader>,
 }
 
 impl Settings {
     /// What the connections of a loop share.
     fn shared(&self, handle: &Handle) -> Shared {
         let mut shared = Shared::new();
+        shared.read_proxy_header = self.read_proxy_header;
         shared.on_refusal.clone_from(&self.on_refusal);
         shared.watch =
             (self.sink.as_ref()).map(|sink| Arc::clone(sink).watch(handle, self.catch_panics));
@@ -175,6 +178,7 @@ impl Default for Settings {
             sink: None,
             on_refusal: None,
             worker: Worker::default(),
+            read_proxy_header: None,
         }
     }
 }

@@ -6,12 +6,15 @@ use super::notation;
 use mini_http::conn::{BodyLength, Connection, Context, Received, ResponseLength, Shared, Step};
 use mini_http::http::Method;
 use mini_http::{Instant, Limits, Request, Response};
+use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
 
 /// The state machine. Runs share the state that connections share, so each run also tests what the last one left.
 #[derive(Debug, Default)]
 pub(crate) struct Machine {
     shared: Shared,
+    /// Whether its connections begin with a header of the PROXY protocol.
+    is_behind_proxy: bool,
     now: Instant,
     /// Whether bodies stream. The handlers collect them.
     pub(crate) streams: bool,
@@ -30,6 +33,14 @@ impl Machine {
 impl Subject for Machine {
     fn run(&mut self, steps: &[notation::Step], setup: &Setup<'_>) -> Result<Outcome, String> {
         let limits = limits(setup.settings)?;
+        let is_behind_proxy = wants_proxy_header(setup.settings);
+        if self.is_behind_proxy != is_behind_proxy {
+            self.is_behind_proxy = is_behind_proxy;
+            self.shared = match is_behind_proxy {
+                true => Shared::with_proxy_protocol(),
+                false => Shared::new(),
+            };
+        }
         let mut run = Run::new(self, &limits, setup.handler);
         for step in steps {
             match step {
@@ -40,6 +51,13 @@ impl Subject for Machine {
         }
         Ok(run.finish())
     }
+}
+
+/// Whether connections begin with a header of the PROXY protocol.
+pub(crate) fn wants_proxy_header(settings: &[(String, u64)]) -> bool {
+    settings
+        .iter()
+        .any(|(name, value)| name == "proxy" && *value == 1)
 }
 
 /// The default limits, but for those of a case.
@@ -55,6 +73,8 @@ pub(crate) fn limits(settings: &[(String, u64)]) -> Result<Limits, String> {
             "chunk_extensions" => limits.max_chunk_extensions = size,
             "trailers" => limits.max_trailers = size,
             "memory" => limits.max_held = size,
+            // No limit: see `wants_proxy_header`.
+            "proxy" => {}
             _ => return Err(format!("no such setting: {name}")),
         }
     }
@@ -132,7 +152,7 @@ impl<'a> Run<'a> {
                 self.call(Connection::respond_to_panic);
                 continue;
             }
-            let response = answer(self.handler, query, request.body())?;
+            let response = answer(self.handler, query, request.body(), request.peer_addr())?;
             self.call(|connection, cx| connection.respond(cx, response));
         }
         if !input.is_empty() {
@@ -191,7 +211,8 @@ impl<'a> Run<'a> {
         if takes_upgrade(self.handler, query) {
             self.call(|connection, _| connection.set_upgrade_taken(true));
         }
-        let (head, body) = answer(self.handler, query, request.body())?.into_parts();
+        let peer = self.connection.peer();
+        let (head, body) = answer(self.handler, query, request.body(), peer)?.into_parts();
         let head = Response::from_parts(head, ());
         let length = ResponseLength::Exact(body.len() as u64);
         self.call(|connection, cx| {
@@ -354,21 +375,22 @@ fn panics(query: &str) -> bool {
     query.split('&').any(|pair| pair == "panic=now")
 }
 
-/// The response of a handler to a request with this query and body.
+/// The response of a handler to a request with this query and body, from this peer.
 pub(crate) fn answer(
     handler: Handler,
     query: &str,
     body: &[u8],
+    peer: Option<SocketAddr>,
 ) -> Result<Response<Vec<u8>>, String> {
     match handler {
         Handler::Echo => Ok(Response::new(check::echo(body).to_vec())),
         Handler::Respond if panics(query) => panic!("as the request says"),
-        Handler::Respond | Handler::Upgrade => respond(query),
+        Handler::Respond | Handler::Upgrade => respond(query, peer),
     }
 }
 
 /// The response of the handler `respond`: the query says what it is.
-fn respond(query: &str) -> Result<Response<Vec<u8>>, String> {
+fn respond(query: &str, peer: Option<SocketAddr>) -> Result<Response<Vec<u8>>, String> {
     let mut response = Response::builder();
     let mut body = b"hello!".to_vec();
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
@@ -386,6 +408,7 @@ fn respond(query: &str) -> Result<Response<Vec<u8>>, String> {
                 response = response.status(status);
             }
             "body" => body = value,
+            "peer" => body = peer.map_or("none".into(), |peer| peer.to_string()).into(),
             "length" => body = vec![b'a'; number()?],
             "take" | "read" => {}
             _ => response = response.header(name, value),

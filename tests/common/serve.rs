@@ -5,7 +5,9 @@ use super::machine;
 use futures_io::{AsyncRead, AsyncWrite};
 use mini_http::body::AnyBody;
 use mini_http::http::Request;
-use mini_http::{Bytes, Incoming, IncomingError, Response, Server, Upgraded, spawn, upgrade};
+use mini_http::{
+    Bytes, Incoming, IncomingError, PeerAddr, Response, Server, Upgraded, spawn, upgrade,
+};
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
@@ -38,7 +40,8 @@ pub(crate) fn serve(server: &Server, handler: Handler, mode: Mode) -> mini_http:
     match mode {
         Mode::Whole => server.start(move |request| {
             let query = request.uri().query().unwrap_or_default();
-            machine::answer(handler, query, request.body()).expect("a good query")
+            let peer = request.peer_addr();
+            machine::answer(handler, query, request.body(), peer).expect("a good query")
         }),
         Mode::Async => server.serve_async(move |request| receive_and_answer(handler, request)),
     }
@@ -49,6 +52,7 @@ async fn receive_and_answer(
     mut request: Request<Incoming>,
 ) -> Result<Response<AnyBody>, IncomingError> {
     let query = machine::query(handler, &request).to_owned();
+    let peer = request.extensions().get::<PeerAddr>().map(|peer| peer.0);
     let leaves_body = machine::leaves_body(handler, &request);
     if machine::takes_upgrade(handler, &query) {
         let upgrade = upgrade(&mut request);
@@ -63,7 +67,7 @@ async fn receive_and_answer(
         true => Bytes::new(),
         false => request.into_body().bytes().await?,
     };
-    let response = machine::answer(handler, &query, &body).expect("a good query");
+    let response = machine::answer(handler, &query, &body, peer).expect("a good query");
     Ok(response.map(AnyBody::from))
 }
 

@@ -119,7 +119,11 @@ fn outcome(bytes: &[u8], limits: &Limits, mut piece: impl FnMut() -> usize) -> O
                 assert_ne!(why, "the head can't be parsed\n");
                 return Outcome::Refused(answer.status, why);
             }
-            Reading::Streaming | Reading::Responding | Reading::Upgraded | Reading::Ended => {
+            Reading::ProxyHeader
+            | Reading::Streaming
+            | Reading::Responding
+            | Reading::Upgraded
+            | Reading::Ended => {
                 panic!("{:?}", connection.state())
             }
         }

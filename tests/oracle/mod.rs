@@ -10,6 +10,7 @@ pub(crate) mod connection;
 pub(crate) mod drive;
 pub(crate) mod handler;
 pub(crate) mod head;
+pub(crate) mod proxy;
 pub(crate) mod request;
 pub(crate) mod streaming;
 pub(crate) mod verdict;

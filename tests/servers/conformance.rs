@@ -13,10 +13,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let variable = |name| std::env::var(name).unwrap_or_default();
     let handler = cases::handler(&variable("MINI_HTTP_HANDLER"))?;
     let mode = serve::mode(&variable("MINI_HTTP_MODE"))?;
-    let limits = machine::limits(&cases::settings(&variable("MINI_HTTP_SETTINGS"))?)?;
+    let settings = cases::settings(&variable("MINI_HTTP_SETTINGS"))?;
+    let limits = machine::limits(&settings)?;
     let addr = std::env::var("MINI_HTTP_ADDR").unwrap_or("127.0.0.1:3000".into());
     let mut server = Server::new(&addr)?;
     server.limits(|defaults| *defaults = limits);
+    server.proxy_protocol(machine::wants_proxy_header(&settings));
     serve::serve(&server, handler, mode)?;
     Ok(())
 }

@@ -38,7 +38,7 @@ const PROTOCOLS: [(&[u8], &str); 6] = [
 const HTTP_2: &str = "this is the preface of HTTP/2, and this server speaks HTTP/1.1 and HTTP/1.0: \
     let the client, or the proxy before the server, use HTTP/1.1";
 
-const PROXY: &str = "this is the PROXY protocol, which this server does not take: \
+const PROXY: &str = "this is the PROXY protocol, which this server does not take here: \
     turn it off in the proxy; a Forwarded field can carry the client's address";
 
 const TLS: &str = "this is TLS, and this server speaks plain HTTP: \

@@ -44,6 +44,11 @@ impl Connection {
                 return Some(due);
             }
             match self.state.reading() {
+                Reading::ProxyHeader => {
+                    if !self.take_proxy_header(cx, input) {
+                        return None;
+                    }
+                }
                 Reading::Idle | Reading::Head => {
                     let head = self.next_head(cx, input)?;
                     return Some(self.pass_head(head));
@@ -144,7 +149,9 @@ impl Connection {
         let is_used = match self.state.reading() {
             Reading::Ended => false,
             // What is left of a head is not a complete one.
-            Reading::Idle | Reading::Head | Reading::Body(()) => left <= self.scanned(),
+            Reading::ProxyHeader | Reading::Idle | Reading::Head | Reading::Body(()) => {
+                left <= self.scanned()
+            }
             Reading::Streaming | Reading::Responding | Reading::Upgraded => left == 0,
             Reading::Discarding => true,
         };
@@ -178,7 +185,8 @@ impl Connection {
                     streaming.request.upgraded_end = true;
                 }
             }
-            Reading::Idle
+            Reading::ProxyHeader
+            | Reading::Idle
             | Reading::Body(())
             | Reading::Responding
             | Reading::Discarding

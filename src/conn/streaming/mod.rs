@@ -219,7 +219,9 @@ impl Connection {
             }
             (Some(_), Reading::Responding) => (Streaming::MAX_WAITING.saturating_sub(kept), kept),
             // A head for which there is no room is refused.
-            (_, Reading::Idle | Reading::Head) if self.has_room_for_responses(cx) => {
+            (_, Reading::ProxyHeader | Reading::Idle | Reading::Head)
+                if self.has_room_for_responses(cx) =>
+            {
                 (Streaming::MAX_WAITING, 0)
             }
             // What is dropped isn't held.
@@ -277,7 +279,11 @@ impl Connection {
         match self.state.reading() {
             Reading::Idle | Reading::Head => self.has_room_for_responses(cx),
             Reading::Streaming | Reading::Upgraded => streaming.request.can_take(),
-            Reading::Body(()) | Reading::Responding | Reading::Discarding | Reading::Ended => false,
+            Reading::ProxyHeader
+            | Reading::Body(())
+            | Reading::Responding
+            | Reading::Discarding
+            | Reading::Ended => false,
         }
     }
 
