@@ -20,6 +20,7 @@
 )]
 
 pub mod abuse;
+pub mod addresses;
 pub mod chunked;
 pub mod client;
 pub mod conformance;

@@ -6,9 +6,9 @@ use super::call::Call;
 use super::check::{Check, Run, flag, option, path};
 use crate::runtime::Wasi;
 use crate::{
-    Outcome, Report, Runtime, abuse, conformance, dead_peer, ensure, files, first_response, fleet,
-    idle, matrix, own_project, probe, registry_mio, resets, restart, runner, shim, stop, streaming,
-    unit_tests, units, websocket,
+    Outcome, Report, Runtime, abuse, addresses, conformance, dead_peer, ensure, files,
+    first_response, fleet, idle, matrix, own_project, probe, registry_mio, resets, restart, runner,
+    shim, stop, streaming, unit_tests, units, websocket,
 };
 
 pub(super) const CHECKS: &[Check] = &[
@@ -86,6 +86,15 @@ pub(super) const CHECKS: &[Check] = &[
         can: any,
         does: Runtime::is_usual,
         run: Run::Report(|call| Ok(files::run(&call.ready()?))),
+    },
+    Check {
+        name: "addresses",
+        about: "several addresses, Unix domain sockets, and the client's address behind HAProxy and nginx",
+        details: "Its program is the example `addresses`.",
+        options: &[],
+        can: Runtime::is_usual,
+        does: |it| it.is_usual() && it != Runtime::Wasip1Host && !it.is_blind(),
+        run: Run::Report(|call| Ok(addresses::run(&call.ready()?))),
     },
     Check {
         name: "idle",
@@ -222,7 +231,7 @@ pub(super) const CHECKS: &[Check] = &[
             option(
                 "--targets",
                 "NAMES",
-                "connection,head,chunked,streaming",
+                "connection,head,chunked,streaming,proxy",
                 "with commas between them",
             ),
         ],

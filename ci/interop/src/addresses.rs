@@ -1,0 +1,167 @@
+//! Checks where connections come from: several addresses, Unix domain sockets, and proxies that say who their client
+//! is. The clients are curl, HAProxy and nginx.
+
+mod proxy;
+
+use std::net::SocketAddr;
+
+use self::proxy::{HaProxy, Nginx};
+use crate::curl::{Scratch, curl};
+use crate::{Outcome, Program, Report, Runtime, Server, ensure};
+
+/// Tries it on each of these runtimes.
+#[must_use]
+pub fn run(runtimes: &[Runtime]) -> Report {
+    let mut report = Report::new("addresses", runtimes);
+    for &runtime in runtimes {
+        let program = Program::example(runtime, "addresses", false);
+        for (name, exists, case) in CASES {
+            let outcome = match exists(runtime) {
+                true => program.clone().and_then(|program| case(&program)),
+                false => Ok(()),
+            };
+            let word = if exists(runtime) { "ok" } else { "-" };
+            report.add(name, runtime, outcome.map(|()| word.into()));
+        }
+    }
+    report
+}
+
+/// A name, where there is such a thing, and the case. WASI has no Unix domain sockets, and on preview 1 the runtime
+/// binds the addresses.
+type Case = (&'static str, fn(Runtime) -> bool, fn(&Program) -> Outcome);
+
+const CASES: &[Case] = &[
+    ("localhost over IPv4 and IPv6", Runtime::binds, localhost),
+    ("a Unix domain socket", is_native, unix),
+    ("the same, behind nginx", is_native, behind_nginx),
+    ("the same, behind HAProxy", is_native, unix_behind_haproxy),
+    ("HAProxy with send-proxy", any, |it| {
+        behind_haproxy(it, "send-proxy")
+    }),
+    ("HAProxy with send-proxy-v2", any, |it| {
+        behind_haproxy(it, "send-proxy-v2")
+    }),
+    ("without a PROXY header", any, without_header),
+];
+
+/// Variables of the program: for no proxy, and for one that sends the PROXY protocol.
+const PLAIN: (&str, &str) = ("MINI_HTTP_PROXY_PROTOCOL", "off");
+const PROXIED: (&str, &str) = ("MINI_HTTP_PROXY_PROTOCOL", "on");
+
+fn any(_: Runtime) -> bool {
+    true
+}
+
+fn is_native(runtime: Runtime) -> bool {
+    runtime == Runtime::Native
+}
+
+fn localhost(program: &Program) -> Outcome {
+    let server = Server::with_command(program.runtime, |address| {
+        program.command(&format!("localhost:{}", address.port()), &[])
+    })?;
+    let url = format!("http://localhost:{}/", server.address.port());
+    for (option, ip) in [("-4", "127.0.0.1"), ("-6", "[::1]")] {
+        let said = curl(&[option, "-w", "from %{local_port}", &url])?.text();
+        let (seen, port) = said.split_once("from ").ok_or("no port")?;
+        let wanted = format!("peer {ip}:{port}, ");
+        ensure!(seen.starts_with(&wanted), "{option}: {seen}, not {wanted}");
+    }
+    server.check_log()
+}
+
+/// A native server at a Unix domain socket, and at a port, by which it is known that it has started.
+fn start_unix(program: &Program, scratch: &Scratch, variable: (&str, &str)) -> Outcome<Server> {
+    let variables = [variable, ("RUST_LOG", "debug")];
+    Server::with_command(program.runtime, |address| {
+        let mut command = program.command("", &variables)?;
+        command.args([format!("unix:{}", scratch.file("s")), address.to_string()]);
+        Ok(command)
+    })
+}
+
+fn unix(program: &Program) -> Outcome {
+    let scratch = Scratch::new()?;
+    let path = scratch.file("s");
+    let data = format!("@{}", scratch.write("body", "x".repeat(1 << 20))?);
+    // The first server is killed, and leaves its file to the second.
+    for _ in 0..2 {
+        let server = start_unix(program, &scratch, PLAIN)?;
+        let said = curl(&["--unix-socket", &path, "http://localhost/"])?.text();
+        ensure!(said == "peer unknown, client unknown\n", "{said}");
+        let url = "http://localhost/";
+        curl(&["--unix-socket", &path, "--data-binary", &data, url])?;
+        server.check_log()?;
+        let log = server.log();
+        ensure!(log.contains("from unix:"), "the log has no unix:\n{log}");
+    }
+    Ok(())
+}
+
+fn behind_nginx(program: &Program) -> Outcome {
+    let scratch = Scratch::new()?;
+    let server = start_unix(program, &scratch, ("MINI_HTTP_TRUSTED", "unix:"))?;
+    let nginx = Nginx::start(&scratch, &scratch.file("s"))?;
+    let url = format!("http://{}/", nginx.address());
+    // The client can't choose its address.
+    let spoofed = "X-Forwarded-For: 192.0.2.1";
+    let said = curl(&["-H", spoofed, &url, &url, &url])?.text();
+    let wanted = "peer unknown, client 127.0.0.1\n".repeat(3);
+    ensure!(said == wanted, "{said}");
+    server.check_log()
+}
+
+fn unix_behind_haproxy(program: &Program) -> Outcome {
+    let scratch = Scratch::new()?;
+    let server = start_unix(program, &scratch, PROXIED)?;
+    let target = format!("unix@{}", scratch.file("s"));
+    let haproxy = HaProxy::start(&scratch, &target, "send-proxy-v2")?;
+    has_right_peer(haproxy.addresses()[0])?;
+    server.check_log()
+}
+
+fn behind_haproxy(program: &Program, option: &str) -> Outcome {
+    let scratch = Scratch::new()?;
+    let server = Server::start(program, &[PROXIED])?;
+    let haproxy = HaProxy::start(&scratch, &server.address.to_string(), option)?;
+    for address in haproxy.addresses() {
+        has_right_peer(address)?;
+    }
+    server.check_log()
+}
+
+/// Whether the server sees curl's own address, in each of several connections, and in each of their requests.
+fn has_right_peer(address: SocketAddr) -> Outcome {
+    let url = format!("http://{address}/");
+    for _ in 0..3 {
+        let said = curl(&["-w", "from %{local_ip} %{local_port}\n", &url, &url])?.text();
+        let lines: Vec<_> = said.lines().collect();
+        ensure!(lines.len() == 4, "{said}");
+        for pair in lines.chunks(2) {
+            let own = pair[1].strip_prefix("from ");
+            let (ip, port) = own
+                .and_then(|own| own.split_once(' '))
+                .ok_or_else(|| said.clone())?;
+            let ip = ip.parse().map_err(|e| format!("{ip}: {e}"))?;
+            let port = port.parse().map_err(|e| format!("{port}: {e}"))?;
+            let own = SocketAddr::new(ip, port);
+            let wanted = format!("peer {own}, client {}", own.ip());
+            ensure!(pair[0] == wanted, "{}, not {wanted}", pair[0]);
+        }
+    }
+    Ok(())
+}
+
+/// A client that goes around the proxy gets nothing.
+fn without_header(program: &Program) -> Outcome {
+    let server = Server::start(program, &[PROXIED])?;
+    let url = server.url("/");
+    let error = curl(&[&url]).err().ok_or("it got a response")?;
+    ensure!(error.contains("Empty reply from server"), "{error}");
+    let said = curl(&["--haproxy-protocol", "-w", "%{local_port}", &url])?.text();
+    let (seen, port) = said.rsplit_once('\n').ok_or("no port")?;
+    let wanted = format!("peer 127.0.0.1:{port}, client 127.0.0.1");
+    ensure!(seen == wanted, "{seen}, not {wanted}");
+    server.check_log()
+}

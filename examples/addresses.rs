@@ -1,0 +1,54 @@
+//! Listens at several addresses, and says who the client is: behind proxies, too.
+//!
+//! ```sh
+//! cargo run --example addresses -- localhost:3000 unix:/tmp/mini_http.sock
+//! curl http://localhost:3000
+//! curl --unix-socket /tmp/mini_http.sock http://localhost
+//! ```
+//!
+//! The addresses are the arguments, or the one in `MINI_HTTP_ADDR`. Two variables are for proxies:
+//! * `MINI_HTTP_TRUSTED=127.0.0.1,10.0.0.0/8,unix:` has the proxies whose `X-Forwarded-For` is believed; `unix:` are those
+//!   that connect by a Unix domain socket.
+//! * `MINI_HTTP_PROXY_PROTOCOL=on` is for proxies that send the PROXY protocol, as HAProxy does with `send-proxy`. It
+//!   needs the feature `proxy-protocol` of mini_http.
+
+use mini_http::{ForwardedBy, Response, Server, TrustedProxies};
+
+fn main() -> mini_http::Result<()> {
+    env_logger::init();
+    let variable = |name| std::env::var(name).unwrap_or_default();
+    let mut addresses: Vec<_> = std::env::args().skip(1).collect();
+    if addresses.is_empty() {
+        addresses.push(std::env::var("MINI_HTTP_ADDR").unwrap_or("localhost:3000".into()));
+    }
+    let mut server = Server::new(&addresses[0])?;
+    for address in &addresses[1..] {
+        server.and_listen(address)?;
+    }
+    // So that a proxy can connect that is another user's. If it is in the group of the file, 0o660 is enough.
+    #[cfg(unix)]
+    server.unix_mode(0o666)?;
+
+    server.proxy_protocol(variable("MINI_HTTP_PROXY_PROTOCOL") == "on");
+    let proxies = trusted(&variable("MINI_HTTP_TRUSTED"))?;
+    server.serve(|request| {
+        let (peer, fields) = (request.peer_addr(), request.headers());
+        let client = proxies.client(peer, fields, ForwardedBy::XForwardedFor);
+        Response::new(format!("peer {}, client {}\n", shown(peer), shown(client)))
+    })
+}
+
+/// The proxies of a list with commas.
+fn trusted(list: &str) -> mini_http::Result<TrustedProxies> {
+    let names = list.split(',').filter(|name| !name.is_empty());
+    let (unix, networks): (Vec<_>, Vec<_>) = names.partition(|name| *name == "unix:");
+    let proxies = TrustedProxies::new(networks)?;
+    Ok(match unix.is_empty() {
+        true => proxies,
+        false => proxies.and_without_address(),
+    })
+}
+
+fn shown(address: Option<impl ToString>) -> String {
+    address.map_or("unknown".into(), |address| address.to_string())
+}
