@@ -64,7 +64,8 @@ impl Server {
     /// by default, as Linux does, but not WASI 0.2.
     ///
     /// **`unix:/path`** is a Unix domain socket with this file. Only the owner of the process can connect; see
-    /// [`unix_mode`](Self::unix_mode). The file is removed when the server stops or is dropped. If there is one from
+    /// [`unix_mode`](Self::unix_mode). The file is removed when the server stops or is dropped, unless another process
+    /// listens on a copy ([`listening_fds`](Self::listening_fds)). If there is one from
     /// a server that was killed, it is replaced, after 100 ms in which nobody listens on it. A socket on which
     /// somebody listens is never replaced, nor is a file of another kind. Requests have no
     /// [`peer_addr`](Request::peer_addr). A response that can't be completed, and whose end is that of the
@@ -230,7 +231,7 @@ impl Server {
     /// A program started with [`Command`](std::process::Command) doesn't inherit them, unless they are passed to it
     /// explicitly, as the example `restart` does by systemd's protocol ([`preopened`](Self::preopened) takes them).
     /// While a copy is open, the system queues connections, even when this server has stopped. So drop the copies
-    /// when they aren't needed. The files of Unix domain sockets that were copied are not removed.
+    /// when they aren't needed. The file of a Unix domain socket stays, too.
     ///
     /// # Errors
     /// [`NoListener`](crate::ErrorKind::NoListener) if the server was started; [`Io`](crate::ErrorKind::Io) if the

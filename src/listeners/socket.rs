@@ -26,9 +26,9 @@ pub(crate) enum Socket {
     },
     #[cfg(unix)]
     Unix {
-        /// The file to remove, if the server has made it. It is removed before the socket is closed.
-        file: Option<Arc<SocketFile>>,
         listener: UnixListener,
+        /// The file to remove, if the server has made it. It comes last, because the socket is to be closed before.
+        file: Option<Arc<SocketFile>>,
     },
 }
 
@@ -132,16 +132,11 @@ impl Socket {
 
 #[cfg(unix)]
 impl Socket {
-    /// A copy for another process. So the file of a Unix domain socket stays.
+    /// A copy for another process. While that listens, the file of a Unix domain socket stays.
     pub(super) fn copy(&self) -> io::Result<OwnedFd> {
         match self {
             Self::Tcp { listener, .. } => listener.as_fd().try_clone_to_owned(),
-            Self::Unix { file, listener } => {
-                if let Some(file) = file {
-                    file.keep();
-                }
-                listener.as_fd().try_clone_to_owned()
-            }
+            Self::Unix { listener, .. } => listener.as_fd().try_clone_to_owned(),
         }
     }
 }

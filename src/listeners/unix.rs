@@ -10,11 +10,11 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use log::{debug, info, warn};
+use log::{debug, info};
 use socket2::{Domain, SockAddr, Type};
 
 use super::socket::{BACKLOG, Socket};
@@ -45,7 +45,7 @@ pub(super) fn bind(path: &Path) -> Result<Socket> {
         }
         result => result.map_err(failed)?,
     }
-    let file = SocketFile::new(path).map_err(failed)?;
+    let file = SocketFile::new(path, address).map_err(failed)?;
     // Before it listens, nobody can connect.
     file.set_mode(MODE).map_err(failed)?;
     socket.listen(BACKLOG).map_err(failed)?;
@@ -55,46 +55,47 @@ pub(super) fn bind(path: &Path) -> Result<Socket> {
     })
 }
 
-/// The file of a socket that was bound here. It is removed when this is dropped, unless it is kept.
+/// The file of a socket that was bound here. It is removed when this is dropped, unless somebody still listens: another
+/// process may have a copy of the socket. So drop it when the socket is closed.
 #[derive(Debug)]
 pub(crate) struct SocketFile {
     path: PathBuf,
+    address: SockAddr,
     identity: Identity,
-    is_kept: AtomicBool,
 }
 
 impl SocketFile {
-    fn new(path: PathBuf) -> io::Result<Self> {
+    fn new(path: PathBuf, address: SockAddr) -> io::Result<Self> {
         let identity = Identity::of(&fs::symlink_metadata(&path)?);
         Ok(Self {
             path,
+            address,
             identity,
-            is_kept: AtomicBool::new(false),
         })
-    }
-
-    /// Leaves the file where it is, for another process that has the socket.
-    pub(super) fn keep(&self) {
-        self.is_kept.store(true, Ordering::Relaxed);
     }
 
     /// Sets the permissions: who can write to the file can connect.
     pub(super) fn set_mode(&self, mode: u32) -> io::Result<()> {
         fs::set_permissions(&self.path, Permissions::from_mode(mode))
     }
+
+    /// Removes the file if it is still this one, and if nobody listens. Returns whether it did.
+    fn remove(&self) -> io::Result<bool> {
+        match examine(&self.path, &self.address) {
+            Ok(found) if found == self.identity => take_away(&self.path, found),
+            Ok(_) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
 }
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        if *self.is_kept.get_mut() {
-            return;
-        }
         let shown = self.path.display();
-        match remove_if(&self.path, self.identity) {
+        match self.remove() {
             Ok(true) => debug!(target: "mini_http", "removed {shown}"),
             Ok(false) => debug!(target: "mini_http", "{shown} is another's by now"),
-            Err(error) if error.kind() == NotFound => {}
-            Err(error) => warn!(target: "mini_http", "can't remove {shown}: {error}"),
+            Err(error) => debug!(target: "mini_http", "{shown} stays: {error}"),
         }
     }
 }
@@ -127,7 +128,7 @@ fn remove_stale(path: &Path, address: &SockAddr) -> io::Result<()> {
     thread::sleep(STARTING);
     let is_removed = match examine(path, address) {
         Err(error) if error.kind() == NotFound => return Ok(()),
-        Ok(again) if again == identity => remove_if(path, identity)?,
+        Ok(again) if again == identity => take_away(path, identity)?,
         Ok(_) => false,
         Err(error) => return Err(error),
     };
@@ -165,14 +166,6 @@ fn in_use() -> io::Error {
         io::ErrorKind::AddrInUse,
         "another server listens on this socket",
     )
-}
-
-/// Removes the file at this path if it is this one. Returns whether it was.
-fn remove_if(path: &Path, identity: Identity) -> io::Result<bool> {
-    match Identity::of(&fs::symlink_metadata(path)?) == identity {
-        true => take_away(path, identity),
-        false => Ok(false),
-    }
 }
 
 /// Moves the file aside. If it is this one, it is deleted there; if another process has replaced it since it was

@@ -45,11 +45,10 @@ enum Listener {
     Tcp(mio::net::TcpListener),
     #[cfg(unix)]
     Unix {
-        /// Removed, when this is dropped, before the socket is closed: so clients that come later find no socket,
-        /// instead of one that refuses them.
+        listener: mio::net::UnixListener,
+        /// Removed when this is dropped, after the socket is closed.
         #[expect(dead_code, reason = "dropping it removes the file")]
         file: Option<Arc<SocketFile>>,
-        listener: mio::net::UnixListener,
     },
 }
 

@@ -149,6 +149,21 @@ fn a_socket_that_replaced_this_one_stays() {
     assert_eq!(folder.names(), ["s"]);
 }
 
+/// A process that has a copy goes on when the server that bound the socket ends.
+#[test]
+fn a_socket_of_which_there_is_a_copy_stays() {
+    let folder = Folder::new("copy");
+    let socket = bind(&folder.path()).expect("a free path");
+    let Socket::Unix { listener, .. } = &socket else {
+        panic!("{socket:?}")
+    };
+    let copy = listener.try_clone().expect("a copy");
+    drop(socket);
+    UnixStream::connect(folder.path()).expect("the copy listens");
+    drop(copy);
+    bind(&folder.path()).expect("what is left is removed");
+}
+
 /// It was replaced after it had been examined.
 #[test]
 fn a_file_that_was_moved_aside_by_mistake_is_moved_back() {
