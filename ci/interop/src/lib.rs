@@ -20,6 +20,7 @@
 )]
 
 pub mod abuse;
+pub mod access_log;
 pub mod addresses;
 pub mod chunked;
 pub mod client;

@@ -211,6 +211,26 @@ pub(super) const CHECKS: &[Check] = &[
         run: Run::Report(|call| dead_peer::run(&call.ready()?)),
     },
     Check {
+        name: "access-log",
+        about: "the lines of access logs under abuse, counted against what the clients know",
+        details: "Each request has one line in each of two logs of the example `stats`, Combined and JSON (release build).\n\
+                  Parsers of others read them and the metrics: apachelogs and Prometheus' own, from PyPI. Natively also\n\
+                  a log on a full disk.",
+        options: &[
+            option("--rounds", "N", "24", "what each of eight clients does"),
+            option("--seed", "N", "1", "seed of that"),
+        ],
+        can: Runtime::is_usual,
+        does: |it| it.is_usual() && !it.is_blind() && it != Runtime::Wasip1Host,
+        run: Run::Report(|call| {
+            let settings = crate::access_log::Settings {
+                rounds: call.value("--rounds")?,
+                seed: call.value("--seed")?,
+            };
+            Ok(crate::access_log::run(&call.ready()?, settings))
+        }),
+    },
+    Check {
         name: "seeds",
         about: "random worlds on the fake runtime: the poller, and the whole event loop",
         details: "In each of the fake's personalities. A failure names the command that replays it.",

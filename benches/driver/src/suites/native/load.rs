@@ -7,7 +7,9 @@ use interop::{Outcome, Runtime};
 use super::program::Program;
 use super::turns::{Contestant, Plan, Turn};
 use super::wrk::Kind;
-use super::{COMMON, FLOOR, HYPER, OURS, OURS_ASYNC, OURS_TWO, STREAM_FLOOR, SUITE, tell, workers};
+use super::{
+    COMMON, FLOOR, HYPER, OURS, OURS_ASYNC, OURS_LOG, OURS_TWO, STREAM_FLOOR, SUITE, tell, workers,
+};
 use crate::options::Options;
 use crate::report::{Goal, Report, Row, Series, quartiles};
 
@@ -46,7 +48,7 @@ impl Times {
     }
 }
 
-const SCENARIOS: [Scenario; 9] = [
+const SCENARIOS: [Scenario; 10] = [
     Scenario {
         name: "keepalive",
         about: "persistent connections, each with one request at a time",
@@ -142,6 +144,16 @@ const SCENARIOS: [Scenario; 9] = [
         servers: &[FLOOR, OURS, OURS_TWO],
         floor: FLOOR,
         goals: &[Times::new(64, OURS_TWO, OURS, 1.03)],
+    },
+    Scenario {
+        name: "access-log",
+        about: "persistent connections, with an access log in a file and without",
+        kind: Kind::Plain,
+        connections: &[64],
+        is_beside_idle: false,
+        servers: &[FLOOR, OURS, OURS_LOG],
+        floor: FLOOR,
+        goals: &[Times::new(64, OURS_LOG, OURS, 1.1)],
     },
 ];
 

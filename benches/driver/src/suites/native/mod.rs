@@ -22,7 +22,7 @@ use crate::options::Options;
 use crate::report;
 
 pub(crate) const SUITE: &str = "native";
-pub(crate) const SCENARIOS: [&str; 11] = [
+pub(crate) const SCENARIOS: [&str; 12] = [
     "keepalive",
     "pipelined",
     "echo",
@@ -34,8 +34,9 @@ pub(crate) const SCENARIOS: [&str; 11] = [
     "async-echo",
     "workers-one-core",
     workers::SCENARIO,
+    "access-log",
 ];
-pub(crate) const SERVERS: [&str; 13] = [
+pub(crate) const SERVERS: [&str; 14] = [
     FLOOR,
     OURS,
     NGINX,
@@ -49,6 +50,7 @@ pub(crate) const SERVERS: [&str; 13] = [
     OURS_TWO,
     workers::ONE,
     workers::TWO,
+    OURS_LOG,
 ];
 /// Those of the scenarios that aren't about asynchronous handlers. The first one is what the others are
 /// compared with.
@@ -70,6 +72,8 @@ const OURS: &str = "ours";
 const OURS_ASYNC: &str = "ours_async";
 /// Ours with two workers.
 const OURS_TWO: &str = "ours_two";
+/// Ours with an access log.
+const OURS_LOG: &str = "ours_log";
 const HYPER: &str = "hyper";
 const NGINX: &str = "nginx";
 
