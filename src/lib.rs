@@ -110,6 +110,7 @@
 )]
 
 pub mod body;
+mod connection_id;
 mod counters;
 mod deadlines;
 mod error;
@@ -156,6 +157,7 @@ pub use http_body;
 
 pub use body::Body;
 pub use conn::{CloseReason, Refusal};
+pub use connection_id::{ConnectionId, LocalAddr};
 pub use counters::{Counters, Histogram};
 pub use error::{Error, ErrorKind, Result};
 pub use executor::{Sleep, sleep, spawn};

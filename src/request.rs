@@ -7,6 +7,7 @@ use std::ops::{Deref, DerefMut};
 
 use http::{Extensions, HeaderMap, Uri};
 
+use crate::connection_id::ConnectionId;
 use crate::log_text::is_secret;
 
 /// A complete request, with its body.
@@ -27,23 +28,25 @@ pub struct Request {
 struct Parts {
     inner: http::Request<Vec<u8>>,
     peer: Option<SocketAddr>,
+    local: Option<SocketAddr>,
+    connection: ConnectionId,
 }
 
 impl Request {
     /// An empty request, which reuses the memory of a dropped one if possible.
     pub(crate) fn new() -> Self {
         let pooled = POOL.try_with(|pool| pool.borrow_mut().pop());
-        let parts = pooled.ok().flatten().unwrap_or_else(|| {
-            Box::new(Parts {
-                inner: http::Request::new(Vec::new()),
-                peer: None,
-            })
-        });
+        let parts = pooled.ok().flatten().unwrap_or_default();
         Self { parts: Some(parts) }
     }
 
     pub(crate) fn set_peer(&mut self, peer: Option<SocketAddr>) {
         self.parts_mut().peer = peer;
+    }
+
+    pub(crate) fn set_connection(&mut self, id: ConnectionId, local: Option<SocketAddr>) {
+        let parts = self.parts_mut();
+        (parts.connection, parts.local) = (id, local);
     }
 
     /// The body, decoded from its transfer coding; empty if there is none.
@@ -58,6 +61,27 @@ impl Request {
     #[must_use]
     pub fn peer_addr(&self) -> Option<SocketAddr> {
         self.parts().peer
+    }
+
+    /// The number of the client's connection, as in the log. 0 if the request is none of a server.
+    #[must_use]
+    pub fn connection_id(&self) -> ConnectionId {
+        self.parts().connection
+    }
+
+    /// The server's address to which the client has connected. `None` on WASI preview 1, which has no call for it, and
+    /// for a Unix domain socket.
+    #[must_use]
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        self.parts().local
+    }
+
+    /// The same request with another [`local_addr`](Self::local_addr), for tests of handlers.
+    #[must_use]
+    pub fn with_local_addr(mut self, local: SocketAddr) -> Self {
+        let id = self.connection_id();
+        self.set_connection(id, Some(local));
+        self
     }
 
     /// The same request with another [`peer_addr`](Self::peer_addr), for tests of handlers.
@@ -106,8 +130,12 @@ const PRESENT: &str = "a request has its parts until it is dropped";
 /// [`with_peer_addr`](Request::with_peer_addr).
 impl From<http::Request<Vec<u8>>> for Request {
     fn from(inner: http::Request<Vec<u8>>) -> Self {
+        let parts = Parts {
+            inner,
+            ..Parts::default()
+        };
         Self {
-            parts: Some(Box::new(Parts { inner, peer: None })),
+            parts: Some(Box::new(parts)),
         }
     }
 }
@@ -130,7 +158,12 @@ impl DerefMut for Request {
 /// body is shown.
 impl fmt::Debug for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Parts { inner, peer } = self.parts();
+        let Parts {
+            inner,
+            peer,
+            local,
+            connection,
+        } = self.parts();
         f.debug_struct("Request")
             .field("method", inner.method())
             .field("uri", inner.uri())
@@ -138,6 +171,8 @@ impl fmt::Debug for Request {
             .field("headers", &MaskedFields(inner.headers()))
             .field("body_length", &inner.body().len())
             .field("peer_addr", peer)
+            .field("local_addr", local)
+            .field("connection_id", connection)
             .finish_non_exhaustive()
     }
 }
@@ -215,6 +250,8 @@ impl Default for Parts {
         Self {
             inner: http::Request::new(Vec::new()),
             peer: None,
+            local: None,
+            connection: ConnectionId::default(),
         }
     }
 }

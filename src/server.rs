@@ -372,7 +372,16 @@ impl Server {
         F: Future<Output: IntoResponse>,
     {
         self.workers.check_single()?;
-        self.settings.limits.check()?;
+        self.serve_futures(handler, &self.settings)
+    }
+
+    /// Serves an asynchronous handler with these settings.
+    pub(crate) fn serve_futures<H, F>(&self, handler: H, settings: &Settings) -> Result<()>
+    where
+        H: FnMut(http::Request<Incoming>) -> F,
+        F: Future<Output: IntoResponse>,
+    {
+        settings.limits.check()?;
         let tasks = waiting::take(self.id)?;
         self.handle.start()?;
         let _running = Running(&self.handle);
@@ -382,7 +391,7 @@ impl Server {
             reactor,
             handler,
             tasks,
-            &self.settings,
+            settings,
             &self.handle,
         )?)
     }

@@ -8,6 +8,7 @@ use http::Response;
 
 use super::{AnyBody, BoxError, Chunks, Fallible, Reader};
 use crate::conn::Refusal;
+use crate::connection_id::{ConnectionId, LocalAddr};
 use crate::error::Result;
 use crate::incoming::{Incoming, IncomingError};
 use crate::peer_addr::PeerAddr;
@@ -109,11 +110,14 @@ where
     H: FnMut(Request) -> Response<B>,
 {
     let handler = &RefCell::new(handler);
-    server.serve_async(|request| async move {
+    let mut settings = server.settings.clone();
+    settings.connection_extensions = true;
+    let call = |request| async move {
         let request = complete(request).await?;
         // No other request is in its handler: that doesn't wait.
         Ok::<_, IncomingError>((handler.borrow_mut())(request))
-    })
+    };
+    server.serve_futures(call, &settings)
 }
 
 /// The request with all of its body.
@@ -123,8 +127,11 @@ async fn complete(request: http::Request<Incoming>) -> Result<Request, IncomingE
     }
     let (parts, body) = request.into_parts();
     let peer = parts.extensions.get::<PeerAddr>().map(|peer| peer.0);
+    let id = parts.extensions.get::<ConnectionId>().copied();
+    let local = parts.extensions.get::<LocalAddr>().map(|local| local.0);
     let body = Vec::from(body.bytes().await?);
     let mut request = Request::from(http::Request::from_parts(parts, body));
     request.set_peer(peer);
+    request.set_connection(id.unwrap_or_default(), local);
     Ok(request)
 }

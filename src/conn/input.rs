@@ -13,6 +13,7 @@ use super::incoming::Incoming;
 use super::memory::allocated;
 use super::state::{Reading, Writing};
 use super::{CloseReason, Connection, Context, Framing, Refusal, Seen, SeenHead};
+use crate::connection_id::ConnectionId;
 use crate::log_text::MaskedHead;
 use crate::request::Request;
 
@@ -271,6 +272,7 @@ impl Connection {
             });
         }
         request.set_peer(self.peer);
+        request.set_connection(ConnectionId(self.id), self.local);
         request
     }
 

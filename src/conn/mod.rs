@@ -128,6 +128,8 @@ pub struct Connection {
     /// The connection's number, shown in every log line about it.
     id: u64,
     peer: Option<SocketAddr>,
+    /// The address to which the client has connected.
+    local: Option<SocketAddr>,
     state: State,
     /// How far the head at the front of the kept input has been checked, once part of it has arrived.
     head_lines: Option<Box<HeadLines>>,
@@ -183,6 +185,7 @@ impl Connection {
         let mut connection = Self {
             id,
             peer,
+            local: None,
             state: match cx.shared.read_proxy_header {
                 None => State::new(),
                 Some(_) => State::behind_proxy(),
@@ -223,6 +226,12 @@ impl Connection {
     #[must_use]
     pub fn peer(&self) -> Option<SocketAddr> {
         self.peer
+    }
+
+    /// The server's address to which the client has connected, if it is known.
+    #[must_use]
+    pub fn local(&self) -> Option<SocketAddr> {
+        self.local
     }
 
     /// The state, for tests and logs.
@@ -397,6 +406,11 @@ impl Connection {
         }
         self.assert_request_pending();
         self.respond_refusal(cx, Refusal::handler_failed());
+    }
+
+    /// Sets the address that [`Request::local_addr`] returns.
+    pub fn set_local(&mut self, local: Option<SocketAddr>) {
+        self.local = local;
     }
 
     /// Keeps input for a later [`handle_input`](Self::handle_input), so that other connections

@@ -258,11 +258,18 @@ impl<R: Reactor, M: Mode<R>> EventLoop<'_, R, M> {
 
     /// Makes a slot for an accepted connection.
     fn open(&mut self, key: Key, accepted: Accepted<R::Stream>) {
-        let (id, Accepted { stream, peer, fd }) = (self.next_id, accepted);
+        let id = self.next_id;
+        let Accepted {
+            stream,
+            peer,
+            local,
+            fd,
+        } = accepted;
         self.next_id += self.id_step;
         self.driver.handle.count_accepted();
         debug!(target: "mini_http", "conn {id}: opened{}{}", OfFd(fd), FromPeer(peer));
-        let connection = Connection::new(id, peer.address(), &mut self.driver.cx);
+        let mut connection = Connection::new(id, peer.address(), &mut self.driver.cx);
+        connection.set_local(local);
         let exchange = self.mode.open(key);
         self.slots.insert(Slot::new(stream, connection, exchange));
     }

@@ -149,6 +149,8 @@ where
 pub(crate) struct Settings {
     pub(crate) limits: Limits,
     pub(crate) catch_panics: bool,
+    /// Whether requests of asynchronous handlers have extensions about their connections.
+    pub(crate) connection_extensions: bool,
     /// Who gets events of responses.
     pub(crate) sink: Option<Arc<dyn Sink>>,
     /// Makes the responses to refused requests.
@@ -175,6 +177,7 @@ impl Default for Settings {
         Self {
             limits: Limits::default(),
             catch_panics: true,
+            connection_extensions: false,
             sink: None,
             on_refusal: None,
             worker: Worker::default(),

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 use http::{StatusCode, Version};
 
 use crate::conn::{CloseReason, Refusal};
+use crate::connection_id::ConnectionId;
 
 /// A request and its response, when the response was sent or given up; see
 /// [`Server::on_response`](crate::Server::on_response).
@@ -43,8 +44,8 @@ pub struct ResponseEvent<'a> {
 impl ResponseEvent<'_> {
     /// The number of the connection, as in the log and in [`Request::connection_id`](crate::Request::connection_id).
     #[must_use]
-    pub fn connection_id(&self) -> u64 {
-        self.connection
+    pub fn connection_id(&self) -> ConnectionId {
+        ConnectionId(self.connection)
     }
 
     /// The client's address. `None` on WASI preview 1, which has no call for it.

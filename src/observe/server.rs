@@ -84,6 +84,14 @@ impl Server {
         self
     }
 
+    /// Whether requests of asynchronous handlers have a [`ConnectionId`](crate::ConnectionId) and a
+    /// [`LocalAddr`](crate::LocalAddr) among their extensions. Off by default, because each costs an allocation for
+    /// each request. (A [`Request`](crate::Request) always has both.)
+    pub fn connection_extensions(&mut self, on: bool) -> &mut Self {
+        self.settings.connection_extensions = on;
+        self
+    }
+
     fn add_sink(&mut self, sink: impl One + 'static) -> &mut Self {
         let rest = self.settings.sink.take();
         self.settings.sink = Some(Arc::new(Chain { sink, rest }));

@@ -4,7 +4,7 @@
 //! is never removed, because an edge that nothing waits for costs nothing.
 
 use std::io::{self, IoSlice, Read, Write};
-use std::net::Shutdown;
+use std::net::{Shutdown, SocketAddr};
 #[cfg(unix)]
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -42,7 +42,12 @@ pub(crate) struct MioReactor {
 
 #[derive(Debug)]
 enum Listener {
-    Tcp(mio::net::TcpListener),
+    Tcp {
+        listener: mio::net::TcpListener,
+        /// The local address of all its connections. `None` if it listens on all addresses of the machine: then each
+        /// has to be asked for its own.
+        address: Option<SocketAddr>,
+    },
     #[cfg(unix)]
     Unix {
         listener: mio::net::UnixListener,
@@ -116,7 +121,11 @@ impl Listener {
         Ok(match socket {
             Socket::Tcp { listener, .. } => {
                 listener.set_nonblocking(true)?;
-                Self::Tcp(mio::net::TcpListener::from_std(listener))
+                let address = listener.local_addr().ok();
+                Self::Tcp {
+                    listener: mio::net::TcpListener::from_std(listener),
+                    address: address.filter(|address| !address.ip().is_unspecified()),
+                }
             }
             #[cfg(unix)]
             Socket::Unix { file, listener } => {
@@ -129,22 +138,24 @@ impl Listener {
 
     fn source(&mut self) -> &mut dyn Source {
         match self {
-            Self::Tcp(listener) => listener,
+            Self::Tcp { listener, .. } => listener,
             #[cfg(unix)]
             Self::Unix { listener, .. } => listener,
         }
     }
 
-    fn accept(&self) -> io::Result<(mio::net::TcpStream, Peer)> {
+    /// A connection, its peer, and the address at this end.
+    fn accept(&self) -> io::Result<(mio::net::TcpStream, Peer, Option<SocketAddr>)> {
         match self {
-            Self::Tcp(listener) => {
+            Self::Tcp { listener, address } => {
                 let (socket, peer) = listener.accept()?;
-                Ok((socket, Peer::Address(peer)))
+                let local = address.or_else(|| socket.local_addr().ok());
+                Ok((socket, Peer::Address(peer), local))
             }
             #[cfg(unix)]
             Self::Unix { listener, .. } => {
                 let (socket, _) = listener.accept()?;
-                Ok((OwnedFd::from(socket).into(), Peer::Unix))
+                Ok((OwnedFd::from(socket).into(), Peer::Unix, None))
             }
         }
     }
@@ -216,7 +227,7 @@ impl Reactor for MioReactor {
         let Some(listener) = &self.listeners[listener] else {
             return Err(io::ErrorKind::WouldBlock.into());
         };
-        let (mut socket, peer) = listener.accept()?;
+        let (mut socket, peer, local) = listener.accept()?;
         let token = Token(key.to_usize());
         let is_tcp = peer != Peer::Unix;
         if self.nodelay && is_tcp {
@@ -233,7 +244,12 @@ impl Reactor for MioReactor {
             is_registered_for_writing: false,
             is_tcp,
         };
-        Ok(Accepted { stream, peer, fd })
+        Ok(Accepted {
+            stream,
+            peer,
+            local,
+            fd,
+        })
     }
 
     fn read(&mut self, stream: &mut MioStream, buf: &mut [u8]) -> io::Result<usize> {

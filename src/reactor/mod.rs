@@ -192,6 +192,8 @@ pub struct Accepted<S> {
     pub stream: S,
     /// The other end.
     pub peer: Peer,
+    /// This end's address, if there is one, and a call for it.
+    pub local: Option<SocketAddr>,
     /// The file descriptor or handle, for the log. `None` if it isn't a number.
     pub fd: Option<u32>,
 }

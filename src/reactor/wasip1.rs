@@ -176,6 +176,7 @@ impl<W: Wasi> Reactor for Wasip1Reactor<W> {
         Ok(Accepted {
             stream,
             peer: Peer::Unknown,
+            local: None,
             fd: Some(fd),
         })
     }

@@ -49,6 +49,8 @@ use crate::shares::{Pools, Share};
 pub(super) struct Streaming<'h, H> {
     handler: Rc<RefCell<H>>,
     catch_panics: bool,
+    /// Whether requests have extensions about their connections.
+    connection_extensions: bool,
     context: Rc<LoopContext>,
     tasks: Tasks,
     /// What was woken and is not looked at yet.
@@ -82,6 +84,7 @@ impl<'h, H> Streaming<'h, H> {
         Self {
             handler: Rc::new(RefCell::new(handler)),
             catch_panics,
+            connection_extensions: settings.connection_extensions,
             context,
             tasks: running,
             woken: VecDeque::new(),

@@ -13,6 +13,7 @@ use super::Streaming;
 use super::exchange::{Exchange, run};
 use crate::PeerAddr;
 use crate::conn::{BodyLength, Connection, Context, Received, Refusal, Seen, SeenHead};
+use crate::connection_id::{ConnectionId, LocalAddr};
 use crate::event_loop::driver::Driver;
 use crate::event_loop::slot::Slot;
 use crate::incoming::{Incoming, QUEUE, Stream};
@@ -106,6 +107,9 @@ impl<'h, H> Streaming<'h, H> {
         if let Some(peer) = connection.peer() {
             request.extensions_mut().insert(PeerAddr(peer));
         }
+        if self.connection_extensions {
+            add_connection(request.extensions_mut(), connection);
+        }
         let offer = connection
             .asks_for_upgrade()
             .then(|| Pipe::new(tools.notify()));
@@ -149,6 +153,14 @@ impl<'h, H> Streaming<'h, H> {
         connection.set_queued(cx, seen.queued);
         connection.set_body_room(cx, QUEUE.saturating_sub(seen.queued));
         connection.await_body(cx, seen.is_awaited);
+    }
+}
+
+/// Adds what is known of a request's connection. Each extension costs an allocation, so it has to be wanted.
+fn add_connection(extensions: &mut http::Extensions, connection: &Connection) {
+    extensions.insert(ConnectionId(connection.id()));
+    if let Some(local) = connection.local() {
+        extensions.insert(LocalAddr(local));
     }
 }
 

@@ -57,6 +57,17 @@ pub(super) fn remote_address(socket: &TcpSocket) -> Result<IpSocketAddress, Erro
     )
 }
 
+pub(super) fn local_address(socket: &TcpSocket) -> Result<IpSocketAddress, ErrorCode> {
+    traced(
+        || socket.local_address(),
+        |f| write!(f, "tcp-socket.local-address({})", socket.handle()),
+        |result, f| match result {
+            Ok(address) => addr::to_std(*address).fmt(f),
+            Err(code) => f.write_str(code.name()),
+        },
+    )
+}
+
 pub(super) fn shutdown(socket: &TcpSocket) -> Result<(), ErrorCode> {
     traced(
         || socket.shutdown(ShutdownType::Send),

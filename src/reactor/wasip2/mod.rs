@@ -20,6 +20,7 @@ mod sources;
 mod wait;
 
 use std::io::{self, IoSlice};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use poll_turns::{Key, Planner, Table};
@@ -86,6 +87,9 @@ struct Listener {
     acceptable: Pollable,
     socket: TcpSocket,
     is_accepting: bool,
+    /// The local address of all its connections. `None` if it listens on all addresses of the machine: then each has to
+    /// be asked for its own.
+    address: Option<SocketAddr>,
 }
 
 impl Wasip2Reactor {
@@ -104,8 +108,9 @@ impl Wasip2Reactor {
         let listeners = listeners.into_iter().map(|socket| {
             Some(Listener {
                 acceptable: socket.subscribe(),
-                socket,
                 is_accepting: true,
+                address: specific_address(&socket),
+                socket,
             })
         });
         let mut planner = Planner::new(Self::INITIAL_POLL_COST);
@@ -188,6 +193,12 @@ impl Wasip2Reactor {
     }
 }
 
+/// The address of a listener, unless it listens on all addresses of the machine.
+fn specific_address(listener: &TcpSocket) -> Option<SocketAddr> {
+    let address = calls::local_address(listener).ok().map(addr::to_std);
+    address.filter(|address| !address.ip().is_unspecified())
+}
+
 impl Reactor for Wasip2Reactor {
     type Stream = Wasip2Stream;
 
@@ -231,6 +242,8 @@ impl Reactor for Wasip2Reactor {
             Ok(address) => Peer::Address(addr::to_std(address)),
             Err(_) => Peer::Unknown,
         };
+        let local = || calls::local_address(&socket).ok().map(addr::to_std);
+        let local = listener.address.or_else(local);
         let fd = Some(socket.handle());
         let source = Source::new(socket, input, output, key);
         // So that it can't linger without end. Only the streams that were open before the first one lingered can.
@@ -241,7 +254,12 @@ impl Reactor for Wasip2Reactor {
         }
         let stream = self.insert(source);
         self.open += 1;
-        Ok(Accepted { stream, peer, fd })
+        Ok(Accepted {
+            stream,
+            peer,
+            local,
+            fd,
+        })
     }
 
     fn read(&mut self, stream: &mut Wasip2Stream, buf: &mut [u8]) -> io::Result<usize> {
