@@ -11,8 +11,10 @@
 //!   that connect by a Unix domain socket.
 //! * `MINI_HTTP_PROXY_PROTOCOL=on` is for proxies that send the PROXY protocol, as HAProxy does with `send-proxy`. It
 //!   needs the feature `proxy-protocol` of mini_http.
+//!
+//! With `MINI_HTTP_ACCESS_LOG=on`, a line for each response goes to the standard output.
 
-use mini_http::{ForwardedBy, Response, Server, TrustedProxies};
+use mini_http::{AccessLog, ForwardedBy, LogFormat, Response, Server, TrustedProxies};
 
 fn main() -> mini_http::Result<()> {
     env_logger::init();
@@ -30,6 +32,9 @@ fn main() -> mini_http::Result<()> {
     server.unix_mode(0o666)?;
 
     server.proxy_protocol(variable("MINI_HTTP_PROXY_PROTOCOL") == "on");
+    if variable("MINI_HTTP_ACCESS_LOG") == "on" {
+        server.access_log(&AccessLog::new(LogFormat::Common, std::io::stdout()));
+    }
     let proxies = trusted(&variable("MINI_HTTP_TRUSTED"))?;
     server.serve(|request| {
         let (peer, fields) = (request.peer_addr(), request.headers());

@@ -21,9 +21,8 @@ use common::check::{self, Probe, Setup, Subject};
 use common::machine::{self, Machine};
 use common::notation::{self, Step};
 use common::serve::{self, Mode};
-use common::socket::{self, Pieces, Socket};
+use common::socket::{self, Address, Pieces, Socket};
 use mini_http::{Handle, Server};
-use std::net::SocketAddr;
 use std::path::Path;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -67,7 +66,21 @@ fn every_case_holds_for_a_native_server_whose_handler_is_a_future() {
     check_native_servers(Mode::Async);
 }
 
+/// Half-closed streams, resets and so on are the same for them.
+#[cfg(unix)]
+#[test]
+fn every_case_holds_for_a_native_server_at_a_unix_domain_socket() {
+    let name = format!("mh-conformance-{}.sock", std::process::id());
+    let path = std::env::temp_dir().join(name);
+    check_native_servers_at(Some(&path), Mode::Whole);
+}
+
 fn check_native_servers(mode: Mode) {
+    check_native_servers_at(None, mode);
+}
+
+/// With servers at this path, or else at a port.
+fn check_native_servers_at(path: Option<&Path>, mode: Mode) {
     let cases = all_cases();
     let servers = servers(&cases);
     let mut runs = 0;
@@ -76,7 +89,7 @@ fn check_native_servers(mode: Mode) {
         if !serve::can_serve(mode, handler) {
             continue;
         }
-        let (address, handle, thread) = serve(handler, settings, mode);
+        let (address, handle, thread) = serve(path, handler, settings, mode);
         let (patience, pieces) = (Duration::from_secs(10), Pieces::Few);
         let subject = Socket {
             address,
@@ -104,7 +117,7 @@ fn every_case_holds_over_a_socket() {
     let address = variable("MINI_HTTP_CONFORMANCE");
     let settings = cases::settings(&variable("MINI_HTTP_SETTINGS")).expect("settings");
     let subject = Socket {
-        address: address.parse().expect("an address like 127.0.0.1:3000"),
+        address: Address::Tcp(address.parse().expect("an address like 127.0.0.1:3000")),
         handler: cases::handler(&variable("MINI_HTTP_HANDLER")).expect("a handler"),
         settings: &settings,
         patience: Duration::from_secs(10),
@@ -159,17 +172,24 @@ fn servers(cases: &[Case]) -> Vec<(Handler, &[(String, u64)])> {
     servers
 }
 
-/// Starts a server in a thread.
-fn serve(
+/// Starts a server in a thread, at this path or else at a port.
+fn serve<'a>(
+    path: Option<&'a Path>,
     handler: Handler,
     settings: &[(String, u64)],
     mode: Mode,
-) -> (SocketAddr, Handle, JoinHandle<mini_http::Result<()>>) {
-    let mut server = Server::new("127.0.0.1:0").expect("a free port");
+) -> (Address<'a>, Handle, JoinHandle<mini_http::Result<()>>) {
+    let name = path.map_or("127.0.0.1:0".into(), |path| {
+        format!("unix:{}", path.display())
+    });
+    let mut server = Server::new(&name).expect("a free address");
     let limits = machine::limits(settings).expect("known settings");
     server.limits(|defaults| *defaults = limits);
     server.proxy_protocol(machine::wants_proxy_header(settings));
-    let address = server.local_addr().expect("an address");
+    let address = match path {
+        Some(path) => Address::Unix(path),
+        None => Address::Tcp(server.local_addr().expect("an address")),
+    };
     let handle = server.handle();
     let serve = move || serve::serve(&server, handler, mode);
     (address, handle, thread::spawn(serve))

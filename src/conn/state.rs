@@ -251,6 +251,7 @@ impl State {
     }
 
     /// The header of the PROXY protocol is complete.
+    #[cfg(feature = "proxy-protocol")]
     pub(super) fn proxy_header_done(&mut self) {
         debug_assert_eq!(self.reading(), Reading::ProxyHeader);
         self.reading = Reading::Idle;

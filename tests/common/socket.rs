@@ -1,10 +1,11 @@
-//! A server behind a TCP socket, as a subject for the cases.
+//! A server behind a socket, as a subject for the cases.
 
 use super::cases::{Case, End, Handler};
 use super::check::{self, Outcome, Probe, Setup, Subject};
 use super::notation::Step;
-use std::io::{ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -13,7 +14,7 @@ use std::time::{Duration, Instant};
 /// A server at an address.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Socket<'a> {
-    pub(crate) address: SocketAddr,
+    pub(crate) address: Address<'a>,
     pub(crate) handler: Handler,
     /// Its limits, where they differ from the defaults.
     pub(crate) settings: &'a [(String, u64)],
@@ -21,6 +22,35 @@ pub(crate) struct Socket<'a> {
     pub(crate) patience: Duration,
     /// How inputs are cut.
     pub(crate) pieces: Pieces,
+}
+
+/// Where a server listens.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Address<'a> {
+    Tcp(SocketAddr),
+    /// The path of a Unix domain socket.
+    #[cfg_attr(not(unix), expect(dead_code, reason = "only Unix has them"))]
+    Unix(&'a Path),
+}
+
+impl Address<'_> {
+    /// Connects. The calls on a stream are the same for both kinds.
+    fn connect(self, patience: Duration) -> io::Result<TcpStream> {
+        match self {
+            Self::Tcp(address) => {
+                let stream = TcpStream::connect_timeout(&address, patience)?;
+                stream.set_nodelay(true)?;
+                Ok(stream)
+            }
+            #[cfg(unix)]
+            Self::Unix(path) => {
+                let stream = std::os::unix::net::UnixStream::connect(path)?;
+                Ok(std::os::fd::OwnedFd::from(stream).into())
+            }
+            #[cfg(not(unix))]
+            Self::Unix(_) => Err(ErrorKind::Unsupported.into()),
+        }
+    }
 }
 
 /// In how many ways to send each input. Over a socket each piece takes real time.
@@ -41,9 +71,8 @@ const PAUSE: Duration = Duration::from_millis(5);
 impl Subject for Socket<'_> {
     fn run(&mut self, steps: &[Step], setup: &Setup<'_>) -> Result<Outcome, String> {
         let failed = |what: &'static str| move |error: std::io::Error| format!("{what}: {error}");
-        let mut stream = TcpStream::connect_timeout(&self.address, self.patience)
-            .map_err(failed("connecting"))?;
-        stream.set_nodelay(true).map_err(failed("setting up"))?;
+        let connected = self.address.connect(self.patience);
+        let mut stream = connected.map_err(failed("connecting"))?;
         let mut reader = stream.try_clone().map_err(failed("setting up"))?;
         let (end, answers, patience) = (setup.end, setup.answers, self.patience);
         // Another thread reads. Otherwise a long response and a long input could wait for each other.

@@ -3,7 +3,9 @@
 
 mod proxy;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::thread::sleep;
+use std::time::Duration;
 
 use self::proxy::{HaProxy, Nginx};
 use crate::curl::{Scratch, curl};
@@ -123,30 +125,43 @@ fn unix_behind_haproxy(program: &Program) -> Outcome {
 
 fn behind_haproxy(program: &Program, option: &str) -> Outcome {
     let scratch = Scratch::new()?;
-    let server = Server::start(program, &[PROXIED])?;
+    let server = Server::start(program, &[PROXIED, ("MINI_HTTP_ACCESS_LOG", "on")])?;
     let haproxy = HaProxy::start(&scratch, &server.address.to_string(), option)?;
     for address in haproxy.addresses() {
         has_right_peer(address)?;
     }
+    // Its lines are written after a tenth of a second.
+    sleep(Duration::from_millis(500));
+    let log = server.log();
+    for client in CLIENTS {
+        let line = format!("{client} - - [");
+        let lines = log.lines().filter(|it| it.starts_with(&line)).count();
+        ensure!(lines == 2 * TIMES, "{lines} lines for {client} in\n{log}");
+    }
     server.check_log()
 }
+
+/// The addresses of curl, over IPv4 and IPv6. The proxy has another one, and connects to the server over IPv4.
+const CLIENTS: [&str; 2] = ["127.0.0.2", "::1"];
+
+/// How many connections a client makes, each with two requests.
+const TIMES: usize = 3;
 
 /// Whether the server sees curl's own address, in each of several connections, and in each of their requests.
 fn has_right_peer(address: SocketAddr) -> Outcome {
     let url = format!("http://{address}/");
-    for _ in 0..3 {
-        let said = curl(&["-w", "from %{local_ip} %{local_port}\n", &url, &url])?.text();
+    let client = CLIENTS[usize::from(address.is_ipv6())];
+    for _ in 0..TIMES {
+        let format = "from %{local_port}\n";
+        let said = curl(&["--interface", client, "-w", format, &url, &url])?.text();
         let lines: Vec<_> = said.lines().collect();
         ensure!(lines.len() == 4, "{said}");
         for pair in lines.chunks(2) {
-            let own = pair[1].strip_prefix("from ");
-            let (ip, port) = own
-                .and_then(|own| own.split_once(' '))
-                .ok_or_else(|| said.clone())?;
-            let ip = ip.parse().map_err(|e| format!("{ip}: {e}"))?;
+            let port = pair[1].strip_prefix("from ").unwrap_or_default();
+            let ip: IpAddr = client.parse().map_err(|e| format!("{client}: {e}"))?;
             let port = port.parse().map_err(|e| format!("{port}: {e}"))?;
             let own = SocketAddr::new(ip, port);
-            let wanted = format!("peer {own}, client {}", own.ip());
+            let wanted = format!("peer {own}, client {ip}");
             ensure!(pair[0] == wanted, "{}, not {wanted}", pair[0]);
         }
     }
