@@ -15,7 +15,7 @@ use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use mini_http::{ErrorKind, Response, Server};
+use mini_http::{ErrorKind, Request, Response, Server};
 
 const SIGINT: i32 = 2;
 const SIGTERM: i32 = 15;
@@ -38,6 +38,7 @@ fn child() {
             println!("stopped");
             thread::sleep(SOON);
         }
+        Ok("workers") => serve_by_two(),
         Ok("several") => {
             let ended_early = bind();
             ended_early.stop_on_signals().expect("signal handlers");
@@ -63,14 +64,31 @@ fn serve() {
     server.notify_systemd();
     server.stop_on_signals().expect("signal handlers");
     println!("port {}", server.local_addr().expect("an address").port());
-    let ended = server.start(|request| {
-        if let Some(millis) = request.uri().query().and_then(|it| it.parse().ok()) {
-            println!("working");
-            thread::sleep(Duration::from_millis(millis));
+    server.start(handle).expect("it ends well");
+}
+
+/// The same with two workers, of which only the second one takes time. It is on a thread of its own.
+fn serve_by_two() {
+    let mut server = bind();
+    server.workers(2).notify_systemd();
+    server.stop_on_signals().expect("signal handlers");
+    println!("port {}", server.local_addr().expect("an address").port());
+    let ended = server.start_each(|| {
+        let is_second = thread::current().name() == Some("mini_http-2");
+        move |request| match is_second {
+            true => handle(request),
+            false => Response::new(b"first".to_vec()),
         }
-        Response::new(b"hello!".to_vec())
     });
     ended.expect("it ends well");
+}
+
+fn handle(request: Request) -> Response<Vec<u8>> {
+    if let Some(millis) = request.uri().query().and_then(|it| it.parse().ok()) {
+        println!("working");
+        thread::sleep(Duration::from_millis(millis));
+    }
+    Response::new(b"hello!".to_vec())
 }
 
 /// A child, which is killed when this is dropped.
@@ -257,6 +275,18 @@ impl Manager {
         String::from_utf8_lossy(&buffer[..length]).trim_end().into()
     }
 
+    /// For a second, once what has been sent is read.
+    fn expect_silence(&self) {
+        self.socket.set_nonblocking(true).expect("a socket");
+        while self.socket.recv(&mut [0; 256]).is_ok() {}
+        self.socket.set_nonblocking(false).expect("a socket");
+        let second = Some(Duration::from_secs(1));
+        self.socket.set_read_timeout(second).expect("a timeout");
+        let message = self.socket.recv(&mut [0; 256]);
+        message.expect_err("it is stuck, and said otherwise");
+        self.socket.set_read_timeout(Some(SOON)).expect("a timeout");
+    }
+
     /// The next message that isn't a sign of life, and how many of those came before it.
     fn news(&self) -> (String, usize) {
         let mut alive = 0;
@@ -344,17 +374,50 @@ fn a_handler_that_blocks_gives_no_sign_of_life() {
     let address = server.address();
     let slow = work(address, 2_000);
     server.said("working");
-    manager.socket.set_nonblocking(true).expect("a socket");
-    while manager.socket.recv(&mut [0; 256]).is_ok() {}
-    manager.socket.set_nonblocking(false).expect("a socket");
-    let short = Some(Duration::from_millis(1_200));
-    manager.socket.set_read_timeout(short).expect("a timeout");
-    manager
-        .socket
-        .recv(&mut [0; 256])
-        .expect_err("it is stuck, and said otherwise");
+    manager.expect_silence();
     assert!(rest(slow).ends_with("hello!"));
     assert_eq!(manager.message(), "WATCHDOG=1");
+}
+
+#[test]
+fn several_workers_report_together() {
+    let manager = Manager::new("workers");
+    let micros = ("WATCHDOG_USEC", "200000".to_owned());
+    let mut server = Process::start("workers", &[manager.env(), micros]);
+    server.address();
+    assert_eq!(manager.message(), "READY=1");
+    assert_eq!(manager.message(), "WATCHDOG=1");
+    let since = Instant::now();
+    for _ in 0..5 {
+        assert_eq!(manager.message(), "WATCHDOG=1");
+    }
+    assert!(
+        since.elapsed() > Duration::from_millis(300),
+        "they come too often"
+    );
+
+    server.signal(SIGTERM);
+    assert_eq!(manager.news().0, "STOPPING=1");
+    assert_eq!(server.ended_within(SOON).code(), Some(0));
+    manager.socket.set_nonblocking(true).expect("a socket");
+    let mut buffer = [0; 256];
+    while let Ok(length) = manager.socket.recv(&mut buffer) {
+        assert_eq!(buffer[..length].trim_ascii(), b"WATCHDOG=1");
+    }
+}
+
+#[test]
+fn a_handler_that_blocks_one_of_several_workers_is_enough() {
+    let manager = Manager::new("worker");
+    let micros = ("WATCHDOG_USEC", "200000".to_owned());
+    let mut server = Process::start("workers", &[manager.env(), micros]);
+    let address = server.address();
+    // The system spreads connections by their ports: not all of these come to the first worker.
+    let _slow: Vec<_> = (0..32).map(|_| work(address, 5_000)).collect();
+    server.said("working");
+    // The round that has begun may be completed by the first worker, which goes on.
+    thread::sleep(Duration::from_millis(300));
+    manager.expect_silence();
 }
 
 #[test]

@@ -6,6 +6,8 @@ use std::net::{Ipv6Addr, SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 #[cfg(unix)]
 use std::os::unix::net::UnixListener;
+#[cfg(all(feature = "systemd", unix))]
+use std::sync::Arc;
 
 #[cfg(unix)]
 use listenfd::ListenFd;
@@ -15,6 +17,8 @@ use super::socket::Socket;
 use super::{TakeOnce, check_syntax};
 use crate::error::{Error, ErrorKind, Result};
 use crate::reactor::mio::MioReactor;
+#[cfg(all(feature = "systemd", unix))]
+use crate::reactor::service::Service;
 
 /// Listening sockets.
 #[derive(Debug)]
@@ -25,9 +29,9 @@ pub(crate) struct Listeners {
     /// The addresses of those of TCP, or why they are unknown.
     addresses: std::result::Result<Vec<SocketAddr>, String>,
     nodelay: bool,
-    /// Whether the reactor reports to systemd.
+    /// What the reactors report to systemd.
     #[cfg(all(feature = "systemd", unix))]
-    notifies: bool,
+    pub(super) service: Option<Arc<Service>>,
     /// The sockets are named in the log when they are used: not by each worker.
     is_logged: bool,
 }
@@ -110,7 +114,7 @@ impl Listeners {
             nodelay: self.nodelay,
             is_logged: is_first,
             #[cfg(all(feature = "systemd", unix))]
-            notifies: self.notifies && is_first,
+            service: self.service.clone(),
             ..Self::from(sockets)
         }
     }
@@ -130,8 +134,8 @@ impl Listeners {
         }
         let reactor = MioReactor::new(sockets, self.nodelay && !INHERITS_NODELAY)?;
         #[cfg(all(feature = "systemd", unix))]
-        if self.notifies {
-            return Ok(reactor.with_service());
+        if let Some(service) = &self.service {
+            return Ok(reactor.with_service(Arc::clone(service)));
         }
         Ok(reactor)
     }
@@ -183,7 +187,7 @@ impl From<Vec<Socket>> for Listeners {
             beside: TakeOnce::new(Vec::new()),
             nodelay: true,
             #[cfg(all(feature = "systemd", unix))]
-            notifies: false,
+            service: None,
             is_logged: true,
         }
     }
@@ -224,10 +228,10 @@ impl Listeners {
         Ok(copied)
     }
 
-    /// Has the reactor report to systemd.
+    /// Has the reactors report to systemd, if it listens.
     #[cfg(feature = "systemd")]
     pub(crate) fn notify_systemd(&mut self) {
-        self.notifies = true;
+        self.service = Service::from_env();
     }
 }
 

@@ -34,6 +34,10 @@ impl Listeners {
 
     /// Takes these sockets, and makes as many sets of them: one for each worker. Fails if they were taken before.
     pub(crate) fn split(&self, count: usize) -> Result<Vec<Self>> {
+        #[cfg(all(feature = "systemd", unix))]
+        if let Some(service) = &self.service {
+            service.expect(count);
+        }
         let mut sets: Vec<_> = (0..count).map(|_| Vec::new()).collect();
         let mut beside = self.beside.take()?;
         for socket in self.sockets.take()? {

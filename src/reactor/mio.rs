@@ -17,7 +17,7 @@ use socket2::{SockRef, TcpKeepalive};
 
 use super::keep_alive::{PROBE_AFTER, PROBE_INTERVAL, PROBES};
 #[cfg(all(feature = "systemd", unix))]
-use super::service::Service;
+use super::service::{Member, Service};
 use super::{Accepted, Event, Interest, Peer, Reactor, Readiness};
 use crate::listeners::Socket;
 #[cfg(unix)]
@@ -37,7 +37,7 @@ pub(crate) struct MioReactor {
     nodelay: bool,
     /// What is reported to systemd.
     #[cfg(all(feature = "systemd", unix))]
-    service: Option<Service>,
+    service: Option<Member>,
 }
 
 #[derive(Debug)]
@@ -99,10 +99,10 @@ impl MioReactor {
         })
     }
 
-    /// Reports to systemd from now on, if it listens.
+    /// Reports to systemd from now on, together with the server's other reactors.
     #[cfg(all(feature = "systemd", unix))]
-    pub(crate) fn with_service(mut self) -> Self {
-        self.service = Service::from_env();
+    pub(crate) fn with_service(mut self, service: Arc<Service>) -> Self {
+        self.service = Some(service.join());
         self
     }
 

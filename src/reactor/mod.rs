@@ -57,7 +57,7 @@ mod keep_alive;
 #[cfg(not(target_os = "wasi"))]
 pub(crate) mod mio;
 #[cfg(all(feature = "systemd", unix))]
-mod service;
+pub(crate) mod service;
 #[cfg(any(
     all(target_os = "wasi", target_env = "p1"),
     all(test, not(target_os = "wasi"))

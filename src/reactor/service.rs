@@ -1,67 +1,103 @@
-//! Reports to systemd (`sd_notify(3)`): the server is ready, it stops, and its loop still turns.
+//! Reports to systemd (`sd_notify(3)`): the server is ready, it stops, and its loops still turn.
 
 use std::io;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use sd_notify::NotifyState;
 
-/// The messages of one reactor.
+use crate::executor::lock;
+
+/// What the reactors of a server report together. The server is ready when all of them accept, and alive while all of
+/// them turn.
 #[derive(Debug)]
-pub(super) struct Service {
-    is_ready: bool,
-    watchdog: Option<Watchdog>,
+pub(crate) struct Service {
+    /// Half of the time after which systemd restarts the service.
+    period: Option<Duration>,
+    round: Mutex<Round>,
 }
 
-/// When the next sign of life is due. It is sent before a wait, so a loop that is stuck sends none.
+/// The part of one reactor.
 #[derive(Debug)]
-struct Watchdog {
-    /// Half of the time after which systemd restarts the service.
-    period: Duration,
-    next: Instant,
+pub(super) struct Member {
+    service: Arc<Service>,
+    number: usize,
+    /// When its next sign of life is due. It is given before a wait, so a loop that is stuck gives none.
+    next: Option<Instant>,
+    has_begun: bool,
 }
 
 impl Service {
     /// `None` if there is nobody to report to: `NOTIFY_SOCKET` isn't set.
-    pub(super) fn from_env() -> Option<Self> {
+    pub(crate) fn from_env() -> Option<Arc<Self>> {
         std::env::var_os("NOTIFY_SOCKET")?;
-        let watchdog = sd_notify::watchdog_enabled().map(|limit| Watchdog {
-            period: limit / 2,
-            next: Instant::now(),
-        });
-        Some(Self {
-            is_ready: false,
-            watchdog,
-        })
+        Some(Arc::new(Self {
+            period: sd_notify::watchdog_enabled().map(|limit| limit / 2),
+            round: Mutex::new(Round::new(1)),
+        }))
     }
 
+    /// Sets how many reactors there will be, before they join. Without it, there is one.
+    pub(crate) fn expect(&self, reactors: usize) {
+        *lock(&self.round) = Round::new(reactors);
+    }
+
+    pub(super) fn join(self: Arc<Self>) -> Member {
+        let number = lock(&self.round).join();
+        Member {
+            service: self,
+            number,
+            next: None,
+            has_begun: false,
+        }
+    }
+
+    /// Gives a sign of life of one reactor. When all have given theirs, the service gives one.
+    fn arrive(&self, number: usize) {
+        let completed = lock(&self.round).arrive(number);
+        if completed == Some(1)
+            && let Err(error) = sd_notify::notify(&[NotifyState::Ready])
+        {
+            log::warn!(target: "mini_http", "can't report to systemd that it is ready: {error}");
+        }
+        if completed.is_some() && self.period.is_some() {
+            log_failure(sd_notify::notify(&[NotifyState::Watchdog]));
+        }
+    }
+}
+
+impl Member {
     /// Sends what is due. Returns how long the wait may take, so that the next message is sent in time.
     pub(super) fn before_wait(&mut self, timeout: Option<Duration>) -> Option<Duration> {
-        if !self.is_ready {
-            self.is_ready = true;
-            if let Err(error) = sd_notify::notify(&[NotifyState::Ready]) {
-                log::warn!(target: "mini_http", "can't report to systemd that it is ready: {error}");
+        let Some(period) = self.service.period else {
+            if !self.has_begun {
+                self.has_begun = true;
+                self.service.arrive(self.number);
             }
-        }
-        let Some(watchdog) = &mut self.watchdog else {
             return timeout;
         };
-        let left = watchdog.turn(Instant::now());
+        let now = Instant::now();
+        let mut next = self.next.unwrap_or(now);
+        if now >= next {
+            self.service.arrive(self.number);
+            next = now + period;
+            self.next = Some(next);
+        }
+        let left = next - now;
         Some(timeout.map_or(left, |timeout| timeout.min(left)))
     }
 
     pub(super) fn stopping(&self) {
-        log_failure(sd_notify::notify(&[NotifyState::Stopping]));
+        if lock(&self.service.round).begin_to_stop() {
+            log_failure(sd_notify::notify(&[NotifyState::Stopping]));
+        }
     }
 }
 
-impl Watchdog {
-    /// Sends a sign of life if it is due. Returns the time until the next one.
-    fn turn(&mut self, now: Instant) -> Duration {
-        if now >= self.next {
-            log_failure(sd_notify::notify(&[NotifyState::Watchdog]));
-            self.next = now + self.period;
-        }
-        self.next - now
+/// When the server stops, one loop may end long before the others.
+impl Drop for Member {
+    fn drop(&mut self) {
+        lock(&self.service.round).leave(self.number);
     }
 }
 
@@ -69,5 +105,101 @@ impl Watchdog {
 fn log_failure(sent: io::Result<()>) {
     if let Err(error) = sent {
         log::debug!(target: "mini_http", "can't report to systemd: {error}");
+    }
+}
+
+/// Counts the signs of life: a round is complete when each reactor that is left has given one.
+#[derive(Debug)]
+struct Round {
+    expected: usize,
+    members: Vec<State>,
+    completed: u64,
+    is_stopping: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Missing,
+    Arrived,
+    Left,
+}
+
+impl Round {
+    fn new(expected: usize) -> Self {
+        Self {
+            expected,
+            members: Vec::new(),
+            completed: 0,
+            is_stopping: false,
+        }
+    }
+
+    /// Returns the new member's number.
+    fn join(&mut self) -> usize {
+        self.members.push(State::Missing);
+        self.members.len() - 1
+    }
+
+    /// Returns the number of the round, from 1 on, if this completes it.
+    fn arrive(&mut self, number: usize) -> Option<u64> {
+        self.members[number] = State::Arrived;
+        let is_complete =
+            self.members.len() >= self.expected && !self.members.contains(&State::Missing);
+        if !is_complete {
+            return None;
+        }
+        for member in &mut self.members {
+            if *member == State::Arrived {
+                *member = State::Missing;
+            }
+        }
+        self.completed += 1;
+        Some(self.completed)
+    }
+
+    /// The others go on without it.
+    fn leave(&mut self, number: usize) {
+        self.members[number] = State::Left;
+    }
+
+    /// Returns whether it is the first call.
+    fn begin_to_stop(&mut self) -> bool {
+        !std::mem::replace(&mut self.is_stopping, true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_round_is_complete_when_all_have_arrived() {
+        let mut round = Round::new(3);
+        let [a, b] = [round.join(), round.join()];
+        assert_eq!((round.arrive(a), round.arrive(b)), (None, None));
+        let c = round.join();
+        assert_eq!(round.arrive(c), Some(1));
+        for (number, completes) in [(c, None), (c, None), (b, None), (a, Some(2)), (a, None)] {
+            assert_eq!(round.arrive(number), completes);
+        }
+    }
+
+    #[test]
+    fn who_has_left_isnt_waited_for() {
+        let mut round = Round::new(2);
+        let [a, b] = [round.join(), round.join()];
+        assert_eq!((round.arrive(a), round.arrive(b)), (None, Some(1)));
+        assert_eq!(round.arrive(a), None);
+        round.leave(b);
+        assert_eq!((round.arrive(a), round.arrive(a)), (Some(2), Some(3)));
+        assert!(round.begin_to_stop());
+        assert!(!round.begin_to_stop());
+    }
+
+    #[test]
+    fn the_only_reactor_completes_each_round() {
+        let mut round = Round::new(1);
+        let only = round.join();
+        assert_eq!((round.arrive(only), round.arrive(only)), (Some(1), Some(2)));
     }
 }
