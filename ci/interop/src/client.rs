@@ -234,6 +234,24 @@ impl Client {
         Ok(self.buffer.drain(..count).collect())
     }
 
+    /// Reads to the end of these bytes, and drops all up to there.
+    ///
+    /// # Errors
+    /// When the connection ends before, or nothing comes for longer than [`PATIENCE`].
+    pub fn read_until(&mut self, end: &[u8]) -> Outcome {
+        loop {
+            if let Some(start) = find(&self.buffer, end) {
+                self.buffer.drain(..start + end.len());
+                return Ok(());
+            }
+            let so_far = String::from_utf8_lossy(&self.buffer).into_owned();
+            ensure!(
+                self.read_more()? > 0,
+                "the connection ended after {so_far:?}"
+            );
+        }
+    }
+
     /// Reads once into the buffer. Returns 0 at the end of the stream.
     fn read_more(&mut self) -> Outcome<usize> {
         let mut chunk = [0; 16 * 1024];

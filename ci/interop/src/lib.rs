@@ -45,6 +45,7 @@ pub mod restart;
 pub mod runner;
 pub mod runtime;
 pub mod server;
+pub mod shared;
 pub mod shim;
 pub mod stop;
 pub mod streaming;

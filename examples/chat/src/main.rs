@@ -12,12 +12,14 @@
 //! | `GET /messages?after=ID` | a long poll: the messages after this one as JSON, as soon as there is one. After 25 s without one, an empty list |
 //! | `POST /stop` | the server stops. A real server would let only its operator do that |
 //!
-//! The server remembers the last 100 messages. How messages get to other instances of the server is the module
-//! `bus`.
+//! The server remembers the last 100 messages. Several instances share them over Redis, natively:
+//! `REDIS_URL=redis://127.0.0.1:6379 cargo run -p chat`. Without `REDIS_URL`, there is one instance.
 
 mod bus;
 #[path = "../../sse/src/event_stream.rs"]
 mod event_stream;
+#[cfg(not(target_os = "wasi"))]
+mod redis_bus;
 mod room;
 
 use std::rc::Rc;
@@ -48,9 +50,19 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let addr = std::env::var("MINI_HTTP_ADDR").unwrap_or("127.0.0.1:3000".into());
     let server = Server::new(&addr)?;
     let room = Rc::new(Room::default());
+    #[cfg(not(target_os = "wasi"))]
+    if let Ok(url) = std::env::var("REDIS_URL") {
+        let bus = redis_bus::Redis::connect(&url).map_err(|error| format!("{url}: {error}"))?;
+        return serve(&server, bus, room);
+    }
+    let bus = Local::new(Rc::clone(&room));
+    serve(&server, bus, room)
+}
+
+fn serve(server: &Server, bus: impl Bus, room: Rc<Room>) -> Result<(), Box<dyn std::error::Error>> {
     let app = Rc::new(App {
         handle: server.handle(),
-        bus: Local::new(Rc::clone(&room)),
+        bus,
         room,
     });
     server.spawn(receive(Rc::clone(&app)));

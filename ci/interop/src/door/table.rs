@@ -8,7 +8,7 @@ use crate::runtime::Wasi;
 use crate::{
     Outcome, Report, Runtime, abuse, addresses, conformance, dead_peer, ensure, files,
     first_response, fleet, idle, matrix, own_project, probe, registry_mio, resets, restart, runner,
-    shim, stop, streaming, unit_tests, units, websocket,
+    shared, shim, stop, streaming, unit_tests, units, websocket,
 };
 
 pub(super) const CHECKS: &[Check] = &[
@@ -167,6 +167,15 @@ pub(super) const CHECKS: &[Check] = &[
         can: is_in_fleets,
         does: is_in_fleets,
         run: Run::Report(|call| Ok(fleet::run(&call.ready()?))),
+    },
+    Check {
+        name: "redis",
+        about: "instances of the example `chat` share their messages over Redis",
+        details: "Redis is Debian's.",
+        options: &[],
+        can: native,
+        does: native,
+        run: Run::Report(|_| Ok(shared::run())),
     },
     Check {
         name: "async",

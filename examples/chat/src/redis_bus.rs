@@ -1,0 +1,159 @@
+//! Messages over a stream of Redis, for several instances of the server.
+//!
+//! Two threads talk to Redis, because its client blocks: one adds entries, the other waits for them. Channels connect them
+//! with the server's loop.
+
+use std::thread;
+use std::time::Duration;
+
+use async_channel::{Receiver, Sender};
+use redis::streams::{StreamMaxlen, StreamReadOptions, StreamReadReply};
+use redis::{Client, Commands, Connection, RedisResult};
+
+use crate::Error;
+use crate::bus::Bus;
+use crate::room::Room;
+
+/// The key of the stream.
+const KEY: &str = "chat";
+
+/// How many entries Redis keeps: as many as a room remembers. An instance that starts reads them.
+const KEPT: usize = 100;
+
+/// How long a read waits. Then it is repeated, which finds a connection that is dead.
+const WAIT: Duration = Duration::from_secs(5);
+
+/// How long the next attempt waits when Redis can't be reached.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// How many entries wait for the loop at most. Then the thread waits, and Redis keeps the others.
+const QUEUE: usize = 16;
+
+pub(crate) struct Redis {
+    publications: Sender<Publication>,
+    messages: Receiver<(u64, String)>,
+}
+
+/// A message to be added, and where its number goes.
+struct Publication {
+    text: String,
+    number: Sender<RedisResult<u64>>,
+}
+
+impl Redis {
+    /// Connects to `redis://HOST:PORT`.
+    pub(crate) fn connect(url: &str) -> Result<Self, Error> {
+        let client = Client::open(url)?;
+        // An address that is wrong is an error at the start.
+        let connection = client.get_connection()?;
+        let (publications, to_publish) = async_channel::bounded(QUEUE);
+        let (received, messages) = async_channel::bounded(QUEUE);
+        let reader = client.clone();
+        thread::Builder::new()
+            .name("publish".into())
+            .spawn(move || publish_all(&client, connection, &to_publish))?;
+        thread::Builder::new()
+            .name("receive".into())
+            .spawn(move || receive_all(&reader, &received))?;
+        Ok(Self {
+            publications,
+            messages,
+        })
+    }
+}
+
+impl Bus for Redis {
+    async fn publish(&self, text: &str) -> Result<u64, Error> {
+        let (number, reply) = async_channel::bounded(1);
+        let text = text.to_owned();
+        self.publications.send(Publication { text, number }).await?;
+        Ok(reply.recv().await??)
+    }
+
+    async fn receive(&self, room: &Room) -> Result<(), Error> {
+        loop {
+            let (id, text) = self.messages.recv().await?;
+            room.add(id, &text);
+        }
+    }
+}
+
+/// Adds messages until the server has ended.
+fn publish_all(client: &Client, mut connection: Connection, to_publish: &Receiver<Publication>) {
+    while let Ok(Publication { text, number }) = to_publish.recv_blocking() {
+        let added = add(&mut connection, &text);
+        if let Err(error) = &added
+            && error.is_io_error()
+            && let Ok(fresh) = client.get_connection()
+        {
+            // This message isn't repeated, because it may have been added.
+            connection = fresh;
+        }
+        // An error means that the request is gone.
+        let _ = number.send_blocking(added);
+    }
+}
+
+fn add(connection: &mut Connection, text: &str) -> RedisResult<u64> {
+    let most = StreamMaxlen::Approx(KEPT);
+    let id: String = connection.xadd_maxlen(KEY, most, "*", &[("text", text)])?;
+    Ok(number(&id))
+}
+
+/// Passes on all entries until the server has ended.
+fn receive_all(client: &Client, received: &Sender<(u64, String)>) {
+    let mut last = "0".to_owned();
+    while !received.is_closed() {
+        if let Err(error) = receive_some(client, &mut last, received) {
+            log::warn!("no messages from Redis for now: {error}");
+            thread::sleep(PAUSE);
+        }
+    }
+}
+
+fn receive_some(
+    client: &Client,
+    last: &mut String,
+    received: &Sender<(u64, String)>,
+) -> RedisResult<()> {
+    let mut connection = client.get_connection()?;
+    // Longer than the read waits.
+    connection.set_read_timeout(Some(WAIT * 2))?;
+    let options = StreamReadOptions::default().block(WAIT.as_millis() as usize);
+    loop {
+        let reply: Option<StreamReadReply> =
+            connection.xread_options(&[KEY], &[last.as_str()], &options)?;
+        let keys = reply.into_iter().flat_map(|reply| reply.keys);
+        for entry in keys.flat_map(|key| key.ids) {
+            let text = entry.get("text").unwrap_or_default();
+            if received.send_blocking((number(&entry.id), text)).is_err() {
+                return Ok(());
+            }
+            *last = entry.id;
+        }
+        if received.is_closed() {
+            return Ok(());
+        }
+    }
+}
+
+/// A number for an entry's id, which is `MILLISECONDS-SEQUENCE`. It grows as ids do, and JavaScript can hold it.
+fn number(id: &str) -> u64 {
+    /// Redis doesn't add as many entries in a millisecond.
+    const SEQUENCE_BITS: u32 = 10;
+    let (millis, sequence) = id.split_once('-').unwrap_or((id, "0"));
+    let [millis, sequence] = [millis, sequence].map(|it| it.parse().unwrap_or(0));
+    millis << SEQUENCE_BITS | sequence
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_grow_as_ids_do() {
+        let ids = ["5-0", "5-9", "5-10", "6-0", "1800000000000-0"].map(number);
+        assert!(ids.is_sorted_by(|a, b| a < b), "{ids:?}");
+        assert!(ids[4] < 1 << 53);
+    }
+}
