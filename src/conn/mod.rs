@@ -273,6 +273,13 @@ impl Connection {
         self.state.close_reason().is_some()
     }
 
+    /// Whether the stream ends after the output that waits to be sent: the last response is queued.
+    #[must_use]
+    #[inline]
+    pub fn ends_after_output(&self) -> bool {
+        self.state.writing() == Writing::Closing
+    }
+
     /// Whether there is kept input, usable or not.
     #[must_use]
     pub fn has_kept_input(&self) -> bool {

@@ -56,6 +56,10 @@ const EVICT_AFTER: Duration = Duration::from_millis(100);
 /// have all places.
 const BACK_OFF: Duration = Duration::from_millis(50);
 
+/// The clock is read after so many connections, if their requests are served while they are accepted. See
+/// `REQUESTS_PER_CLOCK` in `round_robin.rs`.
+const ACCEPTS_PER_CLOCK: usize = 8;
+
 /// The shortest time between two log lines about failures of accepting.
 const LOG_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -172,7 +176,7 @@ impl<R: Reactor, M: Mode<R>> EventLoop<'_, R, M> {
     }
 
     fn accept_from(&mut self, number: usize) {
-        for _ in 0..self.driver.cx.limits.accepts_per_turn {
+        for attempt in 1..=self.driver.cx.limits.accepts_per_turn {
             if !self.may_accept() {
                 return;
             }
@@ -182,12 +186,36 @@ impl<R: Reactor, M: Mode<R>> EventLoop<'_, R, M> {
                         self.evict();
                     }
                     self.drive(key);
+                    if let Err(error) = self.watch(key) {
+                        return self.accept_failed(&error);
+                    }
                 }
                 Attempt::NoConnection => return,
                 Attempt::Retry => {}
                 Attempt::Failed(error) => return self.accept_failed(&error),
             }
+            // Requests of new connections are served here, too: slow handlers must not keep the others waiting.
+            let must_check = R::READS_NEW && attempt.is_multiple_of(ACCEPTS_PER_CLOCK);
+            if must_check && self.driver.slice.check_time(self.driver.reactor.now()) {
+                return;
+            }
         }
+    }
+
+    /// Registers a connection after its first turn. If that fails, it is closed.
+    ///
+    /// # Errors
+    /// That of [`Reactor::watch`].
+    pub(super) fn watch(&mut self, key: Key) -> io::Result<()> {
+        let Some(slot) = self.slots.get_mut(key) else {
+            return Ok(());
+        };
+        let watched = self.driver.reactor.watch(&mut slot.stream);
+        if watched.is_err() {
+            self.driver.lose(slot);
+            self.drive(key);
+        }
+        watched
     }
 
     /// Accepts a connection. It still needs its first turn.
@@ -271,7 +299,8 @@ impl<R: Reactor, M: Mode<R>> EventLoop<'_, R, M> {
         let mut connection = Connection::new(id, peer.address(), &mut self.driver.cx);
         connection.set_local(local);
         let exchange = self.mode.open(key);
-        self.slots.insert(Slot::new(stream, connection, exchange));
+        let slot = Slot::new(stream, connection, exchange, R::READS_NEW);
+        self.slots.insert(slot);
     }
 
     /// Closes the longest idle connection, if it has been idle for [`EVICT_AFTER`].

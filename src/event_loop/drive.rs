@@ -159,7 +159,12 @@ impl<R: Reactor> Driver<'_, R> {
         let filled = slot.connection.poll_output(&mut slices);
         let offered: usize = slices[..filled].iter().map(|slice| slice.len()).sum();
         let id = slot.connection.id();
-        match self.reactor.write(&mut slot.stream, &slices[..filled]) {
+        let slices = &slices[..filled];
+        let written = match slot.connection.ends_after_output() {
+            true => self.reactor.write_last(&mut slot.stream, slices),
+            false => self.reactor.write(&mut slot.stream, slices),
+        };
+        match written {
             Ok(written) => {
                 debug!(target: "mini_http", "conn {id}: wrote {written} bytes");
                 turn.add_bytes(written);

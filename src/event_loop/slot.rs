@@ -36,14 +36,14 @@ pub(super) struct Idle {
 }
 
 impl<S, X> Slot<S, X> {
-    /// A connection that was just accepted, and is registered for reading.
-    pub(super) fn new(stream: S, connection: Connection, exchange: X) -> Self {
+    /// A connection that was just accepted.
+    pub(super) fn new(stream: S, connection: Connection, exchange: X, readable: bool) -> Self {
         Self {
             stream,
             connection,
             exchange,
             readiness: Readiness {
-                readable: false,
+                readable,
                 writable: true,
                 read_closed: false,
                 failed: false,

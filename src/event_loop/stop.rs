@@ -158,6 +158,10 @@ impl<R: Reactor, M: Mode<R>> EventLoop<'_, R, M> {
             match self.accept_one(number) {
                 Attempt::Accepted(key) => {
                     self.stop.accepted += 1;
+                    if let Err(error) = self.watch(key) {
+                        self.accept_failed(&error);
+                        return false;
+                    }
                     accepted.push(key);
                 }
                 Attempt::NoConnection => break,
@@ -206,6 +210,9 @@ impl<R: Reactor, M: Mode<R>> EventLoop<'_, R, M> {
                     }
                     self.with_connection(key, Connection::turn_away);
                     self.drive(key);
+                    if let Err(error) = self.watch(key) {
+                        return self.accept_failed(&error);
+                    }
                 }
                 Attempt::NoConnection => return,
                 Attempt::Retry => {}

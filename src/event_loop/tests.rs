@@ -3,6 +3,7 @@
 
 mod closing;
 mod fairness;
+mod new_connections;
 mod observed;
 mod stop;
 mod streaming;

@@ -1,7 +1,7 @@
 //! The native reactor, over mio: edge-triggered epoll, kqueue or IOCP.
 //!
-//! A stream is registered once, for reading. Interest in writing is added when a write first finds no room. It
-//! is never removed, because an edge that nothing waits for costs nothing.
+//! A stream is registered after its first turn, for reading. Interest in writing is added when a write first finds
+//! no room. It is never removed, because an edge that nothing waits for costs nothing.
 
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{Shutdown, SocketAddr};
@@ -64,10 +64,19 @@ pub(crate) struct MioStream {
     /// sockets.
     socket: mio::net::TcpStream,
     token: Token,
-    is_registered_for_writing: bool,
     /// Not a Unix domain socket. Only TCP has resets, probes and `TCP_NODELAY`.
     is_tcp: bool,
+    is_registered: bool,
+    interest: mio::Interest,
 }
+
+/// More follows: nothing that doesn't fill a packet is sent yet (`send(2)`).
+#[cfg(any(target_os = "android", target_os = "linux"))]
+const MSG_MORE: i32 = 0x8000;
+
+/// If the peer is gone, that is an error and no signal. std sets it, too.
+#[cfg(any(target_os = "android", target_os = "linux"))]
+const MSG_NOSIGNAL: i32 = 0x4000;
 
 impl MioReactor {
     const MAX_EVENTS: usize = 1024;
@@ -108,6 +117,16 @@ impl MioReactor {
 
     const fn listener_token(number: usize) -> Token {
         Token(usize::MAX - 1 - number)
+    }
+
+    #[cfg(not(unix))]
+    fn deregister(&mut self, mut stream: MioStream) -> MioStream {
+        if stream.is_registered
+            && let Err(error) = self.poll.registry().deregister(&mut stream.socket)
+        {
+            log::debug!(target: "mini_http", "deregistering a stream: {error}");
+        }
+        stream
     }
 
     fn listener_number(&self, token: Token) -> Option<usize> {
@@ -168,6 +187,8 @@ impl Reactor for MioReactor {
     /// direction again only after `WouldBlock`.
     const SHORT_IS_LAST: bool = cfg!(unix);
 
+    const READS_NEW: bool = true;
+
     fn listeners(&self) -> usize {
         self.listeners.len()
     }
@@ -227,22 +248,20 @@ impl Reactor for MioReactor {
         let Some(listener) = &self.listeners[listener] else {
             return Err(io::ErrorKind::WouldBlock.into());
         };
-        let (mut socket, peer, local) = listener.accept()?;
+        let (socket, peer, local) = listener.accept()?;
         let token = Token(key.to_usize());
         let is_tcp = peer != Peer::Unix;
         if self.nodelay && is_tcp {
             // If this fails, the client has gone, and the first read finds that out.
             let _ = socket.set_nodelay(true);
         }
-        self.poll
-            .registry()
-            .register(&mut socket, token, mio::Interest::READABLE)?;
         let fd = fd_number(&socket);
         let stream = MioStream {
             socket,
             token,
-            is_registered_for_writing: false,
             is_tcp,
+            is_registered: false,
+            interest: mio::Interest::READABLE,
         };
         Ok(Accepted {
             stream,
@@ -250,6 +269,13 @@ impl Reactor for MioReactor {
             local,
             fd,
         })
+    }
+
+    fn watch(&mut self, stream: &mut MioStream) -> io::Result<()> {
+        let registry = self.poll.registry();
+        registry.register(&mut stream.socket, stream.token, stream.interest)?;
+        stream.is_registered = true;
+        Ok(())
     }
 
     fn read(&mut self, stream: &mut MioStream, buf: &mut [u8]) -> io::Result<usize> {
@@ -263,16 +289,31 @@ impl Reactor for MioReactor {
         }
     }
 
+    /// One packet has the end of the stream, too. So the client's system has one packet less to handle, and on the
+    /// same machine, this one does that.
+    #[cfg(any(target_os = "android", target_os = "linux"))]
+    fn write_last(&mut self, stream: &mut MioStream, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        let socket = SockRef::from(&stream.socket);
+        let flags = MSG_MORE | MSG_NOSIGNAL;
+        match bufs {
+            [one] => socket.send_with_flags(one, flags),
+            several => socket.send_vectored_with_flags(several, flags),
+        }
+    }
+
     fn set_interest(&mut self, stream: &mut MioStream, interest: Interest) {
-        if !interest.write || stream.is_registered_for_writing {
+        if !interest.write || stream.interest.is_writable() {
             return;
         }
-        let both = mio::Interest::READABLE | mio::Interest::WRITABLE;
+        stream.interest |= mio::Interest::WRITABLE;
+        if !stream.is_registered {
+            return;
+        }
         let registry = self.poll.registry();
-        match registry.reregister(&mut stream.socket, stream.token, both) {
-            Ok(()) => stream.is_registered_for_writing = true,
+        if let Err(error) = registry.reregister(&mut stream.socket, stream.token, stream.interest) {
+            stream.interest = mio::Interest::READABLE;
             // The connection ends at its write deadline.
-            Err(error) => log::error!(target: "mini_http", "can't wait for room to write: {error}"),
+            log::error!(target: "mini_http", "can't wait for room to write: {error}");
         }
     }
 
@@ -280,10 +321,12 @@ impl Reactor for MioReactor {
         stream.socket.shutdown(Shutdown::Write)
     }
 
-    fn close(&mut self, mut stream: MioStream) {
-        if let Err(error) = self.poll.registry().deregister(&mut stream.socket) {
-            log::debug!(target: "mini_http", "deregistering a stream: {error}");
-        }
+    /// epoll and kqueue end the registration with the close. If a process that is just being started has a copy of
+    /// the file descriptor, they do that later. Until then events may come, which the loop drops by their key.
+    fn close(&mut self, stream: MioStream) {
+        #[cfg(not(unix))]
+        let stream = self.deregister(stream);
+        drop(stream);
     }
 
     fn reset(&mut self, stream: MioStream) {

@@ -31,7 +31,7 @@
 //! (`EINTR`) isn't a failure; it returns without events.
 //!
 //! **A stream is closed by value.** `close` takes the stream, and ends its registration before it closes the file
-//! descriptor.
+//! descriptor, or with that, where the system ends it then.
 //!
 //! **A closed stream may linger.** If the system can't drop it at once, it counts in
 //! [`lingering`](Reactor::lingering) until it is dropped. When that number falls, `wait` returns, even without
@@ -85,6 +85,10 @@ pub trait Reactor {
     /// direction when it is ready again. If false, only `WouldBlock` has it.
     const SHORT_IS_LAST: bool;
 
+    /// Whether a new stream is read before it is [watched](Self::watch): often the first request has come with the
+    /// connection, and then no event has to report it. False where a read that finds nothing costs much.
+    const READS_NEW: bool = false;
+
     /// The number of listeners. They are numbered from 0.
     fn listeners(&self) -> usize;
 
@@ -110,11 +114,20 @@ pub trait Reactor {
 
     /// Accepts one connection, without blocking. Its events will have the key `key`.
     ///
-    /// A new stream is registered with [`Interest::READ`].
-    ///
     /// # Errors
     /// `WouldBlock` if there is none; otherwise the error of `accept(2)` or `sock_accept`.
     fn accept(&mut self, listener: usize, key: Key) -> io::Result<Accepted<Self::Stream>>;
+
+    /// Registers a new stream, with [`Interest::READ`] or what was [set](Self::set_interest) since it was accepted, unless
+    /// `accept` has done that. The loop calls it once for each stream that is still open after its first turn. What
+    /// is ready by then is reported.
+    ///
+    /// # Errors
+    /// The system has no resources left. The connection is then closed.
+    fn watch(&mut self, stream: &mut Self::Stream) -> io::Result<()> {
+        let _ = stream;
+        Ok(())
+    }
 
     /// Whether an error of [`accept`](Self::accept) means that the host wants the server to stop.
     fn asks_to_stop(&self, error: &io::Error) -> bool {
@@ -134,6 +147,16 @@ pub trait Reactor {
     /// `WouldBlock` if there is no room. Any other error ends the connection.
     fn write(&mut self, stream: &mut Self::Stream, bufs: &[IoSlice<'_>]) -> io::Result<usize>;
 
+    /// Like [`write`](Self::write), for the last output before [`shutdown_write`](Self::shutdown_write) or
+    /// [`close`](Self::close), which follows at once when all of it was taken. So the system may send the end of the
+    /// stream together with it.
+    ///
+    /// # Errors
+    /// Those of [`write`](Self::write).
+    fn write_last(&mut self, stream: &mut Self::Stream, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.write(stream, bufs)
+    }
+
     /// Sets which directions of `stream` the loop would act on now.
     fn set_interest(&mut self, stream: &mut Self::Stream, interest: Interest);
 
@@ -143,7 +166,7 @@ pub trait Reactor {
     /// The error of the call. The connection is then closed at once.
     fn shutdown_write(&mut self, stream: &mut Self::Stream) -> io::Result<()>;
 
-    /// Ends the registration, then closes the stream.
+    /// Closes the stream and ends its registration.
     fn close(&mut self, stream: Self::Stream);
 
     /// Ends the registration, then resets the connection, so that the peer can't take its end for that of a
