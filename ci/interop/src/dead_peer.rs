@@ -43,7 +43,7 @@ pub fn run(runtimes: &[Runtime]) -> Outcome<Report> {
         sleep(Duration::from_millis(200));
         let is_late = since.elapsed() > FOUND_AFTER.1;
         waiting.retain(|(runtime, (server, _))| {
-            let is_found = server.log().contains("ClientGone");
+            let is_found = server.log().contains(FOUND);
             if is_found || is_late {
                 report.add(ROW, *runtime, judge(is_found, since.elapsed()));
             }
@@ -52,6 +52,9 @@ pub fn run(runtimes: &[Runtime]) -> Outcome<Report> {
     }
     Ok(report)
 }
+
+/// What the server logs then.
+const FOUND: &str = "closed: the client was gone before it had its response";
 
 const ROW: &str = "seconds until a vanished client is found";
 

@@ -3,6 +3,7 @@
 
 mod bodies;
 mod disk;
+mod gone;
 mod requests;
 mod slow;
 mod waiting;
@@ -27,6 +28,7 @@ type Scene = (&'static str, fn(&mut Server) -> Outcome<String>);
 pub fn run(runtimes: &[Runtime], settings: Settings) -> Report {
     let mut report = Report::new("async", runtimes);
     for &runtime in runtimes {
+        let gone = gone::begin(runtime, settings.release);
         let program = Program::example(runtime, "async_server", settings.release);
         let mut server = program.and_then(|it| Server::start(&it, &SETTINGS));
         let scenes = [waiting::SCENES, bodies::SCENES, requests::SCENES];
@@ -46,6 +48,7 @@ pub fn run(runtimes: &[Runtime], settings: Settings) -> Report {
         );
         report.add(slow::NAME, runtime, slow::run(runtime, settings.release));
         report.add(disk::NAME, runtime, disk::run(runtime));
+        report.add(gone::NAME, runtime, gone.and_then(gone::Gone::end));
     }
     report
 }
