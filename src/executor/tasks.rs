@@ -85,8 +85,9 @@ impl Tasks {
 
     /// Adds the tasks that were spawned since the last call. To be called before each wait.
     pub(crate) fn adopt_spawned(&mut self) {
-        for task in self.context.take_spawned() {
-            self.add(task);
+        if self.context.has_spawned() {
+            let spawned = self.context.take_spawned();
+            spawned.into_iter().for_each(|task| self.add(task));
         }
     }
 

@@ -34,6 +34,13 @@ impl Connection {
         }
         received
     }
+
+    /// Records that the handler isn't ready. Call it if the last call of
+    /// [`handle_input_streaming`](Self::handle_input_streaming) has returned something.
+    pub fn wait_for_handler(&mut self, cx: &mut Context<'_>) {
+        self.end_input_if_due(cx);
+        self.update_timers_and_budget(cx);
+    }
 }
 
 impl Connection {

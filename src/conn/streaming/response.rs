@@ -30,10 +30,13 @@ pub(super) struct ResponseBody {
 
 impl ResponseBody {
     pub(super) fn new(head: &Head) -> Self {
+        let (fields, te) = (head.request.headers(), http::header::TE);
+        // Few heads have the field, and few have many fields: that is cheaper than a hash.
+        let has_te = fields.keys().any(|name| *name == te);
         Self {
             framing: BodyFraming::Length(0),
             last_part: Bytes::new(),
-            accepts_trailers: has_token(head.request.headers(), &http::header::TE, "trailers"),
+            accepts_trailers: has_te && has_token(fields, &te, "trailers"),
             trailers: Vec::new(),
             longest: 0,
         }

@@ -243,6 +243,9 @@ where
             }
         }
         Self::keep(driver, slot, from..length);
+        if slot.connection.request_in_progress() {
+            slot.connection.wait_for_handler(&mut driver.cx);
+        }
     }
 
     fn handle_end_of_input(

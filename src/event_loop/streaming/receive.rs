@@ -165,10 +165,11 @@ fn add_connection(extensions: &mut http::Extensions, connection: &Connection) {
 }
 
 /// Whether the handler runs before more of the input is looked at. A body that isn't there yet may be awaited
-/// in one piece, and is then not copied twice. One that is there comes with the first poll.
+/// in one piece, and is then not copied twice. One that is there comes with the first poll. What follows a request
+/// without a body needn't be kept if the handler is ready at once.
 fn runs_first(length: BodyLength, received: usize) -> bool {
     match length {
-        BodyLength::None => false,
+        BodyLength::None => true,
         BodyLength::Exact(length) => length > received as u64,
         BodyLength::Chunked => true,
     }
