@@ -51,6 +51,7 @@ pub mod stop;
 pub mod streaming;
 pub mod unit_tests;
 pub mod units;
+pub mod upgrade;
 pub mod websocket;
 
 use std::path::{Path, PathBuf};

@@ -191,6 +191,16 @@ pub(super) const CHECKS: &[Check] = &[
         }),
     },
     Check {
+        name: "upgrade",
+        about: "upgraded connections: WebSocket with clients of Python and Node, tunnels, floods, half-closes",
+        details: "Its programs are the example package websocket, and async_server, which is in tests/servers (release\n\
+                  builds). Each client exchanges 10,000 messages. It needs Python 3 and Node 20 or later.",
+        options: &[],
+        can: any,
+        does: Runtime::is_usual,
+        run: Run::Report(|call| Ok(crate::upgrade::run(&call.ready()?))),
+    },
+    Check {
         name: "abuse",
         about: "thousands of hostile clients against the example `stats` (Linux)",
         details: "Meanwhile new clients must be served, memory must stay bounded, and the counters must have the reason\n\

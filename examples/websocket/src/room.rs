@@ -1,0 +1,49 @@
+//! [`Room`]: WebSockets that get each other's messages.
+
+use std::cell::RefCell;
+
+use async_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use async_tungstenite::tungstenite::{Message, Result};
+use futures_channel::mpsc::{Receiver, Sender, channel};
+use futures_util::StreamExt;
+use mini_http::Stopping;
+
+use crate::socket::{Event, Socket};
+
+/// How many messages wait for a member. One that is further behind has to leave, so that it doesn't hold the memory.
+const WAITING: usize = 16;
+
+#[derive(Default)]
+pub(crate) struct Room {
+    members: RefCell<Vec<Sender<Message>>>,
+}
+
+impl Room {
+    /// Serves a member until it leaves.
+    pub(crate) async fn join(&self, mut socket: Socket, mut stopping: Stopping) -> Result<()> {
+        let mut inbox = self.enter();
+        loop {
+            match socket.next(&mut stopping, inbox.next()).await? {
+                Event::Message(message) => self.send(&message),
+                Event::Other(Some(message)) => socket.send(message).await?,
+                Event::Other(None) => {
+                    socket.close::<()>(CloseCode::Again).await?;
+                    return Ok(());
+                }
+                Event::End => return Ok(()),
+            }
+        }
+    }
+
+    fn enter(&self) -> Receiver<Message> {
+        let (sender, inbox) = channel(WAITING);
+        self.members.borrow_mut().push(sender);
+        inbox
+    }
+
+    /// Sends a message to all members. Those that have left are removed, and those that are too slow.
+    fn send(&self, message: &Message) {
+        let mut members = self.members.borrow_mut();
+        members.retain_mut(|member| member.try_send(message.clone()).is_ok());
+    }
+}
