@@ -123,7 +123,8 @@ pub struct Limits {
     /// With `serve_async`: the most requests at a time, each from its head to the end of its response. So a
     /// stream of events counts as long as it is open. It bounds the memory that isn't counted in
     /// [`max_held`](Self::max_held): the handlers' futures, and what they collect. While there are as many, no
-    /// further request is begun: its client waits until another one has ended. Default 10,000, on WASI 1,000.
+    /// further request is begun: its client waits until another one has ended. An [upgraded](crate::upgrade())
+    /// connection doesn't count. Default 10,000, on WASI 1,000.
     pub max_requests: usize,
 }
 

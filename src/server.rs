@@ -360,6 +360,10 @@ impl Server {
     ///
     /// If the client resets the connection, the future and the body are dropped.
     ///
+    /// The handler also gets CONNECT (RFC 9110 §9.3.6). If it makes a tunnel of it by [`upgrade`](crate::upgrade()), it
+    /// responds with 2xx; without that, a 2xx becomes 501. After each other response to CONNECT, the connection is
+    /// closed.
+    ///
     /// # Errors
     /// Those of [`start`](Self::start). [`Setting`](crate::ErrorKind::Setting), too, if tasks were
     /// [spawned](Self::spawn) on another thread.

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use mini_http::{
     Counters, Error, Handle, Incoming, IncomingError, PeerAddr, Request, Server, Sleep, Stopping,
+    Upgrade, Upgraded,
 };
 
 #[test]
@@ -36,6 +37,8 @@ fn futures_may_cross_threads() {
     fn is_send_and_unpin<T: Send + Sync + Unpin + 'static>() {}
     is_send_and_unpin::<Sleep>();
     is_send_and_unpin::<Stopping>();
+    is_send_and_unpin::<Upgrade>();
+    is_send_and_unpin::<Upgraded>();
 }
 
 #[test]

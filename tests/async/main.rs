@@ -7,4 +7,5 @@ mod requests;
 mod responses;
 mod server;
 mod stop;
+mod upgrades;
 mod uploads;
