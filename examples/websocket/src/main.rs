@@ -38,11 +38,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn respond(
-    mut request: Request<Incoming>,
-    handle: &Handle,
-    room: &Rc<Room>,
-) -> Response<AnyBody> {
+fn respond(mut request: Request<Incoming>, handle: &Handle, room: &Rc<Room>) -> Response<AnyBody> {
     if !handshake::is_asked_for(&request) {
         let mut page = Response::new(PAGE.into());
         let html = HeaderValue::from_static("text/html; charset=utf-8");

@@ -110,7 +110,8 @@ impl Connection {
     /// Queues bytes of the other protocol. They are dropped if its output has ended. Their memory is left if they were
     /// copied.
     pub fn send_upgraded(&mut self, cx: &mut Context<'_>, data: &mut Vec<u8>) {
-        if self.state.is_upgraded() && self.state.writing() == Writing::Open {
+        let is_open = self.state.is_upgraded() && self.state.writing() == Writing::Open;
+        if is_open && !data.is_empty() {
             if Output::is_small(data.len()) {
                 self.queue_text(cx, data);
             } else {

@@ -18,6 +18,7 @@ mod rest;
 mod scenario;
 mod slow;
 mod streams;
+mod upgrades;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -71,7 +72,7 @@ fn scenarios() -> Vec<(&'static str, &'static Scenario)> {
         .chain([resets::SCENARIOS, rest::SCENARIOS, descriptors::SCENARIOS])
         .chain([lingering::SCENARIOS])
         .flatten();
-    let streams = streams::SCENARIOS.iter();
+    let streams = streams::SCENARIOS.iter().chain(upgrades::SCENARIOS);
     let whole = whole.map(|it| ("stats", it));
     whole
         .chain(streams.map(|it| ("async_server", it)))

@@ -275,7 +275,7 @@ fn open_events(target: &Target) -> Outcome<Reasons> {
 
 /// Opens so many connections, in parts that a listener's backlog has room for. What comes beside the backlog has to
 /// try again after a second.
-fn connect_paced(
+pub(super) fn connect_paced(
     client: &mut Client,
     count: usize,
     connect: impl Fn(usize) -> Outcome<Crowd>,
