@@ -255,10 +255,13 @@ impl Client {
     /// Reads once into the buffer. Returns 0 at the end of the stream.
     fn read_more(&mut self) -> Outcome<usize> {
         let mut chunk = [0; 16 * 1024];
-        let count = self
-            .stream
-            .read(&mut chunk)
-            .map_err(|e| format!("reading: {e}"))?;
+        let count = loop {
+            match self.stream.read(&mut chunk) {
+                // Linux interrupts a read with a timeout when the process is stopped and goes on.
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                result => break result.map_err(|e| format!("reading: {e}"))?,
+            }
+        };
         self.buffer.extend_from_slice(&chunk[..count]);
         self.has_received |= count > 0;
         std::thread::sleep(self.pause);
