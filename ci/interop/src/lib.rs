@@ -22,12 +22,15 @@
 pub mod abuse;
 pub mod access_log;
 pub mod addresses;
+pub mod browser;
 pub mod chunked;
 pub mod client;
+pub mod clients;
 pub mod conformance;
 pub mod curl;
 pub mod dead_peer;
 pub mod door;
+pub mod examples;
 pub mod files;
 pub mod first_response;
 pub mod fleet;

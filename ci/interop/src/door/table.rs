@@ -6,9 +6,9 @@ use super::call::Call;
 use super::check::{Check, Run, flag, option, path};
 use crate::runtime::Wasi;
 use crate::{
-    Outcome, Report, Runtime, abuse, addresses, conformance, dead_peer, ensure, files,
-    first_response, fleet, idle, matrix, own_project, probe, registry_mio, resets, restart, runner,
-    shared, shim, stop, streaming, unit_tests, units, websocket,
+    Outcome, Report, Runtime, abuse, addresses, browser, clients, conformance, dead_peer, ensure,
+    examples, files, first_response, fleet, idle, matrix, own_project, probe, registry_mio, resets,
+    restart, runner, shared, shim, stop, streaming, unit_tests, units, websocket,
 };
 
 pub(super) const CHECKS: &[Check] = &[
@@ -199,6 +199,35 @@ pub(super) const CHECKS: &[Check] = &[
         can: any,
         does: Runtime::is_usual,
         run: Run::Report(|call| Ok(crate::upgrade::run(&call.ready()?))),
+    },
+    Check {
+        name: "examples",
+        about: "the packages of the folder examples: lints, tests, and a first response",
+        details: "Release builds, which other checks use, too.",
+        options: &[],
+        can: Runtime::is_usual,
+        does: Runtime::is_usual,
+        run: Run::Report(|call| Ok(examples::run(&call.ready()?))),
+    },
+    Check {
+        name: "browser",
+        about: "the pages of examples in a headless Chromium",
+        details: "The examples sse, chat and upload. It needs Python 3, and Chromium, a Debian package, or Google Chrome.",
+        options: &[],
+        can: Runtime::is_usual,
+        // The others differ in nothing that a page could see.
+        does: |it| it.is_usual() && !it.interprets() && it != Runtime::Wasip1Host,
+        run: Run::Report(|call| Ok(browser::run(&call.ready()?))),
+    },
+    Check {
+        name: "clients",
+        about: "curl, and libraries of Python and Node, against streams",
+        details: "Their versions are in ci/versions; they are installed in the cache. The servers are async_server of\n\
+                  tests/servers, and the examples sse and chat (release builds).",
+        options: &[],
+        can: Runtime::is_usual,
+        does: |it| it.is_usual() && it != Runtime::Wasip1Host,
+        run: Run::Report(|call| Ok(clients::run(&call.ready()?))),
     },
     Check {
         name: "abuse",
