@@ -70,6 +70,7 @@
 //! * `signals` has `Server::stop_on_signals`, by which SIGTERM and SIGINT stop a server.
 //! * `systemd` has `Server::notify_systemd`, which reports to systemd that the server is ready, alive, or stopping.
 //! * `proxy-protocol` adds `Server::proxy_protocol`: the PROXY protocol, versions 1 and 2.
+//! * `tower` adds `Server::serve_tower`, for services of `tower`, such as an axum `Router`.
 //! * `unstable` makes `conn` and `reactor` public, with `Key` and `Instant`: for fuzzers, and for
 //!   programs that drive a connection with their own I/O. Every release may change them.
 //!
@@ -136,6 +137,8 @@ mod stopping;
 mod systemd;
 pub mod test;
 mod time;
+#[cfg(feature = "tower")]
+mod tower;
 mod upgrade;
 
 cfg_if::cfg_if! {

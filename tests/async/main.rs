@@ -7,5 +7,6 @@ mod requests;
 mod responses;
 mod server;
 mod stop;
+mod tower;
 mod upgrades;
 mod uploads;
