@@ -23,6 +23,12 @@ pub(super) struct RequestInfo {
 }
 
 impl RequestInfo {
+    /// Neither HEAD nor HTTP/1.0.
+    const PLAIN: Self = Self {
+        is_head: false,
+        is_http10: false,
+    };
+
     pub(super) fn new(method: &Method, version: Version) -> Self {
         Self {
             is_head: method == Method::HEAD,
@@ -107,7 +113,7 @@ impl ResponseHead<'_> {
         self.status == StatusCode::OK
             && self.fields.is_empty()
             && self.persists
-            && !self.request_info.is_http10
+            && self.request_info == RequestInfo::PLAIN
     }
 
     /// The value of `Content-Length`; `None` if the field must not be sent.
@@ -118,9 +124,10 @@ impl ResponseHead<'_> {
             StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED => None,
             StatusCode::RESET_CONTENT => Some(0),
             _ => match self.framing {
-                // For HEAD, a handler may state the length without producing a body.
+                // For HEAD, a handler may leave out the body. It may state the length that it would have for
+                // GET. If it doesn't, the length is unknown here, and 0 could be wrong (RFC 9110 §8.6).
                 BodyFraming::Length(0) if self.request_info.is_head => {
-                    Some(announced_length(self.fields).unwrap_or(0))
+                    announced_length(self.fields)
                 }
                 BodyFraming::Length(length) => Some(length),
                 BodyFraming::Chunked | BodyFraming::UntilClose => None,
@@ -319,10 +326,7 @@ mod tests {
     use http::Response;
     use std::time::{Duration, UNIX_EPOCH};
 
-    const GET: RequestInfo = RequestInfo {
-        is_head: false,
-        is_http10: false,
-    };
+    const GET: RequestInfo = RequestInfo::PLAIN;
 
     fn date() -> Date {
         let mut date = Date::default();
@@ -391,6 +395,9 @@ mod tests {
         let response = || Response::builder().header("Content-Length", "42");
         let (text, _) = encoded(response(), 0, head, true);
         assert!(text.contains("content-length: 42\r\n"), "{text}");
+        // The body may have been left out.
+        let (text, _) = encoded(Response::builder(), 0, head, true);
+        assert!(!text.contains("content-length"), "{text}");
         for status in [204, 304] {
             let (text, follows) = encoded(response().status(status), 6, GET, true);
             assert!(!text.contains("content-length") && !follows, "{text}");
