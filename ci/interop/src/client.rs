@@ -252,6 +252,15 @@ impl Client {
         }
     }
 
+    /// Reads all that comes up to the end of the stream.
+    ///
+    /// # Errors
+    /// When the connection is reset, or nothing comes for longer than [`PATIENCE`].
+    pub fn rest(&mut self) -> Outcome<Vec<u8>> {
+        while self.read_more()? > 0 {}
+        Ok(std::mem::take(&mut self.buffer))
+    }
+
     /// Reads once into the buffer. Returns 0 at the end of the stream.
     fn read_more(&mut self) -> Outcome<usize> {
         let mut chunk = [0; 16 * 1024];

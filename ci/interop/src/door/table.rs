@@ -10,6 +10,7 @@ use crate::{
     examples, files, first_response, fleet, idle, matrix, own_project, probe, registry_mio, resets,
     restart, runner, shared, shim, stop, streaming, unit_tests, units, websocket,
 };
+use crate::{axum, proxy, tls};
 
 pub(super) const CHECKS: &[Check] = &[
     Check {
@@ -228,6 +229,35 @@ pub(super) const CHECKS: &[Check] = &[
         can: Runtime::is_usual,
         does: |it| it.is_usual() && it != Runtime::Wasip1Host,
         run: Run::Report(|call| Ok(clients::run(&call.ready()?))),
+    },
+    Check {
+        name: "axum",
+        about: "an axum app responds on this library as it does on tokio and hyper",
+        details: "The app is that of examples/axum, with more routes; release builds. The responses are compared byte by byte, but\n\
+                  for what ci/interop/src/axum/response.rs lists. In WASI without the handler that panics, because\n\
+                  that ends the process there. Also that the example is built without tokio.",
+        options: &[],
+        can: Runtime::is_usual,
+        does: Runtime::is_usual,
+        run: Run::Report(|call| Ok(axum::run(&call.ready()?))),
+    },
+    Check {
+        name: "proxy",
+        about: "the example `proxy`: streams both ways, and ends that go away",
+        details: "Release builds. Not on preview 1, which has no outgoing connections.",
+        options: &[],
+        can: native_or_preview2,
+        does: native_or_preview2,
+        run: Run::Report(|call| Ok(proxy::run(&call.ready()?))),
+    },
+    Check {
+        name: "tls",
+        about: "the example `tls`, with curl",
+        details: "",
+        options: &[],
+        can: native,
+        does: native,
+        run: Run::Report(|call| Ok(tls::run(&call.ready()?))),
     },
     Check {
         name: "abuse",
@@ -531,6 +561,10 @@ fn preview1_in_wasmtime(it: Runtime) -> bool {
 
 fn preview2_in_wasmtime(it: Runtime) -> bool {
     it.wasi() == Some(Wasi::Preview2) && it.precompiles()
+}
+
+fn native_or_preview2(it: Runtime) -> bool {
+    native(it) || preview2_in_wasmtime(it)
 }
 
 /// The shim is for preview 1; natively its programs have the mio of crates.io.

@@ -1,0 +1,223 @@
+//! Checks the example `proxy`: bodies stream in both directions, and each end learns that the other is gone.
+
+mod upstream;
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use self::upstream::{DOWN, Upstream};
+use crate::client::{checksum, same};
+use crate::random::Random;
+use crate::{Client, Outcome, Program, Report, Runtime, Server, ensure};
+
+/// Checks it on each of these runtimes.
+#[must_use]
+pub fn run(runtimes: &[Runtime]) -> Report {
+    let mut report = Report::new("proxy", runtimes);
+    for &runtime in runtimes {
+        let mut both = start(runtime);
+        for (name, case) in CASES {
+            let outcome = match &mut both {
+                Ok((proxy, upstream)) => case(proxy, upstream).and_then(|()| proxy.check_alive()),
+                Err(why) => Err(why.clone()),
+            };
+            report.add(name, runtime, outcome.map(|()| "ok".into()));
+        }
+        let refused = refused(runtime).map(|()| "ok".into());
+        report.add("no upstream: 502", runtime, refused);
+    }
+    report
+}
+
+type Case = (&'static str, fn(&Server, &Upstream) -> Outcome);
+
+const CASES: &[Case] = &[
+    ("10 MB down", down),
+    ("10 MB up", up),
+    ("both directions at once", both),
+    ("slow upstream, piece by piece", slow),
+    ("late upstream, others meanwhile", late),
+    ("fields", fields),
+    ("upstream dies: 502", dies),
+    ("upstream dies in a body", truncated),
+    ("client goes before the response", goes),
+    ("client goes in a body", goes_in_body),
+    ("a broken body: 400", broken),
+    ("still responds", slow),
+];
+
+fn start(runtime: Runtime) -> Outcome<(Server, Upstream)> {
+    let upstream = Upstream::start()?;
+    Ok((proxy(runtime, upstream.address)?, upstream))
+}
+
+fn proxy(runtime: Runtime, upstream: SocketAddr) -> Outcome<Server> {
+    let program = Program::package(runtime, "proxy")?;
+    let upstream = upstream.to_string();
+    let env = [("UPSTREAM", upstream.as_str()), ("RUST_LOG", "info")];
+    Server::with_command(runtime, |address| {
+        runtime.command(&program.path, &address.to_string(), &env)
+    })
+}
+
+/// A connection on which this was requested.
+fn get(proxy: &Server, target: &str) -> Outcome<Client> {
+    let mut client = Client::connect(proxy.address)?;
+    client.send(format!("GET {target} HTTP/1.1\r\nHost: a.example\r\n\r\n"))?;
+    Ok(client)
+}
+
+fn down(proxy: &Server, _: &Upstream) -> Outcome {
+    let answer = get(proxy, "/down")?.answer()?;
+    answer.check(&upstream::pattern())
+}
+
+fn up(proxy: &Server, _: &Upstream) -> Outcome {
+    let body = Random::new(3).bytes(DOWN);
+    let mut client = Client::connect(proxy.address)?;
+    let length = body.len();
+    client.send(format!(
+        "POST /up HTTP/1.1\r\nHost: a.example\r\nContent-Length: {length}\r\n\r\n"
+    ))?;
+    client.send(&body)?;
+    client
+        .answer()?
+        .check(checksum(&body).to_string().as_bytes())
+}
+
+/// Each piece comes back before the next one is sent.
+fn both(proxy: &Server, _: &Upstream) -> Outcome {
+    let mut client = Client::connect(proxy.address)?;
+    client.send("POST /both HTTP/1.1\r\nHost: a.example\r\nTransfer-Encoding: chunked\r\n\r\n")?;
+    let head = client.head_answer()?;
+    ensure!(head.status == 200, "{}", head.head);
+    for number in 0..20 {
+        let piece = Random::new(number).bytes(1000);
+        client.send([format!("{:x}\r\n", piece.len()).as_bytes(), &piece, b"\r\n"].concat())?;
+        let mut came = Vec::new();
+        while came.len() < piece.len() {
+            came.extend(client.chunk()?.ok_or("the response has ended")?);
+        }
+        same(&came, &piece)?;
+    }
+    client.send("0\r\n\r\n")?;
+    ensure!(client.chunk()?.is_none(), "more came than was sent");
+    Ok(())
+}
+
+fn slow(proxy: &Server, _: &Upstream) -> Outcome {
+    let start = Instant::now();
+    let mut client = get(proxy, "/slow")?;
+    client.head_answer()?;
+    same(&client.take(5)?, b"piece")?;
+    let first = start.elapsed();
+    same(&client.take(15)?, b"piecepiecepiece")?;
+    let last = start.elapsed();
+    ensure!(
+        first + upstream::PAUSE < last,
+        "the first piece came after {first:?}, the last after {last:?}"
+    );
+    Ok(())
+}
+
+fn late(proxy: &Server, _: &Upstream) -> Outcome {
+    let start = Instant::now();
+    let mut waiting = get(proxy, "/late")?;
+    get(proxy, "/fields")?.answer()?;
+    let other = start.elapsed();
+    waiting.answer()?.check(b"late")?;
+    let late = start.elapsed();
+    ensure!(
+        other < late && late >= upstream::LATE,
+        "the other response came after {other:?}, the late one after {late:?}"
+    );
+    Ok(())
+}
+
+fn fields(proxy: &Server, _: &Upstream) -> Outcome {
+    let mut client = Client::connect(proxy.address)?;
+    client.send(
+        "GET http://a.example/fields?x=%20 HTTP/1.1\r\nHost: a.example\r\nX-Mine: 1\r\n\
+         X-Other: 2\r\nConnection: keep-alive, x-mine\r\nTE: trailers\r\n\r\n",
+    )?;
+    let answer = client.answer()?;
+    let head = String::from_utf8_lossy(&answer.body).to_ascii_lowercase();
+    for expected in [
+        "get /fields?x=%20 http/1.1\r\n",
+        "\r\nhost: a.example\r\n",
+        "\r\nx-other: 2\r\n",
+        "\r\nx-forwarded-for: 127.0.0.1\r\n",
+        "\r\nvia: ",
+    ] {
+        ensure!(head.contains(expected), "no {expected:?} in\n{head}");
+    }
+    for gone in ["x-mine:", "te:", "keep-alive"] {
+        ensure!(!head.contains(&format!("\r\n{gone}")), "{gone} in\n{head}");
+    }
+    let told: Vec<_> = answer.values("x-upstream").collect();
+    ensure!(told == ["told"], "{}", answer.head);
+    let gone = answer
+        .values("x-hop")
+        .chain(answer.values("keep-alive"))
+        .count();
+    ensure!(gone == 0, "{}", answer.head);
+    Ok(())
+}
+
+fn dies(proxy: &Server, _: &Upstream) -> Outcome {
+    for target in ["/dies", "/nonsense"] {
+        let answer = get(proxy, target)?.answer()?;
+        ensure!(answer.status == 502, "{target}: {}", answer.head);
+    }
+    Ok(())
+}
+
+/// The client must not take it for a complete response.
+fn truncated(proxy: &Server, _: &Upstream) -> Outcome {
+    for target in ["/truncated", "/truncated-chunks"] {
+        let mut client = get(proxy, target)?;
+        let head = client.head_answer()?;
+        ensure!(head.status == 200, "{target}: {}", head.head);
+        let rest = client.rest().unwrap_or_default();
+        let is_complete = rest.len() >= 100 || rest.ends_with(b"0\r\n\r\n");
+        ensure!(!is_complete, "{target}: {} bytes came", rest.len());
+    }
+    Ok(())
+}
+
+fn goes(proxy: &Server, upstream: &Upstream) -> Outcome {
+    let client = get(proxy, "/silent")?;
+    upstream.await_begin()?;
+    client.reset()?;
+    upstream.await_end()
+}
+
+fn goes_in_body(proxy: &Server, upstream: &Upstream) -> Outcome {
+    let mut client = get(proxy, "/endless")?;
+    client.head_answer()?;
+    upstream.await_begin()?;
+    client.reset()?;
+    upstream.await_end()
+}
+
+fn broken(proxy: &Server, _: &Upstream) -> Outcome {
+    let mut client = Client::connect(proxy.address)?;
+    client.send(
+        "POST /both HTTP/1.1\r\nHost: a.example\r\nX-Wait: 1\r\nTransfer-Encoding: chunked\r\n\r\nno chunk\r\n",
+    )?;
+    let answer = client.head_answer()?;
+    ensure!(answer.status == 400, "{}", answer.head);
+    Ok(())
+}
+
+fn refused(runtime: Runtime) -> Outcome {
+    // Nothing listens there, most likely.
+    let upstream = SocketAddr::from(([127, 0, 0, 1], Runtime::free_port()?));
+    let mut proxy = proxy(runtime, upstream)?;
+    let start = Instant::now();
+    let answer = get(&proxy, "/")?.answer()?;
+    ensure!(answer.status == 502, "{}", answer.head);
+    let took = start.elapsed();
+    ensure!(took < Duration::from_secs(2), "it took {took:?}");
+    proxy.check_alive()
+}

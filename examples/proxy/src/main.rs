@@ -1,0 +1,97 @@
+//! A reverse proxy: passes each request on to another server, and its response back. Bodies stream in both
+//! directions, so that neither is ever in memory as a whole.
+//!
+//! `cd examples && UPSTREAM=127.0.0.1:8000 cargo run --package proxy`, with a server at that address, such as
+//! `python3 -m http.server 8000`; then `curl -i http://127.0.0.1:3000`. On WASI 0.2: the same with
+//! `--target wasm32-wasip2`, and `-- --env UPSTREAM=127.0.0.1:8000` at the end. Preview 1 has no outgoing connections.
+//!
+//! HTTP to the other server is spoken by the client of hyper, which needs no runtime: its task runs beside the requests
+//! (`mini_http::spawn`), on a socket of `socket/`. What this costs:
+//!
+//! * Each request has a connection of its own to the other server. A pool would save a round trip.
+//! * Natively, a thread of the crate `async-io` waits for the sockets, and wakes the server.
+//! * On WASI 0.2, std can't wait for a socket without blocking the whole program. So the socket is tried again after
+//!   1 ms, then 2, up to 16 ms. That adds up to 16 ms to a response, and costs processor time while the other server is
+//!   slow. Connecting blocks the program, for at most `CONNECT_TIMEOUT`.
+
+mod fields;
+mod io;
+#[cfg_attr(not(target_os = "wasi"), path = "socket/native.rs")]
+#[cfg_attr(target_os = "wasi", path = "socket/wasip2.rs")]
+mod socket;
+
+use std::error::Error;
+use std::iter::successors;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use hyper::client::conn::http1::handshake;
+use log::{debug, warn};
+use mini_http::body::AnyBody;
+use mini_http::http::{Request, StatusCode};
+use mini_http::{Incoming, IncomingError, Response, Server, spawn};
+
+use crate::io::Io;
+use crate::socket::Socket;
+
+/// How long connecting to the other server may take: one lost packet is sent again after a second.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long the other server may take until it begins to respond.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(60);
+
+type BoxError = Box<dyn Error + Send + Sync>;
+
+fn main() -> Result<(), BoxError> {
+    env_logger::init();
+    let addr = std::env::var("MINI_HTTP_ADDR").unwrap_or("127.0.0.1:3000".into());
+    let upstream = std::env::var("UPSTREAM").map_err(|_| "UPSTREAM=127.0.0.1:8000 is missing")?;
+    let upstream: SocketAddr = upstream.parse()?;
+    let mut server = Server::new(&addr)?;
+    server.limits(|limits| {
+        limits.handler_timeout = Some(RESPONSE_TIMEOUT);
+        // Bodies are passed on as they come: how large they may be is up to the other server.
+        limits.max_body = u64::MAX;
+    });
+    server.serve_async(move |request| proxy(upstream, request))?;
+    Ok(())
+}
+
+/// The response of the other server, or 502.
+async fn proxy(
+    upstream: SocketAddr,
+    request: Request<Incoming>,
+) -> Result<Response<AnyBody>, BoxError> {
+    match forward(upstream, request).await {
+        Ok(response) => Ok(response),
+        // Then the fault is the client's, and the error has the status for it.
+        Err(error) if is_of_client(&*error) => Err(error),
+        Err(error) => {
+            warn!("{upstream}: {error}");
+            let mut response = Response::new("the other server doesn't respond\n".into());
+            *response.status_mut() = StatusCode::BAD_GATEWAY;
+            Ok(response)
+        }
+    }
+}
+
+async fn forward(
+    upstream: SocketAddr,
+    request: Request<Incoming>,
+) -> Result<Response<AnyBody>, BoxError> {
+    let request = fields::to_upstream(request)?;
+    let socket = Socket::connect(upstream, CONNECT_TIMEOUT).await?;
+    let (mut sender, connection) = handshake(Io(socket)).await?;
+    // It ends with the response's body, or when the client is gone: then `sender` and the body are dropped.
+    spawn(async move {
+        if let Err(error) = connection.await {
+            debug!("the connection to {upstream}: {error}");
+        }
+    });
+    let response = sender.send_request(request).await?;
+    Ok(fields::to_client(response).map(AnyBody::new))
+}
+
+/// Whether the client's body has failed.
+fn is_of_client(error: &(dyn Error + 'static)) -> bool {
+    successors(Some(error), |&error| error.source()).any(|error| error.is::<IncomingError>())
+}
