@@ -2,7 +2,8 @@
 //!
 //! Each server responds to `GET /` with [`BODY`], and to `POST /echo` with the request's body. Those of the
 //! scenarios `async-...` respond to `GET /stream` with [`Pieces`]; `ours_async` sends the body of `/echo` back while
-//! it receives it. All use a listening socket from here, except those that can only bind one themselves. So they
+//! it receives it. Those of `fan-out` respond to `GET /events` with a stream of [`MESSAGE`]s, one for each request for
+//! `/publish`. All use a listening socket from here, except those that can only bind one themselves. So they
 //! have the same backlog and the same `TCP_NODELAY`.
 
 pub mod busy;
@@ -13,6 +14,9 @@ use std::net::{SocketAddr, TcpListener};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use axum::Router;
+use axum::response::Response;
+use axum::routing::{get, post};
 use bytes::Bytes;
 use http_body::{Body, Frame};
 use socket2::{Domain, Protocol, Socket, Type};
@@ -63,6 +67,32 @@ impl Body for Pieces {
         self.left = left;
         Poll::Ready(Some(Ok(Frame::data(self.piece.clone()))))
     }
+}
+
+/// What each stream of `fan-out` gets when something is published: a server-sent event.
+pub const MESSAGE: &[u8] =
+    b"data: 0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\n\n";
+
+/// The app of the servers on axum. Its state is set here, as `axum::serve` would do: otherwise that is done for each
+/// request.
+pub fn app() -> Router {
+    Router::new()
+        .route("/", get(hello).post(hello_after))
+        .route("/echo", post(echo))
+        .with_state(())
+}
+
+async fn hello() -> Response {
+    Response::new(axum::body::Body::from(BODY))
+}
+
+/// Returns the same, but takes a body.
+async fn hello_after(_body: Bytes) -> Response {
+    hello().await
+}
+
+async fn echo(body: Bytes) -> Response {
+    Response::new(axum::body::Body::from(body))
 }
 
 /// The address to listen at, from the environment variable `MINI_HTTP_ADDR`.

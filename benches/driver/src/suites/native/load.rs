@@ -8,7 +8,8 @@ use super::program::Program;
 use super::turns::{Contestant, Plan, Turn};
 use super::wrk::Kind;
 use super::{
-    COMMON, FLOOR, HYPER, OURS, OURS_ASYNC, OURS_LOG, OURS_TWO, STREAM_FLOOR, SUITE, tell, workers,
+    AXUM, COMMON, FAN_OUT_FLOOR, FLOOR, HYPER, OURS, OURS_ASYNC, OURS_FAN_OUT, OURS_LOG,
+    OURS_TOWER, OURS_TWO, STREAM_FLOOR, SUITE, tell, workers,
 };
 use crate::options::Options;
 use crate::report::{Goal, Report, Row, Series, quartiles};
@@ -48,7 +49,7 @@ impl Times {
     }
 }
 
-const SCENARIOS: [Scenario; 10] = [
+const SCENARIOS: [Scenario; 12] = [
     Scenario {
         name: "keepalive",
         about: "persistent connections, each with one request at a time",
@@ -154,6 +155,27 @@ const SCENARIOS: [Scenario; 10] = [
         servers: &[FLOOR, OURS, OURS_LOG],
         floor: FLOOR,
         goals: &[Times::new(64, OURS_LOG, OURS, 1.1)],
+    },
+    Scenario {
+        name: "axum",
+        about: "the same axum app on this library and on tokio and hyper",
+        kind: Kind::Plain,
+        connections: &[64],
+        is_beside_idle: false,
+        servers: &[FLOOR, OURS_ASYNC, OURS_TOWER, AXUM],
+        floor: FLOOR,
+        goals: &[Times::new(64, OURS_TOWER, AXUM, 1.08)],
+    },
+    Scenario {
+        name: "fan-out",
+        about: "messages of 72 bytes that are published to all event streams, one after the other; a request is a \
+                message on one stream, and p99 the time until it has arrived on all",
+        kind: Kind::FanOut,
+        connections: &[1_000],
+        is_beside_idle: false,
+        servers: &[FAN_OUT_FLOOR, OURS_FAN_OUT],
+        floor: FAN_OUT_FLOOR,
+        goals: &[Times::new(1_000, OURS_FAN_OUT, FAN_OUT_FLOOR, 1.5)],
     },
 ];
 

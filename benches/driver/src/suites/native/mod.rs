@@ -1,11 +1,12 @@
 //! Natively: ours beside a bare epoll loop, the servers of other libraries, and nginx.
 //!
 //! - [`program`]: the servers, and how each is started; nginx has a configuration written for it.
-//! - [`wrk`]: the load.
+//! - [`wrk`]: the load; [`fan_out`]: that of the scenario with event streams.
 //! - [`turns`]: turns of a server and the floor, one right after the other.
 //! - [`load`]: what a request costs, in all scenarios but two; [`rss`]: what an idle connection does; [`workers`]:
 //!   what a second core is worth.
 
+mod fan_out;
 mod load;
 mod program;
 mod rss;
@@ -22,7 +23,7 @@ use crate::options::Options;
 use crate::report;
 
 pub(crate) const SUITE: &str = "native";
-pub(crate) const SCENARIOS: [&str; 12] = [
+pub(crate) const SCENARIOS: [&str; 14] = [
     "keepalive",
     "pipelined",
     "echo",
@@ -35,15 +36,17 @@ pub(crate) const SCENARIOS: [&str; 12] = [
     "workers-one-core",
     workers::SCENARIO,
     "access-log",
+    "axum",
+    "fan-out",
 ];
-pub(crate) const SERVERS: [&str; 14] = [
+pub(crate) const SERVERS: [&str; 17] = [
     FLOOR,
     OURS,
     NGINX,
     "may_minihttp",
     "actix-web",
     HYPER,
-    "axum",
+    AXUM,
     "tiny_http",
     OURS_ASYNC,
     STREAM_FLOOR,
@@ -51,6 +54,9 @@ pub(crate) const SERVERS: [&str; 14] = [
     workers::ONE,
     workers::TWO,
     OURS_LOG,
+    OURS_TOWER,
+    OURS_FAN_OUT,
+    FAN_OUT_FLOOR,
 ];
 /// Those of the scenarios that aren't about asynchronous handlers. The first one is what the others are
 /// compared with.
@@ -61,7 +67,7 @@ const COMMON: [&str; 8] = [
     "may_minihttp",
     "actix-web",
     HYPER,
-    "axum",
+    AXUM,
     "tiny_http",
 ];
 const FLOOR: &str = "floor";
@@ -74,7 +80,13 @@ const OURS_ASYNC: &str = "ours_async";
 const OURS_TWO: &str = "ours_two";
 /// Ours with an access log.
 const OURS_LOG: &str = "ours_log";
+/// Ours with the app of `axum`.
+const OURS_TOWER: &str = "ours_tower";
+const OURS_FAN_OUT: &str = "ours_fan_out";
+/// The least that publishing to many streams can cost.
+const FAN_OUT_FLOOR: &str = "floor_fan_out";
 const HYPER: &str = "hyper";
+const AXUM: &str = "axum";
 const NGINX: &str = "nginx";
 
 pub(crate) fn run(options: &Options) -> Outcome {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use interop::Outcome;
 
+use super::fan_out::Streams;
 use super::program::Program;
 use super::wrk::{self, Kind};
 use crate::load::Load;
@@ -63,16 +64,24 @@ impl Contestant {
     /// Loads it.
     pub(super) fn play(&mut self, plan: Plan) -> Outcome<Turn> {
         self.peer.resume();
+        let address = self.peer.address();
+        // What opening and closing the streams costs isn't counted.
+        let mut streams = None;
+        if plan.kind == Kind::FanOut {
+            let opened = Streams::open(address, plan.connections);
+            streams = Some(self.explained(opened)?);
+        }
         let before = self.peer.cpu()?;
-        let measured = wrk::run(
-            self.peer.address(),
-            plan.kind,
-            plan.connections,
-            plan.duration,
-        );
+        let measured = match &mut streams {
+            Some(streams) => streams.run(plan.duration),
+            None => wrk::run(address, plan.kind, plan.connections, plan.duration),
+        };
         let measured = self.explained(measured)?;
         sleep(REST);
         let used = self.peer.cpu()?.since(before);
+        if streams.take().is_some() {
+            sleep(REST);
+        }
         if let Some(idle) = &mut self.idle {
             let open = idle.check();
             self.explained(open)?;

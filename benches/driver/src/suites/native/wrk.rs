@@ -23,6 +23,8 @@ pub(crate) enum Kind {
     Stream,
     /// `Connection: close`, and another connection.
     Close,
+    /// Event streams, all of which get each message. Not by wrk, but by `fan_out.rs`.
+    FanOut,
 }
 
 /// What a run has shown.
@@ -99,6 +101,7 @@ impl Kind {
             Self::Echo => "echo",
             Self::Stream => "stream",
             Self::Close => "close",
+            Self::FanOut => "fan-out",
         }
     }
 

@@ -24,6 +24,8 @@ pub(super) struct Server {
     pub(super) runtime: Option<Runtime>,
     /// Whether it answers a request for `/memory` with the size of its linear memory, and takes a body.
     pub(super) tells_memory: bool,
+    /// The scenarios that it takes part in, which name it. If there are none, it takes part in all.
+    pub(super) only: &'static [&'static str],
     pub(super) command: Start,
 }
 
@@ -41,6 +43,7 @@ impl Server {
             what,
             runtime: None,
             tells_memory: true,
+            only: &[],
             command: run,
         }
     }
@@ -57,6 +60,8 @@ pub(super) struct Module {
     pub(super) name: String,
     pub(super) tells_memory: bool,
     pub(super) runtime: Option<Runtime>,
+    /// As for its [`Server`].
+    pub(super) only: &'static [&'static str],
     path: PathBuf,
     source: Source,
     command: Start,
@@ -65,15 +70,21 @@ pub(super) struct Module {
 /// The workspace where a program is built, and what cargo builds there. Nothing for one of the options.
 type Source = (&'static str, &'static [&'static str]);
 
-/// Builds what the options want to be compared.
+/// Builds what the options want to be compared in these scenarios.
 pub(super) fn modules(
     servers: &[Server],
+    scenarios: &[&str],
     options: &Options,
     runtime: Runtime,
 ) -> Outcome<Vec<Module>> {
+    let takes_part = |server: &&Server| {
+        let only = server.only;
+        only.is_empty() || only.iter().any(|name| scenarios.contains(name))
+    };
     let wanted = servers
         .iter()
-        .filter(|server| options.compares(server.name));
+        .filter(|server| options.compares(server.name))
+        .filter(takes_part);
     let build = |server: &Server| -> Outcome<Module> {
         // Programs that are compared between runtimes are built as the native one among them.
         let (runtime, profile) = match server.runtime {
@@ -86,6 +97,7 @@ pub(super) fn modules(
             name: server.name.into(),
             tells_memory: server.tells_memory,
             runtime: server.runtime,
+            only: server.only,
             path: program.path,
             source: (server.workspace, server.what),
             command: server.command,
@@ -97,6 +109,7 @@ pub(super) fn modules(
         name: name.clone(),
         tells_memory: true,
         runtime: None,
+        only: &[],
         path: path.clone(),
         source: ("", &[]),
         command: run,
@@ -212,6 +225,7 @@ mod tests {
             source: (name, &[]),
             tells_memory: true,
             runtime: None,
+            only: &[],
             path: path.into(),
             command: run,
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use interop::{Outcome, Runtime};
 
 use super::contestant::Contestant;
-use super::{Case, FLOOR, HYPER, OURS, OURS_ASYNC, Run, SHIM, percentile};
+use super::{AXUM, Case, FLOOR, HYPER, OURS, OURS_ASYNC, OURS_TOWER, Run, SHIM, percentile};
 use crate::load::Plan;
 use crate::report::{Goal, Report, Row, Series, quartiles};
 use crate::suites::native::wrk::{self, Kind};
@@ -16,6 +16,7 @@ pub(super) const MANY: &str = "load";
 pub(super) const ONE: &str = "one";
 pub(super) const ONE_CORE: &str = "one-core";
 pub(super) const ASYNC: &str = "async-ready";
+pub(super) const AXUM_APP: &str = "axum";
 pub(super) const MIO: &str = "mio";
 pub(super) const MIO_SLEEP: &str = "mio-sleep";
 pub(super) const MIO_ONE_CORE: &str = "mio-one-core";
@@ -66,6 +67,12 @@ pub(super) fn run_one(run: &Run<'_>) -> Outcome<Report> {
 pub(super) fn run_async(run: &Run<'_>) -> Outcome<Report> {
     let cases = run.cases_of(&[FLOOR, SHIM, OURS, OURS_ASYNC], &[0]);
     compare(run, &setting(ASYNC, 64, THE_FLOOR), &cases)
+}
+
+/// An axum app on this library, and on tokio and hyper.
+pub(super) fn run_axum(run: &Run<'_>) -> Outcome<Report> {
+    let cases = run.cases_of(&[FLOOR, OURS_TOWER, AXUM], &[0]);
+    compare(run, &setting(AXUM_APP, 64, THE_FLOOR), &cases)
 }
 
 /// 64 busy connections on one core, clients and all, as on a machine that has just one.

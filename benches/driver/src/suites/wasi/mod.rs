@@ -71,8 +71,11 @@ struct Times {
 
 /// The names of servers that are known to the scenarios.
 const OURS: &str = "ours";
-/// Ours with an asynchronous handler. It takes part only where a scenario names it.
+/// Ours with an asynchronous handler.
 const OURS_ASYNC: &str = "ours_async";
+/// Ours with an axum app, and the same app on tokio and hyper, on the shim.
+const OURS_TOWER: &str = "ours_tower";
+const AXUM: &str = "axum";
 /// What the others are compared with.
 const FLOOR: &str = "floor";
 /// On the mio of crates.io, and on the shim.
@@ -128,10 +131,11 @@ impl Suite {
         for runtime in runtimes.iter().copied().chain(self.bound()) {
             runtime.prepare()?;
         }
+        let scenarios: Vec<_> = wanted.iter().map(|(name, _)| *name).collect();
         let run = Run {
             suite: self,
             options,
-            modules: contestant::modules(self.servers, options, first)?,
+            modules: contestant::modules(self.servers, &scenarios, options, first)?,
             runtimes,
         };
         let versions = run.versions()?;
@@ -203,7 +207,7 @@ impl Run<'_> {
     /// Each server in each setting, but those that take part only where they are named.
     fn cases(&self, idle: &[usize]) -> Vec<Case<'_>> {
         let mut cases = self.all_cases(idle);
-        cases.retain(|case| case.module.name != OURS_ASYNC);
+        cases.retain(|case| case.module.only.is_empty());
         cases
     }
 

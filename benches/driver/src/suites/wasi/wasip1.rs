@@ -4,7 +4,8 @@ use interop::{Outcome, Runtime, ensure};
 
 use super::contestant::{OUR_SERVER, Server};
 use super::{
-    FLOOR, Goals, HYPER, Idle, OURS, OURS_ASYNC, SHIM, Suite, Times, load, memory, quiet, rest,
+    AXUM, FLOOR, Goals, HYPER, Idle, OURS, OURS_ASYNC, OURS_TOWER, SHIM, Suite, Times, load,
+    memory, quiet, rest,
 };
 use crate::report::locked;
 
@@ -26,7 +27,22 @@ pub(crate) static WASIP1: Suite = Suite {
             ..Server::new(SHIM, &["--bin", "hyper_on_shim"])
         },
         OUR_SERVER,
-        Server::new(OURS_ASYNC, &["--package", "ours", "--bin", "ours_async"]),
+        Server {
+            only: &[load::ASYNC],
+            ..Server::new(OURS_ASYNC, &["--package", "ours", "--bin", "ours_async"])
+        },
+        Server {
+            only: &[load::AXUM_APP],
+            ..Server::new(
+                OURS_TOWER,
+                &["--package", "ours-tower", "--bin", "ours_tower"],
+            )
+        },
+        Server {
+            workspace: SHIM_WORKSPACE,
+            only: &[load::AXUM_APP],
+            ..Server::new(AXUM, &["--bin", "axum_on_shim"])
+        },
     ],
     scenarios: &[
         (rest::SCENARIO, rest::run),
@@ -34,6 +50,7 @@ pub(crate) static WASIP1: Suite = Suite {
         (load::ONE, load::run_one),
         (load::ONE_CORE, load::run_one_core),
         (load::ASYNC, load::run_async),
+        (load::AXUM_APP, load::run_axum),
         (load::MIO, load::run_mio),
         (load::MIO_SLEEP, load::run_mio_sleep),
         (load::MIO_ONE_CORE, load::run_mio_one_core),
@@ -55,6 +72,7 @@ pub(crate) static WASIP1: Suite = Suite {
             Times::new(load::ONE_CORE, 0, OURS, HYPER, 0.5),
             Times::new(load::ASYNC, 0, OURS_ASYNC, SHIM, 0.85),
             Times::new(load::ASYNC, 0, OURS_ASYNC, OURS, 1.12),
+            Times::new(load::AXUM_APP, 0, OURS_TOWER, AXUM, 0.85),
             Times::new(load::MIO, 0, SHIM, HYPER, 1.0 / 1.3),
             Times::new(load::MIO, 500, SHIM, HYPER, 1.0 / 10.0),
             Times::new(load::MIO_SLEEP, 0, SHIM, HYPER, 1.0 / 1.3),
