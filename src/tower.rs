@@ -61,6 +61,26 @@ impl Server {
     {
         self.serve_async(move |request| call(&service, request))
     }
+
+    /// Like [`serve_tower`](Self::serve_tower) with several [`workers`](Self::workers): each calls `make` once, on its
+    /// thread, for its service.
+    ///
+    /// # Errors
+    /// Those of [`serve_async_each`](Self::serve_async_each).
+    ///
+    /// # Panics
+    /// Like [`serve_tower`](Self::serve_tower).
+    pub fn serve_tower_each<M, S, B>(&self, make: M) -> Result<()>
+    where
+        M: Fn() -> S + Sync,
+        S: Service<Request<Incoming>, Response = Response<B>, Error: Into<BoxError>> + Clone,
+        B: http_body::Body<Error: Into<BoxError>>,
+    {
+        self.serve_async_each(|| {
+            let service = make();
+            move |request| call(&service, request)
+        })
+    }
 }
 
 /// Calls a clone of the service as soon as that is ready.
