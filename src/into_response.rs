@@ -9,7 +9,7 @@ use crate::body::BoxError;
 /// What the future of an asynchronous handler may return: a `Response<B>` or a `Result<Response<B>, E>`, in
 /// which `B` is an [`http_body::Body`].
 ///
-/// With a `Result`, a handler can use `?`. If the error is or wraps a [`Refusal`], as that of
+/// With a `Result`, a handler can use `?`. If the error is or wraps a [`Refusal`](crate::Refusal), as that of
 /// [`Incoming`](crate::Incoming) does, the client gets the refusal's status: 400, 408, 413 or 503. For any
 /// other error it gets 500; the error is logged with its causes, and its text isn't sent.
 ///

@@ -44,7 +44,7 @@ use crate::into_response::IntoResponse;
 /// none, [`Incoming::from_body`]. It has no limit unless the handler sets one.
 ///
 /// An error of the handler becomes the response that a client would get: the status and text of a
-/// [`Refusal`](crate::Refusal) among its causes, or 500. An interim status (1xx) becomes 500, too. The body of a
+/// [`Refusal`] among its causes, or 500. An interim status (1xx) becomes 500, too. The body of a
 /// response to HEAD, and of 204, 205 and 304, isn't polled. Trailers are dropped, and fields are those
 /// of the handler: none is added. An [`upgrade`](crate::upgrade()) fails.
 ///

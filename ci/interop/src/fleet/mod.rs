@@ -1,9 +1,9 @@
 //! Checks four instances of the example `service` behind a proxy, under load: rolling restarts, an instance that is
 //! killed, and one that is stopped for ten seconds.
 //!
-//! - [`instances`]: the instances, in one runtime.
-//! - [`proxy`]: what the scenes need from a proxy; `haproxy` and `nginx` are the two.
-//! - [`scenes`]: what happens to a fleet, and how the requests are judged.
+//! - `instances`: the instances, in one runtime.
+//! - `proxy`: what the scenes need from a proxy; `haproxy` and `nginx` are the two.
+//! - `scenes`: what happens to a fleet, and how the requests are judged.
 
 mod haproxy;
 mod instances;
