@@ -92,7 +92,7 @@ fn cases(runtime: Runtime, mode: &str, handler: &str, settings: &str) -> Outcome
 /// Runs one of the ignored tests. Returns its output.
 fn test(name: &str, env: &[(&str, &str)]) -> Outcome<String> {
     let output = Command::new("cargo")
-        .args(["test", "--quiet", "--package", "mini_http", "--test"])
+        .args(["test", "--quiet", "--package", "mini-http-server", "--test"])
         .args([
             "conformance",
             "--",

@@ -52,7 +52,7 @@ fn make_project() -> Outcome<Scratch> {
     let library = root().display().to_string();
     cargo(scratch.path(), &["new", "my-server"])?;
     let folder = scratch.path().join("my-server");
-    cargo(&folder, &["add", "--path", &library, "mini_http"])?;
+    cargo(&folder, &["add", "--path", &library, "mini-http-server"])?;
     scratch.write("my-server/src/main.rs", PROGRAM)?;
     Ok(scratch)
 }

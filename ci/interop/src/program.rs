@@ -22,7 +22,7 @@ impl Program {
     /// # Errors
     /// When it doesn't compile.
     pub fn example(runtime: Runtime, name: &str, release: bool) -> Outcome<Self> {
-        let what = ["--package", "mini_http", "--example", name];
+        let what = ["--package", "mini-http-server", "--example", name];
         let program = Self::build(runtime, &root(), &what, release)?;
         Ok(Self {
             is_example: true,

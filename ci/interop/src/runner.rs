@@ -27,7 +27,7 @@ fn serve(runtime: Runtime, folder: &str) -> Outcome {
             "run",
             "--quiet",
             "--package",
-            "mini_http",
+            "mini-http-server",
             "--example",
             "hello",
         ]);

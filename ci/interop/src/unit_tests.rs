@@ -17,7 +17,7 @@ pub fn run(runtimes: &[Runtime]) -> Report {
 /// Uses cargo's own runner, and shows its output.
 fn test(runtime: Runtime) -> Outcome<String> {
     let mut cargo = Command::new("cargo");
-    cargo.args(["test", "--package", "mini_http", "--lib"]);
+    cargo.args(["test", "--package", "mini-http-server", "--lib"]);
     if let Some(target) = runtime.target() {
         cargo
             .args(["--target", target])

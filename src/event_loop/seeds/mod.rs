@@ -119,11 +119,11 @@ fn run(kind: Kind, name: &str) {
     let (prefix, test) = match kind {
         Kind::Whole => (
             "EVENT_LOOP",
-            "--package mini_http --lib event_loop::seeds::seeds_on",
+            "--package mini-http-server --lib event_loop::seeds::seeds_on",
         ),
         Kind::Streams => (
             "STREAMS",
-            "--package mini_http --lib event_loop::seeds::streams_on",
+            "--package mini-http-server --lib event_loop::seeds::streams_on",
         ),
     };
     let seeds = Seeds {
