@@ -40,13 +40,15 @@ impl Request {
         Self { parts: Some(parts) }
     }
 
-    pub(crate) fn set_peer(&mut self, peer: Option<SocketAddr>) {
-        self.parts_mut().peer = peer;
-    }
-
-    pub(crate) fn set_connection(&mut self, id: ConnectionId, local: Option<SocketAddr>) {
+    /// Sets its connection, and that one's addresses.
+    pub(crate) fn set_connection(
+        &mut self,
+        id: ConnectionId,
+        peer: Option<SocketAddr>,
+        local: Option<SocketAddr>,
+    ) {
         let parts = self.parts_mut();
-        (parts.connection, parts.local) = (id, local);
+        (parts.connection, parts.peer, parts.local) = (id, peer, local);
     }
 
     /// The body, decoded from its transfer coding; empty if there is none.
@@ -80,14 +82,15 @@ impl Request {
     #[must_use]
     pub fn with_local_addr(mut self, local: SocketAddr) -> Self {
         let id = self.connection_id();
-        self.set_connection(id, Some(local));
+        let parts = self.parts_mut();
+        (parts.connection, parts.local) = (id, Some(local));
         self
     }
 
     /// The same request with another [`peer_addr`](Self::peer_addr), for tests of handlers.
     #[must_use]
     pub fn with_peer_addr(mut self, peer: SocketAddr) -> Self {
-        self.set_peer(Some(peer));
+        self.parts_mut().peer = Some(peer);
         self
     }
 

@@ -142,7 +142,7 @@ fn echo(body: &Body) {
 
     assert_eq!(requests, 1, "{body:?}");
     assert!(pending > body.length, "{body:?} came back as {pending}");
-    let (held, allocated) = (shared.held_peak(), idle.peak());
+    let (held, allocated) = (shared.held_and_peak().1, idle.peak());
     assert!(
         held.abs_diff(allocated) <= allocated / 10,
         "{body:?}: {held} held, {allocated} allocated"

@@ -131,7 +131,6 @@ async fn complete(request: http::Request<Incoming>) -> Result<Request, IncomingE
     let local = parts.extensions.get::<LocalAddr>().map(|local| local.0);
     let body = Vec::from(body.bytes().await?);
     let mut request = Request::from(http::Request::from_parts(parts, body));
-    request.set_peer(peer);
-    request.set_connection(id.unwrap_or_default(), local);
+    request.set_connection(id.unwrap_or_default(), peer, local);
     Ok(request)
 }

@@ -271,8 +271,7 @@ impl Connection {
                 CloseReason::ClientAskedClose
             });
         }
-        request.set_peer(self.peer);
-        request.set_connection(ConnectionId(self.id), self.local);
+        request.set_connection(ConnectionId(self.id), self.peer, self.local);
         request
     }
 

@@ -104,9 +104,10 @@ impl Shared {
         self.budget.held()
     }
 
-    /// The highest value of [`held`](Self::held) so far.
+    /// [`held`](Self::held), and the highest value of it so far.
     #[must_use]
-    pub fn held_peak(&self) -> usize {
-        self.budget.peak()
+    #[inline]
+    pub fn held_and_peak(&self) -> (usize, usize) {
+        self.budget.held_and_peak()
     }
 }

@@ -329,7 +329,8 @@ impl<'a, R: Reactor, M: Mode<R>> EventLoop<'a, R, M> {
             cx,
             ..
         } = &self.driver;
-        handle.set_held(cx.shared.held(), cx.shared.held_peak());
+        let (held, peak) = cx.shared.held_and_peak();
+        handle.set_held(held, peak);
         handle.set_lingering(reactor.lingering());
         Ok(())
     }

@@ -132,6 +132,15 @@ impl Budget {
         before.max(self.peak.get() - self.elsewhere())
     }
 
+    /// [`held`](Self::held) and [`peak`](Self::peak), for each iteration of the loop.
+    #[inline]
+    pub(in crate::conn) fn held_and_peak(&self) -> (usize, usize) {
+        match self.part {
+            None => (self.held.get(), self.peak.get()),
+            Some(_) => (self.held(), self.peak()),
+        }
+    }
+
     /// The bytes that the connections of all workers hold. The small reserves of the workers don't count, and
     /// neither do as many bytes that they use: how many they do isn't known here.
     pub(in crate::conn) fn held_in_all(&self) -> usize {
