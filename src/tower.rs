@@ -2,11 +2,14 @@
 
 use std::future::poll_fn;
 
-use http::{Request, Response};
+use http::header::CONTENT_LENGTH;
+use http::{Method, Request, Response};
+use http_body::Body;
 use tower_service::Service;
 
 use crate::body::BoxError;
 use crate::error::Result;
+use crate::event_loop::BodyLeftOut;
 use crate::incoming::Incoming;
 use crate::server::Server;
 
@@ -57,7 +60,7 @@ impl Server {
     pub fn serve_tower<S, B>(&self, service: S) -> Result<()>
     where
         S: Service<Request<Incoming>, Response = Response<B>, Error: Into<BoxError>> + Clone,
-        B: http_body::Body<Error: Into<BoxError>>,
+        B: Body<Error: Into<BoxError>>,
     {
         self.serve_async(move |request| call(&service, request))
     }
@@ -74,7 +77,7 @@ impl Server {
     where
         M: Fn() -> S + Sync,
         S: Service<Request<Incoming>, Response = Response<B>, Error: Into<BoxError>> + Clone,
-        B: http_body::Body<Error: Into<BoxError>>,
+        B: Body<Error: Into<BoxError>>,
     {
         self.serve_async_each(|| {
             let service = make();
@@ -84,17 +87,27 @@ impl Server {
 }
 
 /// Calls a clone of the service as soon as that is ready.
-fn call<S>(
+///
+/// Routers respond to HEAD as to GET, and leave out the body. They state its length if they know it; if they don't, the
+/// server must not state 0.
+fn call<S, B>(
     service: &S,
     request: Request<Incoming>,
-) -> impl Future<Output = std::result::Result<S::Response, S::Error>> + use<S>
+) -> impl Future<Output = std::result::Result<S::Response, S::Error>> + use<S, B>
 where
-    S: Service<Request<Incoming>> + Clone,
+    S: Service<Request<Incoming>, Response = Response<B>> + Clone,
+    B: Body,
 {
     let mut service = service.clone();
+    let is_head = request.method() == Method::HEAD;
     async move {
         poll_fn(|cx| service.poll_ready(cx)).await?;
-        service.call(request).await
+        let mut response = service.call(request).await?;
+        let is_empty = || response.body().size_hint().exact() == Some(0);
+        if is_head && is_empty() && !response.headers().contains_key(CONTENT_LENGTH) {
+            response.extensions_mut().insert(BodyLeftOut);
+        }
+        Ok(response)
     }
 }
 

@@ -23,12 +23,6 @@ pub(super) struct RequestInfo {
 }
 
 impl RequestInfo {
-    /// Neither HEAD nor HTTP/1.0.
-    const PLAIN: Self = Self {
-        is_head: false,
-        is_http10: false,
-    };
-
     pub(super) fn new(method: &Method, version: Version) -> Self {
         Self {
             is_head: method == Method::HEAD,
@@ -113,7 +107,7 @@ impl ResponseHead<'_> {
         self.status == StatusCode::OK
             && self.fields.is_empty()
             && self.persists
-            && self.request_info == RequestInfo::PLAIN
+            && !self.request_info.is_http10
     }
 
     /// The value of `Content-Length`; `None` if the field must not be sent.
@@ -124,10 +118,9 @@ impl ResponseHead<'_> {
             StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED => None,
             StatusCode::RESET_CONTENT => Some(0),
             _ => match self.framing {
-                // For HEAD, a handler may leave out the body. It may state the length that it would have for
-                // GET. If it doesn't, the length is unknown here, and 0 could be wrong (RFC 9110 §8.6).
+                // For HEAD, a handler may state the length without producing a body.
                 BodyFraming::Length(0) if self.request_info.is_head => {
-                    announced_length(self.fields)
+                    Some(announced_length(self.fields).unwrap_or(0))
                 }
                 BodyFraming::Length(length) => Some(length),
                 BodyFraming::Chunked | BodyFraming::UntilClose => None,
@@ -326,7 +319,10 @@ mod tests {
     use http::Response;
     use std::time::{Duration, UNIX_EPOCH};
 
-    const GET: RequestInfo = RequestInfo::PLAIN;
+    const GET: RequestInfo = RequestInfo {
+        is_head: false,
+        is_http10: false,
+    };
 
     fn date() -> Date {
         let mut date = Date::default();
@@ -395,9 +391,8 @@ mod tests {
         let response = || Response::builder().header("Content-Length", "42");
         let (text, _) = encoded(response(), 0, head, true);
         assert!(text.contains("content-length: 42\r\n"), "{text}");
-        // The body may have been left out.
         let (text, _) = encoded(Response::builder(), 0, head, true);
-        assert!(!text.contains("content-length"), "{text}");
+        assert!(text.contains("content-length: 0\r\n"), "{text}");
         for status in [204, 304] {
             let (text, follows) = encoded(response().status(status), 6, GET, true);
             assert!(!text.contains("content-length") && !follows, "{text}");

@@ -69,6 +69,9 @@ mod seeds;
 #[cfg(all(test, not(target_os = "wasi")))]
 mod tests;
 
+#[cfg(feature = "tower")]
+pub(crate) use self::streaming::BodyLeftOut;
+
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;

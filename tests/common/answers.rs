@@ -73,8 +73,8 @@ pub(crate) fn read_as(bytes: &[u8], form: Form) -> Result<(Answer, &[u8]), Strin
         body: Vec::new(),
     };
     let length = match form {
-        Form::Message => body_length(&answer, false)?,
-        Form::Head => body_length(&answer, true).map(|_| 0)?,
+        Form::Message => body_length(&answer)?,
+        Form::Head => body_length(&answer).map(|_| 0)?,
         Form::Upgrades => {
             check_upgrade(&answer)?;
             rest.len()
@@ -145,8 +145,8 @@ fn read_field_line(line: &[u8]) -> Result<(String, Vec<u8>), String> {
     ))
 }
 
-/// The length of the body, for HEAD that of the response to GET. An ambiguous response is an error.
-fn body_length(answer: &Answer, to_head: bool) -> Result<usize, String> {
+/// The length of the body. An ambiguous response is an error.
+fn body_length(answer: &Answer) -> Result<usize, String> {
     let status = answer.status;
     if answer.values("transfer-encoding").next().is_some() {
         return Err(format!("{status} has a Transfer-Encoding"));
@@ -154,8 +154,7 @@ fn body_length(answer: &Answer, to_head: bool) -> Result<usize, String> {
     let lengths: Vec<_> = answer.values("content-length").collect();
     let bodiless = answer.is_interim() || status == 204 || status == 304;
     let length = match lengths.as_slice() {
-        // The response to HEAD has the field if the handler has a body, or states the length.
-        [] if bodiless || to_head => return Ok(0),
+        [] if bodiless => return Ok(0),
         [] => return Err(format!("{status} has no Content-Length")),
         [_] if bodiless => return Err(format!("{status} has a Content-Length")),
         [length] => *length,

@@ -241,6 +241,7 @@ impl Connection {
         let has_body = encode::has_body(head.status(), info.is_head);
         let framing = match length {
             ResponseLength::Exact(length) => BodyFraming::Length(length),
+            ResponseLength::LeftOut => BodyFraming::Length(0),
             ResponseLength::Unknown => match encode::announced_length(fields) {
                 Some(length) => BodyFraming::Length(length),
                 None if info.is_http10 => BodyFraming::UntilClose,
@@ -261,7 +262,11 @@ impl Connection {
         let head = ResponseHead {
             status: head.status(),
             fields,
-            framing,
+            framing: match length {
+                // States no length: a wrong one must not be sent (RFC 9110 §8.6).
+                ResponseLength::LeftOut => BodyFraming::UntilClose,
+                ResponseLength::Exact(_) | ResponseLength::Unknown => framing,
+            },
             has_trailers: accepts_trailers && has_body && framing == BodyFraming::Chunked,
             request_info: info,
             persists: self.state.keep_alive() == KeepAlive::Persist,

@@ -31,6 +31,9 @@ use std::time::Duration;
 use log::{debug, error};
 use poll_turns::{Key, Table};
 
+#[cfg(feature = "tower")]
+pub(crate) use self::port::BodyLeftOut;
+
 use self::exchange::{Exchange, Place};
 use super::Settings;
 use super::driver::Driver;

@@ -15,6 +15,11 @@ use http_body::Body;
 use crate::conn::{ResponseLength, has_body};
 use crate::failure::Failure;
 
+/// In the extensions of a response to HEAD: a router has left out the body that GET would get.
+#[cfg(feature = "tower")]
+#[derive(Clone)]
+pub(crate) struct BodyLeftOut;
+
 /// What a request's future and the loop pass to each other. One for each connection.
 #[derive(Default)]
 pub(super) struct Port {
@@ -95,6 +100,10 @@ impl Port {
     /// body.
     pub(super) fn send_head<B: Body>(&self, response: Response<B>) -> Option<B> {
         let length = match response.body().size_hint().exact() {
+            #[cfg(feature = "tower")]
+            Some(0) if response.extensions().get::<BodyLeftOut>().is_some() => {
+                ResponseLength::LeftOut
+            }
             Some(length) => ResponseLength::Exact(length),
             None => ResponseLength::Unknown,
         };

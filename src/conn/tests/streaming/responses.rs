@@ -101,12 +101,12 @@ fn a_response_is_framed_by_its_length_or_in_chunks_or_by_the_end_of_the_connecti
 
 #[test]
 fn some_responses_have_no_body_to_poll() {
-    use ResponseLength::{Exact, Unknown};
+    use ResponseLength::{Exact, LeftOut, Unknown};
     let stated = || ok().header("Content-Length", "42");
     for (request, head, length, expected) in [
         (HEAD, ok(), Exact(5), "200 OK\r\ncontent-length: 5\r\n\r\n"),
-        // The body may have been left out, and then its length is unknown.
-        (HEAD, ok(), Exact(0), "200 OK\r\n\r\n"),
+        (HEAD, ok(), Exact(0), "200 OK\r\ncontent-length: 0\r\n\r\n"),
+        (HEAD, ok(), LeftOut, "200 OK\r\n\r\n"),
         (
             HEAD,
             stated(),
