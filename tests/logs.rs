@@ -212,7 +212,7 @@ fn a_chunk_that_is_refused_is_logged_at_trace_and_a_trailer_never() {
 #[test]
 fn an_upgrade_by_the_handler_is_an_error_in_the_log() {
     for (status, why) in [
-        (101, "this server doesn't support upgrades"),
+        (101, "only `serve_async` can upgrade a connection"),
         (103, "not a final status"),
     ] {
         log_of(&[], End::Nothing, Level::Debug);

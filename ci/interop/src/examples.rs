@@ -103,6 +103,11 @@ fn clippy(runtime: Runtime) -> Outcome {
 
 fn cargo(arguments: &[&str]) -> Outcome {
     let mut command = Command::new("cargo");
+    let (name, arguments) = arguments.split_first().expect("a command of cargo");
+    command.arg(name);
+    if *name != "fmt" {
+        command.args(Program::QUICK);
+    }
     command.args(arguments).current_dir(root().join("examples"));
     let output = command.output().map_err(|e| format!("cargo: {e}"))?;
     let shown = [output.stdout, output.stderr].map(|it| String::from_utf8_lossy(&it).into_owned());
