@@ -66,7 +66,7 @@ impl Server {
     /// # fn main() -> mini_http::Result<()> {
     /// let mut server = mini_http::Server::new("127.0.0.1:3000")?;
     /// server.on_refusal(|refusal| {
-    ///     let mut response = mini_http::Response::new(format!("{{"error":"{}"}}", refusal.text()));
+    ///     let mut response = mini_http::Response::new(format!("{{\"error\":\"{}\"}}", refusal.text()));
     ///     let fields = response.headers_mut();
     ///     fields.insert("content-type", "application/json".parse().expect("a valid value"));
     ///     fields.insert("access-control-allow-origin", "*".parse().expect("a valid value"));
