@@ -57,13 +57,14 @@ async def exchange(url: str, count: int, seed: int):
 
 async def too_large(url: str):
     """The server refuses it by its length, and says why."""
-    async with connect(url, max_size=None, compression=None) as socket:
-        try:
-            await socket.send(b"x" * ((4 << 20) + 1))
-            await asyncio.wait_for(socket.recv(), 20)
-        except websockets.ConnectionClosed:
-            pass
-        assert socket.close_code == 1009, f"the server closes with {socket.close_code}"
+    # No `async with`: its close fails in websockets 15 if the connection is lost just then.
+    socket = await connect(url, max_size=None, compression=None)
+    try:
+        await socket.send(b"x" * ((4 << 20) + 1))
+        await asyncio.wait_for(socket.recv(), 20)
+    except websockets.ConnectionClosed:
+        pass
+    assert socket.close_code == 1009, f"the server closes with {socket.close_code}"
 
 
 async def broadcast(url: str):
