@@ -22,11 +22,18 @@ mod upgrades;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Instant;
 
 use crate::{Outcome, Program, Report, Runtime, ensure};
 use scenario::Scenario;
+
+/// The server of the scenarios with streams.
+const STREAMS: &str = "async_server";
+
+/// Held by a scenario that no other one may run beside that needs it, too.
+static ALONE: Mutex<()> = Mutex::new(());
 
 /// Runs the scenarios whose names contain `filter`, on each of these runtimes.
 #[must_use]
@@ -74,9 +81,7 @@ fn scenarios() -> Vec<(&'static str, &'static Scenario)> {
         .flatten();
     let streams = streams::SCENARIOS.iter().chain(upgrades::SCENARIOS);
     let whole = whole.map(|it| ("stats", it));
-    whole
-        .chain(streams.map(|it| ("async_server", it)))
-        .collect()
+    whole.chain(streams.map(|it| (STREAMS, it))).collect()
 }
 
 /// The programs that these scenarios need, or why there is none.
@@ -100,6 +105,9 @@ fn in_turn(
     scenarios: &[(&'static str, &'static Scenario)],
 ) -> Vec<(&'static str, Outcome<String>)> {
     let run = |(program, scenario): &(&'static str, &'static Scenario)| {
+        // Thousands of streams need the processor: one runtime at a time.
+        let _alone =
+            (*program == STREAMS).then(|| ALONE.lock().unwrap_or_else(PoisonError::into_inner));
         let started = Instant::now();
         let outcome = match &programs[program] {
             Ok(program) => scenario.run(program),
