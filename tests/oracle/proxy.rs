@@ -61,18 +61,21 @@ fn behind_proxy() -> CheckedConnection {
 }
 
 /// Passes the input to the connection. Returns the responses, without their bodies' texts: those of refusals may
-/// depend on where the input was cut.
+/// depend on where the input was cut. (A body ends its line, so that the next response begins one.)
 fn feed(checked: &mut CheckedConnection, mut input: &[u8]) -> Vec<u8> {
     while checked
         .call(|connection, cx| connection.handle_input(cx, &mut input))
         .is_some()
     {
-        checked.call(|connection, cx| connection.respond(cx, Response::new("hello")));
+        checked.call(|connection, cx| connection.respond(cx, Response::new("hello\n")));
     }
     let output = checked.call(Connection::take_output);
     let text = String::from_utf8_lossy(&output);
     let lines = text.lines().filter(|line| line.starts_with("HTTP/1.1 "));
-    lines.collect::<Vec<_>>().join("\n").into_bytes()
+    lines
+        .flat_map(|line| [line, "\n"])
+        .collect::<String>()
+        .into_bytes()
 }
 
 /// The client does nothing more: the connection ends by itself.
