@@ -101,8 +101,8 @@ fn check_no_upgrade(status: StatusCode, is_connect: bool) {
     let is_upgrade = status == StatusCode::SWITCHING_PROTOCOLS || is_connect && status.is_success();
     assert!(
         !is_upgrade,
-        "`test::run` has no connection that could be upgraded: test a handler that responds with \
-         {status} here by a server"
+        "`test::run` has no connection that could be upgraded: use a server to test a handler \
+         that responds with {status}"
     );
 }
 

@@ -51,7 +51,7 @@ where
         match made {
             Ok((head, body)) => write(out, refusal, form, head, &body),
             Err(_) => {
-                error!(target: "mini_http", "the function for on_refusal panicked");
+                error!(target: "mini_http", "the function of on_refusal panicked: the server's own response is sent");
                 None
             }
         }
@@ -80,7 +80,7 @@ fn write(
     if out.len() - before > MOST || body.len() > MOST {
         error!(
             target: "mini_http",
-            "the response of on_refusal isn't sent: its fields have {} bytes and its body {}, and {MOST} are the most",
+            "the response of on_refusal isn't sent: its head has {} bytes and its body {}; each may have {MOST}",
             out.len() - before, body.len()
         );
         out.truncate(before);

@@ -319,7 +319,7 @@ fn take(passed: &mut ListenFd, index: usize) -> Result<Socket> {
         )),
         Err(error) => Err(Error::with_source(
             ErrorKind::NoListener,
-            format!("fd {fd} of LISTEN_FDS is not a listening socket of TCP or of a Unix domain"),
+            format!("fd {fd} of LISTEN_FDS is not a listening TCP or Unix domain socket"),
             error,
         )),
     }

@@ -94,8 +94,8 @@ impl Drop for SocketFile {
         let shown = self.path.display();
         match self.remove() {
             Ok(true) => debug!(target: "mini_http", "removed {shown}"),
-            Ok(false) => debug!(target: "mini_http", "{shown} is another's by now"),
-            Err(error) => debug!(target: "mini_http", "{shown} stays: {error}"),
+            Ok(false) => debug!(target: "mini_http", "{shown} was replaced, and stays"),
+            Err(error) => debug!(target: "mini_http", "can't remove {shown}: {error}"),
         }
     }
 }
@@ -135,7 +135,7 @@ fn remove_stale(path: &Path, address: &SockAddr) -> io::Result<()> {
     if !is_removed {
         return Err(in_use());
     }
-    info!(target: "mini_http", "removed {}, which a server has left that was killed", path.display());
+    info!(target: "mini_http", "removed {}, left behind by a server that was killed", path.display());
     Ok(())
 }
 
@@ -145,7 +145,7 @@ fn examine(path: &Path, address: &SockAddr) -> io::Result<Identity> {
     if !file.file_type().is_socket() {
         return Err(io::Error::new(
             io::ErrorKind::AlreadyExists,
-            "the path is that of a file that is no socket",
+            "this file is no socket: remove it, or use another path",
         ));
     }
     let client = socket2::Socket::new(Domain::UNIX, Type::STREAM, None)?;

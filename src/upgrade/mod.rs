@@ -76,9 +76,8 @@ pub fn upgrade<B>(request: &mut http::Request<B>) -> Upgrade {
                 Method::CONNECT => None,
                 _ => why_no_upgrade(version, fields),
             };
-            let text = why.unwrap_or(
-                "`upgrade` was called for the request before, or it wasn't received by `serve_async`",
-            );
+            let text = why
+                .unwrap_or("`upgrade` was called twice for the request, or it wasn't received by `serve_async`");
             Upgrade(State::Failed(Some(error(text))))
         }
     }

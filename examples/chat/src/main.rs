@@ -83,7 +83,7 @@ async fn receive<B: Bus>(app: Rc<App<B>>) {
         Ok(())
     };
     if let Err(error) = stop.or(app.bus.receive(&app.room)).await {
-        log::error!("no messages of other instances come any more: {error}");
+        log::error!("stopping, because messages from other instances can't be received: {error}");
         // Whatever started the server starts it again.
         app.handle.stop();
     }

@@ -47,11 +47,11 @@ fn handle_signals(mut signals: Signals, sockets: &[OwnedFd], handle: &Handle) {
         }
         match successor::start(sockets) {
             Ok(pid) => {
-                info!("the process {pid} goes on");
+                info!("process {pid} has taken over: stopping");
                 handle.stop();
                 return;
             }
-            Err(why) => error!("no restart: {why}"),
+            Err(why) => error!("can't restart, still serving: {why}"),
         }
     }
 }

@@ -191,7 +191,7 @@ impl Connection {
             Kind::Upgrade | Kind::Connect => return Ok(()),
         };
         let (id, status) = (self.id, head.status());
-        error!(target: "mini_http", "conn {id}: the handler responded with {status}, which can't be done: {why}");
+        error!(target: "mini_http", "conn {id}: the handler responded with {status}, but can't upgrade: {why}");
         Err(Refusal::no_upgrade())
     }
 

@@ -128,7 +128,7 @@ fn panicked(number: usize, panic: &(dyn Any + Send)) -> Error {
         format!(
             "worker {} has panicked outside a handler: {}",
             number + 1,
-            text.unwrap_or("the panic has no text")
+            text.unwrap_or("no message")
         ),
     )
 }
