@@ -239,7 +239,7 @@ mod unix {
     }
 
     #[test]
-    fn its_mode_can_be_set() {
+    fn the_mode_of_a_unix_socket_can_be_set() {
         let scratch = Scratch::new("mode");
         let mode = || {
             let file = std::fs::metadata(&scratch.0).expect("the file");
@@ -263,7 +263,7 @@ mod unix {
     }
 
     #[test]
-    fn one_that_was_converted_is_recognised() {
+    fn a_unix_listener_converted_to_tcp_is_recognised() {
         let scratch = Scratch::new("converted");
         let listener = UnixListener::bind(&scratch.0).expect("a free path");
         let converted = TcpListener::from(OwnedFd::from(listener));

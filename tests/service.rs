@@ -327,7 +327,7 @@ fn it_reports_that_it_is_ready_and_that_it_stops() {
 }
 
 #[test]
-fn it_gives_a_sign_of_life_at_half_of_the_watchdogs_time() {
+fn watchdog_pings_are_sent_at_half_of_the_watchdog_time() {
     let manager = Manager::new("watchdog");
     let limit = Duration::from_millis(400);
     let micros = ("WATCHDOG_USEC", limit.as_micros().to_string());
@@ -367,7 +367,7 @@ fn it_gives_a_sign_of_life_at_half_of_the_watchdogs_time() {
 }
 
 #[test]
-fn a_handler_that_blocks_gives_no_sign_of_life() {
+fn while_a_handler_blocks_no_watchdog_ping_is_sent() {
     let manager = Manager::new("blocked");
     let micros = ("WATCHDOG_USEC", "200000".to_owned());
     let mut server = Process::start("once", &[manager.env(), micros]);
@@ -407,7 +407,7 @@ fn several_workers_report_together() {
 }
 
 #[test]
-fn a_handler_that_blocks_one_of_several_workers_is_enough() {
+fn one_blocked_worker_is_enough_to_end_watchdog_pings() {
     let manager = Manager::new("worker");
     let micros = ("WATCHDOG_USEC", "200000".to_owned());
     let mut server = Process::start("workers", &[manager.env(), micros]);

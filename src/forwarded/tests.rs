@@ -57,7 +57,7 @@ fn proxies_are_skipped_from_the_right_only() {
 }
 
 #[test]
-fn trusted_all_the_way_the_leftmost_is_the_client() {
+fn if_all_are_trusted_the_leftmost_is_the_client() {
     let lines = ["10.9.9.9, 10.0.0.1"];
     assert_eq!(client(XForwardedFor, &lines), found("10.9.9.9"));
     let lines = ["for=10.9.9.9;proto=https, for=\"[2001:db8:1::7]\""];
@@ -210,7 +210,7 @@ fn bytes_beyond_ascii_are_unknown() {
 }
 
 #[test]
-fn connections_without_an_address_are_trusted_only_if_that_is_said() {
+fn connections_without_an_address_are_trusted_only_if_configured() {
     let mut fields = HeaderMap::new();
     assert_eq!(proxies().client(None, &fields, XForwardedFor), None);
     fields.append("x-forwarded-for", "203.0.113.9".parse().expect("a value"));

@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn who_has_left_isnt_waited_for() {
+    fn a_reactor_that_has_left_is_not_waited_for() {
         let mut round = Round::new(2);
         let [a, b] = [round.join(), round.join()];
         assert_eq!((round.arrive(a), round.arrive(b)), (None, Some(1)));

@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn what_others_keep_is_had_when_it_is_wanted() {
+    fn the_reserves_of_others_are_given_back_when_wanted() {
         let pools = pools(10_000, 2);
         let (one, other) = (pools.connections(), pools.connections());
         assert!(other.covers(1));

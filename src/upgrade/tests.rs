@@ -197,7 +197,7 @@ fn a_failure_is_the_error_of_all_calls() {
 }
 
 #[test]
-fn a_drop_is_noticed() {
+fn dropping_the_users_side_notifies_the_loop() {
     let bench = Bench::new();
     let (pipe, notified) = (Arc::clone(&bench.pipe), Arc::clone(&bench.notified));
     pipe.push("unread".into());

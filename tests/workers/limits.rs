@@ -64,7 +64,7 @@ fn one_worker_can_have_all_connections() {
 
 /// The other worker has no connection, so it can't close an idle one.
 #[test]
-fn a_worker_gives_a_place_to_another() {
+fn a_worker_closes_an_idle_connection_for_another_worker() {
     let (addr, handle, thread, go_on) = uneven(|limits| limits.max_connections = 4, start_named);
     let mut streams: Vec<_> = (0..4).map(|_| connect(addr)).collect();
     for stream in &mut streams {
@@ -142,7 +142,7 @@ fn bodies_of_all_workers_share_the_memory() {
 }
 
 #[test]
-fn requests_of_all_workers_share_the_places() {
+fn requests_of_all_workers_share_max_requests() {
     let mut server = two();
     server.limits(|limits| limits.max_requests = 4);
     let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));

@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_gets_what_it_wishes_or_what_is_left() {
+    fn a_body_gets_what_it_asks_for_or_what_is_left() {
         let limits = limits();
         let [mut one, other] = two(&limits);
         let grant =

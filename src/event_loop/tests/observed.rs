@@ -449,7 +449,7 @@ fn a_chunked_response_counts_with_its_framing() {
 }
 
 #[test]
-fn a_panic_of_the_observer_is_its_own_fault() {
+fn a_panic_of_the_observer_affects_no_request() {
     let mut bench = Bench::new(Personality::STRICT);
     let sink = Callback(|_: &ResponseEvent<'_>| panic!("as asked"));
     bench.settings.sink = Some(Arc::new(Chain { sink, rest: None }));

@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn what_waits_when_the_file_is_opened_again_is_not_lost() {
+    fn waiting_lines_survive_reopening_the_file() {
         let (full, other) = (Disk::default(), Disk::default());
         let mut buffer = Buffer::new(Box::new(full));
         push(&mut buffer, 1);

@@ -301,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_known_has_a_sign_for_that() {
+    fn unknown_values_are_a_dash_or_null() {
         let common = "- - - [27/Nov/2026:18:25:43 +0000] \"-\" - -";
         assert_eq!(line(LogFormat::Common, &unknown()), format!("{common}\n"));
         let combined = line(LogFormat::Combined, &unknown());

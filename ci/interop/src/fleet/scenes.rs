@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn what_must_not_happen_fails() {
+    fn failed_repeated_or_lost_requests_fail_the_run() {
         type Spoil = fn(&mut Vec<Sent>);
         let spoilt: [(&str, Spoil); 6] = [
             ("failed", |sent| sent[0].outcome = Err("502".into())),

@@ -162,7 +162,7 @@ fn output_is_counted_in_the_budget() {
 
 /// A server that stops waits for it, until it cuts it off.
 #[test]
-fn a_stop_does_not_end_it() {
+fn a_stop_does_not_end_an_upgraded_connection() {
     let mut bench = upgraded(|_| {});
     bench.checked.shared.begin_to_stop();
     assert!(!bench.call(Connection::stop));

@@ -295,7 +295,7 @@ fn a_dropped_connection_sends_everything_and_lingers() {
 }
 
 #[test]
-fn a_reset_is_an_error_of_the_program() {
+fn the_program_gets_an_error_after_a_reset() {
     for personality in ALL {
         let bench = Bench::new(personality);
         let (reading, full) = (bench.client(), bench.client());
