@@ -1,4 +1,4 @@
-//! What tells the connections of requests apart, and their ends at the server.
+//! [`ConnectionId`] and [`LocalAddr`]: the number of a request's connection, and its address at the server.
 
 use std::fmt;
 use std::net::SocketAddr;

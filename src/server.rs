@@ -66,8 +66,8 @@ impl Server {
     /// **`unix:/path`** is a Unix domain socket with this file. Only the owner of the process can connect; see
     /// [`unix_mode`](Self::unix_mode). The file is removed when the server stops or is dropped, unless another process
     /// listens on a copy ([`listening_fds`](Self::listening_fds)). If there is one from
-    /// a server that was killed, it is replaced, after 100 ms in which nobody listens on it. A socket on which
-    /// somebody listens is never replaced, nor is a file of another kind. Requests have no
+    /// a server that was killed, it is replaced, after 100 ms in which no process listens on it. A socket in use
+    /// is never replaced, nor is a file of another kind. Requests have no
     /// [`peer_addr`](Request::peer_addr). A response that can't be completed, and whose end is that of the
     /// connection (HTTP/1.0), looks complete to the client, because only TCP has resets.
     ///
@@ -149,9 +149,9 @@ impl Server {
         Self::with(Listeners::from_unix_listener(listener))
     }
 
-    /// Sets the mode of the files of the Unix domain sockets that this server has bound so far: who can write to a
-    /// file can connect. It is `0o600` before, so only the owner of the process can. For a proxy of another user that is
-    /// in the group of the file, set `0o660`.
+    /// Sets the mode of the files of the Unix domain sockets that this server has bound so far: a process that may
+    /// write to a file can connect. The default is `0o600`: only processes of the same user. For a proxy that runs as
+    /// another user, in the group of the file, set `0o660`.
     ///
     /// # Errors
     /// [`Io`](crate::ErrorKind::Io) if the system refuses it; [`NoListener`](crate::ErrorKind::NoListener) if the
@@ -197,8 +197,8 @@ impl Server {
     /// Connections without a valid header are closed without a response, for the reason
     /// [`BadProxyHeader`](crate::CloseReason::BadProxyHeader), and so are those whose header is late
     /// ([`proxy_header_timeout`](Limits::proxy_header_timeout)) or too long
-    /// ([`max_proxy_header`](Limits::max_proxy_header)). Whoever can connect can claim any address: let only the
-    /// proxy connect, by a firewall, a private network or a Unix domain socket.
+    /// ([`max_proxy_header`](Limits::max_proxy_header)). A client that connects directly can claim any address:
+    /// let only the proxy connect, by a firewall, a private network or a Unix domain socket.
     #[cfg(feature = "proxy-protocol")]
     pub fn proxy_protocol(&mut self, is_on: bool) -> &mut Self {
         self.settings.read_proxy_header = match is_on {
@@ -220,13 +220,14 @@ impl Server {
     /// The first of the [`local_addrs`](Self::local_addrs).
     ///
     /// # Errors
-    /// As there; [`Unsupported`](crate::ErrorKind::Unsupported), too, if all sockets are Unix domain sockets.
+    /// Those of `local_addrs`; [`Unsupported`](crate::ErrorKind::Unsupported), too, if all sockets are Unix domain
+    /// sockets.
     pub fn local_addr(&self) -> Result<SocketAddr> {
         self.listeners.local_addr()
     }
 
-    /// Copies of the listening sockets, for a process that is to go on accepting when this one stops. They can be had
-    /// until the server is started.
+    /// Copies of the listening sockets, for a process that is to go on accepting when this one stops. Call it before
+    /// the server is started.
     ///
     /// A program started with [`Command`](std::process::Command) doesn't inherit them, unless they are passed to it
     /// explicitly, as the example `restart` does by systemd's protocol ([`preopened`](Self::preopened) takes them).

@@ -3,7 +3,7 @@
 use crate::server::Server;
 
 impl Server {
-    /// Reports to systemd, or to whatever has set `NOTIFY_SOCKET` (`sd_notify(3)`), what the server does:
+    /// Reports the server's state to systemd, or to another service manager that sets `NOTIFY_SOCKET` (`sd_notify(3)`):
     ///
     /// | message | when |
     /// |---|---|

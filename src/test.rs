@@ -56,7 +56,7 @@ use crate::into_response::IntoResponse;
 /// If the client of a server could see that the response is broken: its body fails, or isn't as long as
 /// its size hint or else its `Content-Length` says.
 ///
-/// If the response is to upgrade the connection: 101, or 2xx to CONNECT. There is none.
+/// If the response is to upgrade the connection (101, or 2xx to CONNECT): there is no connection.
 ///
 /// If the response is never complete: everything waits, and there is nothing that could wake it (or it
 /// doesn't wake it within 10 seconds), or it isn't complete after 1,000 hours of virtual time.

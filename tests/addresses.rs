@@ -149,7 +149,7 @@ fn the_wildcards_of_both_families_can_have_one_port() {
     }
 }
 
-/// As before there were several addresses.
+/// `[::]` as the only address also takes IPv4 connections.
 #[cfg(target_os = "linux")]
 #[test]
 fn the_wildcard_of_ipv6_alone_takes_ipv4_too() {
@@ -251,7 +251,7 @@ mod unix {
         assert_eq!(mode(), 0o660);
     }
 
-    /// The file belongs to who has made it.
+    /// The server doesn't remove a file that it hasn't made.
     #[test]
     fn a_listener_of_the_user_is_served_and_not_removed() {
         let scratch = Scratch::new("own");

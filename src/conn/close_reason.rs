@@ -66,7 +66,7 @@ pub enum CloseReason {
     HandlerTimeout,
     /// The handler left more of the request's body unread than is worth receiving.
     BodyUnread,
-    /// The connection was [upgraded](crate::upgrade()) to another protocol, and has ended as that does: both sides have
+    /// The connection was [upgraded](crate::upgrade()) to another protocol, and has ended normally: both sides have
     /// ended their streams, or the program has dropped it.
     Upgraded,
     /// The connection did not begin with a valid header of the PROXY protocol. There was no response.

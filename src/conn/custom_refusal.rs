@@ -1,4 +1,4 @@
-//! [`WriteRefusal`]: the application gives the server's own responses its look.
+//! [`WriteRefusal`]: the application writes the responses that the server makes by itself.
 //!
 //! The connection reaches it through a trait object: a program that doesn't use it doesn't contain its code.
 
@@ -17,8 +17,8 @@ use super::refusal::Refusal;
 
 /// Writes the response to a refused request.
 pub(crate) trait WriteRefusal: Send + Sync {
-    /// Appends the response to `out`, and returns the length of its body as far as that is sent. `None`, and nothing
-    /// appended, if the server has to use its own.
+    /// Appends the response to `out`, and returns how many bytes of its body are sent. Returns `None`, and appends
+    /// nothing, if the server has to send its own response.
     fn write(&self, out: &mut Vec<u8>, refusal: &Refusal, form: Form<'_>) -> Option<u64>;
 }
 

@@ -21,7 +21,7 @@
 //! | memory: the budget, buffer pools, growth of bodies | `memory/` |
 //! | encoding responses; which fields a handler may set | `encode`, `date` |
 //! | bytes waiting to be sent | `output` |
-//! | reports to those who observe requests and responses | `watch` |
+//! | reports about requests and responses to observers | `watch` |
 //! | why a request is refused, and the response to it | [`Refusal`] |
 //! | responses to refused requests that the application makes | `custom_refusal` |
 //! | why a connection ended | [`CloseReason`] |

@@ -39,7 +39,7 @@ pub(crate) fn read(connection: &mut Connection, cx: &mut Context<'_>, input: &mu
     }
 }
 
-/// Who sends what follows the header.
+/// The sender of what follows the header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Sender {
     /// A client. The proxy may not know its address, or it may have none: then the proxy's isn't put in its place,

@@ -60,7 +60,7 @@ impl Shared {
         self.budget.set_share(held, limits);
     }
 
-    /// With several workers: gives back what is too much in this one's share of the budget.
+    /// With several workers: gives back what this one doesn't need of its share of the budget.
     pub(crate) fn settle(&mut self, limits: &Limits) {
         self.budget.settle(limits);
     }

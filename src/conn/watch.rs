@@ -1,4 +1,4 @@
-//! Observing: what a connection reports about its requests, if somebody observes them.
+//! What a connection reports about its requests, if they are observed.
 //!
 //! A [`Watch`] is in [`Shared`](super::Shared), behind a trait object: so a program that observes nothing doesn't contain
 //! its code. The connection itself reports refusals, and heads whose body is to come. The loop reports the rest, because
@@ -13,7 +13,7 @@ use http::{HeaderMap, Method, StatusCode, Uri, Version};
 use super::{CloseReason, Connection, Refusal, Shared};
 use crate::time::Instant;
 
-/// Gets to know what happens to the requests of all connections.
+/// Receives reports about the requests of all connections.
 pub(crate) trait Watch: fmt::Debug {
     /// Records what was seen of a connection at this time. Returns how many bytes it holds now, for all connections.
     fn see(&mut self, connection: &mut Connection, now: Instant, seen: Seen<'_>) -> usize;

@@ -53,10 +53,10 @@ pub(super) enum Attempt {
 const EVICT_AFTER: Duration = Duration::from_millis(100);
 
 /// How long the loop waits before it accepts again, if accepting failed because resources ran out, or if other workers
-/// have all places.
+/// use all of `max_connections`.
 const BACK_OFF: Duration = Duration::from_millis(50);
 
-/// The clock is read after so many connections, if their requests are served while they are accepted. See
+/// The clock is read after this number of connections, if their requests are served while they are accepted. See
 /// `REQUESTS_PER_CLOCK` in `round_robin.rs`.
 const ACCEPTS_PER_CLOCK: usize = 8;
 
@@ -131,7 +131,7 @@ impl<R: Reactor, M: Mode<R>> EventLoop<'_, R, M> {
         }
     }
 
-    /// Whether so many connections may be open.
+    /// Whether this number of connections may be open.
     fn may_have(&self, count: usize) -> bool {
         match &self.places {
             None => count <= self.driver.cx.limits.max_connections,
@@ -139,7 +139,7 @@ impl<R: Reactor, M: Mode<R>> EventLoop<'_, R, M> {
         }
     }
 
-    /// With several workers: has another worker give up a place. Returns when to try again.
+    /// With several workers: asks the other workers for room for one more connection. Returns when to try again.
     #[cold]
     fn want_place(&mut self) -> Option<Instant> {
         let now = self.driver.cx.now;
@@ -151,8 +151,8 @@ impl<R: Reactor, M: Mode<R>> EventLoop<'_, R, M> {
         self.accept_again_at
     }
 
-    /// With several workers: gives up places that this one doesn't need. If another worker waits for a place, and
-    /// this one needs all that it has, it closes an idle connection.
+    /// With several workers: gives back what this one doesn't need of its shares. If another worker waits for room for
+    /// a connection, and this one uses its whole share, it closes an idle connection.
     pub(super) fn settle(&mut self) {
         let count = self.slots.len();
         let must_evict =

@@ -154,7 +154,7 @@ pub(crate) struct Settings {
     pub(crate) catch_panics: bool,
     /// Whether requests of asynchronous handlers have extensions about their connections.
     pub(crate) connection_extensions: bool,
-    /// Who gets events of responses.
+    /// The receiver of events of responses.
     pub(crate) sink: Option<Arc<dyn Sink>>,
     /// Makes the responses to refused requests.
     pub(crate) on_refusal: Option<Arc<dyn WriteRefusal>>,

@@ -93,7 +93,7 @@ pub(super) trait Mode<R: Reactor> {
         let _ = (driver, slot, turn);
     }
 
-    /// With several workers: gives back what is too much in this one's shares.
+    /// With several workers: gives back what this one doesn't need of its shares.
     #[inline]
     fn settle(&mut self) {}
 

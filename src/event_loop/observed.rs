@@ -1,4 +1,4 @@
-//! What the loop reports to those who observe requests: it calls handlers, reads the clock, writes and closes.
+//! What the loop reports about requests that are observed: handler calls, writes and closes, with the time.
 
 use super::driver::Driver;
 use crate::conn::{Connection, Context, Seen};
@@ -11,14 +11,14 @@ impl<R: Reactor> Driver<'_, R> {
         self.cx.shared.watch.is_some()
     }
 
-    /// Reports something at the time of the clock.
+    /// Reports something, with the current time of the clock.
     #[inline]
     pub(super) fn report(&mut self, connection: &mut Connection, seen: Seen<'_>) {
         report(&self.reactor, &mut self.cx, connection, seen);
     }
 }
 
-/// Reports something at the time of the clock.
+/// Reports something, with the current time of the clock.
 #[cold]
 #[inline(never)]
 pub(super) fn report<R: Reactor>(

@@ -61,7 +61,7 @@ pub(crate) fn take(server: ServerId) -> Result<Vec<Task>> {
     Ok(remove(|of| of == server))
 }
 
-/// Calls `make`, and returns what it makes with the tasks that it spawns.
+/// Calls `make`, and returns its result together with the tasks that it has spawned.
 pub(crate) fn collect<T>(make: impl FnOnce() -> T) -> (T, Vec<Task>) {
     let context = LoopContext::new(Inbox::new(None));
     let made = context.enter(make);

@@ -14,13 +14,13 @@ use self::elements::Node;
 use self::network::Network;
 use crate::error::Result;
 
-/// The proxies whose word about a client's address is believed.
+/// The proxies that are trusted to report a client's address.
 ///
 /// A proxy adds the address of its own client to the end of the field: `X-Forwarded-For: a, b` says that `b`
 /// connected to the last proxy, and that `b` has said that `a` had connected to it. Everyone can send such a field.
 /// So what it says is read **from the right**: an entry is believed only if the party that has added it is a trusted
-/// proxy. The entries further to the left come from parties that nobody has vouched for. A server that takes the
-/// leftmost entry lets each client choose its address.
+/// proxy. Entries further to the left come from parties that aren't trusted. A server that takes the leftmost entry
+/// lets each client choose its address.
 ///
 /// ```
 /// use mini_http::{ForwardedBy, TrustedProxies};
@@ -48,7 +48,7 @@ pub struct TrustedProxies {
 
 /// The field in which the trusted proxies write.
 ///
-/// It has to be named: a proxy that writes the one passes the other on as the client has sent it.
+/// It has to be named: a proxy that writes one of them passes the other on as the client sent it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ForwardedBy {
@@ -63,8 +63,8 @@ impl TrustedProxies {
     /// `fd00::/8`).
     ///
     /// # Errors
-    /// [`Setting`](crate::ErrorKind::Setting) if one is neither, or if a network's address has bits behind its
-    /// prefix, as `10.0.0.1/8` does: one of the two parts is wrong then.
+    /// [`Setting`](crate::ErrorKind::Setting) if one is neither, or if a network's address has bits set
+    /// after its prefix, as in `10.0.0.1/8`: then either the address or the prefix is wrong.
     pub fn new<'a>(networks: impl IntoIterator<Item = &'a str>) -> Result<Self> {
         let networks = networks.into_iter().map(Network::parse);
         Ok(Self {
@@ -74,7 +74,7 @@ impl TrustedProxies {
     }
 
     /// Trusts connections that have no address as well: those of Unix domain sockets, where the permissions of the
-    /// file say who may connect.
+    /// file decide which processes may connect.
     ///
     /// On WASI preview 1 no connection has an address. There this trusts every client that can reach the listener.
     #[must_use]

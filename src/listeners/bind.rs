@@ -46,8 +46,8 @@ pub(super) enum Cause {
     Other,
 }
 
-/// How often a port is chosen that must be free in all families. Another program has the port in one of them seldom:
-/// even if half of all ports were taken there, all the tries would fail once in 65,000 times.
+/// How many ports are tried until one is free in all families. Even if other programs used half of all ports of the
+/// second family, all tries would fail only once in 65,000 times.
 const TRIES: usize = 16;
 
 /// Binds all addresses with `bind`, which returns a socket and its port. Those with port 0 get the port that the

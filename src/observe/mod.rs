@@ -6,11 +6,11 @@
 //! | what is known of a request and its response | [`ResponseEvent`], `event` |
 //! | the requests whose responses aren't sent yet | `records` |
 //! | makes events of what connections and the loop report | `observer` |
-//! | who gets the events | [`Sink`] |
+//! | receivers of events | [`Sink`] |
 //! | lines for each response | [`AccessLog`], `access_log/` |
 //!
-//! Nothing of it is in a program that doesn't use it: the server reaches it only through trait objects, which the
-//! functions that turn it on put there.
+//! A program that doesn't use it doesn't contain its code: the server calls it only through trait objects, and only
+//! the functions that turn it on create them.
 
 mod access_log;
 mod event;
@@ -28,7 +28,7 @@ use crate::conn::Watch;
 use crate::handle::Handle;
 use crate::time::Instant;
 
-/// Who gets the events. It may belong to several loops on several threads.
+/// A receiver of events. It may belong to several loops on several threads.
 pub(crate) trait Sink: Send + Sync {
     /// Called for each response that was sent or given up.
     fn handle_event(&self, event: &ResponseEvent<'_>);

@@ -58,7 +58,7 @@ pub(super) enum BodyStart {
     BeforeEnd(u64),
 }
 
-/// Longer values are cut: they are for people. Half of it would cut the user agents of some browsers in cars and
+/// Longer values are cut, because people read them. Half of it would cut the user agents of some browsers in cars and
 /// televisions; with twice as much, a pipeline of small requests could take twice the memory.
 pub(super) const MAX_VALUE: usize = 1 << 10;
 
@@ -138,7 +138,7 @@ impl Records {
     fn take_free(&mut self) -> u32 {
         match self.free {
             0 => {
-                // There are never as many: each has output of at least some bytes.
+                // The index always fits: each record has output of at least some bytes, so memory bounds their number.
                 let index = u32::try_from(self.all.len()).unwrap_or(0);
                 if index > 0 {
                     self.all.push(Record::default());

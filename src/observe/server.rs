@@ -53,7 +53,7 @@ impl Server {
     }
 
     /// Makes the responses that the server sends by itself: to requests that it refuses, for handlers that fail, when it
-    /// stops. So they can have the look of the application's own, and fields like `Access-Control-Allow-Origin`,
+    /// stops. So they can look like the application's own, and have fields like `Access-Control-Allow-Origin`,
     /// without which a browser hides the status from a script.
     ///
     /// The status is that of the [`Refusal`](crate::Refusal), and framing and closing stay the server's: the fields

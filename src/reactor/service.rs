@@ -22,13 +22,14 @@ pub(crate) struct Service {
 pub(super) struct Member {
     service: Arc<Service>,
     number: usize,
-    /// When its next sign of life is due. It is given before a wait, so a loop that is stuck gives none.
+    /// When its next sign of life (for the watchdog) is due. It is given before a wait, so a loop that is stuck gives
+    /// none.
     next: Option<Instant>,
     has_begun: bool,
 }
 
 impl Service {
-    /// `None` if there is nobody to report to: `NOTIFY_SOCKET` isn't set.
+    /// `None` if `NOTIFY_SOCKET` isn't set.
     pub(crate) fn from_env() -> Option<Arc<Self>> {
         std::env::var_os("NOTIFY_SOCKET")?;
         Some(Arc::new(Self {
@@ -52,7 +53,7 @@ impl Service {
         }
     }
 
-    /// Gives a sign of life of one reactor. When all have given theirs, the service gives one.
+    /// Records a sign of life of one reactor. When each reactor has given one, the server reports to systemd.
     fn arrive(&self, number: usize) {
         let completed = lock(&self.round).arrive(number);
         if completed == Some(1)
@@ -157,7 +158,7 @@ impl Round {
         Some(self.completed)
     }
 
-    /// The others go on without it.
+    /// Rounds no longer wait for this member.
     fn leave(&mut self, number: usize) {
         self.members[number] = State::Left;
     }

@@ -142,10 +142,10 @@ impl Server {
     }
 }
 
-/// Serves by one worker.
+/// Serves with one worker.
 type Serve<'a> = dyn Fn(&Server) -> Result<()> + Sync + 'a;
 
-/// How many workers a server has, if it isn't one.
+/// The number of workers, if a server has several.
 #[derive(Debug, Default)]
 pub(super) struct Workers(Option<Several>);
 

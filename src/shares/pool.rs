@@ -50,7 +50,7 @@ const MOST_BYTES: usize = 128 << 10;
 const SLICES: usize = 64;
 
 impl Pools {
-    /// The pools of a server, for so many workers.
+    /// The pools of a server with this number of workers.
     pub(crate) fn new(limits: &Limits, workers: usize, server: &Handle) -> Self {
         let pool = |most: usize, largest: usize| {
             Arc::new(Pool {
@@ -99,7 +99,7 @@ impl Share {
         used <= self.taken.get() || self.take(used - self.taken.get())
     }
 
-    /// Takes what is missing to this much, or what is left.
+    /// Takes what this share lacks of `used`, or whatever is left.
     pub(crate) fn reach(&self, used: usize) {
         let missing = used.saturating_sub(self.taken.get());
         if missing > 0 {
@@ -127,7 +127,7 @@ impl Share {
         self.pool.most - self.pool.free.load(Ordering::Relaxed)
     }
 
-    /// Gives back what is too much, when the worker uses this much.
+    /// Gives back what exceeds `used` and a reserve; the reserve, too, if another worker waits.
     pub(crate) fn settle(&self, used: usize) {
         let spare = self.taken.get().saturating_sub(used);
         if self.is_wanted() {
@@ -154,14 +154,15 @@ impl Share {
         self.pool.is_wanted.load(Ordering::Relaxed)
     }
 
-    /// Takes `more`, and then the rest of a slice if there is so much.
+    /// Takes `more`, or a whole slice if that is larger and left. Returns false, and takes nothing, if less than
+    /// `more` is left.
     #[cold]
     #[inline(never)]
     fn take(&self, more: usize) -> bool {
         self.take_at_least(more, more.max(self.slice()))
     }
 
-    /// Takes `wished`, or what is left; but at least `least`, or nothing.
+    /// Takes `wished`, or what is left if that is less. Takes nothing if less than `least` is left.
     fn take_at_least(&self, least: usize, wished: usize) -> bool {
         let free = &self.pool.free;
         let before = free.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |free| {

@@ -1,4 +1,4 @@
-//! Upgrades of connections to other protocols: [`upgrade`], and what an asynchronous handler gets by it.
+//! Upgrades of connections to other protocols: [`upgrade`], and the connection that it returns.
 //!
 //! `pipe.rs` has what the two sides share: the loop, and the program that uses the connection.
 
@@ -20,11 +20,11 @@ use crate::error::{Error, ErrorKind, Result};
 pub(crate) use pipe::Pipe;
 use pipe::{Offer, User};
 
-/// Takes the connection of a request over, to speak another protocol on it: that of `Upgrade` (RFC 9110 §7.8), such as
+/// Takes over the connection of a request, to speak another protocol on it: that of `Upgrade` (RFC 9110 §7.8), such as
 /// WebSocket, or a tunnel (CONNECT, RFC 9110 §9.3.6).
 ///
-/// The future is ready when the response has begun that upgrades: 101 to a request with `Upgrade` in HTTP/1.1, or 2xx to
-/// CONNECT. So it is not awaited by the handler, which returns that response, but by a task.
+/// The future is ready once the response that upgrades the connection has begun: 101 to a request with `Upgrade` in
+/// HTTP/1.1, or 2xx to CONNECT. The handler has to return that response first, so await the future in a task.
 ///
 /// ```
 /// use mini_http::http::{Request, StatusCode, header};
@@ -51,8 +51,8 @@ use pipe::{Offer, User};
 /// ```
 ///
 /// # The response
-/// The server adds `Connection: upgrade` to 101, and to neither response a field about a body. Which protocols the
-/// client offers, and whether the response names one of them, is the handler's affair. A response that can't upgrade
+/// The server adds `Connection: upgrade` to 101. It adds no field about a body to either response. The handler has to
+/// check which protocols the client offers, and name one of them in the response. A response that can't upgrade
 /// becomes 500, and a log line says why:
 ///
 /// * the request isn't HTTP/1.1, or has not both `Upgrade` and the option `upgrade` in `Connection`,
@@ -99,8 +99,8 @@ fn error(why: &str) -> Error {
 
 /// Returned by [`upgrade`].
 ///
-/// It may be awaited in any thread, by any executor. If it is dropped, the connection can't be upgraded; if that has
-/// happened already, it is closed.
+/// It may be awaited in any thread, by any executor. If it is dropped, the connection can't be upgraded; if it was
+/// upgraded already, it is closed.
 #[must_use = "the connection can only be upgraded while the future exists"]
 pub struct Upgrade(State);
 
@@ -146,7 +146,7 @@ impl fmt::Debug for Upgrade {
 /// What the client sent behind its request is read first.
 ///
 /// # Limits
-/// Those of HTTP don't hold any more: the client may be silent for any time, and send at any rate. A protocol that must
+/// Those of HTTP don't apply any more: the client may be silent for any time, and send at any rate. A protocol that must
 /// notice a client that is gone sends something from time to time; natively, keep-alive probes find it, too. Each
 /// direction holds at most 64 KiB, which are counted in [`max_held`](crate::Limits::max_held): then the client isn't
 /// read, or a write waits. While `max_held` is used up, it is 4 KiB.
@@ -164,7 +164,7 @@ impl fmt::Debug for Upgrade {
 /// The connection ends with [`CloseReason::Upgraded`](crate::CloseReason::Upgraded), unless it fails.
 ///
 /// # Errors
-/// * [`TimedOut`](io::ErrorKind::TimedOut): the client has taken nothing of the output for
+/// * [`TimedOut`](io::ErrorKind::TimedOut): the client has taken none of the output for
 ///   [`rate_window`](crate::Limits::rate_window). The connection is closed.
 /// * [`ConnectionReset`](io::ErrorKind::ConnectionReset): the connection has failed.
 /// * [`ConnectionAborted`](io::ErrorKind::ConnectionAborted): the server has ended, or its deadline for stopping passed.

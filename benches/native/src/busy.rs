@@ -12,7 +12,7 @@ use crate::{BODY, address};
 /// that a round of a benchmark has some hundred requests.
 const STEPS: u64 = 1_000_000;
 
-/// Serves with so many workers.
+/// Serves with this number of workers.
 ///
 /// # Errors
 /// Those of the server.

@@ -1,4 +1,4 @@
-//! `mini_http` with an axum app of one route, with the answer of the others.
+//! `mini_http` with an axum app of one route. It sends the same response as the other servers.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! An axum app of one route on tokio and hyper, on the mio shim, with the answer of the other servers.
+//! An axum app of one route on tokio and hyper, on the mio shim. It sends the same response as the other servers.
 #![cfg_attr(
     not(all(target_os = "wasi", target_env = "p1")),
     allow(unused, reason = "a program for WASI preview 1 only")

@@ -11,7 +11,7 @@ use self::proxy::{HaProxy, Nginx};
 use crate::curl::{Scratch, curl};
 use crate::{Outcome, Program, Report, Runtime, Server, ensure};
 
-/// Tries it on each of these runtimes.
+/// Runs the cases on each of these runtimes.
 #[must_use]
 pub fn run(runtimes: &[Runtime]) -> Report {
     let mut report = Report::new("addresses", runtimes);

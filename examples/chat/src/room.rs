@@ -41,7 +41,7 @@ impl Room {
         self.added.notify(usize::MAX);
     }
 
-    /// The first message after this one, as soon as there is one.
+    /// Waits for the first message after this one.
     pub(crate) async fn next(&self, after: u64) -> Message {
         loop {
             // Before the look, so that no message is missed in between.

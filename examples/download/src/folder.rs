@@ -25,8 +25,8 @@ pub(crate) enum Found {
 ///
 /// Each segment must be the visible name of something in its folder: then there is no way to write `..`, an absolute
 /// path or another separator, decoded or not. Symbolic links aren't followed, because they could lead anywhere.
-/// (Who can write into the folder could exchange a file for a link between the look and the opening. If you can't
-/// trust them, let the system confine the server: a WASI runtime does.)
+/// (A process that may write to the folder could replace a file by a link after the check and before it is opened. If
+/// you can't trust it, let the system confine the server: a WASI runtime does.)
 pub(crate) fn find(directory: &Path, path: &str) -> io::Result<Found> {
     let Some(names) = path.strip_prefix('/').and_then(names) else {
         return Ok(Found::Nothing);

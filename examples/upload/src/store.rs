@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
-/// The log has a line whenever so many more bytes of a file are there.
+/// A log line is written each time this number of bytes of a file has arrived.
 const LOGGED: u64 = 16 << 20;
 
 pub(crate) struct Store {

@@ -1,4 +1,4 @@
-//! WebSockets: `/` sends each message back, `/all` sends it to all who are connected there.
+//! WebSockets: `/` sends each message back, `/all` sends it to all clients connected there.
 //!
 //! `cargo run --manifest-path examples/Cargo.toml --bin websocket`, then open http://127.0.0.1:3000 in a browser. The
 //! same source runs inside a WASI runtime, with `--target wasm32-wasip1` or `--target wasm32-wasip2`.

@@ -10,7 +10,7 @@ use mini_http::Stopping;
 
 use crate::socket::{Event, Socket};
 
-/// How many messages wait for a member. One that is further behind has to leave, so that it doesn't hold the memory.
+/// How many messages may wait for a member. A member that is further behind is removed, so that its queue stays small.
 const WAITING: usize = 16;
 
 #[derive(Default)]

@@ -15,7 +15,7 @@ use crate::shares::Share;
 /// The bytes held for all connections.
 #[derive(Debug, Default)]
 pub(in crate::conn) struct Budget {
-    /// With those that are held elsewhere.
+    /// Includes what counts as held elsewhere.
     held: Cell<usize>,
     peak: Cell<usize>,
     part: Option<Part>,
@@ -95,13 +95,13 @@ impl Budget {
         self.held.get().saturating_add(more) <= limits.max_held || self.take(more, limits)
     }
 
-    /// How many more bytes can be held; with several workers, at least a slice if there is so much.
+    /// How many more bytes can be held; with several workers, at least a slice if that is left.
     pub(in crate::conn) fn room(&self, limits: &Limits) -> usize {
         let slice = self.part.as_ref().map_or(0, |part| part.share.slice());
         self.room_for(slice, limits)
     }
 
-    /// How many more bytes can be held; with several workers, `wished` if there are so many.
+    /// How many more bytes can be held; with several workers, up to `wished` are taken for it from the pool.
     pub(in crate::conn) fn room_for(&self, wished: usize, limits: &Limits) -> usize {
         if let Some(part) = &self.part {
             let held = self.held();
@@ -141,8 +141,8 @@ impl Budget {
         }
     }
 
-    /// The bytes that the connections of all workers hold. The small reserves of the workers don't count, and
-    /// neither do as many bytes that they use: how many they do isn't known here.
+    /// The bytes that the connections of all workers hold, at least. Of what the other workers have taken, the most
+    /// that they may keep as a reserve is left out: how much of it they use isn't known here.
     pub(in crate::conn) fn held_in_all(&self) -> usize {
         let Some(part) = &self.part else {
             return self.held.get();
@@ -168,7 +168,7 @@ impl Budget {
         self.peak.set(limits.max_held);
     }
 
-    /// Gives back what is too much in this worker's share.
+    /// Gives back what this worker doesn't need of its share.
     pub(in crate::conn) fn settle(&self, limits: &Limits) {
         if let Some(part) = &self.part {
             let held = self.held();
@@ -179,7 +179,7 @@ impl Budget {
         }
     }
 
-    /// Takes so much of what is left for all workers that there is room for `more` bytes.
+    /// Takes enough from the pool for `more` bytes. Returns false, and takes nothing, if too little is left.
     #[cold]
     #[inline(never)]
     fn take(&self, more: usize, limits: &Limits) -> bool {

@@ -1,7 +1,7 @@
 //! Upgrades: the connection carries another protocol from the head of a response on (RFC 9110 §7.8, §9.3.6).
 //!
 //! The response is 101 to a request with `Upgrade`, or 2xx to CONNECT. Then bytes pass in both directions as they are.
-//! Of the limits, one is left: the client must take something of the output in each rate window.
+//! One of the limits still applies: the client must take some of the output in each rate window.
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, StatusCode, Version, header};
@@ -15,11 +15,11 @@ use crate::conn::state::{Reading, Writing};
 use crate::conn::timers::Timer;
 use crate::conn::{CloseReason, Connection, Context, Refusal, Seen, Shared};
 
-/// What is known of a request's wish to upgrade its connection.
+/// Whether a request asks to upgrade its connection.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Wish {
     kind: Kind,
-    /// Something is there that will use the connection.
+    /// The handler has taken the upgrade: something will use the connection.
     is_taken: bool,
 }
 
@@ -158,7 +158,7 @@ impl Connection {
             .is_some_and(|streaming| matches!(streaming.wish.kind, Kind::Connect))
     }
 
-    /// Queues the head that changes the protocol; a refusal if that can't be done.
+    /// Queues the head that changes the protocol, or a refusal if the connection can't be upgraded.
     pub(super) fn switch_protocol(&mut self, cx: &mut Context<'_>, head: &Response<()>) {
         match self.may_switch(head) {
             Ok(()) => self.queue_switch(cx, head),
@@ -250,7 +250,7 @@ impl Connection {
         }
     }
 
-    /// Makes the response to CONNECT the last one if it makes no tunnel: what follows may be meant for that.
+    /// Makes the response to CONNECT the last one if it makes no tunnel: what follows may be meant for the tunnel.
     pub(super) fn close_after_connect(&mut self) {
         if self.is_connect() {
             self.state.will_close(CloseReason::HandlerAskedClose);

@@ -262,7 +262,7 @@ impl Peer {
         self.inbox.drain(..used);
     }
 
-    /// Takes note of `100 Continue`: once for a request that has asked for it.
+    /// Records `100 Continue`, which may come once, and only for a request that has asked for it.
     fn note_continue(&mut self, from: usize) {
         let Some(rest) = self.inbox[from..].strip_prefix(answers::CONTINUE) else {
             return;

@@ -137,7 +137,7 @@ fn a_path_that_cant_be_bound_is_an_error_with_the_path() {
     error(Path::new(""));
 }
 
-/// The server that binds the path next isn't robbed of it by the one that ends.
+/// A server that ends doesn't remove the file of the server that has bound the path since.
 #[test]
 fn a_socket_that_replaced_this_one_stays() {
     let folder = Folder::new("next");

@@ -8,7 +8,7 @@ use log::{error, info};
 pub(super) struct Buffer {
     writer: Box<dyn Write + Send>,
     lines: Vec<u8>,
-    /// Writing fails. It was logged.
+    /// The last write failed, which was logged.
     is_failing: bool,
     lost: u64,
 }

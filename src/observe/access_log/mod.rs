@@ -41,11 +41,11 @@ use crate::time::Instant;
 /// ```
 ///
 /// Lines are written together: after a tenth of a second at the latest, or when 32 KiB of them wait, and when the server
-/// ends. A process that is killed loses those that wait. The server writes them on its own thread: a file is fine, and
-/// so is a pipe to a program that keeps up. One that doesn't makes the server wait.
+/// ends. A process that is killed loses those that wait. The server writes them on its own thread. Files are fine, and
+/// pipes to programs that read fast enough; a slow reader makes the server wait.
 ///
 /// **If a line can't be written**, for example because the disk is full, the server goes on. This is logged once. Up to
-/// 256 KiB of lines wait, and are written when that succeeds again. Further ones are dropped and counted
+/// 256 KiB of lines are kept, and written when writing succeeds again. Further ones are dropped and counted
 /// ([`lost`](Self::lost)).
 ///
 /// **Rotation.** [`open`](Self::open) appends, so a program that copies and truncates the file (logrotate's

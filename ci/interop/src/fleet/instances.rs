@@ -45,7 +45,7 @@ impl Instances {
             instances.servers.push(server);
         }
         for address in &instances.addresses {
-            answers(*address)?;
+            check_serves(*address)?;
         }
         Ok(instances)
     }
@@ -89,7 +89,7 @@ impl Instances {
             self.runtime
                 .command(&self.program, &address.to_string(), &env(NAMES[number]))?;
         self.servers[number] = Server::spawn(self.runtime, address, command)?;
-        answers(address)
+        check_serves(address)
     }
 
     /// Kills an instance, after it has been stopped by SIGSTOP for this time: so some requests are under way.
@@ -138,8 +138,8 @@ fn env(name: &str) -> [(&str, &str); 2] {
     [("INSTANCE", name), ("RUST_LOG", "info")]
 }
 
-/// Waits for a response: a runtime listens before its program runs.
-fn answers(address: SocketAddr) -> Outcome {
+/// Waits for a response to a health check. A runtime listens before its program runs, so connecting isn't enough.
+fn check_serves(address: SocketAddr) -> Outcome {
     let mut client = Client::connect(address)?;
     client.send("GET /private/health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")?;
     client.answer()?.check(b"ok\n")

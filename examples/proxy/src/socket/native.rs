@@ -1,4 +1,4 @@
-//! A socket whose readiness wakes a future, by the crate `async-io`.
+//! A socket whose readiness wakes a future, with the crate `async-io`.
 
 use std::io;
 use std::net::{Shutdown, SocketAddr, TcpStream};

@@ -58,9 +58,9 @@ struct Retry {
 }
 
 impl Retry {
-    /// Half of it would cost twice the processor time; twice of it would halve the rate of a body.
+    /// Half of it would cost twice the processor time; twice as much would halve the rate of a body.
     const SHORTEST: Duration = Duration::from_millis(1);
-    /// What a slow server costs: 60 tries a second. And what it adds to the time of a response.
+    /// A slow server costs 60 tries a second, and up to this time is added to a response.
     const LONGEST: Duration = Duration::from_millis(16);
 
     fn new() -> Self {

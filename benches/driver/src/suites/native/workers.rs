@@ -16,7 +16,8 @@ pub(super) const ONE: &str = "busy_one";
 pub(super) const TWO: &str = "busy_two";
 pub(super) const SERVERS: [&str; 2] = [ONE, TWO];
 
-/// Two workers serve at least so many times the requests of one: the rest is for the clients.
+/// The least factor by which two workers must serve more requests than one. It is below 2 because the clients need
+/// processor time, too.
 const LEAST: f64 = 1.9;
 
 /// Enough that both workers always have some, however the system spreads them.
