@@ -93,11 +93,16 @@ fn parse_v1(input: &[u8], longest: usize) -> Result<Option<(usize, Sender)>, &'s
         [b'\r'] => return Err("the line of the PROXY header is too long"),
         _ => return Err("the line of the PROXY header has a control character"),
     }
+    let (line, length) = (&seen[..end], end + 2);
+    // What follows this word is to be ignored (section 2.1). The crate permits only four words there.
+    let rest = line.strip_prefix(b"PROXY UNKNOWN");
+    if rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b" ")) {
+        return Ok(Some((length, Sender::Client(None))));
+    }
     // `parse` of std permits this sign before a port.
-    if seen[..end].contains(&b'+') {
+    if line.contains(&b'+') {
         return Err("the line of the PROXY header is malformed");
     }
-    let length = end + 2;
     let header = v1::Header::try_from(&seen[..length]);
     let header = header.map_err(|_| "the line of the PROXY header is malformed")?;
     let client = match header.addresses {

@@ -146,7 +146,7 @@ fn read_line(bytes: &[u8]) -> Header {
         }
     };
     let peer = match words[1..] {
-        ["UNKNOWN", ..] if !line.contains('+') => Some(None),
+        ["UNKNOWN", ..] => Some(None),
         ["TCP4" | "TCP6", from, to, port, other] => (|| {
             address(to)?;
             number(other)?;

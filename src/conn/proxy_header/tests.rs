@@ -97,6 +97,8 @@ fn the_proxy_itself_keeps_the_address_of_the_connection() {
 fn an_unknown_client_has_no_address() {
     assert_eq!(peer(b"PROXY UNKNOWN\r\n"), Some(None));
     assert_eq!(peer(b"PROXY UNKNOWN ::1 ::2 1 2\r\n"), Some(None));
+    assert_eq!(peer(b"PROXY UNKNOWN a b c d e f +1 \r\n"), Some(None));
+    assert!(is_refused(b"PROXY UNKNOWNS\r\n"));
     assert_eq!(peer(&v2_header(0x21, 0, &[])), Some(None));
     assert_eq!(peer(&v2_header(0x21, 0, &[0xff; 7])), Some(None));
     assert_eq!(peer(&v2_header(0x21, 0x31, &[b'/'; 216])), Some(None));

@@ -329,7 +329,7 @@ pub(super) const CHECKS: &[Check] = &[
             option(
                 "--targets",
                 "NAMES",
-                "connection,head,chunked,streaming",
+                "connection,head,chunked,streaming,proxy",
                 "with commas between them",
             ),
         ],
