@@ -169,8 +169,8 @@ stage() {
     echo "== $name: $outcome in $((SECONDS - start)) s"
 }
 
-# beside NAME COMMAND... : starts a stage that only computes, beside the next ones, which mostly wait: it gets what
-# they leave of the processors. One at a time, in their order. For what isn't timed, and doesn't need the build
+# beside NAME COMMAND... : starts a stage that only computes. It runs while the next stages do, which mostly wait, and gets
+# the processor time that they leave. One at a time, in their order. For what isn't timed, and doesn't need the build
 # directory of the others. stages_joined waits for all of them.
 beside() {
     local name="$1" folder

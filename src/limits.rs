@@ -63,8 +63,8 @@ pub struct Limits {
     /// With `serve_async`, it counts input that waits for a handler, parts of responses that wait to be
     /// sent, and bodies that a handler collects at once. While it is full, streams are not refused: they are
     /// neither read nor polled until there is room. But each may always hold 4 KiB in each direction, so that
-    /// all go on; of a response whose body gives longer parts (frames of `http_body`), one part. So all
-    /// together may hold as much more, but no more than that.
+    /// all go on; if a response's body gives longer parts (frames of `http_body`), one part. All streams
+    /// together may exceed the limit by the sum of these, but by no more.
     ///
     /// Set it to several times [`max_body`](Self::max_body). A body takes at least 4 KiB and at most six
     /// times the bytes received so far. Bodies over 256 KiB that arrive side by side share 88 % of it, on

@@ -348,8 +348,7 @@ impl State {
         }
     }
 
-    /// The head of the response is queued that changes the protocol. This replaces an earlier reason to close: what
-    /// it was about is over.
+    /// The head that changes the protocol is queued. This replaces an earlier reason to close, which was about HTTP.
     pub(super) fn upgraded(&mut self) {
         debug_assert_eq!(self.response, ResponseState::Awaited);
         debug_assert!(matches!(

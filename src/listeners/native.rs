@@ -146,9 +146,9 @@ const INHERITS_NODELAY: bool = cfg!(target_os = "linux");
 
 /// Binds an address beside these sockets.
 ///
-/// A socket at the IPv6 wildcard takes IPv4 connections as well, so it would collide with any IPv4 socket of its
-/// port. It takes none if the server has such a socket. If that comes later, the one at the wildcard is bound anew,
-/// because this can't be changed once it is bound.
+/// A socket at the IPv6 wildcard usually takes IPv4 connections as well, so it would collide with an IPv4 socket of the
+/// same port. If the server has such a socket, the wildcard is bound for IPv6 only. If the IPv4 socket is added later,
+/// the wildcard is bound anew, because a bound socket can't be changed to IPv6 only.
 fn bind_beside(
     sockets: &mut Vec<Socket>,
     address: SocketAddr,

@@ -47,7 +47,7 @@ impl Listeners {
             let sockets =
                 sockets.map_err(|error| Error::io("can't share a listening socket", error))?;
             for (number, socket) in sockets.into_iter().enumerate() {
-                // There are more if the number of workers was higher before.
+                // More were made if the number of workers was higher before.
                 sets[number % count].push(socket);
             }
         }
@@ -84,12 +84,11 @@ fn split_one(socket: Socket, known: Vec<Socket>, count: usize) -> io::Result<Vec
 }
 
 /// Makes `count` more sockets that listen at the address of this one, or none where connections aren't spread: then
-/// the socket is to be shared.
+/// the workers share this socket.
 ///
-/// This one was bound without `SO_REUSEPORT`, so the address was free, or binding it has failed: the system refuses
-/// it if any other socket has the address. It stays bound and gets the option now, and only then the others are
-/// bound. So at no time a program of another user can take the address, and one of this user only if it sets
-/// the option, too.
+/// This socket was bound without `SO_REUSEPORT`, so no other socket had the address: otherwise binding would have
+/// failed. It stays bound, gets the option now, and then the others are bound. So a program of another user can't take
+/// the address at any time, and a program of the same user only if it sets the option, too.
 fn listen_beside(socket: &Socket, count: usize) -> io::Result<Vec<Socket>> {
     let Socket::Tcp {
         listener,

@@ -129,7 +129,7 @@ impl Observer {
         last.is_some_and(|record| record.end.is_none())
     }
 
-    /// Begins with a request, unless that was done when its head was received.
+    /// Makes the record of a request, unless that was done when its head was received.
     fn begin_unless_begun(&mut self, open: &mut Open, at: &At, now: Instant, head: SeenHead<'_>) {
         if !self.is_unanswered(open) {
             let uses_fields = self.uses_fields;
@@ -164,7 +164,7 @@ impl Observer {
         }
     }
 
-    /// Reports all responses: no more of them is sent.
+    /// Reports all responses that are left, because no more is sent.
     fn finish_all(&mut self, open: &mut Open, at: &At, now: Instant, reason: CloseReason) {
         while let Some(record) = self.records.get(open.first) {
             if record.end.is_none() {
@@ -174,7 +174,7 @@ impl Observer {
         }
     }
 
-    /// Reports the first response of a connection.
+    /// Reports the response to a connection's oldest request.
     fn finish_first(
         &mut self,
         open: &mut Open,
@@ -195,7 +195,7 @@ impl Observer {
             Ok(())
         };
         if result.is_err() {
-            error!(target: "mini_http", "conn {}: the function for on_response panicked", at.id);
+            error!(target: "mini_http", "conn {}: the function of on_response panicked", at.id);
         }
         self.records.pop(open);
     }

@@ -122,7 +122,7 @@ impl Records {
         self.used -= 1;
         self.text -= text;
         if self.used == 0 && self.all.len() > UNCOUNTED {
-            // After a burst. With no record in use, no list has an index.
+            // After a burst, memory is freed. No record is in use, so no list refers to one.
             self.all.truncate(1);
             self.all.shrink_to(UNCOUNTED);
             self.free = 0;

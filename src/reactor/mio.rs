@@ -70,11 +70,11 @@ pub(crate) struct MioStream {
     interest: mio::Interest,
 }
 
-/// More follows: nothing that doesn't fill a packet is sent yet (`send(2)`).
+/// More output follows: an incomplete packet isn't sent yet (`send(2)`).
 #[cfg(any(target_os = "android", target_os = "linux"))]
 const MSG_MORE: i32 = 0x8000;
 
-/// If the peer is gone, that is an error and no signal. std sets it, too.
+/// Writing to a peer that is gone returns an error and raises no signal. std sets this, too.
 #[cfg(any(target_os = "android", target_os = "linux"))]
 const MSG_NOSIGNAL: i32 = 0x4000;
 
@@ -289,8 +289,8 @@ impl Reactor for MioReactor {
         }
     }
 
-    /// One packet has the end of the stream, too. So the client's system has one packet less to handle, and on the
-    /// same machine, this one does that.
+    /// The last packet also carries the end of the stream. So the client's system has one packet less to handle; if the
+    /// client is on the same machine, that saves this system's time.
     #[cfg(any(target_os = "android", target_os = "linux"))]
     fn write_last(&mut self, stream: &mut MioStream, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
         let socket = SockRef::from(&stream.socket);
@@ -321,8 +321,8 @@ impl Reactor for MioReactor {
         stream.socket.shutdown(Shutdown::Write)
     }
 
-    /// epoll and kqueue end the registration with the close. If a process that is just being started has a copy of
-    /// the file descriptor, they do that later. Until then events may come, which the loop drops by their key.
+    /// epoll and kqueue end the registration with the close. If a child process that is being started has a copy
+    /// of the file descriptor, they do that later. Until then events may arrive; the loop drops them by their key.
     fn close(&mut self, stream: MioStream) {
         #[cfg(not(unix))]
         let stream = self.deregister(stream);
@@ -330,7 +330,7 @@ impl Reactor for MioReactor {
     }
 
     fn reset(&mut self, stream: MioStream) {
-        // RST is sent by a close after which nothing lingers. A Unix domain socket has none, and is closed.
+        // A close with a linger time of 0 sends RST. A Unix domain socket has no reset, and is only closed.
         if stream.is_tcp
             && let Err(error) = SockRef::from(&stream.socket).set_linger(Some(Duration::ZERO))
         {

@@ -31,7 +31,7 @@
 //! (`EINTR`) isn't a failure; it returns without events.
 //!
 //! **A stream is closed by value.** `close` takes the stream, and ends its registration before it closes the file
-//! descriptor, or with that, where the system ends it then.
+//! descriptor. Some systems end the registration by the close itself.
 //!
 //! **A closed stream may linger.** If the system can't drop it at once, it counts in
 //! [`lingering`](Reactor::lingering) until it is dropped. When that number falls, `wait` returns, even without
@@ -86,7 +86,7 @@ pub trait Reactor {
     const SHORT_IS_LAST: bool;
 
     /// Whether a new stream is read before it is [watched](Self::watch): often the first request has come with the
-    /// connection, and then no event has to report it. False where a read that finds nothing costs much.
+    /// connection, and then no event has to report it. False where a read that finds nothing is expensive.
     const READS_NEW: bool = false;
 
     /// The number of listeners. They are numbered from 0.

@@ -1,5 +1,5 @@
 //! Checks the lines of access logs and the metrics of the example `stats`: under abuse, each request that a client knows
-//! to be handled has one line in each log, and nothing has two. Parsers of others read what was written.
+//! to be handled has one line in each log, and nothing has two. Independent parsers read what was written.
 
 use std::collections::BTreeMap;
 use std::process::{Command, Stdio};

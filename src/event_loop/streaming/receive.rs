@@ -156,7 +156,7 @@ impl<'h, H> Streaming<'h, H> {
     }
 }
 
-/// Adds what is known of a request's connection. Each extension costs an allocation, so it has to be wanted.
+/// Adds the extensions about a request's connection. Each costs an allocation, so they are off by default.
 fn add_connection(extensions: &mut http::Extensions, connection: &Connection) {
     extensions.insert(ConnectionId(connection.id()));
     if let Some(local) = connection.local() {

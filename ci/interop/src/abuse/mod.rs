@@ -32,7 +32,7 @@ use scenario::Scenario;
 /// The server of the scenarios with streams.
 const STREAMS: &str = "async_server";
 
-/// Held by a scenario that no other one may run beside that needs it, too.
+/// A lock for scenarios that must not run at the same time.
 static ALONE: Mutex<()> = Mutex::new(());
 
 /// Runs the scenarios whose names contain `filter`, on each of these runtimes.

@@ -233,7 +233,7 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         name: "axum",
         about: "an axum app responds on this library as it does on tokio and hyper",
-        details: "The app is that of examples/axum, with more routes; release builds. The responses are compared byte by byte, but\n\
+        details: "The app is that of examples/axum, with more routes; release builds. The responses are compared byte by byte, except\n\
                   for what ci/interop/src/axum/response.rs lists. In WASI without the handler that panics, because\n\
                   that ends the process there. Also that the example is built without tokio.",
         options: &[],
@@ -243,7 +243,7 @@ pub(super) const CHECKS: &[Check] = &[
     },
     Check {
         name: "proxy",
-        about: "the example `proxy`: streams both ways, and ends that go away",
+        about: "the example `proxy`: bodies that stream both ways, and peers that disconnect",
         details: "Release builds. Not on preview 1, which has no outgoing connections.",
         options: &[],
         can: native_or_preview2,
@@ -292,7 +292,7 @@ pub(super) const CHECKS: &[Check] = &[
         name: "access-log",
         about: "the lines of access logs under abuse, counted against what the clients know",
         details: "Each request has one line in each of two logs of the example `stats`, Combined and JSON (release build).\n\
-                  Parsers of others read them and the metrics: apachelogs and Prometheus' own, from PyPI. Natively also\n\
+                  Independent parsers read them and the metrics: apachelogs and Prometheus' own, from PyPI. Natively also\n\
                   a log on a full disk.",
         options: &[
             option("--rounds", "N", "24", "what each of eight clients does"),

@@ -61,7 +61,10 @@ pub fn run(runtimes: &[Runtime]) -> Report {
 fn installed(packages: &[&str]) -> Outcome {
     let status = Command::new(root().join("ci/apt")).args(packages).status();
     let status = status.map_err(|e| format!("ci/apt: {e}"))?;
-    ensure!(status.success(), "{packages:?} can't be had: {status}");
+    ensure!(
+        status.success(),
+        "{packages:?} can't be installed: {status}"
+    );
     Ok(())
 }
 
