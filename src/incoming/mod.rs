@@ -18,7 +18,7 @@ use crate::body::Polled;
 use crate::conn::Refusal;
 pub use error::IncomingError;
 use stream::Receiver;
-pub(crate) use stream::{QUEUE, READ_ON, Stream};
+pub(crate) use stream::{QUEUE, READ_ON, Stream, add_piece};
 
 /// The body of a request, while it is received.
 ///

@@ -125,7 +125,7 @@ impl Stream {
                 return;
             }
             state.queued += data.len();
-            freed = state.add(data);
+            freed = add_piece(&mut state.queue, data);
         });
     }
 
@@ -339,21 +339,6 @@ impl Drop for Receiver {
 }
 
 impl State {
-    /// Adds a piece to the queue. If it was joined with the last one, returns that, to be freed.
-    fn add(&mut self, data: Bytes) -> Option<Bytes> {
-        let has_many = self.queue.len() >= MANY;
-        match self.queue.back_mut() {
-            Some(last) if has_many && last.len() + data.len() <= JOINED => {
-                let joined = [&last[..], &data[..]].concat();
-                Some(mem::replace(last, joined.into()))
-            }
-            _ => {
-                self.queue.push_back(data);
-                None
-            }
-        }
-    }
-
     fn take_trailers(&mut self) -> Option<HeaderMap> {
         match &mut self.end {
             Some(End::Complete(trailers)) => trailers.take(),
@@ -368,6 +353,21 @@ impl End {
         match self {
             Self::Failed(refusal) => IncomingError::refused(*refusal),
             Self::Complete(_) | Self::Gone => IncomingError::gone(),
+        }
+    }
+}
+
+/// Adds a piece to a queue. If it was joined with the last one, returns that, to be freed.
+pub(crate) fn add_piece(queue: &mut VecDeque<Bytes>, data: Bytes) -> Option<Bytes> {
+    let has_many = queue.len() >= MANY;
+    match queue.back_mut() {
+        Some(last) if has_many && last.len() + data.len() <= JOINED => {
+            let joined = [&last[..], &data[..]].concat();
+            Some(mem::replace(last, joined.into()))
+        }
+        _ => {
+            queue.push_back(data);
+            None
         }
     }
 }

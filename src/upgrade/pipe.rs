@@ -12,7 +12,7 @@ use std::task::{Context, Poll, Waker};
 use bytes::{Buf, Bytes};
 
 use crate::executor::lock;
-use crate::incoming::{QUEUE, READ_ON};
+use crate::incoming::{QUEUE, READ_ON, add_piece};
 
 /// What the two sides share: first the offer of an upgrade, then the bytes of both directions.
 #[derive(Debug)]
@@ -139,12 +139,14 @@ impl Pipe {
     /// Adds input. Returns how many bytes wait to be read.
     pub(crate) fn push(&self, data: Bytes) -> usize {
         let mut state = lock(&self.state);
+        let mut freed = None;
         if !state.is_dropped {
             state.queued += data.len();
-            state.input.push_back(data);
+            freed = add_piece(&mut state.input, data);
         }
         let (queued, reader) = (state.queued, state.reader.take());
         drop(state);
+        drop(freed);
         wake(reader);
         queued
     }
@@ -179,6 +181,12 @@ impl Pipe {
         drop(state);
         wake(writer);
         wishes
+    }
+
+    /// How many pieces of input wait.
+    #[cfg(test)]
+    pub(super) fn pieces(&self) -> usize {
+        lock(&self.state).input.len()
     }
 
     /// Returns the memory of output that was copied.

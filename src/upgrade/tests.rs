@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Wake;
 
+use bytes::Bytes;
 use http::Request;
 
 use super::pipe::Wishes;
@@ -126,6 +127,20 @@ fn the_loop_is_notified_when_half_of_the_input_was_read() {
     assert_eq!(bench.notified.take(), 1);
     bench.read(half);
     assert_eq!((bench.notified.take(), bench.exchange(0).queued), (0, 0));
+}
+
+/// Each piece takes memory beside its data, which isn't counted.
+#[test]
+fn single_bytes_that_wait_are_joined() {
+    let mut bench = Bench::new();
+    for count in 1..=QUEUE {
+        let byte = [count as u8];
+        assert_eq!(bench.pipe.push(Bytes::copy_from_slice(&byte)), count);
+    }
+    assert!(bench.pipe.pieces() < 100, "{}", bench.pipe.pieces());
+    let all = bench.read(2 * QUEUE).expect("ready").expect("input");
+    let expected = (1..=QUEUE).map(|count| count as u8);
+    assert!(all.into_iter().eq(expected));
 }
 
 #[test]
