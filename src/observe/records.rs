@@ -10,19 +10,28 @@ use crate::time::Instant;
 #[derive(Debug)]
 pub(super) struct Records {
     /// The first one isn't used, because 0 is the end of a list.
-    all: Vec<Record>,
-    /// The first record that isn't used.
+    all: Vec<Slot>,
+    /// The first slot that isn't used.
     free: u32,
     used: usize,
+    /// Records that have memory, used or not.
+    allocated: usize,
     /// Bytes of text in the records that are used.
     text: usize,
+}
+
+/// A place in the table. It is small, because the table can't shrink while its last place is used.
+#[derive(Debug, Default)]
+struct Slot {
+    /// The next one of its list.
+    next: u32,
+    /// What is in it, or memory for that.
+    record: Option<Box<Record>>,
 }
 
 /// A request whose response isn't sent yet.
 #[derive(Debug, Default)]
 pub(super) struct Record {
-    /// The next one of its list.
-    next: u32,
     pub(super) began: Instant,
     pub(super) called: Option<Instant>,
     pub(super) returned: Option<Instant>,
@@ -65,39 +74,43 @@ pub(super) const MAX_VALUE: usize = 1 << 10;
 /// Memory for text that a record keeps for its next request: the head of a browser's request fits.
 const KEPT_TEXT: usize = 1 << 10;
 
-/// Records beyond this number count as memory of clients, also while they aren't used: fewer are used where responses
-/// are sent as soon as they are made.
+/// This many records don't count as memory of clients, and as many keep their memory while they aren't used: fewer are
+/// used where responses are sent as soon as they are made.
 const UNCOUNTED: usize = 64;
 
 impl Records {
     pub(super) fn new() -> Self {
         Self {
-            all: vec![Record::default()],
+            all: vec![Slot::default()],
             free: 0,
             used: 0,
+            allocated: 0,
             text: 0,
         }
     }
 
     /// Bytes that the records hold.
     pub(super) fn held(&self) -> usize {
-        let count = self.all.len().saturating_sub(UNCOUNTED);
-        self.text + count * (size_of::<Record>() + KEPT_TEXT)
+        let records = self.allocated.saturating_sub(UNCOUNTED);
+        let slots = self.all.len().saturating_sub(UNCOUNTED + 1);
+        self.text + records * (size_of::<Record>() + KEPT_TEXT) + slots * size_of::<Slot>()
     }
 
     pub(super) fn get(&mut self, index: u32) -> Option<&mut Record> {
-        match index {
-            0 => None,
-            index => self.all.get_mut(index as usize),
-        }
+        self.all.get_mut(index as usize)?.record.as_deref_mut()
     }
 
     /// Appends a record to the list of a connection. `fill` writes its text.
     pub(super) fn push(&mut self, open: &mut Open, fill: impl FnOnce(&mut Record)) {
         let index = self.take_free();
-        let Some(record) = self.all.get_mut(index as usize) else {
+        let Some(slot) = self.all.get_mut(index as usize) else {
             return;
         };
+        let allocated = &mut self.allocated;
+        let record = slot.record.get_or_insert_with(|| {
+            *allocated += 1;
+            Box::default()
+        });
         fill(record);
         self.text += record.text.capacity();
         match open.last {
@@ -114,25 +127,25 @@ impl Records {
         let Some(record) = self.get(index) else {
             return;
         };
-        let (next, text) = (record.next, record.text.capacity());
-        open.first = next;
-        if next == 0 {
-            open.last = 0;
-        }
+        let text = record.text.capacity();
+        record.clear();
         self.used -= 1;
         self.text -= text;
-        if self.used == 0 && self.all.len() > UNCOUNTED {
-            // After a burst, memory is freed. No record is in use, so no list refers to one.
-            self.all.truncate(1);
-            self.all.shrink_to(UNCOUNTED);
-            self.free = 0;
-            return;
+        let slot = &mut self.all[index as usize];
+        open.first = std::mem::replace(&mut slot.next, self.free);
+        if open.first == 0 {
+            open.last = 0;
         }
-        let free = self.free;
-        let record = &mut self.all[index as usize];
-        record.clear();
-        record.next = free;
         self.free = index;
+        if self.allocated - self.used > UNCOUNTED {
+            // After a burst.
+            slot.record = None;
+            self.allocated -= 1;
+        }
+        if self.used == 0 && self.all.len() > UNCOUNTED {
+            // With no record in use, no list has an index.
+            *self = Self::new();
+        }
     }
 
     fn take_free(&mut self) -> u32 {
@@ -141,7 +154,7 @@ impl Records {
                 // The index always fits: each record has output of at least some bytes, so memory bounds their number.
                 let index = u32::try_from(self.all.len()).unwrap_or(0);
                 if index > 0 {
-                    self.all.push(Record::default());
+                    self.all.push(Slot::default());
                 }
                 index
             }
@@ -283,5 +296,33 @@ mod tests {
         assert_eq!(records.held(), 0);
         records.push(&mut one, |record| record.start = 7);
         assert_eq!(records.get(one.last).map(|last| last.start), Some(7));
+    }
+
+    /// Otherwise a client could use up the memory of all others by a burst, as long as any request is in progress.
+    #[test]
+    fn after_a_burst_one_long_response_keeps_little_memory() {
+        let mut records = Records::new();
+        let (mut long, mut burst) = (Open::default(), Open::default());
+        for start in 0..100_000 {
+            records.push(&mut burst, |record| record.start = start);
+        }
+        records.push(&mut long, |record| record.start = 7);
+        let most = records.held();
+        while burst.first != 0 {
+            records.pop(&mut burst);
+        }
+        assert!(records.held() < most / 50, "{} of {most}", records.held());
+        assert_eq!(records.get(long.first).map(|long| long.start), Some(7));
+        // The places are used again.
+        let length = records.all.len();
+        for start in 0..100_000 {
+            records.push(&mut burst, |record| record.start = start);
+        }
+        assert_eq!((records.all.len(), records.held()), (length, most));
+        while burst.first != 0 {
+            records.pop(&mut burst);
+        }
+        records.pop(&mut long);
+        assert_eq!(records.held(), 0);
     }
 }
