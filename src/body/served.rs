@@ -7,7 +7,6 @@ use bytes::Bytes;
 use http::Response;
 
 use super::{AnyBody, BoxError, Chunks, Fallible, Reader};
-use crate::conn::Refusal;
 use crate::connection_id::{ConnectionId, LocalAddr};
 use crate::error::Result;
 use crate::incoming::{Incoming, IncomingError};
@@ -112,6 +111,7 @@ where
     let handler = &RefCell::new(handler);
     let mut settings = server.settings.clone();
     settings.connection_extensions = true;
+    settings.refuses_connect = true;
     let call = |request| async move {
         let request = complete(request).await?;
         // No other request is in its handler: that doesn't wait.
@@ -122,9 +122,6 @@ where
 
 /// The request with all of its body.
 async fn complete(request: http::Request<Incoming>) -> Result<Request, IncomingError> {
-    if request.method() == http::Method::CONNECT {
-        return Err(IncomingError::refused(Refusal::no_tunnels()));
-    }
     let (parts, body) = request.into_parts();
     let peer = parts.extensions.get::<PeerAddr>().map(|peer| peer.0);
     let id = parts.extensions.get::<ConnectionId>().copied();

@@ -4,7 +4,6 @@
 //! requests are `#[inline(never)]`: inlined, they would cost each request on the hot path as much as
 //! its framing does.
 
-use http::Method;
 use log::debug;
 
 use super::encode::{self, RequestInfo};
@@ -64,7 +63,7 @@ impl Connection {
                     if input.is_empty() || !self.has_room_for_responses(cx) {
                         return None;
                     }
-                    match self.read_head(cx, input) {
+                    match self.read_head(cx, input, false) {
                         Ok(Some(head)) => {
                             if let Some(request) = self.accept_head(cx, head) {
                                 return Some(request);
@@ -100,19 +99,22 @@ impl Connection {
         }
     }
 
-    /// Returns the head at the front of `input` if it is complete. If not, `input` is unchanged.
+    /// Returns the head at the front of `input` if it is complete. If not, `input` is unchanged. CONNECT is refused
+    /// unless the handler `may_tunnel`.
     pub(super) fn read_head(
         &mut self,
         cx: &mut Context<'_>,
         input: &mut &[u8],
+        may_tunnel: bool,
     ) -> Result<Option<Head>, Refusal> {
+        let heads = &mut cx.shared.heads;
         if self.head_lines.is_none()
-            && let Some(head) = head::parse_whole(input, cx.limits, &mut cx.shared.heads)
+            && let Some(head) = head::parse_whole(input, may_tunnel, cx.limits, heads)
         {
             self.consume_head(input, head.length);
             return Ok(Some(head));
         }
-        self.check_head(cx, input)
+        self.check_head(cx, input, may_tunnel)
     }
 
     /// [`read_head`](Self::read_head) for a head that arrives in pieces or is malformed.
@@ -121,6 +123,7 @@ impl Connection {
         &mut self,
         cx: &mut Context<'_>,
         input: &mut &[u8],
+        may_tunnel: bool,
     ) -> Result<Option<Head>, Refusal> {
         let lines = self.head_lines.get_or_insert_default();
         let checked = lines.check(input, cx.limits).and_then(|checked| {
@@ -128,7 +131,7 @@ impl Connection {
                 return Ok(None);
             };
             let heads = &mut cx.shared.heads;
-            let head = head::parse_checked(input, request_line, end, cx.limits, heads)?;
+            let head = head::parse_checked(input, request_line, end, may_tunnel, cx.limits, heads)?;
             Ok(Some((head, end)))
         });
         match checked {
@@ -190,10 +193,6 @@ impl Connection {
     /// refused.
     pub(super) fn accept_head(&mut self, cx: &mut Context<'_>, head: Head) -> Option<Request> {
         self.record_head(&head);
-        if head.request.method() == Method::CONNECT {
-            self.refuse(cx, Refusal::no_tunnels());
-            return None;
-        }
         match head.framing {
             Framing::None => {
                 self.state.request_done();

@@ -32,6 +32,8 @@ pub struct Shared {
     pub(super) date: Date,
     pub(super) heads: HeadBlock,
     pub(super) is_stopping: bool,
+    /// Where bodies stream: CONNECT is refused, because the handler makes no tunnels. Where they don't, it always is.
+    pub(crate) refuses_connect: bool,
     /// Writes the server's own responses, if the application does.
     pub(crate) on_refusal: Option<Arc<dyn WriteRefusal>>,
     /// Observes requests and responses, if that is on.

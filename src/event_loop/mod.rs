@@ -154,6 +154,8 @@ pub(crate) struct Settings {
     pub(crate) catch_panics: bool,
     /// Whether requests of asynchronous handlers have extensions about their connections.
     pub(crate) connection_extensions: bool,
+    /// Whether asynchronous handlers make no tunnels, so that CONNECT is refused.
+    pub(crate) refuses_connect: bool,
     /// The receiver of events of responses.
     pub(crate) sink: Option<Arc<dyn Sink>>,
     /// Makes the responses to refused requests.
@@ -168,6 +170,7 @@ impl Settings {
     fn shared(&self, handle: &Handle) -> Shared {
         let mut shared = Shared::new();
         shared.read_proxy_header = self.read_proxy_header;
+        shared.refuses_connect = self.refuses_connect;
         shared.on_refusal.clone_from(&self.on_refusal);
         shared.watch =
             (self.sink.as_ref()).map(|sink| Arc::clone(sink).watch(handle, self.catch_panics));
@@ -181,6 +184,7 @@ impl Default for Settings {
             limits: Limits::default(),
             catch_panics: true,
             connection_extensions: false,
+            refuses_connect: false,
             sink: None,
             on_refusal: None,
             worker: Worker::default(),

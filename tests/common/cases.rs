@@ -25,6 +25,8 @@ pub(crate) struct Case {
 pub(crate) enum Handler {
     Echo,
     Respond,
+    /// It gets complete requests.
+    Complete,
     /// It needs bodies that stream.
     Upgrade,
 }
@@ -188,6 +190,7 @@ pub(crate) fn handler(name: &str) -> Result<Handler, String> {
     match name {
         "" | "echo" => Ok(Handler::Echo),
         "respond" => Ok(Handler::Respond),
+        "complete" => Ok(Handler::Complete),
         "upgrade" => Ok(Handler::Upgrade),
         other => Err(format!("no such handler: {other}")),
     }

@@ -198,7 +198,7 @@ fn check_seen(case: &Case, seen: &[Seen]) -> Result<(), String> {
         .collect();
     let Some(wanted) = &case.requests else {
         let own = |status: &u16| match case.handler {
-            Handler::Echo => (200..400).contains(status),
+            Handler::Echo | Handler::Complete => (200..400).contains(status),
             Handler::Respond => *status >= 200,
             Handler::Upgrade => *status == 101 || *status >= 200,
         };

@@ -341,7 +341,9 @@ fn is_handled(handler: Handler, method: &Method) -> bool {
 /// What says how to respond.
 pub(crate) fn query<B>(handler: Handler, request: &mini_http::http::Request<B>) -> &str {
     match handler {
-        Handler::Echo | Handler::Respond => request.uri().query().unwrap_or_default(),
+        Handler::Echo | Handler::Respond | Handler::Complete => {
+            request.uri().query().unwrap_or_default()
+        }
         Handler::Upgrade => {
             let value = request.headers().get("respond");
             value.map_or("", |value| value.to_str().unwrap_or_default())
@@ -383,7 +385,7 @@ pub(crate) fn answer(
     peer: Option<SocketAddr>,
 ) -> Result<Response<Vec<u8>>, String> {
     match handler {
-        Handler::Echo => Ok(Response::new(check::echo(body).to_vec())),
+        Handler::Echo | Handler::Complete => Ok(Response::new(check::echo(body).to_vec())),
         Handler::Respond if panics(query) => panic!("as the request says"),
         Handler::Respond | Handler::Upgrade => respond(query, peer),
     }

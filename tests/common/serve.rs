@@ -32,7 +32,11 @@ pub(crate) fn mode(name: &str) -> Result<Mode, String> {
 
 /// Whether handlers that are called in this way can do that.
 pub(crate) fn can_serve(mode: Mode, handler: Handler) -> bool {
-    mode == Mode::Async || handler != Handler::Upgrade
+    match handler {
+        Handler::Echo | Handler::Respond => true,
+        Handler::Complete => mode == Mode::Whole,
+        Handler::Upgrade => mode == Mode::Async,
+    }
 }
 
 /// Serves until the server is stopped.

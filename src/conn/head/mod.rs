@@ -58,12 +58,17 @@ impl Head {
     }
 }
 
-/// Parses the head at the front of `input`.
+/// Parses the head at the front of `input`. CONNECT is refused unless the handler `may_tunnel`.
 ///
-/// `None` means that the head is incomplete or malformed; [`HeadLines`] finds out which.
-pub(super) fn parse_whole(input: &[u8], limits: &Limits, block: &mut HeadBlock) -> Option<Head> {
+/// `None` means that the head is incomplete or refused; [`HeadLines`] finds out which.
+pub(super) fn parse_whole(
+    input: &[u8],
+    may_tunnel: bool,
+    limits: &Limits,
+    block: &mut HeadBlock,
+) -> Option<Head> {
     let window = &input[..input.len().min(limits.max_head)];
-    parse(window, limits, block).ok()
+    parse(window, may_tunnel, limits, block).ok()
 }
 
 /// Parses a head that [`HeadLines`] has found complete and grammatical. Checks what depends on the
@@ -72,16 +77,22 @@ pub(super) fn parse_checked(
     input: &[u8],
     request_line: Range<usize>,
     end: usize,
+    may_tunnel: bool,
     limits: &Limits,
     block: &mut HeadBlock,
 ) -> Result<Head, Refusal> {
     let head = strict::with_known_version(&input[request_line.start..end], request_line.len());
-    parse(&head, limits, block)
+    parse(&head, may_tunnel, limits, block)
 }
 
 /// Parses the head at the front of `window`. An `Err` only means 'not accepted': it need not be the
 /// head's first fault, which [`HeadLines`] finds.
-fn parse(window: &[u8], limits: &Limits, block: &mut HeadBlock) -> Result<Head, Refusal> {
+fn parse(
+    window: &[u8],
+    may_tunnel: bool,
+    limits: &Limits,
+    block: &mut HeadBlock,
+) -> Result<Head, Refusal> {
     let mut fields = [const { MaybeUninit::uninit() }; Limits::MAX_FIELDS];
     // `HeadLines` accepts the same heads, as a fuzz target checks. If they ever differ, refuse.
     let parsed = strict::parse(window, limits, &mut fields).ok_or(UNPARSABLE)?;
@@ -93,6 +104,9 @@ fn parse(window: &[u8], limits: &Limits, block: &mut HeadBlock) -> Result<Head, 
     request_line(&parsed, shared, &mut request)?;
     let (fields, version) = (request.headers(), request.version());
 
+    if !may_tunnel && request.method() == Method::CONNECT {
+        return Err(Refusal::no_tunnels());
+    }
     server_fields.check_host(version)?;
     let framing = if server_fields.framing {
         Framing::of_request(version, fields)?
@@ -173,7 +187,7 @@ mod tests {
 
     fn parse(head: &str) -> Option<Head> {
         let mut block = HeadBlock::default();
-        parse_whole(head.as_bytes(), &Limits::default(), &mut block)
+        parse_whole(head.as_bytes(), true, &Limits::default(), &mut block)
     }
 
     #[test]
@@ -190,9 +204,9 @@ mod tests {
     #[test]
     fn a_later_minor_version_is_treated_as_1_1() {
         let input = b"\r\nGET / HTTP/1.7\r\nHost: h\r\n\r\n";
-        assert!(parse_whole(input, &Limits::default(), &mut HeadBlock::default()).is_none());
-        let (line, block) = (2..16, &mut HeadBlock::default());
-        let head = parse_checked(input, line, input.len(), &Limits::default(), block);
+        let (limits, block) = (&Limits::default(), &mut HeadBlock::default());
+        assert!(parse_whole(input, true, limits, block).is_none());
+        let head = parse_checked(input, 2..16, input.len(), true, limits, block);
         assert_eq!(
             head.expect("it is valid").request.version(),
             Version::HTTP_11

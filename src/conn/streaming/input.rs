@@ -94,7 +94,8 @@ impl Connection {
         if input.is_empty() || !self.has_room_for_responses(cx) {
             return None;
         }
-        match self.read_head(cx, input) {
+        let may_tunnel = !cx.shared.refuses_connect;
+        match self.read_head(cx, input, may_tunnel) {
             Ok(head) => head,
             Err(refusal) => {
                 self.refuse(cx, refusal);

@@ -202,7 +202,13 @@ fn an_event_is_the_same_however_the_input_is_cut() {
 fn a_refused_request_has_one_event_with_what_is_known_of_it() {
     use CloseReason::{BadRequest, IncompleteRequest, TooLarge};
     let h11 = "Some(HTTP/1.1)";
-    let cases: [(&'static [u8], String, u16, CloseReason); 9] = [
+    let cases: [(&'static [u8], String, u16, CloseReason); 10] = [
+        (
+            b"CONNECT a:443 HTTP/1.1\r\nHost: h\r\n\r\n",
+            format!("CONNECT a:443 {h11}"),
+            501,
+            BadRequest,
+        ),
         (
             b"GET /a HTTP/1.1\r\nHost : h\r\n\r\n",
             format!("GET /a {h11}"),

@@ -16,6 +16,22 @@ fn every_request_gets_a_response_if_the_handler_is_ready_at_once() {
     }
 }
 
+/// So is a handler served that isn't asynchronous and has bodies in pieces.
+#[test]
+fn connect_is_refused_if_the_handler_makes_no_tunnels() {
+    for (refuses, status) in [(true, "HTTP/1.1 501 "), (false, "HTTP/1.1 400 ")] {
+        let mut bench = Bench::new(Personality::STRICT);
+        bench.settings.refuses_connect = refuses;
+        let client = bench.client();
+        client.send(b"CONNECT a:443 HTTP/1.1\r\n\r\n");
+        bench.stop_at(100);
+        let counters = bench.serve(hello);
+        assert_eq!(counters.requests, 0, "the handler isn't called");
+        let text = text(&client);
+        assert!(text.starts_with(status), "{text}");
+    }
+}
+
 #[test]
 fn requests_sleep_concurrently_and_others_are_served_meanwhile() {
     for personality in ALL {
