@@ -67,7 +67,7 @@ impl<T> TakeOnce<T> {
     fn taken() -> Error {
         Error::new(
             ErrorKind::NoListener,
-            "the listening sockets are in use already",
+            "the listening sockets are in use already, because the server was started: change them before",
         )
     }
 }

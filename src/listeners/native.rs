@@ -102,7 +102,7 @@ impl Listeners {
         first.ok_or_else(|| {
             Error::new(
                 ErrorKind::Unsupported,
-                "a Unix domain socket has no address of this kind",
+                "all sockets of the server are Unix domain sockets, which have a path instead of an address",
             )
         })
     }
@@ -315,7 +315,7 @@ fn take(passed: &mut ListenFd, index: usize) -> Result<Socket> {
         Ok(Some(socket)) => Ok(socket),
         Ok(None) => Err(Error::new(
             ErrorKind::NoListener,
-            format!("fd {fd} of LISTEN_FDS is in use already"),
+            format!("fd {fd} of LISTEN_FDS is in use already: each can be taken once"),
         )),
         Err(error) => Err(Error::with_source(
             ErrorKind::NoListener,

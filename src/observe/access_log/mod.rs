@@ -6,6 +6,7 @@
 //! | text from clients in a line | `escape` |
 //! | dates | `date` |
 //! | lines that wait to be written, and what happens if they can't be | `buffer` |
+//! | when they are written | `before_wait`, which the loop calls |
 
 mod buffer;
 mod date;
@@ -97,7 +98,10 @@ impl AccessLog {
     /// by [`new`](Self::new).
     pub fn reopen(&self) -> io::Result<()> {
         let Some(path) = &self.shared.path else {
-            return Err(io::ErrorKind::Unsupported.into());
+            return Err(io::Error::new(
+                io::ErrorKind::Unsupported,
+                "the log has no file to open again: make it with AccessLog::open",
+            ));
         };
         let file = append_to(path)?;
         lock(&self.shared.state).buffer.replace(Box::new(file));
