@@ -15,8 +15,8 @@
 //! `ACCESS_LOG=access.log` writes a line for each response to that file, in the Combined format, and
 //! `ACCESS_LOG_JSON=access.json` writes lines of JSON.
 //!
-//! Every limit but `handler_timeout`, which is for asynchronous handlers, can be set in the environment, times in
-//! milliseconds:
+//! Every limit but `handler_timeout`, which is for asynchronous handlers, and those of PROXY headers can be set in the
+//! environment, times in milliseconds:
 //! `MAX_CONNECTIONS=100 IDLE_TIMEOUT=5000 cargo run --example stats`.
 
 use std::str::FromStr;

@@ -40,8 +40,8 @@
 //! | [`mod@test`] | tests of handlers without a server |
 //!
 //! # In scope
-//! HTTP/1.1 and 1.0 (RFC 9110, RFC 9112) over TCP: natively on every platform of mio, on
-//! `wasm32-wasip1` with listening sockets opened by the runtime, and on `wasm32-wasip2`. Persistent
+//! HTTP/1.1 and 1.0 (RFC 9110, RFC 9112) over TCP, on Unix also over Unix domain sockets: natively on every platform of
+//! mio, on `wasm32-wasip1` with listening sockets opened by the runtime, and on `wasm32-wasip2`. Persistent
 //! connections, pipelining, request bodies with `Content-Length` or chunked, `Expect:
 //! 100-continue`, HEAD, streams. Limits on all memory and time that a client can take ([`Limits`]).
 //!
@@ -59,14 +59,18 @@
 //! | `listeners` | where the listening sockets come from, on each platform |
 //! | `reactor` | the `Reactor` trait and its contract; implementations for mio, WASI preview 1 and 0.2 |
 //! | `event_loop` | the loop for all reactors: accept, read, call the handler, write, deadlines |
-//! | `executor` | what futures need: wake-ups, tasks, sleeps |
 //! | `incoming`, [`body`] | bodies of requests and responses |
 //! | `upgrade` | connections that were upgraded to another protocol |
 //! | `conn` | a connection as a state machine that does no I/O |
 //! | `executor` | tasks, sleeps and wake-ups, for asynchronous handlers |
+//! | `observe`, `counters` | access logs, functions called for each response, [`Counters`] and their text for Prometheus |
+//! | `forwarded` | the client's address behind proxies: [`TrustedProxies`] |
+//! | `signals`, `systemd`, `tower` | one for each feature of this name |
 //! | [`mod@test`] | tests of asynchronous handlers, without a server |
 //!
 //! # Features
+//! None is on by default.
+//!
 //! * `signals` has `Server::stop_on_signals`, by which SIGTERM and SIGINT stop a server.
 //! * `systemd` has `Server::notify_systemd`, which reports to systemd that the server is ready, alive, or stopping.
 //! * `proxy-protocol` adds `Server::proxy_protocol`: the PROXY protocol, versions 1 and 2.
@@ -77,7 +81,7 @@
 //! # Invariants
 //! * No client can end the process or starve other clients. An invalid request is refused on its own
 //!   connection.
-//! * Every open connection has a deadline, unless what it waits for is an asynchronous handler or its
+//! * Every open connection has a deadline, unless it was upgraded, or what it waits for is an asynchronous handler or its
 //!   response's next piece. [`Limits::handler_timeout`] sets one for the handler.
 //! * `conn` uses no socket and no clock; `event_loop` has no platform-specific code.
 //! * Every close has a [`CloseReason`].

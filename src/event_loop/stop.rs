@@ -5,6 +5,7 @@
 //! 3. A connection without a request stays open for the [`GRACE`], since its request may be on its way.
 //! 4. At the end of the grace, each connection is read once more. Then an incomplete request gets 503, and a
 //!    connection without a request is closed.
+//! 5. An upgraded connection stays open until its user ends it, even if it is idle.
 //!
 //! If a listener can't be closed, new connections get 503 for as long as other connections are open. At the deadline
 //! of [`Handle::stop_within`](crate::Handle::stop_within), all connections are closed.

@@ -1,3 +1,5 @@
+//! Transitions of the state graph.
+
 use super::*;
 
 #[test]

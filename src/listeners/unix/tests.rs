@@ -1,3 +1,5 @@
+//! Files of sockets: their mode, which ones are removed, and which ones never.
+
 use super::*;
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::sync::Barrier;
