@@ -6,14 +6,16 @@ use std::future::Future;
 use std::io::Write;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
+use std::thread::{self, ThreadId};
 use std::time::Duration;
 
 use mini_http::http::Request;
 use mini_http::{Incoming, Response, sleep};
 use tower_service::Service;
 
-use super::server::{Running, get, read_until};
+use super::server::{Running, ends_with, get, read_until, wait_until};
 
 /// Responds with the number of the clone. It isn't `Send`, nor is its future.
 struct Numbered {
@@ -71,4 +73,46 @@ fn a_service_is_cloned_for_each_request() {
     let late = read_until(&mut slow, |text| text.ends_with(';'));
     assert!(late.ends_with("1 of 4;"), "{late}");
     server.stop();
+}
+
+#[test]
+fn each_worker_makes_its_service() {
+    let made: Arc<Mutex<Vec<ThreadId>>> = Arc::default();
+    let here = Arc::clone(&made);
+    let server = Running::with(
+        |server| {
+            server.workers(2);
+        },
+        move |server| {
+            server.serve_tower_each(|| {
+                here.lock().expect("no panic").push(thread::current().id());
+                Numbered {
+                    number: 0,
+                    clones: Rc::default(),
+                }
+            })
+        },
+    );
+    wait_until("both are made", || {
+        made.lock().expect("no panic").len() == 2
+    });
+    // The last number of each worker: each counts its own clones.
+    let mut last = [0; 2];
+    for _ in 0..40 {
+        let mut stream = server.send(&get("/"));
+        let response = read_until(&mut stream, ends_with(";"));
+        let worker = (last.iter_mut()).find(|last| {
+            let number = **last + 1;
+            response.ends_with(&format!("\r\n\r\n{number} of {number};"))
+        });
+        *worker.expect(&response) += 1;
+    }
+    // Elsewhere, the worker that is quickest may accept all.
+    if cfg!(target_os = "linux") {
+        assert!(last.iter().all(|&number| number > 0), "{last:?}");
+    }
+    server.stop();
+    let made = made.lock().expect("no panic");
+    assert_eq!(made.len(), 2);
+    assert_ne!(made[0], made[1]);
 }
