@@ -59,6 +59,7 @@ mod observed;
 mod phase;
 mod round_robin;
 mod schedule;
+mod settings;
 mod slot;
 mod stop;
 mod streaming;
@@ -69,13 +70,14 @@ mod seeds;
 #[cfg(all(test, not(target_os = "wasi")))]
 mod tests;
 
+pub(crate) use self::settings::Settings;
+#[cfg(not(target_os = "wasi"))]
+pub(crate) use self::settings::Worker;
 #[cfg(feature = "tower")]
 pub(crate) use self::streaming::BodyLeftOut;
 
 use std::collections::VecDeque;
-use std::fmt;
 use std::io;
-use std::sync::Arc;
 use std::time::Duration;
 
 use http::Response;
@@ -93,13 +95,11 @@ use self::stop::Stop;
 use self::streaming::Streaming;
 use self::whole::WholeBodies;
 use crate::body::Whole;
-use crate::conn::{CloseReason, Connection, Context, ReadProxyHeader, Seen, Shared, WriteRefusal};
+use crate::conn::{CloseReason, Connection, Context, Seen, Shared};
 use crate::executor::Task;
 use crate::handle::Handle;
 use crate::incoming::Incoming;
 use crate::into_response::IntoResponse;
-use crate::limits::Limits;
-use crate::observe::Sink;
 use crate::reactor::{Event, Reactor, Readiness};
 use crate::request::Request;
 use crate::shares::{Pools, Share};
@@ -145,83 +145,6 @@ where
     let mode = Streaming::new(handler, tasks, reactor.waker(), settings);
     let mut shared = settings.shared(handle);
     EventLoop::new(reactor, mode, settings, handle, &mut shared).run()
-}
-
-/// The settings of a server.
-#[derive(Clone)]
-pub(crate) struct Settings {
-    pub(crate) limits: Limits,
-    pub(crate) catch_panics: bool,
-    /// Whether requests of asynchronous handlers have extensions about their connections.
-    pub(crate) connection_extensions: bool,
-    /// Whether asynchronous handlers make no tunnels, so that CONNECT is refused.
-    pub(crate) refuses_connect: bool,
-    /// The receiver of events of responses.
-    pub(crate) sink: Option<Arc<dyn Sink>>,
-    /// Makes the responses to refused requests.
-    pub(crate) on_refusal: Option<Arc<dyn WriteRefusal>>,
-    pub(crate) worker: Worker,
-    /// Where each connection begins with a header of the PROXY protocol.
-    pub(crate) read_proxy_header: Option<ReadProxyHeader>,
-}
-
-impl Settings {
-    /// What the connections of a loop share.
-    fn shared(&self, handle: &Handle) -> Shared {
-        let mut shared = Shared::new();
-        shared.read_proxy_header = self.read_proxy_header;
-        shared.refuses_connect = self.refuses_connect;
-        shared.on_refusal.clone_from(&self.on_refusal);
-        shared.watch =
-            (self.sink.as_ref()).map(|sink| Arc::clone(sink).watch(handle, self.catch_panics));
-        shared
-    }
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            limits: Limits::default(),
-            catch_panics: true,
-            connection_extensions: false,
-            refuses_connect: false,
-            sink: None,
-            on_refusal: None,
-            worker: Worker::default(),
-            read_proxy_header: None,
-        }
-    }
-}
-
-impl fmt::Debug for Settings {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Settings")
-            .field("limits", &self.limits)
-            .field("catch_panics", &self.catch_panics)
-            .finish_non_exhaustive()
-    }
-}
-
-/// Which of the server's workers a loop is. Each worker has a loop.
-#[derive(Clone, Debug)]
-pub(crate) struct Worker {
-    /// From 0 on.
-    pub(crate) number: u64,
-    /// How many workers the server has.
-    pub(crate) of: u64,
-    /// What they share, if there are several.
-    pub(crate) pools: Option<Pools>,
-}
-
-impl Default for Worker {
-    /// The only one.
-    fn default() -> Self {
-        Self {
-            number: 0,
-            of: 1,
-            pools: None,
-        }
-    }
 }
 
 /// All listeners and connections, and the state of the loop.

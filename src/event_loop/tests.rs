@@ -17,6 +17,7 @@ use wasip1_poll::fake::{Client, Fake, Faults, Personality};
 
 use super::*;
 use crate::counters::Counters;
+use crate::limits::Limits;
 use crate::reactor::wasip1::Wasip1Reactor;
 
 const ALL: [Personality; 3] = [
