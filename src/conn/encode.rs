@@ -14,7 +14,7 @@ use super::grammar::{is_token, trim_ows};
 use super::head::{elements, has_token};
 
 /// The properties of a request that its response depends on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct RequestInfo {
     /// HEAD: the response has the fields of a response to GET, and no body (RFC 9110 §9.3.2).
     pub(super) is_head: bool,

@@ -333,6 +333,15 @@ impl Connection {
         self.head_lines.as_ref().map_or(0, |lines| lines.scanned())
     }
 
+    /// Whether there is kept input that was not scanned, and is still parsed. Of a header of the PROXY protocol,
+    /// only what was scanned is kept.
+    pub(super) fn has_unused_input(&self) -> bool {
+        !self.kept.is_empty()
+            && self.kept.len() - self.kept_used > self.scanned()
+            && self.is_reading()
+            && self.state.reading() != Reading::ProxyHeader
+    }
+
     /// Whether input is still parsed, not dropped.
     pub(super) fn is_reading(&self) -> bool {
         match self.state.reading() {

@@ -19,6 +19,7 @@
 //! | a request whose body is being received, to be handled when it is complete | `incoming` |
 //! | requests and responses whose bodies stream | `streaming/` |
 //! | memory: the budget, buffer pools, growth of bodies | `memory/` |
+//! | timers and the budget, at the end of each call | `upkeep` |
 //! | encoding responses; which fields a handler may set | `encode`, `date` |
 //! | bytes waiting to be sent | `output` |
 //! | reports about requests and responses to observers | `watch` |
@@ -89,6 +90,7 @@ pub mod state;
 mod stopping;
 mod streaming;
 mod timers;
+mod upkeep;
 mod watch;
 
 #[cfg(any(test, feature = "unstable"))]
@@ -193,10 +195,7 @@ impl Connection {
             head_lines: None,
             kept: Vec::new(),
             kept_used: 0,
-            request_info: RequestInfo {
-                is_head: false,
-                is_http10: false,
-            },
+            request_info: RequestInfo::default(),
             has_read_head: false,
             output: Output::default(),
             timers: TimerTable::new(),
@@ -493,44 +492,6 @@ impl Connection {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.timers.next_timeout()
-    }
-}
-
-impl Connection {
-    /// Whether there is kept input that was not scanned, and is still parsed. Of a header of the PROXY protocol,
-    /// only what was scanned is kept.
-    fn has_unused_input(&self) -> bool {
-        !self.kept.is_empty()
-            && self.kept.len() - self.kept_used > self.scanned()
-            && self.is_reading()
-            && self.state.reading() != Reading::ProxyHeader
-    }
-
-    /// Brings timers and budget in line with the state. Every call that changes it ends with this.
-    fn update_timers_and_budget(&mut self, cx: &mut Context<'_>) {
-        if self.state.writing() == Writing::Closed {
-            self.release_all(cx);
-        }
-        self.update_timers(cx);
-        self.update_budget(cx);
-    }
-
-    /// Frees the memory of a closed connection.
-    #[cold]
-    fn release_all(&mut self, cx: &mut Context<'_>) {
-        self.drop_kept(cx);
-        if let Some(streaming) = &mut self.streaming {
-            (streaming.calls.clear)(streaming);
-        }
-        self.output.clear(&mut cx.shared.buffers);
-    }
-
-    /// Reports to the budget how much memory is held.
-    fn update_budget(&mut self, cx: &mut Context<'_>) {
-        let incoming = self.state.incoming().map_or(0, |incoming| incoming.held());
-        let streaming = self.streaming.as_ref().map_or(0, |it| (it.calls.held)(it));
-        let held = self.kept.capacity() + incoming + streaming + self.output.held();
-        self.account.set(&mut cx.shared.budget, held);
     }
 }
 

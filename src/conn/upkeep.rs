@@ -1,0 +1,33 @@
+//! What each call that changes a connection ends with: timers and the memory budget follow the state.
+
+use super::state::Writing;
+use super::{Connection, Context};
+
+impl Connection {
+    /// Brings timers and budget in line with the state. Every call that changes it ends with this.
+    pub(super) fn update_timers_and_budget(&mut self, cx: &mut Context<'_>) {
+        if self.state.writing() == Writing::Closed {
+            self.release_all(cx);
+        }
+        self.update_timers(cx);
+        self.update_budget(cx);
+    }
+
+    /// Frees the memory of a closed connection.
+    #[cold]
+    fn release_all(&mut self, cx: &mut Context<'_>) {
+        self.drop_kept(cx);
+        if let Some(streaming) = &mut self.streaming {
+            (streaming.calls.clear)(streaming);
+        }
+        self.output.clear(&mut cx.shared.buffers);
+    }
+
+    /// Reports to the budget how much memory is held.
+    pub(super) fn update_budget(&mut self, cx: &mut Context<'_>) {
+        let incoming = self.state.incoming().map_or(0, |incoming| incoming.held());
+        let streaming = self.streaming.as_ref().map_or(0, |it| (it.calls.held)(it));
+        let held = self.kept.capacity() + incoming + streaming + self.output.held();
+        self.account.set(&mut cx.shared.budget, held);
+    }
+}
