@@ -11,7 +11,7 @@ pub(super) fn all() -> String {
     let mut text = String::from(
         "ci/run CHECK [RUNTIME...] [OPTION...]\n\nChecks, with the runtimes in which they run unless some are named:\n\n",
     );
-    for check in table::CHECKS {
+    for check in table::checks() {
         let on = join(check.defaults());
         let on = match on.is_empty() {
             true => String::new(),
@@ -105,7 +105,7 @@ mod tests {
     #[test]
     fn the_help_names_every_check_and_every_runtime() {
         let text = all();
-        for check in table::CHECKS {
+        for check in table::checks() {
             assert!(text.contains(&format!("\n  {} ", check.name)), "{text}");
         }
         for runtime in Runtime::all() {
@@ -121,7 +121,7 @@ mod tests {
             "{}",
             of(check)
         );
-        for check in table::CHECKS {
+        for check in table::checks() {
             for option in check.options {
                 assert!(of(check).contains(option.name), "{}", of(check));
             }

@@ -48,9 +48,9 @@ fn run(arguments: &[String]) -> Outcome<bool> {
 }
 
 fn find(name: &str) -> Outcome<&'static Check> {
-    let found = table::CHECKS.iter().find(|check| check.name == name);
+    let found = table::checks().find(|check| check.name == name);
     found.ok_or_else(|| {
-        let names: Vec<_> = table::CHECKS.iter().map(|check| check.name).collect();
+        let names: Vec<_> = table::checks().map(|check| check.name).collect();
         format!(
             "there is no check '{name}'; the checks are {}",
             names.join(", ")
@@ -99,7 +99,7 @@ mod tests {
     fn an_unknown_check_is_an_error_that_lists_the_known_ones() {
         let arguments = ["conformnace".to_owned()];
         let why = run(&arguments).expect_err("no such check");
-        for check in table::CHECKS {
+        for check in table::checks() {
             assert!(why.contains(check.name), "{why}");
         }
     }

@@ -55,7 +55,7 @@ fn checks(names: &[&str]) -> Outcome<String> {
         let words: Vec<_> = std::iter::once(check.name).chain(names).collect();
         words.join(" ")
     };
-    let lines: Vec<_> = table::CHECKS.iter().map(line).collect();
+    let lines: Vec<_> = table::checks().map(line).collect();
     Ok(lines.join("\n"))
 }
 

@@ -1,0 +1,144 @@
+//! Checks about WASI runtimes: the shim, hosts, and what a runtime does.
+
+use super::{on_the_shim, preview1, preview1_in_wasmtime, preview2_in_wasmtime};
+use crate::door::call::Call;
+use crate::door::check::{Check, Run, flag, option, path};
+use crate::{Outcome, Report, Runtime, ensure, probe, registry_mio, shim, websocket};
+
+pub(super) const CHECKS: &[Check] = &[
+    Check {
+        name: "shim",
+        about: "the mio shim: lints, its own tests, and everything that shim-programs runs",
+        details: "In wasmtime36 also compared with the mio of crates.io. Natively the programs are only compiled.",
+        options: &[],
+        can: on_the_shim,
+        does: |it| on_the_shim(it) && it.is_usual(),
+        run: Run::Script("ci/checks/shim"),
+    },
+    Check {
+        name: "shim-programs",
+        about: "the programs of examples/hyper against curl and raw sockets",
+        details: "Release builds. Natively they use the mio of crates.io.",
+        options: &[],
+        can: on_the_shim,
+        does: |it| on_the_shim(it) && it.is_usual(),
+        run: Run::Report(|call| Ok(shim::run(&call.ready()?))),
+    },
+    Check {
+        name: "websocket",
+        about: "the WebSocket of examples/hyper, with clients that keep the rules or break them",
+        details: "Part of shim-programs, except natively.",
+        options: &[],
+        can: on_the_shim,
+        does: |it| on_the_shim(it) && it.is_usual(),
+        run: Run::Report(|call| Ok(websocket::run(&call.ready()?))),
+    },
+    Check {
+        name: "registry-mio",
+        about: "hyper on the mio shim, and on the mio of crates.io",
+        details: "What each costs at rest, what resets do to it, and how many connections it can have. What happens to\n\
+                  the second is shown, and is no failure but in wasip1-host-edge. There axum with server-sent events,\n\
+                  and WebSockets, are checked on it, too.",
+        options: &[
+            option("--resets", "N", "2000", "connections that are reset"),
+            option("--seconds", "N", "5", "how long it is watched at rest"),
+        ],
+        can: preview1,
+        does: |it| preview1(it) && it.precompiles() || it.runs_registry_mio(),
+        run: Run::Report(registry_mio),
+    },
+    Check {
+        name: "wasip1-host",
+        about: "the host of shim/host: lints, its tests, and guests in C, Rust and Go",
+        details: "Hostile guests are among the tests; HOST_SEEDS and HOST_CALLS say how much they try. It is built in a folder\n\
+                  of the cache. Compilers that can't be had are left out.",
+        options: &[],
+        can: |it| it == Runtime::Wasip1Host,
+        does: |it| it == Runtime::Wasip1Host,
+        run: Run::Script("ci/checks/wasip1-host"),
+    },
+    Check {
+        name: "host",
+        about: "the embedder's example, examples/host: lints, tests, and curl",
+        details: "It is built in a folder of the cache, so that the crate wasmtime is compiled once for all checkouts.",
+        options: &[],
+        can: preview2_in_wasmtime,
+        does: preview2_in_wasmtime,
+        run: Run::Script("ci/checks/host"),
+    },
+    Check {
+        name: "docs-session",
+        about: "runs the commands of a page, one after the other in one bash",
+        details: "The commands are the blocks ```sh. A command that fails is an error. A block ```sh needs PROGRAM is\n\
+                  left out if there is no such program.",
+        options: &[path("--page", "FILE", "docs/debugging.md", "the page")],
+        can: preview1_in_wasmtime,
+        does: preview1_in_wasmtime,
+        run: Run::Script("ci/checks/docs-session"),
+    },
+    Check {
+        name: "probe",
+        about: "examines a preview 1 runtime with the example `probe` inside it",
+        details: "For a runtime that isn't in the list: build the example for wasm32-wasip1, start it there with a\n\
+                  listener and a directory, and pass the listener's address. The module then prints the table.",
+        options: &[
+            flag("--json", "the table as JSON"),
+            flag("--markdown", "the table as Markdown"),
+            option(
+                "--address",
+                "HOST:PORT",
+                "",
+                "address of a probe that was started by hand",
+            ),
+        ],
+        can: preview1,
+        does: |it| preview1(it) && it.is_usual(),
+        run: Run::Prints(probe),
+    },
+    Check {
+        name: "probe-docs",
+        about: "makes docs/runtimes/RUNTIME.md with the check `probe`",
+        details: "",
+        options: &[],
+        can: preview1,
+        does: |it| preview1(it) && it.is_usual(),
+        run: Run::Script("ci/checks/probe-docs"),
+    },
+];
+
+fn registry_mio(call: &Call) -> Outcome<Report> {
+    let settings = registry_mio::Settings {
+        resets: call.value("--resets")?,
+        seconds: call.value("--seconds")?,
+    };
+    Ok(registry_mio::run(&call.ready()?, settings))
+}
+
+fn probe(call: &Call) -> Outcome {
+    let address: String = call.value("--address")?;
+    if !address.is_empty() {
+        let address = address
+            .parse()
+            .map_err(|_| format!("{address} is no address, like 127.0.0.1:3000"))?;
+        return probe::serve(address);
+    }
+    let format = match (call.has("--json"), call.has("--markdown")) {
+        (false, false) => "text",
+        (true, false) => "json",
+        (false, true) => "markdown",
+        (true, true) => return Err("--json or --markdown, not both".into()),
+    };
+    let runtimes = call.ready()?;
+    let several = runtimes.len() > 1;
+    ensure!(
+        format == "text" || !several,
+        "which runtime? A document has one table"
+    );
+    for runtime in runtimes {
+        if several {
+            println!("\n{runtime}\n");
+        }
+        print!("{}", probe::run(runtime, format)?);
+    }
+    Ok(())
+}

@@ -1,0 +1,339 @@
+//! Checks of the server and its examples.
+
+use std::time::Duration;
+
+use super::{any, in_wasi, is_in_fleets, native, native_or_preview2};
+use crate::door::call::Call;
+use crate::door::check::{Check, Run, flag, option};
+use crate::runtime::Wasi;
+use crate::{
+    Outcome, Report, Runtime, abuse, addresses, axum, browser, clients, conformance, dead_peer,
+    examples, files, fleet, idle, matrix, own_project, proxy, resets, restart, runner, shared,
+    stop, streaming, tls, unit_tests, units,
+};
+
+pub(super) const CHECKS: &[Check] = &[
+    Check {
+        name: "test",
+        about: "what must pass before a commit; also ci/test",
+        details: "Format, lints, documentation, unit and integration tests natively, unit tests inside each WASI\n\
+                  runtime, first-run, curl-matrix and conformance.",
+        options: &[],
+        can: Runtime::is_usual,
+        does: Runtime::is_quick,
+        run: Run::Script("ci/test"),
+    },
+    Check {
+        name: "all",
+        about: "everything that CI runs; also .ci/run",
+        details: "The check `test`, and everything that takes longer. Each check runs in those of the runtimes in which\n\
+                  it runs if none is named.",
+        options: &[],
+        can: Runtime::is_usual,
+        does: Runtime::is_usual,
+        run: Run::Script(".ci/run"),
+    },
+    Check {
+        name: "unit-tests",
+        about: "the library's unit tests inside a WASI runtime",
+        details: "",
+        options: &[],
+        can: in_wasi,
+        does: in_wasi,
+        run: Run::Report(|call| Ok(unit_tests::run(&call.ready()?))),
+    },
+    Check {
+        name: "first-run",
+        about: "the README's `cargo run --example hello`, from two folders, and curl",
+        details: "",
+        options: &[],
+        can: Runtime::is_usual,
+        does: Runtime::is_usual,
+        run: Run::Report(|call| Ok(runner::run(&call.ready()?))),
+    },
+    Check {
+        name: "own-project",
+        about: "a crate outside the checkout, made with the commands of the README",
+        details: "Its program is ci/interop/own_project.rs.",
+        options: &[],
+        can: any,
+        does: Runtime::is_usual,
+        run: Run::Report(|call| Ok(own_project::run(&call.ready()?))),
+    },
+    Check {
+        name: "curl-matrix",
+        about: "what curl and raw sockets see of the example `echo`",
+        details: "",
+        options: &[flag("--release", "with a release build")],
+        can: any,
+        does: Runtime::is_usual,
+        run: Run::Report(|call| Ok(matrix::run(&call.ready()?, call.has("--release")))),
+    },
+    Check {
+        name: "conformance",
+        about: "the cases of tests/conformance over sockets",
+        details: "Without cases that take longer than a second, and in WASI without those in which the handler panics,\n\
+                  because that ends the process there.",
+        options: &[],
+        can: any,
+        does: Runtime::is_usual,
+        run: Run::Report(|call| Ok(conformance::run(&call.ready()?))),
+    },
+    Check {
+        name: "files",
+        about: "the example `download`, which reads a folder while it serves",
+        details: "",
+        options: &[],
+        can: any,
+        does: Runtime::is_usual,
+        run: Run::Report(|call| Ok(files::run(&call.ready()?))),
+    },
+    Check {
+        name: "addresses",
+        about: "several addresses, Unix domain sockets, and the client's address behind HAProxy and nginx",
+        details: "Its program is the example `addresses`.",
+        options: &[],
+        can: Runtime::is_usual,
+        does: |it| it.is_usual() && it != Runtime::Wasip1Host && !it.is_blind(),
+        run: Run::Report(|call| Ok(addresses::run(&call.ready()?))),
+    },
+    Check {
+        name: "idle",
+        about: "processor time of a server with idle connections (Linux)",
+        details: "In ticks of 10 ms, of release builds: of the example `echo`, and of `async_server`, whose connections wait for a\n\
+                  handler or the next event.",
+        options: &[
+            option("--connections", "N", "50", "idle connections"),
+            option("--seconds", "N", "10", "how long to measure"),
+            option("--most-ticks", "N", "2", "fails with more ticks"),
+        ],
+        can: any,
+        does: Runtime::is_usual,
+        run: Run::Report(idle),
+    },
+    Check {
+        name: "resets",
+        about: "connections that are reset at random moments",
+        details: "Meanwhile and afterwards, a well-behaved client must be served (release build).",
+        options: &[
+            option("--count", "N", "10000", "connections"),
+            option("--seed", "N", "1", "seed of the random moments"),
+            option("--limit-seconds", "N", "300", "fails if it takes longer"),
+        ],
+        can: any,
+        does: Runtime::is_usual,
+        run: Run::Report(resets),
+    },
+    Check {
+        name: "stop",
+        about: "which requests a server still serves when it is stopped, and when it ends",
+        details: "Its program is the example stop_server.",
+        options: &[],
+        can: Runtime::is_usual,
+        does: Runtime::is_usual,
+        run: Run::Report(|call| Ok(stop::run(&call.ready()?, stop::Settings { release: true }))),
+    },
+    Check {
+        name: "restart",
+        about: "the example `restart` replaces itself under load, and loses no request (Linux)",
+        details: "With 4 clients that open a connection for each request, 4 that keep theirs, and a slow download.",
+        options: &[
+            option("--restarts", "N", "10", "how often it is restarted"),
+            option(
+                "--requests",
+                "N",
+                "20000",
+                "how many requests there are at least",
+            ),
+        ],
+        can: native,
+        does: native,
+        run: Run::Report(restart),
+    },
+    Check {
+        name: "units",
+        about: "the systemd units of examples/deploy, under systemd-socket-activate (Linux)",
+        details: "Its program is the example `service`.",
+        options: &[],
+        can: native,
+        does: native,
+        run: Run::Report(|_| Ok(units::run())),
+    },
+    Check {
+        name: "fleet",
+        about: "four instances behind HAProxy and behind nginx: rolling restarts, a kill, a stall (Linux)",
+        details: "Of the example `service`, with the configurations of examples/deploy. No request may fail but those under\n\
+                  way at an instance that is killed, and no POST may be served twice. All fleets run side by side.",
+        options: &[],
+        can: is_in_fleets,
+        does: is_in_fleets,
+        run: Run::Report(|call| Ok(fleet::run(&call.ready()?))),
+    },
+    Check {
+        name: "redis",
+        about: "instances of the example `chat` share their messages over Redis",
+        details: "Redis is Debian's.",
+        options: &[],
+        can: native,
+        does: native,
+        run: Run::Report(|_| Ok(shared::run())),
+    },
+    Check {
+        name: "async",
+        about: "handlers that are futures, and bodies that stream",
+        details: "Its programs are the examples async_server, which is in tests/servers, upload and download (release\n\
+                  builds). A file of 500 MiB goes to the disk and back, where the runtime interprets 50 MiB.",
+        options: &[],
+        can: Runtime::is_usual,
+        does: Runtime::is_usual,
+        run: Run::Report(|call| {
+            let settings = streaming::Settings { release: true };
+            Ok(streaming::run(&call.ready()?, settings))
+        }),
+    },
+    Check {
+        name: "upgrade",
+        about: "upgraded connections: WebSocket with clients of Python and Node, tunnels, floods, half-closes",
+        details: "Its programs are the example package websocket, and async_server, which is in tests/servers (release\n\
+                  builds). Each client exchanges 10,000 messages. It needs Python 3 and Node 20 or later.",
+        options: &[],
+        can: any,
+        does: Runtime::is_usual,
+        run: Run::Report(|call| Ok(crate::upgrade::run(&call.ready()?))),
+    },
+    Check {
+        name: "examples",
+        about: "the packages of the folder examples: lints, tests, and a first response",
+        details: "Release builds, which other checks use, too.",
+        options: &[],
+        can: Runtime::is_usual,
+        does: Runtime::is_usual,
+        run: Run::Report(|call| Ok(examples::run(&call.ready()?))),
+    },
+    Check {
+        name: "browser",
+        about: "the pages of examples in a headless Chromium",
+        details: "The examples sse, chat and upload. It needs Python 3, and Chromium, a Debian package, or Google Chrome.",
+        options: &[],
+        can: Runtime::is_usual,
+        // The others differ in nothing that a page could see.
+        does: |it| it.is_usual() && !it.interprets() && it != Runtime::Wasip1Host,
+        run: Run::Report(|call| Ok(browser::run(&call.ready()?))),
+    },
+    Check {
+        name: "clients",
+        about: "curl, and libraries of Python and Node, against streams",
+        details: "Their versions are in ci/versions; they are installed in the cache. The servers are async_server of\n\
+                  tests/servers, and the examples sse and chat (release builds).",
+        options: &[],
+        can: Runtime::is_usual,
+        does: |it| it.is_usual() && it != Runtime::Wasip1Host,
+        run: Run::Report(|call| Ok(clients::run(&call.ready()?))),
+    },
+    Check {
+        name: "axum",
+        about: "an axum app responds on this library as it does on tokio and hyper",
+        details: "The app is that of examples/axum, with more routes; release builds. The responses are compared byte by byte, except\n\
+                  for what ci/interop/src/axum/response.rs lists. In WASI without the handler that panics, because\n\
+                  that ends the process there. Also that the example is built without tokio.",
+        options: &[],
+        can: Runtime::is_usual,
+        does: Runtime::is_usual,
+        run: Run::Report(|call| Ok(axum::run(&call.ready()?))),
+    },
+    Check {
+        name: "proxy",
+        about: "the example `proxy`: bodies that stream both ways, and peers that disconnect",
+        details: "Release builds. Not on preview 1, which has no outgoing connections.",
+        options: &[],
+        can: native_or_preview2,
+        does: native_or_preview2,
+        run: Run::Report(|call| Ok(proxy::run(&call.ready()?))),
+    },
+    Check {
+        name: "tls",
+        about: "the example `tls`, with curl",
+        details: "",
+        options: &[],
+        can: native,
+        does: native,
+        run: Run::Report(|call| Ok(tls::run(&call.ready()?))),
+    },
+    Check {
+        name: "abuse",
+        about: "thousands of hostile clients against the example `stats` (Linux)",
+        details: "Meanwhile new clients must be served, memory must stay bounded, and the counters must have the reason\n\
+                  why each connection was closed (release build). A few minutes for each runtime.",
+        options: &[option(
+            "--only",
+            "WORDS",
+            "",
+            "only scenarios whose names contain this",
+        )],
+        can: Runtime::is_usual,
+        // wasip1-host would take three minutes more. Its own checks have hostile guests.
+        does: |it| it.is_usual() && !it.interprets() && it != Runtime::Wasip1Host,
+        run: Run::Report(|call| {
+            let only: String = call.value("--only")?;
+            Ok(abuse::run(&call.ready()?, &only, true))
+        }),
+    },
+    Check {
+        name: "dead-peer",
+        about: "clients that vanish without a packet, while they wait for a response (Linux, 70 s)",
+        details: "Keep-alive probes must find them: natively and on 0.2. The servers and clients are in a network namespace of\n\
+                  their own, so it needs root, unshare and ip.",
+        options: &[],
+        can: any,
+        does: |it| it.wasi() != Some(Wasi::Preview1) && it.is_usual(),
+        run: Run::Report(|call| dead_peer::run(&call.ready()?)),
+    },
+    Check {
+        name: "access-log",
+        about: "the lines of access logs under abuse, counted against what the clients know",
+        details: "Each request has one line in each of two logs of the example `stats`, Combined and JSON (release build).\n\
+                  Independent parsers read them and the metrics: apachelogs and Prometheus' own, from PyPI. Natively also\n\
+                  a log on a full disk.",
+        options: &[
+            option("--rounds", "N", "24", "what each of eight clients does"),
+            option("--seed", "N", "1", "seed of that"),
+        ],
+        can: Runtime::is_usual,
+        does: |it| it.is_usual() && !it.is_blind() && it != Runtime::Wasip1Host,
+        run: Run::Report(|call| {
+            let settings = crate::access_log::Settings {
+                rounds: call.value("--rounds")?,
+                seed: call.value("--seed")?,
+            };
+            Ok(crate::access_log::run(&call.ready()?, settings))
+        }),
+    },
+];
+
+fn idle(call: &Call) -> Outcome<Report> {
+    let settings = idle::Settings {
+        connections: call.value("--connections")?,
+        seconds: call.value("--seconds")?,
+        most_ticks: call.value("--most-ticks")?,
+        release: true,
+    };
+    Ok(idle::run(&call.ready()?, settings))
+}
+
+fn restart(call: &Call) -> Outcome<Report> {
+    let settings = restart::Settings {
+        restarts: call.value("--restarts")?,
+        requests: call.value("--requests")?,
+    };
+    Ok(restart::run(settings))
+}
+
+fn resets(call: &Call) -> Outcome<Report> {
+    let settings = resets::Settings {
+        count: call.value("--count")?,
+        seed: call.value("--seed")?,
+        limit: Duration::from_secs(call.value("--limit-seconds")?),
+        release: true,
+    };
+    Ok(resets::run(&call.ready()?, settings))
+}

@@ -1,0 +1,63 @@
+//! Checks without servers: random worlds, fuzzing, packages, other systems, licences.
+
+use super::none;
+use crate::door::check::{Check, Run, option};
+
+pub(super) const CHECKS: &[Check] = &[
+    Check {
+        name: "seeds",
+        about: "random worlds on the fake runtime: the poller, and the whole event loop",
+        details: "In each of the fake's personalities. A failure names the command that replays it.",
+        options: &[option("--seeds", "N", "2000", "worlds of each kind")],
+        can: none,
+        does: none,
+        run: Run::Script("ci/checks/seeds"),
+    },
+    Check {
+        name: "fuzz",
+        about: "the fuzz targets, each for some seconds",
+        details: "It starts with seeds from the conformance cases, earlier findings, and the corpus of earlier runs. It\n\
+                  needs a C++ compiler for libFuzzer, but no nightly toolchain: only sanitizers need that, and\n\
+                  there is no unsafe code for them to check. A finding is written to fuzz/artifacts. When it is fixed,\n\
+                  move it to fuzz/regressions, which `cargo test` replays.",
+        options: &[
+            option("--seconds", "N", "20", "for each target"),
+            option(
+                "--targets",
+                "NAMES",
+                "connection,head,chunked,streaming,proxy",
+                "with commas between them",
+            ),
+        ],
+        can: none,
+        does: none,
+        run: Run::Script("ci/checks/fuzz"),
+    },
+    Check {
+        name: "packages",
+        about: "what `cargo publish` would upload",
+        details: "Each package is made, unpacked, and built from that alone.",
+        options: &[],
+        can: none,
+        does: none,
+        run: Run::Script("ci/checks/packages"),
+    },
+    Check {
+        name: "other-systems",
+        about: "that the library compiles for Windows, macOS, FreeBSD, and Linux on ARM",
+        details: "With clippy. Nothing is run there.",
+        options: &[],
+        can: none,
+        does: none,
+        run: Run::Script("ci/checks/other-systems"),
+    },
+    Check {
+        name: "licences",
+        about: "licences and sources of all dependencies, by cargo-deny",
+        details: "What is allowed is in deny.toml.",
+        options: &[],
+        can: none,
+        does: none,
+        run: Run::Script("ci/checks/licences"),
+    },
+];
