@@ -85,6 +85,27 @@ cargo_install() {
     rm -rf "$4/target"
 }
 
+# with_packages FOLDER NAME PROGRAM VARIABLE PACKAGES : makes FOLDER/bin/NAME, which is PROGRAM of PATH with the
+# packages in FOLDER/PACKAGES. The folder will be moved, so its path isn't fixed.
+with_packages() {
+    mkdir -p "$1/bin"
+    # shellcheck disable=SC2016
+    printf '#!/bin/sh\n%s="$(dirname "$(dirname "$0")")/%s" exec %q "$@"\n' "$4" "$5" "$(command -v "$3")" >"$1/bin/$2"
+    chmod +x "$1/bin/$2"
+}
+
+# pip_install NAME PACKAGE==VERSION... FOLDER : for `installed`, a Python with packages that no other program sees.
+pip_install() {
+    local folder="${*: -1}"
+    python3 -m pip --version >/dev/null || {
+        say "there is no python3 with pip"
+        return 1
+    }
+    python3 -m pip install --quiet --disable-pip-version-check --no-compile --root-user-action=ignore \
+        --target "$folder/packages" "${@:2:$#-2}" || return
+    with_packages "$folder" "$1" python3 PYTHONPATH packages
+}
+
 # npm_install PROGRAM PACKAGE@VERSION... FOLDER : for `installed`, a program of npm, with the packages.
 npm_install() {
     local program="$1" folder="${*: -1}"
