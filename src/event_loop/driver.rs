@@ -10,7 +10,7 @@ use super::phase::{LATE_PIPELINES, MOST_LATE_TURNS, Phase};
 use super::round_robin::{Slice, Turn};
 use super::schedule::Schedule;
 use super::slot::Slot;
-use crate::conn::{CloseReason, Context};
+use crate::conn::{CloseReason, Connection, Context, Seen};
 use crate::handle::Handle;
 use crate::reactor::Reactor;
 
@@ -79,6 +79,16 @@ impl<R: Reactor> Driver<'_, R> {
             false => CloseReason::IoError,
         };
         slot.connection.abandon(&mut self.cx, reason);
+    }
+
+    /// Counts a connection that is closed, logs it, and reports it to those who observe requests.
+    pub(super) fn record_close(&mut self, connection: &mut Connection, reason: CloseReason) {
+        self.handle.count_closed(reason);
+        let id = connection.id();
+        debug!(target: "mini_http", "conn {id}: closed: {}", reason.explain());
+        if connection.is_observed() {
+            self.report(connection, Seen::Closed(reason));
+        }
     }
 
     /// Called for a request while the server stops. Makes the response to it the last one, unless there is more

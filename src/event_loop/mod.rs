@@ -81,7 +81,6 @@ use std::io;
 use std::time::Duration;
 
 use http::Response;
-use log::debug;
 use poll_turns::{Key, Table};
 
 use self::accept::Listener;
@@ -95,7 +94,7 @@ use self::stop::Stop;
 use self::streaming::Streaming;
 use self::whole::WholeBodies;
 use crate::body::Whole;
-use crate::conn::{CloseReason, Connection, Context, Seen, Shared};
+use crate::conn::{CloseReason, Connection, Context, Shared};
 use crate::executor::Task;
 use crate::handle::Handle;
 use crate::incoming::Incoming;
@@ -408,13 +407,7 @@ impl<'a, R: Reactor, M: Mode<R>> EventLoop<'a, R, M> {
         };
         self.driver.schedule.remove(key.index(), &slot);
         self.stop.turned_away -= usize::from(slot.is_turned_away);
-        self.driver.handle.count_closed(reason);
-        let id = slot.connection.id();
-        debug!(target: "mini_http", "conn {id}: closed: {}", reason.explain());
-        if slot.connection.is_observed() {
-            self.driver
-                .report(&mut slot.connection, Seen::Closed(reason));
-        }
+        self.driver.record_close(&mut slot.connection, reason);
         if self.mode.wants_reset(&slot.connection) {
             self.driver.reactor.reset(slot.stream);
         } else {
@@ -443,13 +436,7 @@ impl<R: Reactor, M: Mode<R>> Drop for EventLoop<'_, R, M> {
                 let failed = CloseReason::ServerFailed;
                 slot.connection.abandon(&mut self.driver.cx, failed);
                 let reason = slot.connection.state().close_reason().unwrap_or(failed);
-                self.driver.handle.count_closed(reason);
-                let id = slot.connection.id();
-                debug!(target: "mini_http", "conn {id}: closed: {}", reason.explain());
-                if slot.connection.is_observed() {
-                    self.driver
-                        .report(&mut slot.connection, Seen::Closed(reason));
-                }
+                self.driver.record_close(&mut slot.connection, reason);
                 self.mode.close(slot.exchange, reason);
                 self.driver.reactor.close(slot.stream);
             }
