@@ -156,7 +156,12 @@ impl From<UnixListener> for Socket {
 /// requests, and clients repeat them only after a second.
 pub(super) const BACKLOG: i32 = 4096;
 
-fn listen(socket: socket2::Socket, address: SocketAddr, only_v6: bool) -> io::Result<TcpListener> {
+/// Binds a socket, and listens.
+pub(super) fn listen(
+    socket: socket2::Socket,
+    address: SocketAddr,
+    only_v6: bool,
+) -> io::Result<TcpListener> {
     // As std does: an address can be bound again while connections of an earlier server are in TIME_WAIT. On Windows
     // the option would let others take the address.
     #[cfg(not(windows))]

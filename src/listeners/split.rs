@@ -8,7 +8,7 @@ use log::{debug, info, warn};
 use socket2::{Domain, SockRef, Type};
 
 use super::native::Listeners;
-use super::socket::{BACKLOG, Socket};
+use super::socket::{Socket, listen};
 use crate::error::{Error, Result};
 
 /// Whether the system spreads the connections of an address over the sockets that listen at it (`SO_REUSEPORT`).
@@ -107,17 +107,11 @@ fn listen_beside(socket: &Socket, count: usize) -> io::Result<Vec<Socket>> {
 
 fn listen_at_address_of(listener: &TcpListener) -> io::Result<Socket> {
     let address = listener.local_addr()?;
+    let only_v6 = address.is_ipv6() && SockRef::from(listener).only_v6()?;
     let socket = socket2::Socket::new(Domain::for_address(address), Type::STREAM, None)?;
-    // As for the first one.
-    socket.set_reuse_address(true)?;
-    if address.is_ipv6() {
-        socket.set_only_v6(SockRef::from(listener).only_v6()?)?;
-    }
     set_reuse_port(&socket)?;
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
     Ok(Socket::Tcp {
-        listener: socket.into(),
+        listener: listen(socket, address, only_v6)?,
         is_bound_here: true,
     })
 }
