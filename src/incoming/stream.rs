@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 use std::mem;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
@@ -16,6 +16,7 @@ use http_body::{Frame, SizeHint};
 use super::error::IncomingError;
 use super::{Incoming, Source};
 use crate::conn::Refusal;
+use crate::executor::lock;
 
 /// The most bytes that wait to be taken: one read of the loop. With less, a large body would take more turns
 /// of the loop; more would only be held longer.
@@ -208,9 +209,8 @@ impl Stream {
         }
     }
 
-    /// The state is valid after each statement, so a panic while it was locked does no harm.
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 
