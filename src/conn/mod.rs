@@ -104,7 +104,7 @@ pub(crate) use grammar::is_token;
 pub use refusal::Refusal;
 pub(crate) use shared::ReadProxyHeader;
 pub use shared::{Context, Shared};
-pub(crate) use streaming::why_no_upgrade;
+pub(crate) use streaming::{ALWAYS, why_no_upgrade};
 pub use streaming::{BodyLength, Received, ResponseLength};
 pub(crate) use watch::{At, Open, Seen, SeenHead, Watch};
 

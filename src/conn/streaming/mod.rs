@@ -48,6 +48,11 @@ use super::head::Head;
 use super::state::{Reading, ResponseState};
 use super::{Connection, Context, Framing, Refusal};
 
+/// What each direction of a stream, or of an upgraded connection, may hold although the budget is full, in bytes: so all
+/// of them go on. 10,000 connections hold 40 MiB by it; with half of it, they would take twice as many turns. A part of
+/// a response that is larger is held nevertheless, but nothing beside it.
+pub(crate) const ALWAYS: usize = 4 << 10;
+
 /// What input has brought.
 #[derive(Debug)]
 pub enum Received {
@@ -147,11 +152,6 @@ impl Streaming {
     /// 1,000 stalled uploads would fill the budget of a module by themselves.
     pub(super) const MAX_WAITING: usize = 64 << 10;
 
-    /// What each direction of a stream may hold although the budget is full, in bytes: so all streams go
-    /// on. 10,000 connections hold 40 MiB by it; with half of it, they would take twice as many turns.
-    /// A part of a response that is larger is held nevertheless, but nothing beside it.
-    pub(super) const ALWAYS: usize = 4 << 10;
-
     fn new(head: &Head) -> Self {
         Self {
             calls: &CALLS,
@@ -206,7 +206,7 @@ impl Connection {
             return 0;
         }
         let room = cx.shared.budget.room(cx.limits);
-        match room < Streaming::ALWAYS {
+        match room < ALWAYS {
             true => room.max(self.room_always(pending)),
             false => room,
         }
@@ -237,7 +237,7 @@ impl Connection {
             (_, _) => return 0,
         };
         let room = cx.shared.budget.room(cx.limits);
-        wanted.min(room.max(Streaming::ALWAYS.saturating_sub(waiting)))
+        wanted.min(room.max(ALWAYS.saturating_sub(waiting)))
     }
 
     /// Whether the connection should be reset, not closed: its response has no other end than that of
@@ -257,7 +257,7 @@ impl Connection {
         let longest = self.streaming.as_ref().map_or(0, |it| it.response.longest);
         let room = match longest {
             0 => 0,
-            _ => Streaming::ALWAYS.saturating_sub(pending + longest),
+            _ => ALWAYS.saturating_sub(pending + longest),
         };
         // One part, however long it is.
         room.max(usize::from(pending == 0))

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::Streaming;
 use super::exchange::Exchange;
 use crate::conn::state::Writing;
-use crate::conn::{CloseReason, Connection, Context};
+use crate::conn::{ALWAYS, CloseReason, Connection, Context};
 use crate::event_loop::driver::Driver;
 use crate::event_loop::slot::Slot;
 use crate::incoming::QUEUE;
@@ -41,9 +41,6 @@ impl Sent {
         }
     }
 }
-
-/// What each direction may hold although the memory budget is full, as for bodies that stream.
-const ALWAYS: usize = 4 << 10;
 
 impl Tunnel {
     pub(super) fn new(pipe: Arc<Pipe>, connection: &Connection) -> Self {
