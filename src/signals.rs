@@ -108,7 +108,7 @@ mod watch {
     use crate::error::Result;
     use crate::handle::Handle;
 
-    #[allow(clippy::unnecessary_wraps, reason = "as on other platforms")]
+    #[expect(clippy::unnecessary_wraps, reason = "on other platforms it can fail")]
     pub(super) fn add(_: &Handle) -> Result<()> {
         log::info!(target: "mini_http", "stop_on_signals has no effect on WASI");
         Ok(())
