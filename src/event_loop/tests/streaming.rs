@@ -97,6 +97,32 @@ impl HttpBody for Events {
     }
 }
 
+/// A body without an end. It counts its polls, each of which makes a part.
+struct Endless<F> {
+    polls: Rc<Cell<usize>>,
+    part: F,
+}
+
+impl<F: Fn() -> Bytes> Endless<F> {
+    fn new(polls: &Rc<Cell<usize>>, part: F) -> Self {
+        let polls = Rc::clone(polls);
+        Self { polls, part }
+    }
+}
+
+impl<F: Fn() -> Bytes> HttpBody for Endless<F> {
+    type Data = Bytes;
+    type Error = &'static str;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+    ) -> Poll<Option<std::result::Result<Frame<Bytes>, &'static str>>> {
+        self.polls.set(self.polls.get() + 1);
+        Poll::Ready(Some(Ok(Frame::data((self.part)()))))
+    }
+}
+
 type Request = http::Request<Incoming>;
 
 impl Bench {

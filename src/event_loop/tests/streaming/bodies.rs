@@ -2,22 +2,6 @@
 
 use super::*;
 
-/// A body without an end, in pieces of 10,000 bytes. It counts the pieces.
-struct Endless(Rc<Cell<usize>>);
-
-impl HttpBody for Endless {
-    type Data = Bytes;
-    type Error = &'static str;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        _: &mut std::task::Context<'_>,
-    ) -> Poll<Option<std::result::Result<Frame<Bytes>, &'static str>>> {
-        self.0.set(self.0.get() + 1);
-        Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(&[b'x'; 10_000])))))
-    }
-}
-
 #[test]
 fn an_event_stream_is_not_held_back() {
     for personality in ALL {
@@ -62,7 +46,8 @@ fn a_body_is_polled_only_while_there_is_room() {
     });
     bench.at(400, move |_| client.reset());
     bench.stop_at(500);
-    let counters = bench.serve(async |_: Request| Response::new(Endless(Rc::clone(&pieces))));
+    let piece = || Bytes::from_static(&[b'x'; 10_000]);
+    let counters = bench.serve(async |_: Request| Response::new(Endless::new(&pieces, piece)));
     assert_eq!(counters.closed(CloseReason::ClientGone), 1);
 }
 

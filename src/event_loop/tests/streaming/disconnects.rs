@@ -2,6 +2,20 @@
 
 use super::*;
 
+impl Bench {
+    /// Runs the server with a handler that never responds.
+    fn serve_without_response(&self, diary: &Rc<Diary>) -> Counters {
+        self.serve(|_| {
+            let witness = Witness::new(diary, &self.fake);
+            async move {
+                pending::<()>().await;
+                witness.end();
+                Response::new("never".to_string())
+            }
+        })
+    }
+}
+
 #[test]
 fn a_reset_drops_the_future_promptly() {
     for personality in ALL {
@@ -15,15 +29,7 @@ fn a_reset_drops_the_future_promptly() {
         bench.at(60, move |_| assert_eq!(late.dropped.borrow().len(), 1));
         bench.at(70, move |_| other.reset());
         bench.stop_at(100);
-        let fake = bench.fake.clone();
-        let counters = bench.serve(|_| {
-            let witness = Witness::new(&diary, &fake);
-            async move {
-                pending::<()>().await;
-                witness.end();
-                Response::new("never".to_string())
-            }
-        });
+        let counters = bench.serve_without_response(&diary);
         assert_eq!(diary.dropped.borrow().len(), 2);
         assert_eq!(counters.closed(CloseReason::ClientGone), 2);
     }
@@ -70,15 +76,7 @@ fn a_reset_is_found_although_the_connection_is_not_read() {
             bench.at(12_000, move |_| other.reset());
             bench.waits_at_most(10, 25_000, 85_000);
             bench.stop_at(90_000);
-            let fake = bench.fake.clone();
-            let counters = bench.serve(|_| {
-                let witness = Witness::new(&diary, &fake);
-                async move {
-                    pending::<()>().await;
-                    witness.end();
-                    Response::new("never".to_string())
-                }
-            });
+            let counters = bench.serve_without_response(&diary);
             assert_eq!(counters.closed(CloseReason::ClientGone), 2);
         }
     }

@@ -2,23 +2,9 @@
 
 use super::*;
 
-/// A body without an end, of parts that the server holds alone: so they are counted.
-struct Counted {
-    length: usize,
-    polls: Rc<Cell<usize>>,
-}
-
-impl HttpBody for Counted {
-    type Data = Bytes;
-    type Error = &'static str;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        _: &mut std::task::Context<'_>,
-    ) -> Poll<Option<std::result::Result<Frame<Bytes>, &'static str>>> {
-        self.polls.set(self.polls.get() + 1);
-        Poll::Ready(Some(Ok(Frame::data(vec![b'x'; self.length].into()))))
-    }
+/// A part that the server holds alone: so it is counted.
+fn counted(length: usize) -> Bytes {
+    vec![b'x'; length].into()
 }
 
 const CLIENTS: usize = 40;
@@ -38,13 +24,11 @@ fn clients_that_take_nothing_of_a_stream_hold_4_kib_or_one_part_each_beyond_the_
             client.set_room(10_000 + 777 * number);
             client.send(GET);
         }
-        let polls = Rc::new(Cell::new(0));
         let all = clients.clone();
         bench.at(1_000, move |_| all.iter().for_each(Client::reset));
         bench.stop_at(1_500);
         let counters = bench.serve(async |_: Request| {
-            let polls = Rc::clone(&polls);
-            Response::new(Counted { length, polls })
+            Response::new(Endless::new(&Rc::default(), move || counted(length)))
         });
         let most = max_held + length + CLIENTS * (length.max(4 << 10) + FRAMING);
         let held = usize::try_from(counters.held_peak).unwrap_or(usize::MAX);
@@ -87,7 +71,7 @@ fn a_stream_goes_on_beside_those_that_fill_the_budget() {
                 "/taker" => (length, Rc::clone(&polls)),
                 _ => (60_000, Rc::default()),
             };
-            Response::new(Counted { length, polls })
+            Response::new(Endless::new(&polls, move || counted(length)))
         });
     }
 }
