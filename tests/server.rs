@@ -1,14 +1,18 @@
 //! The server's API, natively, over real sockets.
 #![cfg(not(target_os = "wasi"))]
 
+#[path = "common/in_thread.rs"]
+mod in_thread;
+
 use std::borrow::Cow;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use mini_http::{CloseReason, ErrorKind, Handle, Response, Result, Server};
+use mini_http::{CloseReason, ErrorKind, Response, Server};
+
+use self::in_thread::{start, stop};
 
 const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
 
@@ -24,20 +28,6 @@ fn exchange(addr: SocketAddr, request: &[u8]) -> String {
         .read_to_string(&mut answer)
         .expect("the server responds and closes");
     answer
-}
-
-/// Runs a server that `serve` starts, in a thread.
-fn start(
-    server: Server,
-    serve: impl FnOnce(Server) -> Result<()> + Send + 'static,
-) -> (SocketAddr, Handle, JoinHandle<Result<()>>) {
-    let (addr, handle) = (server.local_addr().expect("an address"), server.handle());
-    (addr, handle, thread::spawn(move || serve(server)))
-}
-
-fn stop(handle: &Handle, thread: JoinHandle<Result<()>>) {
-    handle.stop();
-    thread.join().expect("no panic").expect("it ends well");
 }
 
 fn server() -> Server {

@@ -2,6 +2,8 @@
 #![cfg(not(target_os = "wasi"))]
 
 mod failures;
+#[path = "../common/in_thread.rs"]
+mod in_thread;
 mod limits;
 mod serving;
 mod tasks;
@@ -9,10 +11,12 @@ mod tasks;
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::thread::{self, JoinHandle};
+use std::thread;
 use std::time::{Duration, Instant};
 
-use mini_http::{Handle, Request, Response, Result, Server};
+use mini_http::{Request, Response, Server};
+
+use self::in_thread::{start, stop};
 
 const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n";
 
@@ -21,20 +25,6 @@ fn two() -> Server {
     let mut server = Server::new("127.0.0.1:0").expect("a free port");
     server.workers(2);
     server
-}
-
-/// Runs a server in a thread.
-fn start(
-    server: Server,
-    serve: impl FnOnce(Server) -> Result<()> + Send + 'static,
-) -> (SocketAddr, Handle, JoinHandle<Result<()>>) {
-    let (addr, handle) = (server.local_addr().expect("an address"), server.handle());
-    (addr, handle, thread::spawn(move || serve(server)))
-}
-
-fn stop(handle: &Handle, thread: JoinHandle<Result<()>>) {
-    handle.stop();
-    thread.join().expect("no panic").expect("it ends well");
 }
 
 fn connect(addr: SocketAddr) -> TcpStream {
