@@ -7,7 +7,7 @@ use log::{debug, error};
 
 use super::Streaming;
 use super::exchange::Exchange;
-use super::port::End;
+use super::port::{End, Sent};
 use super::tunnel::Tunnel;
 use crate::conn::{CloseReason, Connection, Context, Seen};
 use crate::event_loop::driver::Driver;
@@ -93,6 +93,35 @@ impl<'h, H> Streaming<'h, H> {
                 driver.read_behind(slot, turn);
             }
         }
+        Self::deliver_head(driver, slot, &mut sent);
+        let (cx, connection) = (&mut driver.cx, &mut slot.connection);
+        for data in sent.take_data() {
+            // More than was promised has ended the response.
+            if connection.request_in_progress() {
+                connection.send_data(cx, data);
+            }
+        }
+        let (trailers, end) = (sent.trailers.take(), sent.end.take());
+        if !connection.request_in_progress() {
+            return;
+        }
+        if let Some(trailers) = trailers {
+            connection.send_trailers(cx, &trailers);
+        }
+        match end {
+            None => {}
+            Some(End::Complete) => connection.end_response(cx),
+            Some(End::HandlerFailed(failure)) => fail_handler(cx, connection, failure),
+            Some(End::BodyFailed(failure)) => fail_body(cx, connection, failure),
+        }
+    }
+
+    /// Passes on the head of the response, if it is there, and its body, too, if that is a single piece.
+    fn deliver_head<R: Reactor>(
+        driver: &mut Driver<'_, R>,
+        slot: &mut Slot<R::Stream, Exchange<'h>>,
+        sent: &mut Sent,
+    ) {
         let offer = sent.head.as_ref().and_then(|_| slot.exchange.take_offer());
         if let Some(offer) = &offer {
             slot.connection.set_upgrade_taken(offer.is_taken());
@@ -120,26 +149,6 @@ impl<'h, H> Streaming<'h, H> {
         }
         if let Some(offer) = offer {
             decide(driver, slot, offer);
-        }
-        let (cx, connection) = (&mut driver.cx, &mut slot.connection);
-        for data in sent.take_data() {
-            // More than was promised has ended the response.
-            if connection.request_in_progress() {
-                connection.send_data(cx, data);
-            }
-        }
-        let (trailers, end) = (sent.trailers.take(), sent.end.take());
-        if !connection.request_in_progress() {
-            return;
-        }
-        if let Some(trailers) = trailers {
-            connection.send_trailers(cx, &trailers);
-        }
-        match end {
-            None => {}
-            Some(End::Complete) => connection.end_response(cx),
-            Some(End::HandlerFailed(failure)) => fail_handler(cx, connection, failure),
-            Some(End::BodyFailed(failure)) => fail_body(cx, connection, failure),
         }
     }
 }
