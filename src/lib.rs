@@ -65,7 +65,7 @@
 //! | `executor` | tasks, sleeps and wake-ups, for asynchronous handlers |
 //! | `observe`, `counters` | access logs, functions called for each response, [`Counters`] and their text for Prometheus |
 //! | `forwarded` | the client's address behind proxies: [`TrustedProxies`] |
-//! | `signals`, `systemd`, `tower` | one for each feature of this name |
+//! | `signals`, `systemd`, `tower`, `wasi_http` | one for each feature of this name |
 //! | [`mod@test`] | tests of asynchronous handlers, without a server |
 //!
 //! # Features
@@ -75,6 +75,8 @@
 //! * `systemd` has `Server::notify_systemd`, which reports to systemd that the server is ready, alive, or stopping.
 //! * `proxy-protocol` adds `Server::proxy_protocol`: the PROXY protocol, versions 1 and 2.
 //! * `tower` adds `Server::serve_tower`, for services of `tower`, such as an axum `Router`.
+//! * `wasi-http` adds the macro `export!`, which makes a handler a component for hosts of `wasi:http`
+//!   (`wasm32-wasip2`): `wasmtime serve`, Spin, wasmCloud.
 //! * `unstable` makes `conn` and `reactor` public, with `Key` and `Instant`: for fuzzers, and for
 //!   programs that drive a connection with their own I/O. Every release may change them.
 //!
@@ -114,6 +116,14 @@
     )
 )]
 
+#[cfg(feature = "wasi-http")]
+#[doc(hidden)]
+#[path = "wasi_http/mod.rs"]
+#[cfg_attr(
+    not(all(target_os = "wasi", target_env = "p2")),
+    allow(dead_code, reason = "elsewhere only tests call it")
+)]
+pub mod __wasi_http;
 pub mod body;
 mod connection_id;
 mod counters;

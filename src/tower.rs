@@ -90,7 +90,7 @@ impl Server {
 ///
 /// Routers respond to HEAD as to GET, and leave out the body. They state its length if they know it; if they don't, the
 /// server must not state 0.
-fn call<S, B>(
+pub(crate) fn call<S, B>(
     service: &S,
     request: Request<Incoming>,
 ) -> impl Future<Output = std::result::Result<S::Response, S::Error>> + use<S, B>

@@ -34,4 +34,6 @@ pub(crate) use any::{BoxError, Polled};
 pub use chunks::{Chunks, Fallible};
 pub use reader::Reader;
 pub use served::Body;
+#[cfg(feature = "wasi-http")]
+pub(crate) use served::complete;
 pub(crate) use whole::Whole;

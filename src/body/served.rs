@@ -121,7 +121,7 @@ where
 }
 
 /// The request with all of its body.
-async fn complete(request: http::Request<Incoming>) -> Result<Request, IncomingError> {
+pub(crate) async fn complete(request: http::Request<Incoming>) -> Result<Request, IncomingError> {
     let (parts, body) = request.into_parts();
     let peer = parts.extensions.get::<PeerAddr>().map(|peer| peer.0);
     let id = parts.extensions.get::<ConnectionId>().copied();

@@ -94,7 +94,7 @@ fn write(
 }
 
 /// Removes the fields that are about the connection or the framing: those are the server's (RFC 9110 §7.6.1).
-fn remove_framing(fields: &mut HeaderMap) {
+pub(super) fn remove_framing(fields: &mut HeaderMap) {
     const NAMES: [HeaderName; 6] = [
         header::CONNECTION,
         header::CONTENT_LENGTH,

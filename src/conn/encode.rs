@@ -111,7 +111,7 @@ impl ResponseHead<'_> {
     }
 
     /// The value of `Content-Length`; `None` if the field must not be sent.
-    fn content_length(&self) -> Option<u64> {
+    pub(super) fn content_length(&self) -> Option<u64> {
         match self.status {
             // 204 must not have the field (RFC 9110 §8.6). For 304 it would have to be the length of
             // the 200 response that was not sent (§15.4.5), which is unknown here.

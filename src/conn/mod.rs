@@ -20,6 +20,7 @@
 //! | requests and responses whose bodies stream | `streaming/` |
 //! | memory: the budget, buffer pools, growth of bodies | `memory/` |
 //! | timers and the budget, at the end of each call | `upkeep` |
+//! | responses that a host frames, in a component | `hosted` |
 //! | encoding responses; which fields a handler may set | `encode`, `date` |
 //! | bytes waiting to be sent | `output` |
 //! | reports about requests and responses to observers | `watch` |
@@ -77,6 +78,12 @@ mod field_lines;
 mod framing;
 mod grammar;
 mod head;
+#[cfg(feature = "wasi-http")]
+#[cfg_attr(
+    not(all(target_os = "wasi", target_env = "p2")),
+    allow(dead_code, reason = "elsewhere only tests call it")
+)]
+mod hosted;
 mod incoming;
 mod input;
 mod memory;
@@ -101,9 +108,13 @@ pub(crate) use custom_refusal::{CustomRefusal, WriteRefusal};
 pub(crate) use encode::{announced_length, decimal, has_body};
 pub use framing::Framing;
 pub(crate) use grammar::is_token;
+#[cfg(feature = "wasi-http")]
+pub(crate) use hosted::{Hosted, for_host};
 pub use refusal::Refusal;
 pub(crate) use shared::ReadProxyHeader;
 pub use shared::{Context, Shared};
+#[cfg(feature = "wasi-http")]
+pub(crate) use streaming::keep_valid_trailers;
 pub(crate) use streaming::{ALWAYS, why_no_upgrade};
 pub use streaming::{BodyLength, Received, ResponseLength};
 pub(crate) use watch::{At, Open, Seen, SeenHead, Watch};

@@ -49,12 +49,12 @@ impl Refusal {
     }
 
     /// 400 (RFC 9110 §15.5.1): the request violates the grammar or the framing rules.
-    pub(super) const fn malformed(text: &'static str) -> Self {
+    pub(crate) const fn malformed(text: &'static str) -> Self {
         Self::new(StatusCode::BAD_REQUEST, CloseReason::BadRequest, text)
     }
 
     /// 400: the client's stream ended before the request was complete.
-    pub(super) const fn incomplete() -> Self {
+    pub(crate) const fn incomplete() -> Self {
         Self::new(
             StatusCode::BAD_REQUEST,
             CloseReason::IncompleteRequest,
@@ -127,7 +127,7 @@ impl Refusal {
     }
 
     /// 500: the handler responded with 101, or 2xx to CONNECT, and the connection can't be upgraded.
-    pub(super) const fn no_upgrade() -> Self {
+    pub(crate) const fn no_upgrade() -> Self {
         Self::failed("the connection can't be upgraded")
     }
 

@@ -75,6 +75,8 @@ pub(crate) use self::settings::Settings;
 pub(crate) use self::settings::Worker;
 #[cfg(feature = "tower")]
 pub(crate) use self::streaming::BodyLeftOut;
+#[cfg(feature = "wasi-http")]
+pub(crate) use self::streaming::{End, Port, RequestTask, run};
 
 use std::collections::VecDeque;
 use std::io;

@@ -66,10 +66,19 @@ use pipe::{Offer, User};
 /// # Errors
 /// [`ErrorKind::Upgrade`]: the request doesn't ask for an upgrade, `upgrade` was called for it before, the response is
 /// another one, or the connection ended before that, also because the server stopped. In
-/// [`test::run`](crate::test::run), no connection can be upgraded.
+/// [`test::run`](crate::test::run), no connection can be upgraded. [`ErrorKind::Unsupported`] in a component that
+/// `export!` has made.
 pub fn upgrade<B>(request: &mut http::Request<B>) -> Upgrade {
     match take(request.extensions_mut()) {
         Some(user) => Upgrade(State::Waiting(user)),
+        #[cfg(feature = "wasi-http")]
+        None if crate::__wasi_http::is_component() => {
+            let text = "hosts of wasi:http can't upgrade connections";
+            Upgrade(State::Failed(Some(Error::new(
+                ErrorKind::Unsupported,
+                text,
+            ))))
+        }
         None => {
             let (version, fields) = (request.version(), request.headers());
             let why = match *request.method() {

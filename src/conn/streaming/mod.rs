@@ -42,6 +42,8 @@ use http::{HeaderMap, Request};
 use self::body::RequestBody;
 use self::response::ResponseBody;
 use self::timers::Timers;
+#[cfg(feature = "wasi-http")]
+pub(crate) use self::trailers::keep_valid as keep_valid_trailers;
 use self::upgrade::Wish;
 pub(crate) use self::upgrade::why_no_upgrade;
 use super::head::Head;

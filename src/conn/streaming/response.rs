@@ -53,6 +53,30 @@ impl ResponseBody {
     }
 }
 
+impl ResponseLength {
+    /// How the client finds the end of the body.
+    pub(in crate::conn) fn framing(self, fields: &HeaderMap, is_http10: bool) -> BodyFraming {
+        match self {
+            Self::Exact(length) => BodyFraming::Length(length),
+            Self::LeftOut => BodyFraming::Length(0),
+            Self::Unknown => match encode::announced_length(fields) {
+                Some(length) => BodyFraming::Length(length),
+                None if is_http10 => BodyFraming::UntilClose,
+                None => BodyFraming::Chunked,
+            },
+        }
+    }
+
+    /// What the head states of that framing.
+    pub(in crate::conn) const fn stated(self, framing: BodyFraming) -> BodyFraming {
+        match self {
+            // States no length: a wrong one must not be sent (RFC 9110 §8.6).
+            Self::LeftOut => BodyFraming::UntilClose,
+            Self::Exact(_) | Self::Unknown => framing,
+        }
+    }
+}
+
 /// Actions on the response to the current request. They do nothing once it has ended, or
 /// the connection is closed.
 impl Connection {
@@ -239,15 +263,7 @@ impl Connection {
         }
         let (info, fields) = (self.request_info, head.headers());
         let has_body = encode::has_body(head.status(), info.is_head);
-        let framing = match length {
-            ResponseLength::Exact(length) => BodyFraming::Length(length),
-            ResponseLength::LeftOut => BodyFraming::Length(0),
-            ResponseLength::Unknown => match encode::announced_length(fields) {
-                Some(length) => BodyFraming::Length(length),
-                None if info.is_http10 => BodyFraming::UntilClose,
-                None => BodyFraming::Chunked,
-            },
-        };
+        let framing = length.framing(fields, info.is_http10);
         if has_body && framing == BodyFraming::UntilClose {
             self.state.will_close(CloseReason::Http10);
         }
@@ -262,11 +278,7 @@ impl Connection {
         let head = ResponseHead {
             status: head.status(),
             fields,
-            framing: match length {
-                // States no length: a wrong one must not be sent (RFC 9110 §8.6).
-                ResponseLength::LeftOut => BodyFraming::UntilClose,
-                ResponseLength::Exact(_) | ResponseLength::Unknown => framing,
-            },
+            framing: length.stated(framing),
             has_trailers: accepts_trailers && has_body && framing == BodyFraming::Chunked,
             request_info: info,
             persists: self.state.keep_alive() == KeepAlive::Persist,

@@ -34,6 +34,18 @@ pub(super) fn write(out: &mut Vec<u8>, trailers: &HeaderMap) {
     }
 }
 
+/// Removes the fields that mustn't be in a trailer section.
+pub(crate) fn keep_valid(trailers: &mut HeaderMap) {
+    let forbidden: Vec<HeaderName> = trailers
+        .keys()
+        .filter(|name| is_forbidden(name))
+        .cloned()
+        .collect();
+    for name in forbidden {
+        trailers.remove(name);
+    }
+}
+
 fn is_forbidden(name: &HeaderName) -> bool {
     matches!(
         *name,

@@ -76,7 +76,7 @@ impl Running<'_> {
 }
 
 /// The future of a request and its response.
-pub(super) type Task<'h> = Pin<Box<dyn Future<Output = ()> + 'h>>;
+pub(crate) type Task<'h> = Pin<Box<dyn Future<Output = ()> + 'h>>;
 
 impl<'h> Exchange<'h> {
     pub(super) fn new(key: Key) -> Self {
@@ -207,7 +207,7 @@ impl Tools {
 }
 
 /// The future of one request: the handler, then the body of its response.
-pub(super) async fn run<H, F>(
+pub(crate) async fn run<H, F>(
     handler: Rc<RefCell<H>>,
     port: Rc<Port>,
     request: http::Request<Incoming>,

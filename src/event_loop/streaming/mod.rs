@@ -31,8 +31,12 @@ use std::time::Duration;
 use log::{debug, error};
 use poll_turns::{Key, Table};
 
+#[cfg(feature = "wasi-http")]
+pub(crate) use self::exchange::{Task as RequestTask, run};
 #[cfg(feature = "tower")]
 pub(crate) use self::port::BodyLeftOut;
+#[cfg(feature = "wasi-http")]
+pub(crate) use self::port::{End, Port};
 
 use self::exchange::{Exchange, Place};
 use super::Settings;

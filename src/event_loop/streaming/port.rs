@@ -22,7 +22,7 @@ pub(crate) struct BodyLeftOut;
 
 /// What a request's future and the loop pass to each other. One for each connection.
 #[derive(Default)]
-pub(super) struct Port {
+pub(crate) struct Port {
     /// Whether the method of the request is HEAD.
     is_head_request: Cell<bool>,
     /// Whether it is CONNECT.
@@ -36,17 +36,17 @@ pub(super) struct Port {
 
 /// What a future has put into its port since the loop last looked.
 #[derive(Default)]
-pub(super) struct Sent {
-    pub(super) head: Option<(Response<()>, ResponseLength)>,
+pub(crate) struct Sent {
+    pub(crate) head: Option<(Response<()>, ResponseLength)>,
     data: Vec<Bytes>,
     /// The length of `data`, all together, and what the pieces themselves take.
     length: usize,
-    pub(super) trailers: Option<HeaderMap>,
-    pub(super) end: Option<End>,
+    pub(crate) trailers: Option<HeaderMap>,
+    pub(crate) end: Option<End>,
 }
 
 /// How a request's future has ended.
-pub(super) enum End {
+pub(crate) enum End {
     /// The response is complete.
     Complete,
     /// The handler returned an error instead of a response.
@@ -58,34 +58,34 @@ pub(super) enum End {
 /// The loop's side.
 impl Port {
     /// Begins a request with this method.
-    pub(super) fn begin(&self, method: &Method) {
+    pub(crate) fn begin(&self, method: &Method) {
         self.is_head_request.set(method == Method::HEAD);
         self.is_connect.set(method == Method::CONNECT);
     }
 
     /// Sets how many bytes the body may put here in the next poll.
-    pub(super) fn set_room(&self, room: usize) {
+    pub(crate) fn set_room(&self, room: usize) {
         self.room.set(room);
         self.wants_room.set(false);
     }
 
     /// Whether the future waits for room.
-    pub(super) fn wants_room(&self) -> bool {
+    pub(crate) fn wants_room(&self) -> bool {
         self.wants_room.get()
     }
 
     /// What the future has put here.
-    pub(super) fn sent(&self) -> RefMut<'_, Sent> {
+    pub(crate) fn sent(&self) -> RefMut<'_, Sent> {
         self.sent.borrow_mut()
     }
 
     /// Whether something is left of a response that was not completed.
-    pub(super) fn is_used(&self) -> bool {
+    pub(crate) fn is_used(&self) -> bool {
         !self.sent.borrow().is_empty()
     }
 
     /// Drops what was sent.
-    pub(super) fn clear(&self) {
+    pub(crate) fn clear(&self) {
         self.wants_room.set(false);
         let mut sent = self.sent.take();
         sent.clear();
@@ -98,7 +98,7 @@ impl Port {
 impl Port {
     /// Sends the response's head. Returns the body if that is to be polled: not for HEAD, nor for a status without a
     /// body.
-    pub(super) fn send_head<B: Body>(&self, response: Response<B>) -> Option<B> {
+    pub(crate) fn send_head<B: Body>(&self, response: Response<B>) -> Option<B> {
         let length = match response.body().size_hint().exact() {
             #[cfg(feature = "tower")]
             Some(0) if response.extensions().get::<BodyLeftOut>().is_some() => {
@@ -116,7 +116,7 @@ impl Port {
     }
 
     /// Returns when there is room for a part of the body.
-    pub(super) fn room(&self) -> impl Future<Output = ()> + '_ {
+    pub(crate) fn room(&self) -> impl Future<Output = ()> + '_ {
         poll_fn(|_| {
             if self.sent.borrow().length < self.room.get() {
                 return Poll::Ready(());
@@ -127,17 +127,17 @@ impl Port {
         })
     }
 
-    pub(super) fn send_data(&self, data: Bytes) {
+    pub(crate) fn send_data(&self, data: Bytes) {
         let mut sent = self.sent.borrow_mut();
         sent.length = sent.length.saturating_add(data.len() + PIECE);
         sent.data.push(data);
     }
 
-    pub(super) fn send_trailers(&self, trailers: HeaderMap) {
+    pub(crate) fn send_trailers(&self, trailers: HeaderMap) {
         self.sent.borrow_mut().trailers = Some(trailers);
     }
 
-    pub(super) fn end(&self, end: End) {
+    pub(crate) fn end(&self, end: End) {
         self.sent.borrow_mut().end = Some(end);
     }
 }
@@ -151,14 +151,14 @@ const KEPT_PIECES: usize = 16;
 
 impl Sent {
     /// Takes the pieces of the body.
-    pub(super) fn take_data(&mut self) -> Drain<'_, Bytes> {
+    pub(crate) fn take_data(&mut self) -> Drain<'_, Bytes> {
         self.length = 0;
         self.data.drain(..)
     }
 
     /// Takes the body of a response that is complete, if it is one piece of the announced length. The head is
     /// left.
-    pub(super) fn take_only_piece(&mut self) -> Option<Bytes> {
+    pub(crate) fn take_only_piece(&mut self) -> Option<Bytes> {
         let (_, ResponseLength::Exact(length)) = self.head.as_ref()? else {
             return None;
         };
