@@ -1,7 +1,5 @@
 //! [`Sets`]: which slots are busy, which are idle, and which idle ones are next.
 
-use std::num::NonZeroU32;
-
 /// Slots, numbered from 0. Each is unused, busy or idle.
 #[derive(Debug, Default)]
 pub(crate) struct Sets {
@@ -13,12 +11,12 @@ pub(crate) struct Sets {
     cursor: usize,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 struct Slot {
     /// When something last happened on it, in microseconds, wrapping around.
     last_active: u32,
-    /// Its position in the list of busy slots, counted from 1. `None` if it is idle.
-    busy_position: Option<NonZeroU32>,
+    /// Its position in the list of busy slots. `None` if it is idle.
+    busy_position: Option<u32>,
 }
 
 impl Sets {
@@ -29,11 +27,7 @@ impl Sets {
             self.slots.resize(at + 1, None);
         }
         self.remove(slot);
-        let (last_active, busy_position) = (0, None);
-        self.slots[at] = Some(Slot {
-            last_active,
-            busy_position,
-        });
+        self.slots[at] = Some(Slot::default());
         self.idle += 1;
     }
 
@@ -54,8 +48,9 @@ impl Sets {
         };
         found.last_active = micros(now);
         if found.busy_position.is_none() {
+            // There are no more busy slots than slots.
+            found.busy_position = Some(self.busy.len() as u32);
             self.busy.push(slot);
-            found.busy_position = position(self.busy.len());
             self.idle -= 1;
         }
     }
@@ -68,13 +63,12 @@ impl Sets {
         let Some(at) = found.busy_position.take() else {
             return;
         };
-        let at = at.get() as usize - 1;
-        self.busy.swap_remove(at);
+        self.busy.swap_remove(at as usize);
         self.idle += 1;
-        if let Some(&moved) = self.busy.get(at)
+        if let Some(&moved) = self.busy.get(at as usize)
             && let Some(Some(moved)) = self.slots.get_mut(moved as usize)
         {
-            moved.busy_position = position(at + 1);
+            moved.busy_position = Some(at);
         }
     }
 
@@ -140,10 +134,6 @@ impl Sets {
 fn micros(nanos: u64) -> u32 {
     // It wraps around after 71 minutes, much longer than the durations that are compared.
     (nanos / 1000) as u32
-}
-
-fn position(count: usize) -> Option<NonZeroU32> {
-    u32::try_from(count).ok().and_then(NonZeroU32::new)
 }
 
 #[cfg(test)]

@@ -21,6 +21,7 @@
 //! 13·n tries if the caller works all the time, but at least 10 ms with n above 256.
 
 use super::poll::sleep;
+use super::slots::Slot;
 use super::{Poller, Ready, RuntimeKind};
 use crate::errno::Errno;
 use crate::wasi::{Event, EventKind, Subscription, Wasi};
@@ -132,13 +133,14 @@ impl<W: Wasi> Poller<W> {
             return Ok(());
         }
         self.list_busy();
-        let slots = &self.slots;
-        let is_polled = |index| slots.at(index).is_polled();
         let count = self.planner.charge_tries(self.tries.cost());
-        self.planner
-            .next_idle(count, is_polled, &mut self.poll.list);
-        let polled = self.poll.list.iter().copied().filter(|it| is_polled(*it));
-        ready.extend(polled.map(|index| slots.at(index).all_interests()));
+        self.list_idle(count);
+        let listed = self.poll.list.iter().map(|&index| self.slots.at(index));
+        ready.extend(
+            listed
+                .filter(|slot| slot.is_polled())
+                .map(Slot::all_interests),
+        );
         Ok(())
     }
 

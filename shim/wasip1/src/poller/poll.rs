@@ -166,7 +166,13 @@ impl Poll {
                 .report_position
                 .map_or(self.reports.len(), |at| at.get() as usize - 1);
             if at == self.reports.len() {
-                self.reports.push(SlotReport::nothing(index));
+                let ready = slot.nothing_ready();
+                let certain = false;
+                self.reports.push(SlotReport {
+                    index,
+                    ready,
+                    certain,
+                });
                 slot.report_position = position(self.reports.len());
             }
             self.reports[at].add(event, slot.interest.write, is_selective);
@@ -193,62 +199,31 @@ pub(super) fn sleep<W: Wasi>(wasi: &W, nanos: u64) {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct SlotReport {
     pub(super) index: u32,
-    readable: bool,
-    writable: bool,
-    read_closed: bool,
-    error: Option<Errno>,
+    pub(super) ready: Ready,
     /// It is certain that a direction is ready. See the head of [`poller`](super).
     pub(super) certain: bool,
 }
 
 impl SlotReport {
-    const fn nothing(index: u32) -> Self {
-        let (readable, writable, read_closed) = (false, false, false);
-        Self {
-            index,
-            readable,
-            writable,
-            read_closed,
-            error: None,
-            certain: false,
-        }
-    }
-
     fn add(&mut self, event: &Event, writes: bool, is_selective: bool) {
-        self.readable |= event.kind() == EventKind::Read;
-        self.writable |= event.kind() == EventKind::Write;
+        let ready = &mut self.ready;
+        ready.readable |= event.kind() == EventKind::Read;
+        ready.writable |= event.kind() == EventKind::Write;
         self.certain |= is_selective;
         match event.error {
             Errno::SUCCESS => {
-                self.read_closed |= event.hangup();
+                ready.read_closed |= event.hangup();
                 self.certain |= event.hangup() || event.nbytes > 1;
             }
             // The runtime can't report readiness here, so the owner has to try.
             Errno::NOTSUP | Errno::NOSYS | Errno::INTR | Errno::AGAIN => {}
             errno => {
-                self.readable = true;
-                self.writable |= writes;
-                self.read_closed = true;
-                self.error = Some(errno);
+                ready.readable = true;
+                ready.writable |= writes;
+                ready.read_closed = true;
+                ready.error = Some(errno);
                 self.certain = true;
             }
-        }
-    }
-
-    pub(super) fn ready(&self, slots: &Slots) -> Ready {
-        let Self {
-            readable,
-            writable,
-            read_closed,
-            error,
-            ..
-        } = *self;
-        Ready {
-            readable,
-            writable,
-            read_closed,
-            error,
-            ..slots.at(self.index).nothing_ready()
         }
     }
 }

@@ -124,10 +124,7 @@ impl<W: Wasi> Poller<W> {
     /// Polls the next `count` idle connections, without waiting.
     fn poll_some_idle(&mut self, count: usize, ready: &mut Vec<Ready>) -> Result<(), Errno> {
         self.poll.list.clear();
-        let slots = &self.slots;
-        let is_polled = |index| slots.at(index).is_polled();
-        self.planner
-            .next_idle(count, is_polled, &mut self.poll.list);
+        self.list_idle(count);
         let count = self.poll.list.len();
         if count == 0 {
             return Ok(());
@@ -149,6 +146,13 @@ impl<W: Wasi> Poller<W> {
         self.poll.list.clear();
         self.poll.list.extend_from_slice(self.slots.listeners());
         self.poll.list.extend_from_slice(self.planner.busy());
+    }
+
+    /// Adds the next `count` idle connections to the list.
+    pub(super) fn list_idle(&mut self, count: usize) {
+        let is_polled = |index| self.slots.at(index).is_polled();
+        self.planner
+            .next_idle(count, is_polled, &mut self.poll.list);
     }
 
     /// Polls the list. Returns whether anything was reported.
@@ -174,7 +178,7 @@ impl<W: Wasi> Poller<W> {
             };
             if report.certain || slot.is_due(now, every) {
                 self.slots.record_try(report.index, now);
-                ready.push(report.ready(&self.slots));
+                ready.push(report.ready);
             }
         }
         let busy = self.planner.busy().len();
@@ -205,7 +209,7 @@ impl<W: Wasi> Poller<W> {
             if report.certain || is_due {
                 found.idle |= is_idle;
                 self.slots.record_try(report.index, now);
-                ready.push(report.ready(&self.slots));
+                ready.push(report.ready);
             } else if resolve {
                 uncertain.push(*report);
             }
@@ -230,7 +234,7 @@ impl<W: Wasi> Poller<W> {
         let mut uncertain = Vec::new();
         for report in &self.poll.reports {
             if streams <= FEW_UNCERTAIN || is_listener(&report) {
-                ready.push(report.ready(&self.slots));
+                ready.push(report.ready);
             } else if !only_listeners {
                 uncertain.push(*report);
             }
@@ -250,7 +254,7 @@ impl<W: Wasi> Poller<W> {
         while let Some(part) = parts.pop() {
             if part.len() <= FEW_UNCERTAIN {
                 found_idle |= part.iter().any(|report| self.planner.is_idle(report.index));
-                ready.extend(part.iter().map(|report| report.ready(&self.slots)));
+                ready.extend(part.iter().map(|report| report.ready));
                 continue;
             }
             for chunk in part.chunks(part.len().div_ceil(8).max(FEW_UNCERTAIN)) {
@@ -274,7 +278,7 @@ impl<W: Wasi> Poller<W> {
     fn report_certain(&self, ready: &mut Vec<Ready>) -> Vec<SlotReport> {
         let (certain, uncertain): (Vec<SlotReport>, Vec<SlotReport>) =
             self.poll.reports.iter().partition(|report| report.certain);
-        ready.extend(certain.iter().map(|report| report.ready(&self.slots)));
+        ready.extend(certain.iter().map(|report| report.ready));
         uncertain
     }
 
@@ -295,15 +299,12 @@ impl<W: Wasi> Poller<W> {
         for &index in self.slots.listeners() {
             let slot = self.slots.at(index);
             if slot.is_polled() && self.accepted.has(index) {
-                let token = slot.token;
-                if !ready
-                    .iter()
-                    .any(|ready| ready.listener && ready.token == token)
-                {
-                    ready.push(Ready {
-                        readable: true,
-                        ..slot.nothing_ready()
-                    });
+                let acceptable = Ready {
+                    readable: true,
+                    ..slot.nothing_ready()
+                };
+                if !contains(ready, &acceptable) {
+                    ready.push(acceptable);
                 }
             }
         }
@@ -333,15 +334,9 @@ impl<W: Wasi> Poller<W> {
         let reported = ready.len();
         self.report_all_interests(ready);
         // Some may have been reported before this poll failed. They are not reported twice.
-        let (before, all) = ready.split_at_mut(reported);
-        let known = |ready: &Ready| {
-            before
-                .iter()
-                .any(|it| it.token == ready.token && it.listener == ready.listener)
-        };
-        let fresh: Vec<Ready> = all.iter().filter(|ready| !known(ready)).copied().collect();
-        ready.truncate(reported);
-        ready.extend(fresh);
+        let mut fresh = ready.split_off(reported);
+        fresh.retain(|it| !contains(ready, it));
+        ready.append(&mut fresh);
         Ok(())
     }
 
@@ -350,6 +345,13 @@ impl<W: Wasi> Poller<W> {
         let polled = self.slots.polled();
         ready.extend(polled.map(|index| self.slots.at(index).all_interests()));
     }
+}
+
+/// Whether there is an entry for the same registration.
+fn contains(ready: &[Ready], wanted: &Ready) -> bool {
+    ready
+        .iter()
+        .any(|it| it.token == wanted.token && it.listener == wanted.listener)
 }
 
 /// How many waits in a row may report events without any progress before they begin to sleep. One try shows that a
