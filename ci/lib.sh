@@ -4,11 +4,11 @@
 ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 # Exported, so that the test programs, which ask for runtimes too, look in the same place.
 export MINI_HTTP_CACHE="${MINI_HTTP_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/mini_http}"
-# With it, the hosts written in Rust capture a backtrace for every call that answers `AGAIN`, which
+# With it, the hosts written in Rust capture a backtrace for every call that returns `AGAIN`, which
 # makes such a call ten times as dear.
 unset RUST_BACKTRACE
 
-# say WORDS... : a line about what the script does. On stderr, because stdout may be an answer.
+# say WORDS... : a line about what the script does. On stderr, because stdout may be the result.
 say() { echo "${0##*/}: $*" >&2; }
 
 # die WORDS... : the same, and the end.

@@ -1,4 +1,4 @@
-//! Answers with the request's body, or `hello!` if it has none.
+//! Responds with the request's body, or `hello!` if it has none.
 //!
 //! `cargo run --example echo`, then `curl -d 'some text' http://127.0.0.1:3000`.
 

@@ -1,4 +1,4 @@
-//! Answers `Hello!` to everything.
+//! Responds with `Hello!` to everything.
 //!
 //! `cargo run --example hello`, then `curl http://127.0.0.1:3000`. The same source runs inside a
 //! WASI runtime: `cargo run --target wasm32-wasip1 --example hello`.

@@ -42,10 +42,10 @@ impl Drop for Running {
 /// The body of the response.
 fn get(mut stream: impl Read + Write) -> String {
     stream.write_all(GET).expect("the server reads");
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).expect("a response");
-    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
-    let (_, body) = answer.split_once("\r\n\r\n").expect("a head");
+    let mut response = String::new();
+    stream.read_to_string(&mut response).expect("a response");
+    assert!(response.starts_with("HTTP/1.1 200 "), "{response}");
+    let (_, body) = response.split_once("\r\n\r\n").expect("a head");
     body.to_owned()
 }
 
@@ -320,9 +320,9 @@ mod unix {
         client
             .write_all(&[b'x'; 100_000])
             .expect("the server reads on");
-        let mut answer = String::new();
-        client.read_to_string(&mut answer).expect("no reset");
-        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+        let mut response = String::new();
+        client.read_to_string(&mut response).expect("no reset");
+        assert!(response.starts_with("HTTP/1.1 200 "), "{response}");
     }
 
     #[test]
@@ -348,11 +348,11 @@ mod unix {
             client
                 .write_all(request.as_bytes())
                 .expect("the server reads");
-            let mut answer = String::new();
-            client.read_to_string(&mut answer).expect("a response");
+            let mut response = String::new();
+            client.read_to_string(&mut response).expect("a response");
             assert!(
-                answer.starts_with(&format!("HTTP/1.1 {status} ")),
-                "{answer}"
+                response.starts_with(&format!("HTTP/1.1 {status} ")),
+                "{response}"
             );
         }
     }
@@ -369,9 +369,9 @@ mod unix {
         client
             .write_all(b"GET / HTTP/1.0\r\n\r\n")
             .expect("the server reads");
-        let mut answer = String::new();
-        client.read_to_string(&mut answer).expect("no reset");
-        assert!(answer.ends_with("\r\n\r\nsome"), "{answer}");
+        let mut response = String::new();
+        client.read_to_string(&mut response).expect("no reset");
+        assert!(response.ends_with("\r\n\r\nsome"), "{response}");
         handle.stop();
         thread.join().expect("no panic").expect("it ends well");
     }

@@ -211,7 +211,7 @@ fn run_all_ways(
         handler: case.handler,
         settings: &case.settings,
         end: case.end,
-        answers: case.answers.len(),
+        responses: case.responses.len(),
     };
     let mut whole = None;
     for places in check::ways_to_cut(input) {
@@ -226,14 +226,14 @@ fn run_all_ways(
             Ok(outcome) => outcome,
             Err(problem) => return Some(check::report(case, &way, &steps, "", &problem)),
         };
-        let answered = notation::show(&outcome.answered);
+        let responded = notation::show(&outcome.responded);
         if let Err(problem) = check::check(case, &outcome, Probe::None) {
-            return Some(check::report(case, &way, &steps, &answered, &problem));
+            return Some(check::report(case, &way, &steps, &responded, &problem));
         }
         let events = check::events(case, &outcome).expect("checked before");
         if *whole.get_or_insert_with(|| events.clone()) != events {
             let problem = "the outcome in pieces differs from that of the whole input";
-            return Some(check::report(case, &way, &steps, &answered, problem));
+            return Some(check::report(case, &way, &steps, &responded, problem));
         }
     }
     // After the end of the client's stream there can't be another request.
@@ -241,10 +241,10 @@ fn run_all_ways(
     if can_be_probed {
         let steps = check::followed_by(input, Probe::Staying.bytes());
         let outcome = machine.run(&steps, &setup);
-        let (answered, result) = match &outcome {
+        let (responded, result) = match &outcome {
             Ok(outcome) => {
                 let result = check::check(case, outcome, Probe::Staying);
-                (notation::show(&outcome.answered), result)
+                (notation::show(&outcome.responded), result)
             }
             Err(problem) => (String::new(), Err(problem.clone())),
         };
@@ -253,7 +253,7 @@ fn run_all_ways(
                 case,
                 "with a request after it",
                 &steps,
-                &answered,
+                &responded,
                 &problem,
             ));
         }

@@ -5,11 +5,11 @@
 mod common;
 mod oracle;
 
-use common::answers::{self, Answer};
 use common::cases::{End, Handler};
 use common::check::{self, Outcome, Setup, Subject};
 use common::machine::Machine;
 use common::notation::Step;
+use common::responses;
 use mini_http::conn::{Connection, Context, Shared};
 use mini_http::{Instant, Limits, Response};
 use oracle::choices::Choices;
@@ -219,7 +219,7 @@ fn serve(bytes: &[u8], places: &[Index], eof: bool) -> Outcome {
         handler: Handler::Echo,
         settings: &[],
         end: End::Waiting,
-        answers: 0,
+        responses: 0,
     };
     Machine::default()
         .run(&steps, &setup)
@@ -228,23 +228,23 @@ fn serve(bytes: &[u8], places: &[Index], eof: bool) -> Outcome {
 
 /// Reads the responses of an outcome. The requests say which of them are responses to HEAD. For a refusal this isn't
 /// known, so its bytes must be a valid response in one of the two ways.
-fn read(outcome: &Outcome) -> Vec<Answer> {
+fn read(outcome: &Outcome) -> Vec<responses::Response> {
     let mut requests = outcome.seen.iter().flatten();
-    let mut rest = outcome.answered.as_slice();
+    let mut rest = outcome.responded.as_slice();
     let mut read = Vec::new();
     let mut to_head = requests.next().map(|request| request.method == "HEAD");
     while !rest.is_empty() {
-        let attempt = answers::read(rest, to_head.unwrap_or(false));
+        let attempt = responses::read(rest, to_head.unwrap_or(false));
         let attempt = match (attempt, to_head) {
-            (Err(_), None) => answers::read(rest, true),
+            (Err(_), None) => responses::read(rest, true),
             (attempt, _) => attempt,
         };
-        let (answer, after) = attempt.expect("a well-formed answer");
-        if !answer.is_interim() {
+        let (response, after) = attempt.expect("a well-formed response");
+        if !response.is_interim() {
             to_head = requests.next().map(|request| request.method == "HEAD");
         }
         rest = after;
-        read.push(answer);
+        read.push(response);
     }
     read
 }
@@ -253,29 +253,32 @@ fn read(outcome: &Outcome) -> Vec<Answer> {
 fn check_always(outcome: &Outcome) {
     let read = read(outcome);
     let seen = outcome.seen.as_deref().unwrap_or_default();
-    let finals: Vec<_> = read.iter().filter(|answer| !answer.is_interim()).collect();
-    for (answer, request) in finals.iter().zip(seen) {
-        assert_eq!(answer.status, 200);
+    let finals: Vec<_> = read
+        .iter()
+        .filter(|response| !response.is_interim())
+        .collect();
+    for (response, request) in finals.iter().zip(seen) {
+        assert_eq!(response.status, 200);
         if request.method != "HEAD" {
-            assert_eq!(answer.body, check::echo(&request.body));
+            assert_eq!(response.body, check::echo(&request.body));
         }
     }
     let refusals = &finals[finals.len().min(seen.len())..];
-    assert!(finals.len() >= seen.len(), "a request has no answer");
+    assert!(finals.len() >= seen.len(), "a request has no response");
     assert!(refusals.len() <= 1, "more than one refusal");
     assert!(
         refusals
             .iter()
-            .all(|answer| answer.status >= 400 && answer.says_close())
+            .all(|response| response.status >= 400 && response.says_close())
     );
     assert!(
         refusals.is_empty() || outcome.closed,
         "open after a refusal"
     );
-    let closes = finals.iter().position(|answer| answer.says_close());
+    let closes = finals.iter().position(|response| response.says_close());
     assert!(
         closes.is_none_or(|at| at + 1 == finals.len()),
-        "an answer after the last"
+        "a response after the last"
     );
     assert!(
         closes.is_none() || outcome.closed,
@@ -283,7 +286,7 @@ fn check_always(outcome: &Outcome) {
     );
     assert!(
         read.len() <= finals.len() * 2 + 1,
-        "too many interim answers"
+        "too many interim responses"
     );
 }
 
@@ -313,7 +316,7 @@ proptest! {
         prop_assert_eq!(&whole.seen, &split.seen);
         prop_assert_eq!(whole.closed, split.closed);
         let statuses = |outcome| -> Vec<u16> {
-            read(outcome).into_iter().map(|answer| answer.status).collect()
+            read(outcome).into_iter().map(|response| response.status).collect()
         };
         prop_assert_eq!(statuses(&whole), statuses(&split));
     }
@@ -327,7 +330,7 @@ proptest! {
         let bytes: Vec<u8> = requests.iter().flat_map(Request::encode).collect();
         let outcome = serve(&bytes, &places, false);
         check_always(&outcome);
-        prop_assert!(!outcome.closed, "closed: {:?}", String::from_utf8_lossy(&outcome.answered));
+        prop_assert!(!outcome.closed, "closed: {:?}", String::from_utf8_lossy(&outcome.responded));
         let seen = outcome.seen.unwrap_or_default();
         prop_assert_eq!(seen.len(), requests.len());
         for (seen, meant) in seen.iter().zip(&requests) {
@@ -389,19 +392,19 @@ proptest! {
             response = response.header(name, value.as_slice());
         }
         let bytes = respond(method, version, response.body(body.clone()).expect("a response"));
-        let (answer, rest) = answers::read(&bytes, method == "HEAD").map_err(TestCaseError::fail)?;
+        let (response, rest) = responses::read(&bytes, method == "HEAD").map_err(TestCaseError::fail)?;
         prop_assert!(rest.is_empty());
         if status < 200 {
-            prop_assert_eq!(answer.status, 500);
+            prop_assert_eq!(response.status, 500);
             return Ok(());
         }
-        prop_assert_eq!(answer.status, status);
+        prop_assert_eq!(response.status, status);
         let bodiless = method == "HEAD" || [204, 205, 304].contains(&status);
-        prop_assert_eq!(answer.body.as_slice(), if bodiless { b"" } else { body.as_slice() });
+        prop_assert_eq!(response.body.as_slice(), if bodiless { b"" } else { body.as_slice() });
         for (name, _) in fields.iter().filter(|(name, _)| name.starts_with("X-")) {
             let same = fields.iter().filter(|(other, _)| other.eq_ignore_ascii_case(name));
             let meant: Vec<_> = same.map(|(_, value)| value.trim_ascii()).collect();
-            let read: Vec<_> = answer.values(name).collect();
+            let read: Vec<_> = response.values(name).collect();
             prop_assert_eq!(read, meant);
         }
     }

@@ -23,11 +23,11 @@ fn exchange(addr: SocketAddr, request: &[u8]) -> String {
         .set_read_timeout(Some(Duration::from_secs(10)))
         .expect("a timeout");
     stream.write_all(request).expect("the server reads");
-    let mut answer = String::new();
+    let mut response = String::new();
     stream
-        .read_to_string(&mut answer)
+        .read_to_string(&mut response)
         .expect("the server responds and closes");
-    answer
+    response
 }
 
 fn server() -> Server {
@@ -55,12 +55,12 @@ fn the_programs_of_2022_still_run() {
                 .unwrap()
         })
     });
-    let answer = exchange(addr, GET);
+    let response = exchange(addr, GET);
     assert!(
-        answer.starts_with("HTTP/1.1 200 OK\r\nx-what-up: Nothin\r\n"),
-        "{answer}"
+        response.starts_with("HTTP/1.1 200 OK\r\nx-what-up: Nothin\r\n"),
+        "{response}"
     );
-    assert!(answer.ends_with("\r\n\r\nhello!"), "{answer}");
+    assert!(response.ends_with("\r\n\r\nhello!"), "{response}");
     stop(&handle, thread);
     let counters = handle.counters();
     assert_eq!(
@@ -102,29 +102,32 @@ fn a_setting_out_of_range_is_an_error_at_the_start() {
 
 #[test]
 fn a_server_takes_any_listener_and_any_type_of_body() {
-    fn answers<B: mini_http::Body + Clone + Send + 'static>(body: B, expected: &str) {
+    fn responds_with<B: mini_http::Body + Clone + Send + 'static>(body: B, expected: &str) {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let mut server = Server::from_listener(listener).expect("a listener");
         server.tcp_nodelay(true).tcp_nodelay(false);
         let (addr, handle, thread) = start(server, move |server| {
             server.serve(move |_| Response::new(body.clone()))
         });
-        let answer = exchange(addr, GET);
-        assert!(answer.ends_with(&format!("\r\n\r\n{expected}")), "{answer}");
+        let response = exchange(addr, GET);
+        assert!(
+            response.ends_with(&format!("\r\n\r\n{expected}")),
+            "{response}"
+        );
         stop(&handle, thread);
     }
-    answers("str", "str");
-    answers(&b"slice"[..], "slice");
-    answers(String::from("string"), "string");
-    answers(bytes::Bytes::from_static(b"bytes"), "bytes");
-    answers(b"vec".to_vec(), "vec");
-    answers(Box::<[u8]>::from(&b"box"[..]), "box");
-    answers(Arc::<[u8]>::from(&b"arc"[..]), "arc");
-    answers(Cow::Borrowed("borrowed str"), "borrowed str");
-    answers(Cow::<str>::Owned("owned str".to_owned()), "owned str");
-    answers(Cow::Borrowed(&b"borrowed"[..]), "borrowed");
-    answers(Cow::<[u8]>::Owned(b"owned".to_vec()), "owned");
-    answers((), "");
+    responds_with("str", "str");
+    responds_with(&b"slice"[..], "slice");
+    responds_with(String::from("string"), "string");
+    responds_with(bytes::Bytes::from_static(b"bytes"), "bytes");
+    responds_with(b"vec".to_vec(), "vec");
+    responds_with(Box::<[u8]>::from(&b"box"[..]), "box");
+    responds_with(Arc::<[u8]>::from(&b"arc"[..]), "arc");
+    responds_with(Cow::Borrowed("borrowed str"), "borrowed str");
+    responds_with(Cow::<str>::Owned("owned str".to_owned()), "owned str");
+    responds_with(Cow::Borrowed(&b"borrowed"[..]), "borrowed");
+    responds_with(Cow::<[u8]>::Owned(b"owned".to_vec()), "owned");
+    responds_with((), "");
 }
 
 #[test]
@@ -156,10 +159,10 @@ fn a_handler_can_stop_the_server() {
             Response::new("bye")
         })
     });
-    let answer = exchange(addr, b"GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+    let response = exchange(addr, b"GET / HTTP/1.1\r\nHost: h\r\n\r\n");
     assert!(
-        answer.contains("connection: close\r\n") && answer.ends_with("bye"),
-        "{answer}"
+        response.contains("connection: close\r\n") && response.ends_with("bye"),
+        "{response}"
     );
     thread.join().expect("no panic").expect("it ends well");
     assert_eq!(handle.counters().closed(CloseReason::Stopped), 1);
@@ -173,8 +176,8 @@ fn a_panic_becomes_a_500_or_ends_the_server_as_configured() {
     };
     let request = b"GET /panic HTTP/1.1\r\nHost: h\r\n\r\n";
     let (addr, handle, thread) = start(server(), move |server| server.serve(panics));
-    let answer = exchange(addr, request);
-    assert!(answer.starts_with("HTTP/1.1 500 "), "{answer}");
+    let response = exchange(addr, request);
+    assert!(response.starts_with("HTTP/1.1 500 "), "{response}");
     assert!(exchange(addr, GET).ends_with("fine"));
     stop(&handle, thread);
 
@@ -217,8 +220,8 @@ fn sockets_of_systemd_are_served() {
         .stdout(Stdio::null())
         .spawn();
     let _child = KilledAtTheEnd(child.expect("sh starts"));
-    let answer = exchange(addr, GET);
-    assert!(answer.ends_with("Hello!"), "{answer}");
+    let response = exchange(addr, GET);
+    assert!(response.ends_with("Hello!"), "{response}");
 }
 
 /// Kills the process when the test ends, also when it fails.

@@ -35,7 +35,7 @@ impl Running {
         let (addr, handle) = (server.local_addr().expect("an address"), server.handle());
         let (working, is_working) = mpsc::channel();
         let stops = handle.clone();
-        let answer = move |request: Request| match request.uri().path() {
+        let handler = move |request: Request| match request.uri().path() {
             "/stop" => {
                 // The test may have dropped the receiver.
                 let _ = working.send(());
@@ -46,7 +46,7 @@ impl Running {
             "/large" => Response::new(vec![b'x'; 8 << 20]),
             _ => Response::new(b"hello!".to_vec()),
         };
-        let thread = thread::spawn(move || server.start(answer).expect("it ends well"));
+        let thread = thread::spawn(move || server.start(handler).expect("it ends well"));
         Self {
             addr,
             handle,

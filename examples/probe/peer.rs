@@ -1,6 +1,6 @@
 //! The other end: a program outside the runtime that makes connections and treats them as it is told.
 //!
-//! The connection on which it says `probe` is for the commands, one a line, each answered by a line
+//! The connection on which it says `probe` is for the commands, one a line, each with a response of a line
 //! `ok NUMBER` or `error WHY`. What they mean is in `ci/interop/src/probe.rs`.
 
 use std::io::IoSlice;
@@ -35,16 +35,16 @@ impl Peer {
         Err("nobody has come to do the other end's part: see ci/run probe".into())
     }
 
-    /// Has a command carried out, and gives the number in its answer.
+    /// Has a command carried out, and gives the number in its response.
     pub(crate) fn ask(&mut self, command: &str) -> Result<u64, String> {
         let line = format!("{command}\n");
         let sent = Preview1.fd_write(self.fd, &[IoSlice::new(line.as_bytes())]);
         if sent != Ok(line.len()) {
             return Err(format!("the command {command} couldn't be sent: {sent:?}"));
         }
-        let answer = self.line().map_err(|why| format!("{command}: {why}"))?;
-        let number = answer.strip_prefix("ok ").and_then(|it| it.parse().ok());
-        number.ok_or(format!("{command}: {answer}"))
+        let response = self.line().map_err(|why| format!("{command}: {why}"))?;
+        let number = response.strip_prefix("ok ").and_then(|it| it.parse().ok());
+        number.ok_or(format!("{command}: {response}"))
     }
 
     fn line(&mut self) -> Result<String, String> {

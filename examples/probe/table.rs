@@ -26,7 +26,7 @@ struct Row {
     /// What this runtime does.
     runtime: String,
     /// What `mini_http` does about it.
-    answer: &'static str,
+    response: &'static str,
 }
 
 impl Row {
@@ -38,7 +38,7 @@ impl Row {
     ];
 
     fn cells(&self) -> [&str; 4] {
-        [&self.behaviour, self.text, &self.runtime, self.answer]
+        [&self.behaviour, self.text, &self.runtime, self.response]
     }
 }
 
@@ -52,14 +52,14 @@ impl Table {
         behaviour: impl Into<String>,
         text: &'static str,
         runtime: impl Into<String>,
-        answer: &'static str,
+        response: &'static str,
     ) {
         self.rows.push(Row {
             section: self.section,
             behaviour: behaviour.into(),
             text,
             runtime: runtime.into(),
-            answer,
+            response,
         });
     }
 
@@ -77,11 +77,11 @@ impl Table {
         for section in self.sections() {
             let _ = writeln!(out, "\n== {}", section[0].section);
             for row in section {
-                let [behaviour, text, runtime, answer] = row.cells();
+                let [behaviour, text, runtime, response] = row.cells();
                 let _ = writeln!(out, "{behaviour}");
                 let _ = writeln!(out, "    text       {text}");
                 let _ = writeln!(out, "    runtime    {runtime}");
-                let _ = writeln!(out, "    mini_http  {answer}");
+                let _ = writeln!(out, "    mini_http  {response}");
             }
         }
         out

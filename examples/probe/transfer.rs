@@ -230,7 +230,7 @@ fn end(lab: &mut Lab, connection: Connection) -> Outcome<&'static str> {
 
 fn write(connection: Connection) -> String {
     let written = count(Preview1.fd_write(connection.fd, &[IoSlice::new(b"12345")]));
-    // The other end's answer to what it doesn't expect is a reset, which takes a moment.
+    // What the other end returns for what it doesn't expect is a reset, which takes a moment.
     sleep(2_000_000);
     written
 }

@@ -14,7 +14,7 @@ pub(crate) struct Case {
     /// Limits that differ from the server's own, by name.
     pub(crate) settings: Vec<(String, u64)>,
     pub(crate) inputs: Vec<Vec<Step>>,
-    pub(crate) answers: Vec<Answer>,
+    pub(crate) responses: Vec<Response>,
     pub(crate) end: End,
     /// The requests that the handler must see. If `None`, only their number is checked.
     pub(crate) requests: Option<Vec<Request>>,
@@ -44,7 +44,7 @@ pub(crate) enum End {
 
 /// A response that a case expects.
 #[derive(Clone, Debug)]
-pub(crate) struct Answer {
+pub(crate) struct Response {
     /// The statuses that are permitted.
     pub(crate) status: Vec<u16>,
     pub(crate) form: Form,
@@ -215,7 +215,7 @@ struct Draft<'a> {
     handler: Handler,
     settings: Vec<(String, u64)>,
     inputs: Vec<Vec<Step>>,
-    outcome: Option<(Vec<Answer>, End)>,
+    outcome: Option<(Vec<Response>, End)>,
     requests: Option<Vec<Request>>,
 }
 
@@ -248,7 +248,7 @@ impl<'a> Draft<'a> {
     fn block(&mut self, kind: &str, lines: &[&str]) -> Result<(), String> {
         match kind {
             "http" if self.outcome.is_none() => self.inputs.extend(notation::block(lines)?),
-            "answer" if self.outcome.is_none() => self.outcome = Some(answers(lines)?),
+            "response" if self.outcome.is_none() => self.outcome = Some(responses(lines)?),
             "handler" if self.requests.is_none() => self.requests = Some(requests(lines)?),
             other => {
                 return Err(format!(
@@ -267,13 +267,13 @@ impl<'a> Draft<'a> {
         if self.inputs.is_empty() {
             return Err(missing("the input"));
         }
-        let (answers, end) = self.outcome.ok_or_else(|| missing("the outcome"))?;
+        let (responses, end) = self.outcome.ok_or_else(|| missing("the outcome"))?;
         Ok(Case {
             title: self.title.to_owned(),
             handler: self.handler,
             settings: self.settings,
             inputs: self.inputs,
-            answers,
+            responses,
             end,
             requests: self.requests,
             place: self.place,
@@ -281,7 +281,7 @@ impl<'a> Draft<'a> {
     }
 }
 
-fn answers(lines: &[&str]) -> Result<(Vec<Answer>, End), String> {
+fn responses(lines: &[&str]) -> Result<(Vec<Response>, End), String> {
     let (last, lines) = lines.split_last().ok_or("an outcome ends with a state")?;
     let end = match *last {
         "open" => End::Open,
@@ -289,11 +289,11 @@ fn answers(lines: &[&str]) -> Result<(Vec<Answer>, End), String> {
         "close" => End::Close,
         other => return Err(format!("neither open, waiting nor close: {other}")),
     };
-    let mut answers: Vec<Answer> = Vec::new();
+    let mut responses: Vec<Response> = Vec::new();
     for line in lines {
         if let Some(said) = line.strip_prefix("  ") {
-            let answer = answers.last_mut().ok_or("a field before any answer")?;
-            field(&mut answer.fields, said)?;
+            let response = responses.last_mut().ok_or("a field before any response")?;
+            field(&mut response.fields, said)?;
             continue;
         }
         let (status, rest) = line.split_once(' ').unwrap_or((line, ""));
@@ -303,7 +303,7 @@ fn answers(lines: &[&str]) -> Result<(Vec<Answer>, End), String> {
             None if rest == "head" => (Form::Head, ""),
             None => (Form::Message, rest),
         };
-        answers.push(Answer {
+        responses.push(Response {
             status: status.map_err(|_| format!("not a status: {line}"))?,
             form,
             body: match body {
@@ -313,7 +313,7 @@ fn answers(lines: &[&str]) -> Result<(Vec<Answer>, End), String> {
             fields: Vec::new(),
         });
     }
-    Ok((answers, end))
+    Ok((responses, end))
 }
 
 fn requests(lines: &[&str]) -> Result<Vec<Request>, String> {

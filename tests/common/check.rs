@@ -1,8 +1,8 @@
 //! Runs cases against a subject, and checks that the outcome is what the case expects.
 
-use super::answers;
 use super::cases::{Case, End, Field, Form, Handler, Request};
 use super::notation::{self, Step};
+use super::responses;
 
 /// Something that serves connections: the connection's state machine by itself, or a server behind a socket.
 pub(crate) trait Subject {
@@ -20,13 +20,13 @@ pub(crate) struct Setup<'a> {
     /// The expected state. From it, a subject behind a socket knows how long to wait.
     pub(crate) end: End,
     /// How many responses are expected, for the same purpose.
-    pub(crate) answers: usize,
+    pub(crate) responses: usize,
 }
 
 /// What has happened on a connection.
 #[derive(Clone, Debug)]
 pub(crate) struct Outcome {
-    pub(crate) answered: Vec<u8>,
+    pub(crate) responded: Vec<u8>,
     /// The requests that the handler saw. `None` if the subject can't know that.
     pub(crate) seen: Option<Vec<Seen>>,
     /// Whether the server has closed the connection, or closes it when its last bytes are taken.
@@ -69,10 +69,10 @@ impl Probe {
 
 /// Checks that an outcome is the one that a case expects.
 pub(crate) fn check(case: &Case, outcome: &Outcome, probe: Probe) -> Result<(), String> {
-    let mut read = read_all(case, &outcome.answered)?;
+    let mut read = read_all(case, &outcome.responded)?;
     let mut closed = outcome.closed;
-    let answers_probe = probe != Probe::None && case.end == End::Open;
-    if answers_probe && read.len() == case.answers.len() + 1 {
+    let responses_probe = probe != Probe::None && case.end == End::Open;
+    if responses_probe && read.len() == case.responses.len() + 1 {
         let last = read.pop().ok_or("no response")?;
         if last.status != 200 || last.says_close() != (probe == Probe::Closing) {
             return Err(format!("the next request gets {}", last.status));
@@ -80,30 +80,30 @@ pub(crate) fn check(case: &Case, outcome: &Outcome, probe: Probe) -> Result<(), 
         if probe == Probe::Closing && !std::mem::take(&mut closed) {
             return Err("the connection is left open after a request that closes it".to_owned());
         }
-    } else if answers_probe {
-        let statuses: Vec<_> = read.iter().map(|answer| answer.status).collect();
+    } else if responses_probe {
+        let statuses: Vec<_> = read.iter().map(|response| response.status).collect();
         return Err(format!(
             "with one more request, the responses are {statuses:?}"
         ));
     }
-    let expected = case.answers.len();
-    for (answer, wanted) in read.iter().zip(&case.answers) {
-        if !wanted.status.contains(&answer.status) {
+    let expected = case.responses.len();
+    for (response, wanted) in read.iter().zip(&case.responses) {
+        if !wanted.status.contains(&response.status) {
             return Err(format!(
                 "the status is {}, not {:?}",
-                answer.status, wanted.status
+                response.status, wanted.status
             ));
         }
         if let Some(body) = &wanted.body
-            && *body != answer.body
+            && *body != response.body
         {
-            let (found, wanted) = (notation::show(&answer.body), notation::show(body));
+            let (found, wanted) = (notation::show(&response.body), notation::show(body));
             return Err(format!("the body is \"{found}\", not \"{wanted}\""));
         }
-        check_fields(&wanted.fields, &answer.fields)?;
+        check_fields(&wanted.fields, &response.fields)?;
     }
     if read.len() != expected {
-        let statuses: Vec<_> = read.iter().map(|answer| answer.status).collect();
+        let statuses: Vec<_> = read.iter().map(|response| response.status).collect();
         return Err(format!(
             "{expected} responses are expected, but the statuses are {statuses:?}"
         ));
@@ -112,7 +112,7 @@ pub(crate) fn check(case: &Case, outcome: &Outcome, probe: Probe) -> Result<(), 
     if let Some(seen) = &outcome.seen {
         check_seen(
             case,
-            &seen[..seen.len().saturating_sub(usize::from(answers_probe))],
+            &seen[..seen.len().saturating_sub(usize::from(responses_probe))],
         )?;
     }
     Ok(())
@@ -121,14 +121,14 @@ pub(crate) fn check(case: &Case, outcome: &Outcome, probe: Probe) -> Result<(), 
 /// The parts of an outcome that must be the same for each way to cut the input: the statuses, the bodies from the
 /// handler, and the requests that it saw. The text of a refusal may depend on how the input was cut.
 pub(crate) fn events(case: &Case, outcome: &Outcome) -> Result<Events, String> {
-    let read = read_all(case, &outcome.answered)?;
-    let own = |answer: answers::Answer| {
-        let body = if answer.status < 400 {
-            answer.body
+    let read = read_all(case, &outcome.responded)?;
+    let own = |response: responses::Response| {
+        let body = if response.status < 400 {
+            response.body
         } else {
             Vec::new()
         };
-        (answer.status, body)
+        (response.status, body)
     };
     Ok((read.into_iter().map(own).collect(), outcome.seen.clone()))
 }
@@ -136,20 +136,20 @@ pub(crate) fn events(case: &Case, outcome: &Outcome) -> Result<Events, String> {
 /// See [`events`].
 pub(crate) type Events = (Vec<(u16, Vec<u8>)>, Option<Vec<Seen>>);
 
-fn read_all(case: &Case, mut bytes: &[u8]) -> Result<Vec<answers::Answer>, String> {
+fn read_all(case: &Case, mut bytes: &[u8]) -> Result<Vec<responses::Response>, String> {
     let mut read = Vec::new();
     while !bytes.is_empty() {
-        let wanted = case.answers.get(read.len());
+        let wanted = case.responses.get(read.len());
         let form = wanted.map_or(Form::Message, |wanted| wanted.form);
-        let (answer, rest) = answers::read_as(bytes, form)?;
-        read.push(answer);
+        let (response, rest) = responses::read_as(bytes, form)?;
+        read.push(response);
         bytes = rest;
     }
     Ok(read)
 }
 
 /// Checks that the last response says close if the server closes by itself, and that no other response does.
-fn check_closing(case: &Case, read: &[answers::Answer], closed: bool) -> Result<(), String> {
+fn check_closing(case: &Case, read: &[responses::Response], closed: bool) -> Result<(), String> {
     let wanted = case.end == End::Close;
     if closed != wanted {
         let state = if closed { "closed" } else { "left open" };
@@ -162,7 +162,7 @@ fn check_closing(case: &Case, read: &[answers::Answer], closed: bool) -> Result<
         Some((last, before)) => (Some(last), before),
         None => (None, read),
     };
-    if let Some(early) = before.iter().find(|answer| answer.says_close()) {
+    if let Some(early) = before.iter().find(|response| response.says_close()) {
         return Err(format!(
             "{} says close, but another response follows",
             early.status
@@ -180,7 +180,7 @@ fn check_closing(case: &Case, read: &[answers::Answer], closed: bool) -> Result<
     let is_late = steps
         .into_iter()
         .any(|step| matches!(step, Step::Eof | Step::Wait(_)));
-    let upgrades = (case.answers.last()).is_some_and(|answer| answer.form == Form::Upgrades);
+    let upgrades = (case.responses.last()).is_some_and(|response| response.form == Form::Upgrades);
     let must_say = wanted && (!is_late || last.status >= 400) && !upgrades;
     if must_say && !last.says_close() {
         return Err(format!(
@@ -203,9 +203,9 @@ fn check_seen(case: &Case, seen: &[Seen]) -> Result<(), String> {
             Handler::Upgrade => *status == 101 || *status >= 200,
         };
         let handled = case
-            .answers
+            .responses
             .iter()
-            .filter(|answer| answer.status.iter().any(own))
+            .filter(|response| response.status.iter().any(own))
             .count();
         if handled == seen.len() {
             return Ok(());
@@ -365,9 +365,9 @@ mod tests {
     const HELLO: &str = "HTTP/1.1 200 OK\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\n\
                          Content-Length: 6\r\n\r\nhello!";
 
-    fn case(answer: &str, handler: &str) -> Case {
+    fn case(response: &str, handler: &str) -> Case {
         let text = format!(
-            "## Title\n\u{a7}1\n```http\nGET / HTTP/1.1\n\n```\n```answer\n{answer}\n```\n{handler}"
+            "## Title\n\u{a7}1\n```http\nGET / HTTP/1.1\n\n```\n```response\n{response}\n```\n{handler}"
         );
         cases::parse("file.md", &text)
             .expect("well-formed")
@@ -382,7 +382,7 @@ mod tests {
             body: Vec::new(),
         };
         Outcome {
-            answered: HELLO.repeat(times).into_bytes(),
+            responded: HELLO.repeat(times).into_bytes(),
             seen: Some((0..times).map(|_| seen("/")).collect()),
             closed: false,
         }
@@ -401,7 +401,7 @@ mod tests {
     #[test]
     fn every_difference_is_an_error() {
         let good = "200 \"hello!\"\nopen";
-        for (answer, handler, times) in [
+        for (response, handler, times) in [
             ("201 \"hello!\"\nopen", "", 1),
             ("200 \"hello\"\nopen", "", 1),
             ("200 \"hello!\"\nclose", "", 1),
@@ -418,8 +418,8 @@ mod tests {
         ] {
             let outcome = hello(times);
             assert!(
-                check(&case(answer, handler), &outcome, Probe::None).is_err(),
-                "{answer} {handler}"
+                check(&case(response, handler), &outcome, Probe::None).is_err(),
+                "{response} {handler}"
             );
         }
         let mut outcome = hello(1);
@@ -429,7 +429,7 @@ mod tests {
             check(&case("200\nclose", ""), &outcome, Probe::None).is_err(),
             "close isn't said"
         );
-        outcome.answered = HELLO
+        outcome.responded = HELLO
             .replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n")
             .into_bytes();
         assert_eq!(

@@ -87,7 +87,7 @@ struct Run<'a> {
     limits: &'a Limits,
     handler: Handler,
     connection: Connection,
-    answered: Vec<u8>,
+    responded: Vec<u8>,
     seen: Vec<Seen>,
     /// The head of the request whose body is collected.
     head: Option<mini_http::http::Request<()>>,
@@ -116,7 +116,7 @@ impl<'a> Run<'a> {
             limits,
             handler,
             connection,
-            answered: Vec::new(),
+            responded: Vec::new(),
             seen: Vec::new(),
             head: None,
             echoes: false,
@@ -152,7 +152,7 @@ impl<'a> Run<'a> {
                 self.call(Connection::respond_to_panic);
                 continue;
             }
-            let response = answer(self.handler, query, request.body(), request.peer_addr())?;
+            let response = response(self.handler, query, request.body(), request.peer_addr())?;
             self.call(|connection, cx| connection.respond(cx, response));
         }
         if !input.is_empty() {
@@ -212,7 +212,7 @@ impl<'a> Run<'a> {
             self.call(|connection, _| connection.set_upgrade_taken(true));
         }
         let peer = self.connection.peer();
-        let (head, body) = answer(self.handler, query, request.body(), peer)?.into_parts();
+        let (head, body) = response(self.handler, query, request.body(), peer)?.into_parts();
         let head = Response::from_parts(head, ());
         let length = ResponseLength::Exact(body.len() as u64);
         self.call(|connection, cx| {
@@ -283,7 +283,7 @@ impl<'a> Run<'a> {
             if self.shut && !output.is_empty() {
                 return Err(format!("output after the end: {}", notation::show(&output)));
             }
-            self.answered.extend(output);
+            self.responded.extend(output);
             match self.call(|connection, cx| connection.poll_step(cx)) {
                 Step::Wait => {}
                 Step::ShutdownWrite => self.shut = true,
@@ -314,7 +314,7 @@ impl<'a> Run<'a> {
             self.call(|connection, cx| connection.abandon(cx, reason));
         }
         Outcome {
-            answered: self.answered,
+            responded: self.responded,
             seen: Some(self.seen),
             closed: self.shut,
         }
@@ -378,7 +378,7 @@ fn panics(query: &str) -> bool {
 }
 
 /// The response of a handler to a request with this query and body, from this peer.
-pub(crate) fn answer(
+pub(crate) fn response(
     handler: Handler,
     query: &str,
     body: &[u8],

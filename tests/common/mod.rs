@@ -4,10 +4,10 @@
 // Each test program compiles this module, and none uses all of it.
 #![allow(dead_code)]
 
-pub(crate) mod answers;
 pub(crate) mod cases;
 pub(crate) mod check;
 pub(crate) mod machine;
 pub(crate) mod notation;
+pub(crate) mod responses;
 pub(crate) mod serve;
 pub(crate) mod socket;

@@ -45,13 +45,13 @@ pub(crate) fn serve(server: &Server, handler: Handler, mode: Mode) -> mini_http:
         Mode::Whole => server.start(move |request| {
             let query = request.uri().query().unwrap_or_default();
             let peer = request.peer_addr();
-            machine::answer(handler, query, request.body(), peer).expect("a good query")
+            machine::response(handler, query, request.body(), peer).expect("a good query")
         }),
-        Mode::Async => server.serve_async(move |request| receive_and_answer(handler, request)),
+        Mode::Async => server.serve_async(move |request| receive_and_response(handler, request)),
     }
 }
 
-async fn receive_and_answer(
+async fn receive_and_response(
     handler: Handler,
     mut request: Request<Incoming>,
 ) -> Result<Response<AnyBody>, IncomingError> {
@@ -71,7 +71,7 @@ async fn receive_and_answer(
         true => Bytes::new(),
         false => request.into_body().bytes().await?,
     };
-    let response = machine::answer(handler, &query, &body, peer).expect("a good query");
+    let response = machine::response(handler, &query, &body, peer).expect("a good query");
     Ok(response.map(AnyBody::from))
 }
 

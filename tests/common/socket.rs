@@ -74,20 +74,20 @@ impl Subject for Socket<'_> {
         let connected = self.address.connect(self.patience);
         let mut stream = connected.map_err(failed("connecting"))?;
         let mut reader = stream.try_clone().map_err(failed("setting up"))?;
-        let (end, answers, patience) = (setup.end, setup.answers, self.patience);
+        let (end, responses, patience) = (setup.end, setup.responses, self.patience);
         // Another thread reads. Otherwise a long response and a long input could wait for each other.
         let sent = Arc::new(AtomicBool::new(false));
         let all_sent = Arc::clone(&sent);
-        let reading = thread::spawn(move || read(&mut reader, &all_sent, end, answers, patience));
+        let reading = thread::spawn(move || read(&mut reader, &all_sent, end, responses, patience));
         let writing = write(&mut stream, steps);
         sent.store(true, Ordering::Release);
         let read = reading
             .join()
             .map_err(|_| "the reader panicked".to_owned())?;
         writing.map_err(failed("writing"))?;
-        let (answered, closed) = read.map_err(failed("reading"))?;
+        let (responded, closed) = read.map_err(failed("reading"))?;
         Ok(Outcome {
-            answered,
+            responded,
             seen: None,
             closed,
         })
@@ -119,29 +119,29 @@ fn read(
     stream: &mut TcpStream,
     sent: &AtomicBool,
     end: End,
-    answers: usize,
+    responses: usize,
     patience: Duration,
 ) -> std::io::Result<(Vec<u8>, bool)> {
-    let wait = |answered: &[u8]| match end {
-        End::Open | End::Waiting if have_begun(answers, answered) => SILENCE,
+    let wait = |responded: &[u8]| match end {
+        End::Open | End::Waiting if have_begun(responses, responded) => SILENCE,
         End::Open | End::Waiting | End::Close => patience,
     };
-    let mut answered = Vec::new();
+    let mut responded = Vec::new();
     let mut last = Instant::now();
     let mut buffer = [0; 16 * 1024];
     stream.set_read_timeout(Some(Duration::from_millis(20)))?;
     loop {
         match stream.read(&mut buffer) {
-            Ok(0) => return Ok((answered, true)),
+            Ok(0) => return Ok((responded, true)),
             Ok(length) => {
-                answered.extend_from_slice(&buffer[..length]);
+                responded.extend_from_slice(&buffer[..length]);
                 last = Instant::now();
             }
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
                 if !sent.load(Ordering::Acquire) {
                     last = Instant::now();
-                } else if last.elapsed() >= wait(&answered) {
-                    return Ok((answered, false));
+                } else if last.elapsed() >= wait(&responded) {
+                    return Ok((responded, false));
                 }
             }
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -151,9 +151,9 @@ fn read(
 }
 
 /// Whether at least `count` responses have begun.
-fn have_begun(count: usize, answered: &[u8]) -> bool {
+fn have_begun(count: usize, responded: &[u8]) -> bool {
     const BEGIN: &[u8] = b"HTTP/1.1 ";
-    let begins = answered.windows(BEGIN.len()).filter(|it| *it == BEGIN);
+    let begins = responded.windows(BEGIN.len()).filter(|it| *it == BEGIN);
     begins.take(count).count() == count
 }
 
@@ -212,7 +212,7 @@ fn run_case(case: &Case, mut subject: Socket<'_>, runs: &AtomicUsize) -> Vec<Str
                 handler: case.handler,
                 settings: &case.settings,
                 end,
-                answers: case.answers.len(),
+                responses: case.responses.len(),
             };
             runs.fetch_add(1, Ordering::Relaxed);
             let outcome = subject.run(&steps, &setup);

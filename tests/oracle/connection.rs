@@ -39,7 +39,7 @@ pub(crate) fn check(data: &[u8]) {
         // The text of a refusal may depend on where the input was cut. Everything else may not.
         assert!(
             drive.got[..drive_sent] == plain.got[..sent],
-            "other answers"
+            "other responses"
         );
         assert_eq!(drive_status, status);
     }
@@ -252,7 +252,7 @@ fn compare(plain: &Drive, status: Option<u16>, expected: &Expected) {
         if let Some(statuses) = &expected.refused {
             assert!(
                 status.is_some_and(|status| statuses.contains(&status)),
-                "answered {status:?}, not {statuses:?}"
+                "the status is {status:?}, not {statuses:?}"
             );
         }
     }

@@ -118,7 +118,7 @@ impl Drive {
             assert!(!refused, "a request after the last one");
             assert!(input.len() <= all);
             self.seen.push(seen(&request, input.len()));
-            self.answer();
+            self.respond();
             if self.seen.len() - before >= requests {
                 self.call(|connection, cx| connection.keep_input(cx, input));
                 return;
@@ -134,7 +134,7 @@ impl Drive {
         )
     }
 
-    fn answer(&mut self) {
+    fn respond(&mut self) {
         let given = Given::new(self.handler, self.given.len());
         if std::mem::take(&mut self.stops_in_handler) {
             self.call(|connection, _| connection.close_after_response(CloseReason::Stopped));

@@ -3,7 +3,7 @@
 
 use super::choices::Choices;
 use super::request::{Read, read_head};
-use crate::common::answers;
+use crate::common::responses;
 use mini_http::conn::state::Reading;
 use mini_http::conn::{Connection, Context, Shared};
 use mini_http::{Instant, Limits, Request};
@@ -113,11 +113,11 @@ fn outcome(bytes: &[u8], limits: &Limits, mut piece: impl FnMut() -> usize) -> O
             Reading::Discarding => {
                 let output = connection.take_output(&mut cx);
                 let is_to_head = output.ends_with(b"\r\n\r\n");
-                let (answer, rest) = answers::read(&output, is_to_head).expect("an answer");
-                assert!(rest.is_empty() && answer.says_close());
-                let why = String::from_utf8(answer.body).expect("words");
+                let (response, rest) = responses::read(&output, is_to_head).expect("a response");
+                assert!(rest.is_empty() && response.says_close());
+                let why = String::from_utf8(response.body).expect("words");
                 assert_ne!(why, "the head can't be parsed\n");
-                return Outcome::Refused(answer.status, why);
+                return Outcome::Refused(response.status, why);
             }
             Reading::ProxyHeader
             | Reading::Streaming

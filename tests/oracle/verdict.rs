@@ -2,7 +2,7 @@
 
 use super::drive::{Drive, Seen};
 use super::handler::Given;
-use crate::common::answers::{self, Answer};
+use crate::common::responses::{self, Response};
 use mini_http::CloseReason;
 
 /// Checks everything that was sent on a connection: one response to each request, in order, as the handler
@@ -25,18 +25,18 @@ pub(crate) fn check(drive: &Drive, refused_head: bool) -> (usize, Option<u16>) {
             assert_eq!((interim.status, interim.fields.len()), (100, 0));
             rest = after;
         }
-        let Some((answer, after)) = read(drive, rest, is_head) else {
+        let Some((response, after)) = read(drive, rest, is_head) else {
             return (length - rest.len(), None);
         };
         rest = after;
-        if answer.status == 503 && given.status != 503 && drive.is_short_of_memory() {
+        if response.status == 503 && given.status != 503 && drive.is_short_of_memory() {
             // A large response is sent only if there is room for it.
-            assert!(given.body.len() > 16 << 10 && answer.says_close());
+            assert!(given.body.len() > 16 << 10 && response.says_close());
             is_refused = true;
         } else {
-            check_answer(&answer, seen, given);
+            check_response(&response, seen, given);
         }
-        has_closed = answer.says_close();
+        has_closed = response.says_close();
         if given.closes() || !persists(seen) {
             assert!(has_closed, "closes, but doesn't say close");
         }
@@ -61,8 +61,8 @@ pub(crate) fn check(drive: &Drive, refused_head: bool) -> (usize, Option<u16>) {
 }
 
 /// Reads a response. If the connection was closed early, the last one may be incomplete.
-fn read<'a>(drive: &Drive, bytes: &'a [u8], is_head: bool) -> Option<(Answer, &'a [u8])> {
-    match answers::read(bytes, is_head) {
+fn read<'a>(drive: &Drive, bytes: &'a [u8], is_head: bool) -> Option<(Response, &'a [u8])> {
+    match responses::read(bytes, is_head) {
         Ok(read) => Some(read),
         Err(_) if is_unfinished(drive) => None,
         Err(problem) => panic!("{problem}"),
@@ -94,17 +94,17 @@ fn persists(seen: &Seen) -> bool {
     !says(b"close") && (!seen.is_http10 || says(b"keep-alive"))
 }
 
-fn check_answer(answer: &Answer, seen: &Seen, given: &Given) {
+fn check_response(response: &Response, seen: &Seen, given: &Given) {
     let is_head = seen.method == "HEAD";
     if given.fails() {
-        assert_eq!(answer.status, 500);
-        assert!(answer.says_close());
+        assert_eq!(response.status, 500);
+        assert!(response.says_close());
         return;
     }
-    assert_eq!(answer.status, given.status);
+    assert_eq!(response.status, given.status);
     let has_body = !is_head && ![204, 205, 304].contains(&given.status);
     let body: &[u8] = if has_body { &given.body } else { b"" };
-    assert!(answer.body == body, "another body");
+    assert!(response.body == body, "another body");
     let own = [
         "connection",
         "content-length",
@@ -112,7 +112,7 @@ fn check_answer(answer: &Answer, seen: &Seen, given: &Given) {
         "trailer",
     ];
     for (name, value) in given.fields.iter().filter(|(name, _)| !own.contains(name)) {
-        let mut values = answer.values(name);
+        let mut values = response.values(name);
         assert!(
             values.any(|other| other == value.as_bytes()),
             "{name} is lost"
@@ -127,13 +127,13 @@ fn check_answer(answer: &Answer, seen: &Seen, given: &Given) {
             Some((_, length)) if given.body.is_empty() => (*length).to_owned(),
             _ => given.body.len().to_string(),
         };
-        assert!(answer.values("content-length").eq([length.as_bytes()]));
+        assert!(response.values("content-length").eq([length.as_bytes()]));
     }
-    let keeps = answer.values("connection").any(|list| {
+    let keeps = response.values("connection").any(|list| {
         list.split(|byte| *byte == b',')
             .any(|one| one.trim_ascii() == b"keep-alive")
     });
-    assert_eq!(keeps, seen.is_http10 && !answer.says_close());
+    assert_eq!(keeps, seen.is_http10 && !response.says_close());
 }
 
 /// The status of the response to a request that the handler didn't see.
@@ -141,16 +141,16 @@ fn refusal(drive: &Drive, bytes: &[u8], is_head: bool) -> Option<u16> {
     if bytes.is_empty() {
         return None;
     }
-    let (answer, after) = read(drive, bytes, is_head)?;
+    let (response, after) = read(drive, bytes, is_head)?;
     assert!(after.is_empty(), "bytes after a refusal");
     let known = [400, 408, 413, 414, 417, 431, 501, 503, 505];
     assert!(
-        known.contains(&answer.status),
+        known.contains(&response.status),
         "refused with {}",
-        answer.status
+        response.status
     );
-    assert!(answer.says_close(), "a refusal that doesn't say close");
-    Some(answer.status)
+    assert!(response.says_close(), "a refusal that doesn't say close");
+    Some(response.status)
 }
 
 fn check_end(drive: &Drive, has_refusal: bool, says_close: bool) {

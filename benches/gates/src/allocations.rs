@@ -81,7 +81,7 @@ fn all() -> Outcome<Vec<(String, u64)>> {
         add(format!("custom field names: {names}"), count);
     }
     let count = counted(1, post, |request| Response::new(request.into_body()))?;
-    add("a POST of 1 KiB whose body is the answer's".into(), count);
+    add("a POST of 1 KiB whose body is the response's".into(), count);
     let count = counted(1, post, |_| Response::new(BODY))?;
     add("a POST of 1 KiB".into(), count);
     for depth in [1, 16] {
@@ -179,7 +179,7 @@ impl Counted {
             for _ in 0..COUNT / depth {
                 client.send(ask())?;
                 for _ in 0..depth {
-                    let status = client.answer()?.status;
+                    let status = client.response()?.status;
                     ensure!(status == 200, "a response is {status}");
                 }
             }

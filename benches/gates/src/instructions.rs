@@ -183,7 +183,7 @@ fn ask(server: &Server, size: Size, depth: usize, count: usize) -> Outcome {
     for _ in 0..count / depth {
         client.send(requests.batch(depth))?;
         for _ in 0..depth {
-            client.answer()?.check(b"Hello, world!")?;
+            client.response()?.check(b"Hello, world!")?;
         }
     }
     Ok(())

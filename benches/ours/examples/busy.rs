@@ -16,7 +16,7 @@ fn main() -> mini_http::Result<()> {
     server.limits(|limits| limits.idle_timeout = Duration::from_secs(3600));
     server.serve(|_| {
         black_box(compute(black_box(1)));
-        Response::new(Bytes::from_static(answer::BODY.as_bytes()))
+        Response::new(Bytes::from_static(response::BODY.as_bytes()))
     })
 }
 

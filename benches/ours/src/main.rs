@@ -13,9 +13,9 @@ fn main() -> mini_http::Result<()> {
     server.limits(|limits| limits.idle_timeout = Duration::from_secs(3600));
     server.serve(|request| {
         Response::new(if request.uri().path() == "/memory" {
-            Bytes::from(answer::memory())
+            Bytes::from(response::memory())
         } else {
-            Bytes::from_static(answer::BODY.as_bytes())
+            Bytes::from_static(response::BODY.as_bytes())
         })
     })
 }

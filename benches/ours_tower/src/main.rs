@@ -12,7 +12,7 @@ fn main() -> mini_http::Result<()> {
     let mut server = Server::new(&address)?;
     // Idle connections are to stay for the whole of a benchmark.
     server.limits(|limits| limits.idle_timeout = Duration::from_secs(3600));
-    let app: Router = Router::new().route("/", get(async || answer::BODY));
+    let app: Router = Router::new().route("/", get(async || response::BODY));
     // Its state is set here, as `axum::serve` does: otherwise that is done for each request.
     server.serve_tower(app.with_state(()))
 }

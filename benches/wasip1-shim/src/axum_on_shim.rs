@@ -13,7 +13,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     use axum::routing::get;
     use tokio::net::TcpListener;
 
-    let app = Router::new().route("/", get(async || answer::BODY));
+    let app = Router::new().route("/", get(async || response::BODY));
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .build()?;

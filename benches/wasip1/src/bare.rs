@@ -5,7 +5,7 @@
     reason = "a bare loop makes the calls of preview 1 itself, so that it measures nothing else"
 )]
 
-use answer::{WHOLE, heads};
+use response::{WHOLE, heads};
 use wasi::{Ciovec, Event, Fd, Iovec, Subscription, SubscriptionU, SubscriptionUU};
 
 /// The listener's file descriptor. If the runtime passes nothing else, it is the first one after the
@@ -38,7 +38,7 @@ pub enum Served {
 #[derive(Debug)]
 pub struct Buffers {
     input: Vec<u8>,
-    answers: Vec<u8>,
+    responses: Vec<u8>,
 }
 
 impl Buffers {
@@ -47,7 +47,7 @@ impl Buffers {
     pub fn new() -> Self {
         Self {
             input: vec![0; READ_SIZE],
-            answers: WHOLE.repeat(answer::most(READ_SIZE)),
+            responses: WHOLE.repeat(response::most(READ_SIZE)),
         }
     }
 }
@@ -88,17 +88,17 @@ impl Connection {
             Err(_) => return self.close(),
         };
         let asked = heads(&buffers.input[..length], &mut self.matched);
-        let answers = &buffers.answers[..asked * WHOLE.len()];
-        if answers.is_empty() {
+        let responses = &buffers.responses[..asked * WHOLE.len()];
+        if responses.is_empty() {
             return Served::Some;
         }
         let bytes = Ciovec {
-            buf: answers.as_ptr(),
-            buf_len: answers.len(),
+            buf: responses.as_ptr(),
+            buf_len: responses.len(),
         };
-        // SAFETY: the iovec is `answers`, which is borrowed.
+        // SAFETY: the iovec is `responses`, which is borrowed.
         match unsafe { wasi::fd_write(self.fd, &[bytes]) } {
-            Ok(written) if written == answers.len() => Served::Some,
+            Ok(written) if written == responses.len() => Served::Some,
             _ => self.close(),
         }
     }

@@ -5,7 +5,7 @@
 mod component {
     #![allow(unsafe_code, reason = "the bindings export functions")]
 
-    use answer::BODY;
+    use response::BODY;
     use wasip2::exports::http::incoming_handler::Guest;
     use wasip2::http::types::{
         Fields, IncomingRequest, OutgoingBody, OutgoingResponse, ResponseOutparam,

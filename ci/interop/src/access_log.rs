@@ -65,7 +65,7 @@ fn check(runtime: Runtime, settings: Settings) -> Outcome<String> {
     scratch.write("metrics.txt", &metrics)?;
     let mut client = Client::connect(server.address)?;
     client.send("POST /stop HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")?;
-    client.answer()?.check(b"stopping")?;
+    client.response()?.check(b"stopping")?;
     wait_for_end(&mut server)?;
     server.check_log()?;
     let extra = [
@@ -109,7 +109,7 @@ fn get(server: &Server, target: &str) -> Outcome<Vec<u8>> {
     client.send(format!(
         "GET {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
     ))?;
-    Ok(client.answer()?.body)
+    Ok(client.response()?.body)
 }
 
 /// Runs the clients. Returns what they know.
@@ -194,7 +194,7 @@ impl One<'_> {
             client.send(format!(
                 "GET {target} HTTP/1.1\r\nHost: x\r\nUser-Agent: {agent}\r\nReferer: {agent}\r\n\r\n"
             ))?;
-            client.answer()?.check(b"hello!")?;
+            client.response()?.check(b"hello!")?;
         }
         Ok(())
     }
@@ -211,9 +211,9 @@ impl One<'_> {
         all += &format!("GET {last} HTTP/1.1\r\nHost : x\r\n\r\n");
         client.send(all)?;
         for _ in 0..10 {
-            client.answer()?.check(b"hello!")?;
+            client.response()?.check(b"hello!")?;
         }
-        let status = client.answer()?.status;
+        let status = client.response()?.status;
         ensure!(status == 400, "the last one of a pipeline got {status}");
         client.check_end()
     }
@@ -227,12 +227,12 @@ impl One<'_> {
             "POST {target} HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: {length}\r\n\r\n"
         ))?;
         client.send(&body)?;
-        client.answer()?.check(&body)?;
+        client.response()?.check(&body)?;
         let target = self.target(Known::Status(413));
         client.send(format!(
             "POST {target} HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\n\r\n"
         ))?;
-        let status = client.answer()?.status;
+        let status = client.response()?.status;
         ensure!(status == 413, "a large body got {status}");
         Ok(())
     }
@@ -250,7 +250,7 @@ impl One<'_> {
             let mut client = self.client()?;
             let target = self.target(Known::Status(status));
             client.send(format!("PUT {target}{rest}"))?;
-            let got = client.answer()?.status;
+            let got = client.response()?.status;
             ensure!(got == status, "{got} in place of {status}");
             client.check_end()?;
         }
@@ -268,7 +268,7 @@ impl One<'_> {
             "PUT {target} HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nx"
         ))?;
         for client in [&mut head, &mut body] {
-            let status = client.answer()?.status;
+            let status = client.response()?.status;
             ensure!(status == 408, "a late client got {status}");
         }
         Ok(())

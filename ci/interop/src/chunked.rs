@@ -1,6 +1,6 @@
 //! Responses in chunks, read one chunk at a time.
 
-use crate::client::{Answer, Client};
+use crate::client::{Client, Response};
 use crate::{Outcome, ensure};
 
 impl Client {
@@ -39,13 +39,13 @@ impl Client {
     ///
     /// # Errors
     /// When it doesn't come, or isn't in chunks.
-    pub fn chunked_answer(&mut self) -> Outcome<(Answer, Vec<String>)> {
-        let mut answer = self.head_answer()?;
-        check_chunked(&answer)?;
+    pub fn chunked_response(&mut self) -> Outcome<(Response, Vec<String>)> {
+        let mut response = self.response_head()?;
+        check_chunked(&response)?;
         while let Some(data) = self.chunk()? {
-            answer.body.extend(data);
+            response.body.extend(data);
         }
-        Ok((answer, self.trailers()?))
+        Ok((response, self.trailers()?))
     }
 
     /// Reads a line, and drops its end.
@@ -63,8 +63,8 @@ impl Client {
 ///
 /// # Errors
 /// With the head.
-pub fn check_chunked(answer: &Answer) -> Outcome {
-    let codings: Vec<_> = answer.values("transfer-encoding").collect();
-    ensure!(codings == ["chunked"], "not in chunks: {}", answer.head);
+pub fn check_chunked(response: &Response) -> Outcome {
+    let codings: Vec<_> = response.values("transfer-encoding").collect();
+    ensure!(codings == ["chunked"], "not in chunks: {}", response.head);
     Ok(())
 }

@@ -25,7 +25,7 @@ pub struct Client {
 
 /// A response.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Answer {
+pub struct Response {
     /// The status code.
     pub status: u16,
     /// The head as it was received, without the empty line.
@@ -34,7 +34,7 @@ pub struct Answer {
     pub body: Vec<u8>,
 }
 
-impl Answer {
+impl Response {
     /// The values of a field, in their order.
     pub fn values<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
         values(&self.head, name)
@@ -153,11 +153,11 @@ impl Client {
     ///
     /// # Errors
     /// When none comes, or it isn't one.
-    pub fn answer(&mut self) -> Outcome<Answer> {
+    pub fn response(&mut self) -> Outcome<Response> {
         loop {
-            let answer = self.any_answer()?;
-            if answer.status >= 200 {
-                return Ok(answer);
+            let response = self.any_response()?;
+            if response.status >= 200 {
+                return Ok(response);
             }
         }
     }
@@ -166,8 +166,8 @@ impl Client {
     ///
     /// # Errors
     /// When none comes, or it isn't one.
-    pub fn any_answer(&mut self) -> Outcome<Answer> {
-        let Answer { status, head, .. } = self.head_answer()?;
+    pub fn any_response(&mut self) -> Outcome<Response> {
+        let Response { status, head, .. } = self.response_head()?;
         let lengths: Vec<_> = values(&head, "content-length").collect();
         let length: Option<usize> = match lengths[..] {
             [] => None,
@@ -188,14 +188,14 @@ impl Client {
             length.ok_or_else(|| format!("no Content-Length in {head:?}"))?
         };
         let body = self.take(length).map_err(|why| format!("a body: {why}"))?;
-        Ok(Answer { status, head, body })
+        Ok(Response { status, head, body })
     }
 
     /// Reads the head of the next response. For a HEAD request, this is the whole response.
     ///
     /// # Errors
     /// When none comes, or it isn't one.
-    pub fn head_answer(&mut self) -> Outcome<Answer> {
+    pub fn response_head(&mut self) -> Outcome<Response> {
         let end = loop {
             if let Some(end) = find(&self.buffer, b"\r\n\r\n") {
                 break end;
@@ -212,7 +212,7 @@ impl Client {
             .strip_prefix("HTTP/1.")
             .and_then(|rest| rest.get(2..5)?.parse().ok())
             .ok_or_else(|| format!("this is not a response: {head:?}"))?;
-        Ok(Answer {
+        Ok(Response {
             status,
             head,
             body: Vec::new(),
@@ -397,15 +397,15 @@ mod tests {
         server.write_all(sent.as_bytes()).expect("room");
         drop(server);
         client
-            .answer()
+            .response()
             .expect("the first")
             .check(b"ab")
             .expect("as sent");
-        let second = client.answer().expect("the second");
+        let second = client.response().expect("the second");
         assert_eq!((second.status, second.body.len()), (404, 0));
         assert_eq!(second.values("X").collect::<Vec<_>>(), ["1", "2"]);
         client.check_end().expect("the end");
-        assert!(client.answer().is_err());
+        assert!(client.response().is_err());
     }
 
     #[test]
@@ -420,7 +420,7 @@ mod tests {
             let (mut client, mut server) = pair();
             server.write_all(sent.as_bytes()).expect("room");
             drop(server);
-            assert!(client.answer().is_err(), "{sent:?}");
+            assert!(client.response().is_err(), "{sent:?}");
         }
     }
 

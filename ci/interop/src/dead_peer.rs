@@ -77,7 +77,7 @@ fn start(runtime: Runtime) -> Outcome<(Server, Client)> {
     let since = Instant::now();
     loop {
         other.send("GET /waiting HTTP/1.1\r\nHost: x\r\n\r\n")?;
-        if other.answer()?.body == b"1" {
+        if other.response()?.body == b"1" {
             return Ok((server, client));
         }
         ensure!(since.elapsed() < Duration::from_secs(5), "it doesn't wait");

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::client::{Answer, Client, same};
+use crate::client::{Client, Response, same};
 use crate::curl::{Scratch, curl};
 use crate::random::Random;
 use crate::{Outcome, Program, Report, Runtime, Server, ensure};
@@ -84,16 +84,16 @@ fn start(runtime: Runtime, folders: &Folders) -> Outcome<Server> {
     })
 }
 
-fn get(server: &Server, target: &str) -> Outcome<Answer> {
+fn get(server: &Server, target: &str) -> Outcome<Response> {
     let mut client = Client::connect(server.address)?;
     client.send(format!("GET {target} HTTP/1.1\r\nHost: x\r\n\r\n"))?;
-    client.answer()
+    client.response()
 }
 
 fn file(server: &Server, folders: &Folders) -> Outcome {
-    let answer = get(server, "/hello.txt")?;
-    answer.check(b"Hello from a file!")?;
-    let kind: Vec<_> = answer.values("content-type").collect();
+    let response = get(server, "/hello.txt")?;
+    response.check(b"Hello from a file!")?;
+    let kind: Vec<_> = response.values("content-type").collect();
     ensure!(kind == ["text/plain; charset=utf-8"], "its type: {kind:?}");
     get(server, "/image.png?v=2")?.check(&folders.image)
 }
@@ -105,7 +105,7 @@ fn beside_idle(server: &Server, folders: &Folders) -> Outcome {
     }
     for client in &mut idle? {
         client.send("GET /hello.txt HTTP/1.1\r\nHost: x\r\n\r\n")?;
-        client.answer()?.check(b"Hello from a file!")?;
+        client.response()?.check(b"Hello from a file!")?;
     }
     Ok(())
 }
@@ -113,7 +113,7 @@ fn beside_idle(server: &Server, folders: &Folders) -> Outcome {
 fn methods(server: &Server, _folders: &Folders) -> Outcome {
     let mut client = Client::connect(server.address)?;
     client.send("HEAD /hello.txt HTTP/1.1\r\nHost: x\r\n\r\n")?;
-    let head = client.head_answer()?;
+    let head = client.response_head()?;
     let length: Vec<_> = head.values("content-length").collect();
     ensure!(
         head.status == 200 && length == ["18"],
@@ -121,15 +121,15 @@ fn methods(server: &Server, _folders: &Folders) -> Outcome {
         head.head
     );
     client.send("POST /hello.txt HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nx")?;
-    let post = client.answer()?;
+    let post = client.response()?;
     ensure!(post.status == 405, "POST: {}", post.status);
     Ok(())
 }
 
 fn missing(server: &Server, _folders: &Folders) -> Outcome {
     for target in ["/", "/none.txt", "/none/", "/below/none", "/hello.txt/"] {
-        let answer = get(server, target)?;
-        ensure!(answer.status == 404, "{target}: {}", answer.status);
+        let response = get(server, target)?;
+        ensure!(response.status == 404, "{target}: {}", response.status);
     }
     Ok(())
 }
@@ -177,9 +177,9 @@ fn ranges(server: &Server, folders: &Folders) -> Outcome {
         client.send(format!(
             "GET /image.png HTTP/1.1\r\nHost: x\r\nRange: bytes={range}\r\n\r\n"
         ))?;
-        let answer = client.answer()?;
-        ensure!(answer.status == status, "{range}: {}", answer.head);
-        let content_range: Vec<_> = answer.values("content-range").collect();
+        let response = client.response()?;
+        ensure!(response.status == status, "{range}: {}", response.head);
+        let content_range: Vec<_> = response.values("content-range").collect();
         let expected = match status {
             206 => format!("bytes {first}-{last}/{length}"),
             416 => format!("bytes */{length}"),
@@ -188,10 +188,10 @@ fn ranges(server: &Server, folders: &Folders) -> Outcome {
         ensure!(
             content_range.concat() == expected,
             "{range}: {}",
-            answer.head
+            response.head
         );
         if status != 416 {
-            same(&answer.body, &folders.image[first..=last])
+            same(&response.body, &folders.image[first..=last])
                 .map_err(|e| format!("{range}: {e}"))?;
         }
     }
@@ -199,8 +199,8 @@ fn ranges(server: &Server, folders: &Folders) -> Outcome {
 }
 
 fn conditions(server: &Server, _folders: &Folders) -> Outcome {
-    let answer = get(server, "/hello.txt")?;
-    let value = |name| answer.values(name).collect::<String>();
+    let response = get(server, "/hello.txt")?;
+    let value = |name| response.values(name).collect::<String>();
     let (etag, modified) = (value("etag"), value("last-modified"));
     let other = "\"other\"";
     let range = "Range: bytes=1-4\r\n";
@@ -223,15 +223,15 @@ fn conditions(server: &Server, _folders: &Folders) -> Outcome {
         client.send(format!(
             "GET /hello.txt HTTP/1.1\r\nHost: x\r\n{fields}\r\n"
         ))?;
-        let answer = client.answer()?;
-        ensure!(answer.status == status, "{fields}: {}", answer.head);
+        let response = client.response()?;
+        ensure!(response.status == status, "{fields}: {}", response.head);
         let body: &[u8] = match status {
             200 => b"Hello from a file!",
             206 => b"ello",
             304 => b"",
             _ => continue,
         };
-        same(&answer.body, body)?;
+        same(&response.body, body)?;
     }
     Ok(())
 }
@@ -259,14 +259,14 @@ fn traversal(server: &Server, folders: &Folders) -> Outcome {
         &format!("/{absolute}"),
         "http://x/../secret.txt",
     ] {
-        let answer = get(server, target)?;
+        let response = get(server, target)?;
         ensure!(
-            matches!(answer.status, 400 | 404),
+            matches!(response.status, 400 | 404),
             "{target}: {}",
-            answer.status
+            response.status
         );
         ensure!(
-            !String::from_utf8_lossy(&answer.body).contains("secret"),
+            !String::from_utf8_lossy(&response.body).contains("secret"),
             "{target} returns the secret"
         );
     }

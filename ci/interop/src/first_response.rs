@@ -101,5 +101,5 @@ fn ask(address: SocketAddr, start: Instant) -> Outcome {
         sleep(Duration::from_micros(200));
     };
     client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n")?;
-    client.answer()?.check(b"Hello!")
+    client.response()?.check(b"Hello!")
 }

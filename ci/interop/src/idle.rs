@@ -85,7 +85,7 @@ fn measure_waiting(program: &Program, settings: Settings) -> Outcome<String> {
         };
         client.send(format!("GET {target} HTTP/1.1\r\nHost: x\r\n\r\n"))?;
         if number % 2 == 1 {
-            client.head_answer()?;
+            client.response_head()?;
             ensure!(client.chunk()?.is_some(), "no event came");
         }
         clients.push(client);
@@ -97,9 +97,9 @@ fn measure_waiting(program: &Program, settings: Settings) -> Outcome<String> {
     let mut other = Client::connect(server.address)?;
     other.send("POST /tell HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nnews")?;
     let told = settings.connections.div_ceil(2).to_string();
-    other.answer()?.check(told.as_bytes())?;
+    other.response()?.check(told.as_bytes())?;
     for client in clients.iter_mut().step_by(2) {
-        client.answer()?.check(b"news")?;
+        client.response()?.check(b"news")?;
     }
     server.check_alive()?;
     server.check_log()?;
@@ -118,7 +118,7 @@ pub fn ticks(program: &Program, settings: Settings) -> Outcome<u64> {
         // Half have never sent anything, half are kept alive after a request.
         if number % 2 == 0 {
             client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n")?;
-            client.answer()?.check(b"hello!")?;
+            client.response()?.check(b"hello!")?;
         }
         clients.push(client);
     }
@@ -130,7 +130,7 @@ pub fn ticks(program: &Program, settings: Settings) -> Outcome<u64> {
     // The connections must still be open.
     for client in &mut clients {
         client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n")?;
-        client.answer()?.check(b"hello!")?;
+        client.response()?.check(b"hello!")?;
     }
     server.check_alive()?;
     server.check_log()?;

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{JoinHandle, sleep, spawn};
 use std::time::{Duration, Instant};
 
-use crate::client::Answer;
+use crate::client::Response;
 use crate::{Client, Outcome};
 
 /// A kind of client, and how many there are.
@@ -128,9 +128,9 @@ impl Visitor {
             begun,
             ended: Instant::now(),
             again,
-            outcome: outcome.map_err(|lost| lost.why).and_then(|answer| {
-                let body = String::from_utf8_lossy(&answer.body).into_owned();
-                match answer.status {
+            outcome: outcome.map_err(|lost| lost.why).and_then(|response| {
+                let body = String::from_utf8_lossy(&response.body).into_owned();
+                match response.status {
                     200 => Ok(body),
                     status => Err(format!("{status}: {body:?}")),
                 }
@@ -139,7 +139,7 @@ impl Visitor {
         }
     }
 
-    fn try_once(&mut self, path: &str) -> Result<Answer, Lost> {
+    fn try_once(&mut self, path: &str) -> Result<Response, Lost> {
         let kept = self.client.take().filter(Client::is_open);
         let mut client = match kept {
             Some(client) => client,
@@ -148,16 +148,16 @@ impl Visitor {
                 is_untouched: true,
             })?,
         };
-        let answer = self.exchange(&mut client, path).map_err(|why| Lost {
+        let response = self.exchange(&mut client, path).map_err(|why| Lost {
             why,
             is_untouched: !client.has_received(),
         })?;
-        let closes = answer.values("connection").any(|value| value == "close");
+        let closes = response.values("connection").any(|value| value == "close");
         self.client = (self.kind.keeps && !closes).then_some(client);
-        Ok(answer)
+        Ok(response)
     }
 
-    fn exchange(&self, client: &mut Client, path: &str) -> Outcome<Answer> {
+    fn exchange(&self, client: &mut Client, path: &str) -> Outcome<Response> {
         let method = self.kind.method;
         let length = match method {
             "GET" => "",
@@ -170,6 +170,6 @@ impl Visitor {
         client.send(format!(
             "{method} {path} HTTP/1.1\r\nHost: x\r\n{length}{close}\r\n"
         ))?;
-        client.answer()
+        client.response()
     }
 }

@@ -127,9 +127,9 @@ fn head(server: &Server) -> Outcome {
     // curl ignores a body that must not be there. Here it would become part of the next response.
     let mut client = Client::connect(server.address)?;
     client.send("HEAD / HTTP/1.1\r\nHost: x\r\n\r\nGET / HTTP/1.1\r\nHost: x\r\n\r\n")?;
-    let head = client.head_answer()?;
+    let head = client.response_head()?;
     ensure!(head.status == 200, "the response to HEAD is\n{}", head.head);
-    client.answer()?.check(b"hello!")
+    client.response()?.check(b"hello!")
 }
 
 fn post(server: &Server) -> Outcome {
@@ -219,7 +219,7 @@ fn http_1_0(server: &Server) -> Outcome {
     // A client that sends no Host, and reads to the end.
     let mut client = Client::connect(server.address)?;
     client.send("GET / HTTP/1.0\r\n\r\n")?;
-    client.answer()?.check(b"hello!")?;
+    client.response()?.check(b"hello!")?;
     client.check_end()
 }
 
@@ -289,7 +289,7 @@ fn interleaved_connections(server: &Server) -> Outcome {
         client.send(&body[number % body.len()..])?;
     }
     for (number, client) in clients.iter_mut().enumerate().rev() {
-        client.answer()?.check(body(number).as_bytes())?;
+        client.response()?.check(body(number).as_bytes())?;
     }
     Ok(())
 }
@@ -310,7 +310,7 @@ fn byte_by_byte(server: &Server) -> Outcome {
             // Long enough for the server to read most bytes one by one.
             std::thread::sleep(Duration::from_micros(200));
         }
-        client.answer()?.check(b"drop by drop")?;
+        client.response()?.check(b"drop by drop")?;
     }
     Ok(())
 }
@@ -351,7 +351,7 @@ fn pipelined(server: &Server) -> Outcome {
         std::thread::sleep(Duration::from_millis(20));
         client.send(&requests[cut..])?;
         for body in &bodies {
-            client.answer()?.check(body.as_bytes())?;
+            client.response()?.check(body.as_bytes())?;
         }
     }
     Ok(())
@@ -376,8 +376,8 @@ fn pipelined_and_large(server: &Server) -> Outcome {
         });
         thread::sleep(Duration::from_millis(300));
         for (number, body) in bodies.iter().enumerate() {
-            let answer = client.answer().and_then(|answer| answer.check(body));
-            answer.map_err(|why| format!("response {number} of {}: {why}", bodies.len()))?;
+            let response = client.response().and_then(|response| response.check(body));
+            response.map_err(|why| format!("response {number} of {}: {why}", bodies.len()))?;
         }
         let sent = sending.join().map_err(|_| "the sender panicked")?;
         sent.map_err(|e| format!("sending: {e}"))
@@ -393,7 +393,7 @@ fn half_close(server: &Server) -> Outcome {
         let mut client = Client::connect(server.address)?;
         client.send(request)?;
         client.half_close()?;
-        client.answer()?.check(body.as_bytes())?;
+        client.response()?.check(body.as_bytes())?;
         client.check_end()?;
     }
     Ok(())
@@ -405,7 +405,7 @@ fn half_close_after_pipelining(server: &Server) -> Outcome {
     client.send(requests)?;
     client.half_close()?;
     for body in &bodies {
-        client.answer()?.check(body.as_bytes())?;
+        client.response()?.check(body.as_bytes())?;
     }
     client.check_end()
 }

@@ -73,16 +73,16 @@ pub fn serve(address: SocketAddr) -> Outcome {
     stream.set_nodelay(true).map_err(io)?;
     // The module measures between two commands, which takes long in an interpreter.
     stream.set_read_timeout(Some(PATIENCE * 3)).map_err(io)?;
-    let mut answers = stream.try_clone().map_err(io)?;
-    answers.write_all(b"probe\n").map_err(io)?;
+    let mut responses = stream.try_clone().map_err(io)?;
+    responses.write_all(b"probe\n").map_err(io)?;
     let mut clients = Vec::new();
     for line in BufReader::new(stream).lines() {
         let line = line.map_err(io)?;
-        let answer = match obey(address, &mut clients, &line) {
+        let response = match obey(address, &mut clients, &line) {
             Ok(number) => format!("ok {number}\n"),
             Err(why) => format!("error {}\n", why.replace('\n', " ")),
         };
-        answers.write_all(answer.as_bytes()).map_err(io)?;
+        responses.write_all(response.as_bytes()).map_err(io)?;
         if line == "done" {
             return Ok(());
         }

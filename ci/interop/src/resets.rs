@@ -100,7 +100,7 @@ fn ask(address: SocketAddr) -> Outcome<Duration> {
     let started = Instant::now();
     let mut client = Client::connect(address)?;
     client.send("GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")?;
-    client.answer()?.check(b"hello!")?;
+    client.response()?.check(b"hello!")?;
     client.check_end()?;
     Ok(started.elapsed())
 }

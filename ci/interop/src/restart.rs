@@ -192,7 +192,7 @@ impl Drop for Processes {
 fn pid_at(address: SocketAddr) -> Outcome<u32> {
     let mut client = Client::connect(address)?;
     client.send("GET /pid HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")?;
-    let body = client.answer()?.body;
+    let body = client.response()?.body;
     let text = String::from_utf8_lossy(&body);
     text.parse().map_err(|e| format!("{text:?}: {e}"))
 }
@@ -203,7 +203,7 @@ fn slow_download(address: SocketAddr) -> JoinHandle<Outcome<usize>> {
     spawn(move || {
         let mut client = Client::connect_slow(address)?;
         client.send("GET /large HTTP/1.1\r\nHost: x\r\n\r\n")?;
-        let head = client.head_answer()?;
+        let head = client.response_head()?;
         ensure!(head.status == 200, "the download is {}", head.status);
         let since = Instant::now();
         let mut got = 0;

@@ -106,7 +106,7 @@ impl Server {
             }
             // Connecting is enough in most runtimes: the listener's backlog accepts it.
             let tried = TcpStream::connect_timeout(&address, Duration::from_secs(1));
-            let takes = |stream| !runtime.drops_early() || answers(stream);
+            let takes = |stream| !runtime.drops_early() || responds(stream);
             if tried.is_ok_and(takes) && server.ended().is_none() {
                 return Ok(server);
             }
@@ -286,7 +286,7 @@ fn memory(pid: u32, name: &str) -> Outcome<u64> {
 }
 
 /// Whether there is a response on a connection; it may just be dropped.
-fn answers(mut stream: TcpStream) -> bool {
+fn responds(mut stream: TcpStream) -> bool {
     let ask = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
     stream.set_read_timeout(Some(START)).is_ok()
         && stream.write_all(ask).is_ok()

@@ -39,10 +39,10 @@ fn chat() -> Outcome {
     waiter.send("GET /messages?after=0 HTTP/1.1\r\nHost: x\r\n\r\n")?;
     let mut stream = Client::connect(there.address)?;
     stream.send("GET /events HTTP/1.1\r\nHost: x\r\n\r\n")?;
-    ensure!(stream.head_answer()?.status == 200, "no event stream");
+    ensure!(stream.response_head()?.status == 200, "no event stream");
     let number = publish(&here, "hello")?;
     let expected = format!("[{{\"id\":{number},\"text\":\"hello\"}}]\n");
-    waiter.answer()?.check(expected.as_bytes())?;
+    waiter.response()?.check(expected.as_bytes())?;
     stream.read_until(format!("id: {number}\n").as_bytes())?;
 
     // In the other direction, and one that starts later knows both.
@@ -53,7 +53,7 @@ fn chat() -> Outcome {
         loop {
             let mut client = Client::connect(instance.address)?;
             client.send("GET /messages?after=0 HTTP/1.1\r\nHost: x\r\n\r\n")?;
-            let body = String::from_utf8_lossy(&client.answer()?.body).into_owned();
+            let body = String::from_utf8_lossy(&client.response()?.body).into_owned();
             if body.contains(&format!("\"id\":{number},"))
                 && body.contains(&format!("\"id\":{second},"))
             {
@@ -76,9 +76,9 @@ fn publish(server: &Server, text: &str) -> Outcome<u64> {
     client.send(format!(
         "POST /messages HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n{text}"
     ))?;
-    let answer = client.answer()?;
-    ensure!(answer.status == 201, "publishing: {}", answer.head);
-    let number = String::from_utf8_lossy(&answer.body).into_owned();
+    let response = client.response()?;
+    ensure!(response.status == 201, "publishing: {}", response.head);
+    let number = String::from_utf8_lossy(&response.body).into_owned();
     number
         .trim()
         .parse()

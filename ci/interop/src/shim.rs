@@ -98,8 +98,8 @@ pub fn many(program: &Program, count: usize) -> Outcome<String> {
             client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n")?;
         }
         for (number, client) in clients.iter_mut().enumerate() {
-            let answer = client.answer().and_then(|it| it.check(b"hello!"));
-            answer.map_err(|why| format!("connection {number}, round {round}: {why}"))?;
+            let response = client.response().and_then(|it| it.check(b"hello!"));
+            response.map_err(|why| format!("connection {number}, round {round}: {why}"))?;
         }
     }
     server.check_alive()?;

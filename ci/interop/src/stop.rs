@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use crate::client::Answer;
+use crate::client::Response;
 use crate::{Client, Outcome, Program, Report, Runtime, Server, ensure};
 
 /// The settings of a run.
@@ -66,11 +66,11 @@ fn came_meanwhile(server: &mut Server) -> Outcome<String> {
     for client in &mut others {
         client.send(GET)?;
     }
-    stopper.answer()?.check(b"stopping")?;
+    stopper.response()?.check(b"stopping")?;
     for client in &mut others {
-        let answer = client.answer()?;
-        answer.check(b"hello!")?;
-        check_last(&answer)?;
+        let response = client.response()?;
+        response.check(b"hello!")?;
+        check_last(&response)?;
         client.check_end()?;
     }
     drop((stopper, others));
@@ -86,11 +86,11 @@ fn pipeline(server: &mut Server) -> Outcome<String> {
     sleep(Duration::from_millis(500));
     whole.send(GET.repeat(COUNT))?;
     cut.send(format!("{GET}{GET}{}", &GET[..20]))?;
-    stopper.answer()?.check(b"stopping")?;
+    stopper.response()?.check(b"stopping")?;
     for number in 1..=COUNT {
-        let answer = whole.answer()?;
-        answer.check(b"hello!")?;
-        let closes = answer.values("connection").any(|value| value == "close");
+        let response = whole.response()?;
+        response.check(b"hello!")?;
+        let closes = response.values("connection").any(|value| value == "close");
         ensure!(
             closes == (number == COUNT),
             "the response {number} of {COUNT} says close: {closes}"
@@ -98,9 +98,9 @@ fn pipeline(server: &mut Server) -> Outcome<String> {
     }
     whole.check_end()?;
     for _ in 0..2 {
-        cut.answer()?.check(b"hello!")?;
+        cut.response()?.check(b"hello!")?;
     }
-    let refused = cut.any_answer()?;
+    let refused = cut.any_response()?;
     ensure!(
         refused.status == 503,
         "the part of a request got {}",
@@ -119,7 +119,7 @@ fn newcomers(server: &mut Server) -> Outcome<String> {
     let mut got = slow.swallow(1 << 16, Duration::from_secs(10));
     let mut stopper = Client::connect(server.address)?;
     stopper.send(stop_after(0))?;
-    stopper.answer()?.check(b"stopping")?;
+    stopper.response()?.check(b"stopping")?;
     let mut words = Vec::new();
     for _ in 0..4 {
         sleep(Duration::from_millis(300));
@@ -150,11 +150,11 @@ fn newcomer(server: &Server) -> Outcome<&'static str> {
         .set_read_timeout(Some(Duration::from_secs(2)))
         .map_err(failed)?;
     stream.write_all(GET.as_bytes()).map_err(failed)?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).map_err(failed)?;
+    let mut response = String::new();
+    stream.read_to_string(&mut response).map_err(failed)?;
     ensure!(
-        answer.starts_with("HTTP/1.1 503 "),
-        "a new connection got {answer:?}"
+        response.starts_with("HTTP/1.1 503 "),
+        "a new connection got {response:?}"
     );
     Ok("503")
 }
@@ -163,10 +163,10 @@ fn dont_close(server: &mut Server) -> Outcome<String> {
     let idle = kept(server)?;
     let mut lingers = Client::connect(server.address)?;
     lingers.send("GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")?;
-    lingers.answer()?.check(b"hello!")?;
+    lingers.response()?.check(b"hello!")?;
     let mut stopper = Client::connect(server.address)?;
     stopper.send(stop_after(0))?;
-    stopper.answer()?.check(b"stopping")?;
+    stopper.response()?.check(b"stopping")?;
     let took = ends_within(server, Duration::from_secs(2))?;
     drop((idle, lingers, stopper));
     Ok(took.as_millis().to_string())
@@ -176,7 +176,7 @@ fn dont_close(server: &mut Server) -> Outcome<String> {
 fn kept(server: &Server) -> Outcome<Client> {
     let mut client = Client::connect(server.address)?;
     client.send(GET)?;
-    client.answer()?.check(b"hello!")?;
+    client.response()?.check(b"hello!")?;
     Ok(client)
 }
 
@@ -184,9 +184,9 @@ fn stop_after(millis: u64) -> String {
     format!("GET /stop?{millis} HTTP/1.1\r\nHost: x\r\n\r\n")
 }
 
-fn check_last(answer: &Answer) -> Outcome {
+fn check_last(response: &Response) -> Outcome {
     ensure!(
-        answer.values("connection").any(|value| value == "close"),
+        response.values("connection").any(|value| value == "close"),
         "the last response doesn't say close"
     );
     Ok(())

@@ -143,7 +143,7 @@ fn activate(units: &Units) -> Outcome<String> {
     })?;
     let mut client = Client::connect(server.address)?;
     client.send("GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")?;
-    client.answer()?.check(b"1\n")?;
+    client.response()?.check(b"1\n")?;
     server.signal("-TERM")?;
     let since = Instant::now();
     let status = loop {

@@ -25,7 +25,7 @@ macro_rules! call {
     };
 }
 
-/// Defines all that `module` may import. What isn't written here answers `NOSYS`.
+/// Defines all that `module` may import. What isn't written here returns `NOSYS`.
 pub fn define(linker: &mut Linker<Host>, module: &Module) -> Result<(), Error> {
     sockets(linker)?;
     descriptors(linker)?;

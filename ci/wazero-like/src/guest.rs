@@ -1,4 +1,4 @@
-//! The guest's memory. Whatever address it passes, the answer is at worst `FAULT`.
+//! The guest's memory. Whatever address it passes, the result is at worst `FAULT`.
 
 use crate::errno::{Errno, Outcome};
 

@@ -1,6 +1,6 @@
 //! `poll_oneoff`, which in wazero knows nothing about sockets.
 //!
-//! Every subscription is answered: reading from anything that is open as ready, writing to it as
+//! Every subscription is reported: reading from anything that is open as ready, writing to it as
 //! `NOTSUP`, what isn't open as `BADF`. Only then the shortest clock is slept out, whatever is
 //! ready; without one the call never returns. An event's number of bytes and its flags aren't
 //! written at all: the guest finds there what it had in its buffer.

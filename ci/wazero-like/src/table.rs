@@ -95,7 +95,7 @@ impl Table {
         self.garbage.collect();
     }
 
-    /// Accepts. wazero answers `BADF` for all that is no listener, too.
+    /// Accepts. wazero returns `BADF` for all that is no listener, too.
     pub fn accept(&mut self, fd: u32, nonblock: bool) -> Outcome<u32> {
         let Entry::Listener { socket, .. } = self.get(fd)? else {
             return Err(Errno::BADF);

@@ -44,7 +44,7 @@ fn app() -> Router {
 }
 
 /// What `axum::serve` does, and half-close beside it, which that has no setting for: a client may end
-/// its side after its last request and still get the answer.
+/// its side after its last request and still get the response.
 async fn serve() -> Result<(), Box<dyn Error>> {
     let listener = tokio::net::TcpListener::from_std(listener::listener()?)?;
     let app = app();

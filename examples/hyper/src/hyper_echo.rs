@@ -1,4 +1,4 @@
-//! hyper 1 on tokio: answers with the request's body, or `hello!` if it has none.
+//! hyper 1 on tokio: responds with the request's body, or `hello!` if it has none.
 
 mod listener;
 
@@ -43,9 +43,9 @@ async fn echo(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infal
     let body = match request.into_body().collect().await {
         Ok(body) => body.to_bytes(),
         Err(_) => {
-            let mut answer = Response::default();
-            *answer.status_mut() = StatusCode::BAD_REQUEST;
-            return Ok(answer);
+            let mut response = Response::default();
+            *response.status_mut() = StatusCode::BAD_REQUEST;
+            return Ok(response);
         }
     };
     Ok(Response::new(Full::new(if body.is_empty() {

@@ -94,13 +94,13 @@ pub(super) fn handler(
                 book.borrow_mut().stopped_at.get_or_insert(fake.now());
                 handle.stop();
             }
-            Act::Answer | Act::AnswerAndClose | Act::Nothing => {}
+            Act::Respond | Act::RespondAndClose | Act::Nothing => {}
         }
         let mut response = Response::builder().header("number", number);
-        if planned.act == Act::AnswerAndClose {
+        if planned.act == Act::RespondAndClose {
             response = response.header("connection", "close");
         }
-        let response = response.body(planned.answer.clone());
+        let response = response.body(planned.response.clone());
         response.expect("a right response")
     }
 }

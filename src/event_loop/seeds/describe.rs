@@ -9,7 +9,7 @@ impl Peer {
         let numbers: Vec<_> = numbers.map(|it| (it.number, it.last)).take(8).collect();
         let stolen = self.is_stolen();
         format!(
-            "client {numbers:?} connected {} accepted {:?} closed {:?} fd {:?}\n  {:?} {:?} {:?} stubborn {}\n  sent {} of {}, begun {:?} sent {:?} ended {:?} harmed {:?} (stolen {stolen}) faulted {} reset {}\n  answered {} {:?} refusal {:?} cut short {:?} written {}",
+            "client {numbers:?} connected {} accepted {:?} closed {:?} fd {:?}\n  {:?} {:?} {:?} stubborn {}\n  sent {} of {}, begun {:?} sent {:?} ended {:?} harmed {:?} (stolen {stolen}) faulted {} reset {}\n  responded {} {:?} refusal {:?} cut short {:?} written {}",
             self.connected_at,
             self.client.accepted_at(),
             self.client.closed_at(),
@@ -26,8 +26,8 @@ impl Peer {
             self.harmed_at,
             self.client.is_faulted(),
             self.client.is_reset(),
-            self.answered,
-            self.answered_at.iter().take(8).collect::<Vec<_>>(),
+            self.responded,
+            self.responded_at.iter().take(8).collect::<Vec<_>>(),
             self.refusal,
             self.cut_short_at,
             self.client.written_at(),

@@ -55,9 +55,9 @@ impl<'a> Facts<'a> {
         let turn =
             requests * work.as_nanos() as u64 + clients as u64 * 12 * costs.failure.max(costs.call);
         let bound = personality.found_within(clients as u64, turn) + 2 * turn;
-        let answers = peers.iter().map(|peer| {
+        let responses = peers.iter().map(|peer| {
             let peer = peer.borrow();
-            let lengths = peer.plan.requests.iter().map(|it| it.answer.len());
+            let lengths = peer.plan.requests.iter().map(|it| it.response.len());
             lengths.max().unwrap_or(0)
         });
         let wrong_by = match personality.faults.clock {
@@ -78,7 +78,7 @@ impl<'a> Facts<'a> {
             is_evicting: is_at_limit || personality.faults.accept_fails > 0,
             is_short: limits.max_held < 1 << 20,
             clients,
-            largest: answers.max().unwrap_or(0),
+            largest: responses.max().unwrap_or(0),
             slowest: slowest.unwrap_or(0),
             has_slow_pipeline: peers.iter().any(|it| is_slow_pipeline(&it.borrow().plan)),
         }
@@ -103,7 +103,7 @@ impl<'a> Facts<'a> {
     }
 
     /// The most bytes that may ever be held: what was asked for, or else for each connection a small
-    /// answer or two and what was read, and one large answer.
+    /// response or two and what was read, and one large response.
     pub(super) fn most_held(&self) -> u64 {
         let each = (16 << 10) + (8 << 10) + (64 << 10);
         (self.limits.max_held + self.clients * each + self.largest) as u64
@@ -136,7 +136,7 @@ pub(super) fn slowness(plan: &Plan) -> u64 {
     let Reading::Slow { most, every } = plan.reading else {
         return 0;
     };
-    let bytes: usize = plan.requests.iter().map(|it| it.answer.len() + 200).sum();
+    let bytes: usize = plan.requests.iter().map(|it| it.response.len() + 200).sum();
     (bytes / most + 2) as u64 * nanos(every)
 }
 

@@ -10,14 +10,13 @@
 //! | what must be so | where it is checked |
 //! |---|---|
 //! | requests reach the handler whole, once, in order | `book` |
-//! | answers come in order, right byte for byte, and nothing behind the last one | `peer` |
-//! | each request that is owed an answer gets it; who gets none has a reason of its own | `verdict` |
+//! | responses come in order, right byte for byte, and nothing behind the last one | `peer` |
+//! | each request that is owed a response gets it; who gets none has a reason of its own | `verdict` |
 //! | nobody waits longer than the bound, no connection outlives its deadlines | `verdict` |
 //! | the counters tell what has happened | `reasons` |
 //! | a wait for a paused listener has an end; the second bound on sockets is kept | `lingering` |
 //! | calls at rest are few; memory and file descriptors come back; the loop ends | `world` |
 
-mod answers;
 mod book;
 mod describe;
 mod facts;
@@ -26,6 +25,7 @@ mod peer;
 mod plan;
 mod reasons;
 mod requests;
+mod responses;
 mod streams;
 mod verdict;
 mod world;

@@ -8,9 +8,9 @@ use std::time::Duration;
 use wasip1_poll::Fd;
 use wasip1_poll::fake::{Client, Fake, Rng};
 
-use super::answers::{self, Answer, Framing};
 use super::plan::{Ending, Manner, Plan, Reading};
 use super::requests::Planned;
+use super::responses::{self, Framing, Response};
 use super::streams::Script;
 
 /// A client with all that has happened to it. Times are nanoseconds.
@@ -35,15 +35,15 @@ pub(super) struct Peer {
     inbox: Vec<u8>,
     /// Bytes that it has taken.
     pub(super) received: u64,
-    /// The answers to its requests, in order.
-    pub(super) answered: usize,
+    /// The responses to its requests, in order.
+    pub(super) responded: usize,
     /// When the server had last written, by the time each of them was taken.
-    pub(super) answered_at: Vec<u64>,
+    pub(super) responded_at: Vec<u64>,
     /// When `100 Continue` was written for a request, by its place among the client's.
     pub(super) continued_at: BTreeMap<usize, u64>,
-    /// The status of an answer that came instead of one to a request, as the last.
+    /// The status of a response that came instead of one to a request, as the last.
     pub(super) refusal: Option<(u16, u64)>,
-    /// When an answer said that it is the last one, which wasn't planned.
+    /// When a response said that it is the last one, which wasn't planned.
     pub(super) cut_short_at: Option<u64>,
     /// When it saw the end of what the server sends.
     pub(super) saw_end_at: Option<u64>,
@@ -51,7 +51,7 @@ pub(super) struct Peer {
     pub(super) is_over: bool,
     /// Its connection was accepted by the poller, and the loop has never asked for it.
     pub(super) is_untaken: bool,
-    /// The last answer may have a body that it shouldn't have.
+    /// The last response may have a body that it shouldn't have.
     ignores_rest: bool,
     rng: Rng,
     /// No client sends anything from this time on.
@@ -97,8 +97,8 @@ impl Peer {
             harmed_at: None,
             inbox: Vec::new(),
             received: 0,
-            answered: 0,
-            answered_at: Vec::new(),
+            responded: 0,
+            responded_at: Vec::new(),
             continued_at: BTreeMap::new(),
             refusal: None,
             cut_short_at: None,
@@ -149,7 +149,7 @@ impl Peer {
         self.harmed_at = Some(fake.now());
     }
 
-    /// Sends the next piece. The answer is when to go on, if there is more to be done.
+    /// Sends the next piece. Returns when to go on, if there is more to be done.
     fn send(&mut self, now: u64) -> Option<Duration> {
         let hears = !self.is_over || self.plan.is_stubborn;
         if now >= self.quiet || self.harmed_at.is_some() || self.ended_at.is_some() || !hears {
@@ -164,7 +164,7 @@ impl Peer {
             return self.end(now);
         }
         let waits = matches!(self.plan.manner, Manner::Turns(_)) && self.sent == begin;
-        if waits && self.answered < current {
+        if waits && self.responded < current {
             return Some(Duration::from_millis(2));
         }
         let stop = match self.held_back_from(current, begin, now) {
@@ -196,7 +196,7 @@ impl Peer {
     fn held_back_from(&self, current: usize, begin: usize, now: u64) -> Option<usize> {
         let held_back = self.plan.requests[current].held_back?;
         let from = begin + held_back.head;
-        let is_told = self.continued_at.contains_key(&current) || self.answered > current;
+        let is_told = self.continued_at.contains_key(&current) || self.responded > current;
         let has_waited = now >= self.last_sent_at + held_back.patience.as_nanos() as u64;
         let is_released = self.sent > from || self.sent == from && (is_told || has_waited);
         (!is_released && self.refusal.is_none()).then_some(from)
@@ -232,26 +232,26 @@ impl Peer {
         if self.ignores_rest {
             return;
         }
-        assert!(!self.is_over, "bytes behind the last answer");
+        assert!(!self.is_over, "bytes behind the last response");
         self.inbox.extend_from_slice(bytes);
         let mut used = 0;
         loop {
             self.note_continue(used);
-            let planned = self.plan.requests.get(self.answered);
+            let planned = self.plan.requests.get(self.responded);
             let is_head = planned.is_some_and(|request| request.is_head);
-            let Some((answer, length)) = answers::read(&self.inbox[used..], is_head) else {
+            let Some((response, length)) = responses::read(&self.inbox[used..], is_head) else {
                 break;
             };
             used += length;
-            self.check(&answer);
-            self.is_over = answer.says_close;
+            self.check(&response);
+            self.is_over = response.says_close;
             // Whether it refuses a HEAD request the server can't know when it has only seen "HE".
-            self.ignores_rest = is_head && answer.number.is_none();
+            self.ignores_rest = is_head && response.number.is_none();
             if self.is_over && !self.ignores_rest {
                 let rest = &self.inbox[used..];
                 assert!(
                     rest.is_empty(),
-                    "behind the last answer: {}",
+                    "behind the last response: {}",
                     rest.escape_ascii()
                 );
             }
@@ -264,34 +264,34 @@ impl Peer {
 
     /// Records `100 Continue`, which may come once, and only for a request that has asked for it.
     fn note_continue(&mut self, from: usize) {
-        let Some(rest) = self.inbox[from..].strip_prefix(answers::CONTINUE) else {
+        let Some(rest) = self.inbox[from..].strip_prefix(responses::CONTINUE) else {
             return;
         };
-        let planned = self.plan.requests.get(self.answered);
-        let has_asked = planned.is_some_and(|it| it.asks()) && self.answered < self.begun_at.len();
+        let planned = self.plan.requests.get(self.responded);
+        let has_asked = planned.is_some_and(|it| it.asks()) && self.responded < self.begun_at.len();
         assert!(has_asked, "100 Continue for a request that hasn't asked");
-        assert!(!rest.starts_with(answers::CONTINUE), "100 Continue twice");
+        assert!(!rest.starts_with(responses::CONTINUE), "100 Continue twice");
         let at = self.client.written_at();
-        self.continued_at.entry(self.answered).or_insert(at);
+        self.continued_at.entry(self.responded).or_insert(at);
     }
 
-    /// Holds an answer of which the end is missing to the plan.
+    /// Holds a response of which the end is missing to the plan.
     fn check_part(&mut self) {
-        let planned = self.plan.requests.get(self.answered).map(Rc::clone);
+        let planned = self.plan.requests.get(self.responded).map(Rc::clone);
         let is_head = planned.as_ref().is_some_and(|planned| planned.is_head);
         if self.is_over || self.ignores_rest || self.inbox.is_empty() {
             return;
         }
-        let Some((mut answer, _)) = answers::read_part(&self.inbox, is_head) else {
+        let Some((mut response, _)) = responses::read_part(&self.inbox, is_head) else {
             return;
         };
-        if answer.number.is_none() {
+        if response.number.is_none() {
             return;
         }
-        let planned = planned.expect("an answer to something");
-        assert_eq!(answer.number, Some(planned.number), "out of order");
+        let planned = planned.expect("a response to something");
+        assert_eq!(response.number, Some(planned.number), "out of order");
         assert!(
-            planned.answer.starts_with(&answer.body),
+            planned.response.starts_with(&response.body),
             "a part of {}",
             planned.number
         );
@@ -300,49 +300,49 @@ impl Peer {
             .as_ref()
             .is_some_and(|it| it.is_complete(&planned));
         // Without a length, a client can't see that a part is missing.
-        if answer.framing == Framing::Close && is_complete && answer.body == planned.answer {
-            answer.is_whole = true;
-            self.is_over = answer.says_close;
-            self.check(&answer);
+        if response.framing == Framing::Close && is_complete && response.body == planned.response {
+            response.is_whole = true;
+            self.is_over = response.says_close;
+            self.check(&response);
         }
     }
 
-    /// Holds an answer to the plan.
-    fn check(&mut self, answer: &Answer) {
+    /// Holds a response to the plan.
+    fn check(&mut self, response: &Response) {
         let at = self.client.written_at();
-        let next = self.plan.requests.get(self.answered);
-        let is_due = self.answered < self.begun_at.len();
+        let next = self.plan.requests.get(self.responded);
+        let is_due = self.responded < self.begun_at.len();
         let planned = next.filter(|_| is_due);
-        let is_that = |planned: &&Rc<Planned>| match answer.number {
+        let is_that = |planned: &&Rc<Planned>| match response.number {
             Some(number) => planned.number == number,
-            None => planned.status == answer.status && answer.status >= 400,
+            None => planned.status == response.status && response.status >= 400,
         };
         let Some(planned) = planned.filter(is_that) else {
-            assert!(answer.number.is_none(), "out of order: {answer:?}");
-            assert!(answer.says_close, "a refusal is the last: {answer:?}");
-            self.refusal = Some((answer.status, at));
+            assert!(response.number.is_none(), "out of order: {response:?}");
+            assert!(response.says_close, "a refusal is the last: {response:?}");
+            self.refusal = Some((response.status, at));
             return;
         };
-        if answer.number.is_some() {
-            assert_eq!(answer.status, planned.status);
+        if response.number.is_some() {
+            assert_eq!(response.status, planned.status);
             let script = planned.script.as_ref();
             let announces_nothing = script.is_some_and(Script::announces_nothing);
             let is_empty = !planned.may_have_body() || announces_nothing;
-            let body: &[u8] = if is_empty { &[] } else { &planned.answer };
-            assert!(answer.body == body, "the answer to {}", planned.number);
+            let body: &[u8] = if is_empty { &[] } else { &planned.response };
+            assert!(response.body == body, "the response to {}", planned.number);
             if let Some(script) = script {
-                script.check(planned, answer);
+                script.check(planned, response);
             }
         }
         assert!(
-            answer.says_close || planned.last.is_none(),
-            "it closes, and doesn't say so: {answer:?}"
+            response.says_close || planned.last.is_none(),
+            "it closes, and doesn't say so: {response:?}"
         );
-        if answer.says_close && planned.last.is_none() {
+        if response.says_close && planned.last.is_none() {
             self.cut_short_at = Some(at);
         }
-        self.answered += 1;
-        self.answered_at.push(at);
+        self.responded += 1;
+        self.responded_at.push(at);
     }
 
     fn acted(&self) {
@@ -374,7 +374,7 @@ fn take(fake: &Fake, peer: &PeerRef) {
         if peer.saw_end_at.is_none() && peer.client.is_at_end() {
             peer.saw_end_at = Some(fake.now());
         }
-        let waits = peer.answered < peer.sent_at.len() && peer.refusal.is_none();
+        let waits = peer.responded < peer.sent_at.len() && peer.refusal.is_none();
         let is_done = peer.client.is_reset() || peer.client.is_closed() && bytes.is_empty();
         match is_done {
             true => return,

@@ -20,7 +20,7 @@ pub(super) struct Plan {
     pub(super) most_sent: usize,
     pub(super) reading: Reading,
     pub(super) ending: Ending,
-    /// It goes on sending behind the server's last answer.
+    /// It goes on sending behind the server's last response.
     pub(super) is_stubborn: bool,
 }
 
@@ -36,15 +36,15 @@ pub(super) enum Kind {
 /// How requests are sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Manner {
-    /// Each when the one before is answered, in pieces of at most so many bytes.
+    /// Each when the one before has its response, in pieces of at most so many bytes.
     Turns(usize),
-    /// Without waiting for answers, in pieces of at most so many bytes.
+    /// Without waiting for responses, in pieces of at most so many bytes.
     Stream(usize),
     /// As that, but a byte at a time, and too seldom.
     Drip,
 }
 
-/// How answers are taken.
+/// How responses are taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reading {
     /// At once, with room for all.

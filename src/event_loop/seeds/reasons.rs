@@ -22,7 +22,7 @@ impl Tally {
     pub(super) fn add(&mut self, peer: &Peer, reasons: &Reasons) {
         self.accepted += u64::from(!reasons.is_empty());
         // Its file descriptor was closed behind the poller's back, perhaps before the loop took it.
-        let is_doubtful = peer.was_stolen() && peer.answered == 0;
+        let is_doubtful = peer.was_stolen() && peer.responded == 0;
         self.doubtful += u64::from(!reasons.is_empty() && is_doubtful);
         for &reason in reasons {
             self.most[reason] += 1;

@@ -11,13 +11,13 @@ use crate::conn::CloseReason;
 /// A request of one client, with what it must get.
 #[derive(Debug)]
 pub(super) struct Planned {
-    /// Every request of a world has its own, and so has its answer.
+    /// Every request of a world has its own, and so has its response.
     pub(super) number: u64,
     pub(super) wire: Vec<u8>,
     pub(super) body: Vec<u8>,
     pub(super) is_head: bool,
     pub(super) status: u16,
-    pub(super) answer: Vec<u8>,
+    pub(super) response: Vec<u8>,
     pub(super) act: Act,
     /// Why the connection ends behind it.
     pub(super) last: Option<CloseReason>,
@@ -39,8 +39,8 @@ pub(super) struct HeldBack {
 /// What the handler does with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Act {
-    Answer,
-    AnswerAndClose,
+    Respond,
+    RespondAndClose,
     Panic,
     Stop,
     /// It never comes to that: the request is refused.
@@ -82,7 +82,7 @@ impl Planned {
                 ..Self::get(number, large)
             },
             90..93 => Self {
-                act: Act::AnswerAndClose,
+                act: Act::RespondAndClose,
                 last: Some(CloseReason::HandlerAskedClose),
                 ..Self::get(number, large)
             },
@@ -112,8 +112,8 @@ impl Planned {
             body: Vec::new(),
             is_head: false,
             status: 200,
-            answer: pattern(number, length),
-            act: Act::Answer,
+            response: pattern(number, length),
+            act: Act::Respond,
             last: None,
             script: None,
             held_back: None,
@@ -152,7 +152,7 @@ impl Planned {
         wire.extend_from_slice(coded);
         Self {
             wire,
-            answer: body.clone(),
+            response: body.clone(),
             body,
             ..Self::get(number, 0)
         }

@@ -11,7 +11,7 @@ use crate::conn::CloseReason;
 /// Why a connection may have been closed; empty if it never was one.
 pub(super) type Reasons = BTreeSet<usize>;
 
-/// Fails if the client didn't get what it must. The answer is why its connection may have ended.
+/// Fails if the client didn't get what it must. Returns why its connection may have ended.
 pub(super) fn judge(facts: &Facts<'_>, peer: &Peer, book: &Book) -> Reasons {
     if is_missed(facts, peer) {
         return Reasons::new();
@@ -23,7 +23,7 @@ pub(super) fn judge(facts: &Facts<'_>, peer: &Peer, book: &Book) -> Reasons {
         book,
         accepted_at,
     };
-    case.check_answers();
+    case.check_responses();
     case.check_latency();
     case.check_closing();
     case.reasons()
@@ -56,9 +56,11 @@ struct Case<'a> {
 }
 
 impl Case<'_> {
-    /// Each whole request is answered, up to the last one, unless there is an excuse.
-    fn check_answers(&self) {
-        let Peer { plan, answered, .. } = self.peer;
+    /// Each whole request gets a response, up to the last one, unless there is an excuse.
+    fn check_responses(&self) {
+        let Peer {
+            plan, responded, ..
+        } = self.peer;
         if let Some((status, at)) = self.peer.refusal {
             assert!(
                 self.may_refuse(status, at),
@@ -74,13 +76,13 @@ impl Case<'_> {
                 self.show()
             );
         }
-        if self.was_last() || *answered == self.peer.sent_at.len() {
+        if self.was_last() || *responded == self.peer.sent_at.len() {
             return;
         }
         assert!(
             self.is_excused(),
-            "request {} wasn't answered: {}",
-            plan.requests[*answered].number,
+            "request {} has no response: {}",
+            plan.requests[*responded].number,
             self.show()
         );
     }
@@ -90,9 +92,9 @@ impl Case<'_> {
         self.peer.is_over
     }
 
-    /// Why the first whole request that wasn't answered needn't be.
+    /// Why the first whole request without a response needs none.
     fn is_excused(&self) -> bool {
-        let (at, facts) = (self.peer.answered, self.facts);
+        let (at, facts) = (self.peer.responded, self.facts);
         let (begun, sent) = (self.peer.begun_at[at], self.peer.sent_at[at]);
         let by = sent.max(self.accepted_at) + facts.bound + self.backlog();
         self.is_harmed()
@@ -105,7 +107,7 @@ impl Case<'_> {
     /// Whether all requests were served that were whole when the server was stopped.
     fn has_served_what_had_come(&self) -> bool {
         let had_come = |sent: &&u64| **sent <= self.facts.stopped_at;
-        self.peer.sent_at.iter().filter(had_come).count() <= self.peer.answered
+        self.peer.sent_at.iter().filter(had_come).count() <= self.peer.responded
     }
 
     /// Whether a request that waits may be missed when the server stops.
@@ -117,7 +119,7 @@ impl Case<'_> {
             || !self.peer.plan.reading.is_good()
     }
 
-    /// Time to take what was answered before.
+    /// Time to take the responses before.
     fn backlog(&self) -> u64 {
         match self.peer.plan.reading {
             Reading::Slow { .. } => slowness(&self.peer.plan),
@@ -150,7 +152,7 @@ impl Case<'_> {
 
     /// Since when the loop may have seen nothing to do: the handler had the last request then.
     fn idle_since(&self) -> u64 {
-        let last = self.peer.answered.checked_sub(1);
+        let last = self.peer.responded.checked_sub(1);
         let number = last.map(|last| self.peer.plan.requests[last].number);
         let seen = number.and_then(|number| self.book.seen_at(number));
         seen.unwrap_or(self.accepted_at)
@@ -164,9 +166,9 @@ impl Case<'_> {
             // An unfinished request, after a while; not one that the client has sent in time.
             408 => {
                 let least = nanos(limits.head_timeout.min(limits.rate_window));
-                let begun = peer.begun_at.get(peer.answered);
+                let begun = peer.begun_at.get(peer.responded);
                 let is_late = |begun: &u64| {
-                    let sent = peer.sent_at.get(peer.answered);
+                    let sent = peer.sent_at.get(peer.responded);
                     let by = begun + least;
                     at + facts.slack >= by && sent.is_none_or(|sent| *sent + facts.bound >= by)
                 };
@@ -185,19 +187,19 @@ impl Case<'_> {
 
     /// Whether the request that comes next had come whole when the server was stopped.
     fn was_whole_at_the_stop(&self) -> bool {
-        let sent = self.peer.sent_at.get(self.peer.answered);
+        let sent = self.peer.sent_at.get(self.peer.responded);
         sent.is_some_and(|sent| *sent <= self.facts.stopped_at)
     }
 
-    /// Who sends one request at a time and takes the answer at once is answered within the bound.
+    /// Who sends one request at a time and takes each response at once gets it within the bound.
     fn check_latency(&self) {
         let peer = self.peer;
         let is_prompt = peer.plan.reading == Reading::Prompt;
         if !is_prompt || !matches!(peer.plan.manner, Manner::Turns(_)) || self.is_harmed() {
             return;
         }
-        for (at, (sent, answered)) in peer.sent_at.iter().zip(&peer.answered_at).enumerate() {
-            let waited = answered.saturating_sub(*sent.max(&self.accepted_at));
+        for (at, (sent, responded)) in peer.sent_at.iter().zip(&peer.responded_at).enumerate() {
+            let waited = responded.saturating_sub(*sent.max(&self.accepted_at));
             // The poller may accept a connection before the loop takes it.
             let most = match at {
                 0 if self.facts.is_at_limit => continue,
@@ -207,7 +209,7 @@ impl Case<'_> {
             let show = || self.show();
             assert!(
                 waited <= most,
-                "{waited} ns to an answer, and {most} at most: {}",
+                "{waited} ns to a response, and {most} at most: {}",
                 show()
             );
         }
@@ -300,12 +302,12 @@ impl Case<'_> {
             None => {}
         }
         let last = peer
-            .answered
+            .responded
             .checked_sub(1)
             .and_then(|last| peer.plan.requests[last].last);
         if let Some(last) = last {
             may(last);
-            if peer.sent_at.len() < peer.answered && peer.ended_at.is_some() {
+            if peer.sent_at.len() < peer.responded && peer.ended_at.is_some() {
                 // It ended before it was known to be malformed.
                 may(CloseReason::IncompleteRequest);
             }
@@ -324,7 +326,7 @@ impl Case<'_> {
     }
 
     fn planned_last(&self) -> Option<CloseReason> {
-        self.peer.plan.requests.get(self.peer.answered)?.last
+        self.peer.plan.requests.get(self.peer.responded)?.last
     }
 
     fn show(&self) -> String {

@@ -20,7 +20,7 @@ Host: a
 
 ```
 
-```answer
+```response
 100
 200 \"{a*3}\"
   Set-Cookie: a
@@ -49,7 +49,7 @@ As \u{a7}2 says.
 {eof}
 ```
 
-```answer
+```response
 waiting
 ```
 ";
@@ -70,8 +70,8 @@ fn reads_every_part_of_a_case() {
         [("body".to_owned(), 10), ("head".to_owned(), 20)]
     );
     assert_eq!(first.end, End::Close);
-    let [go_on, good, bad] = first.answers.as_slice() else {
-        panic!("{:?}", first.answers)
+    let [go_on, good, bad] = first.responses.as_slice() else {
+        panic!("{:?}", first.responses)
     };
     assert_eq!(
         (go_on.status.as_slice(), go_on.form),
@@ -104,7 +104,11 @@ fn reads_every_part_of_a_case() {
 
 #[test]
 fn refuses_an_unfinished_case() {
-    let parts = ["As \u{a7}1.\n", "```http\n```\n", "```answer\nopen\n```\n"];
+    let parts = [
+        "As \u{a7}1.\n",
+        "```http\n```\n",
+        "```response\nopen\n```\n",
+    ];
     for without in 0..parts.len() {
         let mut text = "## Title\n".to_owned();
         for (at, part) in parts.iter().enumerate() {

@@ -1,6 +1,6 @@
 //! Reads responses of any framing, as a strict client does (RFC 9112 §6 and §7).
 
-use crate::common::answers;
+use crate::common::responses;
 
 /// A response, as far as it has been received.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,7 +83,7 @@ pub(crate) fn read(bytes: &[u8], to_head: bool) -> Option<(Received, &[u8])> {
 
 /// The reader of the other tests agrees.
 fn check_whole(bytes: &[u8]) {
-    let read = answers::read(bytes, false);
+    let read = responses::read(bytes, false);
     assert!(
         read.is_ok_and(|(_, rest)| rest.is_empty()),
         "a response that is not well formed"

@@ -2,8 +2,8 @@
 
 use super::drive::{Drive, Exchange};
 use super::response::{self, End, Received};
-use crate::common::answers;
 use crate::common::cases::Form;
+use crate::common::responses;
 
 /// Checks all that was sent on a connection: one response to each request, in order, as the handler
 /// made it; then at most one refusal; nothing else. Returns the status of the refusal.
@@ -65,7 +65,7 @@ fn check_end(drive: &Drive, rest: &[u8]) -> Option<u16> {
 
 /// Checks a response that upgrades, and what follows it.
 fn check_upgrade(exchange: &Exchange, bytes: &[u8]) {
-    let read = answers::read_as(bytes, Form::Upgrades);
+    let read = responses::read_as(bytes, Form::Upgrades);
     let (received, _) = read.expect("a response that upgrades");
     assert_eq!(Some(received.status), exchange.response.status);
     assert!(

@@ -70,7 +70,7 @@ impl Client {
     }
 
     /// Reads available bytes of the response. Returns how long it took, if it is complete.
-    pub(crate) fn answer(&mut self, buffer: &mut [u8]) -> Outcome<Option<Duration>> {
+    pub(crate) fn response(&mut self, buffer: &mut [u8]) -> Outcome<Option<Duration>> {
         let count = match self.stream.read(&mut buffer[self.received..]) {
             Ok(0) => return Err("a connection was closed".into()),
             Ok(count) => count,
@@ -107,8 +107,8 @@ impl Client {
 }
 
 /// The length of a response whose head is complete. (It is small, so it comes in one piece.)
-fn length(answer: &[u8]) -> Outcome<usize> {
-    let text = String::from_utf8_lossy(answer);
+fn length(response: &[u8]) -> Outcome<usize> {
+    let text = String::from_utf8_lossy(response);
     let (head, _) = text.split_once("\r\n\r\n").ok_or("half a head has come")?;
     let body = head.lines().find_map(|line| {
         let (name, value) = line.split_once(':')?;
@@ -124,9 +124,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_answers_length_is_its_heads_and_its_bodys() {
-        let answer = b"HTTP/1.1 200 OK\r\ncontent-LENGTH: 5\r\n\r\nhel";
-        assert_eq!(length(answer), Ok(answer.len() + 2));
+    fn a_responses_length_is_that_of_its_head_and_its_body() {
+        let response = b"HTTP/1.1 200 OK\r\ncontent-LENGTH: 5\r\n\r\nhel";
+        assert_eq!(length(response), Ok(response.len() + 2));
         assert!(length(b"HTTP/1.1 200 OK\r\n\r\n").is_err());
     }
 }

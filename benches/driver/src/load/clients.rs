@@ -61,7 +61,7 @@ impl Clients {
                 self.clients.push(client);
             }
             left -= self.clients.len() - first;
-            self.all_answered(first..self.clients.len())?;
+            self.await_responses(first..self.clients.len())?;
         }
         Ok(())
     }
@@ -72,8 +72,8 @@ impl Clients {
         client.send(format!(
             "GET {path} HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n"
         ))?;
-        let answer = client.answer()?;
-        Ok(String::from_utf8_lossy(&answer.body).into_owned())
+        let response = client.response()?;
+        Ok(String::from_utf8_lossy(&response.body).into_owned())
     }
 
     /// Runs `plan`. At the end, all responses have been received.
@@ -107,7 +107,7 @@ impl Clients {
             let events = std::mem::take(&mut self.events);
             for event in &events {
                 let index = event.data() as usize;
-                let Some(took) = self.clients[index].answer(&mut self.buffer)? else {
+                let Some(took) = self.clients[index].response(&mut self.buffer)? else {
                     continue;
                 };
                 pending -= 1;
@@ -152,7 +152,7 @@ impl Clients {
         Ok(())
     }
 
-    fn all_answered(&mut self, range: std::ops::Range<usize>) -> Outcome {
+    fn await_responses(&mut self, range: std::ops::Range<usize>) -> Outcome {
         let end = Instant::now() + PATIENCE;
         let mut pending = range.len();
         while pending > 0 {
@@ -160,7 +160,7 @@ impl Clients {
             let events = std::mem::take(&mut self.events);
             for event in &events {
                 let index = event.data() as usize;
-                if self.clients[index].answer(&mut self.buffer)?.is_some() {
+                if self.clients[index].response(&mut self.buffer)?.is_some() {
                     pending -= 1;
                 }
             }

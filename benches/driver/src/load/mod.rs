@@ -134,12 +134,12 @@ pub(crate) fn serve(address: &str) -> Outcome {
     for line in std::io::stdin().lines() {
         let line = line.map_err(|e| e.to_string())?;
         let mut words = line.split_ascii_whitespace();
-        let answer = match obey(&mut clients, &mut words) {
+        let response = match obey(&mut clients, &mut words) {
             Ok(said) => format!("ok {said}\n"),
             Err(why) => format!("error {}\n", why.replace('\n', " ")),
         };
         let mut to = std::io::stdout().lock();
-        to.write_all(answer.as_bytes())
+        to.write_all(response.as_bytes())
             .and_then(|()| to.flush())
             .map_err(|e| e.to_string())?;
     }

@@ -24,7 +24,7 @@ async fn main() -> std::io::Result<()> {
             let mut connection = http1::Builder::new();
             let connection = connection.pipeline_flush(true).serve_connection(
                 TokioIo::new(stream),
-                service_fn(|request| answer(request, &piece)),
+                service_fn(|request| respond(request, &piece)),
             );
             // An error ends only its connection.
             let _ = connection.await;
@@ -32,7 +32,7 @@ async fn main() -> std::io::Result<()> {
     }
 }
 
-async fn answer(
+async fn respond(
     request: Request<Incoming>,
     piece: &Bytes,
 ) -> Result<Response<Either<Full<Bytes>, Pieces>>, hyper::Error> {

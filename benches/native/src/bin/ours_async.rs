@@ -18,9 +18,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let piece = Pieces::piece();
     server.serve_async(|request| {
         let body = match request.uri().path() {
-            "/echo" => Answer::Echo(request.into_body()),
-            "/stream" => Answer::Stream(Pieces::new(&piece)),
-            _ => Answer::Fixed(Full::new(Bytes::from_static(BODY.as_bytes()))),
+            "/echo" => ResponseBody::Echo(request.into_body()),
+            "/stream" => ResponseBody::Stream(Pieces::new(&piece)),
+            _ => ResponseBody::Fixed(Full::new(Bytes::from_static(BODY.as_bytes()))),
         };
         async { Response::new(body) }
     })?;
@@ -28,7 +28,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 /// The bodies of the responses.
-enum Answer {
+enum ResponseBody {
     Fixed(Full<Bytes>),
     Stream(Pieces),
     Echo(Incoming),
@@ -36,7 +36,7 @@ enum Answer {
 
 type Frames = Poll<Option<Result<Frame<Bytes>, Box<dyn Error + Send + Sync>>>>;
 
-impl Body for Answer {
+impl Body for ResponseBody {
     type Data = Bytes;
     type Error = Box<dyn Error + Send + Sync>;
 

@@ -1,4 +1,4 @@
-//! `mini_http` with an asynchronous handler that is ready at once, with the answer of the others.
+//! `mini_http` with an asynchronous handler that is ready at once, with the response of the others.
 
 use std::time::Duration;
 
@@ -14,9 +14,9 @@ fn main() -> mini_http::Result<()> {
     server.limits(|limits| limits.idle_timeout = Duration::from_secs(3600));
     server.serve_async(|request| {
         let body = if request.uri().path() == "/memory" {
-            Bytes::from(answer::memory())
+            Bytes::from(response::memory())
         } else {
-            Bytes::from_static(answer::BODY.as_bytes())
+            Bytes::from_static(response::BODY.as_bytes())
         };
         async { Response::new(Full::new(body)) }
     })

@@ -64,9 +64,9 @@ mod server {
         // Read the whole body, as `mini_http` does before it calls a handler.
         let _ = request.into_body().collect().await;
         Ok(Response::new(Full::new(if is_memory {
-            Bytes::from(answer::memory())
+            Bytes::from(response::memory())
         } else {
-            Bytes::from_static(answer::BODY.as_bytes())
+            Bytes::from_static(response::BODY.as_bytes())
         })))
     }
 }

@@ -20,7 +20,7 @@ fn main() {
 mod bare {
     use std::net::SocketAddr;
 
-    use answer::{WHOLE, heads};
+    use response::{WHOLE, heads};
     use wasip2::io::poll::{Pollable, poll};
     use wasip2::io::streams::{InputStream, OutputStream};
     use wasip2::sockets::instance_network::instance_network;
@@ -43,7 +43,7 @@ mod bare {
     pub(super) fn serve() {
         let listener = listen();
         let acceptable = listener.subscribe();
-        let answers = WHOLE.repeat(answer::most(READ_SIZE as usize));
+        let responses = WHOLE.repeat(response::most(READ_SIZE as usize));
         let mut connections: Vec<Option<Connection>> = Vec::new();
         let mut free = Vec::new();
         let mut places = Vec::new();
@@ -76,7 +76,7 @@ mod bare {
                 };
                 let place = places[at];
                 if let Some(connection) = &mut connections[place]
-                    && connection.serve(&answers).is_none()
+                    && connection.serve(&responses).is_none()
                 {
                     connections[place] = None;
                     free.push(place);
@@ -86,18 +86,18 @@ mod bare {
     }
 
     impl Connection {
-        fn serve(&mut self, answers: &[u8]) -> Option<()> {
+        fn serve(&mut self, responses: &[u8]) -> Option<()> {
             let input = self.input.read(READ_SIZE).ok()?;
             let asked = heads(&input, &mut self.matched);
-            let answers = &answers[..asked * WHOLE.len()];
-            if answers.is_empty() {
+            let responses = &responses[..asked * WHOLE.len()];
+            if responses.is_empty() {
                 return Some(());
             }
             // For a new connection, the host may not know yet that there is room.
-            while self.output.check_write().ok()? < answers.len() as u64 {
+            while self.output.check_write().ok()? < responses.len() as u64 {
                 self.output.subscribe().block();
             }
-            self.output.write(answers).ok()
+            self.output.write(responses).ok()
         }
     }
 

@@ -33,16 +33,16 @@ impl Stats {
     /// Asks the server on a connection that persists.
     ///
     /// # Errors
-    /// When it doesn't answer.
+    /// When it doesn't respond.
     pub(super) fn ask_on(client: &mut Client) -> Outcome<Self> {
         client.send("GET /stats HTTP/1.1\r\nHost: x\r\n\r\n")?;
         Self::read(client)
     }
 
     fn read(client: &mut Client) -> Outcome<Self> {
-        let answer = client.answer()?;
-        ensure!(answer.status == 200, "/stats is {}", answer.head);
-        let text = String::from_utf8_lossy(&answer.body);
+        let response = client.response()?;
+        ensure!(response.status == 200, "/stats is {}", response.head);
+        let text = String::from_utf8_lossy(&response.body);
         let lines = text.lines().filter_map(|line| line.rsplit_once(' '));
         let counters = lines.map(|(name, value)| Ok((name.to_owned(), value.parse()?)));
         let counters: Result<_, std::num::ParseIntError> = counters.collect();

@@ -12,7 +12,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "200 request 4 MiB and never read",
         settings: &[("RATE_WINDOW", "3000")],
-        attack: unread_answers,
+        attack: unread_responses,
         within: Duration::from_secs(1),
         // 256 MiB, or 64 in a runtime, are the limit of held memory. The rest is the process, a response that is being
         // made, and memory that the allocator keeps.
@@ -102,7 +102,7 @@ const AT_ONCE: Duration = Duration::from_micros(100);
 
 /// The clients whose responses fit into the memory budget are closed after two rate windows, because in the first one
 /// the system's buffers were filled. The others get 503.
-fn unread_answers(target: &Target) -> Outcome<Reasons> {
+fn unread_responses(target: &Target) -> Outcome<Reasons> {
     let mut crowd = Crowd::connect_narrow(target.address, 200)?;
     crowd.send(GET_LARGE);
     std::thread::sleep(Duration::from_secs(8));

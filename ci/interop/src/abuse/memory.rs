@@ -81,14 +81,14 @@ fn upload(target: &Target) -> Outcome {
     let head = "POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n";
     let mut client = Client::connect(target.address)?;
     client.send(format!("{head}Content-Length: {LENGTH}\r\n\r\n{body}"))?;
-    client.answer()?.check(body.as_bytes())?;
+    client.response()?.check(body.as_bytes())?;
     client.check_end()
 }
 
 fn download(target: &Target) -> Outcome {
     let mut client = Client::connect(target.address)?;
     client.send("GET /large HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")?;
-    client.answer()?.check(&[b'x'; 4 << 20])?;
+    client.response()?.check(&[b'x'; 4 << 20])?;
     client.check_end()
 }
 

@@ -48,7 +48,7 @@ impl Newcomers {
                 let waited = started.elapsed();
                 format!("newcomer {number} was not served after {waited:.1?}: {e}")
             });
-            let (status, connected, answered) = served?;
+            let (status, connected, responded) = served?;
             let is_overloaded = status == 503 && with_body && may_be_full;
             ensure!(
                 status == 200 || is_overloaded,
@@ -59,8 +59,8 @@ impl Newcomers {
             all.worst_connect = all.worst_connect.max(connected);
             all.worst_ticks = all.worst_ticks.max(server.cpu_ticks()? - ticks);
             let queued = server.queued()?.saturating_sub(queued);
-            all.worst = all.worst.max(answered);
-            all.worst_own = all.worst_own.max(answered.saturating_sub(queued));
+            all.worst = all.worst.max(responded);
+            all.worst_own = all.worst_own.max(responded.saturating_sub(queued));
             thread::sleep(PAUSE);
         }
         Ok(all)
@@ -79,14 +79,14 @@ fn ask(address: SocketAddr, with_body: bool) -> Outcome<(u16, Duration, Duration
     } else {
         client.send(format!("GET {head}\r\n"))?;
     }
-    let answer = client.answer()?;
-    if answer.status == 200 {
-        answer.check(if with_body {
+    let response = client.response()?;
+    if response.status == 200 {
+        response.check(if with_body {
             body.as_bytes()
         } else {
             b"hello!"
         })?;
     }
     client.check_end()?;
-    Ok((answer.status, connected, started.elapsed() - connected))
+    Ok((response.status, connected, started.elapsed() - connected))
 }

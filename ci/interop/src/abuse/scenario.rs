@@ -287,7 +287,7 @@ fn check_files(server: &Server, before: usize) -> Outcome {
 fn stop(server: &mut Server) -> Outcome {
     let mut client = Client::connect(server.address)?;
     client.send("POST /stop HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")?;
-    client.answer()?.check(b"stopping")?;
+    client.response()?.check(b"stopping")?;
     client.check_end()?;
     drop(client);
     let asked = Instant::now();

@@ -174,9 +174,9 @@ fn end_at_the_cap(target: &Target) -> Outcome<Reasons> {
     other.send(
         "POST /tell HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 4\r\n\r\nnews",
     )?;
-    let answer = other.answer()?;
-    let told = String::from_utf8_lossy(&answer.body).parse();
-    let told: usize = told.map_err(|e| format!("{}: {e}", answer.head))?;
+    let response = other.response()?;
+    let told = String::from_utf8_lossy(&response.body).parse();
+    let told: usize = told.map_err(|e| format!("{}: {e}", response.head))?;
     other.check_end()?;
     ensure!(
         (COUNT / 2..COUNT).contains(&told),
@@ -225,7 +225,7 @@ fn stall_uploads(target: &Target) -> Outcome<Reasons> {
         let asked = Instant::now();
         let mut client = Client::connect(target.address)?;
         client.send(&honest)?;
-        client.answer()?.check(HONEST.to_string().as_bytes())?;
+        client.response()?.check(HONEST.to_string().as_bytes())?;
         client.check_end()?;
         slowest = slowest.max(asked.elapsed());
         served += 1;
@@ -300,7 +300,7 @@ fn wait_until(client: &mut Client, count: usize, most: Duration) -> Outcome<Dura
     let since = Instant::now();
     loop {
         client.send("GET /waiting HTTP/1.1\r\nHost: x\r\n\r\n")?;
-        let waiting = client.answer()?.body;
+        let waiting = client.response()?.body;
         if waiting == count.to_string().as_bytes() {
             return Ok(since.elapsed());
         }

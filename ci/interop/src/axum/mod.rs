@@ -91,7 +91,7 @@ fn responses(server: &Server, case: &Case) -> Outcome<Vec<Response>> {
     let mut client = Client::connect(server.address)?;
     for (at, part) in (case.request)().into_iter().enumerate() {
         if case.expects && at == 1 {
-            let interim = client.head_answer()?;
+            let interim = client.response_head()?;
             ensure!(interim.status == 100, "not 100 but\n{}", interim.head);
         }
         client.send(part)?;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::client::Answer;
+use crate::client::Response as Received;
 use crate::{Client, Outcome, ensure};
 
 /// A response as it is compared. Not compared are
@@ -21,26 +21,26 @@ pub(super) struct Response {
 impl Response {
     /// Reads the next one. `is_head` is whether the request's method is HEAD.
     pub(super) fn read(client: &mut Client, is_head: bool) -> Outcome<Self> {
-        let answer = client.head_answer()?;
+        let response = client.response_head()?;
         let mut trailers = Vec::new();
-        let body = if is_head || matches!(answer.status, 204 | 304) {
+        let body = if is_head || matches!(response.status, 204 | 304) {
             Vec::new()
-        } else if answer.values("transfer-encoding").eq(["chunked"]) {
+        } else if response.values("transfer-encoding").eq(["chunked"]) {
             let mut body = Vec::new();
             while let Some(data) = client.chunk()? {
                 body.extend(data);
             }
             trailers = client.trailers()?;
             body
-        } else if let Some(length) = answer.values("content-length").next() {
+        } else if let Some(length) = response.values("content-length").next() {
             let length = length.parse().map_err(|e| format!("{length}: {e}"))?;
             client.take(length)?
         } else {
             client.rest()?
         };
         Ok(Self {
-            status: answer.status,
-            head: head(&answer)?,
+            status: response.status,
+            head: head(&response)?,
             body,
             trailers,
         })
@@ -59,8 +59,8 @@ impl Response {
     }
 }
 
-fn head(answer: &Answer) -> Outcome<Vec<String>> {
-    let mut lines = answer.head.lines();
+fn head(response: &Received) -> Outcome<Vec<String>> {
+    let mut lines = response.head.lines();
     let status = lines.next().unwrap_or_default().to_owned();
     let mut fields = lines.map(field).collect::<Outcome<Vec<_>>>()?;
     // Not those of one name, because it is stable.

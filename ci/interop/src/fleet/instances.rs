@@ -62,7 +62,7 @@ impl Instances {
             // A module gets no signals.
             let mut client = Client::connect(self.addresses[number])?;
             client.send("POST /private/stop HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")?;
-            client.answer()?.check(b"stopping\n")?;
+            client.response()?.check(b"stopping\n")?;
         }
         let since = Instant::now();
         let status = loop {
@@ -142,5 +142,5 @@ fn env(name: &str) -> [(&str, &str); 2] {
 fn check_serves(address: SocketAddr) -> Outcome {
     let mut client = Client::connect(address)?;
     client.send("GET /private/health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")?;
-    client.answer()?.check(b"ok\n")
+    client.response()?.check(b"ok\n")
 }

@@ -68,8 +68,8 @@ fn get(proxy: &Server, target: &str) -> Outcome<Client> {
 }
 
 fn down(proxy: &Server, _: &Upstream) -> Outcome {
-    let answer = get(proxy, "/down")?.answer()?;
-    answer.check(&upstream::pattern())
+    let response = get(proxy, "/down")?.response()?;
+    response.check(&upstream::pattern())
 }
 
 fn up(proxy: &Server, _: &Upstream) -> Outcome {
@@ -81,7 +81,7 @@ fn up(proxy: &Server, _: &Upstream) -> Outcome {
     ))?;
     client.send(&body)?;
     client
-        .answer()?
+        .response()?
         .check(checksum(&body).to_string().as_bytes())
 }
 
@@ -89,7 +89,7 @@ fn up(proxy: &Server, _: &Upstream) -> Outcome {
 fn both(proxy: &Server, _: &Upstream) -> Outcome {
     let mut client = Client::connect(proxy.address)?;
     client.send("POST /both HTTP/1.1\r\nHost: a.example\r\nTransfer-Encoding: chunked\r\n\r\n")?;
-    let head = client.head_answer()?;
+    let head = client.response_head()?;
     ensure!(head.status == 200, "{}", head.head);
     for number in 0..20 {
         let piece = Random::new(number).bytes(1000);
@@ -108,7 +108,7 @@ fn both(proxy: &Server, _: &Upstream) -> Outcome {
 fn slow(proxy: &Server, _: &Upstream) -> Outcome {
     let start = Instant::now();
     let mut client = get(proxy, "/slow")?;
-    client.head_answer()?;
+    client.response_head()?;
     same(&client.take(5)?, b"piece")?;
     let first = start.elapsed();
     same(&client.take(15)?, b"piecepiecepiece")?;
@@ -123,9 +123,9 @@ fn slow(proxy: &Server, _: &Upstream) -> Outcome {
 fn late(proxy: &Server, _: &Upstream) -> Outcome {
     let start = Instant::now();
     let mut waiting = get(proxy, "/late")?;
-    get(proxy, "/fields")?.answer()?;
+    get(proxy, "/fields")?.response()?;
     let other = start.elapsed();
-    waiting.answer()?.check(b"late")?;
+    waiting.response()?.check(b"late")?;
     let late = start.elapsed();
     ensure!(
         other < late && late >= upstream::LATE,
@@ -140,8 +140,8 @@ fn fields(proxy: &Server, _: &Upstream) -> Outcome {
         "GET http://a.example/fields?x=%20 HTTP/1.1\r\nHost: a.example\r\nX-Mine: 1\r\n\
          X-Other: 2\r\nConnection: keep-alive, x-mine\r\nTE: trailers\r\n\r\n",
     )?;
-    let answer = client.answer()?;
-    let head = String::from_utf8_lossy(&answer.body).to_ascii_lowercase();
+    let response = client.response()?;
+    let head = String::from_utf8_lossy(&response.body).to_ascii_lowercase();
     for expected in [
         "get /fields?x=%20 http/1.1\r\n",
         "\r\nhost: a.example\r\n",
@@ -154,20 +154,20 @@ fn fields(proxy: &Server, _: &Upstream) -> Outcome {
     for gone in ["x-mine:", "te:", "keep-alive"] {
         ensure!(!head.contains(&format!("\r\n{gone}")), "{gone} in\n{head}");
     }
-    let told: Vec<_> = answer.values("x-upstream").collect();
-    ensure!(told == ["told"], "{}", answer.head);
-    let gone = answer
+    let told: Vec<_> = response.values("x-upstream").collect();
+    ensure!(told == ["told"], "{}", response.head);
+    let gone = response
         .values("x-hop")
-        .chain(answer.values("keep-alive"))
+        .chain(response.values("keep-alive"))
         .count();
-    ensure!(gone == 0, "{}", answer.head);
+    ensure!(gone == 0, "{}", response.head);
     Ok(())
 }
 
 fn dies(proxy: &Server, _: &Upstream) -> Outcome {
     for target in ["/dies", "/nonsense"] {
-        let answer = get(proxy, target)?.answer()?;
-        ensure!(answer.status == 502, "{target}: {}", answer.head);
+        let response = get(proxy, target)?.response()?;
+        ensure!(response.status == 502, "{target}: {}", response.head);
     }
     Ok(())
 }
@@ -176,7 +176,7 @@ fn dies(proxy: &Server, _: &Upstream) -> Outcome {
 fn truncated(proxy: &Server, _: &Upstream) -> Outcome {
     for target in ["/truncated", "/truncated-chunks"] {
         let mut client = get(proxy, target)?;
-        let head = client.head_answer()?;
+        let head = client.response_head()?;
         ensure!(head.status == 200, "{target}: {}", head.head);
         let rest = client.rest().unwrap_or_default();
         let is_complete = rest.len() >= 100 || rest.ends_with(b"0\r\n\r\n");
@@ -194,7 +194,7 @@ fn goes(proxy: &Server, upstream: &Upstream) -> Outcome {
 
 fn goes_in_body(proxy: &Server, upstream: &Upstream) -> Outcome {
     let mut client = get(proxy, "/endless")?;
-    client.head_answer()?;
+    client.response_head()?;
     upstream.await_begin()?;
     client.reset()?;
     upstream.await_end()
@@ -205,8 +205,8 @@ fn broken(proxy: &Server, _: &Upstream) -> Outcome {
     client.send(
         "POST /both HTTP/1.1\r\nHost: a.example\r\nX-Wait: 1\r\nTransfer-Encoding: chunked\r\n\r\nno chunk\r\n",
     )?;
-    let answer = client.head_answer()?;
-    ensure!(answer.status == 400, "{}", answer.head);
+    let response = client.response_head()?;
+    ensure!(response.status == 400, "{}", response.head);
     Ok(())
 }
 
@@ -215,8 +215,8 @@ fn refused(runtime: Runtime) -> Outcome {
     let upstream = SocketAddr::from(([127, 0, 0, 1], Runtime::free_port()?));
     let mut proxy = proxy(runtime, upstream)?;
     let start = Instant::now();
-    let answer = get(&proxy, "/")?.answer()?;
-    ensure!(answer.status == 502, "{}", answer.head);
+    let response = get(&proxy, "/")?.response()?;
+    ensure!(response.status == 502, "{}", response.head);
     let took = start.elapsed();
     ensure!(took < Duration::from_secs(2), "it took {took:?}");
     proxy.check_alive()

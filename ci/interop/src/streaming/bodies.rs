@@ -42,7 +42,7 @@ fn backpressure(server: &mut Server) -> Outcome<String> {
     ensure!(sent <= MOST, "{sent} bytes were taken, more than {MOST}");
     let mut other = Client::connect(server.address)?;
     other.send(get("/stats"))?;
-    let stats = String::from_utf8_lossy(&other.answer()?.body).into_owned();
+    let stats = String::from_utf8_lossy(&other.response()?.body).into_owned();
     let held = stats.lines().find_map(|line| line.strip_prefix("held "));
     let held: Option<u64> = held.and_then(|it| it.parse().ok());
     ensure!(
@@ -53,7 +53,7 @@ fn backpressure(server: &mut Server) -> Outcome<String> {
         .set_write_timeout(Some(Duration::from_secs(20)))
         .map_err(set)?;
     send(&mut stream, LENGTH - sent)?;
-    client.answer()?.check(LENGTH.to_string().as_bytes())?;
+    client.response()?.check(LENGTH.to_string().as_bytes())?;
     Ok(format!("{:.1}", sent as f64 / f64::from(1 << 20)))
 }
 
@@ -95,32 +95,32 @@ fn echo(server: &mut Server) -> Outcome<String> {
         }
         stream.write_all(b"0\r\nX-Sum: 5\r\n\r\n")
     });
-    let (answer, trailers) = client.chunked_answer()?;
+    let (response, trailers) = client.chunked_response()?;
     let sent = sender.join().map_err(|_| "the sender panicked")?;
     sent.map_err(|e| format!("sending: {e}"))?;
-    answer.check(&(0..COUNT).flat_map(piece).collect::<Vec<_>>())?;
+    response.check(&(0..COUNT).flat_map(piece).collect::<Vec<_>>())?;
     ensure!(
         trailers.len() == 1 && trailers[0].eq_ignore_ascii_case("x-sum: 5"),
         "the trailers are {trailers:?}"
     );
     // One that doesn't say that it takes trailers gets none.
     client.send("POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\nX-Sum: 5\r\n\r\n")?;
-    let (answer, trailers) = client.chunked_answer()?;
-    answer.check(b"a")?;
+    let (response, trailers) = client.chunked_response()?;
+    response.check(b"a")?;
     ensure!(trailers.is_empty(), "the trailers are {trailers:?}");
     // What is sent comes back before more is sent, and with the length of the request.
     client.send("POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 6\r\n\r\nabc")?;
-    let answer = client.head_answer()?;
+    let response = client.response_head()?;
     ensure!(
-        answer.values("content-length").eq(["6"]),
+        response.values("content-length").eq(["6"]),
         "not the length of the request: {}",
-        answer.head
+        response.head
     );
     same(&client.take(3)?, b"abc")?;
     client.send("def")?;
     same(&client.take(3)?, b"def")?;
     client.send(get("/"))?;
-    client.answer()?.check(b"hello!")?;
+    client.response()?.check(b"hello!")?;
     Ok("ok".into())
 }
 
@@ -154,7 +154,7 @@ fn expectation(server: &mut Server) -> Outcome<String> {
     let mut client = Client::connect(server.address)?;
     let asked = Instant::now();
     client.send(format!("POST /count?300 {EXPECT}"))?;
-    let interim = client.any_answer()?;
+    let interim = client.any_response()?;
     ensure!(interim.status == 100, "{} came", interim.head);
     let came = asked.elapsed();
     ensure!(
@@ -162,18 +162,22 @@ fn expectation(server: &mut Server) -> Outcome<String> {
         "100 Continue came after {came:.1?}, and not 300 ms"
     );
     client.send("abcde")?;
-    client.answer()?.check(b"5")?;
+    client.response()?.check(b"5")?;
     // Too large: no 100.
     client.send(format!("POST /limited?4 {EXPECT}"))?;
-    let refused = client.any_answer()?;
+    let refused = client.any_response()?;
     ensure!(refused.status == 413, "{} came", refused.head);
     client.check_end()?;
     // Not asked for, so not sent; and then it isn't known what comes next.
     let mut client = Client::connect(server.address)?;
     client.send(format!("POST /ignore {EXPECT}"))?;
-    let answer = client.any_answer()?;
-    answer.check(b"ignored")?;
-    ensure!(answer.values("connection").eq(["close"]), "{}", answer.head);
+    let response = client.any_response()?;
+    response.check(b"ignored")?;
+    ensure!(
+        response.values("connection").eq(["close"]),
+        "{}",
+        response.head
+    );
     client.check_end()?;
     Ok("ok".into())
 }
@@ -183,14 +187,18 @@ fn unread(server: &mut Server) -> Outcome<String> {
     let mut client = Client::connect(server.address)?;
     let small = "x".repeat(10_000);
     client.send(post("/ignore", &small) + &get("/"))?;
-    client.answer()?.check(b"ignored")?;
-    client.answer()?.check(b"hello!")?;
+    client.response()?.check(b"ignored")?;
+    client.response()?.check(b"hello!")?;
     // After a large one the connection ends, but the client can send it all and gets the response.
     let large = post("/ignore", &"x".repeat(1 << 20)) + &get("/");
     client.send(large)?;
-    let answer = client.answer()?;
-    answer.check(b"ignored")?;
-    ensure!(answer.values("connection").eq(["close"]), "{}", answer.head);
+    let response = client.response()?;
+    response.check(b"ignored")?;
+    ensure!(
+        response.values("connection").eq(["close"]),
+        "{}",
+        response.head
+    );
     client.check_end()?;
     Ok("ok".into())
 }

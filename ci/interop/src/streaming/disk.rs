@@ -61,10 +61,10 @@ fn download(runtime: Runtime, folder: &str, block: &[u8]) -> Outcome<u64> {
     let server = start(runtime, "download", folder)?;
     let mut client = Client::connect(server.address)?;
     client.send(get("/missing"))?;
-    ensure!(client.answer()?.status == 404, "a file is there");
+    ensure!(client.response()?.status == 404, "a file is there");
     let idle = peak_memory(server.pid())?;
     client.send(get("/large"))?;
-    let head = client.head_answer()?;
+    let head = client.response_head()?;
     let length = (blocks(runtime) * BLOCK).to_string();
     ensure!(
         head.values("content-length").eq([&*length]),

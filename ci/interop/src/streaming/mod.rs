@@ -67,7 +67,7 @@ fn post(target: &str, body: &str) -> String {
 /// A number that a path of the server responds with.
 fn number(client: &mut Client, target: &str) -> Outcome<u64> {
     client.send(get(target))?;
-    let answer = client.answer()?;
-    let text = String::from_utf8_lossy(&answer.body);
+    let response = client.response()?;
+    let text = String::from_utf8_lossy(&response.body);
     text.parse().map_err(|e| format!("{target} is {text}: {e}"))
 }

@@ -21,11 +21,11 @@ fn pipeline(server: &mut Server) -> Outcome<String> {
     client.send(requests.repeat(3))?;
     for _ in 0..3 {
         for body in ["slept", "3", "4", "xxx"] {
-            client.answer()?.check(body.as_bytes())?;
+            client.response()?.check(body.as_bytes())?;
         }
     }
     client.send(get("/"))?;
-    client.answer()?.check(b"hello!")?;
+    client.response()?.check(b"hello!")?;
     Ok("ok".into())
 }
 
@@ -33,10 +33,10 @@ fn half_close(server: &mut Server) -> Outcome<String> {
     let mut client = Client::connect(server.address)?;
     client.send(get("/sleep?100") + &post("/count?50", "abc") + &get("/events?3,30"))?;
     client.half_close()?;
-    client.answer()?.check(b"slept")?;
-    client.answer()?.check(b"3")?;
-    let (answer, _) = client.chunked_answer()?;
-    answer.check(b"event 0\nevent 1\nevent 2\n")?;
+    client.response()?.check(b"slept")?;
+    client.response()?.check(b"3")?;
+    let (response, _) = client.chunked_response()?;
+    response.check(b"event 0\nevent 1\nevent 2\n")?;
     client.check_end()?;
     Ok("ok".into())
 }
@@ -44,7 +44,7 @@ fn half_close(server: &mut Server) -> Outcome<String> {
 fn other_forms(server: &mut Server) -> Outcome<String> {
     let mut old = Client::connect(server.address)?;
     old.send("GET /events?3,30 HTTP/1.0\r\n\r\n")?;
-    let head = old.head_answer()?;
+    let head = old.response_head()?;
     ensure!(
         head.status == 200
             && head.values("transfer-encoding").next().is_none()
@@ -57,13 +57,13 @@ fn other_forms(server: &mut Server) -> Outcome<String> {
     old.check_end()?;
     let mut client = Client::connect(server.address)?;
     client.send("HEAD /data?70000 HTTP/1.1\r\nHost: x\r\n\r\n")?;
-    let head = client.head_answer()?;
+    let head = client.response_head()?;
     ensure!(head.values("content-length").eq(["70000"]), "{}", head.head);
     client.send("HEAD /events?0,1000 HTTP/1.1\r\nHost: x\r\n\r\n")?;
-    let head = client.head_answer()?;
+    let head = client.response_head()?;
     ensure!(head.status == 200, "{}", head.head);
     client.send(get("/"))?;
-    client.answer()?.check(b"hello!")?;
+    client.response()?.check(b"hello!")?;
     Ok("ok".into())
 }
 
@@ -89,13 +89,13 @@ fn statuses(server: &mut Server) -> Outcome<String> {
             "POST {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{rest}"
         ))?;
         client.half_close()?;
-        let answer = client.answer()?;
+        let response = client.response()?;
         ensure!(
-            answer.status == status,
+            response.status == status,
             "{target} with {rest:?} is {}, and not {status}",
-            answer.status
+            response.status
         );
-        let text = String::from_utf8_lossy(&answer.body).into_owned();
+        let text = String::from_utf8_lossy(&response.body).into_owned();
         ensure!(!text.contains("secret"), "the error is sent: {text}");
         client.check_end()?;
     }
@@ -105,7 +105,7 @@ fn statuses(server: &mut Server) -> Outcome<String> {
 fn failing(server: &mut Server) -> Outcome<String> {
     let mut client = Client::connect(server.address)?;
     client.send(get("/fails") + &get("/"))?;
-    client.head_answer()?;
+    client.response_head()?;
     ensure!(
         client.chunk()? == Some(b"abc".to_vec()),
         "another chunk came"
@@ -113,7 +113,7 @@ fn failing(server: &mut Server) -> Outcome<String> {
     client.check_end()?;
     let mut client = Client::connect(server.address)?;
     client.send(get("/short") + &get("/"))?;
-    let head = client.head_answer()?;
+    let head = client.response_head()?;
     ensure!(head.values("content-length").eq(["5"]), "{}", head.head);
     ensure!(client.take(3)? == b"abc", "other bytes came");
     client.check_end()?;

@@ -50,14 +50,14 @@ fn serve_other(address: SocketAddr) -> Outcome {
     let body = "y".repeat(OTHERS_LENGTH);
     let mut other = Client::connect(address)?;
     other.send(post("/", &body))?;
-    other.answer()?.check(body.as_bytes())
+    other.response()?.check(body.as_bytes())
 }
 
 fn download(address: SocketAddr, path: &str) -> Outcome {
     const STEP: usize = 50_000;
     let mut client = Client::connect_slow(address)?;
     client.send(get(&format!("{path}?{LENGTH}")))?;
-    let head = client.head_answer()?;
+    let head = client.response_head()?;
     let is_chunked = head.values("transfer-encoding").eq(["chunked"]);
     let (started, mut received) = (Instant::now(), 0);
     while received < LENGTH {

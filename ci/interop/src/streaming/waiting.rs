@@ -29,7 +29,7 @@ fn sleepers(server: &mut Server) -> Outcome<String> {
     const COUNT: usize = 16;
     let mut other = Client::connect(server.address)?;
     other.send(get("/"))?;
-    other.answer()?.check(b"hello!")?;
+    other.response()?.check(b"hello!")?;
     let connect = |_| Client::connect(server.address);
     let mut clients = (0..COUNT).map(connect).collect::<Outcome<Vec<_>>>()?;
     let queued = server.queued()?;
@@ -41,12 +41,12 @@ fn sleepers(server: &mut Server) -> Outcome<String> {
     while started.elapsed() < SLEPT.0 - Duration::from_millis(20) {
         let asked = Instant::now();
         other.send(get("/"))?;
-        other.answer()?.check(b"hello!")?;
+        other.response()?.check(b"hello!")?;
         waits.push(asked.elapsed());
         sleep(Duration::from_millis(1));
     }
     for client in &mut clients {
-        client.answer()?.check(b"slept")?;
+        client.response()?.check(b"slept")?;
         ensure!(
             started.elapsed() >= SLEPT.0,
             "one slept only {:?}",
@@ -78,7 +78,7 @@ fn events(server: &mut Server) -> Outcome<String> {
     let mut client = Client::connect(server.address)?;
     let started = Instant::now();
     client.send(get(&format!("/events?{COUNT},{}", PERIOD.as_millis())))?;
-    check_chunked(&client.head_answer()?)?;
+    check_chunked(&client.response_head()?)?;
     for number in 0..COUNT {
         let chunk = client.chunk()?;
         let (came, due) = (started.elapsed(), PERIOD * number as u32);
@@ -96,7 +96,7 @@ fn events(server: &mut Server) -> Outcome<String> {
     ensure!(client.trailers()?.is_empty(), "there are trailers");
     // The connection persists.
     client.send(get("/"))?;
-    client.answer()?.check(b"hello!")?;
+    client.response()?.check(b"hello!")?;
     let said = curl(&["-N", "-i", &server.url("/events?3,20")])?.text();
     ensure!(
         said.contains("chunked") && said.ends_with("event 0\nevent 1\nevent 2\n"),
@@ -119,11 +119,11 @@ fn long_poll(server: &mut Server) -> Outcome<String> {
     waiting.pop().map_or(Ok(()), Client::reset)?;
     until_waiting(&mut other, COUNT as u64 - 1)?;
     other.send(post("/tell", "the news"))?;
-    other.answer()?.check(b"4")?;
+    other.response()?.check(b"4")?;
     for client in &mut waiting {
-        client.answer()?.check(b"the news")?;
+        client.response()?.check(b"the news")?;
         client.send(get("/"))?;
-        client.answer()?.check(b"hello!")?;
+        client.response()?.check(b"hello!")?;
     }
     until_waiting(&mut other, 0)?;
     Ok("ok".into())
@@ -199,13 +199,13 @@ fn until_waiting(client: &mut Client, count: u64) -> Outcome {
 fn stop(server: &mut Server) -> Outcome<String> {
     let mut events = Client::connect(server.address)?;
     events.send(get("/events?0,50"))?;
-    check_chunked(&events.head_answer()?)?;
+    check_chunked(&events.response_head()?)?;
     let mut sleeper = Client::connect(server.address)?;
     sleeper.send(get("/sleep?400"))?;
     sleep(Duration::from_millis(120));
     let mut stopper = Client::connect(server.address)?;
     stopper.send(get("/stop"))?;
-    stopper.answer()?.check(b"stopping")?;
+    stopper.response()?.check(b"stopping")?;
     let asked = Instant::now();
     let mut count = 0;
     while events.chunk()?.is_some() {
@@ -213,7 +213,7 @@ fn stop(server: &mut Server) -> Outcome<String> {
     }
     events.trailers()?;
     ensure!((2..8).contains(&count), "{count} events came");
-    sleeper.answer()?.check(b"slept")?;
+    sleeper.response()?.check(b"slept")?;
     events.check_end()?;
     sleeper.check_end()?;
     drop((events, sleeper, stopper));

@@ -55,13 +55,13 @@ fn open(server: &Server, what: &str) -> Outcome<Client> {
 }
 
 fn check_open(client: &mut Client) -> Outcome {
-    let answer = client.head_answer()?;
-    let is_open = answer.status == 101
-        && answer.values("Upgrade").eq(["raw"])
-        && answer.values("Connection").eq(["upgrade"])
-        && answer.values("Content-Length").count() == 0
-        && answer.values("Transfer-Encoding").count() == 0;
-    ensure!(is_open, "no upgrade:\n{}", answer.head);
+    let response = client.response_head()?;
+    let is_open = response.status == 101
+        && response.values("Upgrade").eq(["raw"])
+        && response.values("Connection").eq(["upgrade"])
+        && response.values("Content-Length").count() == 0
+        && response.values("Transfer-Encoding").count() == 0;
+    ensure!(is_open, "no upgrade:\n{}", response.head);
     Ok(())
 }
 
@@ -99,13 +99,13 @@ fn behind_the_head(server: &mut Server) -> Outcome<String> {
 fn tunnel(server: &mut Server) -> Outcome<String> {
     let mut client = Client::connect(server.address)?;
     client.send("CONNECT example.com:443 HTTP/1.1\r\nHost: example.com:443\r\n\r\n")?;
-    let answer = client.head_answer()?;
-    let is_open = answer.status == 200 && answer.values("Content-Length").count() == 0;
-    ensure!(is_open, "no tunnel:\n{}", answer.head);
+    let response = client.response_head()?;
+    let is_open = response.status == 200 && response.values("Content-Length").count() == 0;
+    ensure!(is_open, "no tunnel:\n{}", response.head);
     echoed(&mut client, &Random::new(2).bytes(100_000))?;
     let mut client = Client::connect(server.address)?;
     client.send("CONNECT example.com HTTP/1.1\r\nHost: example.com\r\n\r\n")?;
-    ensure!(client.answer()?.status == 400, "a target without a port");
+    ensure!(client.response()?.status == 400, "a target without a port");
     Ok("ok".into())
 }
 
@@ -198,7 +198,7 @@ fn stop(server: &mut Server) -> Outcome<String> {
     let mut open_one = open(server, "sink")?;
     let mut client = Client::connect(server.address)?;
     client.send("GET /stop HTTP/1.1\r\nHost: x\r\n\r\n")?;
-    client.answer()?.check(b"stopping")?;
+    client.response()?.check(b"stopping")?;
     open_one.check_end()?;
     drop((client, open_one));
     let asked = Instant::now();
@@ -217,8 +217,8 @@ fn stop(server: &mut Server) -> Outcome<String> {
 /// A number of `/stats`.
 fn stat(client: &mut Client, name: &str) -> Outcome<usize> {
     client.send("GET /stats HTTP/1.1\r\nHost: x\r\n\r\n")?;
-    let answer = client.answer()?;
-    let text = String::from_utf8_lossy(&answer.body);
+    let response = client.response()?;
+    let text = String::from_utf8_lossy(&response.body);
     let line = text
         .lines()
         .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));

@@ -80,7 +80,7 @@ fn handshake(address: SocketAddr) -> Outcome {
     for (key, accept) in [(KEY, ACCEPT), ("AAECAwQFBgcICQoLDA0ODw==", others)] {
         let mut client = Client::connect(address)?;
         client.send(request(key))?;
-        check_open(&client.any_answer()?, accept)?;
+        check_open(&client.any_response()?, accept)?;
     }
     Ok(())
 }
@@ -98,12 +98,12 @@ fn no_handshake(address: SocketAddr) -> Outcome {
         right.replace("GET", "DELETE"),
     ] {
         client.send(&wrong)?;
-        let answer = client.answer()?;
-        let says_how = answer.values("Sec-WebSocket-Version").eq(["13"]);
+        let response = client.response()?;
+        let says_how = response.values("Sec-WebSocket-Version").eq(["13"]);
         ensure!(
-            answer.status == 426 && says_how,
+            response.status == 426 && says_how,
             "the response to {wrong:?} is:\n{}",
-            answer.head
+            response.head
         );
     }
     Socket::open_with(client, &[])?.echo(TEXT, b"after all")

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use crate::client::{Answer, Client, same};
+use crate::client::{Client, Response, same};
 use crate::{Outcome, ensure};
 
 /// The opcodes (section 5.2).
@@ -42,7 +42,7 @@ impl Socket {
         let mut sent = request(KEY).into_bytes();
         sent.extend_from_slice(early);
         client.send(&sent)?;
-        check_open(&client.any_answer()?, ACCEPT)?;
+        check_open(&client.any_response()?, ACCEPT)?;
         Ok(Self { client })
     }
 
@@ -109,18 +109,18 @@ pub(super) fn request(key: &str) -> String {
 }
 
 /// Fails unless the response opens the WebSocket.
-pub(super) fn check_open(answer: &Answer, accept: &str) -> Outcome {
-    let is_open = answer.status == 101
-        && answer.values("Upgrade").eq(["websocket"])
-        && answer
+pub(super) fn check_open(response: &Response, accept: &str) -> Outcome {
+    let is_open = response.status == 101
+        && response.values("Upgrade").eq(["websocket"])
+        && response
             .values("Connection")
             .all(|it| it.eq_ignore_ascii_case("upgrade"))
-        && answer.values("Connection").count() == 1
-        && answer.values("Sec-WebSocket-Accept").eq([accept]);
+        && response.values("Connection").count() == 1
+        && response.values("Sec-WebSocket-Accept").eq([accept]);
     ensure!(
         is_open,
         "no WebSocket with {accept} is opened by:\n{}",
-        answer.head
+        response.head
     );
     Ok(())
 }

@@ -95,7 +95,7 @@ impl Body for Scripted {
                     let from = this.given;
                     this.given += length;
                     this.watch.gave(planned.number, *length);
-                    let data = Bytes::copy_from_slice(&planned.answer[from..this.given]);
+                    let data = Bytes::copy_from_slice(&planned.response[from..this.given]);
                     return Poll::Ready(Some(Ok(Frame::data(data))));
                 }
             }

@@ -93,7 +93,7 @@ async fn respond(
     if let Hint::Field(length) = script.hint {
         response = response.header("content-length", length);
     }
-    if planned.act == Act::AnswerAndClose {
+    if planned.act == Act::RespondAndClose {
         response = response.header("connection", "close");
     }
     let body = Scripted::new(Rc::clone(&planned), tools.watch.clone(), kept);

@@ -5,8 +5,8 @@ use std::time::Duration;
 use wasip1_poll::fake::Rng;
 
 use crate::conn::CloseReason;
-use crate::event_loop::seeds::answers::{Answer, Framing};
 use crate::event_loop::seeds::requests::{Act, HeldBack, Planned, chunked, head, pattern};
+use crate::event_loop::seeds::responses::{Framing, Response};
 use crate::limits::Limits;
 
 /// What a handler does, one after the other.
@@ -100,7 +100,7 @@ pub(super) enum End {
 impl Script {
     /// The response, if it comes, is complete.
     pub(in crate::event_loop::seeds) fn is_complete(&self, planned: &Planned) -> bool {
-        let length = planned.answer.len() as u64;
+        let length = planned.response.len() as u64;
         let is_true = match self.hint {
             Hint::Unknown => true,
             Hint::Exact(announced) | Hint::Field(announced) => announced == length,
@@ -125,17 +125,21 @@ impl Script {
         }
     }
 
-    /// Checks what only bodies that stream have in a whole answer.
-    pub(in crate::event_loop::seeds) fn check(&self, planned: &Planned, answer: &Answer) {
+    /// Checks what only bodies that stream have in a whole response.
+    pub(in crate::event_loop::seeds) fn check(&self, planned: &Planned, response: &Response) {
         assert!(
             self.is_complete(planned) || self.announces_nothing(),
             "the response to {} looks complete: {self:?}",
             planned.number
         );
         let has_trailers = self.end == End::Trailers && self.wants_trailers;
-        let is_chunked = answer.framing == Framing::Chunked && planned.may_have_body();
+        let is_chunked = response.framing == Framing::Chunked && planned.may_have_body();
         let expected = (has_trailers && is_chunked).then_some(planned.number);
-        assert_eq!(answer.last, expected, "the trailers of {}", planned.number);
+        assert_eq!(
+            response.last, expected,
+            "the trailers of {}",
+            planned.number
+        );
     }
 
     /// The handler gets 413, because the body is longer than it has allowed.
@@ -256,15 +260,15 @@ pub(in crate::event_loop::seeds) fn request(rng: &mut Rng, number: u64, max_body
     }
     match planned.act {
         Act::Panic => script.outcome = Outcome::Panic,
-        Act::AnswerAndClose => script.outcome = Outcome::Response,
-        Act::Answer | Act::Stop | Act::Nothing => {}
+        Act::RespondAndClose => script.outcome = Outcome::Response,
+        Act::Respond | Act::Stop | Act::Nothing => {}
     }
     let length = script.parts.iter().map(|part| match part {
         Part::Data(length) => *length,
         Part::Wait(_) => 0,
     });
-    planned.answer = pattern(number, length.sum());
-    script.hint = hint(rng, planned.answer.len() as u64);
+    planned.response = pattern(number, length.sum());
+    script.hint = hint(rng, planned.response.len() as u64);
     if script.wants_trailers
         && !planned.wire.starts_with(b"POST")
         && planned.wire.ends_with(b"\r\n\r\n")

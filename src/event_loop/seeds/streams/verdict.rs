@@ -79,7 +79,7 @@ impl Case<'_> {
         let saw_end = self.peer.saw_end_at.is_some_and(|at| at < self.closed);
         let is_cut = self.closed + self.facts.slack >= self.cut_at && !saw_end;
         let is_late = self.closed >= self.facts.stopped_at
-            && self.peer.sent_at[self.peer.answered] + self.facts.slack >= self.facts.stopped_at;
+            && self.peer.sent_at[self.peer.responded] + self.facts.slack >= self.facts.stopped_at;
         assert!(
             is_cut || is_late || self.may_end(planned),
             "request {} has no response: {}",
@@ -97,7 +97,7 @@ impl Case<'_> {
     /// Whether the connection may end before the response to this request does.
     fn may_end(&self, planned: &Planned) -> bool {
         let script = planned.script();
-        let before = self.peer.answered.checked_sub(1);
+        let before = self.peer.responded.checked_sub(1);
         let closes =
             |planned: &Planned| leaves_body(planned) || !planned.script().is_complete(planned);
         !script.is_complete(planned)
@@ -109,17 +109,17 @@ impl Case<'_> {
 
     fn is_closed_as_idle(&self) -> bool {
         let idle = nanos(self.facts.limits.idle_timeout);
-        let begun = self.peer.begun_at.get(self.peer.answered);
-        let since = self.peer.answered_at.last().copied().unwrap_or(0);
+        let begun = self.peer.begun_at.get(self.peer.responded);
+        let since = self.peer.responded_at.last().copied().unwrap_or(0);
         self.closed + self.facts.slack >= since + idle
             && begun.is_some_and(|begun| self.closed <= begun + self.facts.bound)
     }
 
     /// Whether the response to a whole request may not be there when the time to stop is over.
     fn is_slow(&self) -> bool {
-        let at = self.peer.sent_at[self.peer.answered];
+        let at = self.peer.sent_at[self.peer.responded];
         let is_queued = self.facts.limits.max_requests < 100 || self.facts.is_at_limit;
-        let up_to_it = &self.peer.plan.requests[..=self.peer.answered];
+        let up_to_it = &self.peer.plan.requests[..=self.peer.responded];
         !up_to_it
             .iter()
             .all(|planned| planned.script().ends(planned))
@@ -129,7 +129,7 @@ impl Case<'_> {
 
     /// Time for all responses up to the next one, one after the other.
     fn backlog(&self) -> u64 {
-        let requests = &self.peer.plan.requests[..=self.peer.answered];
+        let requests = &self.peer.plan.requests[..=self.peer.responded];
         let each = requests.iter().map(|planned| self.longest(planned));
         each.sum()
     }
@@ -137,7 +137,7 @@ impl Case<'_> {
     /// The longest that a response may take.
     fn longest(&self, planned: &Planned) -> u64 {
         let (waits, count) = planned.script().duration(planned.body.len());
-        let writes = planned.answer.len() as u64 / self.facts.limits.max_pending_output as u64;
+        let writes = planned.response.len() as u64 / self.facts.limits.max_pending_output as u64;
         let writes = writes.min(planned.script().parts_count());
         // A slow client takes its time; the other ones look every 2 ms.
         let taken = slowness(&self.peer.plan);
@@ -152,11 +152,11 @@ impl Case<'_> {
         if self.is_excused() || !is_turns || !is_free {
             return;
         }
-        let times = peer.sent_at.iter().zip(&peer.answered_at);
+        let times = peer.sent_at.iter().zip(&peer.responded_at);
         // The response before, if it announces nothing, looks complete before its handler has ended.
         let mut before = 0;
-        for ((sent, answered), planned) in times.zip(&peer.plan.requests) {
-            let waited = answered.saturating_sub(*sent.max(&self.accepted()));
+        for ((sent, responded), planned) in times.zip(&peer.plan.requests) {
+            let waited = responded.saturating_sub(*sent.max(&self.accepted()));
             let longest = self.longest(planned);
             let most = before + longest + facts.rests();
             before = longest;
@@ -209,13 +209,13 @@ impl Case<'_> {
             .requests
             .iter()
             .enumerate()
-            .skip(self.peer.answered)
+            .skip(self.peer.responded)
         {
             let given = self
                 .watch
                 .owned(planned.number)
                 .map_or(0, |owned| owned.given);
-            let taken = match at == self.peer.answered {
+            let taken = match at == self.peer.responded {
                 true => self.peer.received,
                 false => 0,
             };
@@ -296,10 +296,10 @@ impl Case<'_> {
             }
         };
         let last = peer
-            .answered
+            .responded
             .checked_sub(1)
             .map(|at| &*peer.plan.requests[at]);
-        let next = self.next().filter(|_| peer.begun_at.len() > peer.answered);
+        let next = self.next().filter(|_| peer.begun_at.len() > peer.responded);
         for planned in [last, next].into_iter().flatten() {
             planned
                 .last
@@ -337,7 +337,7 @@ impl Case<'_> {
         let is_late = self.closed + facts.slack >= self.begun() + self.least_timeout();
         may(is_late && next.is_some(), CloseReason::HeadTimeout);
         may(is_late, CloseReason::BodyTimeout);
-        let since = peer.answered_at.last().copied().unwrap_or(self.accepted());
+        let since = peer.responded_at.last().copied().unwrap_or(self.accepted());
         let idle = nanos(facts.limits.idle_timeout);
         may(
             self.closed + facts.slack >= since + idle,
@@ -362,18 +362,18 @@ impl Case<'_> {
         self.peer
             .plan
             .requests
-            .get(self.peer.answered)
+            .get(self.peer.responded)
             .map(|it| &**it)
     }
 
     fn has_whole_request(&self) -> bool {
-        self.peer.answered < self.peer.sent_at.len()
+        self.peer.responded < self.peer.sent_at.len()
     }
 
     /// When the first request without a response began.
     fn begun(&self) -> u64 {
-        let begun = self.peer.begun_at.get(self.peer.answered);
-        let last = self.peer.answered.checked_sub(1);
+        let begun = self.peer.begun_at.get(self.peer.responded);
+        let last = self.peer.responded.checked_sub(1);
         let last = last.and_then(|last| self.peer.begun_at.get(last));
         begun.or(last).copied().unwrap_or(u64::MAX / 2)
     }

@@ -75,7 +75,7 @@ impl Streams {
             let count = read(stream, &mut buffer)?;
             ensure!(buffer[..count] == self.chunk, "another message");
         }
-        self.publisher.answer()?.check(b"")
+        self.publisher.response()?.check(b"")
     }
 }
 

@@ -47,7 +47,7 @@ impl Program {
         match (self.name.as_str(), kind) {
             (NGINX, Kind::Echo) => Some("can't send a body back"),
             ("may_minihttp" | "tiny_http", Kind::Close) => {
-                Some("doesn't say `Connection: close` in its answers, without which wrk goes on")
+                Some("doesn't say `Connection: close` in its responses, without which wrk goes on")
             }
             ("tiny_http", _) if idle > 0 => {
                 Some("has a thread for each connection, and leaves some of many without")
@@ -126,7 +126,7 @@ pub(super) fn programs(
     Ok(programs)
 }
 
-/// nginx's configuration: one process, no logs, connections that stay, and the answer of the others.
+/// nginx's configuration: one process, no logs, connections that stay, and the response of the others.
 fn nginx(address: SocketAddr, folder: &Path) -> String {
     let folder = folder.display();
     format!(

@@ -89,7 +89,7 @@ pub(crate) fn run(
         return Err(format!("wrk ended ({}): {words} {said}", output.status));
     };
     ensure!(errors == 0.0, "wrk counts {errors} failed requests");
-    ensure!(measured.requests > 0.0, "wrk got no answer");
+    ensure!(measured.requests > 0.0, "wrk got no response");
     Ok(measured)
 }
 

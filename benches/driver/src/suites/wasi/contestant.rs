@@ -22,7 +22,7 @@ pub(super) struct Server {
     pub(super) what: &'static [&'static str],
     /// The one runtime that it runs in, if it isn't that of the case.
     pub(super) runtime: Option<Runtime>,
-    /// Whether it answers a request for `/memory` with the size of its linear memory, and takes a body.
+    /// Whether it responds to a request for `/memory` with the size of its linear memory, and takes a body.
     pub(super) tells_memory: bool,
     /// The scenarios that it takes part in, which name it. If there are none, it takes part in all.
     pub(super) only: &'static [&'static str],

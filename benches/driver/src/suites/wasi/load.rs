@@ -253,7 +253,7 @@ impl Contestant {
         // Not counted: the server was stopped, so that the busy ones look idle to it, and its caches
         // are another's.
         self.load.run(plan(duration / 4, None))?;
-        // 1.8 to 18 ms after the last one's answer, so about 10.
+        // 1.8 to 18 ms after the last one's response, so about 10.
         let every = (self.idle > 0).then_some(Duration::from_millis(18));
         let before = self.peer.cpu()?;
         let measured = self.load.run(plan(duration, every))?;

@@ -7,8 +7,8 @@ use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
 
-use crate::answer::{self, Answers};
 use crate::head::Head;
+use crate::response::{self, Responses};
 
 /// A client's connection.
 pub(crate) struct Connection {
@@ -40,7 +40,7 @@ struct Exchange {
 /// The state that all connections share.
 pub(crate) struct Shared {
     input: Vec<u8>,
-    answers: Answers,
+    responses: Responses,
     /// Buffers of earlier bodies, to be used again.
     spare: Vec<Vec<u8>>,
 }
@@ -56,7 +56,7 @@ impl Shared {
     pub(crate) fn new() -> Self {
         Self {
             input: vec![0; READ_SIZE],
-            answers: Answers::new(READ_SIZE / SHORTEST + 1),
+            responses: Responses::new(READ_SIZE / SHORTEST + 1),
             spare: Vec::new(),
         }
     }
@@ -102,7 +102,7 @@ impl Connection {
                 }
                 _ => return State::Ended,
             };
-            if self.answer(kept + count, shared) == State::Ended {
+            if self.respond(kept + count, shared) == State::Ended {
                 return State::Ended;
             }
             if self.exchange.is_some() {
@@ -115,7 +115,7 @@ impl Connection {
     }
 
     /// Responds to the requests in the input with one write; or begins to receive a body.
-    fn answer(&mut self, length: usize, shared: &mut Shared) -> State {
+    fn respond(&mut self, length: usize, shared: &mut Shared) -> State {
         let input = &shared.input[..length];
         let (mut at, mut asked) = (0, 0);
         let mut special = None;
@@ -132,7 +132,7 @@ impl Connection {
             asked += 1;
         }
         // One more liberty: responses can't wait. A client that doesn't take them is disconnected.
-        if asked > 0 && !self.send(shared.answers.row(asked)) {
+        if asked > 0 && !self.send(shared.responses.row(asked)) {
             return State::Ended;
         }
         match special {
@@ -144,7 +144,7 @@ impl Connection {
                 State::Open
             }
             Some(_) => {
-                self.send(shared.answers.last());
+                self.send(shared.responses.last());
                 State::Ended
             }
         }
@@ -160,7 +160,7 @@ impl Connection {
         let Some(exchange) = &mut self.exchange else {
             return State::Open;
         };
-        match exchange.go_on(&self.socket, &shared.answers) {
+        match exchange.go_on(&self.socket, &shared.responses) {
             Ok(()) => {}
             Err(Errno::AGAIN) => return State::Open,
             Err(_) => return State::Ended,
@@ -182,7 +182,7 @@ impl Exchange {
     /// Begins with the part of the body that has already arrived.
     fn new(head: &Head, body: &[u8], mut buffer: Vec<u8>) -> Self {
         buffer.clear();
-        buffer.extend(answer::head(head.body, head.is_last));
+        buffer.extend(response::head(head.body, head.is_last));
         let whole = buffer.len() + head.body;
         buffer.reserve_exact(head.body);
         buffer.extend(body);
@@ -196,7 +196,7 @@ impl Exchange {
     }
 
     /// Whether to stop after a short read or write: more input, or room, will be reported.
-    fn go_on(&mut self, socket: &OwnedFd, answers: &Answers) -> Result<(), Errno> {
+    fn go_on(&mut self, socket: &OwnedFd, responses: &Responses) -> Result<(), Errno> {
         if self.buffer.len() < self.whole {
             let room = spare_capacity(&mut self.buffer);
             if let (0, _) = rustix::net::recv(socket, room, RecvFlags::empty())? {
@@ -206,12 +206,12 @@ impl Exchange {
                 return Err(Errno::AGAIN);
             }
         }
-        let answer = match self.is_echo {
+        let response = match self.is_echo {
             true => &self.buffer[..self.whole],
-            false => answers.row(1),
+            false => responses.row(1),
         };
-        self.sent += rustix::net::send(socket, &answer[self.sent..], SendFlags::NOSIGNAL)?;
-        match self.sent == answer.len() {
+        self.sent += rustix::net::send(socket, &response[self.sent..], SendFlags::NOSIGNAL)?;
+        match self.sent == response.len() {
             true => Ok(()),
             false => Err(Errno::AGAIN),
         }

@@ -16,9 +16,9 @@
 //! disconnects a client that doesn't take small responses; it doesn't support a client that sends the next request
 //! before the response to a body; it has no timers and no limits; and its `Date` never changes.
 
-mod answer;
 mod connection;
 mod head;
+mod response;
 
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 

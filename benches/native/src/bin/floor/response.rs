@@ -3,7 +3,7 @@
 use native_servers::BODY;
 
 /// The responses to batches of requests, made in advance.
-pub(crate) struct Answers {
+pub(crate) struct Responses {
     /// As many responses as one read can contain requests.
     row: Vec<u8>,
     one: usize,
@@ -13,7 +13,7 @@ pub(crate) struct Answers {
 /// The responses of the other servers have these fields too, so they have the same length.
 const DATE: &str = "date: Sun, 22 Nov 2026 12:00:00 GMT";
 
-impl Answers {
+impl Responses {
     pub(crate) fn new(most: usize) -> Self {
         let one = [head(BODY.len(), false), BODY.into()].concat();
         Self {

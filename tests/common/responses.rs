@@ -8,14 +8,14 @@ use super::notation;
 
 /// A parsed response.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Answer {
+pub(crate) struct Response {
     pub(crate) status: u16,
     pub(crate) reason: String,
     pub(crate) fields: Vec<(String, Vec<u8>)>,
     pub(crate) body: Vec<u8>,
 }
 
-impl Answer {
+impl Response {
     /// Whether it says that the server will close.
     pub(crate) fn says_close(&self) -> bool {
         self.options()
@@ -45,7 +45,7 @@ impl Answer {
 /// Reads the first response of `bytes`. Returns it, and the bytes after it.
 ///
 /// `to_head` says that it is the response to a HEAD request, which its bytes don't show.
-pub(crate) fn read(bytes: &[u8], to_head: bool) -> Result<(Answer, &[u8]), String> {
+pub(crate) fn read(bytes: &[u8], to_head: bool) -> Result<(Response, &[u8]), String> {
     let form = match to_head {
         true => Form::Head,
         false => Form::Message,
@@ -54,7 +54,7 @@ pub(crate) fn read(bytes: &[u8], to_head: bool) -> Result<(Answer, &[u8]), Strin
 }
 
 /// The same, for a response of any form.
-pub(crate) fn read_as(bytes: &[u8], form: Form) -> Result<(Answer, &[u8]), String> {
+pub(crate) fn read_as(bytes: &[u8], form: Form) -> Result<(Response, &[u8]), String> {
     let (status_line, mut rest) = line(bytes)?;
     let (status, reason) = read_status_line(status_line)?;
     let mut fields = Vec::new();
@@ -66,17 +66,17 @@ pub(crate) fn read_as(bytes: &[u8], form: Form) -> Result<(Answer, &[u8]), Strin
         }
         fields.push(read_field_line(field_line)?);
     }
-    let mut answer = Answer {
+    let mut response = Response {
         status,
         reason,
         fields,
         body: Vec::new(),
     };
     let length = match form {
-        Form::Message => body_length(&answer)?,
-        Form::Head => body_length(&answer).map(|_| 0)?,
+        Form::Message => body_length(&response)?,
+        Form::Head => body_length(&response).map(|_| 0)?,
         Form::Upgrades => {
-            check_upgrade(&answer)?;
+            check_upgrade(&response)?;
             rest.len()
         }
     };
@@ -86,12 +86,12 @@ pub(crate) fn read_as(bytes: &[u8], form: Form) -> Result<(Answer, &[u8]), Strin
             rest.len()
         )
     })?;
-    answer.body = body.to_vec();
-    check_connection(&answer)?;
-    if !answer.is_interim() {
-        check_date(&answer)?;
+    response.body = body.to_vec();
+    check_connection(&response)?;
+    if !response.is_interim() {
+        check_date(&response)?;
     }
-    Ok((answer, rest))
+    Ok((response, rest))
 }
 
 /// The first line without its CRLF, and the bytes after it.
@@ -146,13 +146,13 @@ fn read_field_line(line: &[u8]) -> Result<(String, Vec<u8>), String> {
 }
 
 /// The length of the body. An ambiguous response is an error.
-fn body_length(answer: &Answer) -> Result<usize, String> {
-    let status = answer.status;
-    if answer.values("transfer-encoding").next().is_some() {
+fn body_length(response: &Response) -> Result<usize, String> {
+    let status = response.status;
+    if response.values("transfer-encoding").next().is_some() {
         return Err(format!("{status} has a Transfer-Encoding"));
     }
-    let lengths: Vec<_> = answer.values("content-length").collect();
-    let bodiless = answer.is_interim() || status == 204 || status == 304;
+    let lengths: Vec<_> = response.values("content-length").collect();
+    let bodiless = response.is_interim() || status == 204 || status == 304;
     let length = match lengths.as_slice() {
         [] if bodiless => return Ok(0),
         [] => return Err(format!("{status} has no Content-Length")),
@@ -172,17 +172,17 @@ fn body_length(answer: &Answer) -> Result<usize, String> {
 }
 
 /// A response that upgrades says nothing of a body. 101 has the option `upgrade`, and says to which protocol.
-fn check_upgrade(answer: &Answer) -> Result<(), String> {
-    let status = answer.status;
+fn check_upgrade(response: &Response) -> Result<(), String> {
+    let status = response.status;
     for name in ["content-length", "transfer-encoding"] {
-        if answer.values(name).next().is_some() {
+        if response.values(name).next().is_some() {
             return Err(format!("{status} upgrades and has {name}"));
         }
     }
     let is_option = |option: &[u8]| option.eq_ignore_ascii_case(b"upgrade");
     if status == 101
-        && (answer.options().filter(|it| is_option(it)).count() != 1
-            || answer.values("upgrade").next().is_none())
+        && (response.options().filter(|it| is_option(it)).count() != 1
+            || response.values("upgrade").next().is_none())
     {
         return Err("101 has not one Connection: upgrade, or no Upgrade".to_owned());
     }
@@ -191,11 +191,11 @@ fn check_upgrade(answer: &Answer) -> Result<(), String> {
 
 /// Checks that there is at most one Connection field, that its options are tokens, and that at most one of them is
 /// `close` or `keep-alive`.
-fn check_connection(answer: &Answer) -> Result<(), String> {
-    if answer.values("connection").count() > 1 {
+fn check_connection(response: &Response) -> Result<(), String> {
+    if response.values("connection").count() > 1 {
         return Err("several Connection fields".to_owned());
     }
-    if let Some(option) = answer.options().find(|option| !is_token(option)) {
+    if let Some(option) = response.options().find(|option| !is_token(option)) {
         return Err(format!(
             "not a connection option: {}",
             notation::show(option)
@@ -204,7 +204,7 @@ fn check_connection(answer: &Answer) -> Result<(), String> {
     let own = |option: &&[u8]| {
         option.eq_ignore_ascii_case(b"close") || option.eq_ignore_ascii_case(b"keep-alive")
     };
-    match answer.options().filter(own).count() {
+    match response.options().filter(own).count() {
         0 | 1 => Ok(()),
         _ => Err("Connection says close or keep-alive more than once".to_owned()),
     }
@@ -216,10 +216,10 @@ fn is_token(text: &[u8]) -> bool {
 }
 
 /// Checks that there is exactly one Date, in the only format that may be sent.
-fn check_date(answer: &Answer) -> Result<(), String> {
-    let dates: Vec<_> = answer.values("date").collect();
+fn check_date(response: &Response) -> Result<(), String> {
+    let dates: Vec<_> = response.values("date").collect();
     let [date] = dates.as_slice() else {
-        return Err(format!("{} has {} Dates", answer.status, dates.len()));
+        return Err(format!("{} has {} Dates", response.status, dates.len()));
     };
     if is_imf_fixdate(date) {
         Ok(())
@@ -287,21 +287,21 @@ mod tests {
 
     const DATE: &str = "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n";
 
-    fn answer(status: &str, fields: &str, body: &str) -> Vec<u8> {
+    fn response(status: &str, fields: &str, body: &str) -> Vec<u8> {
         format!("HTTP/1.1 {status}\r\n{DATE}{fields}\r\n{body}").into_bytes()
     }
 
     #[test]
     fn reads_one_response_after_another() {
         let mut bytes = b"HTTP/1.1 100 Continue\r\n\r\n".to_vec();
-        bytes.extend(answer(
+        bytes.extend(response(
             "200 OK",
             "Content-Length: 2\r\nConnection: close\r\n",
             "hi",
         ));
-        let (first, rest) = read(&bytes, false).expect("an interim answer");
+        let (first, rest) = read(&bytes, false).expect("an interim response");
         assert!(first.is_interim() && first.fields.is_empty());
-        let (second, rest) = read(rest, false).expect("an answer");
+        let (second, rest) = read(rest, false).expect("a response");
         assert_eq!((second.status, second.reason.as_str()), (200, "OK"));
         assert_eq!(second.body, b"hi");
         assert!(second.says_close() && rest.is_empty());
@@ -310,13 +310,13 @@ mod tests {
     #[test]
     fn knows_which_responses_have_no_body() {
         for status in ["204 No Content", "304 Not Modified"] {
-            assert!(read(&answer(status, "", ""), false).is_ok());
-            assert!(read(&answer(status, "Content-Length: 0\r\n", ""), false).is_err());
+            assert!(read(&response(status, "", ""), false).is_ok());
+            assert!(read(&response(status, "Content-Length: 0\r\n", ""), false).is_err());
         }
         let reset = "205 Reset Content";
-        assert!(read(&answer(reset, "Content-Length: 0\r\n", ""), false).is_ok());
-        assert!(read(&answer(reset, "Content-Length: 1\r\n", "a"), false).is_err());
-        let head = answer("200 OK", "Content-Length: 5\r\n", "x");
+        assert!(read(&response(reset, "Content-Length: 0\r\n", ""), false).is_ok());
+        assert!(read(&response(reset, "Content-Length: 1\r\n", "a"), false).is_err());
+        let head = response("200 OK", "Content-Length: 5\r\n", "x");
         let (_, rest) = read(&head, true).expect("a head");
         assert_eq!(rest, b"x");
     }
@@ -324,7 +324,7 @@ mod tests {
     #[test]
     fn an_upgrade_takes_all_that_follows() {
         let fields = "Connection: upgrade\r\nUpgrade: x\r\n";
-        let bytes = answer("101 Switching Protocols", fields, "HTTP/1.1 200 OK");
+        let bytes = response("101 Switching Protocols", fields, "HTTP/1.1 200 OK");
         let (upgrade, rest) = read_as(&bytes, Form::Upgrades).expect("an upgrade");
         assert_eq!(
             (upgrade.body.as_slice(), rest),
@@ -332,7 +332,7 @@ mod tests {
         );
         let (fields, long) = ("Connection: upgrade\r\n", "Content-Length: 0\r\n");
         for (status, fields) in [("101 Switching Protocols", fields), ("200 OK", long)] {
-            assert!(read_as(&answer(status, fields, ""), Form::Upgrades).is_err());
+            assert!(read_as(&response(status, fields, ""), Form::Upgrades).is_err());
         }
     }
 
@@ -340,35 +340,35 @@ mod tests {
     fn ambiguous_or_malformed_responses_are_errors() {
         let length = "Content-Length: 0\r\n";
         let wrong = [
-            answer("200 OK", "", ""),
-            answer("200 OK", "Content-Length: 0\r\nContent-Length: 0\r\n", ""),
-            answer("200 OK", "Content-Length: 00\r\n", ""),
-            answer("200 OK", "Content-Length: +0\r\n", ""),
-            answer("200 OK", "Content-Length: 3\r\n", "hi"),
-            answer(
+            response("200 OK", "", ""),
+            response("200 OK", "Content-Length: 0\r\nContent-Length: 0\r\n", ""),
+            response("200 OK", "Content-Length: 00\r\n", ""),
+            response("200 OK", "Content-Length: +0\r\n", ""),
+            response("200 OK", "Content-Length: 3\r\n", "hi"),
+            response(
                 "200 OK",
                 "Content-Length: 0\r\nTransfer-Encoding: chunked\r\n",
                 "",
             ),
-            answer("200", length, ""),
-            answer("20 OK", length, ""),
-            answer("600 OK", length, ""),
-            answer("200 O\tK\x01", length, ""),
-            answer("200 OK", "Content-Length: 0\r\nX : a\r\n", ""),
-            answer("200 OK", "Content-Length: 0\r\n: a\r\n", ""),
-            answer("200 OK", "Content-Length: 0\r\n folded\r\n", ""),
-            answer("200 OK", "Content-Length: 0\r\nX: a\nY: b\r\n", ""),
-            answer(
+            response("200", length, ""),
+            response("20 OK", length, ""),
+            response("600 OK", length, ""),
+            response("200 O\tK\x01", length, ""),
+            response("200 OK", "Content-Length: 0\r\nX : a\r\n", ""),
+            response("200 OK", "Content-Length: 0\r\n: a\r\n", ""),
+            response("200 OK", "Content-Length: 0\r\n folded\r\n", ""),
+            response("200 OK", "Content-Length: 0\r\nX: a\nY: b\r\n", ""),
+            response(
                 "200 OK",
                 "Content-Length: 0\r\nConnection: close, keep-alive\r\n",
                 "",
             ),
-            answer(
+            response(
                 "200 OK",
                 "Content-Length: 0\r\nConnection: close\r\nConnection: close\r\n",
                 "",
             ),
-            answer("200 OK", &format!("{DATE}{length}"), ""),
+            response("200 OK", &format!("{DATE}{length}"), ""),
             b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n".to_vec(),
             b"HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n".to_vec(),
             b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n".to_vec(),

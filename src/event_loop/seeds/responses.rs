@@ -1,8 +1,8 @@
 //! What a client reads.
 
-/// One answer.
+/// One response.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(super) struct Response {
     pub(super) status: u16,
     /// The number that the handler gave it; a refusal has none.
     pub(super) number: Option<u64>,
@@ -26,13 +26,13 @@ pub(super) enum Framing {
 /// The response by which a server asks for the body of a request.
 pub(super) const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
-/// The first answer that isn't an interim one, and how many bytes were read; `None` if it isn't whole.
-pub(super) fn read(bytes: &[u8], is_head: bool) -> Option<(Answer, usize)> {
-    read_part(bytes, is_head).filter(|(answer, _)| answer.is_whole)
+/// The first response that isn't an interim one, and how many bytes were read; `None` if it isn't whole.
+pub(super) fn read(bytes: &[u8], is_head: bool) -> Option<(Response, usize)> {
+    read_part(bytes, is_head).filter(|(response, _)| response.is_whole)
 }
 
 /// The same, with what there is of its body; `None` if its head isn't whole.
-pub(super) fn read_part(bytes: &[u8], is_head: bool) -> Option<(Answer, usize)> {
+pub(super) fn read_part(bytes: &[u8], is_head: bool) -> Option<(Response, usize)> {
     let mut fields = [httparse::EMPTY_HEADER; 16];
     let mut head = httparse::Response::new(&mut fields);
     let status = head.parse(bytes);
@@ -42,8 +42,8 @@ pub(super) fn read_part(bytes: &[u8], is_head: bool) -> Option<(Answer, usize)> 
     };
     let code = head.code.expect("a whole head");
     if code < 200 {
-        let (answer, rest) = read_part(&bytes[length..], is_head)?;
-        return Some((answer, length + rest));
+        let (response, rest) = read_part(&bytes[length..], is_head)?;
+        return Some((response, length + rest));
     }
     let field = |name: &str| {
         let found = head.headers.iter().find(|field| field.name == name)?;
@@ -66,7 +66,7 @@ pub(super) fn read_part(bytes: &[u8], is_head: bool) -> Option<(Answer, usize)> 
         Framing::Chunked => read_chunks(rest),
         Framing::Close => (rest.to_vec(), rest.len(), false, None),
     };
-    let answer = Answer {
+    let response = Response {
         status: code,
         number: number("number"),
         body,
@@ -75,7 +75,7 @@ pub(super) fn read_part(bytes: &[u8], is_head: bool) -> Option<(Answer, usize)> 
         is_whole,
         last,
     };
-    Some((answer, length + used))
+    Some((response, length + used))
 }
 
 /// The data of chunks, how many bytes were read, whether the last chunk is there, and the number in the
