@@ -10,6 +10,7 @@ use poll_turns::Key;
 use wasip1_poll::fake::Rng;
 use wasip1_poll::{Fd, Registration};
 
+use super::events::Events;
 use super::streams::Watch;
 use crate::handle::Handle;
 use crate::limits::Limits;
@@ -61,6 +62,7 @@ pub(super) struct Lingering<R> {
     handle: Handle,
     watch: Watch,
     unpolled: Unpolled,
+    events: Events,
 }
 
 /// The file descriptors of connections that the loop waits for in no direction.
@@ -87,7 +89,7 @@ impl<R: Reactor> Lingering<R> {
         manner: Manner,
         max_connections: usize,
         acts: Rc<Cell<u64>>,
-        (handle, watch, unpolled): (Handle, Watch, Unpolled),
+        (handle, watch, unpolled, events): (Handle, Watch, Unpolled, Events),
     ) -> Self {
         Self {
             is_paused: vec![false; inner.listeners()],
@@ -101,6 +103,7 @@ impl<R: Reactor> Lingering<R> {
             handle,
             watch,
             unpolled,
+            events,
         }
     }
 
@@ -192,7 +195,9 @@ impl<R: Reactor<Stream = Registration>> Reactor for Lingering<R> {
         self.open += 1;
         self.most_open = self.most_open.max(self.open);
         self.check_count();
-        self.unpolled.set(accepted.stream.fd(), false);
+        let fd = accepted.stream.fd();
+        self.unpolled.set(fd, false);
+        self.events.accepted(fd, self.watch.fake.now());
         Ok(accepted)
     }
 

@@ -14,11 +14,13 @@
 //! | each request that is owed a response gets it; who gets none has a reason of its own | `verdict` |
 //! | nobody waits longer than the bound, no connection outlives its deadlines | `verdict` |
 //! | the counters tell what has happened | `reasons` |
+//! | each response has one event, with the bytes, the status and the end that its client saw | `events` |
 //! | a wait for a paused listener has an end; the second bound on sockets is kept | `lingering` |
 //! | calls at rest are few; memory and file descriptors come back; the loop ends | `world` |
 
 mod book;
 mod describe;
+mod events;
 mod facts;
 mod lingering;
 mod peer;

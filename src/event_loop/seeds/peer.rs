@@ -41,6 +41,8 @@ pub(super) struct Peer {
     pub(super) responded_at: Vec<u64>,
     /// When `100 Continue` was written for a request, by its place among the client's.
     pub(super) continued_at: BTreeMap<usize, u64>,
+    /// The statuses of all whole responses.
+    pub(super) statuses: Vec<u16>,
     /// The status of a response that came instead of one to a request, as the last.
     pub(super) refusal: Option<(u16, u64)>,
     /// When a response said that it is the last one, which wasn't planned.
@@ -100,6 +102,7 @@ impl Peer {
             responded: 0,
             responded_at: Vec::new(),
             continued_at: BTreeMap::new(),
+            statuses: Vec::new(),
             refusal: None,
             cut_short_at: None,
             saw_end_at: None,
@@ -309,6 +312,7 @@ impl Peer {
 
     /// Holds a response to the plan.
     fn check(&mut self, response: &Response) {
+        self.statuses.push(response.status);
         let at = self.client.written_at();
         let next = self.plan.requests.get(self.responded);
         let is_due = self.responded < self.begun_at.len();

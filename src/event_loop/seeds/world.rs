@@ -13,6 +13,7 @@ use wasip1_poll::Fd;
 use wasip1_poll::fake::{Fake, Personality, Rng};
 
 use super::book::{self, Book};
+use super::events::Events;
 use super::facts::Facts;
 use super::lingering::{Lingering, Manner, Unpolled};
 use super::peer::{Peer, PeerRef};
@@ -20,7 +21,6 @@ use super::plan::{Kind, Plan};
 use super::reasons::Tally;
 use super::streams::{self, Tools, Watch};
 use super::verdict;
-use crate::conn::Shared;
 use crate::event_loop::mode::Mode;
 use crate::event_loop::streaming::Streaming;
 use crate::event_loop::whole::WholeBodies;
@@ -47,6 +47,9 @@ pub(super) struct World {
     is_shown: bool,
     watch: Watch,
     unpolled: Unpolled,
+    /// The events of responses, in worlds where they are observed.
+    events: Events,
+    is_observed: bool,
     /// Where handlers are futures: when the server is stopped, and within which time.
     stops: (Duration, Duration),
 }
@@ -85,6 +88,9 @@ impl World {
             kind,
             watch: Watch::new(fake.clone(), Rc::clone(&acts)),
             unpolled: Unpolled::default(),
+            events: Events::default(),
+            // Of its own, as above.
+            is_observed: Rng::new(seed ^ 0x0B5E_17ED).chance(750),
             stops: (Duration::ZERO, Duration::ZERO),
             fake,
             listener,
@@ -102,6 +108,9 @@ impl World {
             keeps_listeners,
             is_shown,
         };
+        if world.is_observed {
+            world.events.observe(&mut world.settings);
+        }
         world.plan(&mut rng);
         world
     }
@@ -144,9 +153,10 @@ impl World {
                 self.handle.clone(),
                 self.watch.clone(),
                 self.unpolled.clone(),
+                self.events.clone(),
             ),
         );
-        let mut shared = Shared::new();
+        let mut shared = self.settings.shared(&self.handle);
         let mut event_loop =
             EventLoop::new(reactor, mode, &self.settings, &self.handle, &mut shared);
         event_loop.run().expect("nothing ends the server");
@@ -312,6 +322,7 @@ impl World {
             counters.held_peak
         );
         let mut tally = Tally::default();
+        let mut all_reasons = Vec::new();
         for peer in &peers {
             let peer = peer.borrow();
             let reasons = match self.kind {
@@ -319,8 +330,13 @@ impl World {
                 Kind::Streams => streams::judge(&facts, &peer, &self.watch, self.stops.1),
             };
             tally.add(&peer, &reasons);
+            all_reasons.push(reasons);
         }
         tally.check(&counters, &book, self.kind);
+        if self.is_observed {
+            let known = (&*book, &counters);
+            self.events.check(self.kind, &peers, &all_reasons, known);
+        }
     }
 }
 

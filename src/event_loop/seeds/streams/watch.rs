@@ -10,7 +10,7 @@ use wasip1_poll::fake::Fake;
 /// What is watched; clones are the same one. Times are nanoseconds.
 #[derive(Clone)]
 pub(in crate::event_loop::seeds) struct Watch {
-    pub(super) fake: Fake,
+    pub(in crate::event_loop::seeds) fake: Fake,
     shared: Rc<Shared>,
 }
 
