@@ -3,7 +3,7 @@
 
 use log::trace;
 
-use super::chunked::{Chunk, ChunkedDecoder, TrailerSink};
+use super::chunked::{Chunk, ChunkedDecoder};
 use super::framing::Framing;
 use super::refusal::Refusal;
 use crate::limits::Limits;
@@ -34,11 +34,6 @@ impl BodyDecoder {
         }
     }
 
-    /// Whether the body's length was announced.
-    pub(super) fn is_announced(&self) -> bool {
-        matches!(self, Self::Length(_))
-    }
-
     /// Whether the end of the body has been consumed.
     pub(super) fn is_done(&self) -> bool {
         match self {
@@ -56,7 +51,7 @@ impl BodyDecoder {
         input: &mut &'a [u8],
         limits: &Limits,
         max_body: u64,
-        trailers: &mut impl TrailerSink,
+        trailers: Option<&mut Vec<u8>>,
     ) -> Result<Chunk<'a>, Refusal> {
         match self {
             Self::Length(0) => Ok(Chunk::End),

@@ -71,23 +71,6 @@ pub enum Chunk<'a> {
     NeedInput,
 }
 
-/// Where the bytes of a trailer section go: its field lines and the empty line that ends it. They have
-/// been checked once the decoder returns [`Chunk::End`].
-pub(super) trait TrailerSink {
-    fn push(&mut self, byte: u8);
-}
-
-/// Drops them.
-impl TrailerSink for () {
-    fn push(&mut self, _: u8) {}
-}
-
-impl TrailerSink for Vec<u8> {
-    fn push(&mut self, byte: u8) {
-        self.push(byte);
-    }
-}
-
 impl ChunkedDecoder {
     /// The most digits of a chunk size, leading zeros included: as many as fit in 64 bits.
     const MAX_SIZE_DIGITS: u8 = 16;
@@ -116,17 +99,17 @@ impl ChunkedDecoder {
         input: &mut &'a [u8],
         limits: &Limits,
     ) -> Result<Chunk<'a>, Refusal> {
-        self.decode_into(input, limits, limits.max_body, &mut ())
+        self.decode_into(input, limits, limits.max_body, None)
     }
 
-    /// [`decode`](Self::decode) with another limit on the body's length, and with the trailer section's
-    /// bytes passed to `trailers`.
+    /// [`decode`](Self::decode) with another limit on the body's length. The bytes of the trailer section are appended
+    /// to `trailers`, with the empty line that ends it. They have been checked once this returns [`Chunk::End`].
     pub(super) fn decode_into<'a>(
         &mut self,
         input: &mut &'a [u8],
         limits: &Limits,
         max_body: u64,
-        trailers: &mut impl TrailerSink,
+        mut trailers: Option<&mut Vec<u8>>,
     ) -> Result<Chunk<'a>, Refusal> {
         loop {
             if let ChunkState::Data { left } = self.state {
@@ -151,7 +134,9 @@ impl ChunkedDecoder {
                 return Ok(Chunk::NeedInput);
             };
             *input = rest;
-            if self.is_in_trailers() {
+            if self.is_in_trailers()
+                && let Some(trailers) = &mut trailers
+            {
                 trailers.push(byte);
             }
             self.state = self.step(byte, limits, max_body)?;

@@ -114,33 +114,16 @@ impl CloseReason {
     /// Whether the close is part of an orderly exchange: it was to follow the last response, and nothing had
     /// failed. The reason of a later failure replaces this one.
     pub(crate) const fn is_planned(self) -> bool {
-        match self {
+        matches!(
+            self,
             Self::ClientClosed
-            | Self::ClientAskedClose
-            | Self::Http10
-            | Self::HandlerAskedClose
-            | Self::Stopped
-            | Self::BodyUnread
-            | Self::Upgraded => true,
-            Self::HandlerFailed
-            | Self::BadRequest
-            | Self::IncompleteRequest
-            | Self::TooLarge
-            | Self::HeadTimeout
-            | Self::BodyTimeout
-            | Self::WriteTimeout
-            | Self::IdleTimeout
-            | Self::Overloaded
-            | Self::Evicted
-            | Self::ServerFailed
-            | Self::IoError
-            | Self::ResponseFailed
-            | Self::ClientGone
-            | Self::HalfClosedTimeout
-            | Self::HandlerTimeout
-            | Self::BadProxyHeader
-            | Self::ProxyHeaderTimeout => false,
-        }
+                | Self::ClientAskedClose
+                | Self::Http10
+                | Self::HandlerAskedClose
+                | Self::Stopped
+                | Self::BodyUnread
+                | Self::Upgraded
+        )
     }
 
     /// Whether the connection was closed because a request was refused; see [`Refusal`](crate::Refusal).
@@ -150,33 +133,16 @@ impl CloseReason {
     /// [`BadProxyHeader`](Self::BadProxyHeader): no request was read.
     #[must_use]
     pub const fn is_refusal(self) -> bool {
-        match self {
+        matches!(
+            self,
             Self::BadRequest
-            | Self::IncompleteRequest
-            | Self::TooLarge
-            | Self::HeadTimeout
-            | Self::BodyTimeout
-            | Self::Overloaded
-            | Self::HandlerTimeout => true,
-            Self::ClientClosed
-            | Self::ClientAskedClose
-            | Self::Http10
-            | Self::HandlerAskedClose
-            | Self::HandlerFailed
-            | Self::WriteTimeout
-            | Self::IdleTimeout
-            | Self::Evicted
-            | Self::Stopped
-            | Self::ServerFailed
-            | Self::IoError
-            | Self::ResponseFailed
-            | Self::ClientGone
-            | Self::HalfClosedTimeout
-            | Self::BodyUnread
-            | Self::Upgraded
-            | Self::BadProxyHeader
-            | Self::ProxyHeaderTimeout => false,
-        }
+                | Self::IncompleteRequest
+                | Self::TooLarge
+                | Self::HeadTimeout
+                | Self::BodyTimeout
+                | Self::Overloaded
+                | Self::HandlerTimeout
+        )
     }
 
     /// The reason in words, as in the log.

@@ -10,8 +10,9 @@ use super::timers::Timer;
 use super::{CloseReason, Connection, Context, Refusal};
 
 impl Connection {
-    /// Acts on each timer that has expired.
-    pub(super) fn run_expired_timers(&mut self, cx: &mut Context<'_>) {
+    /// Acts on expired deadlines. Call it at the time that [`poll_timeout`](Self::poll_timeout)
+    /// returns; earlier calls do nothing.
+    pub fn handle_timeout(&mut self, cx: &mut Context<'_>) {
         while let Some(timer) = self.timers.take_expired(cx.now) {
             match timer {
                 Timer::Head => self.refuse_unfinished(cx, Refusal::late_head()),
@@ -87,15 +88,7 @@ impl Connection {
             Reading::Head if self.has_room_for_responses(cx) => Some(Timer::Head),
             Reading::Body(()) if self.has_room_for_responses(cx) => Some(Timer::Body),
             Reading::Discarding if writing == Writing::Lingering => Some(Timer::Linger),
-            Reading::ProxyHeader
-            | Reading::Idle
-            | Reading::Head
-            | Reading::Body(())
-            | Reading::Streaming
-            | Reading::Responding
-            | Reading::Upgraded
-            | Reading::Discarding
-            | Reading::Ended => None,
+            _ => None,
         };
         // A timer that already runs keeps its deadline.
         if awaited != self.timers.input() {

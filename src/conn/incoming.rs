@@ -52,7 +52,7 @@ impl Incoming {
     ) -> Result<bool, Refusal> {
         let max_body = cx.limits.max_body;
         loop {
-            match self.decoder.next(id, input, cx.limits, max_body, &mut ())? {
+            match self.decoder.next(id, input, cx.limits, max_body, None)? {
                 Chunk::Data(data) => {
                     // Not counting `data`.
                     let missing = self.decoder.missing();
@@ -71,7 +71,7 @@ impl Incoming {
     pub(super) fn into_request(self) -> Result<Request, Refusal> {
         let mut request = self.request;
         // Of an announced body, the memory is as long as the body: there is nothing to trim.
-        let is_announced = self.decoder.is_announced();
+        let is_announced = self.decoder.missing().is_some();
         *request.body_mut() = self.body.into_piece(is_announced)?;
         Ok(request)
     }

@@ -53,7 +53,7 @@ impl Connection {
     /// Consumes `input` up to the end of one request, or as far as it can be used now.
     pub(super) fn advance(&mut self, cx: &mut Context<'_>, input: &mut &[u8]) -> Option<Request> {
         loop {
-            match self.state.take_reading() {
+            match self.state.reading() {
                 Reading::ProxyHeader => {
                     if !self.take_proxy_header(cx, input) {
                         return None;
@@ -73,7 +73,7 @@ impl Connection {
                         Err(refusal) => self.refuse(cx, refusal),
                     }
                 }
-                Reading::Body(incoming) => match self.read_body(cx, incoming, input) {
+                Reading::Body(()) => match self.read_body(cx, input) {
                     Ok(request) => return request,
                     Err(refusal) => self.refuse(cx, refusal),
                 },
@@ -245,9 +245,11 @@ impl Connection {
     pub(super) fn read_body(
         &mut self,
         cx: &mut Context<'_>,
-        mut incoming: Box<Incoming>,
         input: &mut &[u8],
     ) -> Result<Option<Request>, Refusal> {
+        let Some(mut incoming) = self.state.take_incoming() else {
+            return Ok(None);
+        };
         let before = input.len();
         let read = incoming.read(cx, self.id, &mut self.account, input);
         self.received += (before - input.len()) as u64;
@@ -344,16 +346,7 @@ impl Connection {
 
     /// Whether input is still parsed, not dropped.
     pub(super) fn is_reading(&self) -> bool {
-        match self.state.reading() {
-            Reading::ProxyHeader
-            | Reading::Idle
-            | Reading::Head
-            | Reading::Body(())
-            | Reading::Streaming
-            | Reading::Responding
-            | Reading::Upgraded => true,
-            Reading::Discarding | Reading::Ended => false,
-        }
+        !matches!(self.state.reading(), Reading::Discarding | Reading::Ended)
     }
 
     /// Whether the next input is part of a head.

@@ -327,7 +327,7 @@ impl Connection {
     }
 }
 
-/// Events.
+/// Events. `deadlines.rs` has another one.
 impl Connection {
     /// Consumes received bytes from the front of `input`, up to the end of one request, and
     /// returns that request. Call [`respond`](Self::respond), then call this again until it
@@ -357,13 +357,7 @@ impl Connection {
             Reading::ProxyHeader if self.has_kept_input() => {
                 self.state.closed(CloseReason::BadProxyHeader);
             }
-            Reading::ProxyHeader
-            | Reading::Idle
-            | Reading::Streaming
-            | Reading::Responding
-            | Reading::Upgraded
-            | Reading::Discarding
-            | Reading::Ended => {}
+            _ => {}
         }
         self.state.input_ended();
         self.drop_kept(cx);
@@ -385,12 +379,6 @@ impl Connection {
             streaming.output_taken();
         }
         self.update_timers_and_budget(cx);
-    }
-
-    /// Acts on expired deadlines. Call it at the time that [`poll_timeout`](Self::poll_timeout)
-    /// returns; earlier calls do nothing.
-    pub fn handle_timeout(&mut self, cx: &mut Context<'_>) {
-        self.run_expired_timers(cx);
     }
 }
 
@@ -490,9 +478,7 @@ impl Connection {
         }
         match (self.state.writing(), self.state.close_reason()) {
             (Writing::Closed, Some(reason)) => Step::Close(reason),
-            (Writing::Open | Writing::Closing | Writing::Lingering | Writing::Closed, _) => {
-                Step::Wait
-            }
+            _ => Step::Wait,
         }
     }
 

@@ -99,18 +99,10 @@ impl Connection {
     pub(super) fn refuse_unfinished(&mut self, cx: &mut Context<'_>, refusal: Refusal) {
         match self.state.reading() {
             Reading::ProxyHeader => return self.refuse_any_method(cx, refusal),
-            Reading::Idle | Reading::Head => {
-                if self.refuse_unfinished_head(cx, refusal) {
-                    return;
-                }
-            }
+            Reading::Idle | Reading::Head if self.refuse_unfinished_head(cx, refusal) => return,
             // The request before it is with the handler. Its response comes first, and is the last one.
             Reading::Responding => return self.state.will_close(refusal.reason()),
-            Reading::Body(())
-            | Reading::Streaming
-            | Reading::Upgraded
-            | Reading::Discarding
-            | Reading::Ended => {}
+            _ => {}
         }
         self.refuse(cx, refusal);
     }

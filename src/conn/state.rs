@@ -177,20 +177,15 @@ impl State {
         None
     }
 
-    /// How the next bytes of input are treated. A request whose body is being gathered is moved out: call
-    /// [`request_done`](Self::request_done), or [`body_began`](Self::body_began) again if more of the body
-    /// is missing.
-    pub(super) fn take_reading(&mut self) -> Reading<Box<Incoming>> {
-        match self.reading {
-            Reading::ProxyHeader => Reading::ProxyHeader,
-            Reading::Idle => Reading::Idle,
-            Reading::Head => Reading::Head,
-            Reading::Body(_) => std::mem::replace(&mut self.reading, Reading::Head),
-            Reading::Streaming => Reading::Streaming,
-            Reading::Responding => Reading::Responding,
-            Reading::Upgraded => Reading::Upgraded,
-            Reading::Discarding => Reading::Discarding,
-            Reading::Ended => Reading::Ended,
+    /// Moves the request out whose body is being gathered. Call [`request_done`](Self::request_done) then, or
+    /// [`body_began`](Self::body_began) again if more of the body is missing.
+    pub(super) fn take_incoming(&mut self) -> Option<Box<Incoming>> {
+        match std::mem::replace(&mut self.reading, Reading::Head) {
+            Reading::Body(incoming) => Some(incoming),
+            other => {
+                self.reading = other;
+                None
+            }
         }
     }
 
@@ -235,9 +230,8 @@ impl State {
     /// The body that the handler got in parts is complete, or the rest of it is drained.
     pub(super) fn streamed_body_ended(&mut self) {
         self.request_done();
-        match self.response {
-            ResponseState::None => self.responded(),
-            ResponseState::Awaited | ResponseState::Begun | ResponseState::Upgraded => {}
+        if self.response == ResponseState::None {
+            self.responded();
         }
     }
 
@@ -253,11 +247,9 @@ impl State {
     pub(super) fn body_left_unread(&mut self, reason: CloseReason) {
         debug_assert_eq!(self.reading(), Reading::Streaming);
         self.will_close(reason);
-        match self.response {
-            ResponseState::None => self.begin_closing(),
-            ResponseState::Awaited | ResponseState::Begun | ResponseState::Upgraded => {
-                self.stop_reading();
-            }
+        self.stop_reading();
+        if self.response == ResponseState::None {
+            self.begin_closing();
         }
     }
 
@@ -272,23 +264,13 @@ impl State {
         debug_assert!(self.is_in_progress());
         self.response = ResponseState::None;
         match (self.keep_alive, self.reading()) {
+            (KeepAlive::Close(_), _) => self.begin_closing(),
             (KeepAlive::Persist, Reading::Responding) => self.responded(),
             (KeepAlive::Persist, Reading::Streaming) => {}
             (KeepAlive::Persist, Reading::Ended) => {
                 self.last_response_queued(CloseReason::ClientClosed);
             }
-            (
-                KeepAlive::Persist,
-                Reading::ProxyHeader
-                | Reading::Idle
-                | Reading::Head
-                | Reading::Body(())
-                | Reading::Upgraded
-                | Reading::Discarding,
-            ) => {
-                debug_assert!(false, "a request is with the handler");
-            }
-            (KeepAlive::Close(_), _) => self.begin_closing(),
+            (KeepAlive::Persist, _) => debug_assert!(false, "a request is with the handler"),
         }
     }
 
@@ -309,9 +291,8 @@ impl State {
     /// All output of an upgraded connection is queued. Reading goes on.
     pub(super) fn upgraded_output_ended(&mut self) {
         debug_assert!(self.is_upgraded());
-        match self.writing {
-            Writing::Open => self.writing = Writing::Closing,
-            Writing::Closing | Writing::Lingering | Writing::Closed => {}
+        if self.writing == Writing::Open {
+            self.writing = Writing::Closing;
         }
     }
 
@@ -324,9 +305,8 @@ impl State {
 
     /// No further request will be read. An earlier reason is kept.
     pub(super) fn will_close(&mut self, reason: CloseReason) {
-        match self.keep_alive {
-            KeepAlive::Persist => self.keep_alive = KeepAlive::Close(reason),
-            KeepAlive::Close(_) => {}
+        if self.keep_alive == KeepAlive::Persist {
+            self.keep_alive = KeepAlive::Close(reason);
         }
     }
 
@@ -371,21 +351,11 @@ impl State {
 
     /// All output is sent.
     pub(super) fn all_sent(&mut self) {
-        match self.writing {
-            Writing::Open | Writing::Lingering | Writing::Closed => {}
-            Writing::Closing => {
-                self.writing = match self.reading {
-                    Reading::Ended => Writing::Closed,
-                    Reading::ProxyHeader
-                    | Reading::Idle
-                    | Reading::Head
-                    | Reading::Body(_)
-                    | Reading::Streaming
-                    | Reading::Responding
-                    | Reading::Upgraded
-                    | Reading::Discarding => Writing::Lingering,
-                }
-            }
+        if self.writing == Writing::Closing {
+            self.writing = match self.reading() {
+                Reading::Ended => Writing::Closed,
+                _ => Writing::Lingering,
+            };
         }
     }
 
@@ -398,16 +368,11 @@ impl State {
     /// The connection closes at once: it failed, timed out, or has to make room. This is the reason, unless
     /// an earlier one is final.
     pub(super) fn closed(&mut self, reason: CloseReason) {
-        let is_all_sent = match self.writing {
-            Writing::Open | Writing::Closing => false,
-            Writing::Lingering | Writing::Closed => true,
-        };
-        self.keep_alive = match self.keep_alive {
-            KeepAlive::Close(earlier) if is_all_sent || !earlier.is_planned() => {
-                KeepAlive::Close(earlier)
-            }
-            KeepAlive::Close(_) | KeepAlive::Persist => KeepAlive::Close(reason),
-        };
+        let is_all_sent = matches!(self.writing, Writing::Lingering | Writing::Closed);
+        let is_final = |earlier: CloseReason| is_all_sent || !earlier.is_planned();
+        if !self.close_reason().is_some_and(is_final) {
+            self.keep_alive = KeepAlive::Close(reason);
+        }
         self.response = ResponseState::None;
         self.stop_reading();
         self.writing = Writing::Closed;
@@ -415,26 +380,16 @@ impl State {
 
     fn begin_closing(&mut self) {
         self.stop_reading();
-        self.writing = match self.writing {
-            Writing::Open | Writing::Closing => Writing::Closing,
-            Writing::Lingering => Writing::Lingering,
-            Writing::Closed => Writing::Closed,
-        };
+        if self.writing == Writing::Open {
+            self.writing = Writing::Closing;
+        }
     }
 
     /// Drops input from now on, if there is more.
     fn stop_reading(&mut self) {
-        self.reading = match self.reading {
-            Reading::Ended => Reading::Ended,
-            Reading::ProxyHeader
-            | Reading::Idle
-            | Reading::Head
-            | Reading::Body(_)
-            | Reading::Streaming
-            | Reading::Responding
-            | Reading::Upgraded
-            | Reading::Discarding => Reading::Discarding,
-        };
+        if self.reading() != Reading::Ended {
+            self.reading = Reading::Discarding;
+        }
     }
 }
 

@@ -70,13 +70,7 @@ impl TimerTable {
         let deadline = now + timer.duration(limits);
         match timer {
             Timer::Write => self.write_deadline = deadline.min(Self::LAST),
-            Timer::ProxyHeader
-            | Timer::Head
-            | Timer::Body
-            | Timer::Idle
-            | Timer::Linger
-            | Timer::Handler
-            | Timer::HalfClosed => self.set_input(timer, deadline),
+            input => self.set_input(input, deadline),
         }
     }
 

@@ -193,12 +193,7 @@ impl Connection {
                     streaming.request.upgraded_end = true;
                 }
             }
-            Reading::ProxyHeader
-            | Reading::Idle
-            | Reading::Body(())
-            | Reading::Responding
-            | Reading::Discarding
-            | Reading::Ended => {}
+            _ => {}
         }
         self.state.input_ended();
         self.drop_kept(cx);
@@ -330,9 +325,10 @@ impl Streaming {
             Sink::Gather { left, .. } => request.received.saturating_add(left),
             Sink::Handler | Sink::Drain { .. } => u64::MAX,
         };
+        let trailers = Some(&mut request.trailers);
         let chunk = request
             .decoder
-            .next(id, input, cx.limits, max_body, &mut request.trailers)?;
+            .next(id, input, cx.limits, max_body, trailers)?;
         if let Chunk::Data(data) = chunk {
             request.in_window += data.len() as u64;
             request.received += data.len() as u64;

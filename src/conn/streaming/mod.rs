@@ -287,11 +287,7 @@ impl Connection {
         match self.state.reading() {
             Reading::Idle | Reading::Head => self.has_room_for_responses(cx),
             Reading::Streaming | Reading::Upgraded => streaming.request.can_take(),
-            Reading::ProxyHeader
-            | Reading::Body(())
-            | Reading::Responding
-            | Reading::Discarding
-            | Reading::Ended => false,
+            _ => false,
         }
     }
 
