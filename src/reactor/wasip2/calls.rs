@@ -36,57 +36,51 @@ pub(super) enum Name {
 pub(super) fn accept(
     listener: &TcpSocket,
 ) -> Result<(TcpSocket, InputStream, OutputStream), ErrorCode> {
-    traced(
+    on_socket(
+        format_args!("accept({})", listener.handle()),
         || listener.accept(),
-        |f| write!(f, "tcp-socket.accept({})", listener.handle()),
-        |result, f| match result {
-            Ok((socket, _, _)) => write!(f, "{}", socket.handle()),
-            Err(code) => f.write_str(code.name()),
-        },
+        |(socket, ..)| socket.handle(),
     )
 }
 
 pub(super) fn remote_address(socket: &TcpSocket) -> Result<IpSocketAddress, ErrorCode> {
-    traced(
+    on_socket(
+        format_args!("remote-address({})", socket.handle()),
         || socket.remote_address(),
-        |f| write!(f, "tcp-socket.remote-address({})", socket.handle()),
-        |result, f| match result {
-            Ok(address) => addr::to_std(*address).fmt(f),
-            Err(code) => f.write_str(code.name()),
-        },
+        |it| addr::to_std(*it),
     )
 }
 
 pub(super) fn local_address(socket: &TcpSocket) -> Result<IpSocketAddress, ErrorCode> {
-    traced(
+    on_socket(
+        format_args!("local-address({})", socket.handle()),
         || socket.local_address(),
-        |f| write!(f, "tcp-socket.local-address({})", socket.handle()),
-        |result, f| match result {
-            Ok(address) => addr::to_std(*address).fmt(f),
-            Err(code) => f.write_str(code.name()),
-        },
+        |it| addr::to_std(*it),
     )
 }
 
 pub(super) fn shutdown(socket: &TcpSocket) -> Result<(), ErrorCode> {
-    traced(
+    on_socket(
+        format_args!("shutdown({}, send)", socket.handle()),
         || socket.shutdown(ShutdownType::Send),
-        |f| write!(f, "tcp-socket.shutdown({}, send)", socket.handle()),
-        |result, f| f.write_str(result.as_ref().map_or_else(|code| code.name(), |()| "ok")),
+        |()| "ok",
     )
 }
 
 pub(super) fn set_send_buffer_size(socket: &TcpSocket, size: u64) -> Result<(), ErrorCode> {
-    traced(
+    on_socket(
+        format_args!("set-send-buffer-size({}, {size})", socket.handle()),
         || socket.set_send_buffer_size(size),
-        |f| {
-            write!(
-                f,
-                "tcp-socket.set-send-buffer-size({}, {size})",
-                socket.handle()
-            )
-        },
-        |result, f| f.write_str(result.as_ref().map_or_else(|code| code.name(), |()| "ok")),
+        |()| "ok",
+    )
+}
+
+/// The current size, which may differ from the one that was set.
+pub(super) fn send_buffer_size(socket: &TcpSocket) -> Result<u64, ErrorCode> {
+    on_socket(
+        format_args!("send-buffer-size({})", socket.handle()),
+        || socket.send_buffer_size(),
+        |size| *size,
     )
 }
 
@@ -98,33 +92,17 @@ pub(super) fn set_keep_alive(
     count: u32,
 ) -> Result<(), ErrorCode> {
     let nanos = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
-    traced(
-        || {
-            socket.set_keep_alive_idle_time(nanos(after))?;
-            socket.set_keep_alive_interval(nanos(interval))?;
-            socket.set_keep_alive_count(count)?;
-            socket.set_keep_alive_enabled(true)
-        },
-        |f| {
-            let of = socket.handle();
-            write!(
-                f,
-                "tcp-socket.set-keep-alive({of}, {after:?}, {interval:?}, {count})"
-            )
-        },
-        |result, f| f.write_str(result.as_ref().map_or_else(|code| code.name(), |()| "ok")),
-    )
-}
-
-/// The current size, which may differ from the one that was set.
-pub(super) fn send_buffer_size(socket: &TcpSocket) -> Result<u64, ErrorCode> {
-    traced(
-        || socket.send_buffer_size(),
-        |f| write!(f, "tcp-socket.send-buffer-size({})", socket.handle()),
-        |result, f| match result {
-            Ok(size) => write!(f, "{size}"),
-            Err(code) => f.write_str(code.name()),
-        },
+    let of = socket.handle();
+    let set = || {
+        socket.set_keep_alive_idle_time(nanos(after))?;
+        socket.set_keep_alive_interval(nanos(interval))?;
+        socket.set_keep_alive_count(count)?;
+        socket.set_keep_alive_enabled(true)
+    };
+    on_socket(
+        format_args!("set-keep-alive({of}, {after:?}, {interval:?}, {count})"),
+        set,
+        |()| "ok",
     )
 }
 
@@ -202,6 +180,22 @@ pub(crate) fn socket_error(code: ErrorCode) -> io::Error {
         _ => io::ErrorKind::Other,
     };
     io::Error::new(kind, code.name())
+}
+
+/// Makes a call on a socket, and logs it if that is enabled. `shown` returns what is logged of the result.
+fn on_socket<T, S: Display>(
+    name: fmt::Arguments<'_>,
+    run: impl FnOnce() -> Result<T, ErrorCode>,
+    shown: impl Fn(&T) -> S,
+) -> Result<T, ErrorCode> {
+    traced(
+        run,
+        |f| write!(f, "tcp-socket.{name}"),
+        |result, f| match result {
+            Ok(value) => shown(value).fmt(f),
+            Err(code) => f.write_str(code.name()),
+        },
+    )
 }
 
 /// Makes a call, and logs it if that is enabled.
