@@ -93,4 +93,9 @@ modules! {
 
     #[cfg(test)]
     mod tests;
+
+    /// The error of a method for which preview 1 has no call.
+    fn unsupported(text: &'static str) -> std::io::Error {
+        std::io::Error::new(std::io::ErrorKind::Unsupported, text)
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::{Registry, Token};
+use crate::{Registry, Token, unsupported};
 
 /// In mio, ends a poll from another thread. Here it can't be created: preview 1 has no threads, and no call that
 /// ends a `poll_oneoff`.
@@ -15,7 +15,7 @@ impl Waker {
     /// # Errors
     /// [`Unsupported`](io::ErrorKind::Unsupported).
     pub fn new(_registry: &Registry, _token: Token) -> io::Result<Self> {
-        Err(unsupported())
+        Err(unsupported(NO_WAKER))
     }
 
     /// Can't be called.
@@ -23,13 +23,8 @@ impl Waker {
     /// # Errors
     /// [`Unsupported`](io::ErrorKind::Unsupported).
     pub fn wake(&self) -> io::Result<()> {
-        Err(unsupported())
+        Err(unsupported(NO_WAKER))
     }
 }
 
-fn unsupported() -> io::Error {
-    io::Error::new(
-        io::ErrorKind::Unsupported,
-        "WASI preview 1 has no call that ends a poll, so there is no Waker",
-    )
-}
+const NO_WAKER: &str = "WASI preview 1 has no call that ends a poll, so there is no Waker";

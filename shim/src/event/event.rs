@@ -81,13 +81,9 @@ pub(crate) struct Readiness {
 }
 
 impl Readiness {
-    pub(crate) const NONE: Self = Self {
-        readable: false,
-        writable: false,
-        read_closed: false,
-        write_closed: false,
-        error: false,
-    };
+    pub(crate) fn is_any(self) -> bool {
+        self != Self::default()
+    }
 
     pub(crate) const fn and(self, other: Self) -> Self {
         Self {

@@ -5,11 +5,11 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::{TcpStream, unsupported};
+use super::TcpStream;
 use crate::event::Source;
 use crate::io_source::IoSource;
 use crate::selector::Subject;
-use crate::{Interest, Registry, Token, sys};
+use crate::{Interest, Registry, Token, sys, unsupported};
 
 /// A listening socket that the runtime has passed to the program.
 pub struct TcpListener {

@@ -9,10 +9,3 @@ mod udp;
 pub use listener::TcpListener;
 pub use stream::TcpStream;
 pub use udp::UdpSocket;
-
-use std::io;
-
-/// The error of a method for which preview 1 has no call.
-fn unsupported(text: &'static str) -> io::Error {
-    io::Error::new(io::ErrorKind::Unsupported, text)
-}

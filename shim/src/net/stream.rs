@@ -4,11 +4,10 @@ use std::fmt;
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::net::{self, SocketAddr};
 
-use super::unsupported;
 use crate::event::Source;
 use crate::io_source::IoSource;
 use crate::selector::Subject;
-use crate::{Interest, Registry, Token, sys};
+use crate::{Interest, Registry, Token, sys, unsupported};
 
 /// A connection that was accepted.
 pub struct TcpStream {

@@ -4,9 +4,8 @@ use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 
-use super::unsupported;
 use crate::event::Source;
-use crate::{Interest, Registry, Token};
+use crate::{Interest, Registry, Token, unsupported};
 
 /// A UDP socket. None can be created, because preview 1 can't open one. The type and its methods for datagrams exist
 /// so that code which uses them compiles.

@@ -118,7 +118,7 @@ impl<W: Wasi> Selector<W> {
             token,
             interests,
             armed: wasip1_poll::Interest::NONE,
-            pending: Readiness::NONE,
+            pending: Readiness::default(),
             is_queued: false,
             is_drained: false,
             is_full: false,
@@ -171,7 +171,7 @@ impl<W: Wasi> Selector<W> {
             key,
             Readiness {
                 readable,
-                ..Readiness::NONE
+                ..Readiness::default()
             },
         );
     }

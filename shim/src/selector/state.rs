@@ -33,7 +33,7 @@ impl<W: Wasi> State<W> {
     pub(super) fn has_pending(&mut self) -> bool {
         while let Some(key) = self.queue.front() {
             match self.entries.get_mut(*key) {
-                Some(entry) if entry.pending != Readiness::NONE => return true,
+                Some(entry) if entry.pending.is_any() => return true,
                 Some(entry) => entry.is_queued = false,
                 None => {}
             }
@@ -95,7 +95,7 @@ impl<W: Wasi> State<W> {
             key,
             Readiness {
                 writable,
-                ..Readiness::NONE
+                ..Readiness::default()
             },
         );
     }
@@ -105,7 +105,7 @@ impl<W: Wasi> State<W> {
             return;
         };
         entry.pending = entry.pending.and(readiness);
-        if entry.pending != Readiness::NONE && !entry.is_queued {
+        if entry.pending.is_any() && !entry.is_queued {
             entry.is_queued = true;
             self.queue.push_back(key);
         }
