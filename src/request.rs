@@ -81,9 +81,7 @@ impl Request {
     /// The same request with another [`local_addr`](Self::local_addr), for tests of handlers.
     #[must_use]
     pub fn with_local_addr(mut self, local: SocketAddr) -> Self {
-        let id = self.connection_id();
-        let parts = self.parts_mut();
-        (parts.connection, parts.local) = (id, Some(local));
+        self.parts_mut().local = Some(local);
         self
     }
 

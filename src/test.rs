@@ -109,8 +109,7 @@ fn check_no_upgrade(status: StatusCode, is_connect: bool) {
 /// The response with its whole body.
 async fn complete<B>(response: Response<B>, is_head: bool) -> Result<Response<Bytes>, BoxError>
 where
-    B: Body,
-    B::Error: Into<BoxError>,
+    B: Body<Error: Into<BoxError>>,
 {
     if response.status().is_informational() {
         error!(target: "mini_http", "the handler returned no final response");
@@ -134,11 +133,7 @@ where
 }
 
 /// The data of all frames.
-async fn collect<B>(body: B) -> Result<Bytes, BoxError>
-where
-    B: Body,
-    B::Error: Into<BoxError>,
-{
+async fn collect<B: Body<Error: Into<BoxError>>>(body: B) -> Result<Bytes, BoxError> {
     let mut body = pin!(body);
     let mut collected = Vec::new();
     while !body.is_end_stream() {

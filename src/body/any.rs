@@ -54,11 +54,7 @@ pub(crate) trait Polled {
     fn hint(&self) -> SizeHint;
 }
 
-impl<B> Polled for B
-where
-    B: http_body::Body,
-    B::Error: Into<BoxError>,
-{
+impl<B: http_body::Body<Error: Into<BoxError>>> Polled for B {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<AnyFrame>> {
         self.poll_frame(cx).map(|frame| frame.map(boxed_frame))
     }
@@ -125,11 +121,7 @@ impl<R: std::io::Read + 'static> From<Reader<R>> for AnyBody {
     }
 }
 
-impl<I> From<Chunks<I>> for AnyBody
-where
-    I: Iterator + 'static,
-    I::Item: Into<Bytes>,
-{
+impl<I: Iterator<Item: Into<Bytes>> + 'static> From<Chunks<I>> for AnyBody {
     fn from(body: Chunks<I>) -> Self {
         Self::new(body)
     }

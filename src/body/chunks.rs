@@ -33,11 +33,7 @@ pub struct Chunks<I> {
 #[derive(Debug)]
 pub struct Fallible<I>(I);
 
-impl<I> Chunks<I>
-where
-    I: Iterator,
-    I::Item: Into<Bytes>,
-{
+impl<I: Iterator<Item: Into<Bytes>>> Chunks<I> {
     /// The items of `iterator` as a body.
     pub fn new(iterator: impl IntoIterator<IntoIter = I>) -> Self {
         Self {
@@ -63,11 +59,7 @@ where
 /// No field is pinned.
 impl<I> Unpin for Chunks<I> {}
 
-impl<I> http_body::Body for Chunks<I>
-where
-    I: Iterator,
-    I::Item: Into<Bytes>,
-{
+impl<I: Iterator<Item: Into<Bytes>>> http_body::Body for Chunks<I> {
     type Data = Bytes;
     type Error = Infallible;
 

@@ -48,18 +48,9 @@ impl<R: Read> Served for Reader<R> {
     }
 }
 
-impl<I> Body for Chunks<I>
-where
-    I: Iterator,
-    I::Item: Into<Bytes>,
-{
-}
+impl<I: Iterator<Item: Into<Bytes>>> Body for Chunks<I> {}
 
-impl<I> Served for Chunks<I>
-where
-    I: Iterator,
-    I::Item: Into<Bytes>,
-{
+impl<I: Iterator<Item: Into<Bytes>>> Served for Chunks<I> {
     fn serve<H>(server: &Server, handler: H) -> Result<()>
     where
         H: FnMut(Request) -> Response<Self>,
@@ -104,8 +95,7 @@ impl Served for AnyBody {
 /// Serves a synchronous handler whose responses have bodies in pieces, as an asynchronous one.
 fn serve_streams<B, H>(server: &Server, handler: H) -> Result<()>
 where
-    B: http_body::Body,
-    B::Error: Into<BoxError>,
+    B: http_body::Body<Error: Into<BoxError>>,
     H: FnMut(Request) -> Response<B>,
 {
     let handler = &RefCell::new(handler);

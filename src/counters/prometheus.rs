@@ -14,83 +14,71 @@ pub(super) fn text(counters: &Counters) -> String {
 }
 
 fn connections(text: &mut Text, counters: &Counters) {
-    text.one(
+    text.counter(
         "connections_accepted_total",
-        COUNTER,
         "Connections accepted.",
         counters.accepted,
     );
-    text.one(
+    text.gauge(
         "connections_active",
-        GAUGE,
         "Connections open now.",
         counters.active,
     );
-    text.one(
+    text.gauge(
         "connections_lingering",
-        GAUGE,
         "Closed connections whose sockets can't be dropped yet.",
         counters.lingering,
     );
-    text.family(
+    text.counters(
         "connections_closed_total",
-        COUNTER,
         "Connections closed, by reason.",
         CloseReason::ALL
             .iter()
             .map(|&reason| (label(reason), counters.closed(reason))),
     );
-    text.one(
+    text.counter(
         "connections_refused_total",
-        COUNTER,
         "Connections closed because a request was refused.",
         counters.refused,
     );
-    text.one(
+    text.counter(
         "requests_total",
-        COUNTER,
         "Requests passed to the handler.",
         counters.requests,
     );
-    text.one(
+    text.gauge(
         "held_bytes",
-        GAUGE,
         "Memory held for all connections now.",
         counters.held,
     );
-    text.one(
+    text.gauge(
         "held_peak_bytes",
-        GAUGE,
         "The most memory held for all connections so far.",
         counters.held_peak,
     );
 }
 
 fn responses(text: &mut Text, counters: &Counters) {
-    text.family(
+    text.counters(
         "responses_total",
-        COUNTER,
         "Responses sent or given up, by class of their status.",
         (1..=5).map(|class| (format!("class=\"{class}xx\""), counters.responses(class))),
     );
-    text.family(
+    text.counters(
         "refusals_total",
-        COUNTER,
         "Responses that the server made by itself, by reason.",
         CloseReason::ALL
             .iter()
             .filter(|reason| reason.is_refusal() || IS_OTHER_REFUSAL.contains(reason))
             .map(|&reason| (label(reason), counters.refusals(reason))),
     );
-    text.one(
+    text.counter(
         "received_bytes_total",
-        COUNTER,
         "Bytes of requests.",
         counters.bytes_in(),
     );
-    text.one(
+    text.counter(
         "sent_bytes_total",
-        COUNTER,
         "Bytes of responses.",
         counters.bytes_out(),
     );
@@ -116,26 +104,27 @@ fn responses(text: &mut Text, counters: &Counters) {
 /// Reasons of refusals that aren't the fault of a request.
 const IS_OTHER_REFUSAL: [CloseReason; 2] = [CloseReason::HandlerFailed, CloseReason::Stopped];
 
-const COUNTER: &str = "counter";
-const GAUGE: &str = "gauge";
-
 struct Text(String);
 
 impl Text {
-    /// A family with one sample.
-    fn one(&mut self, name: &str, kind: &str, help: &str, value: u64) {
-        self.family(name, kind, help, [(String::new(), value)]);
+    /// A counter without labels.
+    fn counter(&mut self, name: &str, help: &str, value: u64) {
+        self.counters(name, help, [(String::new(), value)]);
     }
 
-    /// A family with a sample for each of these labels.
-    fn family(
+    fn gauge(&mut self, name: &str, help: &str, value: u64) {
+        self.head(name, "gauge", help);
+        self.line(name, "", value);
+    }
+
+    /// A counter for each of these labels.
+    fn counters(
         &mut self,
         name: &str,
-        kind: &str,
         help: &str,
         samples: impl IntoIterator<Item = (String, u64)>,
     ) {
-        self.head(name, kind, help);
+        self.head(name, "counter", help);
         for (label, value) in samples {
             self.line(name, &label, value);
         }

@@ -18,8 +18,8 @@ use crate::upgrade::Pipe;
 /// What the loop keeps for an upgraded connection.
 pub(super) struct Tunnel {
     pipe: Arc<Pipe>,
-    /// What the user's side was last told of the output.
-    told: Sent,
+    /// What was last reported to the user's side about the output.
+    reported: Sent,
 }
 
 /// How far the output is.
@@ -31,13 +31,10 @@ struct Sent {
 
 impl Sent {
     fn by(connection: &Connection) -> Self {
-        let is_shut = match connection.state().writing() {
-            Writing::Open | Writing::Closing => false,
-            Writing::Lingering | Writing::Closed => true,
-        };
+        let writing = connection.state().writing();
         Self {
             unsent: connection.pending_output(),
-            is_shut,
+            is_shut: matches!(writing, Writing::Lingering | Writing::Closed),
         }
     }
 }
@@ -46,13 +43,13 @@ impl Tunnel {
     pub(super) fn new(pipe: Arc<Pipe>, connection: &Connection) -> Self {
         Self {
             pipe,
-            told: Sent::by(connection),
+            reported: Sent::by(connection),
         }
     }
 
-    /// Whether output was sent that the user's side doesn't know of.
+    /// Whether output was sent, and that wasn't reported.
     pub(super) fn has_news(&self, connection: &Connection) -> bool {
-        self.told != Sent::by(connection)
+        self.reported != Sent::by(connection)
     }
 
     /// Passes input on.
@@ -85,7 +82,7 @@ impl Tunnel {
             connection.end_upgraded(cx);
         }
         connection.set_upgraded_queue(cx, wishes.queued);
-        self.told = Sent::by(connection);
+        self.reported = Sent::by(connection);
         true
     }
 
