@@ -29,7 +29,7 @@ impl Deadlines {
     /// calls than it saves memory (1 KiB).
     const WORTH_CLEARING: usize = 64;
 
-    /// Says that `slot` is due at `at`, or earlier if that was said before.
+    /// Sets when `slot` is due: at `at`, or earlier if an earlier time was set before.
     pub(crate) fn set(&mut self, slot: usize, at: Instant) {
         if self.due.get(slot).is_some_and(|&due| due <= at) {
             return;
@@ -43,7 +43,7 @@ impl Deadlines {
         self.drop_stale();
     }
 
-    /// Says that `slot` is not due at any time.
+    /// Removes the deadline of `slot`.
     pub(crate) fn cancel(&mut self, slot: usize) {
         if let Some(due) = self.due.get_mut(slot)
             && *due != Self::NOT_SET

@@ -8,7 +8,8 @@ use http::Version;
 
 use crate::conn::is_token;
 
-/// The most bytes from a client that one log line shows.
+/// The most bytes from a client that one log line shows: a usual head. At half, the fields of a browser are cut; at
+/// double, a client that sends nonsense fills the log twice as fast.
 const MAX_SHOWN: usize = 1 << 10;
 
 /// Bytes escaped like a Rust string literal, and cut at 1 KiB.

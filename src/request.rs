@@ -65,7 +65,7 @@ impl Request {
         self.parts().peer
     }
 
-    /// The number of the client's connection, as in the log. 0 if the request is none of a server.
+    /// The number of the client's connection, as in the log. 0 if the request doesn't come from a server.
     #[must_use]
     pub fn connection_id(&self) -> ConnectionId {
         self.parts().connection
@@ -214,7 +214,8 @@ impl Drop for Request {
 }
 
 /// Dropped requests kept per thread. An event loop has one request at a time with the handler, and
-/// more while bodies are received.
+/// more while bodies are received. At half, a few uploads side by side allocate; at double, a thread keeps up to 0.5 MiB
+/// more.
 const MAX_POOLED: usize = 8;
 
 thread_local! {

@@ -52,7 +52,7 @@ impl Drop for Stopping {
     }
 }
 
-/// Whether, and how soon, a server is to stop; and the wakers of those that wait for it.
+/// Whether, and how soon, a server is to stop; and the wakers of the futures that wait for that.
 ///
 /// Wakers are cloned, dropped and called without the lock: in each of these calls an executor can drop
 /// a future that waits, too.

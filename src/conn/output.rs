@@ -52,10 +52,12 @@ impl Insert {
 
 impl Output {
     /// Bodies up to this many bytes are copied into the buffer: cheaper than one more slice in a
-    /// vectored write.
+    /// vectored write. At half, a response of 10 KiB needs one; at double,
+    /// a client that takes nothing holds twice as much for each response.
     const MAX_COPIED: usize = 16 << 10;
 
-    /// The most slices in one vectored write: enough for four responses with large bodies.
+    /// The most slices in one vectored write: enough for four responses with large bodies. At half, a pipeline of four
+    /// takes two writes; with more, the system's buffer is full before.
     pub(super) const MAX_SLICES: usize = 8;
 
     /// Bytes left to send.
@@ -79,7 +81,7 @@ impl Output {
         self.pending += self.buffer.len() - before;
     }
 
-    /// Bytes kept free in the buffer for the framing of a part, at least.
+    /// Bytes kept free in the buffer for the framing of a part, at least: a chunk's size line and its CRLF take up to 20.
     const FRAMING: usize = 64;
 
     /// Parts from this size on are inserted where the buffer would grow beyond what the pool keeps: cheaper

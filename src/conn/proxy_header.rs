@@ -1,4 +1,4 @@
-//! The header of the PROXY protocol, versions 1 and 2, with which a proxy says who its client is. It comes before
+//! The header of the PROXY protocol, versions 1 and 2, in which a proxy sends the address of its client. It precedes
 //! the first request.
 //!
 //! The crate `ppp` parses complete headers. When one is complete, and what is wrong with the forms that the crate
@@ -12,7 +12,7 @@ use ppp::{PartialResult, v1, v2};
 use super::{CloseReason, Connection, Context};
 use crate::log_text::Escaped;
 
-/// Reads the header at the front of `input`, as [`ReadHeader`](super::shared::ReadHeader).
+/// Reads the header at the front of `input`, as [`ReadProxyHeader`](super::shared::ReadProxyHeader).
 pub(crate) fn read(connection: &mut Connection, cx: &mut Context<'_>, input: &mut &[u8]) -> bool {
     let id = connection.id;
     match parse(input, cx.limits.max_proxy_header) {

@@ -81,7 +81,7 @@ impl<R: Reactor> Driver<'_, R> {
         slot.connection.abandon(&mut self.cx, reason);
     }
 
-    /// Counts a connection that is closed, logs it, and reports it to those who observe requests.
+    /// Counts a connection that is closed, logs it, and reports it to observers.
     pub(super) fn record_close(&mut self, connection: &mut Connection, reason: CloseReason) {
         self.handle.count_closed(reason);
         let id = connection.id();

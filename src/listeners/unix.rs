@@ -20,7 +20,7 @@ use socket2::{Domain, SockAddr, Type};
 use super::socket::{BACKLOG, Socket};
 use crate::error::{Error, ErrorKind, Result};
 
-/// Only the owner can connect: whoever needs more says so.
+/// Only the owner can connect. [`Server::unix_mode`](crate::Server::unix_mode) sets another mode.
 const MODE: u32 = 0o600;
 
 /// A socket is between `bind` and `listen` for less than this, even on a busy machine. Meanwhile it refuses

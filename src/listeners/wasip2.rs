@@ -111,7 +111,9 @@ impl Listeners {
     }
 }
 
-/// The most connections that wait to be accepted. The system reduces it to its own limit.
+/// The most connections that wait to be accepted. The system reduces it to its own limit. At half, a burst of 1,000
+/// clients overflows it, and they repeat their requests only after a second; double matters only
+/// to larger bursts.
 const BACKLOG: u64 = 1024;
 
 /// Binds an address. A socket of IPv6 takes no IPv4 connections here, so it can have the same port as one of IPv4.

@@ -22,7 +22,7 @@ pub(crate) struct Service {
 pub(super) struct Member {
     service: Arc<Service>,
     number: usize,
-    /// When its next sign of life (for the watchdog) is due. It is given before a wait, so a loop that is stuck gives
+    /// When its next sign of life (for the watchdog) is due. It is sent before a wait, so a loop that is stuck sends
     /// none.
     next: Option<Instant>,
     has_begun: bool,

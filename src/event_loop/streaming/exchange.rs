@@ -150,7 +150,7 @@ impl<'h> Exchange<'h> {
         self.running.as_mut()?.offer.take()
     }
 
-    /// Whether something has happened that the loop must look at.
+    /// Whether the connection was woken, or its future wasn't polled yet.
     pub(super) fn is_woken(&self) -> bool {
         self.running.as_ref().is_some_and(|running| running.is_new)
             || self

@@ -1,7 +1,7 @@
 //! What a request's future and the loop pass to each other.
 //!
-//! The future can't reach the connection: it runs while the loop has it. So it puts its response into the
-//! connection's [`Port`], and the loop takes it from there after each poll.
+//! While the future runs, the loop has borrowed the connection. So the future puts its response into the connection's
+//! [`Port`], and the loop takes it from there after each poll.
 
 use std::cell::{Cell, RefCell, RefMut};
 use std::future::{Future, poll_fn};
@@ -142,7 +142,7 @@ impl Port {
     }
 }
 
-/// What a piece takes beside its bytes: many small ones are no way to collect memory.
+/// What a piece takes beside its bytes. It counts, because many small pieces would otherwise hold a multiple of the room.
 const PIECE: usize = size_of::<Bytes>();
 
 /// The list of pieces is kept for the next request up to this length: at half, an event stream that sends

@@ -123,7 +123,7 @@ impl<'h, H> Streaming<'h, H> {
         self.in_handlers += 1;
     }
 
-    /// Tells the connection what has become of the request's body on the handler's side.
+    /// Reports to the connection what the handler has done with the request's body.
     pub(super) fn catch_up(
         cx: &mut Context<'_>,
         exchange: &mut Exchange<'h>,
@@ -164,7 +164,7 @@ fn add_connection(extensions: &mut http::Extensions, connection: &Connection) {
     }
 }
 
-/// Whether the handler runs before more of the input is looked at. A body that isn't there yet may be awaited
+/// Whether the handler runs before more of the input is read. A body that isn't there yet may be awaited
 /// in one piece, and is then not copied twice. One that is there comes with the first poll. What follows a request
 /// without a body needn't be kept if the handler is ready at once.
 fn runs_first(length: BodyLength, received: usize) -> bool {

@@ -17,7 +17,7 @@ use crate::failure::Failure;
 use crate::reactor::Reactor;
 use crate::upgrade::Pipe;
 
-/// So many bytes of a response's body are collected for one write. At half, a download takes twice as many
+/// The most bytes of a response's body that are collected for one write. At half, a download takes twice as many
 /// calls; at double, slow clients hold twice as much.
 const MAX_BATCH: usize = 64 << 10;
 
@@ -178,8 +178,8 @@ fn room(cx: &Context<'_>, exchange: &Exchange<'_>, connection: &Connection) -> u
     connection.data_room(cx).min(MAX_BATCH)
 }
 
-/// Has the system find out whether the client is still there: once for each connection, when a request of
-/// it has to wait.
+/// Turns on keep-alive probes, with which the system finds out whether the client is still there: once for each
+/// connection, when one of its requests has to wait.
 fn probe<R: Reactor>(driver: &mut Driver<'_, R>, slot: &mut Slot<R::Stream, Exchange<'_>>) {
     if !slot.exchange.is_probed {
         slot.exchange.is_probed = true;
