@@ -8,8 +8,9 @@ use std::process::Command;
 use interop::{Outcome, Runtime};
 
 use super::contestant::{OUR_SERVER, Server};
-use super::{FLOOR, Goals, Idle, OURS, Suite, Times, load, memory, quiet, rest};
-use crate::report::locked;
+use super::load::{Pace, Setting};
+use super::{FLOOR, Goals, Idle, OURS, Run, Suite, Times, load, memory, quiet, rest};
+use crate::report::{Report, locked};
 
 pub(crate) static WASIP2: Suite = Suite {
     name: "wasip2",
@@ -25,6 +26,15 @@ pub(crate) static WASIP2: Suite = Suite {
             ..Server::new(HTTP, &["--package", "wasip2-servers", "--example", "http"])
         },
         OUR_SERVER,
+        Server {
+            tells_memory: false,
+            command: serve,
+            only: &[WASI_HTTP],
+            ..Server::new(
+                OURS_HTTP,
+                &["--package", "wasip2-servers", "--example", "ours_http"],
+            )
+        },
     ],
     scenarios: &[
         (rest::SCENARIO, rest::run),
@@ -32,6 +42,7 @@ pub(crate) static WASIP2: Suite = Suite {
         (load::ONE, load::run_one),
         (quiet::SCENARIO, quiet::run),
         (memory::SCENARIO, memory::run),
+        (WASI_HTTP, run_wasi_http),
     ],
     idle: Idle {
         rest: &[0, 1_000],
@@ -44,6 +55,7 @@ pub(crate) static WASIP2: Suite = Suite {
         times: &[
             Times::new(load::MANY, 0, OURS, FLOOR, 1.15),
             Times::new(load::MANY, 0, OURS, HTTP, 0.25),
+            Times::new(WASI_HTTP, 0, OURS_HTTP, HTTP, 1.05),
         ],
         beside_idle: 1.4,
     },
@@ -51,6 +63,20 @@ pub(crate) static WASIP2: Suite = Suite {
 };
 
 const HTTP: &str = "http";
+/// Ours as a component of `wasi:http`.
+const OURS_HTTP: &str = "ours_http";
+const WASI_HTTP: &str = "wasi-http";
+
+/// Our component of `wasi:http` beside the smallest one, which uses the bindings alone. The host is the same.
+fn run_wasi_http(run: &Run<'_>) -> Outcome<Report> {
+    let setting = Setting {
+        scenario: WASI_HTTP,
+        busy: 64,
+        base: (HTTP, "times the bindings'"),
+        clients: Pace::Spin,
+    };
+    load::compare(run, &setting, &run.cases_of(&[HTTP, OURS_HTTP], &[0]))
+}
 
 /// The host accepts connections and implements HTTP. The component needs `cli` for what Rust's standard library imports.
 /// By default the host accepts no more than 1,000 connections.
