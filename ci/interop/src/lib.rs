@@ -58,6 +58,7 @@ pub mod tls;
 pub mod unit_tests;
 pub mod units;
 pub mod upgrade;
+pub mod wasi_http;
 pub mod websocket;
 
 use std::path::{Path, PathBuf};

@@ -10,11 +10,15 @@ use mini_http::http_body::{Body, Frame};
 use mini_http::{Bytes, Incoming, Response, Sleep, sleep};
 
 /// Responds to each request.
-pub(crate) async fn handle(request: Request<Incoming>) -> Response<AnyBody> {
+pub(crate) async fn handle(mut request: Request<Incoming>) -> Response<AnyBody> {
     match request.uri().path() {
         "/" => Response::new("the same handler everywhere\n".into()),
         // What comes is sent back, part by part, with its trailers.
-        "/echo" => Response::new(request.into_body().into()),
+        "/echo" => {
+            // Nothing is collected, so there may be any number of bytes.
+            request.body_mut().limit(u64::MAX);
+            Response::new(request.into_body().into())
+        }
         "/ticks" => Response::new(AnyBody::new(Ticks::new())),
         _ => {
             let mut response = Response::new("there is no such path\n".into());

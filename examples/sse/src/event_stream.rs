@@ -10,7 +10,9 @@ use http_body_util::StreamBody;
 use mini_http::body::AnyBody;
 use mini_http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
 use mini_http::http_body::Frame;
-use mini_http::{Bytes, Response, Stopping, sleep};
+use mini_http::{Bytes, Response, sleep};
+
+use super::Stop;
 
 /// After this time without an event, a comment is sent. Proxies close connections that are silent for long,
 /// often after a minute. And the server notices by a failed write that the client is gone.
@@ -24,7 +26,7 @@ const RETRY: &[u8] = b"retry: 1000\n\n";
 
 /// The response that sends these events until they end, the client goes, or the server stops. Each item is a
 /// complete event, with the empty line at its end.
-pub(crate) fn response<S>(events: S, stopping: Stopping) -> Response<AnyBody>
+pub(crate) fn response<S>(events: S, stopping: Stop) -> Response<AnyBody>
 where
     S: Stream<Item = Bytes> + 'static,
 {

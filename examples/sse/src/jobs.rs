@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use event_listener::Event;
 use futures_lite::{FutureExt, Stream, stream};
-use mini_http::{Bytes, Stopping, sleep, spawn};
+use mini_http::{Bytes, sleep, spawn};
+
+use super::Stop;
 
 /// More jobs at a time aren't begun, so that clients can't fill the memory.
 const MOST: usize = 100;
@@ -24,7 +26,7 @@ pub(crate) struct Jobs {
 
 impl Jobs {
     /// Starts a job, and returns its number; `None` if there are too many.
-    pub(crate) fn start(jobs: &Rc<Self>, stopping: Stopping) -> Option<u64> {
+    pub(crate) fn start(jobs: &Rc<Self>, stopping: Stop) -> Option<u64> {
         if jobs.jobs.borrow().len() >= MOST {
             return None;
         }

@@ -18,7 +18,8 @@
 mod event_stream;
 mod jobs;
 
-use std::future::ready;
+use std::future::{Ready, pending, ready};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
@@ -37,16 +38,26 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     env_logger::init();
     let addr = std::env::var("MINI_HTTP_ADDR").unwrap_or("127.0.0.1:3000".into());
     let server = Server::new(&addr)?;
-    let app = App {
-        handle: server.handle(),
-        jobs: Rc::default(),
-    };
-    server.serve_async(move |request| ready(app.respond(&request)))?;
+    server.serve_async(app(Some(server.handle())))?;
     Ok(())
 }
 
+/// The handler. In a host of `wasi:http` there is no server, and so no handle.
+pub(crate) fn app(
+    handle: Option<Handle>,
+) -> impl FnMut(Request<Incoming>) -> Ready<Response<AnyBody>> {
+    let app = App {
+        handle,
+        jobs: Rc::default(),
+    };
+    move |request| ready(app.respond(&request))
+}
+
+/// Ready when streams and tasks are to end.
+type Stop = Pin<Box<dyn Future<Output = ()>>>;
+
 struct App {
-    handle: Handle,
+    handle: Option<Handle>,
     jobs: Rc<Jobs>,
 }
 
@@ -55,19 +66,32 @@ impl App {
         let path = request.uri().path();
         match (request.method().as_str(), path) {
             ("GET", "/") => page(),
-            ("GET", "/clock") => event_stream::response(clock(), self.handle.stopping()),
+            ("GET", "/clock") => event_stream::response(clock(), self.stop()),
             ("POST", "/jobs") => self.start_job(),
             ("GET", _) if path.starts_with("/jobs/") => self.job(request),
-            ("POST", "/stop") => {
-                self.handle.stop();
-                Response::new("stopping\n".into())
-            }
+            ("POST", "/stop") => self.stop_server(),
             _ => status(StatusCode::NOT_FOUND),
         }
     }
 
+    fn stop_server(&self) -> Response<AnyBody> {
+        let Some(handle) = &self.handle else {
+            return status(StatusCode::NOT_FOUND);
+        };
+        handle.stop();
+        Response::new("stopping\n".into())
+    }
+
+    /// When streams and tasks are to end.
+    fn stop(&self) -> Stop {
+        match &self.handle {
+            Some(handle) => Box::pin(handle.stopping()),
+            None => Box::pin(pending()),
+        }
+    }
+
     fn start_job(&self) -> Response<AnyBody> {
-        let Some(id) = Jobs::start(&self.jobs, self.handle.stopping()) else {
+        let Some(id) = Jobs::start(&self.jobs, self.stop()) else {
             return status(StatusCode::SERVICE_UNAVAILABLE);
         };
         let mut response = status(StatusCode::CREATED);
@@ -88,9 +112,7 @@ impl App {
             .and_then(|id| id.to_str().ok()?.parse().ok())
             .unwrap_or(0);
         match job {
-            Some(job) if !job.is_over(last) => {
-                event_stream::response(job.steps(last), self.handle.stopping())
-            }
+            Some(job) if !job.is_over(last) => event_stream::response(job.steps(last), self.stop()),
             // The one status after which a browser doesn't reconnect.
             _ => status(StatusCode::NO_CONTENT),
         }

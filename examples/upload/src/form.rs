@@ -8,7 +8,7 @@ use http_body_util::BodyDataStream;
 use mini_http::{Bytes, Incoming};
 use multer::{Field, Multipart};
 
-use crate::Error;
+use super::Error;
 
 /// `multer` keeps all of the body that has arrived until it can return a field or a piece of one. So a client that
 /// never ends the head of a field would fill the memory. Usual heads have some hundred bytes; at less than the

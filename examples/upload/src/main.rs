@@ -14,6 +14,8 @@ mod store;
 
 use std::fs;
 use std::iter::successors;
+use std::path::PathBuf;
+use std::pin::Pin;
 use std::rc::Rc;
 
 use mini_http::header::{ALLOW, CONTENT_TYPE, HeaderMap, HeaderValue};
@@ -42,9 +44,16 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     // `std::fs`, and making the server brings them back.
     let server = Server::new(&addr)?;
     fs::metadata(&directory).map_err(|error| format!("{directory}: {error}"))?;
-    let store = Rc::new(Store::new(directory.into()));
-    server.serve_async(move |request| respond(Rc::clone(&store), request))?;
+    server.serve_async(app(directory.into()))?;
     Ok(())
+}
+
+type Responding = Pin<Box<dyn Future<Output = Result<Response<String>, Error>>>>;
+
+/// The handler for this folder.
+pub(crate) fn app(directory: PathBuf) -> impl FnMut(Request<Incoming>) -> Responding {
+    let store = Rc::new(Store::new(directory));
+    move |request| Box::pin(respond(Rc::clone(&store), request))
 }
 
 async fn respond(store: Rc<Store>, request: Request<Incoming>) -> Result<Response<String>, Error> {

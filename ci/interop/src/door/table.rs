@@ -33,6 +33,15 @@ fn is_in_fleets(it: Runtime) -> bool {
     matches!(it, Runtime::Native | Runtime::Wasmi | Runtime::Wasmtime48)
 }
 
+/// Has a command that serves components of `wasi:http`.
+fn serves_wasi_http(it: Runtime) -> bool {
+    it.wasi() == Some(Wasi::Preview2)
+}
+
+fn is_component_host(it: Runtime) -> bool {
+    serves_wasi_http(it) && it.is_usual()
+}
+
 fn native(it: Runtime) -> bool {
     it.wasi().is_none()
 }

@@ -58,7 +58,7 @@ pub fn run(runtimes: &[Runtime]) -> Report {
 }
 
 /// Installs Debian's packages of these names if they are missing.
-fn installed(packages: &[&str]) -> Outcome {
+pub(crate) fn installed(packages: &[&str]) -> Outcome {
     let status = Command::new(root().join("ci/apt")).args(packages).status();
     let status = status.map_err(|e| format!("ci/apt: {e}"))?;
     ensure!(
@@ -91,7 +91,7 @@ fn configuration(name: &str, changes: &[(&str, String)]) -> Outcome<String> {
 }
 
 /// The path of a program that may be in a folder for administrators.
-fn system_program(name: &str) -> PathBuf {
+pub(crate) fn system_program(name: &str) -> PathBuf {
     let path = Path::new("/usr/sbin").join(name);
     if path.exists() { path } else { name.into() }
 }

@@ -63,17 +63,8 @@ pub(super) const CHECKS: &[Check] = &[
         run: Run::Gate,
     },
     Check {
-        name: "bench-build",
-        about: "lints, tests and builds of the benchmarks (Linux)",
-        details: "What bench-check runs.",
-        options: &[],
-        can: |it| it.is_usual() && !it.is_blind(),
-        does: |it| it.is_usual() && !it.is_blind(),
-        run: Run::Script("ci/checks/bench-build"),
-    },
-    Check {
         name: "bench-check",
-        about: "runs the benchmarks, without measuring (Linux)",
+        about: "builds and runs the benchmarks, without measuring (Linux)",
         details: "",
         options: &[],
         can: |it| it.is_usual() && !it.is_blind(),

@@ -2,14 +2,16 @@
 
 use std::time::Duration;
 
-use super::{any, in_wasi, is_in_fleets, native, native_or_preview2};
+use super::{
+    any, in_wasi, is_component_host, is_in_fleets, native, native_or_preview2, serves_wasi_http,
+};
 use crate::door::call::Call;
 use crate::door::check::{Check, Run, flag, option};
 use crate::runtime::Wasi;
 use crate::{
     Outcome, Report, Runtime, abuse, addresses, axum, browser, clients, conformance, dead_peer,
     examples, files, fleet, idle, matrix, own_project, proxy, resets, restart, runner, shared,
-    stop, streaming, tls, unit_tests, units,
+    stop, streaming, tls, unit_tests, units, wasi_http,
 };
 
 pub(super) const CHECKS: &[Check] = &[
@@ -168,6 +170,17 @@ pub(super) const CHECKS: &[Check] = &[
         can: is_in_fleets,
         does: is_in_fleets,
         run: Run::Report(|call| Ok(fleet::run(&call.ready()?))),
+    },
+    Check {
+        name: "wasi-http",
+        about: "components that `export!` has made, in `wasmtime serve` and jco's `serve`",
+        details: "The curl matrix as far as it isn't about connections, streams with backpressure, trailers, clients that are\n\
+                  gone, the examples `everywhere`, `sse`, `upload` and `axum`, 1,000 requests at 64 connections, and two hosts\n\
+                  behind HAProxy.",
+        options: &[],
+        can: serves_wasi_http,
+        does: is_component_host,
+        run: Run::Report(|call| Ok(wasi_http::run(&call.ready()?))),
     },
     Check {
         name: "redis",

@@ -1,0 +1,151 @@
+//! The examples `everywhere`, `sse`, `upload` and `axum` as components.
+
+use std::time::{Duration, Instant};
+
+use super::hosts::Component;
+use super::{Case, ask};
+use crate::client::same;
+use crate::curl::{Scratch, curl};
+use crate::random::Random;
+use crate::{Client, Outcome, Program, Report, Runtime, Server, ensure};
+
+const EVERYWHERE: &[Case] = &[("everywhere: as with sockets", everywhere)];
+const SSE: &[Case] = &[("sse: the clock", clock), ("sse: the page", page)];
+const AXUM: &[Case] = &[("axum: notes", notes), ("axum: errors", errors)];
+
+pub(super) fn check(report: &mut Report, host: Runtime) {
+    let start = |component: Outcome<Component>| component?.start(host, &[]);
+    ask(report, host, start(Component::everywhere()), EVERYWHERE);
+    ask(report, host, start(Component::example("sse-http")), SSE);
+    ask(report, host, start(Component::example("axum-http")), AXUM);
+    if host == Runtime::Jco {
+        // Its `serve` gives no folder of a chosen name to a component.
+        return;
+    }
+    report.add(
+        "upload: a file of 20 MiB",
+        host,
+        upload(host).map(|()| "ok".into()),
+    );
+}
+
+/// The requests that each of the four ways gets: a path, and what curl is told.
+const REQUESTS: [(&str, &[&str]); 6] = [
+    ("/", &[]),
+    ("/none", &[]),
+    ("/echo", &["-d", "some text"]),
+    ("/ticks", &[]),
+    ("/", &["-I"]),
+    ("/echo", &["-H", "Transfer-Encoding: chunked", "-d", "more"]),
+];
+
+/// The programs with sockets respond as the component does.
+fn everywhere(server: &Server) -> Outcome {
+    let here = responses(server)?;
+    for runtime in [Runtime::Native, Runtime::Wasmi, Runtime::Wasmtime48] {
+        let what = ["--locked", "--package", "everywhere", "--bin", "everywhere"];
+        let program = Program::build(runtime, &crate::root().join("examples"), &what, true)?;
+        let there = responses(&Server::start(&program, &[])?)?;
+        ensure!(
+            here == there,
+            "with sockets, {runtime} responds {there:?}; the component {here:?}"
+        );
+    }
+    Ok(())
+}
+
+/// The status, the length and the body of each response.
+fn responses(server: &Server) -> Outcome<Vec<String>> {
+    let ask = |&(path, arguments): &(&str, &[&str])| -> Outcome<String> {
+        let url = server.url(path);
+        let said = curl(&[&["-w", "\n%{http_code}", &url], arguments].concat())?.text();
+        // A response to HEAD is a head.
+        let is_told = |line: &&str| !line.contains(": ") || line.starts_with("content-length");
+        let lines = said.lines().filter(is_told);
+        Ok(lines.collect::<Vec<_>>().join("\n"))
+    };
+    REQUESTS.iter().map(ask).collect()
+}
+
+fn clock(server: &Server) -> Outcome {
+    let mut client = Client::connect(server.address)?;
+    client.send("GET /clock HTTP/1.1\r\nHost: x\r\n\r\n")?;
+    let head = client.response_head()?;
+    ensure!(
+        head.values("content-type").eq(["text/event-stream"]),
+        "{}",
+        head.head
+    );
+    client.read_until(b"data: ")?;
+    let begun = Instant::now();
+    client.read_until(b"data: ")?;
+    let passed = begun.elapsed();
+    let expected = Duration::from_millis(700)..Duration::from_secs(5);
+    ensure!(
+        expected.contains(&passed),
+        "the next event comes after {passed:?}"
+    );
+    client.reset()
+}
+
+fn page(server: &Server) -> Outcome {
+    let said = curl(&["-i", &server.url("/")])?.text();
+    ensure!(
+        said.contains("text/html") && said.contains("EventSource"),
+        "{said}"
+    );
+    Ok(())
+}
+
+const JSON: [&str; 2] = ["-H", "Content-Type: application/json"];
+
+fn notes(server: &Server) -> Outcome {
+    let url = server.url("/notes");
+    let said = curl(&[&JSON[..], &["-i", "-d", r#"{"text": "buy milk"}"#, &url]].concat())?.text();
+    ensure!(said.starts_with("HTTP/1.1 201 "), "{said}");
+    ensure!(said.ends_with(r#"{"id":1,"text":"buy milk"}"#), "{said}");
+    let said = curl(&[&url])?.text();
+    ensure!(said.starts_with('['), "{said}");
+    same(&curl(&[&server.url("/me")])?.out, br#"{"address":null}"#)
+}
+
+fn errors(server: &Server) -> Outcome {
+    for (path, data, status) in [
+        ("/none", None, "404"),
+        ("/notes/7", None, "404"),
+        ("/notes", Some("{"), "400"),
+        ("/me", Some("{}"), "405"),
+    ] {
+        let url = server.url(path);
+        let mut arguments = vec!["-i", &url];
+        if let Some(data) = data {
+            arguments.extend(JSON);
+            arguments.extend(["-d", data]);
+        }
+        let said = curl(&arguments)?.text();
+        let is_right = said.starts_with(&format!("HTTP/1.1 {status} "));
+        ensure!(is_right && said.contains(r#""error":"#), "{path}: {said}");
+    }
+    let large = format!(r#"{{"text": "{}"}}"#, "x".repeat(20 << 10));
+    let url = server.url("/notes");
+    let said = curl(&[&JSON[..], &["-i", "-d", &large, &url]].concat())?.text();
+    ensure!(said.contains("413 "), "{said}");
+    Ok(())
+}
+
+fn upload(host: Runtime) -> Outcome {
+    let (folder, scratch) = (Scratch::new()?, Scratch::new()?);
+    let mapped = format!("{}::/uploads", folder.path().display());
+    let component = Component::example("upload-http")?;
+    let server = component.start(host, &["--dir", &mapped])?;
+    let body = Random::new(9).bytes(20 << 20);
+    let path = scratch.write("sent.bin", &body)?;
+    let form = format!("file=@{path}");
+    let url = server.url("/");
+    let said = curl(&["-i", "-F", &form, &url])?.text();
+    ensure!(said.contains(" 201 "), "{said}\n{}", server.log_end(10));
+    same(&folder.read("sent.bin")?, &body)?;
+    let said = curl(&["-i", "-F", &form, &url])?.text();
+    ensure!(said.contains(" 409 "), "a second time: {said}");
+    Ok(())
+}

@@ -1,0 +1,7 @@
+//! The example `echo` as a component.
+
+#[allow(dead_code, reason = "its main function is for sockets")]
+#[path = "../../echo.rs"]
+mod echo;
+
+mini_http::export!(start: echo::respond);

@@ -1,0 +1,7 @@
+//! The example `sse` as a component. A job would need an instance that lives longer than a request; the clock doesn't.
+
+#[allow(dead_code, reason = "its main function is for sockets")]
+#[path = "../../sse/src/main.rs"]
+mod sse;
+
+mini_http::export!(serve_async: sse::app(None));
