@@ -30,6 +30,7 @@ pub mod clients;
 pub mod conformance;
 pub mod curl;
 pub mod dead_peer;
+pub mod documents;
 pub mod door;
 pub mod examples;
 pub mod files;

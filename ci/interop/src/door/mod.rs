@@ -58,6 +58,11 @@ fn find(name: &str) -> Outcome<&'static Check> {
     })
 }
 
+/// Whether there is a check of this name.
+pub(crate) fn has_check(name: &str) -> bool {
+    find(name).is_ok()
+}
+
 fn execute(call: &Call) -> Outcome<bool> {
     match call.check.run {
         Run::Report(run) => run(call).map(|report| report.finish()),

@@ -2,8 +2,8 @@
 
 use super::{on_the_shim, preview1, preview1_in_wasmtime, preview2_in_wasmtime};
 use crate::door::call::Call;
-use crate::door::check::{Check, Run, flag, option, path};
-use crate::{Outcome, Report, Runtime, ensure, probe, registry_mio, shim, websocket};
+use crate::door::check::{Check, Run, flag, option};
+use crate::{Outcome, Report, Runtime, documents, ensure, probe, registry_mio, shim, websocket};
 
 pub(super) const CHECKS: &[Check] = &[
     Check {
@@ -67,14 +67,30 @@ pub(super) const CHECKS: &[Check] = &[
         run: Run::Script("ci/checks/host"),
     },
     Check {
-        name: "docs-session",
-        about: "runs the commands of a page, one after the other in one bash",
-        details: "The commands are the blocks ```sh. A command that fails is an error. A block ```sh needs PROGRAM is\n\
-                  left out if there is no such program.",
-        options: &[path("--page", "FILE", "docs/debugging.md", "the page")],
+        name: "documents",
+        about: "runs the commands of README.md, docs and all other pages, as they stand there",
+        details: "In the checkout or next to it, at 127.0.0.1:3000. The first line of a block says how it is run:\n\
+                  ```sh                  in the bash of the page; a command that fails is an error\n\
+                  ```sh server           starts a server, which runs until the next one; also `at ADDRESS`\n\
+                  ```sh with RUNTIME     with this runtime on the PATH\n\
+                  ```sh needs PROGRAM    left out if there is no such program\n\
+                  ```sh checked by NAME  by that check, not by this one\n\
+                  ```sh not run: REASON  only listed\n\
+                  ```text output         what the commands before it must have printed\n\
+                  ```rust file=PATH      is written to this file",
+        options: &[option(
+            "--only",
+            "WORDS",
+            "",
+            "only pages whose paths contain this",
+        )],
+        // It needs the others, too.
         can: preview1_in_wasmtime,
         does: preview1_in_wasmtime,
-        run: Run::Script("ci/checks/docs-session"),
+        run: Run::Report(|call| {
+            let only: String = call.value("--only")?;
+            Ok(documents::run(&call.ready()?, &only))
+        }),
     },
     Check {
         name: "probe",

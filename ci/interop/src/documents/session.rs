@@ -1,0 +1,188 @@
+//! [`Session`]: a bash in which the commands of a page run one after the other, and the server beside it.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::page::{Block, How};
+use crate::curl::Scratch;
+use crate::{Outcome, ensure};
+
+/// How long a block may take, and a server until it listens. On a new machine, runtimes are installed first.
+const LIMIT: Duration = Duration::from_secs(1500);
+/// How long to wait for a port that another process uses, such as a check in another checkout.
+const PORT_LIMIT: Duration = Duration::from_secs(60);
+/// Between two looks at a port.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// A bash, whose folder, variables and functions are kept from block to block.
+#[derive(Debug)]
+pub(super) struct Session {
+    bash: Group,
+    input: ChildStdin,
+    /// The folder that the bash is in, after each block.
+    arrived: Receiver<PathBuf>,
+    folder: PathBuf,
+    server: Option<Group>,
+    /// The blocks, and what they have printed.
+    files: Scratch,
+}
+
+impl Session {
+    /// Starts it in this folder.
+    pub(super) fn start(folder: &Path) -> Outcome<Self> {
+        let mut command = bash(folder);
+        // A command that fails ends it.
+        command.args(["-e", "-s"]);
+        let command = command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut bash = Group::spawn(command)?;
+        let (input, output) = match (bash.0.stdin.take(), bash.0.stdout.take()) {
+            (Some(input), Some(output)) => (input, output),
+            _ => return Err("bash has no standard input or output".into()),
+        };
+        let (sender, arrived) = channel();
+        thread::spawn(move || {
+            for line in BufReader::new(output).lines().map_while(Result::ok) {
+                let _ = sender.send(PathBuf::from(line));
+            }
+        });
+        Ok(Self {
+            bash,
+            input,
+            arrived,
+            folder: folder.to_owned(),
+            server: None,
+            files: Scratch::new()?,
+        })
+    }
+
+    /// Runs a block of commands, and returns what it has printed on standard output; of a server, nothing.
+    pub(super) fn run(&mut self, block: &Block, how: &How) -> Outcome<String> {
+        let script = self
+            .files
+            .write(&format!("{}.sh", block.line), &block.text)?;
+        match &how.server {
+            Some(address) => {
+                self.serve(&script, address, how)?;
+                Ok(String::new())
+            }
+            None => self.source(&script, how),
+        }
+    }
+
+    /// Writes a file, relative to the folder that the commands have arrived in.
+    pub(super) fn write(&self, path: &Path, text: &str) -> Outcome {
+        let path = self.folder.join(path);
+        fs::write(&path, text).map_err(|e| format!("{}: {e}", path.display()))
+    }
+
+    fn source(&mut self, script: &str, how: &How) -> Outcome<String> {
+        let (out, err) = (self.files.file("out"), self.files.file("err"));
+        let path = path_with(how)?;
+        // The block has no input: it would read the next line that is written here.
+        let line = format!("PATH='{path}' source '{script}' >'{out}' 2>'{err}' </dev/null\npwd\n");
+        self.input
+            .write_all(line.as_bytes())
+            .map_err(|e| format!("the bash of this page has ended: {e}"))?;
+        let arrived = self.arrived.recv_timeout(LIMIT);
+        let printed =
+            |path| String::from_utf8_lossy(&fs::read(path).unwrap_or_default()).into_owned();
+        match arrived {
+            Ok(folder) => self.folder = folder,
+            Err(why) => {
+                // It ends within a moment, or is stuck.
+                let _ = self.bash.0.try_wait();
+                return Err(format!("{why}\n{}{}", printed(&out), printed(&err)));
+            }
+        }
+        Ok(printed(&out))
+    }
+
+    fn serve(&mut self, script: &str, address: &str, how: &How) -> Outcome {
+        // The one before.
+        self.server = None;
+        let waiting = Instant::now();
+        while TcpListener::bind(address).is_err() {
+            ensure!(
+                waiting.elapsed() < PORT_LIMIT,
+                "another program listens at {address}"
+            );
+            thread::sleep(PAUSE);
+        }
+        let log = self.files.file("server");
+        let file = fs::File::create(&log).map_err(|e| format!("{log}: {e}"))?;
+        let errors = file.try_clone().map_err(|e| e.to_string())?;
+        let mut command = bash(&self.folder);
+        command.args(["-e", script]).env("PATH", path_with(how)?);
+        let command = command.stdin(Stdio::null()).stdout(file).stderr(errors);
+        let server = self.server.insert(Group::spawn(command)?);
+        let started = Instant::now();
+        while TcpStream::connect(address).is_err() {
+            let ended = server.0.try_wait().map_err(|e| e.to_string())?;
+            let log = || fs::read_to_string(&log).unwrap_or_default();
+            ensure!(ended.is_none(), "the server has ended:\n{}", log());
+            ensure!(
+                started.elapsed() < LIMIT,
+                "nothing listens at {address}:\n{}",
+                log()
+            );
+            thread::sleep(PAUSE);
+        }
+        Ok(())
+    }
+}
+
+/// A bash, with the environment of a person, which has none of our variables.
+fn bash(folder: &Path) -> Command {
+    let mut command = Command::new("bash");
+    command.current_dir(folder).env("PWD", folder);
+    for (name, _) in std::env::vars_os() {
+        let name = name.to_string_lossy();
+        let ours = name.starts_with("MINI_HTTP_") && name != "MINI_HTTP_CACHE";
+        // Those of the cargo that has started this program.
+        let cargos = name.starts_with("CARGO") && name != "CARGO_HOME";
+        if ours || cargos || name == "RUST_LOG" {
+            command.env_remove(&*name);
+        }
+    }
+    command
+}
+
+/// The `PATH`, with the runtime of the block.
+fn path_with(how: &How) -> Outcome<String> {
+    let path = std::env::var("PATH").unwrap_or_default();
+    let Some(runtime) = how.runtime else {
+        return Ok(path);
+    };
+    let program = runtime.path()?;
+    let folder = program.parent().unwrap_or(&program);
+    Ok(format!("{}:{path}", folder.display()))
+}
+
+/// A child process and all that it starts, which are killed when this is dropped.
+#[derive(Debug)]
+struct Group(Child);
+
+impl Group {
+    fn spawn(command: &mut Command) -> Outcome<Self> {
+        command.process_group(0);
+        command
+            .spawn()
+            .map(Self)
+            .map_err(|e| format!("{command:?}: {e}"))
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        let group = format!("-{}", self.0.id());
+        let _ = Command::new("kill").args(["-KILL", "--", &group]).status();
+        let _ = self.0.wait();
+    }
+}
