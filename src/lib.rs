@@ -128,6 +128,8 @@ pub mod body;
 mod connection_id;
 mod counters;
 mod deadlines;
+#[cfg(doctest)]
+mod documents;
 mod error;
 mod event_loop;
 mod executor;
