@@ -448,6 +448,27 @@ mod tests {
     }
 
     #[test]
+    fn the_readme_has_the_command_and_the_version_of_each_runtime() {
+        let read = |name| std::fs::read_to_string(root().join(name)).expect(name);
+        let (readme, versions) = (read("README.md"), read("ci/versions"));
+        for row in TABLE.iter().filter(|row| row.wasi.is_some()) {
+            // Variables are no part of it.
+            let arguments = row.run.iter().take_while(|it| **it != "--env");
+            let arguments: Vec<_> = arguments.copied().collect();
+            let command = arguments.join(" ").replace(ADDRESS, "127.0.0.1:3000");
+            let is_variant = row.runtime == Runtime::Wasip1HostEdge;
+            let shown = format!(" {command} hello.wasm`");
+            assert!(is_variant || readme.contains(&shown), "{shown}");
+        }
+        for name in ["WASMI", "WASMTIME36", "WASMTIME48", "JCO"] {
+            let name = format!("{name}_VERSION=");
+            let version = versions.lines().find_map(|line| line.strip_prefix(&name));
+            let cell = format!("| {} |", version.expect("a pinned version"));
+            assert!(readme.contains(&cell), "{name}: no cell {cell}");
+        }
+    }
+
+    #[test]
     fn a_native_program_gets_its_address() {
         let env = [("RUST_LOG", "off")];
         let command = Runtime::Native.command(Path::new("/t/echo"), "127.0.0.1:1", &env);
