@@ -266,3 +266,15 @@ fn an_asynchronous_request_has_them_as_extensions_if_they_are_wanted() {
         });
     }
 }
+
+#[test]
+fn the_page_about_close_reasons_has_each_of_them() {
+    let page = include_str!("../docs/close-reasons.md");
+    let rows = page.lines().filter(|line| line.starts_with("| `"));
+    let rows: Vec<_> = rows.collect();
+    assert_eq!(rows.len(), CloseReason::ALL.len());
+    for (row, reason) in rows.iter().zip(CloseReason::ALL) {
+        assert!(row.starts_with(&format!("| `{reason:?}` |")), "{row}");
+        assert!(row.ends_with(&format!("| {} |", reason.explain())), "{row}");
+    }
+}
