@@ -1,7 +1,5 @@
 //! [`Page`]: the blocks of a Markdown page that matter to the check, and what their first lines ask for.
 
-use std::path::PathBuf;
-
 use crate::{Outcome, Runtime, ensure};
 
 /// A page, with its blocks in their order.
@@ -32,8 +30,9 @@ pub(super) enum What {
     NotRun(String),
     /// ```` ```text output ````: the block of commands before it must have printed this.
     Output,
-    /// ```` ```rust file=PATH ````: writes this file, relative to the folder where the commands have arrived.
-    File(PathBuf),
+    /// ```` ```rust,program ````, ```` ```rust,library ````: writes `src/main.rs` or `src/lib.rs`, in the folder where the
+    /// commands have arrived.
+    File(&'static str),
 }
 
 /// How commands are run.
@@ -105,10 +104,17 @@ fn what(info: &str) -> Outcome<Option<What>> {
             Err(format!("commands are blocks of `sh`, not `{language}`"))
         }
         "text" if rest == "output" => Ok(Some(What::Output)),
-        _ => Ok(rest
-            .strip_prefix("file=")
-            .map(|path| What::File(path.into()))),
+        _ => Ok(file(language).map(What::File)),
     }
+}
+
+/// The file that a block with these attributes, as of rustdoc, belongs into.
+fn file(attributes: &str) -> Option<&'static str> {
+    attributes.split(',').find_map(|word| match word {
+        "program" => Some("src/main.rs"),
+        "library" => Some("src/lib.rs"),
+        _ => None,
+    })
 }
 
 fn shell(rest: &str) -> Outcome<What> {
@@ -172,10 +178,7 @@ mod tests {
                 What::NotRun("as root".into()),
             ),
             ("```text output\nx\n```\n", What::Output),
-            (
-                "```rust,no_run file=src/main.rs\n```\n",
-                What::File("src/main.rs".into()),
-            ),
+            ("```rust,no_run,program\n```\n", What::File("src/main.rs")),
         ] {
             assert_eq!(one(text), Ok(what), "{text}");
         }

@@ -77,7 +77,7 @@ impl Session {
     }
 
     /// Writes a file, relative to the folder that the commands have arrived in.
-    pub(super) fn write(&self, path: &Path, text: &str) -> Outcome {
+    pub(super) fn write(&self, path: &str, text: &str) -> Outcome {
         let path = self.folder.join(path);
         fs::write(&path, text).map_err(|e| format!("{}: {e}", path.display()))
     }

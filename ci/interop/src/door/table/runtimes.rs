@@ -77,7 +77,7 @@ pub(super) const CHECKS: &[Check] = &[
                   ```sh checked by NAME  by that check, not by this one\n\
                   ```sh not run: REASON  only listed\n\
                   ```text output         what the commands before it must have printed\n\
-                  ```rust file=PATH      is written to this file",
+                  ```rust,program        is written to src/main.rs; `rust,library` to src/lib.rs",
         options: &[option(
             "--only",
             "WORDS",
