@@ -1,6 +1,6 @@
-//! The least server: no logger, so that nothing of logging is in the program either.
+//! The smallest server. It has no logger, so the program contains no code for logging.
 //!
-//! It prints nothing; only an error that ends it is told, by `main`. `hello` is the same with a logger.
+//! It prints only an error that ends it. `hello` is the same with a logger.
 
 use mini_http::{Response, Server};
 
