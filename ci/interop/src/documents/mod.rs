@@ -175,4 +175,12 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn other_output_than_the_page_shows_is_an_error() {
+        let page = Page::parse("page.md", "```text output\nhello\n```\n").expect("a page");
+        assert_eq!(compare(&page.blocks[0], "hello"), Ok(()));
+        assert!(compare(&page.blocks[0], "hallo\n").is_err());
+        assert!(compare(&page.blocks[0], "").is_err());
+    }
 }

@@ -186,3 +186,55 @@ impl Drop for Group {
         let _ = self.0.wait();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::page::{Page, What};
+    use super::*;
+    use crate::Runtime;
+
+    /// Runs the blocks of a page, and returns what the last one has printed.
+    fn follow(text: &str) -> Outcome<String> {
+        let folder = Scratch::new()?;
+        let mut session = Session::start(folder.path())?;
+        let mut printed = String::new();
+        for block in Page::parse("page.md", text)?.blocks {
+            match &block.what {
+                What::Commands(how) => printed = session.run(&block, how)?,
+                What::File(path) => session.write(path, &block.text)?,
+                What::CheckedBy(_) | What::NotRun(_) | What::Output => {}
+            }
+        }
+        Ok(printed)
+    }
+
+    #[test]
+    fn a_block_continues_where_the_one_before_has_ended() {
+        let page = "```sh\nmkdir -p a/src && cd a\nword=hello\n```\n\
+                    ```rust,program\nfn main() {}\n```\n\
+                    ```sh\necho $word; cat src/main.rs\n```\n";
+        assert_eq!(follow(page), Ok("hello\nfn main() {}\n".into()));
+    }
+
+    #[test]
+    fn a_command_that_fails_is_an_error_with_its_output() {
+        let page = "```sh\necho before\nls /there/is/none\necho behind\n```\n";
+        let why = follow(page).expect_err("a command that fails");
+        assert!(
+            why.contains("before") && why.contains("/there/is/none"),
+            "{why}"
+        );
+        assert!(!why.contains("behind"), "{why}");
+    }
+
+    #[test]
+    fn a_server_that_ends_is_an_error_with_its_output() {
+        let port = Runtime::free_port().expect("a free port");
+        let page = format!("```sh server at 127.0.0.1:{port}\necho no port\n```\n");
+        let why = follow(&page).expect_err("no server");
+        assert!(
+            why.contains("the server has ended") && why.contains("no port"),
+            "{why}"
+        );
+    }
+}
