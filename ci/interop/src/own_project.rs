@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::client::same;
 use crate::curl::{Scratch, curl};
+use crate::program::share_build;
 use crate::{Outcome, Program, Report, Runtime, Server, ensure, root};
 
 /// The program that every version of this library has to compile and run unchanged, everywhere.
@@ -49,6 +50,7 @@ pub fn run(runtimes: &[Runtime]) -> Report {
 /// Makes the crate with the commands of the README. Only the program is this one.
 fn make_project() -> Outcome<Scratch> {
     let scratch = Scratch::new()?;
+    share_build(scratch.path())?;
     let library = root().display().to_string();
     cargo(scratch.path(), &["new", "my-server"])?;
     let folder = scratch.path().join("my-server");

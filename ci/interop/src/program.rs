@@ -5,6 +5,16 @@ use std::process::{Command, Stdio};
 
 use crate::{Outcome, Runtime, ensure, root};
 
+/// Makes cargo share what it builds for the packages in `folder` with the checkout, whose dependencies are mostly the same.
+/// Their programs are where they always are. (Cargo before 1.91 ignores that.)
+pub(crate) fn share_build(folder: &Path) -> Outcome {
+    let config = format!("[build]\nbuild-dir = {:?}\n", root().join("target"));
+    let folder = folder.join(".cargo");
+    std::fs::create_dir_all(&folder)
+        .and_then(|()| std::fs::write(folder.join("config.toml"), config))
+        .map_err(|e| format!("{}: {e}", folder.display()))
+}
+
 /// A program, built for one runtime.
 #[derive(Debug, Clone)]
 pub struct Program {

@@ -12,6 +12,7 @@ use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use std::process::Command;
 
+use crate::program::share_build;
 use crate::{Outcome, Report, Runtime, door, ensure, root};
 use page::{Block, Page, What};
 use session::Session;
@@ -138,11 +139,8 @@ impl Place {
         let folder = std::env::temp_dir().join(format!("documents-{:016x}", hasher.finish()));
         let clone = folder.join("mini_http");
         let _ = fs::remove_dir_all(&folder);
-        let config = format!("[build]\nbuild-dir = {:?}\n", root().join("target"));
-        fs::create_dir_all(folder.join(".cargo"))
-            .and_then(|()| symlink(root(), &clone))
-            .and_then(|()| fs::write(folder.join(".cargo/config.toml"), config))
-            .map_err(|e| format!("{}: {e}", folder.display()))?;
+        share_build(&folder)?;
+        symlink(root(), &clone).map_err(|e| format!("{}: {e}", clone.display()))?;
         Ok(Self { folder, clone })
     }
 }
