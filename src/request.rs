@@ -98,14 +98,20 @@ impl Request {
         std::mem::take(self.parts_mut()).inner
     }
 
-    /// The `http` crate's type with another body. The memory of this request is reused, but for its fields.
+    /// The `http` crate's type with another body. The memory of this request is reused, but for its fields and
+    /// extensions.
     pub(crate) fn with_body<B>(mut self, body: B) -> http::Request<B> {
-        let inner = &mut self.parts_mut().inner;
+        let mut parts = self.parts.take().expect(PRESENT);
+        let inner = &mut parts.inner;
         let mut request = http::Request::new(body);
         std::mem::swap(request.method_mut(), inner.method_mut());
         std::mem::swap(request.uri_mut(), inner.uri_mut());
         *request.version_mut() = inner.version();
         std::mem::swap(request.headers_mut(), inner.headers_mut());
+        std::mem::swap(request.extensions_mut(), inner.extensions_mut());
+        // All that it had is in the request now, but for a body that nothing was put into.
+        inner.body_mut().clear();
+        parts.give_back();
         request
     }
 
@@ -124,7 +130,7 @@ impl Request {
     }
 }
 
-/// Why `expect` can't fail: only `drop` takes the parts.
+/// Why `expect` can't fail: only `drop` and what consumes the request take the parts.
 const PRESENT: &str = "a request has its parts until it is dropped";
 
 /// For tests of handlers. The request has no peer address; set one with
@@ -199,17 +205,10 @@ impl Drop for Request {
         let Some(mut parts) = self.parts.take() else {
             return;
         };
-        if !parts.is_worth_keeping() {
-            return;
+        if parts.is_worth_keeping() {
+            parts.clear();
+            parts.give_back();
         }
-        parts.clear();
-        // On a thread that is ending, the pool may be gone; then the memory is freed.
-        let _ = POOL.try_with(|pool| {
-            let mut pool = pool.borrow_mut();
-            if pool.len() < MAX_POOLED {
-                pool.push(parts);
-            }
-        });
     }
 }
 
@@ -223,6 +222,22 @@ thread_local! {
     static POOL: RefCell<Vec<Box<Parts>>> = const { RefCell::new(Vec::new()) };
 }
 
+/// Gives the memory of a response's fields to the next request, whose own went to a handler: those that set a field get
+/// by without memory for the fields of requests.
+pub(crate) fn reuse_fields(fields: &mut HeaderMap) {
+    if !(1..=Parts::MAX_FIELDS).contains(&fields.capacity()) {
+        return;
+    }
+    let _ = POOL.try_with(|pool| {
+        if let Some(next) = pool.borrow_mut().last_mut()
+            && next.inner.headers().capacity() == 0
+        {
+            fields.clear();
+            std::mem::swap(next.inner.headers_mut(), fields);
+        }
+    });
+}
+
 impl Parts {
     /// Parts with memory for more fields than this are freed, not reused. Requests have rarely more
     /// than [`Limits::max_fields`](crate::Limits::max_fields), 100 by default.
@@ -233,6 +248,17 @@ impl Parts {
     fn is_worth_keeping(&self) -> bool {
         self.inner.headers().capacity() <= Self::MAX_FIELDS
             && self.inner.body().capacity() <= Self::MAX_BODY
+    }
+
+    /// Puts them into the pool. They contain nothing.
+    fn give_back(self: Box<Self>) {
+        // On a thread that is ending, the pool may be gone; then the memory is freed.
+        let _ = POOL.try_with(|pool| {
+            let mut pool = pool.borrow_mut();
+            if pool.len() < MAX_POOLED {
+                pool.push(self);
+            }
+        });
     }
 
     /// Removes everything that the client sent or the handler added; keeps the memory.
@@ -278,6 +304,24 @@ mod tests {
         assert!(next.extensions().get::<u32>().is_none());
         assert_eq!(next.uri(), "/");
         assert!(next.headers().capacity() > 0, "the memory is reused");
+    }
+
+    #[test]
+    fn the_fields_of_a_response_leave_their_memory_to_the_next_request() {
+        drop(Request::new().with_body(()));
+        let mut fields = HeaderMap::new();
+        fields.insert("set-cookie", HeaderValue::from_static("secret"));
+        let capacity = fields.capacity();
+        reuse_fields(&mut fields);
+        assert_eq!((fields.len(), fields.capacity()), (0, 0));
+        let next = Request::new();
+        assert!(next.headers().is_empty());
+        assert_eq!(next.headers().capacity(), capacity);
+        // A handler may add thousands of fields.
+        let mut many = HeaderMap::with_capacity(1000);
+        drop(next.with_body(()));
+        reuse_fields(&mut many);
+        assert_eq!(Request::new().headers().capacity(), 0);
     }
 
     #[test]

@@ -103,7 +103,8 @@ impl TaskWaker {
     /// Makes it ready for the next wake-up. Returns whether the future is to be polled. Call it before
     /// the poll: a wake-up during the poll counts for the next one.
     pub(crate) fn take(&self) -> bool {
-        self.pending.swap(0, Ordering::AcqRel) & Self::POLL != 0
+        // Most polls are first ones, which no waker asks for. Then a swap, which locks the cache line, isn't needed.
+        self.is_woken() && self.pending.swap(0, Ordering::AcqRel) & Self::POLL != 0
     }
 
     /// Whether there are wakers of it but those of its owner: this one, and one made of a clone.

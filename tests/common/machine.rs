@@ -90,7 +90,7 @@ struct Run<'a> {
     responded: Vec<u8>,
     seen: Vec<Seen>,
     /// The head of the request whose body is collected.
-    head: Option<mini_http::http::Request<()>>,
+    head: Option<mini_http::Request>,
     /// What the connection carries after an upgrade is sent back.
     echoes: bool,
     /// The writing side is shut.
@@ -168,10 +168,10 @@ impl<'a> Run<'a> {
         {
             match received {
                 Received::Head(head, BodyLength::None) => {
-                    self.respond_to(head.map(|()| Vec::new()))?;
+                    self.respond_to(head.into_inner())?;
                 }
                 Received::Head(head, _) if leaves_body(self.handler, &head) => {
-                    self.respond_to(head.map(|()| Vec::new()))?;
+                    self.respond_to(head.into_inner())?;
                 }
                 Received::Head(head, BodyLength::Exact(_) | BodyLength::Chunked) => {
                     self.head = Some(head);
@@ -180,7 +180,9 @@ impl<'a> Run<'a> {
                 }
                 Received::Whole(body) => {
                     let head = self.head.take().ok_or("a body without a head")?;
-                    self.respond_to(head.map(|()| body.to_vec()))?;
+                    let mut request = head.into_inner();
+                    *request.body_mut() = body.to_vec();
+                    self.respond_to(request)?;
                 }
                 Received::Failed(refusal) => {
                     self.call(|connection, cx| connection.respond_to_refusal(cx, refusal));

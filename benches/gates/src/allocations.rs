@@ -89,6 +89,14 @@ fn all() -> Outcome<Vec<(String, u64)>> {
         let count = counted_async(depth, ask, || Response::new(Full::new(BODY.into())))?;
         add(format!("async: static body, {depth} at once"), count);
     }
+    let with_field = || {
+        let mut response = Response::new(Full::new(BODY.into()));
+        let text = header::HeaderValue::from_static("text/plain");
+        response.headers_mut().insert(header::CONTENT_TYPE, text);
+        response
+    };
+    let count = counted_async(1, plain, with_field)?;
+    add("async: a field that the handler sets".into(), count);
     println!();
     Ok(all)
 }

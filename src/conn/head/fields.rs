@@ -19,6 +19,10 @@ pub(super) struct ServerFields<'a> {
     pub(super) framing: bool,
     /// `Expect` is present.
     pub(super) expect: bool,
+    /// `TE` is present.
+    pub(super) te: bool,
+    /// `Upgrade` is present.
+    pub(super) upgrade: bool,
     /// `Connection` contains `close`.
     close: bool,
     /// `Connection` contains `keep-alive`.
@@ -36,6 +40,8 @@ impl<'a> ServerFields<'a> {
             Role::Framing => self.framing = true,
             Role::Connection => self.record_connection(value),
             Role::Expect => self.expect = true,
+            Role::Te => self.te = true,
+            Role::Upgrade => self.upgrade = true,
             Role::None => {}
         }
     }

@@ -45,6 +45,10 @@ pub(super) struct Head {
     pub(super) persist: bool,
     /// Whether the client waits for `100 Continue` (RFC 9110 §10.1.1).
     pub(super) expects_continue: bool,
+    /// Whether it has the field `TE`.
+    pub(super) has_te: bool,
+    /// Whether it has the field `Upgrade`.
+    pub(super) has_upgrade: bool,
     /// The length of the head in bytes.
     pub(super) length: usize,
 }
@@ -122,6 +126,8 @@ fn parse(
         framing,
         persist,
         expects_continue,
+        has_te: server_fields.te,
+        has_upgrade: server_fields.upgrade,
         length: parsed.bytes.len(),
     })
 }

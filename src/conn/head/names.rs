@@ -11,6 +11,8 @@ pub(super) enum Role {
     Framing,
     Connection,
     Expect,
+    Te,
+    Upgrade,
     /// Nothing: only the handler uses it.
     None,
 }
@@ -22,6 +24,8 @@ impl Role {
             header::CONTENT_LENGTH | header::TRANSFER_ENCODING => Self::Framing,
             header::CONNECTION => Self::Connection,
             header::EXPECT => Self::Expect,
+            header::TE => Self::Te,
+            header::UPGRADE => Self::Upgrade,
             _ => Self::None,
         }
     }
@@ -206,7 +210,7 @@ mod tests {
 
     #[test]
     fn all_names_with_a_role_are_common() {
-        let names = "host content-length transfer-encoding connection expect";
+        let names = "host content-length transfer-encoding connection expect te upgrade";
         for name in names.split(' ') {
             let line = format!("{name}: 12345678");
             let common = Common::find(line.as_bytes(), name.len()).expect("common");
@@ -217,7 +221,7 @@ mod tests {
                 .iter()
                 .filter(|common| common.role != Role::None)
                 .count(),
-            5
+            7
         );
     }
 }

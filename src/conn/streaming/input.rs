@@ -3,6 +3,8 @@
 use bytes::Bytes;
 
 use super::body::Sink;
+use super::timers::Timers;
+use super::upgrade::Wish;
 use super::{Received, Streaming, trailers};
 use crate::conn::body_decoder::log_data;
 use crate::conn::chunked::Chunk;
@@ -114,8 +116,7 @@ impl Connection {
             None => self.streaming = Some(Box::new(Streaming::new(&head))),
         }
         let length = head.framing.into();
-        let request = self.prepare_request(head.request, head.persist);
-        Received::Head(request.with_body(()), length)
+        Received::Head(self.prepare_request(head.request, head.persist), length)
     }
 
     /// Consumes bytes of a body. Returns what they bring for the handler.
@@ -219,9 +220,11 @@ enum Progress {
 impl Streaming {
     /// Begins with the next request.
     fn begin_request(&mut self, head: &Head) {
-        let input_has_ended = self.input_has_ended;
-        *self = Self::new(head);
-        self.input_has_ended = input_has_ended;
+        self.request.begin(head);
+        self.response.begin(head);
+        self.timers = Timers::default();
+        self.wish = Wish::new(head);
+        self.wants_reset = false;
     }
 
     /// Consumes bytes of the body for the handler, as far as its queue has room.

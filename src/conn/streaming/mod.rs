@@ -37,7 +37,7 @@ mod trailers;
 mod upgrade;
 
 use bytes::Bytes;
-use http::{HeaderMap, Request};
+use http::HeaderMap;
 
 use self::body::RequestBody;
 use self::response::ResponseBody;
@@ -49,6 +49,7 @@ pub(crate) use self::upgrade::why_no_upgrade;
 use super::head::Head;
 use super::state::{Reading, ResponseState};
 use super::{Connection, Context, Framing, Refusal};
+use crate::request::Request;
 
 /// What each direction of a stream, or of an upgraded connection, may hold although the budget is full, in bytes: so all
 /// of them go on. 10,000 connections hold 40 MiB by it; with half of it, they would take twice as many turns. A part of
@@ -59,7 +60,7 @@ pub(crate) const ALWAYS: usize = 4 << 10;
 #[derive(Debug)]
 pub enum Received {
     /// The head of a request, and how long its body is.
-    Head(Request<()>, BodyLength),
+    Head(Request, BodyLength),
     /// Bytes of the body, or of an upgraded connection; at most the room that was set.
     Data(Bytes),
     /// The body is complete. Its trailers, if it has any. On an upgraded connection: the client has ended its stream.
@@ -160,7 +161,7 @@ impl Streaming {
             request: RequestBody::new(head),
             response: ResponseBody::new(head),
             timers: Timers::default(),
-            wish: Wish::new(&head.request),
+            wish: Wish::new(head),
             input_has_ended: false,
             wants_reset: false,
         }

@@ -19,7 +19,7 @@ pub(super) struct ResponseBody {
     framing: BodyFraming,
     /// The part that completes an announced length. It is sent with the end of the body: if there are more
     /// bytes, the response must not look complete.
-    last_part: Bytes,
+    last_part: Option<Bytes>,
     /// The client takes a trailer section (`TE: trailers`, RFC 9110 §6.5.1).
     accepts_trailers: bool,
     /// The field lines of the trailer section.
@@ -30,25 +30,30 @@ pub(super) struct ResponseBody {
 
 impl ResponseBody {
     pub(super) fn new(head: &Head) -> Self {
-        let (fields, te) = (head.request.headers(), http::header::TE);
-        // Few heads have the field, and few have many fields: that is cheaper than a hash.
-        let has_te = fields.keys().any(|name| *name == te);
         Self {
             framing: BodyFraming::Length(0),
-            last_part: Bytes::new(),
-            accepts_trailers: has_te && has_token(fields, &te, "trailers"),
+            last_part: None,
+            accepts_trailers: accepts_trailers(head),
             trailers: Vec::new(),
             longest: 0,
         }
     }
 
+    /// Begins with the next response, in place.
+    pub(super) fn begin(&mut self, head: &Head) {
+        self.framing = BodyFraming::Length(0);
+        self.accepts_trailers = accepts_trailers(head);
+        self.longest = 0;
+        self.clear();
+    }
+
     /// Bytes of memory held.
     pub(super) fn held(&self) -> usize {
-        self.last_part.memory() + self.trailers.capacity()
+        self.last_part.as_ref().map_or(0, Whole::memory) + self.trailers.capacity()
     }
 
     pub(super) fn clear(&mut self) {
-        self.last_part = Bytes::new();
+        self.last_part = None;
         self.trailers = Vec::new();
     }
 }
@@ -75,6 +80,10 @@ impl ResponseLength {
             Self::Exact(_) | Self::Unknown => framing,
         }
     }
+}
+
+fn accepts_trailers(head: &Head) -> bool {
+    head.has_te && has_token(head.request.headers(), &http::header::TE, "trailers")
 }
 
 /// Actions on the response to the current request. They do nothing once it has ended, or
@@ -128,7 +137,7 @@ impl Connection {
                 if left > 0 {
                     self.queue_data(cx, data);
                 } else {
-                    response.last_part = data;
+                    response.last_part = Some(data);
                 }
             }
             BodyFraming::Chunked => {
@@ -167,8 +176,7 @@ impl Connection {
         let response = &mut streaming.response;
         match response.framing {
             BodyFraming::Length(0) => {
-                let last_part = std::mem::take(&mut response.last_part);
-                if !last_part.is_empty() {
+                if let Some(last_part) = response.last_part.take() {
                     self.queue_data(cx, last_part);
                 }
             }

@@ -4,12 +4,12 @@
 //! One of the limits still applies: the client must take some of the output in each rate window.
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, Response, StatusCode, Version, header};
+use http::{HeaderMap, Method, Response, StatusCode, Version, header};
 use log::error;
 
 use super::{Received, Streaming};
 use crate::conn::encode::{BodyFraming, ResponseHead};
-use crate::conn::head::has_token;
+use crate::conn::head::{Head, has_token};
 use crate::conn::output::Output;
 use crate::conn::state::{Reading, Writing};
 use crate::conn::timers::Timer;
@@ -34,9 +34,12 @@ enum Kind {
 }
 
 impl Wish {
-    pub(super) fn new<B>(request: &Request<B>) -> Self {
+    pub(super) fn new(head: &Head) -> Self {
+        let request = &head.request;
         let kind = match *request.method() {
             Method::CONNECT => Kind::Connect,
+            // Nearly all heads lack the field: then the map need not be searched.
+            _ if !head.has_upgrade => Kind::None(NO_UPGRADE_FIELD),
             _ => match why_no_upgrade(request.version(), request.headers()) {
                 Some(why) => Kind::None(why),
                 None => Kind::Upgrade,
@@ -49,11 +52,13 @@ impl Wish {
     }
 }
 
+const NO_UPGRADE_FIELD: &str = "the request has no Upgrade field";
+
 /// Why a request doesn't ask for an upgrade. A client that sends `Upgrade` must send the connection option, too; without
 /// that, the field comes from behind a proxy that doesn't know it (RFC 9110 §7.8).
 pub(crate) fn why_no_upgrade(version: Version, fields: &HeaderMap) -> Option<&'static str> {
     if !fields.contains_key(header::UPGRADE) {
-        Some("the request has no Upgrade field")
+        Some(NO_UPGRADE_FIELD)
     } else if version < Version::HTTP_11 {
         Some("the request is not HTTP/1.1")
     } else if !has_token(fields, &header::CONNECTION, "upgrade") {

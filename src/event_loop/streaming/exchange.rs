@@ -207,16 +207,18 @@ impl Tools {
 }
 
 /// The future of one request: the handler, then the body of its response.
+///
+/// The request gets its last form where the handler is called: the future would hold it twice otherwise, and moving it
+/// takes as long as parsing it.
 pub(crate) async fn run<H, F>(
     handler: Rc<RefCell<H>>,
     port: Rc<Port>,
-    request: http::Request<Incoming>,
+    request: impl FnOnce() -> http::Request<Incoming>,
 ) where
     H: FnMut(http::Request<Incoming>) -> F,
     F: Future<Output: IntoResponse>,
 {
-    let handled = call(&handler, request);
-    let body = match handled.await.into_response() {
+    let body = match call(&handler, request()).await.into_response() {
         Ok(response) => port.send_head(response),
         Err(error) => return port.end(End::HandlerFailed(Failure::new(&error))),
     };

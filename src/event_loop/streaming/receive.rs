@@ -21,6 +21,7 @@ use crate::into_response::IntoResponse;
 use crate::limits::Limits;
 use crate::log_text::Escaped;
 use crate::reactor::Reactor;
+use crate::request::Request;
 use crate::upgrade::{self, Pipe};
 
 impl<'h, H> Streaming<'h, H> {
@@ -91,7 +92,7 @@ impl<'h, H> Streaming<'h, H> {
         cx: &Context<'_>,
         exchange: &mut Exchange<'h>,
         connection: &Connection,
-        request: http::Request<()>,
+        mut request: Request,
         length: BodyLength,
     ) where
         H: FnMut(http::Request<Incoming>) -> F + 'h,
@@ -103,7 +104,6 @@ impl<'h, H> Streaming<'h, H> {
             BodyLength::Exact(length) => stream(Some(length), tools.notify(), cx.limits),
             BodyLength::Chunked => stream(None, tools.notify(), cx.limits),
         };
-        let mut request = request.map(|()| incoming);
         if let Some(peer) = connection.peer() {
             request.extensions_mut().insert(PeerAddr(peer));
         }
@@ -119,6 +119,7 @@ impl<'h, H> Streaming<'h, H> {
         tools.port.begin(request.method());
         let handler: Rc<RefCell<H>> = Rc::clone(&self.handler);
         let port = Rc::clone(&tools.port);
+        let request = move || request.with_body(incoming);
         exchange.begin(Box::pin(run(handler, port, request)), body, offer);
         self.in_handlers += 1;
     }

@@ -15,6 +15,7 @@ use crate::event_loop::round_robin::Turn;
 use crate::event_loop::slot::Slot;
 use crate::failure::Failure;
 use crate::reactor::Reactor;
+use crate::request::reuse_fields;
 use crate::upgrade::Pipe;
 
 /// The most bytes of a response's body that are collected for one write. At half, a download takes twice as many
@@ -93,7 +94,9 @@ impl<'h, H> Streaming<'h, H> {
                 driver.read_behind(slot, turn);
             }
         }
-        Self::deliver_head(driver, slot, &mut sent);
+        if Self::deliver_head(driver, slot, &mut sent) {
+            return;
+        }
         let (cx, connection) = (&mut driver.cx, &mut slot.connection);
         for data in sent.take_data() {
             // More than was promised has ended the response.
@@ -116,33 +119,38 @@ impl<'h, H> Streaming<'h, H> {
         }
     }
 
-    /// Passes on the head of the response, if it is there, and its body, too, if that is a single piece.
+    /// Passes on the head of the response, if it is there, and its body, too, if that is a single piece. Returns whether
+    /// that was all of the response.
     fn deliver_head<R: Reactor>(
         driver: &mut Driver<'_, R>,
         slot: &mut Slot<R::Stream, Exchange<'h>>,
         sent: &mut Sent,
-    ) {
+    ) -> bool {
         let offer = sent.head.as_ref().and_then(|_| slot.exchange.take_offer());
         if let Some(offer) = &offer {
             slot.connection.set_upgrade_taken(offer.is_taken());
         }
         let is_watched = driver.is_watched();
         let connection = &mut slot.connection;
-        if let Some(data) = sent.take_only_piece() {
-            if let Some((head, _)) = &sent.head {
+        let only_piece = sent.take_only_piece();
+        let is_whole = only_piece.is_some();
+        if let Some(data) = only_piece {
+            if let Some((head, _)) = &mut sent.head {
                 if is_watched {
                     let returned = Seen::Returned(head.status(), Some(data.len()));
                     driver.report(connection, returned);
                 }
                 connection.send_response(&mut driver.cx, head, data);
+                reuse_fields(head.headers_mut());
             }
             sent.head = None;
-        } else if let Some((head, length)) = sent.head.take() {
+        } else if let Some((mut head, length)) = sent.head.take() {
             slot.exchange.set_has_head();
             if is_watched {
                 driver.report(connection, Seen::Returned(head.status(), None));
             }
             connection.begin_response(&mut driver.cx, &head, length);
+            reuse_fields(head.headers_mut());
             if is_watched {
                 driver.report(connection, Seen::HeadQueued);
             }
@@ -150,6 +158,7 @@ impl<'h, H> Streaming<'h, H> {
         if let Some(offer) = offer {
             decide(driver, slot, offer);
         }
+        is_whole
     }
 }
 

@@ -36,7 +36,7 @@ pub(crate) struct Given {
 }
 
 impl Exchange {
-    pub(super) fn new(request: &mini_http::http::Request<()>, length: BodyLength) -> Self {
+    pub(super) fn new(request: &mini_http::Request, length: BodyLength) -> Self {
         let values = |name: &str| request.headers().get_all(name).into_iter();
         let has = |name: &str, wanted: &[u8]| {
             values(name).any(|value| {
