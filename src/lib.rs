@@ -125,6 +125,7 @@
 )]
 pub mod __wasi_http;
 pub mod body;
+mod calendar;
 mod connection_id;
 mod counters;
 mod deadlines;
