@@ -195,3 +195,21 @@ fn no_threads(count: usize) -> Error {
         ),
     )
 }
+
+#[cfg(all(test, target_os = "wasi"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn several_workers_are_an_error_that_names_the_way() {
+        let workers = Workers(Some(Several {
+            count: 2,
+            error: needs_a_factory,
+        }));
+        let errors = [workers.check_single(), Err(no_threads(2))];
+        for error in errors.map(|result| result.expect_err("two workers")) {
+            assert_eq!(error.kind(), ErrorKind::Unsupported);
+            assert!(error.to_string().contains("several instances"), "{error}");
+        }
+    }
+}

@@ -6,7 +6,7 @@ use std::process::Command;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use crate::curl::Scratch;
+use crate::curl::{Scratch, curl};
 use crate::{Client, Outcome, Program, Report, Runtime, Server, ensure, root};
 
 /// Where the units have the program.
@@ -117,7 +117,8 @@ fn systemd_analyze(arguments: &[&str]) -> Outcome<String> {
     Ok(said)
 }
 
-/// Starts it at the first connection, and stops it by SIGTERM. This program is in the place of systemd.
+/// Starts it at the first connection, with a socket of TCP and a Unix domain socket, and stops it by SIGTERM. This
+/// program is in the place of systemd.
 fn activate(units: &Units) -> Outcome<String> {
     let path = units.folder.file("notices");
     let notices = UnixDatagram::bind(&path).map_err(|e| format!("{path}: {e}"))?;
@@ -132,9 +133,10 @@ fn activate(units: &Units) -> Outcome<String> {
         units.setting("Environment")?
     );
     let program = units.setting("ExecStart")?;
+    let socket = units.folder.file("http");
     let mut server = Server::with_command(Runtime::Native, |address| {
         let mut command = Command::new("systemd-socket-activate");
-        command.arg(format!("--listen={address}"));
+        command.args([format!("--listen={address}"), format!("--listen={socket}")]);
         for variable in variables.split(' ') {
             command.arg(format!("--setenv={variable}"));
         }
@@ -144,6 +146,7 @@ fn activate(units: &Units) -> Outcome<String> {
     let mut client = Client::connect(server.address)?;
     client.send("GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")?;
     client.response()?.check(b"1\n")?;
+    over_unix(&socket)?;
     server.signal("-TERM")?;
     let since = Instant::now();
     let status = loop {
@@ -171,4 +174,18 @@ fn activate(units: &Units) -> Outcome<String> {
         );
     }
     Ok("ok".into())
+}
+
+/// The service has a Unix domain socket from systemd, too: it responds there, and the limits hold.
+fn over_unix(socket: &str) -> Outcome {
+    let long = format!("/{}", "x".repeat(9_000));
+    for (target, expected) in [("/", "1\n200"), (&long, "414")] {
+        let url = format!("http://localhost{target}");
+        let said = curl(&["--unix-socket", socket, "-w", "%{http_code}", &url])?.text();
+        ensure!(
+            said.ends_with(expected),
+            "at {socket}: {said}, not {expected}"
+        );
+    }
+    Ok(())
 }
