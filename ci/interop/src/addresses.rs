@@ -1,7 +1,7 @@
 //! Checks where connections come from: several addresses, Unix domain sockets, and proxies that say who their client
 //! is. The clients are curl, HAProxy and nginx.
 
-mod proxy;
+pub(crate) mod proxy;
 
 use std::net::{IpAddr, SocketAddr};
 use std::thread::sleep;

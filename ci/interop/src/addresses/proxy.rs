@@ -33,7 +33,8 @@ impl HaProxy {
         let config = scratch.write("haproxy.cfg", config)?;
         let mut command = installed("haproxy")?;
         command.args(["-db", "-f", &config]);
-        let process = Process::start(command, scratch, "haproxy", v4)?;
+        let mut process = Process::start(command, scratch, "haproxy")?;
+        process.wait(v4)?;
         Ok(Self {
             addresses,
             _process: process,
@@ -47,13 +48,21 @@ impl HaProxy {
 }
 
 /// nginx before a server at a Unix domain socket, to which it keeps connections.
-pub(super) struct Nginx {
+pub(crate) struct Nginx {
     address: SocketAddr,
-    _process: Process,
+    process: Process,
 }
 
 impl Nginx {
+    /// Starts it. Returns when the server responds behind it.
     pub(super) fn start(scratch: &Scratch, socket: &str) -> Outcome<Self> {
+        let mut nginx = Self::before(scratch, socket)?;
+        nginx.wait()?;
+        Ok(nginx)
+    }
+
+    /// Starts it before a server that is to start later.
+    pub(crate) fn before(scratch: &Scratch, socket: &str) -> Outcome<Self> {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, Runtime::free_port()?));
         let folder = scratch.path().display();
         let config = format!(
@@ -69,14 +78,16 @@ impl Nginx {
         let config = scratch.write("nginx.conf", config)?;
         let mut command = installed("nginx")?;
         command.args(["-c", &config]);
-        let process = Process::start(command, scratch, "nginx", address)?;
-        Ok(Self {
-            address,
-            _process: process,
-        })
+        let process = Process::start(command, scratch, "nginx")?;
+        Ok(Self { address, process })
     }
 
-    pub(super) fn address(&self) -> SocketAddr {
+    /// Waits until the server responds behind it.
+    pub(crate) fn wait(&mut self) -> Outcome {
+        self.process.wait(self.address)
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 }
@@ -94,18 +105,16 @@ fn installed(program: &str) -> Outcome<Command> {
 }
 
 /// A process that is ended when this is dropped.
-struct Process(Child);
+struct Process {
+    child: Child,
+    name: &'static str,
+    /// The file with its output.
+    log: String,
+}
 
 impl Process {
-    /// Starts it. Returns when it responds at this address with 200.
-    fn start(
-        mut command: Command,
-        scratch: &Scratch,
-        name: &str,
-        address: SocketAddr,
-    ) -> Outcome<Self> {
-        /// How long it may take.
-        const START: Duration = Duration::from_secs(60);
+    /// Starts it.
+    fn start(mut command: Command, scratch: &Scratch, name: &'static str) -> Outcome<Self> {
         let log = scratch.file(&format!("{name}.log"));
         let file = File::create(&log).map_err(|e| format!("{log}: {e}"))?;
         let error_file = file.try_clone().map_err(|e| format!("{log}: {e}"))?;
@@ -115,15 +124,22 @@ impl Process {
             .stderr(error_file)
             .spawn()
             .map_err(|e| format!("{name}: {e}"))?;
-        let mut process = Self(child);
-        let said = || std::fs::read_to_string(&log).unwrap_or_default();
+        Ok(Self { child, name, log })
+    }
+
+    /// Waits until it responds at this address with 200.
+    fn wait(&mut self, address: SocketAddr) -> Outcome {
+        /// How long it may take.
+        const START: Duration = Duration::from_secs(60);
+        let (name, log) = (self.name, &self.log);
+        let said = || std::fs::read_to_string(log).unwrap_or_default();
         let started = Instant::now();
         let url = format!("http://{address}/");
         loop {
-            let ended = process.0.try_wait().map_err(|e| format!("{name}: {e}"))?;
+            let ended = self.child.try_wait().map_err(|e| format!("{name}: {e}"))?;
             ensure!(ended.is_none(), "{name} has ended:\n{}", said());
             if TcpStream::connect(address).is_ok() && curl(&["-f", &url]).is_ok() {
-                return Ok(process);
+                return Ok(());
             }
             ensure!(
                 started.elapsed() < START,
@@ -138,7 +154,9 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         // By SIGTERM, so that nginx ends its worker, too.
-        let _ = Command::new("kill").arg(self.0.id().to_string()).status();
-        let _ = self.0.wait();
+        let _ = Command::new("kill")
+            .arg(self.child.id().to_string())
+            .status();
+        let _ = self.child.wait();
     }
 }

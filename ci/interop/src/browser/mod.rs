@@ -3,10 +3,14 @@
 mod driver;
 mod scenes;
 
+use std::fs::{Permissions, set_permissions};
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use crate::addresses::proxy::Nginx;
 use crate::curl::Scratch;
 use crate::{Outcome, Program, Report, Runtime, Server, ensure};
 use driver::Browser;
@@ -41,45 +45,104 @@ const SCENES: &[(&str, &str, Scene)] = &[
     ),
 ];
 
+/// Scenes that are played behind nginx, too, which connects to the example over a Unix domain socket. WASI has none.
+const BEHIND_NGINX: &[(&str, &str, Scene)] = &[
+    (
+        "sse",
+        "events behind nginx, by a Unix socket",
+        scenes::events,
+    ),
+    (
+        "chat",
+        "messages behind nginx, by a Unix socket",
+        scenes::chat,
+    ),
+];
+
 /// Plays all scenes on each of these runtimes.
 #[must_use]
 pub fn run(runtimes: &[Runtime]) -> Report {
     let mut report = Report::new("browser", runtimes);
     let browser = Browser::start();
     for &runtime in runtimes {
-        for (example, name, scene) in SCENES {
+        let mut play = |(example, name, scene): &(&str, &str, Scene), start: Start| {
             let outcome = browser.clone().and_then(|browser| {
-                let mut site = Site::start(runtime, example)?;
+                let Some(mut site) = start(runtime, example)? else {
+                    return Ok("-".into());
+                };
                 let word = scene(&mut site, &browser)?;
                 site.server()?.check_log()?;
                 Ok(word)
             });
             report.add(&format!("{example}: {name}"), runtime, outcome);
+        };
+        for scene in SCENES {
+            play(scene, |runtime, example| {
+                Site::start(runtime, example).map(Some)
+            });
+        }
+        for scene in BEHIND_NGINX {
+            play(scene, |runtime, example| match runtime {
+                Runtime::Native => Site::start_behind_nginx(example).map(Some),
+                _ => Ok(None),
+            });
         }
     }
     report
 }
 
+/// Starts an example, where that is possible.
+type Start = fn(Runtime, &str) -> Outcome<Option<Site>>;
+
 /// An example that serves, and can be started again at the same address.
 struct Site {
     program: Program,
+    /// The address for clients.
     address: SocketAddr,
+    /// Where the example listens.
+    listens_at: String,
     /// `None` while it is stopped.
     server: Option<Server>,
     /// The folder that it is given, if it takes one.
     scratch: Scratch,
+    /// The proxy before it, if there is one.
+    _nginx: Option<Nginx>,
 }
 
 impl Site {
     fn start(runtime: Runtime, example: &str) -> Outcome<Self> {
         let program = Program::package(runtime, example)?;
         let scratch = Scratch::new()?;
-        let server = Server::with_command(runtime, |address| command(&program, address, &scratch))?;
+        let server = Server::with_command(runtime, |address| {
+            command(&program, &address.to_string(), &scratch)
+        })?;
         Ok(Self {
             address: server.address,
+            listens_at: server.address.to_string(),
             server: Some(server),
             program,
             scratch,
+            _nginx: None,
+        })
+    }
+
+    fn start_behind_nginx(example: &str) -> Outcome<Self> {
+        let program = Program::package(Runtime::Native, example)?;
+        let scratch = Scratch::new()?;
+        let socket = scratch.file("s");
+        let mut nginx = Nginx::before(&scratch, &socket)?;
+        let listens_at = format!("unix:{socket}");
+        let command = command(&program, &listens_at, &scratch)?;
+        let server = Server::spawn(Runtime::Native, nginx.address(), command)?;
+        open_to_all(&socket)?;
+        nginx.wait()?;
+        Ok(Self {
+            address: nginx.address(),
+            listens_at,
+            server: Some(server),
+            program,
+            scratch,
+            _nginx: Some(nginx),
         })
     }
 
@@ -98,7 +161,7 @@ impl Site {
 
     /// Starts it again at its address.
     fn start_again(&mut self) -> Outcome {
-        let command = command(&self.program, self.address, &self.scratch)?;
+        let command = command(&self.program, &self.listens_at, &self.scratch)?;
         self.server = Some(Server::spawn(self.program.runtime, self.address, command)?);
         Ok(())
     }
@@ -132,18 +195,25 @@ impl Site {
 }
 
 /// `upload` takes a folder.
-fn command(
-    program: &Program,
-    address: SocketAddr,
-    scratch: &Scratch,
-) -> Outcome<std::process::Command> {
-    let (address, env) = (address.to_string(), [("RUST_LOG", "debug")]);
+fn command(program: &Program, address: &str, scratch: &Scratch) -> Outcome<std::process::Command> {
+    let env = [("RUST_LOG", "debug")];
     match program
         .path
         .file_stem()
         .is_some_and(|name| name == "upload")
     {
-        true => program.command_with_folder(&address, &env, &scratch.path().display().to_string()),
-        false => program.command(&address, &env),
+        true => program.command_with_folder(address, &env, &scratch.path().display().to_string()),
+        false => program.command(address, &env),
     }
+}
+
+/// Lets every user connect to this socket, as soon as it is there: nginx has a user of its own.
+fn open_to_all(socket: &str) -> Outcome {
+    let started = Instant::now();
+    while !Path::new(socket).exists() {
+        let is_late = started.elapsed() > Duration::from_secs(10);
+        ensure!(!is_late, "the example doesn't listen at {socket}");
+        sleep(Duration::from_millis(10));
+    }
+    set_permissions(socket, Permissions::from_mode(0o666)).map_err(|e| format!("{socket}: {e}"))
 }
