@@ -135,12 +135,14 @@ impl Host for WasiHost {
         let response = OutgoingResponse::new(to_fields(head.headers()));
         // Each status from 100 to 999 is valid.
         let _ = response.set_status_code(head.status().as_u16());
-        // Without a body it isn't asked for: hosts would compare its length with the one that is stated.
-        let body = match has_body {
-            true => response.body().ok(),
-            false => None,
-        };
+        // Also without a body: jco ends if there is none.
+        let body = response.body().ok();
         ResponseOutparam::set(param, Ok(response));
+        if !has_body {
+            // To HEAD, a length is stated and nothing sent. Hosts may report that, and it is right.
+            let _ = body.map(|body| OutgoingBody::finish(body, None));
+            return;
+        }
         self.output = body.and_then(|body| {
             let stream = body.write().ok()?;
             Some(Output {

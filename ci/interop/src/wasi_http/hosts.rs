@@ -43,7 +43,8 @@ impl Component {
         command.arg("serve");
         if host == Runtime::Jco {
             let port = address.port().to_string();
-            command.args(["--host", "127.0.0.1", "--port", &port]);
+            // Otherwise a response that doesn't end keeps all other requests waiting.
+            command.args(["--isolate-requests", "--host", "127.0.0.1", "--port", &port]);
         } else {
             command.args(["-S", "cli", "--addr", &address.to_string()]);
             command.args(options);
