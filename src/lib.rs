@@ -69,8 +69,9 @@
 //! | [`mod@test`] | tests of asynchronous handlers, without a server |
 //!
 //! # Features
-//! None is on by default.
+//! Only `log` is on by default.
 //!
+//! * `log` writes [log lines](#logs). Without it there are none, and modules of WASI are smaller.
 //! * `signals` has `Server::stop_on_signals`, by which SIGTERM and SIGINT stop a server.
 //! * `systemd` has `Server::notify_systemd`, which reports to systemd that the server is ready, alive, or stopping.
 //! * `proxy-protocol` adds `Server::proxy_protocol`: the PROXY protocol, versions 1 and 2.
@@ -89,7 +90,7 @@
 //! * Every close has a [`CloseReason`].
 //!
 //! # Logs
-//! Written with the [`log`] crate.
+//! Written with the crate [`log`](https://docs.rs/log), unless the feature `log` is off.
 //!
 //! | target | level | content |
 //! |---|---|---|
@@ -104,6 +105,8 @@
 //! the target. Bytes from clients are escaped and cut at 1 KiB. Lines of one connection contain its
 //! number: `grep -w 'conn 7'` finds them, on WASI preview 1 with its calls to the runtime.
 #![forbid(unsafe_code)]
+// docs.rs shows which feature an item needs.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 // Without the feature, items that it makes public would look unused. Builds with the feature have
 // these lints.
 #![cfg_attr(
@@ -170,6 +173,9 @@ cfg_if::cfg_if! {
         mod reactor;
     }
 }
+
+// The macros of log lines, which do nothing without the feature `log`. All code takes them from here.
+use poll_turns::log;
 
 pub use bytes::Bytes;
 pub use http::{self, Response, header, method, response, status, uri, version};

@@ -94,10 +94,10 @@ mod watch {
         if servers.is_empty()
             && let Err(error) = low_level::emulate_default_handler(signal)
         {
-            log::error!(target: "mini_http", "signal {signal}: can't end the process: {error}");
+            crate::log::error!(target: "mini_http", "signal {signal}: can't end the process: {error}");
         }
         for server in servers {
-            log::info!(target: "mini_http", "signal {signal}: stopping");
+            crate::log::info!(target: "mini_http", "signal {signal}: stopping");
             server.stop();
         }
     }
@@ -110,7 +110,7 @@ mod watch {
 
     #[expect(clippy::unnecessary_wraps, reason = "on other platforms it can fail")]
     pub(super) fn add(_: &Handle) -> Result<()> {
-        log::info!(target: "mini_http", "stop_on_signals has no effect on WASI");
+        crate::log::info!(target: "mini_http", "stop_on_signals has no effect on WASI");
         Ok(())
     }
 }

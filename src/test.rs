@@ -21,10 +21,10 @@
 use std::future::poll_fn;
 use std::pin::pin;
 
+use crate::log::error;
 use bytes::{Buf, BufMut, Bytes};
 use http::{Method, Request, Response, StatusCode};
 use http_body::Body;
-use log::error;
 
 use crate::body::BoxError;
 use crate::conn::{Refusal, announced_length, has_body};

@@ -1,7 +1,7 @@
 //! Finds the parts and the end of a request's body in its input. The caller decides what to do with the bytes: to
 //! collect them, or to pass them on in parts.
 
-use log::trace;
+use crate::log::trace;
 
 use super::chunked::{Chunk, ChunkedDecoder};
 use super::framing::Framing;

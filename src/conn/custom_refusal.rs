@@ -5,10 +5,10 @@
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use crate::log::error;
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName};
 use http::{Response, response};
-use log::error;
 
 use super::date::Date;
 use super::encode::{BodyFraming, RequestInfo, ResponseHead};

@@ -4,7 +4,7 @@
 //! requests are `#[inline(never)]`: inlined, they would cost each request on the hot path as much as
 //! its framing does.
 
-use log::debug;
+use crate::log::debug;
 
 use super::encode::{self, RequestInfo};
 use super::head::{self, Checked, Head};

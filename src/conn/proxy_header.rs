@@ -6,7 +6,7 @@
 
 use std::net::SocketAddr;
 
-use log::debug;
+use crate::log::debug;
 use ppp::{PartialResult, v1, v2};
 
 use super::{CloseReason, Connection, Context};

@@ -1,7 +1,7 @@
 //! Queueing responses: the handler's, the server's own 500, and refusals.
 
+use crate::log::{debug, error};
 use http::{Response, StatusCode};
-use log::{debug, error};
 
 use super::custom_refusal::Form;
 use super::encode::{self, BodyFraming, ResponseHead};

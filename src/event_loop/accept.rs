@@ -4,7 +4,7 @@ use std::fmt;
 use std::io::{self, ErrorKind};
 use std::time::Duration;
 
-use log::{debug, error};
+use crate::log::{debug, error};
 use poll_turns::Key;
 
 use super::EventLoop;

@@ -2,7 +2,7 @@
 
 use std::io::{ErrorKind, IoSlice};
 
-use log::debug;
+use crate::log::debug;
 use poll_turns::Key;
 
 use super::driver::Driver;

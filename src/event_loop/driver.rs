@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::io::ErrorKind;
 
-use log::debug;
+use crate::log::debug;
 use poll_turns::Key;
 
 use super::phase::{LATE_PIPELINES, MOST_LATE_TURNS, Phase};

@@ -12,7 +12,7 @@
 
 use std::time::Duration;
 
-use log::{info, warn};
+use crate::log::{info, warn};
 use poll_turns::Key;
 
 use super::EventLoop;

@@ -3,8 +3,8 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use crate::log::{debug, error};
 use http::Response;
-use log::{debug, error};
 use poll_turns::Key;
 
 use super::driver::Driver;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Waker};
 use std::thread;
 
-use log::error;
+use crate::log::error;
 use poll_turns::{Key, Table};
 
 use super::context::LoopContext;

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 
-use log::warn;
+use crate::log::warn;
 
 /// The addresses of `host:port`, each once.
 ///

@@ -9,7 +9,7 @@ use std::os::unix::net::UnixListener;
 #[cfg(unix)]
 use std::sync::Arc;
 
-use log::info;
+use crate::log::info;
 use socket2::{Domain, SockRef, Type};
 
 use super::bind::Cause;

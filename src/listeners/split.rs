@@ -4,7 +4,7 @@
 use std::io;
 use std::net::TcpListener;
 
-use log::{debug, info, warn};
+use crate::log::{debug, info, warn};
 use socket2::{Domain, SockRef, Type};
 
 use super::native::Listeners;

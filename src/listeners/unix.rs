@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use log::{debug, info};
+use crate::log::{debug, info};
 use socket2::{Domain, SockAddr, Type};
 
 use super::socket::{BACKLOG, Socket};

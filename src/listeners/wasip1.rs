@@ -3,7 +3,7 @@
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsRawFd, IntoRawFd};
 
-use log::{info, warn};
+use crate::log::{info, warn};
 use wasip1_poll::{Fd, Hints, Preview1, Traced, discover, preopens};
 
 use super::check_syntax;

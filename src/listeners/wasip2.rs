@@ -2,7 +2,7 @@
 
 use std::net::{SocketAddr, TcpListener};
 
-use log::info;
+use crate::log::info;
 use wasip2::sockets::instance_network::instance_network;
 use wasip2::sockets::network::{ErrorCode, IpAddressFamily};
 use wasip2::sockets::tcp::TcpSocket;

@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use log::error;
+use crate::log::error;
 
 use super::records::{BodyStart, Record, Records};
 use super::{ResponseEvent, Sink};

@@ -126,7 +126,7 @@ impl MioReactor {
         if stream.is_registered
             && let Err(error) = self.poll.registry().deregister(&mut stream.socket)
         {
-            log::debug!(target: "mini_http", "deregistering a stream: {error}");
+            crate::log::debug!(target: "mini_http", "deregistering a stream: {error}");
         }
         stream
     }
@@ -241,7 +241,7 @@ impl Reactor for MioReactor {
         if let Some(mut listener) = self.listeners[listener].take()
             && let Err(error) = self.poll.registry().deregister(listener.source())
         {
-            log::debug!(target: "mini_http", "deregistering a listener: {error}");
+            crate::log::debug!(target: "mini_http", "deregistering a listener: {error}");
         }
         Ok(())
     }
@@ -315,7 +315,7 @@ impl Reactor for MioReactor {
         if let Err(error) = registry.reregister(&mut stream.socket, stream.token, stream.interest) {
             stream.interest = mio::Interest::READABLE;
             // The connection ends at its write deadline.
-            log::error!(target: "mini_http", "can't wait for room to write: {error}");
+            crate::log::error!(target: "mini_http", "can't wait for room to write: {error}");
         }
     }
 
@@ -336,7 +336,7 @@ impl Reactor for MioReactor {
         if stream.is_tcp
             && let Err(error) = SockRef::from(&stream.socket).set_linger(Some(Duration::ZERO))
         {
-            log::debug!(target: "mini_http", "can't reset a connection: {error}");
+            crate::log::debug!(target: "mini_http", "can't reset a connection: {error}");
         }
         self.close(stream);
     }
@@ -360,7 +360,7 @@ impl Reactor for MioReactor {
         ))]
         let probes = probes.with_interval(PROBE_INTERVAL).with_retries(PROBES);
         if let Err(error) = SockRef::from(&stream.socket).set_tcp_keepalive(&probes) {
-            log::debug!(target: "mini_http", "can't turn on keep-alive probes: {error}");
+            crate::log::debug!(target: "mini_http", "can't turn on keep-alive probes: {error}");
         }
     }
 
@@ -372,7 +372,7 @@ impl Reactor for MioReactor {
         let waker = Arc::clone(&self.waker);
         Some(Arc::new(move || {
             if let Err(error) = waker.wake() {
-                log::error!(target: "mini_http", "can't wake the server: {error}");
+                crate::log::error!(target: "mini_http", "can't wake the server: {error}");
             }
         }))
     }

@@ -59,7 +59,7 @@ impl Service {
         if completed == Some(1)
             && let Err(error) = sd_notify::notify(&[NotifyState::Ready])
         {
-            log::warn!(target: "mini_http", "can't report to systemd that it is ready: {error}");
+            crate::log::warn!(target: "mini_http", "can't report to systemd that it is ready: {error}");
         }
         if completed.is_some() && self.period.is_some() {
             log_failure(sd_notify::notify(&[NotifyState::Watchdog]));
@@ -105,7 +105,7 @@ impl Drop for Member {
 /// At `debug`, because it isn't a fault: a process that has started this one may be gone.
 fn log_failure(sent: io::Result<()>) {
     if let Err(error) = sent {
-        log::debug!(target: "mini_http", "can't report to systemd: {error}");
+        crate::log::debug!(target: "mini_http", "can't report to systemd: {error}");
     }
 }
 

@@ -2,10 +2,10 @@
 
 use std::collections::VecDeque;
 
+use crate::log::{debug, error};
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderValue};
 use http::{Response, StatusCode};
-use log::{debug, error};
 
 use super::host::{Gone, Host};
 use crate::conn::{Hosted, Refusal, ResponseLength, for_host, keep_valid_trailers};

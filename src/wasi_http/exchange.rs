@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::task::{Context, Waker};
 use std::time::Duration;
 
+use crate::log::{debug, error};
 use http::{Method, Request};
-use log::{debug, error};
 use poll_turns::Key;
 
 use super::download::Download;

@@ -3,9 +3,9 @@
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
+use crate::log::warn;
 use bytes::Bytes;
 use http::{HeaderMap, Method, Response};
-use log::warn;
 use wasip2::clocks::monotonic_clock;
 use wasip2::http::types::{Fields, FutureTrailers, IncomingBody, OutgoingBody, OutgoingResponse};
 use wasip2::io::poll::{Pollable, poll};

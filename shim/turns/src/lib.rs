@@ -3,6 +3,7 @@
 //! - [`Planner`] decides which of many sockets to poll.
 //! - [`Table`] holds values in slots, with keys that are not reused. The event loop keeps its connections in one.
 //! - [`trace`] writes the log lines of calls.
+//! - [`log`] has the macros for all log lines, which do nothing without the feature `log`.
 //! - [`Interest`] says what a socket is polled for.
 //!
 //! # How the planner works
@@ -29,6 +30,7 @@
 mod budget;
 mod interest;
 mod key;
+pub mod log;
 mod planner;
 mod sets;
 mod table;

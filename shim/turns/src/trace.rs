@@ -31,11 +31,10 @@ pub fn call<T>(
     result
 }
 
-/// Whether lines are logged. This is one relaxed load, unless some target is at level `trace`; only then the
-/// logger is called.
+/// Whether lines are logged, see [`is_traced`](crate::log::is_traced).
 #[must_use]
 pub fn is_on() -> bool {
-    log::log_enabled!(target: TARGET, log::Level::Trace)
+    crate::log::is_traced(TARGET)
 }
 
 /// Writes a list in brackets, with at most 32 items. `count` is the length of `items`.
@@ -71,7 +70,7 @@ impl<F: Fn(&mut Formatter<'_>) -> fmt::Result> Display for Shown<F> {
 /// Not generic, so that the compiled program contains it once, and not for each call.
 #[cold]
 fn log_line(name: &dyn Display, value: &dyn Display, took: Took) {
-    log::trace!(target: TARGET, "{name} = {value} <{took}>");
+    crate::log::trace!(target: TARGET, "{name} = {value} <{took}>");
 }
 
 /// A duration in nanoseconds, shown in microseconds.

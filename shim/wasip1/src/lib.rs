@@ -33,6 +33,9 @@
 //!   reported for that registration, and never fails the wait.
 //! - **A poll is never empty.** Runtimes would fail it with `INVAL`, so a clock is always in the list.
 
+// docs.rs shows which feature an item needs.
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 pub mod discover;
 mod errno;
 #[cfg(any(test, feature = "fake"))]

@@ -43,7 +43,7 @@ pub fn hidden<W: Wasi>(wasi: &W, fds: impl IntoIterator<Item = Fd>) -> Vec<Direc
 pub fn register(directories: &[Directory]) -> Result<(), Errno> {
     for directory in directories {
         crate::preview1::register_preopen(directory.fd, &directory.name)?;
-        log::debug!(
+        poll_turns::log::debug!(
             "registered the directory {:?} at fd {} with libc, whose own scan had ended before it",
             directory.name,
             directory.fd

@@ -1,6 +1,6 @@
 //! The streamed body of a request: what to do with its bytes, and how many to read.
 
-use log::debug;
+use crate::log::debug;
 
 use super::Streaming;
 use crate::conn::body_decoder::BodyDecoder;

@@ -1,8 +1,8 @@
 //! The streamed response: its head, parts and end.
 
+use crate::log::error;
 use bytes::Bytes;
 use http::{HeaderMap, Response};
-use log::error;
 
 use super::{ResponseLength, trailers};
 use crate::body::Whole;

@@ -3,9 +3,9 @@
 //! The response is 101 to a request with `Upgrade`, or 2xx to CONNECT. Then bytes pass in both directions as they are.
 //! One of the limits still applies: the client must take some of the output in each rate window.
 
+use crate::log::error;
 use bytes::Bytes;
 use http::{HeaderMap, Method, Response, StatusCode, Version, header};
-use log::error;
 
 use super::{Received, Streaming};
 use crate::conn::encode::{BodyFraming, ResponseHead};

@@ -28,7 +28,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::time::Duration;
 
-use log::{debug, error};
+use crate::log::{debug, error};
 use poll_turns::{Key, Table};
 
 #[cfg(feature = "wasi-http")]

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Waker;
 
-use log::debug;
+use crate::log::debug;
 
 use super::Streaming;
 use super::exchange::{Exchange, run};

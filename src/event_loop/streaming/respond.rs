@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::task::Poll;
 
-use log::{debug, error};
+use crate::log::{debug, error};
 
 use super::Streaming;
 use super::exchange::Exchange;

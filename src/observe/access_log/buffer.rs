@@ -2,7 +2,7 @@
 
 use std::io::{self, ErrorKind, Write};
 
-use log::{error, info};
+use crate::log::{error, info};
 
 /// Lines that wait to be written, and where to.
 pub(super) struct Buffer {

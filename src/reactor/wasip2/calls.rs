@@ -150,7 +150,7 @@ pub(super) fn poll(pollables: &[&Pollable], name: impl Fn(usize) -> Name) -> Vec
 /// Logs that a socket is dropped, with its streams and pollables.
 pub(super) fn log_drop(handle: u32) {
     if is_on() {
-        log::trace!(target: TARGET, "drop({handle})");
+        crate::log::trace!(target: TARGET, "drop({handle})");
     }
 }
 

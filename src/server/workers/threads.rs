@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::OnceLock;
 use std::thread;
 
-use log::error;
+use crate::log::error;
 
 use super::{Serve, Workers};
 use crate::error::{Error, ErrorKind, Result};

@@ -187,7 +187,7 @@ impl<W: Wasi> Poller<W> {
             }
             // One may be a coincidence: the connection may have gone.
             if again == 2 {
-                log::info!(
+                poll_turns::log::info!(
                     "this runtime's poll_oneoff doesn't check sockets; sleeps and tries instead"
                 );
                 return RuntimeKind::Blind;

@@ -140,7 +140,7 @@ impl Poll {
             return false;
         }
         if self.max_subscriptions == usize::MAX {
-            log::warn!(
+            poll_turns::log::warn!(
                 "the runtime refuses to poll {subscribed} subscriptions at once; they are polled in parts, \
                  which costs more. Raise the limit on open files (ulimit -n) to twice the connections"
             );

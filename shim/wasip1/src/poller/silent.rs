@@ -37,7 +37,7 @@ impl<W: Wasi> Poller<W> {
     /// Closes a file descriptor. A listener must not be shut down: another process may share it.
     pub(super) fn close_fd(&self, fd: Fd) {
         if let Err(errno) = self.wasi.fd_close(fd) {
-            log::debug!("fd_close({fd}): {errno}");
+            poll_turns::log::debug!("fd_close({fd}): {errno}");
         }
     }
 
@@ -57,7 +57,7 @@ impl<W: Wasi> Poller<W> {
             },
             Err(errno) => errno.to_string(),
         };
-        log::warn!("the listener at fd {fd} can't be made non-blocking: {why}");
+        poll_turns::log::warn!("the listener at fd {fd} can't be made non-blocking: {why}");
         false
     }
 }
@@ -83,7 +83,7 @@ pub fn accept<W: Wasi>(
     if *accepts_blocking == Some(true)
         && let Err(errno) = wasi.fd_fdstat_set_flags(stream, FdFlags::NONBLOCK)
     {
-        log::warn!("the connection at fd {stream} can't be made non-blocking: {errno}");
+        poll_turns::log::warn!("the connection at fd {stream} can't be made non-blocking: {errno}");
     }
     Ok(stream)
 }

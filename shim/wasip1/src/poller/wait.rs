@@ -317,7 +317,10 @@ impl<W: Wasi> Poller<W> {
             for &index in &self.poll.list {
                 let slot = self.slots.at(index);
                 if slot.is_polled() && self.wasi.fd_fdstat_get(slot.fd) == Err(Errno::BADF) {
-                    log::debug!("fd {} isn't open; its registration is evicted", slot.fd);
+                    poll_turns::log::debug!(
+                        "fd {} isn't open; its registration is evicted",
+                        slot.fd
+                    );
                     self.slots.evict(index);
                 }
             }
@@ -329,7 +332,7 @@ impl<W: Wasi> Poller<W> {
         if self.failures >= MAX_FAILURES {
             return Err(errno);
         }
-        log::debug!("poll_oneoff: {errno}; reports all connections instead");
+        poll_turns::log::debug!("poll_oneoff: {errno}; reports all connections instead");
         sleep(&self.wasi, SLEEP_AFTER_FAILURE);
         let reported = ready.len();
         self.report_all_interests(ready);
