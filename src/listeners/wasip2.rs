@@ -165,7 +165,8 @@ fn explain(address: SocketAddr, code: ErrorCode) -> String {
             format!(
                 "can't listen on {address}: the runtime doesn't permit network access ({}). Start it with \
                  -S inherit-network (and without -S tcp=n): \
-                 wasmtime run -S inherit-network hello.wasm{or_system}",
+                 wasmtime run -S inherit-network hello.wasm. A program that embeds it calls \
+                 inherit_network of its WasiCtxBuilder, in C wasi_config_inherit_network.{or_system}",
                 code.name()
             )
         }

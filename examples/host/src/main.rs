@@ -126,6 +126,7 @@ fn is_allowed(address: SocketAddr, asked: SocketAddr, purpose: SocketAddrUse) ->
 #[cfg(test)]
 mod tests {
     use super::*;
+    use wasmtime_wasi::p2::pipe::MemoryOutputPipe;
 
     #[test]
     fn only_the_chosen_address_is_allowed() {
@@ -143,5 +144,34 @@ mod tests {
         let any = address("127.0.0.1:0");
         assert!(is_allowed(any, other, SocketAddrUse::TcpListen));
         assert!(!is_allowed(any, other, SocketAddrUse::TcpBind));
+    }
+
+    /// wasmtime permits nothing by default. Needs a component: `ci/run host` passes the example `echo`.
+    #[tokio::test]
+    async fn a_component_without_network_says_what_its_host_has_to_do() {
+        let file = std::env::var("COMPONENT").expect("COMPONENT names a component");
+        let engine = Engine::default();
+        let component = Component::from_file(&engine, file).expect("a component");
+        let mut linker = Linker::new(&engine);
+        wasmtime_wasi::p2::add_to_linker_async(&mut linker).expect("a linker");
+        let stderr = MemoryOutputPipe::new(4096);
+        let guest = Guest {
+            wasi: WasiCtx::builder().stderr(stderr.clone()).build(),
+            table: ResourceTable::new(),
+        };
+        let mut store = Store::new(&engine, guest);
+        let command = Command::instantiate_async(&mut store, &component, &linker);
+        let command = command.await.expect("an instance");
+        let ended = command.wasi_cli_run().call_run(&mut store).await;
+        assert!(!matches!(ended, Ok(Ok(()))), "{ended:?}");
+        let message = String::from_utf8(stderr.contents().to_vec()).expect("text");
+        for part in [
+            "can't listen on 127.0.0.1:3000",
+            "-S inherit-network",
+            "inherit_network of its WasiCtxBuilder",
+            "wasi_config_inherit_network",
+        ] {
+            assert!(message.contains(part), "{message}");
+        }
     }
 }
