@@ -1,7 +1,7 @@
 //! The same handler as a component that exports `wasi:http/incoming-handler`: [`export!`](crate::export).
 //!
 //! A component has one request at a time, so its loop is small (`exchange.rs`). It is written against a trait
-//! ([`Host`](host::Host)), and tested natively with a scripted host.
+//! (`host::Host`), and tested natively with a scripted host.
 //!
 //! | file | |
 //! |---|---|
