@@ -19,6 +19,10 @@ pub enum Runtime {
     Wasmtime36,
     /// wasmtime 48, the current long-term release: WASI 0.2.
     Wasmtime48,
+    /// wasmtime 46 from PyPI, an embedding of its C API in Python: WASI 0.2.
+    Wasmtime46,
+    /// The same of wasmtime 47.
+    Wasmtime47,
     /// jco, which runs components in Node: WASI 0.2.
     Jco,
     /// The host of `shim/host`: preview 1 on the crate wasmtime 48.
@@ -31,7 +35,7 @@ pub enum Runtime {
 
 /// The runtimes, in the order of the columns. This is the only list of them: scripts get the names from `ci/run
 /// runtimes`, and a check selects its runtimes by their properties.
-const TABLE: [Row; 8] = [
+const TABLE: [Row; 10] = [
     Row {
         runtime: Runtime::Native,
         name: "native",
@@ -64,15 +68,27 @@ const TABLE: [Row; 8] = [
         name: "wasmtime48",
         about: "the long-term release with the sockets of 0.2",
         wasi: Some(Wasi::Preview2),
-        run: &[
-            "run",
-            "-S",
-            "inherit-network",
-            "--env",
-            "MINI_HTTP_ADDR=ADDRESS",
-        ],
+        run: INHERIT_NETWORK,
         inherits: false,
         traits: &[Trait::Usual, Trait::Precompiles],
+    },
+    Row {
+        runtime: Runtime::Wasmtime46,
+        name: "wasmtime46",
+        about: "0.2 by wasmtime's C API, from Python; only when it is named",
+        wasi: Some(Wasi::Preview2),
+        run: INHERIT_NETWORK,
+        inherits: false,
+        traits: &[],
+    },
+    Row {
+        runtime: Runtime::Wasmtime47,
+        name: "wasmtime47",
+        about: "0.2 by wasmtime's C API, from Python; only when it is named",
+        wasi: Some(Wasi::Preview2),
+        run: INHERIT_NETWORK,
+        inherits: false,
+        traits: &[],
     },
     Row {
         runtime: Runtime::Jco,
@@ -110,6 +126,15 @@ const TABLE: [Row; 8] = [
         inherits: false,
         traits: &[Trait::Usual, Trait::Interprets, Trait::Blind],
     },
+];
+
+/// The arguments of wasmtime for a component that serves.
+const INHERIT_NETWORK: &[&str] = &[
+    "run",
+    "-S",
+    "inherit-network",
+    "--env",
+    "MINI_HTTP_ADDR=ADDRESS",
 ];
 
 /// The placeholder for the server's address in the arguments of a runtime.

@@ -109,6 +109,7 @@ mod tests {
             "ci/test",
             "ci/checks/shim",
             "ci/checks/probe-docs",
+            ".github/workflows/ci.yml",
         ];
         let scripts = scripts.map(|it| std::fs::read_to_string(root().join(it)).expect(it));
         for Check { name, .. } in checks() {
