@@ -37,7 +37,7 @@ pub(crate) enum For {
     ClockAt(u64),
 }
 
-/// What a poll has told.
+/// What a poll has reported.
 pub(crate) struct Told {
     pub(crate) result: Result<Vec<Event>, Errno>,
     pub(crate) nanos: u64,
@@ -65,8 +65,8 @@ impl Lab {
             is_blind: false,
             peer: Peer::meet(listener)?,
         };
-        let told = lab.poll(&[("listener", For::Read(listener)), ("clock", For::Clock(0))]);
-        lab.is_blind = told.has("listener");
+        let reported = lab.poll(&[("listener", For::Read(listener)), ("clock", For::Clock(0))]);
+        lab.is_blind = reported.has("listener");
         Ok(lab)
     }
 

@@ -105,14 +105,14 @@ fn reading(lab: &mut Lab, table: &mut Table) -> Outcome {
         "more than 1 is certain: reads this connection first",
     );
     let listener = ("listener", For::Read(lab.listener));
-    let told = lab.poll(&[listener, read_idle, read_ready, clock(100)]);
+    let reported = lab.poll(&[listener, read_idle, read_ready, clock(100)]);
     table.row(
         "a listener, an idle connection, one with 100 bytes, and a clock of 100 ms",
         "the one that is ready",
-        told.show(),
+        reported.show(),
         "treats readiness as a hint: each read may return `AGAIN`; certain ones come first",
     );
-    let tried = if told.has("idle") {
+    let tried = if reported.has("idle") {
         errno(Preview1.fd_read(idle.fd, &mut [0; 8]))
     } else {
         "not reported".into()
@@ -190,7 +190,7 @@ fn ends(lab: &mut Lab, table: &mut Table) -> Outcome {
     for (command, name) in cases {
         let connection = lab.connect()?;
         lab.ask(connection, command)?;
-        let told = lab.poll(&[
+        let reported = lab.poll(&[
             ("read", For::Read(connection.fd)),
             ("write", For::Write(connection.fd)),
             ("clock", For::Clock(20 * MS)),
@@ -208,7 +208,7 @@ fn ends(lab: &mut Lab, table: &mut Table) -> Outcome {
         table.row(
             format!("{name}: reading and writing, and a clock of 20 ms"),
             text,
-            told.show(),
+            reported.show(),
             response,
         );
         close(connection)?;

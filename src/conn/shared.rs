@@ -63,8 +63,8 @@ impl Shared {
     }
 
     /// With several workers: gives back what this one doesn't need of its share of the budget.
-    pub(crate) fn settle(&mut self, limits: &Limits) {
-        self.budget.settle(limits);
+    pub(crate) fn give_back_spare(&mut self, limits: &Limits) {
+        self.budget.give_back_spare(limits);
     }
 
     /// Sets the `Date` field of responses (RFC 9110 §6.6.1) to `wall_clock`, the time at `now`. Call

@@ -156,7 +156,7 @@ impl<R: Reactor, M: Mode<R>> EventLoop<'_, R, M> {
 
     /// With several workers: gives back what this one doesn't need of its shares. If another worker waits for room for
     /// a connection, and this one uses its whole share, it closes an idle connection.
-    pub(super) fn settle(&mut self) {
+    pub(super) fn give_back_spare(&mut self) {
         let count = self.slots.len();
         let must_evict =
             |share: &Share| share.is_wanted() && share.taken() > 0 && share.taken() <= count;
@@ -164,11 +164,11 @@ impl<R: Reactor, M: Mode<R>> EventLoop<'_, R, M> {
             self.evict();
         }
         if let Some(share) = &self.places {
-            share.settle(self.slots.len());
+            share.give_back_spare(self.slots.len());
         }
         let cx = &mut self.driver.cx;
-        cx.shared.settle(cx.limits);
-        self.mode.settle();
+        cx.shared.give_back_spare(cx.limits);
+        self.mode.give_back_spare();
     }
 
     /// The longest idle connection, and from when on it may be closed for a new one.

@@ -252,7 +252,7 @@ impl<'a, R: Reactor, M: Mode<R>> EventLoop<'a, R, M> {
         }
         self.expire();
         if self.places.is_some() {
-            self.settle();
+            self.give_back_spare();
         }
         let Driver {
             reactor,

@@ -95,7 +95,7 @@ pub(super) trait Mode<R: Reactor> {
 
     /// With several workers: gives back what this one doesn't need of its shares.
     #[inline]
-    fn settle(&mut self) {}
+    fn give_back_spare(&mut self) {}
 
     /// The time until something is due that the reactor doesn't report, such as a timer. Zero if something is due
     /// now. Called directly before the reactor waits.

@@ -57,11 +57,11 @@ impl<T> TakeOnce<T> {
         sockets.as_mut().ok_or_else(Self::taken)
     }
 
-    /// What `look` returns about the sockets, while they can be taken.
+    /// What `inspect` returns about the sockets, while they can be taken.
     #[cfg(unix)]
-    fn look<R>(&self, look: impl FnOnce(&T) -> Result<R>) -> Result<R> {
+    fn inspect<R>(&self, inspect: impl FnOnce(&T) -> Result<R>) -> Result<R> {
         let sockets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        look(sockets.as_ref().ok_or_else(Self::taken)?)
+        inspect(sockets.as_ref().ok_or_else(Self::taken)?)
     }
 
     fn taken() -> Error {

@@ -223,8 +223,8 @@ impl Listeners {
                 .collect::<io::Result<Vec<_>>>()
                 .map_err(|error| Error::io("can't copy a listening socket", error))
         };
-        let mut copied = self.sockets.look(copies)?;
-        copied.extend(self.beside.look(copies)?);
+        let mut copied = self.sockets.inspect(copies)?;
+        copied.extend(self.beside.inspect(copies)?);
         Ok(copied)
     }
 

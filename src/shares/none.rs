@@ -43,7 +43,7 @@ impl Share {
         match *self {}
     }
 
-    pub(crate) fn settle(&self, _used: usize) {
+    pub(crate) fn give_back_spare(&self, _used: usize) {
         match *self {}
     }
 

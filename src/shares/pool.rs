@@ -128,7 +128,7 @@ impl Share {
     }
 
     /// Gives back what exceeds `used` and a reserve; the reserve, too, if another worker waits.
-    pub(crate) fn settle(&self, used: usize) {
+    pub(crate) fn give_back_spare(&self, used: usize) {
         let spare = self.taken.get().saturating_sub(used);
         if self.is_wanted() {
             self.give_back(spare);
@@ -216,7 +216,7 @@ mod tests {
         }
         assert!(!one.covers(10));
         assert!(other.covers(1) && !other.covers(2));
-        other.settle(0);
+        other.give_back_spare(0);
         assert!(one.covers(10));
         drop(one);
         assert!(other.covers(10));
@@ -230,7 +230,7 @@ mod tests {
         for used in (0..100).chain((0..100).rev()) {
             let before = share.taken_by_all();
             assert!(share.covers(used));
-            share.settle(used);
+            share.give_back_spare(used);
             changes += usize::from(share.taken_by_all() != before);
         }
         assert!(changes <= 14, "{changes}");
@@ -245,7 +245,7 @@ mod tests {
         assert!(other.covers(1));
         assert!(!one.covers(9_999));
         assert!(!one.want(9_999));
-        other.settle(1);
+        other.give_back_spare(1);
         assert!(one.covers(9_999));
         assert!(!one.is_wanted(), "it has been given");
     }
@@ -264,7 +264,7 @@ mod tests {
                             assert!(share.taken() >= used);
                         }
                         assert!(share.taken_by_all() <= 100);
-                        share.settle(used.min(share.taken()));
+                        share.give_back_spare(used.min(share.taken()));
                     }
                 });
             }

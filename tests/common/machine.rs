@@ -141,7 +141,7 @@ impl<'a> Run<'a> {
         }
         if self.machine.streams {
             self.take_streams(&mut input)?;
-            return self.settle();
+            return self.take_all_output();
         }
         while let Some(request) =
             self.call(|connection, cx| connection.handle_input(cx, &mut input))
@@ -158,7 +158,7 @@ impl<'a> Run<'a> {
         if !input.is_empty() {
             return Err("the machine left input".to_owned());
         }
-        self.settle()
+        self.take_all_output()
     }
 
     /// The same where bodies stream.
@@ -251,7 +251,7 @@ impl<'a> Run<'a> {
         if self.machine.streams {
             self.take_streams(&mut &[][..])?;
         }
-        self.settle()
+        self.take_all_output()
     }
 
     fn wait(&mut self, time: Duration) -> Result<(), String> {
@@ -265,7 +265,7 @@ impl<'a> Run<'a> {
             if self.machine.streams {
                 self.take_streams(&mut &[][..])?;
             }
-            self.settle()?;
+            self.take_all_output()?;
             if self
                 .connection
                 .poll_timeout()
@@ -279,7 +279,7 @@ impl<'a> Run<'a> {
     }
 
     /// Takes all output, does what the state machine asks for, and lets it go on with the input that it has kept.
-    fn settle(&mut self) -> Result<(), String> {
+    fn take_all_output(&mut self) -> Result<(), String> {
         loop {
             let output = self.call(Connection::take_output);
             if self.shut && !output.is_empty() {

@@ -238,7 +238,7 @@ fn circumstances(
             .trim()
             .into()
     };
-    let told = |program: &str, arguments: &[&str]| -> Outcome<String> {
+    let output = |program: &str, arguments: &[&str]| -> Outcome<String> {
         let output: io::Result<_> = Command::new(program)
             .args(arguments)
             .current_dir(root())
@@ -248,16 +248,16 @@ fn circumstances(
     };
     let mut all = vec![
         ("command".into(), format!("`{}`", options.command)),
-        ("date".into(), told("date", &["-u", "+%F %H:%M UTC"])?),
+        ("date".into(), output("date", &["-u", "+%F %H:%M UTC"])?),
         (
             "commit".into(),
-            told("git", &["describe", "--always", "--dirty"])?,
+            output("git", &["describe", "--always", "--dirty"])?,
         ),
         ("kernel".into(), first("/proc/sys/kernel/osrelease", "")),
         ("processor".into(), first("/proc/cpuinfo", "model name")),
         ("cores".into(), cores::describe()?),
         ("load average at the end".into(), first("/proc/loadavg", "")),
-        ("rustc".into(), told("rustc", &["--version"])?),
+        ("rustc".into(), output("rustc", &["--version"])?),
     ];
     if options.extent != Extent::Full {
         all.push(("beware".into(), "a short run".into()));

@@ -168,9 +168,9 @@ impl Counted {
         let address = server.local_addr().map_err(|e| e.to_string())?;
         let allocations = Arc::new(AtomicU64::new(0));
         let handle = server.handle();
-        let told = Arc::clone(&allocations);
+        let counted = Arc::clone(&allocations);
         // For each request, because a special request for it would allocate, too.
-        let count = move || told.store(counting::allocations(), Ordering::Release);
+        let count = move || counted.store(counting::allocations(), Ordering::Release);
         let thread = thread::spawn(move || serve(&server, Box::new(count)));
         Ok(Self {
             address,

@@ -96,8 +96,8 @@ fn measure_waiting(program: &Program, settings: Settings) -> Outcome<String> {
     let ticks = server.cpu_ticks()? - before;
     let mut other = Client::connect(server.address)?;
     other.send("POST /tell HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nnews")?;
-    let told = settings.connections.div_ceil(2).to_string();
-    other.response()?.check(told.as_bytes())?;
+    let expected = settings.connections.div_ceil(2).to_string();
+    other.response()?.check(expected.as_bytes())?;
     for client in clients.iter_mut().step_by(2) {
         client.response()?.check(b"news")?;
     }

@@ -64,8 +64,8 @@ fn with(
 }
 
 fn sockets(linker: &mut Linker<Host>) -> Result<(), Error> {
-    call!(linker, poll_oneoff(asked: u32, told: u32, count: u32, result: u32) |host, guest| {
-        poll::oneoff(host, guest, [asked, told, count, result])
+    call!(linker, poll_oneoff(asked: u32, events: u32, count: u32, result: u32) |host, guest| {
+        poll::oneoff(host, guest, [asked, events, count, result])
     });
     call!(linker, sock_accept(fd: u32, flags: u32, result: u32) |host, guest| {
         host.table.collect();

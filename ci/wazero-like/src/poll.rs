@@ -20,17 +20,17 @@ const WRITE: u8 = 2;
 
 pub fn oneoff(host: &mut Host, guest: &mut Guest<'_>, list: [u32; 4]) -> Outcome {
     host.table.collect();
-    let [asked, told, count, result] = list;
+    let [asked, events, count, result] = list;
     if count == 0 {
         return Err(Errno::INVAL);
     }
     let room = |each: u32| count.checked_mul(each).ok_or(Errno::FAULT);
     guest.bytes(asked, room(SUBSCRIPTION)?)?;
-    guest.bytes(told, room(EVENT)?)?;
+    guest.bytes(events, room(EVENT)?)?;
     guest.put_u32(result, count)?;
     let mut sleep_for = None;
     for number in 0..count {
-        let (asked, told) = (asked + number * SUBSCRIPTION, told + number * EVENT);
+        let (asked, events) = (asked + number * SUBSCRIPTION, events + number * EVENT);
         let userdata = guest.u64(asked)?;
         let kind = guest.bytes(beyond(asked, 8)?, 1)?[0];
         let fd = guest.u32(asked + 16)?;
@@ -50,9 +50,9 @@ pub fn oneoff(host: &mut Host, guest: &mut Guest<'_>, list: [u32; 4]) -> Outcome
             WRITE => Some(host.table.get(fd).err().unwrap_or(Errno::NOTSUP)),
             _ => return Err(Errno::INVAL),
         };
-        guest.put_u64(told, userdata)?;
-        guest.put(told + 8, &error.map_or(0, |errno| errno.0).to_le_bytes())?;
-        guest.put_u32(told + 10, u32::from(kind))?;
+        guest.put_u64(events, userdata)?;
+        guest.put(events + 8, &error.map_or(0, |errno| errno.0).to_le_bytes())?;
+        guest.put_u32(events + 10, u32::from(kind))?;
     }
     match sleep_for {
         Some(nanos) => sleep(Duration::from_nanos(nanos)),

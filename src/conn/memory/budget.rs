@@ -169,12 +169,12 @@ impl Budget {
     }
 
     /// Gives back what this worker doesn't need of its share.
-    pub(in crate::conn) fn settle(&self, limits: &Limits) {
+    pub(in crate::conn) fn give_back_spare(&self, limits: &Limits) {
         if let Some(part) = &self.part {
             let held = self.held();
             // What is held without a check, like a small response.
             part.share.covers(held);
-            part.share.settle(held);
+            part.share.give_back_spare(held);
             self.share_changed(part, held, limits);
         }
     }
@@ -246,7 +246,7 @@ mod tests {
 
         one.replace(3 * MIB, 10);
         assert!(!other.has_room(1, &limits), "it isn't given back yet");
-        one.settle(&limits);
+        one.give_back_spare(&limits);
         other.admit(2 * MIB, &limits).expect("it is now");
         assert_eq!((one.held(), one.peak()), (10, 3 * MIB));
         let most = other.room_for(4 * MIB, &limits);
@@ -267,7 +267,7 @@ mod tests {
         other.replace(0, MIB);
         assert!(one.is_scarce(&limits) && other.is_scarce(&limits));
         one.replace(2 * MIB, 0);
-        one.settle(&limits);
+        one.give_back_spare(&limits);
         assert!(!one.is_scarce(&limits) && !other.is_scarce(&limits));
     }
 
@@ -290,7 +290,7 @@ mod tests {
             |budget: &Budget, least| budget.grant([3 * MIB, 2 * MIB, MIB], least, 1000, &limits);
         assert_eq!(grant(&one, 10).expect("room"), 3 * MIB);
         one.replace(0, 3 * MIB);
-        one.settle(&limits);
+        one.give_back_spare(&limits);
         let left = grant(&other, 10).expect("room");
         assert!((MIB - 200_000..MIB).contains(&left), "{left}");
         assert!(grant(&other, MIB).is_err());

@@ -142,12 +142,13 @@ impl Case<'_> {
         let since = self.idle_since();
         let is_too_long = closed + facts.slack >= since + nanos(facts.limits.idle_timeout);
         // What has come is looked at once more before a deadline is judged.
-        let look = match facts.personality.faults.again {
+        let one_more_turn = match facts.personality.faults.again {
             0 => 20 * facts.personality.costs.failure,
             _ => facts.bound,
         };
         let is_evictable = facts.is_evicting && closed + facts.slack >= since + EVICT_AFTER;
-        is_too_long && closed <= begun + look || is_evictable && closed <= begun + facts.bound
+        is_too_long && closed <= begun + one_more_turn
+            || is_evictable && closed <= begun + facts.bound
     }
 
     /// Since when the loop may have seen nothing to do: the handler had the last request then.

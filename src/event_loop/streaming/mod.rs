@@ -293,9 +293,9 @@ where
         self.go_on(driver, slot, turn);
     }
 
-    fn settle(&mut self) {
+    fn give_back_spare(&mut self) {
         if let Some(share) = &self.places {
-            share.settle(self.in_handlers);
+            share.give_back_spare(self.in_handlers);
             let wanted = self.in_handlers + 1;
             if !self.waiting.is_empty() && !share.covers(wanted) && !share.is_wanted() {
                 // When another worker gives it up, this one is woken.

@@ -178,23 +178,23 @@ fn end_at_the_cap(target: &Target) -> Outcome<Reasons> {
         "POST /tell HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 4\r\n\r\nnews",
     )?;
     let response = other.response()?;
-    let told = String::from_utf8_lossy(&response.body).parse();
-    let told: usize = told.map_err(|e| format!("{}: {e}", response.head))?;
+    let counted = String::from_utf8_lossy(&response.body).parse();
+    let counted: usize = counted.map_err(|e| format!("{}: {e}", response.head))?;
     other.check_end()?;
     ensure!(
-        (COUNT / 2..COUNT).contains(&told),
-        "{told} of {COUNT} were told"
+        (COUNT / 2..COUNT).contains(&counted),
+        "{counted} of {COUNT} were told"
     );
     crowd.wait_for_end(GRACE);
     crowd.check_ended()?;
     let statuses = crowd.statuses();
     ensure!(
-        statuses.get(&200) == Some(&told),
-        "{told} were told, and the statuses are {statuses:?} (0: none)"
+        statuses.get(&200) == Some(&counted),
+        "{counted} were told, and the statuses are {statuses:?} (0: none)"
     );
     Ok(vec![
-        ("Evicted", COUNT - told),
-        ("ClientClosed", told),
+        ("Evicted", COUNT - counted),
+        ("ClientClosed", counted),
         ("ClientAskedClose", 1),
     ])
 }

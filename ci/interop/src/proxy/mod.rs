@@ -154,8 +154,8 @@ fn fields(proxy: &Server, _: &Upstream) -> Outcome {
     for gone in ["x-mine:", "te:", "keep-alive"] {
         ensure!(!head.contains(&format!("\r\n{gone}")), "{gone} in\n{head}");
     }
-    let told: Vec<_> = response.values("x-upstream").collect();
-    ensure!(told == ["told"], "{}", response.head);
+    let values: Vec<_> = response.values("x-upstream").collect();
+    ensure!(values == ["told"], "{}", response.head);
     let gone = response
         .values("x-hop")
         .chain(response.values("keep-alive"))
