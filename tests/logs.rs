@@ -2,7 +2,7 @@
 #![cfg(not(target_os = "wasi"))]
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
-use mini_http::conn::{Connection, Context, Shared};
+use mini_http::conn::{Connection, Context, Received, ResponseLength, Shared};
 use mini_http::{Instant, Limits, Response};
 use std::cell::RefCell;
 use std::sync::Once;
@@ -226,4 +226,88 @@ fn an_upgrade_by_the_handler_is_an_error_in_the_log() {
             |(level, line): &(Level, String)| *level == Level::Error && line.contains(why);
         assert!(lines.iter().any(is_named), "{lines:?}");
     }
+}
+
+#[test]
+fn a_response_that_cannot_upgrade_is_an_error_in_the_log_that_says_why() {
+    const UPGRADE: &str = "Connection: upgrade\r\nUpgrade: x\r\n";
+    let get = |fields: &str| format!("GET / HTTP/1.1\r\nHost: a\r\n{fields}\r\n");
+    let is = |is_taken, has_field| (101, is_taken, has_field);
+    let cases = [
+        (get(""), is(true, true), "the request has no Upgrade field"),
+        (
+            format!("GET / HTTP/1.0\r\n{UPGRADE}\r\n"),
+            is(true, true),
+            "the request is not HTTP/1.1",
+        ),
+        (
+            get("Upgrade: x\r\n"),
+            is(true, true),
+            "the request has Upgrade, but not the option upgrade in Connection",
+        ),
+        (
+            get(UPGRADE),
+            is(false, true),
+            "the handler hasn't called `upgrade` with the request, or has dropped the future",
+        ),
+        (
+            get(UPGRADE),
+            is(true, false),
+            "the response has no Upgrade field",
+        ),
+        (
+            get(&format!("{UPGRADE}Content-Length: 2\r\n")) + "a",
+            is(true, true),
+            "the request's body has not been received to its end",
+        ),
+        (
+            "CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n".into(),
+            is(true, true),
+            "the method is CONNECT",
+        ),
+    ];
+    for (request, response, why) in cases {
+        let (sent, errors) = upgrade(&request, response);
+        assert!(sent.starts_with("HTTP/1.1 500 "), "{request}: {sent}");
+        let line = format!(
+            "conn 1: the handler responded with 101 Switching Protocols, but can't upgrade: {why}"
+        );
+        assert_eq!(errors, [line], "{request}");
+    }
+    // Most handlers know nothing of CONNECT.
+    let connect = "CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n";
+    let (sent, errors) = upgrade(connect, (200, false, false));
+    assert!(sent.starts_with("HTTP/1.1 501 "), "{sent}");
+    assert_eq!(errors, [""; 0]);
+}
+
+/// Has a handler that is a future respond to a request, with the status, whether the upgrade was taken, and whether the
+/// response names a protocol. Returns what is sent, and the errors in the log.
+fn upgrade(
+    request: &str,
+    (status, is_taken, has_field): (u16, bool, bool),
+) -> (String, Vec<String>) {
+    log_of(&[], End::Nothing, Level::Debug);
+    let limits = Limits::default();
+    let mut shared = Shared::new();
+    let mut cx = Context {
+        now: Instant::default(),
+        limits: &limits,
+        shared: &mut shared,
+    };
+    let mut connection = Connection::new(1, None, &mut cx);
+    let mut input = request.as_bytes();
+    let head = connection.handle_input_streaming(&mut cx, &mut input);
+    assert!(matches!(head, Some(Received::Head(..))), "{head:?}");
+    connection.set_upgrade_taken(is_taken);
+    let mut response = Response::builder().status(status);
+    if has_field {
+        response = response.header("Upgrade", "x");
+    }
+    let response = response.body(()).expect("a right response");
+    connection.begin_response(&mut cx, &response, ResponseLength::Exact(0));
+    let sent = String::from_utf8_lossy(&connection.take_output(&mut cx)).into_owned();
+    let lines = LINES.with(RefCell::take).into_iter();
+    let errors = lines.filter(|(level, _)| *level == Level::Error);
+    (sent, errors.map(|(_, line)| line).collect())
 }
