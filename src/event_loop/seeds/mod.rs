@@ -4,8 +4,9 @@
 //! `EVENT_LOOP_SEEDS=2000` runs so many seeds in each personality; `EVENT_LOOP_SEED=7
 //! EVENT_LOOP_PERSONALITY=hostile` runs that one, shows its clients, and its log as `RUST_LOG` says.
 //!
-//! In half of the tests the handlers are futures and bodies stream: `STREAMS_SEEDS`, `STREAMS_SEED` and
-//! `STREAMS_PERSONALITY` do the same for these. `streams` has what must be so there, beside this.
+//! In a third of the tests the handlers are futures and bodies stream: `STREAMS_SEEDS`, `STREAMS_SEED` and
+//! `STREAMS_PERSONALITY` do the same for these. `streams` has what must be so there, beside this. In another third
+//! connections are upgraded: `TUNNELS_SEEDS` and so on; `tunnels` has what must be so there instead.
 //!
 //! | what must be so | where it is checked |
 //! |---|---|
@@ -29,6 +30,7 @@ mod reasons;
 mod requests;
 mod responses;
 mod streams;
+mod tunnels;
 mod verdict;
 mod world;
 
@@ -117,6 +119,46 @@ fn streams_on_a_runtime_where_calls_do_nothing() {
     run(Kind::Streams, "silent");
 }
 
+#[test]
+fn tunnels_on_wasi_common() {
+    run_tunnels("wasi-common");
+}
+
+#[test]
+fn tunnels_on_a_runtime_that_counts_milliseconds() {
+    run_tunnels("coarse");
+}
+
+#[test]
+fn tunnels_on_a_slow_runtime() {
+    run_tunnels("slow");
+}
+
+#[test]
+fn tunnels_on_wazero() {
+    run_tunnels("wazero");
+}
+
+#[test]
+fn tunnels_on_the_text() {
+    run_tunnels("strict");
+}
+
+#[test]
+fn tunnels_on_a_hostile_runtime() {
+    run_tunnels("hostile");
+}
+
+#[test]
+fn tunnels_on_a_hostile_blind_runtime() {
+    run_tunnels("hostile-blind");
+}
+
+#[test]
+fn tunnels_on_a_runtime_where_calls_do_nothing() {
+    run_tunnels("silent");
+}
+
 fn run(kind: Kind, name: &str) {
     let (prefix, test) = match kind {
         Kind::Whole => (
@@ -136,4 +178,13 @@ fn run(kind: Kind, name: &str) {
     seeds.run(name, |personality, seed, is_shown| {
         World::new(kind, personality, seed, is_shown).run();
     });
+}
+
+fn run_tunnels(name: &str) {
+    let seeds = Seeds {
+        prefix: "TUNNELS",
+        test: "--package mini-http-server --lib event_loop::seeds::tunnels_on",
+        seeds: 20,
+    };
+    seeds.run(name, tunnels::run);
 }

@@ -20,9 +20,14 @@ pub(super) struct Tally {
 impl Tally {
     /// Adds a client's connection, which was closed for one of these reasons; none if there was none.
     pub(super) fn add(&mut self, peer: &Peer, reasons: &Reasons) {
-        self.accepted += u64::from(!reasons.is_empty());
         // Its file descriptor was closed behind the poller's back, perhaps before the loop took it.
         let is_doubtful = peer.was_stolen() && peer.responded == 0;
+        self.add_reasons(is_doubtful, reasons);
+    }
+
+    /// The same of any client's. It is doubtful if the loop may not know of it.
+    pub(super) fn add_reasons(&mut self, is_doubtful: bool, reasons: &Reasons) {
+        self.accepted += u64::from(!reasons.is_empty());
         self.doubtful += u64::from(!reasons.is_empty() && is_doubtful);
         for &reason in reasons {
             self.most[reason] += 1;
@@ -42,6 +47,11 @@ impl Tally {
             "{} requests, not {requests:?}",
             counters.requests
         );
+        self.check_closes(counters);
+    }
+
+    /// Checks all that doesn't depend on requests.
+    pub(super) fn check_closes(&self, counters: &Counters) {
         let accepted = self.accepted - self.doubtful..=self.accepted;
         assert!(
             accepted.contains(&counters.accepted),

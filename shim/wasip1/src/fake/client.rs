@@ -104,6 +104,12 @@ impl Client {
         self.socket.borrow().to_server.len()
     }
 
+    /// How many bytes have arrived that the client hasn't taken yet.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.socket.borrow().to_client.len()
+    }
+
     /// When the server last wrote to it, in virtual nanoseconds.
     #[must_use]
     pub fn written_at(&self) -> u64 {

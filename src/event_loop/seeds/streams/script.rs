@@ -56,7 +56,7 @@ pub(super) enum Take {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Wait {
+pub(in crate::event_loop::seeds) enum Wait {
     /// The future wakes itself.
     Yield,
     Sleep(Duration),
@@ -225,14 +225,14 @@ impl Script {
 }
 
 impl Wait {
-    fn nanos(self) -> u64 {
+    pub(in crate::event_loop::seeds) fn nanos(self) -> u64 {
         match self {
             Self::Yield => 0,
             Self::Sleep(time) | Self::Ring(time, _) => time.as_nanos() as u64,
         }
     }
 
-    fn random(rng: &mut Rng) -> Self {
+    pub(in crate::event_loop::seeds) fn random(rng: &mut Rng) -> Self {
         let longest = rng.pick(&[1, 3_000, 100_000]);
         let time = Duration::from_micros(rng.below(longest));
         match rng.below(3) {

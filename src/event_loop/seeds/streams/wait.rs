@@ -10,7 +10,7 @@ use super::script::Wait;
 use super::watch::{Due, Waiting, Watch};
 use crate::executor::{sleep, spawn};
 
-pub(super) async fn wait(watch: Watch, wait: Wait) {
+pub(in crate::event_loop::seeds) async fn wait(watch: Watch, wait: Wait) {
     match wait {
         Wait::Yield => yield_once(&watch).await,
         Wait::Sleep(time) => sleep_for(&watch, time).await,

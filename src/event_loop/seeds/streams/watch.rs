@@ -96,7 +96,7 @@ impl Watch {
         self.shared.idle_waits.set((waits, acts));
     }
 
-    pub(super) fn acted(&self) {
+    pub(in crate::event_loop::seeds) fn acted(&self) {
         self.shared.acts.set(self.shared.acts.get() + 1);
     }
 
@@ -110,7 +110,11 @@ impl Watch {
         }
     }
 
-    pub(super) fn fault(&self, is_right: bool, text: impl FnOnce() -> String) {
+    pub(in crate::event_loop::seeds) fn fault(
+        &self,
+        is_right: bool,
+        text: impl FnOnce() -> String,
+    ) {
         if !is_right {
             self.shared.faults.borrow_mut().push(text());
         }
