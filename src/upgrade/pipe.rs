@@ -74,6 +74,8 @@ pub(crate) struct Wishes {
     pub(crate) output: Vec<u8>,
     /// How many bytes of input wait to be read.
     pub(crate) queued: usize,
+    /// Whether the user waits until more of the output is sent, or may have to: more than half of the room is used.
+    pub(crate) awaits_sending: bool,
     /// The output ends.
     pub(crate) is_closing: bool,
     /// The connection isn't used any more.
@@ -172,9 +174,11 @@ impl Pipe {
             true => state.writer.take(),
             false => None,
         };
+        let is_half_used = state.unsent > room / 2;
         let wishes = Wishes {
             output,
             queued: state.queued,
+            awaits_sending: state.writer.is_some() || state.is_closing || is_half_used,
             is_closing: state.is_closing,
             is_dropped: state.is_dropped,
         };
@@ -191,7 +195,7 @@ impl Pipe {
 
     /// Returns the memory of output that was copied.
     pub(crate) fn give_back(&self, mut memory: Vec<u8>) {
-        if memory.capacity() <= KEPT_OUTPUT {
+        if (1..=KEPT_OUTPUT).contains(&memory.capacity()) {
             memory.clear();
             let mut state = lock(&self.state);
             if state.output.capacity() == 0 {

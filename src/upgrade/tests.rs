@@ -167,6 +167,22 @@ fn output_waits_for_room() {
 }
 
 #[test]
+fn what_was_sent_is_reported_only_if_that_matters() {
+    let mut bench = Bench::new();
+    assert_eq!(bench.write(b"abc"), Some(Ok(3)));
+    assert!(!bench.exchange(0).awaits_sending, "there is room");
+    assert_eq!(bench.write(&[0; QUEUE / 2]), Some(Ok(QUEUE / 2)));
+    assert!(!bench.exchange(0).awaits_sending, "half is free");
+    assert_eq!(bench.write(&[0; QUEUE]), Some(Ok(QUEUE / 2)));
+    assert!(bench.exchange(QUEUE / 2).awaits_sending, "all is used");
+    assert_eq!(bench.write(b"x"), None);
+    assert!(bench.exchange(QUEUE).awaits_sending, "a write waits");
+    assert!(!bench.exchange(0).awaits_sending, "it was woken");
+    assert_eq!(bench.close(), None);
+    assert!(bench.exchange(0).awaits_sending, "the end waits");
+}
+
+#[test]
 fn close_returns_when_writing_was_shut_down() {
     let mut bench = Bench::new();
     assert_eq!(bench.write(b"abc"), Some(Ok(3)));

@@ -105,11 +105,12 @@ impl Connection {
     pub fn set_upgraded_queue(&mut self, cx: &mut Context<'_>, queued: usize) {
         if let Some(streaming) = &mut self.streaming
             && self.state.is_upgraded()
+            && streaming.request.queued != queued
         {
             streaming.request.queued = queued;
             streaming.request.room = Streaming::MAX_WAITING.saturating_sub(queued);
+            self.update_timers_and_budget(cx);
         }
-        self.update_timers_and_budget(cx);
     }
 
     /// Queues bytes of the other protocol. They are dropped if its output has ended. Their memory is left if they were

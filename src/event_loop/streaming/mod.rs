@@ -64,6 +64,7 @@ pub(super) struct Streaming<'h, H> {
     woken: VecDeque<Target>,
     /// What was just taken out of the inbox; kept for its memory.
     taken: Vec<Target>,
+    look: Look,
     /// Requests in their handlers, or with the bodies of their responses.
     in_handlers: usize,
     /// With several workers: the share of `max_requests`.
@@ -74,6 +75,18 @@ pub(super) struct Streaming<'h, H> {
     next: Option<Key>,
     /// The futures live in the connections' slots, and may borrow what the handler borrows.
     futures: PhantomData<&'h ()>,
+}
+
+/// How often the inbox was looked at in this iteration. Tasks that were polled may have woken connections, by what they
+/// have written: these get their turns before the next wait. So there is one wait for a message and its echo, not two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Look {
+    /// Once, and no task was polled since.
+    First,
+    /// Once, before a task was polled.
+    Due,
+    /// Once more. What is woken from now on waits for the next iteration, also a task that wakes itself.
+    Last,
 }
 
 impl<'h, H> Streaming<'h, H> {
@@ -96,6 +109,7 @@ impl<'h, H> Streaming<'h, H> {
             tasks: running,
             woken: VecDeque::new(),
             taken: Vec::new(),
+            look: Look::First,
             in_handlers: 0,
             places: settings.worker.pools.as_ref().map(Pools::requests),
             waiting: VecDeque::new(),
@@ -330,13 +344,21 @@ where
         self.take_inbox(|_, _| true);
         self.context.wake_sleeps(driver.cx.now);
         self.take_inbox(|_, _| true);
+        self.look = Look::First;
     }
 
     fn next_woken(&mut self, driver: &mut Driver<'_, R>) -> Woken {
+        if self.woken.is_empty() && self.look == Look::Due {
+            self.look = Look::Last;
+            self.take_inbox(|_, _| true);
+        }
         match self.woken.pop_front() {
             Some(Target::Connection(key)) => Woken::Connection(key),
             Some(Target::Task(key)) => {
                 self.tasks.poll(key);
+                if self.look == Look::First {
+                    self.look = Look::Due;
+                }
                 self.start_sleeps(&driver.reactor);
                 Woken::Other
             }

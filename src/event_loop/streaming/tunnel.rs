@@ -20,6 +20,9 @@ pub(super) struct Tunnel {
     pipe: Arc<Pipe>,
     /// What was last reported to the user's side about the output.
     reported: Sent,
+    /// Whether it must be reported when more is sent. Otherwise that is left to the next exchange: before that, the
+    /// user can't be waiting for it.
+    must_report: bool,
 }
 
 /// How far the output is.
@@ -44,12 +47,13 @@ impl Tunnel {
         Self {
             pipe,
             reported: Sent::by(connection),
+            must_report: true,
         }
     }
 
-    /// Whether output was sent, and that wasn't reported.
+    /// Whether output was sent, and that must be reported.
     pub(super) fn has_news(&self, connection: &Connection) -> bool {
-        self.reported != Sent::by(connection)
+        self.must_report && self.reported != Sent::by(connection)
     }
 
     /// Passes input on.
@@ -82,7 +86,7 @@ impl Tunnel {
             connection.end_upgraded(cx);
         }
         connection.set_upgraded_queue(cx, wishes.queued);
-        self.reported = Sent::by(connection);
+        (self.reported, self.must_report) = (Sent::by(connection), wishes.awaits_sending);
         true
     }
 

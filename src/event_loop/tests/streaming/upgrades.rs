@@ -139,6 +139,28 @@ fn a_silent_client_is_kept_without_extra_waits() {
     }
 }
 
+/// What a task writes is sent in the iteration in which it was polled.
+#[test]
+fn an_echo_takes_one_wait() {
+    for personality in NOT_BLIND {
+        let bench = Bench::new(personality);
+        let client = bench.client();
+        client.send(UPGRADE);
+        for time in 1..=50 {
+            let client = client.clone();
+            bench.at(time * 100, move |_| client.send(b"again, "));
+        }
+        // One for each message, and two for the deadlines.
+        bench.waits_at_most(52, 50, 5_050);
+        let late = client.clone();
+        bench.at(5_100, move |_| late.end());
+        bench.stop_at(5_200);
+        let (counters, _) = bench.serve_upgraded(echo);
+        assert_eq!(behind_head(&client), b"again, ".repeat(50));
+        assert_eq!(counters.closed(CloseReason::Upgraded), 1);
+    }
+}
+
 /// A peer that sends without end while the handler doesn't read, and then all of it is read.
 #[test]
 fn input_is_read_as_far_as_it_is_taken() {
