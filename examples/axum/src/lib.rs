@@ -1,18 +1,22 @@
 //! The app, so that tests can call it without a server: see `tests/api.rs`.
 
+mod connect_info;
 mod error;
 mod notes;
+
+use std::net::SocketAddr;
 
 use axum::extract::{DefaultBodyLimit, MatchedPath};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{Method, Request};
+use axum::middleware::map_request;
 use axum::routing::get;
-use axum::{Extension, Json, Router};
-use mini_http::PeerAddr;
+use axum::{Json, Router};
 use serde::Serialize;
 use tower_http::cors::{Any, CorsLayer};
 use tower_http::trace::TraceLayer;
 
+use crate::connect_info::{ConnectInfo, add_connect_info};
 use crate::error::Error;
 use crate::notes::Notes;
 
@@ -27,6 +31,7 @@ pub fn app() -> Router {
         .route("/me", get(me))
         .fallback(async || Error::not_found("there is no such path"))
         .method_not_allowed_fallback(async || Error::wrong_method())
+        .layer(map_request(add_connect_info))
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(cors())
         .layer(TraceLayer::new_for_http().make_span_with(span))
@@ -54,9 +59,8 @@ struct Me {
     address: Option<String>,
 }
 
-/// The client's address. axum's `ConnectInfo` exists only with its feature `tokio`; this is the same without it.
-/// There is none on WASI preview 1.
-async fn me(peer: Option<Extension<PeerAddr>>) -> Json<Me> {
-    let address = peer.map(|Extension(PeerAddr(address))| address.ip().to_string());
+/// The client's address. There is none on WASI preview 1.
+async fn me(peer: Option<ConnectInfo<SocketAddr>>) -> Json<Me> {
+    let address = peer.map(|ConnectInfo(address)| address.ip().to_string());
     Json(Me { address })
 }
