@@ -9,7 +9,7 @@ use super::turns::{Contestant, Plan, Turn};
 use super::wrk::Kind;
 use super::{
     AXUM, COMMON, FAN_OUT_FLOOR, FLOOR, HYPER, NGINX, OURS, OURS_ASYNC, OURS_FAN_OUT, OURS_LOG,
-    OURS_TOWER, OURS_TWO, STREAM_FLOOR, SUITE, tell, workers,
+    OURS_TOWER, OURS_TWO, OURS_WEBSOCKET, STREAM_FLOOR, SUITE, TUNGSTENITE, tell, workers,
 };
 use crate::options::Options;
 use crate::report::{Goal, Report, Row, Series, quartiles};
@@ -49,7 +49,7 @@ impl Times {
     }
 }
 
-const SCENARIOS: [Scenario; 12] = [
+const SCENARIOS: [Scenario; 13] = [
     Scenario {
         name: "keepalive",
         about: "persistent connections, each with one request at a time",
@@ -179,6 +179,17 @@ const SCENARIOS: [Scenario; 12] = [
         servers: &[FAN_OUT_FLOOR, OURS_FAN_OUT],
         floor: FAN_OUT_FLOOR,
         goals: &[Times::new(1_000, OURS_FAN_OUT, FAN_OUT_FLOOR, 1.5)],
+    },
+    Scenario {
+        name: "websocket",
+        about: "messages of 125 bytes on WebSockets, which send them back; a request is a message and its echo, and \
+                the floor is tokio-tungstenite",
+        kind: Kind::WebSocket,
+        connections: &[64],
+        is_beside_idle: false,
+        servers: &[TUNGSTENITE, OURS_WEBSOCKET],
+        floor: TUNGSTENITE,
+        goals: &[Times::new(64, OURS_WEBSOCKET, TUNGSTENITE, 1.1)],
     },
 ];
 

@@ -1,7 +1,7 @@
 //! Natively: ours beside a bare epoll loop, the servers of other libraries, and nginx.
 //!
 //! - [`program`]: the servers, and how each is started; nginx has a configuration written for it.
-//! - [`wrk`]: the load; [`fan_out`]: that of the scenario with event streams.
+//! - [`wrk`]: the load; [`fan_out`]: that of the scenario with event streams; [`sockets`]: of that with WebSockets.
 //! - [`turns`]: turns of a server and the floor, one right after the other.
 //! - [`load`]: what a request costs, in all scenarios but two; [`rss`]: what an idle connection does; [`workers`]:
 //!   what a second core is worth.
@@ -10,6 +10,7 @@ mod fan_out;
 mod load;
 mod program;
 mod rss;
+mod sockets;
 mod turns;
 mod workers;
 pub(super) mod wrk;
@@ -23,7 +24,7 @@ use crate::options::Options;
 use crate::report;
 
 pub(crate) const SUITE: &str = "native";
-pub(crate) const SCENARIOS: [&str; 14] = [
+pub(crate) const SCENARIOS: [&str; 15] = [
     "keepalive",
     "pipelined",
     "echo",
@@ -38,8 +39,9 @@ pub(crate) const SCENARIOS: [&str; 14] = [
     "access-log",
     "axum",
     "fan-out",
+    "websocket",
 ];
-pub(crate) const SERVERS: [&str; 17] = [
+pub(crate) const SERVERS: [&str; 19] = [
     FLOOR,
     OURS,
     NGINX,
@@ -57,6 +59,8 @@ pub(crate) const SERVERS: [&str; 17] = [
     OURS_TOWER,
     OURS_FAN_OUT,
     FAN_OUT_FLOOR,
+    OURS_WEBSOCKET,
+    TUNGSTENITE,
 ];
 /// Those of the scenarios that aren't about asynchronous handlers. The first one is what the others are
 /// compared with.
@@ -85,6 +89,8 @@ const OURS_TOWER: &str = "ours_tower";
 const OURS_FAN_OUT: &str = "ours_fan_out";
 /// The least that publishing to many streams can cost.
 const FAN_OUT_FLOOR: &str = "floor_fan_out";
+const OURS_WEBSOCKET: &str = "ours_websocket";
+const TUNGSTENITE: &str = "tokio_tungstenite";
 const HYPER: &str = "hyper";
 const AXUM: &str = "axum";
 const NGINX: &str = "nginx";
@@ -112,6 +118,9 @@ pub(crate) fn run(options: &Options) -> Outcome {
             "tiny_http",
             "tokio",
             "mio",
+            "async-tungstenite",
+            "tokio-tungstenite",
+            "tungstenite",
         ],
     )?;
     versions.push(("wrk".into(), wrk::version()?));

@@ -1,6 +1,7 @@
 //! Turns: a server is loaded briefly, and right before or after it, in the same round, the
 //! floor. So what disturbs one also disturbs the other.
 
+use std::net::SocketAddr;
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -8,7 +9,8 @@ use interop::Outcome;
 
 use super::fan_out::Streams;
 use super::program::Program;
-use super::wrk::{self, Kind};
+use super::sockets::Sockets;
+use super::wrk::{self, Kind, Measured};
 use crate::load::Load;
 use crate::server::Peer;
 
@@ -41,6 +43,31 @@ pub(super) struct Turn {
 /// How long the server may take to handle the ends of the clients' connections.
 const REST: Duration = Duration::from_millis(15);
 
+/// The clients of a turn. What opening and closing their connections costs isn't counted, but with wrk.
+enum Clients {
+    Wrk,
+    Streams(Streams),
+    Sockets(Sockets),
+}
+
+impl Clients {
+    fn open(address: SocketAddr, plan: Plan) -> Outcome<Self> {
+        Ok(match plan.kind {
+            Kind::FanOut => Self::Streams(Streams::open(address, plan.connections)?),
+            Kind::WebSocket => Self::Sockets(Sockets::open(address, plan.connections)?),
+            _ => Self::Wrk,
+        })
+    }
+
+    fn run(&mut self, address: SocketAddr, plan: Plan) -> Outcome<Measured> {
+        match self {
+            Self::Wrk => wrk::run(address, plan.kind, plan.connections, plan.duration),
+            Self::Streams(streams) => streams.run(plan.duration),
+            Self::Sockets(sockets) => sockets.run(plan.duration),
+        }
+    }
+}
+
 impl Contestant {
     /// Starts it, with this many idle connections, on each of which one request was served.
     pub(super) fn start(program: &Program, idle: usize) -> Outcome<Self> {
@@ -65,21 +92,15 @@ impl Contestant {
     pub(super) fn play(&mut self, plan: Plan) -> Outcome<Turn> {
         self.peer.resume();
         let address = self.peer.address();
-        // What opening and closing the streams costs isn't counted.
-        let mut streams = None;
-        if plan.kind == Kind::FanOut {
-            let opened = Streams::open(address, plan.connections);
-            streams = Some(self.explained(opened)?);
-        }
+        let opened = Clients::open(address, plan);
+        let mut clients = self.explained(opened)?;
         let before = self.peer.cpu()?;
-        let measured = match &mut streams {
-            Some(streams) => streams.run(plan.duration),
-            None => wrk::run(address, plan.kind, plan.connections, plan.duration),
-        };
+        let measured = clients.run(address, plan);
         let measured = self.explained(measured)?;
         sleep(REST);
         let used = self.peer.cpu()?.since(before);
-        if streams.take().is_some() {
+        drop(clients);
+        if matches!(plan.kind, Kind::FanOut | Kind::WebSocket) {
             sleep(REST);
         }
         if let Some(idle) = &mut self.idle {

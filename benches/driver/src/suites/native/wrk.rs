@@ -25,6 +25,8 @@ pub(crate) enum Kind {
     Close,
     /// Event streams, all of which get each message. Not by wrk, but by `fan_out.rs`.
     FanOut,
+    /// WebSockets, which send messages back. Not by wrk, but by `sockets.rs`.
+    WebSocket,
 }
 
 /// What a run has shown.
@@ -102,6 +104,7 @@ impl Kind {
             Self::Stream => "stream",
             Self::Close => "close",
             Self::FanOut => "fan-out",
+            Self::WebSocket => "websocket",
         }
     }
 
