@@ -1,6 +1,8 @@
 //! [`Room`]: WebSockets that get each other's messages.
 
 use std::cell::RefCell;
+use std::future::poll_fn;
+use std::task::Poll;
 
 use async_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use async_tungstenite::tungstenite::{Message, Result};
@@ -24,7 +26,11 @@ impl Room {
         let mut inbox = self.enter();
         loop {
             match socket.next(&mut stopping, inbox.next()).await? {
-                Event::Message(message) => self.send(&message),
+                Event::Message(message) => {
+                    self.send(&message);
+                    // Many messages may have come at once: each is sent on before the next one is read.
+                    give_way().await;
+                }
                 Event::Other(Some(message)) => socket.send(message).await?,
                 Event::Other(None) => {
                     socket.close::<()>(CloseCode::Again).await?;
@@ -46,4 +52,17 @@ impl Room {
         let mut members = self.members.borrow_mut();
         members.retain_mut(|member| member.try_send(message.clone()).is_ok());
     }
+}
+
+/// Lets the other tasks go on.
+async fn give_way() {
+    let mut has_waited = false;
+    poll_fn(|cx| match std::mem::replace(&mut has_waited, true) {
+        true => Poll::Ready(()),
+        false => {
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        }
+    })
+    .await;
 }

@@ -38,7 +38,7 @@ impl Socket {
         Self(WebSocketStream::from_raw_socket(upgraded, role, Some(config)).await)
     }
 
-    /// Waits for a message, or for something else. When the server stops, it closes the WebSocket.
+    /// Waits for something else, or for a message. When the server stops, it closes the WebSocket.
     pub(crate) async fn next<T>(
         &mut self,
         stopping: &mut Stopping,
@@ -46,10 +46,10 @@ impl Socket {
     ) -> Result<Event<T>> {
         let mut other = pin!(other);
         loop {
-            let first = select(self.0.next(), other.as_mut());
+            let first = select(other.as_mut(), self.0.next());
             let received = match select(first, &mut *stopping).await {
-                Either::Left((Either::Left((received, _)), _)) => received,
-                Either::Left((Either::Right((value, _)), _)) => return Ok(Event::Other(value)),
+                Either::Left((Either::Left((value, _)), _)) => return Ok(Event::Other(value)),
+                Either::Left((Either::Right((received, _)), _)) => received,
                 Either::Right(((), _)) => return self.close(CloseCode::Away).await,
             };
             match received {

@@ -37,6 +37,21 @@ const SCENES: &[(&str, &str, Scene)] = &[
         "goes on after a restart of the server",
         scenes::chat_restart,
     ),
+    (
+        "websocket",
+        "messages of two tabs in order",
+        scenes::sockets,
+    ),
+    (
+        "websocket",
+        "connects again after a restart of the server",
+        scenes::sockets_restart,
+    ),
+    (
+        "websocket",
+        "a closed tab frees its connection",
+        scenes::closed_socket,
+    ),
     ("upload", "shows progress", scenes::progress),
     (
         "upload",

@@ -107,7 +107,75 @@ pub(super) fn chat_restart(site: &mut Site, browser: &Browser) -> Outcome<String
     Ok("ok".into())
 }
 
-/// A tab with the page of `chat`, when it is connected.
+pub(super) fn sockets(site: &mut Site, browser: &Browser) -> Outcome<String> {
+    const MESSAGES: usize = 200;
+    let tabs = [room(site, browser)?, room(site, browser)?];
+    // A burst of one tab: it waits for nothing between its messages.
+    tabs[0].eval(&format!(
+        "Array.from({{ length: {MESSAGES} }}, (_, it) => socket.send(String(it))).length"
+    ))?;
+    for tab in &tabs {
+        wait_messages(tab, MESSAGES)?;
+    }
+    for number in MESSAGES..MESSAGES + 10 {
+        say(&tabs[number % 2], number)?;
+        // Another tab's next message must come behind it.
+        wait_messages(&tabs[(number + 1) % 2], number + 1)?;
+    }
+    for tab in &tabs {
+        wait_messages(tab, MESSAGES + 10)?;
+    }
+    // What it says isn't part of the page.
+    tabs[0].eval("socket.send('<b id=injected>1</b>')")?;
+    for tab in &tabs {
+        tab.wait("document.getElementById('messages').lastChild.textContent.startsWith('<b ')")?;
+        let injected = tab.eval("document.getElementById('injected') === null")?;
+        ensure!(injected == "True", "a message became a part of the page");
+    }
+    Ok("ok".into())
+}
+
+pub(super) fn sockets_restart(site: &mut Site, browser: &Browser) -> Outcome<String> {
+    let tabs = [room(site, browser)?, room(site, browser)?];
+    say(&tabs[0], 0)?;
+    for tab in &tabs {
+        wait_messages(tab, 1)?;
+    }
+    site.kill();
+    for tab in &tabs {
+        tab.wait_text("state", "not connected")?;
+    }
+    site.start_again()?;
+    let started = Instant::now();
+    for tab in &tabs {
+        tab.wait_text("state", "connected")?;
+    }
+    let took = started.elapsed();
+    say(&tabs[1], 1)?;
+    for tab in &tabs {
+        wait_messages(tab, 2)?;
+    }
+    Ok(format!("{} ms", took.as_millis()))
+}
+
+pub(super) fn closed_socket(site: &mut Site, browser: &Browser) -> Outcome<String> {
+    let tab = room(site, browser)?;
+    let stays = room(site, browser)?;
+    let connections = site.connections("GET /all")?;
+    ensure!(connections.len() == 2, "WebSockets of {connections:?}");
+    drop(tab);
+    let took = site.wait_closed(&connections[0], || Ok(()))?;
+    let log = site.server()?.log();
+    ensure!(
+        !log.contains(&format!("conn {}: closed", connections[1])),
+        "the other tab's WebSocket is closed, too"
+    );
+    say(&stays, 0)?;
+    wait_messages(&stays, 1)?;
+    Ok(format!("{} ms", took.as_millis()))
+}
+
+/// A tab with the page of `chat` or `websocket`, when it is connected.
 fn room(site: &Site, browser: &Browser) -> Outcome<Tab> {
     let tab = browser.open(&site.url("/"))?;
     tab.wait_text("state", "connected")?;

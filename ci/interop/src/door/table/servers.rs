@@ -226,7 +226,8 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         name: "browser",
         about: "the pages of examples in a headless Chromium",
-        details: "The examples sse, chat and upload. It needs Python 3, and Chromium, a Debian package, or Google Chrome.",
+        details: "The examples sse, chat, websocket and upload. It needs Python 3, and Chromium, a Debian package, or\n\
+                  Google Chrome.",
         options: &[],
         can: Runtime::is_usual,
         // The others differ in nothing that a page could see.
