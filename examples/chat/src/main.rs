@@ -30,10 +30,13 @@ use mini_http::body::AnyBody;
 use mini_http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use mini_http::http::{Request, Uri};
 use mini_http::status::StatusCode;
-use mini_http::{Bytes, Handle, Incoming, Response, Server, sleep};
+use mini_http::{Bytes, Handle, Incoming, Response, Server, Stopping, sleep};
 
 use bus::{Bus, Local};
 use room::Room;
+
+/// What ends an event stream: the server stops.
+type Stop = Stopping;
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
 
