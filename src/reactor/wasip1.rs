@@ -195,6 +195,10 @@ impl<W: Wasi> Reactor for Wasip1Reactor<W> {
         Ok(self.poller.write(stream, bufs)?)
     }
 
+    fn write_last(&mut self, stream: &mut Registration, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        Ok(self.poller.write_last(stream, bufs)?)
+    }
+
     fn set_interest(&mut self, stream: &mut Registration, interest: Interest) {
         self.checks.set_interest(interest);
         self.poller.set_interest(stream, interest);

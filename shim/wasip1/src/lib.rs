@@ -54,7 +54,7 @@ pub use self::poller::{Interest, Poller, Ready, Registration, accept, shut_down,
 pub use self::preview1::Preview1;
 pub use self::trace::{TARGET, Traced};
 pub use self::wasi::{
-    ClockId, Event, EventKind, FIRST_FD, Fd, FdFlags, Fdstat, FileType, Shutdown, Subscription,
-    Wasi,
+    ClockId, Event, EventKind, FIRST_FD, Fd, FdFlags, Fdstat, FileType, SendFlags, Shutdown,
+    Subscription, Wasi,
 };
 pub use poll_turns::{Key, Table};

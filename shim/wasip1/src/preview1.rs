@@ -8,7 +8,9 @@ use std::io::{IoSlice, IoSliceMut};
 use wasi::wasi_snapshot_preview1 as raw;
 
 use crate::errno::Errno;
-use crate::wasi::{ClockId, Event, Fd, FdFlags, Fdstat, FileType, Shutdown, Subscription, Wasi};
+use crate::wasi::{
+    ClockId, Event, Fd, FdFlags, Fdstat, FileType, SendFlags, Shutdown, Subscription, Wasi,
+};
 
 /// The runtime that runs this program.
 #[derive(Clone, Copy, Debug, Default)]
@@ -76,20 +78,15 @@ impl Wasi for Preview1 {
     }
 
     fn fd_write(&self, fd: Fd, bufs: &[IoSlice<'_>]) -> Result<usize, Errno> {
-        // If there are more slices than this, the write is short, which every caller must expect anyway.
-        let mut iovecs = [wasi::Ciovec {
-            buf: [].as_ptr(),
-            buf_len: 0,
-        }; 16];
-        let count = bufs.len().min(iovecs.len());
-        for (iovec, buf) in iovecs.iter_mut().zip(bufs) {
-            *iovec = wasi::Ciovec {
-                buf: buf.as_ptr(),
-                buf_len: buf.len(),
-            };
-        }
+        let (iovecs, count) = ciovecs(bufs);
         // SAFETY: each iovec is one of `bufs`, which are borrowed during the call.
         unsafe { wasi::fd_write(fd, &iovecs[..count]) }.map_err(errno)
+    }
+
+    fn sock_send(&self, fd: Fd, bufs: &[IoSlice<'_>], flags: SendFlags) -> Result<usize, Errno> {
+        let (iovecs, count) = ciovecs(bufs);
+        // SAFETY: each iovec is one of `bufs`, which are borrowed during the call.
+        unsafe { wasi::sock_send(fd, &iovecs[..count], flags.0) }.map_err(errno)
     }
 
     fn sock_shutdown(&self, fd: Fd, how: Shutdown) -> Result<(), Errno> {
@@ -153,6 +150,25 @@ pub(crate) fn register_preopen(fd: Fd, name: &CStr) -> Result<(), Errno> {
         0 => Ok(()),
         _ => Err(Errno::NOMEM),
     }
+}
+
+/// How many slices one write takes. If there are more, the write is short, which every caller must expect anyway.
+const SLICES: usize = 16;
+
+/// The slices as the ABI takes them, and how many there are.
+fn ciovecs(bufs: &[IoSlice<'_>]) -> ([wasi::Ciovec; SLICES], usize) {
+    let mut iovecs = [wasi::Ciovec {
+        buf: [].as_ptr(),
+        buf_len: 0,
+    }; SLICES];
+    let count = bufs.len().min(iovecs.len());
+    for (iovec, buf) in iovecs.iter_mut().zip(bufs) {
+        *iovec = wasi::Ciovec {
+            buf: buf.as_ptr(),
+            buf_len: buf.len(),
+        };
+    }
+    (iovecs, count)
 }
 
 fn errno(errno: wasi::Errno) -> Errno {

@@ -23,7 +23,9 @@ pub use poll_turns::trace::TARGET;
 use poll_turns::trace::{self, Shown, list};
 
 use crate::errno::Errno;
-use crate::wasi::{ClockId, Event, EventKind, Fd, FdFlags, Fdstat, Shutdown, Subscription, Wasi};
+use crate::wasi::{
+    ClockId, Event, EventKind, Fd, FdFlags, Fdstat, SendFlags, Shutdown, Subscription, Wasi,
+};
 
 /// A [`Wasi`] that logs each call.
 #[derive(Clone, Copy, Debug, Default)]
@@ -79,6 +81,21 @@ impl<W: Wasi> Wasi for Traced<W> {
                 write!(f, "fd_write({fd}, ")?;
                 list(f, bufs.iter().map(|buf| buf.len()), bufs.len())?;
                 write!(f, ")")
+            },
+            |n, f| write!(f, "{n}"),
+        )
+    }
+
+    fn sock_send(&self, fd: Fd, bufs: &[IoSlice<'_>], flags: SendFlags) -> Result<usize, Errno> {
+        self.call(
+            || self.0.sock_send(fd, bufs, flags),
+            |f| {
+                write!(f, "sock_send({fd}, ")?;
+                list(f, bufs.iter().map(|buf| buf.len()), bufs.len())?;
+                match flags {
+                    SendFlags::MORE => write!(f, ", MORE)"),
+                    SendFlags(other) => write!(f, ", {other:#x})"),
+                }
             },
             |n, f| write!(f, "{n}"),
         )

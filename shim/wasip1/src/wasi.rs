@@ -36,6 +36,9 @@ pub trait Wasi {
     /// Writes from the slices in order.
     fn fd_write(&self, fd: Fd, bufs: &[IoSlice<'_>]) -> Result<usize, Errno>;
 
+    /// Like [`fd_write`](Self::fd_write), for a socket, with flags.
+    fn sock_send(&self, fd: Fd, bufs: &[IoSlice<'_>], flags: SendFlags) -> Result<usize, Errno>;
+
     /// Shuts down one or both directions of a socket.
     fn sock_shutdown(&self, fd: Fd, how: Shutdown) -> Result<(), Errno>;
 
@@ -327,6 +330,16 @@ impl FdFlags {
     pub const fn is_nonblock(self) -> bool {
         self.0 & Self::NONBLOCK.0 != 0
     }
+}
+
+/// The flags of [`Wasi::sock_send`]. Preview 1 defines none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SendFlags(pub u16);
+
+impl SendFlags {
+    /// More output, or the end of the stream, follows at once, so that the system may send both in one packet. The host
+    /// `wasip1-host` has this flag. Others ignore it, or refuse the call. It is the number of Linux' `MSG_MORE`.
+    pub const MORE: Self = Self(0x8000);
 }
 
 /// Which directions [`Wasi::sock_shutdown`] shuts down.

@@ -3,6 +3,7 @@
 use std::io::{self, IoSlice, Write};
 
 use mio::Interest;
+use mio::net::TcpStream;
 use wasmtime::Caller;
 
 use super::{Call, Fault, inner, stdio};
@@ -18,6 +19,10 @@ type Guest<'a, 'b> = &'a mut Caller<'b, Instance>;
 /// Flags of `sock_recv`.
 const PEEK: u32 = 1 << 0;
 const WAITALL: u32 = 1 << 1;
+
+/// The flag of `sock_send` for output that is followed at once by more, or by the end of the stream: the system may
+/// send both in one packet. Preview 1 defines no flags. This is the number of Linux' `MSG_MORE`.
+pub(crate) const MORE: u32 = 0x8000;
 
 /// How many buffers one call uses. With more, it is a short read or write.
 const BUFFERS: u32 = 64;
@@ -70,6 +75,10 @@ pub(super) fn sock_recv(
 }
 
 pub(super) fn fd_write(caller: Guest<'_, '_>, fd: Fd, iovs: u32, count: u32, out: u32) -> Call {
+    write(caller, fd, (iovs, count), out, false)
+}
+
+fn write(caller: Guest<'_, '_>, fd: Fd, (iovs, count): Buffers, out: u32, more: bool) -> Call {
     let stream = match *caller.data().table.get(fd) {
         Entry::Free | Entry::Stdio(0) => return Err(Errno::BADF.into()),
         Entry::Inner(inner) => return inner::fd_write(caller, inner, iovs, count, out),
@@ -79,7 +88,7 @@ pub(super) fn fd_write(caller: Guest<'_, '_>, fd: Fd, iovs: u32, count: u32, out
     let (mut memory, instance) = split(caller)?;
     let written = gather(&memory, (iovs, count), |slices| match stream {
         Some(stream) => Ok(stdio::write(stream, slices)?),
-        None => send(instance, fd, slices),
+        None => send(instance, fd, slices, more),
     })?;
     Ok(memory.put(out, (written as u32).to_le_bytes())?)
 }
@@ -93,10 +102,10 @@ pub(super) fn sock_send(
     out: u32,
 ) -> Call {
     is_socket(caller.data(), fd)?;
-    if flags != 0 {
+    if flags & !MORE != 0 {
         return Err(Errno::NOTSUP.into());
     }
-    fd_write(caller, fd, iovs, count, out)
+    write(caller, fd, (iovs, count), out, flags & MORE != 0)
 }
 
 /// Fails for a file descriptor that isn't a socket.
@@ -138,12 +147,13 @@ fn receive(
     Ok(total)
 }
 
-/// Writes to a socket, by one call of the system.
-fn send(instance: &mut Instance, fd: Fd, slices: &[IoSlice<'_>]) -> Call<usize> {
+/// Writes to a socket, by one call of the system. If `more`, the guest says that more output or the end follows.
+fn send(instance: &mut Instance, fd: Fd, slices: &[IoSlice<'_>], more: bool) -> Call<usize> {
     let offered = slices.iter().map(|slice| slice.len()).sum();
     let taken = until_ready(instance, fd, Interest::WRITABLE, |socket| {
         let stream = socket.stream().ok_or(io::ErrorKind::NotConnected)?;
         let taken = match slices {
+            several if more => send_more(stream, several)?,
             [one] => stream.write(one)?,
             several => stream.write_vectored(several)?,
         };
@@ -152,6 +162,23 @@ fn send(instance: &mut Instance, fd: Fd, slices: &[IoSlice<'_>]) -> Call<usize> 
     })?;
     instance.counters.bytes_written.add(taken as u64);
     Ok(taken)
+}
+
+#[cfg(target_os = "linux")]
+fn send_more(stream: &TcpStream, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+    use rustix::net::{SendAncillaryBuffer, SendFlags, send, sendmsg};
+    let flags = SendFlags::MORE | SendFlags::NOSIGNAL;
+    let sent = match slices {
+        [one] => send(stream, one, flags),
+        several => sendmsg(stream, several, &mut SendAncillaryBuffer::default(), flags),
+    };
+    Ok(sent?)
+}
+
+/// Other systems send each write at once.
+#[cfg(not(target_os = "linux"))]
+fn send_more(mut stream: &TcpStream, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+    stream.write_vectored(slices)
 }
 
 /// Makes an attempt, and repeats it when the socket is ready if the guest hasn't set `NONBLOCK`.

@@ -42,6 +42,57 @@ fn without_nonblock_calls_wait() {
     assert_eq!(client.join().expect("the client"), bytes);
 }
 
+/// Writes by `sock_send`, with these flags.
+fn send(puppet: &mut Puppet, fd: u32, buffers: &[&[u8]], flags: u64) -> Result<u32, u32> {
+    let mut at = 0x1_0000;
+    for (index, bytes) in (0..).zip(buffers) {
+        puppet.put(at, bytes);
+        puppet.put(0x200 + 8 * index, &at.to_le_bytes());
+        puppet.put(0x204 + 8 * index, &(bytes.len() as u32).to_le_bytes());
+        at += bytes.len() as u32;
+    }
+    let arguments = [u64::from(fd), 0x200, buffers.len() as u64, flags, 0x100];
+    puppet.call("sock_send", &arguments)?;
+    Ok(puppet.number(0x100))
+}
+
+#[test]
+fn output_with_the_flag_more_waits_for_what_follows() {
+    const MORE: u64 = 0x8000;
+    let mut puppet = Puppet::listening();
+    let all = |mut client: TcpStream| {
+        let mut all = Vec::new();
+        client.read_to_end(&mut all).expect("a whole stream");
+        all
+    };
+    for buffers in [&[&b"hello"[..]][..], &[b"he", b"", b"llo"]] {
+        // The end of the stream sends it, by a shutdown or by a close.
+        for ends in ["sock_shutdown", "fd_close"] {
+            let (client, fd) = puppet.connection();
+            client.set_nonblocking(true).expect("a client");
+            assert_eq!(send(&mut puppet, fd, buffers, MORE), Ok(5));
+            let waits = client.peek(&mut [0; 9]).expect_err("nothing has come");
+            assert_eq!(waits.kind(), std::io::ErrorKind::WouldBlock);
+            client.set_nonblocking(false).expect("a client");
+            let arguments = [u64::from(fd), 2];
+            let count = if ends == "fd_close" { 1 } else { 2 };
+            puppet.call(ends, &arguments[..count]).expect("it is open");
+            assert_eq!(all(client), b"hello");
+        }
+        // More output does, too.
+        let (client, fd) = puppet.connection();
+        assert_eq!(send(&mut puppet, fd, buffers, MORE), Ok(5));
+        assert_eq!(send(&mut puppet, fd, buffers, 0), Ok(5));
+        puppet.close(fd).expect("it is open");
+        assert_eq!(all(client), b"hellohello");
+    }
+    let (_client, fd) = puppet.connection();
+    for flags in [1, 0x4000, 0xffff, 0x1_8000] {
+        let refused = Err(u32::from(Errno::NOTSUP.0));
+        assert_eq!(send(&mut puppet, fd, &[b"hello"], flags), refused);
+    }
+}
+
 #[test]
 fn several_buffers_are_one_call() {
     let mut puppet = Puppet::listening();

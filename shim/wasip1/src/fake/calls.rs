@@ -5,9 +5,10 @@ use std::io::IoSlice;
 use std::rc::Rc;
 
 use super::Fake;
+use super::personality::SendMore;
 use super::world::{Object, Socket, World};
 use crate::errno::Errno;
-use crate::wasi::{ClockId, Event, Fd, FdFlags, Fdstat, Shutdown, Subscription, Wasi};
+use crate::wasi::{ClockId, Event, Fd, FdFlags, Fdstat, SendFlags, Shutdown, Subscription, Wasi};
 
 impl Wasi for Fake {
     fn poll_oneoff(
@@ -88,45 +89,17 @@ impl Wasi for Fake {
     }
 
     fn fd_write(&self, fd: Fd, bufs: &[IoSlice<'_>]) -> Result<usize, Errno> {
+        self.call(|world| write(world, fd, bufs, false))
+    }
+
+    fn sock_send(&self, fd: Fd, bufs: &[IoSlice<'_>], flags: SendFlags) -> Result<usize, Errno> {
         self.call(|world| {
-            world.counts.writes += 1;
-            let faults = world.personality.faults;
-            world.inject(faults.interrupted, &[Errno::INTR])?;
-            world.inject(faults.again, &[Errno::AGAIN])?;
-            let wanted: usize = bufs.iter().map(|buf| buf.len()).sum();
-            let most = world.limit(wanted);
-            let (socket, nonblock) = match world.object(fd, "fd_write") {
-                Some(Object::Stream { socket, nonblock }) => (socket.clone(), *nonblock),
-                Some(_) => return Err(Errno::NOTSUP),
-                None => return Err(Errno::BADF),
+            let held = match (world.personality.send_more, flags) {
+                (_, SendFlags(0)) | (SendMore::Ignored, _) => false,
+                (SendMore::Held, SendFlags::MORE) => true,
+                _ => return Err(Errno::NOTSUP),
             };
-            world.fail(&socket)?;
-            let mut socket = socket.borrow_mut();
-            if socket.reset {
-                return Err(Errno::CONNRESET);
-            }
-            if socket.server_shut_writing {
-                return Err(Errno::PIPE);
-            }
-            let count = most.min(socket.free());
-            if count == 0 && wanted > 0 && world.personality.silence.write {
-                return Ok(0);
-            }
-            if count == 0 && wanted > 0 {
-                assert!(
-                    nonblock,
-                    "fd_write on fd {fd} would block the whole process"
-                );
-                return Err(Errno::AGAIN);
-            }
-            let mut left = count;
-            for buf in bufs {
-                let taken = &buf[..left.min(buf.len())];
-                socket.to_client.extend(taken);
-                left -= taken.len();
-            }
-            socket.written_at = world.now();
-            Ok(count)
+            write(world, fd, bufs, held)
         })
     }
 
@@ -150,7 +123,10 @@ impl Wasi for Fake {
             if how == Shutdown::Both && world.personality.silence.shutdown_both {
                 return Ok(());
             }
-            socket.server_shut_writing |= how != Shutdown::Read;
+            if how != Shutdown::Read {
+                socket.server_shut_writing = true;
+                socket.held = 0;
+            }
             socket.server_shut_reading |= how != Shutdown::Write;
             Ok(())
         })
@@ -294,4 +270,51 @@ impl Fake {
         self.pass(cost);
         result
     }
+}
+
+/// Writes to a stream. If `hold`, the client gets the bytes with the next ones, or with the end.
+fn write(world: &mut World, fd: Fd, bufs: &[IoSlice<'_>], hold: bool) -> Result<usize, Errno> {
+    world.counts.writes += 1;
+    let faults = world.personality.faults;
+    world.inject(faults.interrupted, &[Errno::INTR])?;
+    world.inject(faults.again, &[Errno::AGAIN])?;
+    let wanted: usize = bufs.iter().map(|buf| buf.len()).sum();
+    let most = world.limit(wanted);
+    let (socket, nonblock) = match world.object(fd, "fd_write") {
+        Some(Object::Stream { socket, nonblock }) => (socket.clone(), *nonblock),
+        Some(_) => return Err(Errno::NOTSUP),
+        None => return Err(Errno::BADF),
+    };
+    world.fail(&socket)?;
+    let mut socket = socket.borrow_mut();
+    if socket.reset {
+        return Err(Errno::CONNRESET);
+    }
+    if socket.server_shut_writing {
+        return Err(Errno::PIPE);
+    }
+    let count = most.min(socket.free());
+    if count == 0 && wanted > 0 && world.personality.silence.write {
+        return Ok(0);
+    }
+    if count == 0 && wanted > 0 {
+        assert!(
+            nonblock,
+            "fd_write on fd {fd} would block the whole process"
+        );
+        return Err(Errno::AGAIN);
+    }
+    let mut left = count;
+    for buf in bufs {
+        let taken = &buf[..left.min(buf.len())];
+        socket.to_client.extend(taken);
+        left -= taken.len();
+    }
+    // What doesn't fit in the last packet isn't held.
+    socket.held = match hold && count == wanted {
+        true => socket.held + count,
+        false => 0,
+    };
+    socket.written_at = world.now();
+    Ok(count)
 }

@@ -46,14 +46,14 @@ impl Client {
     /// Takes all bytes that have arrived.
     #[must_use]
     pub fn receive(&self) -> Vec<u8> {
-        self.socket.borrow_mut().to_client.drain(..).collect()
+        self.receive_at_most(usize::MAX)
     }
 
     /// Takes at most `most` of the bytes that have arrived.
     #[must_use]
     pub fn receive_at_most(&self, most: usize) -> Vec<u8> {
         let mut socket = self.socket.borrow_mut();
-        let count = most.min(socket.to_client.len());
+        let count = most.min(socket.to_client.len() - socket.held);
         socket.to_client.drain(..count).collect()
     }
 
@@ -61,7 +61,7 @@ impl Client {
     #[must_use]
     pub fn skip(&self, most: usize) -> usize {
         let mut socket = self.socket.borrow_mut();
-        let count = most.min(socket.to_client.len());
+        let count = most.min(socket.to_client.len() - socket.held);
         drop(socket.to_client.drain(..count));
         count
     }

@@ -32,7 +32,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 pub use client::Client;
-pub use personality::{Costs, Faults, Nbytes, Personality, Silence};
+pub use personality::{Costs, Faults, Nbytes, Personality, SendMore, Silence};
 pub use rng::Rng;
 pub use seeds::Seeds;
 pub use world::Counts;

@@ -29,8 +29,21 @@ pub struct Personality {
     pub silence: Silence,
     /// How many file descriptors there may be. Opening more fails with `IO`, as in wazero.
     pub most_descriptors: usize,
+    /// What `sock_send` does with a flag.
+    pub send_more: SendMore,
     /// Which faults happen at random.
     pub faults: Faults,
+}
+
+/// What `sock_send` does with [`SendFlags::MORE`](crate::SendFlags::MORE).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SendMore {
+    /// It sends at once.
+    Ignored,
+    /// It fails with `NOTSUP`.
+    Refused,
+    /// The client gets the bytes with the next ones, or with the end of the stream.
+    Held,
 }
 
 /// Calls that return success and do nothing, or not at once.
@@ -130,6 +143,7 @@ impl Personality {
         },
         silence: Silence::NONE,
         most_descriptors: usize::MAX,
+        send_more: SendMore::Ignored,
         faults: Faults::NONE,
     };
 
@@ -152,6 +166,7 @@ impl Personality {
         },
         silence: Silence::WAZERO,
         most_descriptors: usize::MAX,
+        send_more: SendMore::Refused,
         faults: Faults::NONE,
     };
 
@@ -174,6 +189,7 @@ impl Personality {
         },
         silence: Silence::NONE,
         most_descriptors: usize::MAX,
+        send_more: SendMore::Held,
         faults: Faults::NONE,
     };
 

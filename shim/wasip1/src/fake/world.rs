@@ -76,6 +76,8 @@ pub(super) enum Object {
 pub(super) struct Socket {
     pub(super) to_server: VecDeque<u8>,
     pub(super) to_client: VecDeque<u8>,
+    /// How many of the last bytes in `to_client` the runtime holds until more follows.
+    pub(super) held: usize,
     /// How many bytes may be in `to_client`.
     pub(super) room: usize,
     /// When the server last wrote to it.
@@ -102,6 +104,7 @@ impl Socket {
         Self {
             to_server: VecDeque::new(),
             to_client: VecDeque::new(),
+            held: 0,
             room: 64 * 1024,
             written_at: 0,
             accepted_at: None,
@@ -134,6 +137,7 @@ impl Socket {
         self.reset = true;
         self.to_server.clear();
         self.to_client.clear();
+        self.held = 0;
     }
 
     pub(super) fn free(&self) -> usize {
@@ -394,6 +398,7 @@ fn close_object(object: Object, now: u64) {
 fn close_socket(socket: &mut Socket, now: u64) {
     socket.closed_at.get_or_insert(now);
     socket.server_shut_writing = true;
+    socket.held = 0;
     // As in TCP, closing with unread bytes resets the connection, and the client may lose bytes that it hasn't
     // taken.
     if !socket.to_server.is_empty() {

@@ -74,7 +74,7 @@ use std::time::Duration;
 
 use crate::discover::NoListener;
 use crate::errno::Errno;
-use crate::wasi::{ClockId, Event, Fd, Shutdown, Subscription, Wasi};
+use crate::wasi::{ClockId, Event, Fd, SendFlags, Shutdown, Subscription, Wasi};
 use accepted::Accepted;
 use blind::Sleep;
 use poll::Poll;
@@ -114,6 +114,8 @@ pub struct Poller<W> {
     reported_only_listeners: bool,
     /// When it was last known for certain which of all connections were ready.
     resolved_at: u64,
+    /// The runtime has refused a flag of `sock_send`.
+    refuses_more: bool,
     /// The last time that was read. It is used when the clock fails.
     read_time: Cell<u64>,
 }
@@ -160,6 +162,7 @@ impl<W: Wasi> Poller<W> {
             failures: 0,
             reported_only_listeners: false,
             resolved_at: 0,
+            refuses_more: false,
             read_time: Cell::new(0),
         }
     }
@@ -270,6 +273,38 @@ impl<W: Wasi> Poller<W> {
             true => write_each(&self.wasi, fd, bufs),
             false => self.wasi.fd_write(fd, bufs),
         };
+        self.record_write(stream, bufs, result)
+    }
+
+    /// Like [`write`](Self::write). [`shutdown`](Self::shutdown) or [`close`](Self::close) follows at once when
+    /// everything was taken, so a runtime that can send the end of the stream in the same packet may do so.
+    ///
+    /// # Errors
+    /// Those of [`write`](Self::write).
+    pub fn write_last(
+        &mut self,
+        stream: &Registration,
+        bufs: &[IoSlice<'_>],
+    ) -> Result<usize, Errno> {
+        if self.is_blind() || self.refuses_more {
+            return self.write(stream, bufs);
+        }
+        let fd = self.slots.fd(stream)?;
+        match self.wasi.sock_send(fd, bufs, SendFlags::MORE) {
+            Err(Errno::NOTSUP | Errno::NOSYS | Errno::INVAL | Errno::NOTCAPABLE) => {
+                self.refuses_more = true;
+                self.write(stream, bufs)
+            }
+            result => self.record_write(stream, bufs, result),
+        }
+    }
+
+    fn record_write(
+        &mut self,
+        stream: &Registration,
+        bufs: &[IoSlice<'_>],
+        result: Result<usize, Errno>,
+    ) -> Result<usize, Errno> {
         let result = match result {
             Ok(0) if bufs.iter().any(|buf| !buf.is_empty()) => Err(Errno::AGAIN),
             result => result,

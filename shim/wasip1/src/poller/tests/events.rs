@@ -354,3 +354,52 @@ fn failures_of_streams_without_interest_are_found() {
         assert_eq!(server.fake.violations(), [""; 0]);
     }
 }
+
+/// Writes a response that is the last, and ends the stream. Returns what the client has before the end, and how many
+/// calls it took.
+fn write_last(server: &mut Server) -> (usize, u64) {
+    let (client, stream) = server.accept(1);
+    let before = server.fake.counts().all;
+    let bufs = [IoSlice::new(b"hello"), IoSlice::new(b" there")];
+    assert_eq!(server.poller.write_last(&stream, &bufs), Ok(11));
+    let calls = server.fake.counts().all - before;
+    let mut got = client.receive();
+    let early = got.len();
+    server
+        .poller
+        .shutdown(&stream, Shutdown::Write)
+        .expect("it is open");
+    got.extend(client.receive());
+    assert_eq!(got, b"hello there");
+    server.poller.close(stream);
+    (early, calls)
+}
+
+#[test]
+fn the_last_output_leaves_with_the_end_where_the_runtime_can_do_that() {
+    for (send_more, early) in [
+        (SendMore::Held, 0),
+        (SendMore::Ignored, 11),
+        (SendMore::Refused, 11),
+    ] {
+        let personality = Personality {
+            send_more,
+            ..Personality::STRICT
+        };
+        let mut server = Server::new(personality);
+        server.wait(0);
+        let refused = u64::from(send_more == SendMore::Refused);
+        assert_eq!(write_last(&mut server), (early, 1 + refused));
+        // A refusal is remembered.
+        assert_eq!(write_last(&mut server), (early, 1));
+        assert_eq!(server.fake.violations(), [""; 0]);
+    }
+}
+
+/// In such a runtime each slice is a call, and none has flags.
+#[test]
+fn in_a_blind_runtime_the_last_output_is_written_like_any() {
+    let mut server = Server::new(Personality::WAZERO);
+    server.wait(0);
+    assert_eq!(write_last(&mut server), (11, 2));
+}

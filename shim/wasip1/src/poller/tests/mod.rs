@@ -5,7 +5,7 @@ mod load;
 mod silent;
 
 use super::*;
-use crate::fake::{Client, Fake, Faults, Personality, Silence};
+use crate::fake::{Client, Fake, Faults, Personality, SendMore, Silence};
 
 const LISTENER: u64 = 99;
 
