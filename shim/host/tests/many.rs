@@ -1,8 +1,9 @@
-//! A guest that keeps all connections it can get. It is a process of its own, because it needs a hundred thousand
-//! file descriptors.
+//! Guests that keep all connections they can get, and what goes on beside them. It is a process of its own, because it
+//! needs a hundred thousand file descriptors.
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -48,24 +49,64 @@ fn connect(address: SocketAddr, end: &AtomicBool) {
     }
 }
 
-#[test]
-fn a_guest_gets_no_more_sockets_than_it_may() {
-    let count = count();
-    let module = include_str!("many.wat").replace("COUNT", &count.to_string());
-    let host = Host::from_bytes("guest", wat::parse_str(module).unwrap());
-    let running = host
+/// What another guest in the same process sends back meanwhile. It gets file descriptors as long as the hostile ones
+/// have no more than they may.
+fn is_served(address: SocketAddr) -> bool {
+    let ask = || {
+        let mut client = TcpStream::connect(address)?;
+        client.set_read_timeout(Some(Duration::from_secs(10)))?;
+        client.write_all(b"hello")?;
+        let mut response = String::new();
+        client.read_to_string(&mut response)?;
+        std::io::Result::Ok(response == "hello")
+    };
+    ask().unwrap_or(false)
+}
+
+/// Starts this many instances that may have `each` sockets, and returns the exit code of the host. Beside it another
+/// host is asked again and again, and must respond each time.
+fn take_all(instances: usize, each: usize) -> u8 {
+    let module = include_str!("many.wat").replace("COUNT", &each.to_string());
+    let hostile = Host::from_bytes("guest", wat::parse_str(module).unwrap())
         .listen("127.0.0.1:0")
-        .max_open(count)
-        .cache(false)
-        .start()
-        .unwrap();
-    println!("{count} sockets");
+        .instances(instances)
+        .max_open(each)
+        .cache(false);
+    let guest = wat::parse_str(include_str!("guest.wat")).unwrap();
+    let neighbour = Host::from_bytes("guest", guest)
+        .listen("127.0.0.1:0")
+        .cache(false);
+    let neighbour = neighbour.start().unwrap();
+    let beside = neighbour.addresses()[0];
+    let running = hostile.start().unwrap();
     let (address, end) = (running.addresses()[0], AtomicBool::new(false));
     let code = thread::scope(|scope| {
         scope.spawn(|| connect(address, &end));
+        let asked = scope.spawn(|| {
+            let mut asked = 0;
+            while !end.load(Ordering::Relaxed) {
+                assert!(is_served(beside), "after {asked}");
+                asked += 1;
+                thread::sleep(Duration::from_millis(10));
+            }
+            asked
+        });
         let code = running.wait();
         end.store(true, Ordering::Relaxed);
+        assert!(asked.join().unwrap() > 0);
         code
     });
-    assert_eq!(code, MFILE, "of {count} sockets");
+    neighbour.stop();
+    assert_eq!(neighbour.wait(), 0);
+    code
+}
+
+#[test]
+fn a_guest_gets_no_more_sockets_than_it_may() {
+    let count = count();
+    println!("{count} sockets");
+    assert_eq!(take_all(1, count), MFILE, "of {count} sockets");
+    // Neither takes what the other may have.
+    let each = (count / 2).min(2000);
+    assert_eq!(take_all(2, each), MFILE, "of {each} sockets each");
 }
