@@ -30,7 +30,7 @@ mod signals;
 mod socket;
 mod supervisor;
 mod table;
-#[cfg(test)]
+#[cfg(any(test, feature = "fuzzing"))]
 mod tests;
 mod trace;
 
@@ -38,3 +38,10 @@ pub use error::Error;
 pub use host::Host;
 pub use running::Running;
 pub use trace::TARGET as TRACE_TARGET;
+
+/// Makes the calls that a fuzzer's bytes stand for, in a guest of its own. For `fuzz` only.
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub fn fuzz_calls(bytes: &[u8]) {
+    tests::fuzz::run(bytes);
+}

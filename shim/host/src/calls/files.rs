@@ -102,6 +102,11 @@ pub(super) fn path_open(
 ) -> Call {
     let fd = number(caller, fd, Errno::NOTDIR)?;
     caller.data().table.has_room()?;
+    // Checked before opening: a file whose number can't be written would stay open, without being counted.
+    split(caller)?.0.bytes(out, 4)?;
+    if !out.is_multiple_of(4) {
+        return Err(Errno::INVAL.into());
+    }
     inner::path_open(
         caller, fd, dirflags, path, len, oflags, base, inheriting, flags, out,
     )?;

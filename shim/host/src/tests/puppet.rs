@@ -1,9 +1,9 @@
 //! A guest for tests, which makes the calls that a test wants.
 
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use wasmtime::{Config, Engine, Instance as Module, Memory, Store, Val};
+use wasmtime::{Config, Engine, Instance as Module, InstancePre, Memory, Store, Val};
 
 use crate::calls;
 use crate::instance::Instance;
@@ -129,21 +129,15 @@ impl Puppet {
             name: None,
         };
         settings.listeners = 1;
-        let mut config = Config::new();
-        config.epoch_interruption(true);
-        let engine = Engine::new(&config).expect("an engine");
         let phase = Arc::new(SharedPhase::default());
         let seat = Arc::new(Seat::new(vec![bound]));
         let (instance, waker) =
             Instance::new(0, Arc::new(settings), seat, phase.clone()).expect("an instance");
-        let mut store = Store::new(&engine, instance);
+        let pre = prepared(pages);
+        let mut store = Store::new(pre.module().engine(), instance);
         store.limiter(|instance| &mut instance.limits);
         store.set_epoch_deadline(u64::MAX / 2);
-        let text = wat(pages);
-        let module = wasmtime::Module::new(&engine, wat::parse_str(text).expect("its text"));
-        let module = module.expect("a module");
-        let linker = calls::linker(&engine).expect("a linker");
-        let module = linker.instantiate(&mut store, &module).expect("a guest");
+        let module = pre.instantiate(&mut store).expect("a guest");
         let memory = module.get_memory(&mut store, "memory").expect("a memory");
         Self {
             store,
@@ -306,6 +300,24 @@ pub(super) fn reset(client: TcpStream) {
 /// Ends the sending of a client.
 pub(super) fn half_close(client: &TcpStream) {
     client.shutdown(Shutdown::Write).expect("a connection");
+}
+
+/// The module with so many pages of memory. Each is compiled once, because that takes longer than most tests.
+fn prepared(pages: u32) -> InstancePre<Instance> {
+    static ALL: Mutex<Vec<(u32, InstancePre<Instance>)>> = Mutex::new(Vec::new());
+    let mut all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((_, pre)) = all.iter().find(|it| it.0 == pages) {
+        return pre.clone();
+    }
+    let mut config = Config::new();
+    config.epoch_interruption(true);
+    let engine = Engine::new(&config).expect("an engine");
+    let bytes = wat::parse_str(wat(pages)).expect("its text");
+    let module = wasmtime::Module::new(&engine, bytes).expect("a module");
+    let linker = calls::linker(&engine).expect("a linker");
+    let pre = linker.instantiate_pre(&module).expect("a guest");
+    all.push((pages, pre.clone()));
+    pre
 }
 
 /// The module: for each call a function that makes it.
