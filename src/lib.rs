@@ -128,7 +128,6 @@
 )]
 pub mod __wasi_http;
 pub mod body;
-mod calendar;
 mod connection_id;
 mod counters;
 mod deadlines;

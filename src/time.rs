@@ -1,7 +1,7 @@
-//! Monotonic time, as read from a reactor's clock.
+//! Monotonic time, as read from a reactor's clock, and dates.
 
 use std::ops::Add;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// A point in time on the reactor's monotonic clock, in nanoseconds since an arbitrary start.
 ///
@@ -56,6 +56,14 @@ impl Add<Duration> for Instant {
     fn add(self, duration: Duration) -> Self {
         Self(self.0.saturating_add(nanos(duration)))
     }
+}
+
+/// The date as in RFC 9110 §5.6.7: `Fri, 27 Nov 2026 18:25:43 GMT`. Of a time outside of the years 1970 to 9999, the nearest
+/// one in them: there `httpdate` panics, and a runtime's clock may return anything.
+pub(crate) fn http_date(time: SystemTime) -> String {
+    const YEAR_9999: Duration = Duration::from_secs(253_402_300_799);
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    httpdate::fmt_http_date(UNIX_EPOCH + since.min(YEAR_9999))
 }
 
 #[cfg(test)]

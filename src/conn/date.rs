@@ -3,8 +3,7 @@
 use std::ops::Range;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::calendar::{MONTHS, YEAR_9999, date_of};
-use crate::time::Instant;
+use crate::time::{Instant, http_date};
 
 /// The `Date` field (RFC 9110 §6.6.1), formatted once a second.
 #[derive(Debug)]
@@ -37,12 +36,14 @@ impl Date {
 
     /// Formats `wall_clock`, which is the time at `now`.
     pub(super) fn set(&mut self, now: Instant, wall_clock: SystemTime) {
-        // A runtime's clock may return anything.
-        let since = wall_clock.duration_since(UNIX_EPOCH).unwrap_or_default();
-        let value = imf_fixdate(since.as_secs().min(YEAR_9999));
-        self.block[Self::VALUE].copy_from_slice(&value);
-        let nanos = u64::from(since.subsec_nanos());
-        self.expires = now + Duration::from_nanos(1_000_000_000 - nanos);
+        let value = http_date(wall_clock);
+        if value.len() == Self::VALUE.len() {
+            self.block[Self::VALUE].copy_from_slice(value.as_bytes());
+        }
+        let nanos = wall_clock
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |since| since.subsec_nanos());
+        self.expires = now + Duration::from_nanos(1_000_000_000 - u64::from(nanos));
     }
 }
 
@@ -52,31 +53,6 @@ impl Default for Date {
             block: *b"HTTP/1.1 200 OK\r\ndate: Thu, 01 Jan 1970 00:00:00 GMT\r\ncontent-length: ",
             expires: Instant::default(),
         }
-    }
-}
-
-/// The text of a second since 1970, up to the year 9999. With `httpdate`, a module would contain how a `Duration` is shown
-/// in its panics: 2 kB.
-fn imf_fixdate(second: u64) -> [u8; 29] {
-    // The first day was a Thursday.
-    const WEEKDAYS: [&[u8; 3]; 7] = [b"Thu", b"Fri", b"Sat", b"Sun", b"Mon", b"Tue", b"Wed"];
-    let days = second / 86_400;
-    let (year, month, day) = date_of(days);
-    let mut text = *b"Thu, 01 Jan 1970 00:00:00 GMT";
-    text[..3].copy_from_slice(WEEKDAYS[(days % 7) as usize]);
-    write_digits(&mut text[5..7], day);
-    text[8..11].copy_from_slice(MONTHS[month - 1].as_bytes());
-    write_digits(&mut text[12..16], year);
-    write_digits(&mut text[17..19], second / 3600 % 24);
-    write_digits(&mut text[20..22], second / 60 % 60);
-    write_digits(&mut text[23..25], second % 60);
-    text
-}
-
-fn write_digits(text: &mut [u8], mut number: u64) {
-    for digit in text.iter_mut().rev() {
-        *digit = b'0' + (number % 10) as u8;
-        number /= 10;
     }
 }
 
@@ -93,16 +69,6 @@ mod tests {
         );
         assert_eq!(date.line(), b"date: Sun, 06 Nov 1994 08:49:37 GMT\r\n");
         assert_eq!(date.expires, Instant::from_nanos(60));
-    }
-
-    #[test]
-    fn dates_are_those_of_httpdate() {
-        // Each day at another time, up to the year 2106.
-        for day in 0..50_000u64 {
-            let second = day * 86_400 + day * 7919 % 86_400;
-            let expected = httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(second));
-            assert_eq!(imf_fixdate(second), *expected.as_bytes());
-        }
     }
 
     #[test]
