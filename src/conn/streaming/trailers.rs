@@ -35,6 +35,7 @@ pub(super) fn write(out: &mut Vec<u8>, trailers: &HeaderMap) {
 }
 
 /// Removes the fields that mustn't be in a trailer section.
+#[cfg(feature = "wasi-http")]
 pub(crate) fn keep_valid(trailers: &mut HeaderMap) {
     let forbidden: Vec<HeaderName> = trailers
         .keys()
