@@ -26,6 +26,21 @@ runtimes_of() {
     read -r -a runtimes <<<"$names"
 }
 
+# runtimes_of_benchmarks NAME... : of these runtimes, those in which benchmarks run. Sets `native`, which is empty if it is
+# not among them, the array `options` to `--runtime NAME` of the others, and the array `targets` to theirs.
+runtimes_of_benchmarks() {
+    local wasi names name
+    options=()
+    targets=()
+    # shellcheck disable=SC2034
+    native="$("$ROOT/ci/run" runtimes --wasi 0 bench-check "$@")" || exit
+    for wasi in 1 2; do
+        names="$("$ROOT/ci/run" runtimes --wasi "$wasi" bench-check "$@")" || exit
+        [ -z "$names" ] || targets+=("wasm32-wasip$wasi")
+        for name in $names; do options+=(--runtime "$name"); done
+    done
+}
+
 # installed PROGRAM VERSION TAKES COMMAND... : prints the path of a program, and installs it first when
 # it isn't in the cache: one folder per name and version, so that versions never mix. The command is
 # called with a folder, and puts the program into its `bin`. TAKES says how long that lasts. What goes

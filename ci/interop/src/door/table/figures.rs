@@ -63,8 +63,17 @@ pub(super) const CHECKS: &[Check] = &[
         run: Run::Gate,
     },
     Check {
+        name: "bench-build",
+        about: "lints, tests and builds of the benchmarks (Linux)",
+        details: "What bench-check runs.",
+        options: &[],
+        can: |it| it.is_usual() && !it.is_blind(),
+        does: |it| it.is_usual() && !it.is_blind(),
+        run: Run::Script("ci/checks/bench-build"),
+    },
+    Check {
         name: "bench-check",
-        about: "builds and runs the benchmarks, without measuring (Linux)",
+        about: "runs the benchmarks, without measuring (Linux)",
         details: "",
         options: &[],
         can: |it| it.is_usual() && !it.is_blind(),
