@@ -28,6 +28,8 @@ pub(crate) struct Options {
     pub(crate) assert: bool,
     /// Where the results are written, if at all.
     pub(crate) results: Option<PathBuf>,
+    /// Whether the servers are only built.
+    pub(crate) build: bool,
 }
 
 /// How much is measured.
@@ -58,6 +60,7 @@ impl Options {
             sleep: false,
             assert: false,
             results: None,
+            build: false,
         };
         let mut arguments = arguments.into_iter();
         while let Some(name) = arguments.next() {
@@ -66,6 +69,7 @@ impl Options {
                 "--quick" => options.extent = Extent::Quick,
                 "--assert" => options.assert = true,
                 "--sleep" => options.sleep = true,
+                "--build" => options.build = true,
                 "--smoke" => options.extent = Extent::Smoke,
                 "--only" => options.only.push(value()?),
                 "--server" => options.servers.push(value()?),

@@ -108,6 +108,9 @@ pub(crate) fn run(options: &Options) -> Outcome {
         wanted.any(|scenario| load::servers(scenario).contains(&server))
     };
     let programs = programs(options, takes_part)?;
+    if options.build {
+        return Ok(());
+    }
     let mut versions = report::locked(
         "benches/native",
         &[

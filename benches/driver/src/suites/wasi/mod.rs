@@ -138,6 +138,9 @@ impl Suite {
             modules: contestant::modules(self.servers, &scenarios, options, first)?,
             runtimes,
         };
+        if options.build {
+            return Ok(());
+        }
         let versions = run.versions()?;
         // Not before: what was built above may use all cores.
         cores::prepare()?;
