@@ -83,6 +83,30 @@ fn short_sleeps_are_short() {
     assert!(took[1] < Duration::from_millis(1), "{took:?}");
 }
 
+/// The kernel's waits are whole milliseconds, so beside sockets a clock may be late by one.
+#[test]
+fn beside_a_socket_clocks_are_right_to_a_millisecond() {
+    let mut puppet = Puppet::listening();
+    for micros in [400_u64, 2300, 12_700] {
+        let time = Duration::from_micros(micros);
+        let subs = [
+            Sub::Read(3),
+            Sub::After(5000 * MILLI),
+            Sub::After(micros * 1000),
+        ];
+        // A busy machine adds to most of them.
+        let least = (0..20).map(|_| {
+            let start = Instant::now();
+            assert_eq!(puppet.poll(&subs), [ok(2, 0)]);
+            start.elapsed()
+        });
+        let least = least.min().expect("a time");
+        assert!(least >= time, "{time:?}: {least:?}");
+        let late = least - time;
+        assert!(late < Duration::from_micros(1300), "{time:?}: {least:?}");
+    }
+}
+
 #[test]
 fn what_is_wrong_is_wrong_in_its_own_event() {
     let mut puppet = Puppet::listening();
