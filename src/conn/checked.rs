@@ -50,6 +50,13 @@ impl CheckedConnection {
         }
     }
 
+    /// The same, where handlers make no tunnels, so that CONNECT is refused.
+    #[must_use]
+    pub fn without_tunnels(mut self) -> Self {
+        self.shared.refuses_connect = true;
+        self
+    }
+
     /// Makes a call.
     ///
     /// # Panics

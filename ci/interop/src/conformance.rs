@@ -43,6 +43,7 @@ pub fn run(runtimes: &[Runtime]) -> Report {
 /// What a handler can get: complete requests, or bodies that stream.
 fn modes(handler: &str) -> &'static [&'static str] {
     match handler {
+        "complete" => &["whole"],
         "upgrade" => &["async"],
         _ => &["whole", "async"],
     }

@@ -29,7 +29,7 @@ pub(crate) fn check(data: &[u8]) {
     let check = |drive: &Drive| {
         drive.check(bytes, &plain.seen);
         if let Some(status) = verdict::check(drive) {
-            drive.check_refusal(status, plain.seen.len(), &refused);
+            drive.check_refusal(bytes, status, plain.seen.len(), &refused);
         }
     };
     check(&drive);
