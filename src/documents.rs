@@ -8,6 +8,10 @@ struct Readme;
 #[doc = include_str!("../docs/addresses.md")]
 struct Addresses;
 
+/// `docs/api.md`.
+#[doc = include_str!("../docs/api.md")]
+struct Api;
+
 /// `docs/async.md`.
 #[doc = include_str!("../docs/async.md")]
 struct Async;
@@ -19,6 +23,10 @@ struct Operators;
 /// `docs/stopping.md`.
 #[doc = include_str!("../docs/stopping.md")]
 struct Stopping;
+
+/// `docs/upgrade.md`.
+#[doc = include_str!("../docs/upgrade.md")]
+struct Upgrade;
 
 /// `docs/workers.md`.
 #[doc = include_str!("../docs/workers.md")]

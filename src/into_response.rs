@@ -14,6 +14,11 @@ use crate::body::BoxError;
 /// other error it gets 500; the error is logged with its causes, and its text isn't sent.
 ///
 /// The trait is sealed: later versions of this crate may add other types.
+#[diagnostic::on_unimplemented(
+    message = "an asynchronous handler can't return `{Self}`",
+    note = "it returns `Response<B>` or `Result<Response<B>, E>`, where `B` is an `http_body::Body` such as `String` or \
+            `Bytes`; `mini_http::body::AnyBody` is made of any other: `\"text\".into()`"
+)]
 pub trait IntoResponse: sealed::Sealed {
     /// The body of the response.
     type Body: http_body::Body<Error: Into<Box<dyn Error + Send + Sync>>>;
@@ -34,6 +39,8 @@ mod sealed {
     impl<B, E> Sealed for Result<Response<B>, E> {}
 }
 
+// The compiler's own words would name bounds of the library, and a trait of synchronous handlers.
+#[diagnostic::do_not_recommend]
 impl<B> IntoResponse for Response<B>
 where
     B: http_body::Body,
@@ -46,6 +53,7 @@ where
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl<B, E> IntoResponse for Result<Response<B>, E>
 where
     B: http_body::Body,

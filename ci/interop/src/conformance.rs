@@ -2,7 +2,7 @@
 //! one whose handler gets complete requests, and one whose handler is a future.
 
 use std::process::Command;
-use std::thread;
+use std::thread::{self, ScopedJoinHandle};
 
 use crate::{Outcome, Program, Report, Runtime, Server, ensure, root};
 
@@ -19,25 +19,47 @@ pub fn run(runtimes: &[Runtime]) -> Report {
             return report;
         }
     };
-    for &runtime in runtimes {
-        for (handler, settings) in &servers {
-            // Side by side: both mostly wait.
-            let modes = modes(handler);
-            let outcomes: Vec<_> = thread::scope(|scope| {
-                let start = |&mode| scope.spawn(move || cases(runtime, mode, handler, settings));
-                let running: Vec<_> = modes.iter().map(start).collect();
-                let ended = running.into_iter();
-                ended
-                    .map(|running| running.join().expect("it doesn't panic"))
-                    .collect()
-            });
-            for (mode, outcome) in modes.iter().zip(outcomes) {
-                let row = format!("{mode} {handler} {settings}");
-                report.add(row.trim(), runtime, outcome);
-            }
+    let servers = &servers[..];
+    for some in runtimes.chunks(AT_ONCE) {
+        let rows: Vec<_> = thread::scope(|scope| {
+            let start = |&runtime| scope.spawn(move || rows_of(runtime, servers));
+            let running: Vec<_> = some.iter().map(start).collect();
+            running.into_iter().flat_map(joined).collect()
+        });
+        for (row, runtime, outcome) in rows {
+            report.add(row.trim(), runtime, outcome);
         }
     }
     report
+}
+
+/// In how many runtimes at a time. Most cases wait for something; with more runtimes, those that measure time would wait
+/// for the processor.
+const AT_ONCE: usize = 2;
+
+/// Each server in one runtime.
+fn rows_of(
+    runtime: Runtime,
+    servers: &[(String, String)],
+) -> Vec<(String, Runtime, Outcome<String>)> {
+    let mut rows = Vec::new();
+    for (handler, settings) in servers {
+        // Side by side: both mostly wait.
+        let modes = modes(handler);
+        let outcomes: Vec<_> = thread::scope(|scope| {
+            let start = |&mode| scope.spawn(move || cases(runtime, mode, handler, settings));
+            let running: Vec<_> = modes.iter().map(start).collect();
+            running.into_iter().map(joined).collect()
+        });
+        for (mode, outcome) in modes.iter().zip(outcomes) {
+            rows.push((format!("{mode} {handler} {settings}"), runtime, outcome));
+        }
+    }
+    rows
+}
+
+fn joined<T>(running: ScopedJoinHandle<'_, T>) -> T {
+    running.join().expect("it doesn't panic")
 }
 
 /// What a handler can get: complete requests, or bodies that stream.

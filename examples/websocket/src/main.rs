@@ -1,6 +1,6 @@
 //! WebSockets: `/` sends each message back, `/all` sends it to all clients connected there.
 //!
-//! `cargo run --manifest-path examples/Cargo.toml --bin websocket`, then open http://127.0.0.1:3000 in a browser. The
+//! In the folder `examples`: `cargo run -p websocket`, then open http://127.0.0.1:3000 in a browser. The
 //! same source runs inside a WASI runtime, with `--target wasm32-wasip1` or `--target wasm32-wasip2`.
 //!
 //! The protocol is that of the crate `async-tungstenite`, on the connection that `mini_http::upgrade` returns. Pings get

@@ -1,7 +1,7 @@
 //! Checks that the commands in the documents work as they stand there.
 //!
 //! Each page of the checkout is followed as a reader would: its blocks of commands run in their order, in the checkout
-//! or next to it. [`page`] describes what the first line of a block can say.
+//! or next to it. `page.rs` describes what the first line of a block can say.
 
 mod page;
 mod session;
