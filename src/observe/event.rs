@@ -1,6 +1,7 @@
 //! [`ResponseEvent`]: what is known of a request and its response, when that was sent or given up.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
 
@@ -19,7 +20,7 @@ use crate::connection_id::ConnectionId;
 /// # Times
 /// The first byte of a request is the moment at which the server turned to it. If it was sent while an earlier request
 /// of its connection was served, this is later than its arrival.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct ResponseEvent<'a> {
     pub(super) connection: u64,
     pub(super) peer: Option<SocketAddr>,
@@ -39,6 +40,24 @@ pub struct ResponseEvent<'a> {
     pub(super) refusal: Option<Refusal>,
     pub(super) close_reason: Option<CloseReason>,
     pub(super) is_complete: bool,
+}
+
+impl fmt::Debug for ResponseEvent<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseEvent")
+            .field("connection", &self.connection)
+            .field("peer", &self.peer)
+            .field("method", &self.method())
+            .field("target", &self.target())
+            .field("version", &self.version)
+            .field("status", &self.status)
+            .field("bytes_in", &self.bytes_in)
+            .field("bytes_out", &self.bytes_out)
+            .field("duration", &self.duration)
+            .field("refusal", &self.refusal)
+            .field("close_reason", &self.close_reason)
+            .finish_non_exhaustive()
+    }
 }
 
 impl ResponseEvent<'_> {

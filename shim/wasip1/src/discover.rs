@@ -199,7 +199,7 @@ A module of WASI preview 1 cannot open a listening socket itself; start it with 
   wasip1-host:        wasip1-host --listen 127.0.0.1:3000 MODULE.wasm
   wasmtime 36 to 46:  wasmtime run -S preview2=n -S tcplisten=127.0.0.1:3000 MODULE.wasm
   wasmi:              wasmi run --tcplisten 127.0.0.1:3000 MODULE.wasm
-  wazero:             wazero run -listen=127.0.0.1:3000 MODULE.wasm
+  wazero:             GOGC=1 wazero run -listen=127.0.0.1:3000 MODULE.wasm
 wasip1-host (shim/host of this project) is preview 1 with sockets on current wasmtime, whose own
 command has none since version 47. A program built for wasm32-wasip2 opens its sockets itself.";
 
