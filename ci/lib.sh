@@ -206,7 +206,7 @@ stage() {
 }
 
 # beside NAME COMMAND... : starts a stage that only computes. It runs while the next stages do, which mostly wait, and gets
-# the processor time that they leave. One at a time, in their order. For what isn't timed, and doesn't need the build
+# the processor time that they leave. Two at a time, in their order. For what isn't timed, and doesn't need the build
 # directory of the others. stages_joined waits for all of them.
 beside() {
     local name="$1" folder
@@ -219,14 +219,22 @@ beside() {
     (
         trap - EXIT
         exec >"$folder/output" 2>&1
-        # The one before.
-        [ ${#BESIDE[@]} = 1 ] || while [ ! -e "${BESIDE[-2]}/outcome" ]; do sleep 1; done
+        while [ "$(unfinished)" -gt 2 ]; do sleep 1; done
         # shellcheck disable=SC2030
         export INTEROP_SUMMARY="$folder/summary"
         start="$(date +%s)" outcome=ok
         "${AT_REST[@]}" "$@" || outcome=FAILED
         echo "$outcome $(($(date +%s) - start))" >"$folder/outcome"
     ) &
+}
+
+# unfinished : the number of stages beside that have not ended, up to the one that asks.
+unfinished() {
+    local folder count=0
+    for folder in "${BESIDE[@]}"; do
+        [ -e "$folder/outcome" ] || [ ! -d "$folder" ] || count=$((count + 1))
+    done
+    echo "$count"
 }
 
 # stages_joined : waits for the stages beside, and shows what they have printed.
