@@ -112,49 +112,25 @@ fn object(out: &mut Vec<u8>, event: &ResponseEvent<'_>, date: &mut DateText) {
         }
         None => null(out),
     }
-    text(
-        out,
-        "method",
-        Some(event.method).filter(|method| !method.is_empty()),
-    );
-    text(
-        out,
-        "target",
-        Some(event.target).filter(|target| !target.is_empty()),
-    );
-    text(
-        out,
-        "version",
-        event
-            .version
-            .map(|version| version_text(version).as_bytes()),
-    );
+    let known = |text: &&[u8]| !text.is_empty();
+    text(out, "method", Some(event.method).filter(known));
+    text(out, "target", Some(event.target).filter(known));
+    let version = event.version.map(version_text);
+    text(out, "version", version.map(str::as_bytes));
     text(out, "referer", event.referer);
     text(out, "user_agent", event.user_agent);
-    integer(
-        out,
-        "status",
-        event.status.map(|status| u64::from(status.as_u16())),
-    );
+    let status = event.status.map(|status| u64::from(status.as_u16()));
+    integer(out, "status", status);
     integer(out, "bytes_in", Some(event.bytes_in));
     integer(out, "bytes_out", Some(event.bytes_out));
     integer(out, "body_bytes_out", Some(event.body_bytes_out));
     seconds(out, "until_handler", event.until_handler);
     seconds(out, "handler_time", event.handler_time);
     seconds(out, "duration", Some(event.duration));
-    text(
-        out,
-        "refused",
-        event
-            .refusal
-            .as_ref()
-            .map(|refusal| refusal.text().as_bytes()),
-    );
-    text(
-        out,
-        "closed",
-        event.close_reason.map(|reason| reason.explain().as_bytes()),
-    );
+    let refused = event.refusal.as_ref().map(|refusal| refusal.text());
+    text(out, "refused", refused.map(str::as_bytes));
+    let closed = event.close_reason.map(|reason| reason.explain());
+    text(out, "closed", closed.map(str::as_bytes));
     name(out, "complete");
     out.extend_from_slice(if event.is_complete {
         b"true}"
