@@ -1,4 +1,4 @@
-//! The example `upload` as a component. The host has to give it the folder as `/uploads`:
+//! The example `upload` as a component. The host has to pass the folder as `/uploads`:
 //! `wasmtime serve -S cli --dir FOLDER::/uploads upload-http.wasm`.
 
 #[allow(dead_code, reason = "its main function is for sockets")]
