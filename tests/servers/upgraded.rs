@@ -7,9 +7,7 @@ use std::pin::Pin;
 use futures_io::{AsyncRead, AsyncWrite};
 use mini_http::body::AnyBody;
 use mini_http::header::{HeaderValue, UPGRADE};
-use mini_http::http::Request;
-use mini_http::method::Method;
-use mini_http::status::StatusCode;
+use mini_http::http::{Method, Request, StatusCode};
 use mini_http::{Incoming, Response, Stopping, Upgraded, spawn, upgrade};
 
 /// Takes the upgrade, and returns the response.

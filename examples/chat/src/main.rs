@@ -28,8 +28,7 @@ use std::time::Duration;
 use futures_lite::{FutureExt, Stream, stream};
 use mini_http::body::AnyBody;
 use mini_http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
-use mini_http::http::{Request, Uri};
-use mini_http::status::StatusCode;
+use mini_http::http::{Request, StatusCode, Uri};
 use mini_http::{Bytes, Handle, Incoming, Response, Server, Stopping, sleep};
 
 use bus::{Bus, Local};

@@ -28,8 +28,7 @@ use mini_http::header::{
     ACCEPT_RANGES, ALLOW, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderName, HeaderValue,
     LAST_MODIFIED, LOCATION, RANGE, X_CONTENT_TYPE_OPTIONS,
 };
-use mini_http::http::{Method, Request};
-use mini_http::status::StatusCode;
+use mini_http::http::{Method, Request, StatusCode};
 use mini_http::{Incoming, Response, Server};
 
 use conditions::{Validators, Verdict};

@@ -55,7 +55,7 @@ async fn compute() -> Response<String> {
 #[cfg(target_os = "wasi")]
 async fn compute() -> Response<String> {
     let mut response = Response::new("there are no threads on WASI\n".into());
-    *response.status_mut() = mini_http::status::StatusCode::NOT_IMPLEMENTED;
+    *response.status_mut() = mini_http::http::StatusCode::NOT_IMPLEMENTED;
     response
 }
 

@@ -26,8 +26,7 @@ use std::time::{Duration, SystemTime};
 use futures_lite::{Stream, stream};
 use mini_http::body::AnyBody;
 use mini_http::header::{CONTENT_TYPE, HeaderValue, LOCATION};
-use mini_http::http::Request;
-use mini_http::status::StatusCode;
+use mini_http::http::{Request, StatusCode};
 use mini_http::{Bytes, Handle, Incoming, Response, Server, sleep};
 
 use jobs::Jobs;

@@ -19,8 +19,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 
 use mini_http::header::{ALLOW, CONTENT_TYPE, HeaderMap, HeaderValue};
-use mini_http::http::Request;
-use mini_http::status::StatusCode;
+use mini_http::http::{Request, StatusCode};
 use mini_http::{Incoming, IncomingError, Response, Server};
 
 use form::Form;

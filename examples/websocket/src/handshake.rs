@@ -6,9 +6,7 @@ use mini_http::header::{
     CONNECTION, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
     SEC_WEBSOCKET_VERSION, UPGRADE,
 };
-use mini_http::http::Request;
-use mini_http::method::Method;
-use mini_http::status::StatusCode;
+use mini_http::http::{Method, Request, StatusCode};
 use mini_http::{Incoming, Response};
 
 const WEBSOCKET: HeaderValue = HeaderValue::from_static("websocket");

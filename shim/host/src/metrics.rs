@@ -54,7 +54,7 @@ fn respond(path: &str, shared: &Weak<Shared>) -> Response<Vec<u8>> {
     let shared = shared.upgrade().filter(|_| path == "/metrics");
     let Some(shared) = shared else {
         let mut response = Response::new(b"the metrics are at /metrics\n".to_vec());
-        *response.status_mut() = mini_http::status::StatusCode::NOT_FOUND;
+        *response.status_mut() = mini_http::http::StatusCode::NOT_FOUND;
         return response;
     };
     let counters: Vec<&Counters> = shared.seats.iter().map(|seat| &*seat.counters).collect();
