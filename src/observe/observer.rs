@@ -64,7 +64,7 @@ impl Watch for Observer {
                 self.begin(open, &at, now, |record| record.set_line(&line));
             }
             Seen::Refused(refusal) => {
-                if !self.is_unresponseed(open) {
+                if !self.awaits_response(open) {
                     self.begin(open, &at, now, |_| {});
                 }
                 self.change_last(open, |record| record.refuse(refusal));
@@ -124,14 +124,14 @@ impl Observer {
     }
 
     /// Whether the last request has no complete response.
-    fn is_unresponseed(&mut self, open: &Open) -> bool {
+    fn awaits_response(&mut self, open: &Open) -> bool {
         let last = self.records.get(open.last);
         last.is_some_and(|record| record.end.is_none())
     }
 
     /// Makes the record of a request, unless that was done when its head was received.
     fn begin_unless_begun(&mut self, open: &mut Open, at: &At, now: Instant, head: SeenHead<'_>) {
-        if !self.is_unresponseed(open) {
+        if !self.awaits_response(open) {
             let uses_fields = self.uses_fields;
             self.begin(open, at, now, |record| record.set_head(head, uses_fields));
         }

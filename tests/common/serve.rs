@@ -47,11 +47,11 @@ pub(crate) fn serve(server: &Server, handler: Handler, mode: Mode) -> mini_http:
             let peer = request.peer_addr();
             machine::response(handler, query, request.body(), peer).expect("a good query")
         }),
-        Mode::Async => server.serve_async(move |request| receive_and_response(handler, request)),
+        Mode::Async => server.serve_async(move |request| receive_and_respond(handler, request)),
     }
 }
 
-async fn receive_and_response(
+async fn receive_and_respond(
     handler: Handler,
     mut request: Request<Incoming>,
 ) -> Result<Response<AnyBody>, IncomingError> {
