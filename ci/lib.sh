@@ -68,7 +68,7 @@ installed() {
             echo "$path"
             return
         fi
-        # Nobody else holds the lock: these are of installs that were killed.
+        # No other process holds the lock: these are of installs that were killed.
         rm -rf "$folder".part.*
     fi
 

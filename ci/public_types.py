@@ -10,7 +10,7 @@ STD = {"std", "core", "alloc"}
 
 
 def is_own(item):
-    """Whether somebody has written this item, and isn't `impl<T> Trait for T`."""
+    """Whether the item is in the source, and isn't `impl<T> Trait for T`."""
     implementation = item["inner"].get("impl")
     return implementation is None or not (implementation["is_synthetic"] or implementation["blanket_impl"])
 

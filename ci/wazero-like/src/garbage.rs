@@ -16,9 +16,9 @@ pub struct Garbage {
 /// When there is a collection: whichever comes first.
 #[derive(Clone, Copy, Debug)]
 pub struct Schedule {
-    /// So long after the last one. Go lets at most two minutes pass.
+    /// This long after the last one. Go lets at most two minutes pass.
     pub every: Duration,
-    /// When so many connections were accepted since the last one, which stands for the memory that
+    /// When this many connections were accepted since the last one, which stands for the memory that
     /// a program takes meanwhile.
     pub accepts: usize,
 }

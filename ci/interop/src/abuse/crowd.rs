@@ -165,7 +165,7 @@ impl Crowd {
         Self::connect_with(address, count, |_| Ok(()))
     }
 
-    /// Opens so many connections whose systems keep hardly anything, and for which the server's system keeps
+    /// Opens this many connections whose systems keep hardly anything, and for which the server's system keeps
     /// little, too: on the loopback device its buffers are made for segments of 64 KiB, and take 2 MiB.
     ///
     /// # Errors

@@ -160,7 +160,7 @@ fn descriptors() -> Outcome<u64> {
     Ok(soft.unwrap_or(u64::MAX))
 }
 
-/// So many connections, or fewer where there aren't descriptors for them and some more.
+/// This many connections, or fewer where there aren't descriptors for them and some more.
 fn at_most(count: usize) -> Outcome<usize> {
     const OTHERS: u64 = 500;
     let room = descriptors()?.saturating_sub(OTHERS);

@@ -277,7 +277,7 @@ fn open_events(target: &Target) -> Outcome<Reasons> {
     Ok(vec![("ClientGone", COUNT), ("ClientClosed", 1)])
 }
 
-/// Opens so many connections, in parts that a listener's backlog has room for. What comes beside the backlog has to
+/// Opens this many connections, in parts that a listener's backlog has room for. What comes beside the backlog has to
 /// try again after a second.
 pub(super) fn connect_paced(
     client: &mut Client,
@@ -298,7 +298,7 @@ pub(super) fn connect_paced(
     Ok(Crowd { members })
 }
 
-/// Waits until so many long polls wait; how long that took.
+/// Waits until this many long polls wait; how long that took.
 fn wait_until(client: &mut Client, count: usize, most: Duration) -> Outcome<Duration> {
     let since = Instant::now();
     loop {

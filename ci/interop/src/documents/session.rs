@@ -18,7 +18,7 @@ use crate::{Outcome, ensure};
 const LIMIT: Duration = Duration::from_secs(1500);
 /// How long to wait for a port that another process uses, such as a check in another checkout.
 const PORT_LIMIT: Duration = Duration::from_secs(60);
-/// Between two looks at a port.
+/// The pause between two attempts to connect to a port.
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// A bash, whose folder, variables and functions are kept from block to block.

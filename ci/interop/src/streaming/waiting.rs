@@ -180,7 +180,7 @@ fn shown(address: SocketAddr) -> String {
     format!("{ip:08X}:{:04X}", address.port())
 }
 
-/// Waits until so many long polls wait.
+/// Waits until this many long polls wait.
 fn until_waiting(client: &mut Client, count: u64) -> Outcome {
     let started = Instant::now();
     loop {

@@ -19,7 +19,7 @@ pub(super) fn check(report: &mut Report, host: Runtime) {
     ask(report, host, start(Component::example("sse-http")), SSE);
     ask(report, host, start(Component::example("axum-http")), AXUM);
     if host == Runtime::Jco {
-        // Its `serve` gives no folder of a chosen name to a component.
+        // Its `serve` can't pass a folder to a component by a chosen name.
         return;
     }
     report.add(
@@ -29,7 +29,7 @@ pub(super) fn check(report: &mut Report, host: Runtime) {
     );
 }
 
-/// The requests that each of the four ways gets: a path, and what curl is told.
+/// The requests that each of the four ways gets: a path, and the arguments of curl.
 const REQUESTS: [(&str, &[&str]); 6] = [
     ("/", &[]),
     ("/none", &[]),

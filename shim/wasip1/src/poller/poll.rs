@@ -1,4 +1,4 @@
-//! One poll: makes the subscriptions, polls them (in parts, if the host refuses so many at once), and decides which
+//! One poll: makes the subscriptions, polls them (in parts, if the host refuses that many at once), and decides which
 //! of the events are certain.
 
 use super::Ready;

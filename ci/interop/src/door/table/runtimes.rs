@@ -36,9 +36,9 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         name: "registry-mio",
         about: "hyper on the mio shim, and on the mio of crates.io",
-        details: "What each costs at rest, what resets do to it, and how many connections it can have. What happens to\n\
-                  the second is shown, and is no failure but in wasip1-host-edge. There axum with server-sent events,\n\
-                  and WebSockets, are checked on it, too.",
+        details: "What each costs at rest, what resets do to it, and how many connections it can have. A failure\n\
+                  of the second counts only in wasip1-host-edge, otherwise it is just shown. There the check also\n\
+                  runs axum with server-sent events, and WebSockets, on it.",
         options: &[
             option("--resets", "N", "2000", "connections that are reset"),
             option("--seconds", "N", "5", "how long it is watched at rest"),
@@ -50,8 +50,8 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         name: "wasip1-host",
         about: "the host of shim/host: lints, its tests, and guests in C, Rust and Go",
-        details: "Hostile guests are among the tests; HOST_SEEDS and HOST_CALLS say how much they try. It is built in a folder\n\
-                  of the cache. Compilers that can't be had are left out.",
+        details: "Hostile guests are among the tests; HOST_SEEDS and HOST_CALLS set how many calls they make. It is built\n\
+                  in a folder of the cache. Guests whose compiler can't be installed are left out.",
         options: &[],
         can: |it| it == Runtime::Wasip1Host,
         does: |it| it == Runtime::Wasip1Host,

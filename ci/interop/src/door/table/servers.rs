@@ -174,7 +174,7 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         name: "wasi-http",
         about: "components that `export!` has made, in `wasmtime serve` and jco's `serve`",
-        details: "The curl matrix as far as it isn't about connections, streams with backpressure, trailers, clients that are\n\
+        details: "The curl matrix without its cases about connections, streams with backpressure, trailers, clients that are\n\
                   gone, the examples `everywhere`, `sse`, `upload` and `axum`, 1,000 requests at 64 connections, and two hosts\n\
                   behind HAProxy.",
         options: &[],
@@ -248,8 +248,8 @@ pub(super) const CHECKS: &[Check] = &[
         name: "axum",
         about: "an axum app responds on this library as it does on tokio and hyper",
         details: "The app is that of examples/axum, with more routes; release builds. The responses are compared byte by byte, except\n\
-                  for what ci/interop/src/axum/response.rs lists. In WASI without the handler that panics, because\n\
-                  that ends the process there. Also that the example is built without tokio.",
+                  for what ci/interop/src/axum/response.rs lists. In WASI the handler that panics is left out, because\n\
+                  that ends the process there. The check also fails if the example is built with tokio.",
         options: &[],
         can: Runtime::is_usual,
         does: Runtime::is_usual,

@@ -71,8 +71,8 @@ pub(super) const CHECKS: &[Check] = &[
     },
     Check {
         name: "public-types",
-        about: "the types of other crates in the public API are those that RELEASING.md lists",
-        details: "Read from the pages that rustdoc makes.",
+        about: "the items of other crates in the public API are those of ci/public-types.txt",
+        details: "Read from rustdoc's JSON. RELEASING.md says what a difference means.",
         options: &[],
         can: none,
         does: none,
