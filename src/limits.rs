@@ -63,7 +63,7 @@ pub struct Limits {
     /// With `serve_async`, it counts input that waits for a handler, parts of responses that wait to be
     /// sent, and bodies that a handler collects at once. While it is full, streams are not refused: they are
     /// neither read nor polled until there is room. But each may always hold 4 KiB in each direction, so that
-    /// all go on; if a response's body gives longer parts (frames of `http_body`), one part. All streams
+    /// all go on; if a response's body has longer parts (frames of `http_body`), one part. All streams
     /// together may exceed the limit by the sum of these, but by no more.
     ///
     /// Set it to several times [`max_body`](Self::max_body). A body takes at least 4 KiB and at most six

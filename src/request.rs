@@ -98,8 +98,8 @@ impl Request {
         std::mem::take(self.parts_mut()).inner
     }
 
-    /// The `http` crate's type with another body. The memory of this request is reused, but for its fields and
-    /// extensions.
+    /// Converts it into the `http` crate's type, with another body. The next request reuses the memory of this one,
+    /// except that of its fields and extensions.
     pub(crate) fn with_body<B>(mut self, body: B) -> http::Request<B> {
         let mut parts = self.parts.take().expect(PRESENT);
         let inner = &mut parts.inner;
@@ -109,7 +109,7 @@ impl Request {
         *request.version_mut() = inner.version();
         std::mem::swap(request.headers_mut(), inner.headers_mut());
         std::mem::swap(request.extensions_mut(), inner.extensions_mut());
-        // All that it had is in the request now, but for a body that nothing was put into.
+        // Only the body is left here: it wasn't used, and is cleared for the next request.
         inner.body_mut().clear();
         parts.give_back();
         request
@@ -222,8 +222,8 @@ thread_local! {
     static POOL: RefCell<Vec<Box<Parts>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Gives the memory of a response's fields to the next request, whose own went to a handler: those that set a field get
-/// by without memory for the fields of requests.
+/// Reuses the memory of a response's fields for the next request, whose own went to a handler. So a handler that sets
+/// a field costs no allocation for the fields of requests.
 pub(crate) fn reuse_fields(fields: &mut HeaderMap) {
     if !(1..=Parts::MAX_FIELDS).contains(&fields.capacity()) {
         return;

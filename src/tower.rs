@@ -20,9 +20,9 @@ impl Server {
     /// [ready](Service::poll_ready). The service and its future need not be `Send`. What the future returns is
     /// treated as in [`serve_async`](Self::serve_async), and so is an error of `poll_ready`.
     ///
-    /// An `axum::Router` is such a service. It needs no tokio: turn off axum's default features. What axum has with its
-    /// feature `tokio` alone is missing then, also its `ConnectInfo`. The client's address is the extension
-    /// [`PeerAddr`](crate::PeerAddr); the example `axum` has a `ConnectInfo` of its own, and the layer for it.
+    /// An `axum::Router` is such a service. It needs no tokio: turn off axum's default features. Then
+    /// everything that needs axum's feature `tokio` is missing, including `ConnectInfo`. The client's address is the
+    /// extension [`PeerAddr`](crate::PeerAddr). The example `axum` has a `ConnectInfo` of its own, and the layer for it.
     ///
     /// ```no_run
     /// use std::convert::Infallible;

@@ -32,10 +32,10 @@ impl Peer {
                 Err(errno) => return Err(format!("sock_accept: {errno}")),
             }
         }
-        Err("nobody has come to do the other end's part: see ci/run probe".into())
+        Err("no other end has connected: see ci/run probe".into())
     }
 
-    /// Has a command carried out, and gives the number in its response.
+    /// Sends a command, and returns the number in its response.
     pub(crate) fn ask(&mut self, command: &str) -> Result<u64, String> {
         let line = format!("{command}\n");
         let sent = Preview1.fd_write(self.fd, &[IoSlice::new(line.as_bytes())]);

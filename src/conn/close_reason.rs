@@ -53,7 +53,7 @@ pub enum CloseReason {
     ServerFailed,
     /// A read or write failed; usually the client reset the connection.
     IoError,
-    /// A response was not completed: its body failed, or gave more or fewer bytes than it had
+    /// A response was not completed: its body failed, or had more or fewer bytes than it had
     /// announced.
     ResponseFailed,
     /// The client was gone, by a reset or a failed read or write, before its request had its complete
@@ -168,7 +168,9 @@ impl CloseReason {
             Self::Stopped => "the server was stopped",
             Self::ServerFailed => "the server failed",
             Self::IoError => "the connection failed",
-            Self::ResponseFailed => "the response's body failed, or had not the announced length",
+            Self::ResponseFailed => {
+                "the response's body failed, or had another length than announced"
+            }
             Self::ClientGone => "the client was gone before it had its response",
             Self::HalfClosedTimeout => {
                 "the client had ended its stream, and the response took too long"

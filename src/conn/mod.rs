@@ -327,7 +327,7 @@ impl Connection {
     }
 }
 
-/// Events. `deadlines.rs` has another one.
+/// The events of a connection. That of an expired deadline is in `deadlines.rs`.
 impl Connection {
     /// Consumes received bytes from the front of `input`, up to the end of one request, and
     /// returns that request. Call [`respond`](Self::respond), then call this again until it

@@ -1,8 +1,8 @@
 //! The header of the PROXY protocol, versions 1 and 2, in which a proxy sends the address of its client. It precedes
 //! the first request.
 //!
-//! The crate `ppp` parses complete headers. When one is complete, and what is wrong with the forms that the crate
-//! accepts, is decided here.
+//! The crate `ppp` parses complete headers. This module decides when a header is complete, and refuses malformed ones
+//! that the crate accepts.
 
 use std::net::SocketAddr;
 

@@ -1,4 +1,4 @@
-//! [`Settings`]: what a loop is given of its server.
+//! [`Settings`]: the settings of a server that its event loops use.
 
 use std::fmt;
 use std::sync::Arc;

@@ -57,7 +57,7 @@ impl<T> TakeOnce<T> {
         sockets.as_mut().ok_or_else(Self::taken)
     }
 
-    /// What `inspect` returns about the sockets, while they can be taken.
+    /// Calls `inspect` with the sockets, and returns its result. An error if they were taken already.
     #[cfg(unix)]
     fn inspect<R>(&self, inspect: impl FnOnce(&T) -> Result<R>) -> Result<R> {
         let sockets = self.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,7 +1,7 @@
 //! Unix domain sockets: binding a path, and removing the file.
 //!
-//! A process that is killed leaves the file of its socket, and nobody can bind its path then. So a file is removed
-//! if it is a socket on which nobody listens. Other servers may start or end at the same moment, so a file is first
+//! A process that is killed leaves the file of its socket, and no process can bind its path then. So a file is removed
+//! if it is a socket on which no process listens. Other servers may start or end at the same moment, so a file is first
 //! moved aside, and deleted only if it is still the one that was examined.
 
 use std::fs::{self, Metadata, Permissions};
@@ -46,7 +46,7 @@ pub(super) fn bind(path: &Path) -> Result<Socket> {
         result => result.map_err(failed)?,
     }
     let file = SocketFile::new(path, address).map_err(failed)?;
-    // Before it listens, nobody can connect.
+    // Before it listens, no client can connect.
     file.set_mode(MODE).map_err(failed)?;
     socket.listen(BACKLOG).map_err(failed)?;
     Ok(Socket::Unix {
@@ -55,7 +55,7 @@ pub(super) fn bind(path: &Path) -> Result<Socket> {
     })
 }
 
-/// The file of a socket that was bound here. It is removed when this is dropped, unless somebody still listens: another
+/// The file of a socket that was bound here. It is removed when this is dropped, unless a process still listens: another
 /// process may have a copy of the socket. So drop it when the socket is closed.
 #[derive(Debug)]
 pub(crate) struct SocketFile {
@@ -79,7 +79,7 @@ impl SocketFile {
         fs::set_permissions(&self.path, Permissions::from_mode(mode))
     }
 
-    /// Removes the file if it is still this one, and if nobody listens. Returns whether it did.
+    /// Removes the file if it is still this one, and if no process listens. Returns whether it did.
     fn remove(&self) -> io::Result<bool> {
         match examine(&self.path, &self.address) {
             Ok(found) if found == self.identity => take_away(&self.path, found),
@@ -119,7 +119,7 @@ impl Identity {
     }
 }
 
-/// Removes the file at this path if it is a socket on which nobody listens.
+/// Removes the file at this path if it is a socket on which no process listens.
 fn remove_stale(path: &Path, address: &SockAddr) -> io::Result<()> {
     let identity = match examine(path, address) {
         Err(error) if error.kind() == NotFound => return Ok(()),
@@ -139,7 +139,7 @@ fn remove_stale(path: &Path, address: &SockAddr) -> io::Result<()> {
     Ok(())
 }
 
-/// The identity of the socket at this path. Fails if it is no socket, or if somebody may listen on it.
+/// The identity of the socket at this path. Fails if it is no socket, or if a process may listen on it.
 fn examine(path: &Path, address: &SockAddr) -> io::Result<Identity> {
     let file = fs::symlink_metadata(path)?;
     if !file.file_type().is_socket() {

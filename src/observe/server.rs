@@ -47,7 +47,7 @@ impl Server {
 
     /// Turns on the [`Counters`](crate::Counters) of responses: by class, of their bytes, by reasons of refusals, and the
     /// times of handlers. Without this, [`on_response`](Self::on_response) or [`access_log`](Self::access_log) they
-    /// stay 0, because they need three more looks at the clock for each request.
+    /// stay 0, because they need three more readings of the clock for each request.
     pub fn count_responses(&mut self) -> &mut Self {
         self.add_sink(CountOnly)
     }

@@ -53,7 +53,7 @@ impl Service {
         }
     }
 
-    /// Records a sign of life of one reactor. When each reactor has given one, the server reports to systemd.
+    /// Records a sign of life of one reactor. When all reactors have one, the server reports to systemd.
     fn arrive(&self, number: usize) {
         let completed = lock(&self.round).arrive(number);
         if completed == Some(1)

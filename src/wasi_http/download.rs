@@ -41,7 +41,7 @@ pub(super) struct Download {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
-    /// The handler works.
+    /// The handler runs.
     Awaited,
     /// The head was passed on. `missing` bytes of the body are still to be added, if that is known.
     Begun { missing: Option<u64> },
@@ -129,7 +129,7 @@ impl Download {
         self.is_complete = true;
     }
 
-    /// The future can't go on: its handler, or the response's body, never ends.
+    /// Ends the response, because the future can't go on: its handler, or the response's body, waits without end.
     pub(super) fn give_up<H: Host>(&mut self, host: &mut H) -> Result<(), Gone> {
         match self.stage {
             Stage::Awaited => self.refuse(host, Refusal::handler_failed()),
@@ -165,7 +165,7 @@ impl Download {
         Ok(())
     }
 
-    /// Has the host send what was written: before a wait.
+    /// Asks the host to send what was written. Called before a wait.
     pub(super) fn flush<H: Host>(&mut self, host: &mut H) -> Result<(), Gone> {
         if std::mem::take(&mut self.is_unflushed) {
             self.room = 0;
@@ -174,7 +174,7 @@ impl Download {
         Ok(())
     }
 
-    /// Forgets what the host has said about its room, after a wait.
+    /// Forgets how much room the host had: after a wait there may be more.
     pub(super) fn ask_again(&mut self) {
         self.room = 0;
     }
@@ -241,7 +241,7 @@ impl Download {
 
     fn end<H: Host>(&mut self, host: &mut H, missing: Option<u64>) {
         if missing.is_some_and(|missing| missing > 0) {
-            error!(target: "mini_http", "the response's body has less bytes than announced");
+            error!(target: "mini_http", "the response's body has fewer bytes than announced");
             return self.abort(host);
         }
         self.stage = Stage::Ended;

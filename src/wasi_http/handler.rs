@@ -20,7 +20,7 @@ type Begin = dyn FnMut(HttpRequest<Incoming>, Rc<Port>) -> RequestTask<'static>;
 /// A handler that [`export!`](crate::export) exports. Users don't see it.
 pub struct Exported(Box<Begin>);
 
-/// Named as the methods of [`Server`](crate::Server): the macro has the name from its user.
+/// Named as the methods of [`Server`](crate::Server), because the macro calls the one that its user names.
 impl Exported {
     /// Like [`Server::start`](crate::Server::start).
     #[must_use]

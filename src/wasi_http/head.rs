@@ -1,4 +1,4 @@
-//! Heads: from what the host knows of a request.
+//! Makes the head of a request from what the host has of it.
 
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -29,7 +29,7 @@ impl Asked {
             _ => target(self.path_with_query.unwrap_or_else(|| "/".into()))?,
         };
         *request.method_mut() = self.method;
-        // Hosts take it for a part of the target.
+        // Hosts pass `Host` as a part of the target.
         if let Some(authority) = self.authority
             && !request.headers().contains_key(header::HOST)
             && let Ok(host) = HeaderValue::from_maybe_shared(Bytes::from(authority))
@@ -51,7 +51,7 @@ fn target(text: String) -> Result<Uri, Refusal> {
         .map_err(|_| Refusal::malformed("the target isn't valid"))
 }
 
-/// The fields, without those that aren't valid: the host has checked them.
+/// The fields. The host has checked them, so none should be invalid; one that is is left out.
 pub(super) fn fields(entries: Vec<(String, Vec<u8>)>) -> HeaderMap {
     let mut fields = HeaderMap::with_capacity(entries.len());
     for (name, value) in entries {

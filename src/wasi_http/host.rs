@@ -7,7 +7,7 @@ use http::{HeaderMap, Response};
 
 use crate::time::Instant;
 
-/// A host, and what it has of one request.
+/// The host's side of one request.
 pub(super) trait Host {
     fn now(&self) -> Instant;
 
@@ -20,10 +20,10 @@ pub(super) trait Host {
     /// How many bytes the next [`write`](Self::write) may have.
     fn room(&mut self) -> Result<usize, Gone>;
 
-    /// Writes a part of the response's body, of at most as many bytes as the last [`room`](Self::room) has said.
+    /// Writes a part of the response's body, of at most as many bytes as [`room`](Self::room) last returned.
     fn write(&mut self, data: &[u8]) -> Result<(), Gone>;
 
-    /// Has the host send what was written.
+    /// Asks the host to send what was written.
     fn flush(&mut self) -> Result<(), Gone>;
 
     /// The response's body is complete.

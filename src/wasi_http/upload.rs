@@ -33,7 +33,7 @@ struct Gathered {
 impl Upload {
     /// A body of the announced length; `None` if the request has stated none.
     pub(super) fn new(announced: Option<u64>) -> (Self, Incoming) {
-        // The loop looks at the stream after each poll, so it needs no notice.
+        // The loop checks the stream after each poll, so it needs no notice.
         let notify = Waker::noop().clone();
         let (stream, incoming) = Stream::new(announced, notify, Limits::default().max_body);
         let upload = Self {
@@ -46,7 +46,7 @@ impl Upload {
         (upload, incoming)
     }
 
-    /// Receives what the handler waits for, as far as the host has it. Returns whether it is to be waited for.
+    /// Receives what the handler waits for, as far as the host has it. Returns whether the loop must wait for more.
     pub(super) fn receive<H: Host>(&mut self, host: &mut H) -> bool {
         let state = self.stream.receiver_state();
         if let Some(limit) = state.gather {

@@ -84,7 +84,7 @@ struct WasiHost {
 /// The request's body. Each pollable is dropped before what it belongs to, and each stream before its body: in the order
 /// of the fields.
 enum Input {
-    /// Nobody has asked for it.
+    /// The loop hasn't asked for it.
     Unread(IncomingRequest),
     Open {
         pollable: Option<Pollable>,

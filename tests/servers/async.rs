@@ -3,18 +3,18 @@
 //!
 //! | request | response |
 //! |---|---|
-//! | `/sleep?MS` | `slept`, after so many milliseconds |
-//! | `/events?COUNT,MS` | so many events, one at once and then one each period; 0: until the server stops |
+//! | `/sleep?MS` | `slept`, after this many milliseconds |
+//! | `/events?COUNT,MS` | this many events, one at once and then one each period; 0: until the server stops |
 //! | `/wait` | what the next `/tell` has as its body |
 //! | `/tell` | the number of requests that waited for it |
 //! | `/waiting` | the number of requests that wait |
 //! | `/echo` | the request's body, while it is received; its trailers, too |
-//! | `/count?MS` | the length of the body, which is first polled after so many milliseconds |
+//! | `/count?MS` | the length of the body, which is first polled after this many milliseconds |
 //! | `/limited?BYTES` | the same, with this limit |
 //! | `/gather` | the length of the body, received as one piece |
 //! | `/ignore` | `ignored`; the body isn't polled |
-//! | `/data?BYTES` | so many bytes, with their length |
-//! | `/chunks?BYTES` | so many bytes, in chunks of 4 KiB; 0: no end |
+//! | `/data?BYTES` | this many bytes, with their length |
+//! | `/chunks?BYTES` | this many bytes, in chunks of 4 KiB; 0: no end |
 //! | `/short` | 3 of 5 bytes that were announced |
 //! | `/fails` | 3 bytes, then the body fails |
 //! | `/error` | the handler fails |
@@ -39,9 +39,8 @@ use std::time::Duration;
 
 use http_body_util::BodyExt;
 use mini_http::body::{AnyBody, Chunks, Reader};
-use mini_http::http::{Request, Uri};
+use mini_http::http::{Method, Request, Uri};
 use mini_http::http_body::{Body, Frame};
-use mini_http::method::Method;
 use mini_http::{Bytes, Handle, Incoming, IncomingError, Response, Server, Sleep, Stopping, sleep};
 
 use news::News;

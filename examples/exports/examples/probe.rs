@@ -1,4 +1,4 @@
-//! What `ci/run wasi-http` asks a host: one path for each question. No example to copy.
+//! What `ci/run wasi-http` asks a host: one path for each question. Not an example to copy.
 
 use std::cell::Cell;
 use std::convert::Infallible;

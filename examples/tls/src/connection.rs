@@ -19,7 +19,7 @@ pub(crate) fn serve(
     handler: impl FnMut(Request) -> Response<Vec<u8>>,
 ) -> io::Result<()> {
     socket.set_nodelay(true)?;
-    // A write ends when the system takes the output: a client that takes nothing for so long is gone.
+    // A write ends when the system takes the output: a client that takes nothing for this long is gone.
     socket.set_write_timeout(Some(limits.rate_window))?;
     let mut shared = Shared::new();
     let clock = Clock(std::time::Instant::now());

@@ -34,7 +34,7 @@ impl Program {
         let mut stderr = BufReader::new(child.stderr.take().unwrap());
         stderr.read_line(&mut line).unwrap();
         let (_, address) = line.trim_end().split_once("listening on ").unwrap();
-        // What it prints later has to be read by somebody.
+        // Keeps reading: if the pipe were closed or full, the program would fail or block when it prints more.
         std::thread::spawn(move || std::io::copy(&mut stderr, &mut std::io::sink()));
         Self {
             child,

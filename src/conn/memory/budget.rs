@@ -53,7 +53,7 @@ impl Budget {
         }
     }
 
-    /// Refuses a large response of so much memory, if there is no room for it. One that is larger
+    /// Refuses a large response of this much memory, if there is no room for it. One that is larger
     /// than all of the budget is sent when nothing else is held.
     pub(in crate::conn) fn admit_response(
         &self,

@@ -30,7 +30,7 @@ struct Entry {
 }
 
 impl Book {
-    /// Takes note of a client's requests, in their order.
+    /// Records a client's requests, in their order.
     pub(super) fn add(&mut self, requests: &[Rc<Planned>]) {
         let mut before = None;
         for request in requests {

@@ -1,4 +1,4 @@
-//! A client in words, for whoever replays a seed.
+//! A client in words, for a person who replays a seed.
 
 use super::peer::Peer;
 

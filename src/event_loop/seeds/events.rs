@@ -27,7 +27,7 @@ pub(super) struct Events {
     accepts: Rc<RefCell<Vec<(Fd, u64)>>>,
 }
 
-/// What is looked at in an event.
+/// What is checked of an event.
 #[derive(Clone, Debug)]
 struct Seen {
     connection: u64,
@@ -108,7 +108,10 @@ impl Events {
             };
             case.check(reasons);
         }
-        assert!(of_connections.is_empty(), "of nobody: {of_connections:?}");
+        assert!(
+            of_connections.is_empty(),
+            "events of no connection: {of_connections:?}"
+        );
     }
 
     /// The number of the client's connection.

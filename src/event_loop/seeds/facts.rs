@@ -31,7 +31,7 @@ pub(super) struct Facts<'a> {
     pub(super) is_short: bool,
     clients: usize,
     largest: usize,
-    /// In so much time the slowest client takes all that it has asked for.
+    /// How long the slowest client needs at most to take all that it has asked for.
     slowest: u64,
     /// A client sends requests without waiting, and takes the responses slowly.
     has_slow_pipeline: bool,
@@ -46,7 +46,7 @@ impl<'a> Facts<'a> {
         (stopped_at, keeps_listeners): (u64, bool),
     ) -> Self {
         let clients = peers.len();
-        // What the loop does for all of them in one turn: so many requests each, and a few calls.
+        // What the loop does for all of them in one turn: this many requests each, and a few calls.
         let requests: u64 = peers
             .iter()
             .map(|peer| peer.borrow().plan.requests.len().min(64) as u64)

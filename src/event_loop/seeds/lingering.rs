@@ -20,9 +20,9 @@ use crate::time::Instant;
 /// How the closed streams of a world linger.
 #[derive(Clone, Debug)]
 pub(super) struct Manner {
-    /// So many of 1,000 do.
+    /// How many of 1,000 do.
     per_mille: u16,
-    /// So many of 1,000 of these do so without end, if the contract allows another one.
+    /// How many of 1,000 of these do so without end, if the contract allows another one.
     endless: u16,
     /// The others end within this time, in nanoseconds.
     longest: u64,

@@ -1,7 +1,7 @@
 //! The whole loop on the fake runtime, with random clients, limits and faults: one world for each
 //! seed.
 //!
-//! `EVENT_LOOP_SEEDS=2000` runs so many seeds in each personality; `EVENT_LOOP_SEED=7
+//! `EVENT_LOOP_SEEDS=2000` runs this many seeds in each personality; `EVENT_LOOP_SEED=7
 //! EVENT_LOOP_PERSONALITY=hostile` runs that one, shows its clients, and its log as `RUST_LOG` says.
 //!
 //! In a third of the tests the handlers are futures and bodies stream: `STREAMS_SEEDS`, `STREAMS_SEED` and
@@ -12,9 +12,9 @@
 //! |---|---|
 //! | requests reach the handler whole, once, in order | `book` |
 //! | responses come in order, right byte for byte, and nothing behind the last one | `peer` |
-//! | each request that is owed a response gets it; who gets none has a reason of its own | `verdict` |
-//! | nobody waits longer than the bound, no connection outlives its deadlines | `verdict` |
-//! | the counters tell what has happened | `reasons` |
+//! | each request that is owed a response gets it; a client that gets none has a reason of its own | `verdict` |
+//! | no client waits longer than the bound, no connection outlives its deadlines | `verdict` |
+//! | the counters agree with what has happened | `reasons` |
 //! | each response has one event, with the bytes, the status and the end that its client saw | `events` |
 //! | a wait for a paused listener has an end; the second bound on sockets is kept | `lingering` |
 //! | calls at rest are few; memory and file descriptors come back; the loop ends | `world` |

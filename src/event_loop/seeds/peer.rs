@@ -45,7 +45,7 @@ pub(super) struct Peer {
     pub(super) statuses: Vec<u16>,
     /// The status of a response that came instead of one to a request, as the last.
     pub(super) refusal: Option<(u16, u64)>,
-    /// When a response said that it is the last one, which wasn't planned.
+    /// When a response had `Connection: close`, which wasn't planned.
     pub(super) cut_short_at: Option<u64>,
     /// When it saw the end of what the server sends.
     pub(super) saw_end_at: Option<u64>,
@@ -132,7 +132,7 @@ impl Peer {
         }
     }
 
-    /// Whether its file descriptor was to be closed by somebody else.
+    /// Whether its file descriptor was to be closed by others.
     pub(super) fn is_stolen(&self) -> bool {
         matches!(self.plan.ending, Ending::Stolen(_))
     }

@@ -13,7 +13,7 @@ use crate::limits::Limits;
 #[derive(Debug)]
 pub(super) struct Plan {
     pub(super) requests: Vec<Rc<Planned>>,
-    /// It sends nothing for so long after it has connected.
+    /// It sends nothing for this long after it has connected.
     pub(super) begins_after: Duration,
     pub(super) manner: Manner,
     /// It sends no more than this much.
@@ -36,9 +36,9 @@ pub(super) enum Kind {
 /// How requests are sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Manner {
-    /// Each when the one before has its response, in pieces of at most so many bytes.
+    /// Each when the one before has its response, in pieces of at most this many bytes.
     Turns(usize),
-    /// Without waiting for responses, in pieces of at most so many bytes.
+    /// Without waiting for responses, in pieces of at most this many bytes.
     Stream(usize),
     /// As that, but a byte at a time, and too seldom.
     Drip,
@@ -49,7 +49,7 @@ pub(super) enum Manner {
 pub(super) enum Reading {
     /// At once, with room for all.
     Prompt,
-    /// So many bytes at a time, with room for three times as many.
+    /// This many bytes at a time, with room for three times as many.
     Slow { most: usize, every: Duration },
     /// Slower than the limits allow.
     TooSlow { most: usize, every: Duration },
@@ -68,9 +68,9 @@ impl Reading {
 pub(super) enum Ending {
     HalfCloses,
     Stays,
-    /// So long after it has connected.
+    /// This long after it has connected.
     Resets(Duration),
-    /// Its file descriptor is closed behind the server's back, so long after it has connected.
+    /// Its file descriptor is closed behind the server's back, this long after it has connected.
     Stolen(Duration),
 }
 

@@ -192,7 +192,7 @@ impl Case<'_> {
         sent.is_some_and(|sent| *sent <= self.facts.stopped_at)
     }
 
-    /// Who sends one request at a time and takes each response at once gets it within the bound.
+    /// A client that sends one request at a time and takes each response at once gets it within the bound.
     fn check_latency(&self) {
         let peer = self.peer;
         let is_prompt = peer.plan.reading == Reading::Prompt;

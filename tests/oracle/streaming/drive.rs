@@ -319,7 +319,7 @@ impl Drive {
         refused: &[Option<u16>],
     ) {
         let is_here = |status| self.exchanges.len() == count && refused.contains(&Some(status));
-        // Where bodies are collected, the fields of a CONNECT aren't looked at.
+        // Where bodies are collected, the fields of a CONNECT aren't checked.
         let is_connect = || bytes.windows(8).any(|it| it == b"CONNECT ");
         let is_field = [400, 417].contains(&status) && is_here(501) && is_connect();
         assert!(

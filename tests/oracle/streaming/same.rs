@@ -25,7 +25,7 @@ struct Outcome {
 enum Collector {
     /// The machine does it.
     Machine,
-    /// From parts, in a queue of so many bytes.
+    /// From parts, in a queue of this many bytes.
     Handler(usize),
 }
 

@@ -20,9 +20,9 @@ use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, SocketFlags};
 
-/// So many events are taken at once.
+/// This many events are taken at once.
 const EVENTS: usize = 256;
-/// So much is read at once: a request and more.
+/// This much is read at once: a request and more.
 const READ_SIZE: usize = 4096;
 const HEAD: &[u8] = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\
     date: Sun, 22 Nov 2026 12:00:00 GMT\r\n\r\n";

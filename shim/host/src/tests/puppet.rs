@@ -302,7 +302,7 @@ pub(super) fn half_close(client: &TcpStream) {
     client.shutdown(Shutdown::Write).expect("a connection");
 }
 
-/// The module with so many pages of memory. Each is compiled once, because that takes longer than most tests.
+/// The module with this many pages of memory. Each is compiled once, because that takes longer than most tests.
 fn prepared(pages: u32) -> InstancePre<Instance> {
     static ALL: Mutex<Vec<(u32, InstancePre<Instance>)>> = Mutex::new(Vec::new());
     let mut all = ALL.lock().unwrap_or_else(PoisonError::into_inner);

@@ -411,7 +411,7 @@ fn is_old(planned: &Planned) -> bool {
     planned.wire.windows(8).any(|bytes| bytes == b"HTTP/1.0")
 }
 
-/// So much of a body is never received if the handler doesn't want it: 64 KiB wait, and 64 KiB are drained.
+/// This much of a body is never received if the handler doesn't want it: 64 KiB wait, and 64 KiB are drained.
 const LONG: usize = 200_000;
 
 /// What the loop may take for one step beyond the bound: a sleep ends up to 2 ms too late, and the client

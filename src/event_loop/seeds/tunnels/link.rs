@@ -60,7 +60,7 @@ pub(super) struct Near {
     pub(super) dropped_at: Option<u64>,
 }
 
-/// So many bytes by this time.
+/// How many bytes had passed at this time.
 pub(super) type Mark = (usize, u64);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

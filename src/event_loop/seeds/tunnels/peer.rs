@@ -164,7 +164,10 @@ impl Peer {
             let to = far.taken + data.len();
             let is_right = self.expected.get(far.taken..to) == Some(&data);
             assert!(is_right, "other bytes at {}: {link:?}", far.taken);
-            assert!(to <= link.near.borrow().written, "bytes that nobody wrote");
+            assert!(
+                to <= link.near.borrow().written,
+                "bytes that the program didn't write"
+            );
             (far.taken, far.taken_at) = (to, now);
             far.takes.push((to, now));
         }

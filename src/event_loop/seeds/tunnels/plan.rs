@@ -55,11 +55,11 @@ pub(super) enum Opening {
 /// How the client takes what is sent to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Taking {
-    /// At once.
+    /// It takes everything at once.
     Prompt,
-    /// At most so many bytes at a time, every 5 ms.
+    /// It takes at most this many bytes at a time, every 5 ms.
     Slow(usize),
-    /// Nothing any more after so many bytes.
+    /// It takes nothing more after this many bytes.
     Stalls(usize),
 }
 
@@ -69,7 +69,7 @@ pub(super) enum Ending {
     /// It ends its stream behind its last byte.
     HalfCloses,
     Stays,
-    /// So long after it has connected.
+    /// It resets the connection this long after it has connected.
     Resets(Duration),
 }
 

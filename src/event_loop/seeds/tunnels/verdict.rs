@@ -24,7 +24,7 @@ pub(super) struct Facts<'a> {
     bound: u64,
     /// How much earlier than it was the loop may believe something to have happened.
     slack: u64,
-    /// A call that says that nothing waits tells the truth.
+    /// A call that reports that nothing waits is right.
     is_truthful: bool,
     /// Idle connections may be closed for newcomers, because accepting fails. Upgraded ones are not idle.
     is_evicting: bool,
@@ -237,7 +237,7 @@ impl Case<'_> {
         }
     }
 
-    /// How long it takes at most to pass so many bytes on.
+    /// The longest time in which this many bytes are passed on.
     fn transfer(&self, bytes: u64) -> u64 {
         // What the client's system has room for is taken every 2 ms.
         let rooms = bytes / self.link.plan.room as u64;
@@ -364,7 +364,7 @@ impl Case<'_> {
         self.far.sent.saturating_sub(self.link.plan.heads().len())
     }
 
-    /// Whether something has happened after which it can't be said what each end must get.
+    /// Whether something has happened after which it is open what each end must get.
     fn is_excused(&self) -> bool {
         self.far.reset_at.is_some() || self.client.is_faulted()
     }

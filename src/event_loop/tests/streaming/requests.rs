@@ -16,7 +16,7 @@ fn every_request_gets_a_response_if_the_handler_is_ready_at_once() {
     }
 }
 
-/// So is a handler served that isn't asynchronous and has bodies in pieces.
+/// Synchronous handlers with bodies in pieces are served with this setting.
 #[test]
 fn connect_is_refused_if_the_handler_makes_no_tunnels() {
     for (refuses, status) in [(true, "HTTP/1.1 501 "), (false, "HTTP/1.1 400 ")] {

@@ -60,7 +60,7 @@ pub(crate) fn version() -> Outcome<String> {
     Ok(said.split_whitespace().nth(1).unwrap_or("?").into())
 }
 
-/// Loads a server with one thread and so many connections.
+/// Loads a server with one thread and this many connections.
 pub(crate) fn run(
     address: SocketAddr,
     kind: Kind,

@@ -74,7 +74,7 @@ const TWO: &str = "two";
 
 const OF_WASMTIME36: Base = (WASMTIME36, "times wasmtime 36's");
 
-/// Two instances serve at least so many times the requests of one: the rest is for the clients.
+/// Two instances serve at least this many times the requests of one: the rest is for the clients.
 const LEAST_OF_TWO: f64 = 1.9;
 
 const fn mini_http(name: &'static str, runtime: Runtime) -> Server {

@@ -59,8 +59,8 @@ struct Goals {
     beside_idle: f64,
 }
 
-/// That a server's processor time a request is at most so many times another's, in a scenario beside
-/// so many idle connections.
+/// That a server's processor time a request is at most this many times another's, in a scenario beside
+/// this many idle connections.
 struct Times {
     scenario: &'static str,
     idle: usize,
@@ -255,7 +255,7 @@ impl Run<'_> {
         cases.iter().map(row).collect()
     }
 
-    /// That a figure of ours is at most so much, in each of the report's rows.
+    /// That a figure of ours is at most this much, in each of the report's rows.
     fn goals(&self, report: &mut Report, text: &str, figure: &str, limit: f64) {
         let ours = report.rows.iter().filter(|row| row.server == OURS);
         for row in ours {
