@@ -60,11 +60,11 @@ pub(super) struct Streaming<'h, H> {
     connection_extensions: bool,
     context: Rc<LoopContext>,
     tasks: Tasks,
-    /// What was woken and is not looked at yet.
+    /// What was woken, and has not been handled yet.
     woken: VecDeque<Target>,
     /// What was just taken out of the inbox; kept for its memory.
     taken: Vec<Target>,
-    look: Look,
+    inbox_reads: InboxReads,
     /// Requests in their handlers, or with the bodies of their responses.
     in_handlers: usize,
     /// With several workers: the share of `max_requests`.
@@ -77,10 +77,10 @@ pub(super) struct Streaming<'h, H> {
     futures: PhantomData<&'h ()>,
 }
 
-/// How often the inbox was looked at in this iteration. Tasks that were polled may have woken connections, by what they
-/// have written: these get their turns before the next wait. So there is one wait for a message and its echo, not two.
+/// How often the inbox was read in this iteration. A task that was polled may have woken a connection, by what it has
+/// written: this gets its turn before the next wait. So there is one wait for a message and its echo, not two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Look {
+enum InboxReads {
     /// Once, and no task was polled since.
     First,
     /// Once, before a task was polled.
@@ -109,7 +109,7 @@ impl<'h, H> Streaming<'h, H> {
             tasks: running,
             woken: VecDeque::new(),
             taken: Vec::new(),
-            look: Look::First,
+            inbox_reads: InboxReads::First,
             in_handlers: 0,
             places: settings.worker.pools.as_ref().map(Pools::requests),
             waiting: VecDeque::new(),
@@ -344,20 +344,20 @@ where
         self.take_inbox(|_, _| true);
         self.context.wake_sleeps(driver.cx.now);
         self.take_inbox(|_, _| true);
-        self.look = Look::First;
+        self.inbox_reads = InboxReads::First;
     }
 
     fn next_woken(&mut self, driver: &mut Driver<'_, R>) -> Woken {
-        if self.woken.is_empty() && self.look == Look::Due {
-            self.look = Look::Last;
+        if self.woken.is_empty() && self.inbox_reads == InboxReads::Due {
+            self.inbox_reads = InboxReads::Last;
             self.take_inbox(|_, _| true);
         }
         match self.woken.pop_front() {
             Some(Target::Connection(key)) => Woken::Connection(key),
             Some(Target::Task(key)) => {
                 self.tasks.poll(key);
-                if self.look == Look::First {
-                    self.look = Look::Due;
+                if self.inbox_reads == InboxReads::First {
+                    self.inbox_reads = InboxReads::Due;
                 }
                 self.start_sleeps(&driver.reactor);
                 Woken::Other

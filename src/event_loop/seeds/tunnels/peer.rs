@@ -106,7 +106,7 @@ impl Peer {
         };
         let to = stop.min(far.sent + plan.piece);
         if far.sent == to {
-            return Some(LOOK);
+            return Some(CHECK_EVERY);
         }
         self.acted();
         self.client.send(&self.wire[far.sent..to]);
@@ -122,11 +122,11 @@ impl Peer {
     /// Takes what has come. Returns when to go on.
     fn take(&mut self, now: u64) -> Option<Duration> {
         let (most, every) = match self.link.plan.taking {
-            Taking::Prompt => (usize::MAX, LOOK),
+            Taking::Prompt => (usize::MAX, CHECK_EVERY),
             Taking::Slow(most) => (most, EVERY),
             Taking::Stalls(after) => {
                 let far = self.link.far.borrow();
-                (after.saturating_sub(far.heads + far.taken), LOOK)
+                (after.saturating_sub(far.heads + far.taken), CHECK_EVERY)
             }
         };
         let bytes = self.client.receive_at_most(most);
@@ -204,8 +204,8 @@ fn take(fake: &Fake, peer: &Rc<RefCell<Peer>>) {
     }
 }
 
-/// How often a client looks at what has happened.
-const LOOK: Duration = Duration::from_millis(2);
+/// How often a client checks what has happened.
+const CHECK_EVERY: Duration = Duration::from_millis(2);
 
 /// How often a slow one takes something.
 const EVERY: Duration = Duration::from_millis(5);

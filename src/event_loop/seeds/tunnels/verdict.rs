@@ -68,7 +68,7 @@ impl<'a> Facts<'a> {
     }
 
     /// What the loop may take for one step of a connection: what has come is passed on in one turn, what the program
-    /// makes of it is taken in the next, and the client looks every 2 ms.
+    /// makes of it is taken in the next, and the client checks every 2 ms.
     fn step(&self) -> u64 {
         2 * self.bound + 6_000_000
     }
