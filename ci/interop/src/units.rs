@@ -87,16 +87,19 @@ fn analyze(units: &Units) -> Outcome<String> {
         &socket,
         &service,
     ];
-    let said = systemd_analyze(&verify)?;
-    ensure!(said.trim().is_empty(), "systemd-analyze verify: {said}");
-    let said = systemd_analyze(&[
+    let printed = systemd_analyze(&verify)?;
+    ensure!(
+        printed.trim().is_empty(),
+        "systemd-analyze verify: {printed}"
+    );
+    let printed = systemd_analyze(&[
         "security",
         "--offline=true",
         "--no-pager",
         MOST_EXPOSED,
         &service,
     ])?;
-    let rating = said
+    let rating = printed
         .lines()
         .rev()
         .find(|line| line.contains("exposure level"));
@@ -107,14 +110,15 @@ fn analyze(units: &Units) -> Outcome<String> {
 fn systemd_analyze(arguments: &[&str]) -> Outcome<String> {
     let output = Command::new("systemd-analyze").args(arguments).output();
     let output = output.map_err(|e| format!("systemd-analyze: {e}"))?;
-    let said = [output.stdout, output.stderr].map(|it| String::from_utf8_lossy(&it).into_owned());
-    let said = said.concat();
+    let printed =
+        [output.stdout, output.stderr].map(|it| String::from_utf8_lossy(&it).into_owned());
+    let printed = printed.concat();
     ensure!(
         output.status.success(),
-        "systemd-analyze {arguments:?}: {}\n{said}",
+        "systemd-analyze {arguments:?}: {}\n{printed}",
         output.status
     );
-    Ok(said)
+    Ok(printed)
 }
 
 /// Starts it at the first connection, with a socket of TCP and a Unix domain socket, and stops it by SIGTERM. This
@@ -181,10 +185,10 @@ fn over_unix(socket: &str) -> Outcome {
     let long = format!("/{}", "x".repeat(9_000));
     for (target, expected) in [("/", "1\n200"), (&long, "414")] {
         let url = format!("http://localhost{target}");
-        let said = curl(&["--unix-socket", socket, "-w", "%{http_code}", &url])?.text();
+        let printed = curl(&["--unix-socket", socket, "-w", "%{http_code}", &url])?.text();
         ensure!(
-            said.ends_with(expected),
-            "at {socket}: {said}, not {expected}"
+            printed.ends_with(expected),
+            "at {socket}: {printed}, not {expected}"
         );
     }
     Ok(())

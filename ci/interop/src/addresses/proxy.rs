@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crate::curl::{Scratch, curl};
 use crate::{Outcome, Runtime, ensure, root};
 
-/// HAProxy before a server. It has been told which PROXY header to send.
+/// HAProxy before a server, configured to send one version of the PROXY header.
 pub(super) struct HaProxy {
     addresses: [SocketAddr; 2],
     _process: Process,
@@ -132,19 +132,19 @@ impl Process {
         /// How long it may take.
         const START: Duration = Duration::from_secs(60);
         let (name, log) = (self.name, &self.log);
-        let said = || std::fs::read_to_string(log).unwrap_or_default();
+        let printed = || std::fs::read_to_string(log).unwrap_or_default();
         let started = Instant::now();
         let url = format!("http://{address}/");
         loop {
             let ended = self.child.try_wait().map_err(|e| format!("{name}: {e}"))?;
-            ensure!(ended.is_none(), "{name} has ended:\n{}", said());
+            ensure!(ended.is_none(), "{name} has ended:\n{}", printed());
             if TcpStream::connect(address).is_ok() && curl(&["-f", &url]).is_ok() {
                 return Ok(());
             }
             ensure!(
                 started.elapsed() < START,
                 "{name} doesn't serve in time:\n{}",
-                said()
+                printed()
             );
             sleep(Duration::from_millis(50));
         }

@@ -58,10 +58,10 @@ fn everywhere(server: &Server) -> Outcome {
 fn responses(server: &Server) -> Outcome<Vec<String>> {
     let ask = |&(path, arguments): &(&str, &[&str])| -> Outcome<String> {
         let url = server.url(path);
-        let said = curl(&[&["-w", "\n%{http_code}", &url], arguments].concat())?.text();
+        let printed = curl(&[&["-w", "\n%{http_code}", &url], arguments].concat())?.text();
         // A response to HEAD is a head.
-        let is_told = |line: &&str| !line.contains(": ") || line.starts_with("content-length");
-        let lines = said.lines().filter(is_told);
+        let is_compared = |line: &&str| !line.contains(": ") || line.starts_with("content-length");
+        let lines = printed.lines().filter(is_compared);
         Ok(lines.collect::<Vec<_>>().join("\n"))
     };
     REQUESTS.iter().map(ask).collect()
@@ -89,10 +89,10 @@ fn clock(server: &Server) -> Outcome {
 }
 
 fn page(server: &Server) -> Outcome {
-    let said = curl(&["-i", &server.url("/")])?.text();
+    let printed = curl(&["-i", &server.url("/")])?.text();
     ensure!(
-        said.contains("text/html") && said.contains("EventSource"),
-        "{said}"
+        printed.contains("text/html") && printed.contains("EventSource"),
+        "{printed}"
     );
     Ok(())
 }
@@ -101,11 +101,15 @@ const JSON: [&str; 2] = ["-H", "Content-Type: application/json"];
 
 fn notes(server: &Server) -> Outcome {
     let url = server.url("/notes");
-    let said = curl(&[&JSON[..], &["-i", "-d", r#"{"text": "buy milk"}"#, &url]].concat())?.text();
-    ensure!(said.starts_with("HTTP/1.1 201 "), "{said}");
-    ensure!(said.ends_with(r#"{"id":1,"text":"buy milk"}"#), "{said}");
-    let said = curl(&[&url])?.text();
-    ensure!(said.starts_with('['), "{said}");
+    let printed =
+        curl(&[&JSON[..], &["-i", "-d", r#"{"text": "buy milk"}"#, &url]].concat())?.text();
+    ensure!(printed.starts_with("HTTP/1.1 201 "), "{printed}");
+    ensure!(
+        printed.ends_with(r#"{"id":1,"text":"buy milk"}"#),
+        "{printed}"
+    );
+    let printed = curl(&[&url])?.text();
+    ensure!(printed.starts_with('['), "{printed}");
     same(&curl(&[&server.url("/me")])?.out, br#"{"address":null}"#)
 }
 
@@ -122,14 +126,17 @@ fn errors(server: &Server) -> Outcome {
             arguments.extend(JSON);
             arguments.extend(["-d", data]);
         }
-        let said = curl(&arguments)?.text();
-        let is_right = said.starts_with(&format!("HTTP/1.1 {status} "));
-        ensure!(is_right && said.contains(r#""error":"#), "{path}: {said}");
+        let printed = curl(&arguments)?.text();
+        let is_right = printed.starts_with(&format!("HTTP/1.1 {status} "));
+        ensure!(
+            is_right && printed.contains(r#""error":"#),
+            "{path}: {printed}"
+        );
     }
     let large = format!(r#"{{"text": "{}"}}"#, "x".repeat(20 << 10));
     let url = server.url("/notes");
-    let said = curl(&[&JSON[..], &["-i", "-d", &large, &url]].concat())?.text();
-    ensure!(said.contains("413 "), "{said}");
+    let printed = curl(&[&JSON[..], &["-i", "-d", &large, &url]].concat())?.text();
+    ensure!(printed.contains("413 "), "{printed}");
     Ok(())
 }
 
@@ -142,10 +149,14 @@ fn upload(host: Runtime) -> Outcome {
     let path = scratch.write("sent.bin", &body)?;
     let form = format!("file=@{path}");
     let url = server.url("/");
-    let said = curl(&["-i", "-F", &form, &url])?.text();
-    ensure!(said.contains(" 201 "), "{said}\n{}", server.log_end(10));
+    let printed = curl(&["-i", "-F", &form, &url])?.text();
+    ensure!(
+        printed.contains(" 201 "),
+        "{printed}\n{}",
+        server.log_end(10)
+    );
     same(&folder.read("sent.bin")?, &body)?;
-    let said = curl(&["-i", "-F", &form, &url])?.text();
-    ensure!(said.contains(" 409 "), "a second time: {said}");
+    let printed = curl(&["-i", "-F", &form, &url])?.text();
+    ensure!(printed.contains(" 409 "), "a second time: {printed}");
     Ok(())
 }

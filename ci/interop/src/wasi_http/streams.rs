@@ -135,16 +135,16 @@ fn response_trailers(server: &Server) -> Outcome {
 fn over_limit(server: &Server) -> Outcome {
     for framing in ["Content-Type: text/plain", "Transfer-Encoding: chunked"] {
         let url = server.url("/limited");
-        let said = curl(&["-i", "-H", framing, "-d", "more than ten bytes", &url])?.text();
-        ensure!(said.starts_with("HTTP/1.1 413 "), "{framing}: {said}");
+        let printed = curl(&["-i", "-H", framing, "-d", "more than ten bytes", &url])?.text();
+        ensure!(printed.starts_with("HTTP/1.1 413 "), "{framing}: {printed}");
     }
-    let said = curl(&["-d", "ten bytes!", &server.url("/limited")])?;
-    same(&said.out, b"b\"ten bytes!\"\n")
+    let printed = curl(&["-d", "ten bytes!", &server.url("/limited")])?;
+    same(&printed.out, b"b\"ten bytes!\"\n")
 }
 
 fn stuck(server: &Server) -> Outcome {
-    let said = curl(&["-i", &server.url("/stuck")])?.text();
-    ensure!(said.starts_with("HTTP/1.1 500 "), "{said}");
+    let printed = curl(&["-i", &server.url("/stuck")])?.text();
+    ensure!(printed.starts_with("HTTP/1.1 500 "), "{printed}");
     Ok(())
 }
 
@@ -153,8 +153,8 @@ fn task(server: &Server) -> Outcome {
 }
 
 fn host_and_peer(server: &Server) -> Outcome {
-    let said = curl(&[&server.url("/host")])?.text();
-    ensure!(said.contains(&server.address.to_string()), "{said}");
+    let printed = curl(&[&server.url("/host")])?.text();
+    ensure!(printed.contains(&server.address.to_string()), "{printed}");
     same(&curl(&[&server.url("/peer")])?.out, b"None\n")
 }
 
