@@ -1,6 +1,6 @@
 """Lists the items of other crates that the public API names, from the JSON of rustdoc: `public_types.py FILE`.
 
-std's are left out, and what every type has anyway: derived by the compiler, or implemented for all types.
+Leaves out items of std, and what every type has anyway: derived by the compiler, or implemented for all types.
 """
 
 import json

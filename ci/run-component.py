@@ -50,7 +50,7 @@ def main():
     store = Store(engine)
     store.set_wasi(wasi_of(options))
     instance = linker.instantiate(store, component)
-    # The host has every 0.2; the component names the one that it was built with.
+    # The component exports the 0.2.x that it was built with. The host supports all of them.
     names = ["wasi:cli/run@0.2.%d" % patch for patch in range(20)]
     command = next(filter(None, map(component.get_export_index, names)))
     result = instance.get_func(store, component.get_export_index("run", command))(store)

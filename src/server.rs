@@ -106,9 +106,9 @@ impl Server {
     /// A server on the listening sockets that were passed to this process or module.
     ///
     /// On Unix these are the sockets of systemd's socket activation (`LISTEN_FDS` and `LISTEN_PID`,
-    /// see `sd_listen_fds(3)`): of TCP, or Unix domain sockets. On WASI preview 1 they are the sockets that the runtime was started
-    /// with: every listening socket from fd 3 on, or only the one whose number is in the environment
-    /// variable `MINI_HTTP_FD`. WASI 0.2 has no preopened sockets: use [`new`](Self::new) there.
+    /// see `sd_listen_fds(3)`): of TCP, or Unix domain sockets. On WASI preview 1 they are the sockets
+    /// that the runtime was started with: every listening socket from fd 3 on, or only the one whose
+    /// number is in the environment variable `MINI_HTTP_FD`. WASI 0.2 has no preopened sockets: use [`new`](Self::new) there.
     ///
     /// # Errors
     /// [`NoListener`](crate::ErrorKind::NoListener) if there is none; the text says what was found
@@ -262,8 +262,8 @@ impl Server {
     ///
     /// # Errors
     /// [`Setting`](crate::ErrorKind::Setting) if a limit is out of range, if the server was started
-    /// before, or if it has several [`workers`](Self::workers); [`Io`](crate::ErrorKind::Io) if the operating system or the WASI runtime fails in a way
-    /// that ends the server. No client can cause an error.
+    /// before, or if it has several [`workers`](Self::workers); [`Io`](crate::ErrorKind::Io) if the
+    /// operating system or the WASI runtime fails in a way that ends the server. No client can cause an error.
     ///
     /// # Panics
     /// If `handler` panics and [`catch_panics`](Self::catch_panics) is off.

@@ -1,4 +1,4 @@
-//! The other end: a program outside the runtime that makes connections and treats them as it is told.
+//! The other end: a program outside the runtime, which makes connections and carries out commands on them.
 //!
 //! The connection on which it says `probe` is for the commands, one a line, each with a response of a line
 //! `ok NUMBER` or `error WHY`. What they mean is in `ci/interop/src/probe.rs`.

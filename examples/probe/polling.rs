@@ -168,7 +168,7 @@ fn writing(lab: &mut Lab, table: &mut Table) -> Outcome {
     close(connection)
 }
 
-/// Writes until there is no room, and tells how much that was.
+/// Writes until there is no room, and returns how much that was.
 pub(crate) fn fill(connection: Connection) -> usize {
     let chunk = [b'f'; 64 * 1024];
     let mut total = 0;

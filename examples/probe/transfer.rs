@@ -93,7 +93,7 @@ fn writing(lab: &mut Lab, table: &mut Table) -> Outcome {
     close(connection)
 }
 
-/// Whether what several buffers' writes tell is what arrives, with a socket that is nearly full.
+/// Whether writes of several buffers return the number of bytes that arrive, with a socket that is nearly full.
 fn garbling(lab: &mut Lab, table: &mut Table) -> Outcome {
     let connection = lab.connect()?;
     let (mut told, mut arrived) = (fill(connection), 0);

@@ -1,4 +1,4 @@
-//! Reports to systemd (`sd_notify(3)`): the server is ready, it stops, and its loops still turn.
+//! Reports to systemd (`sd_notify(3)`): that the server is ready, that it stops, and that its loops still run.
 
 use std::io;
 use std::sync::{Arc, Mutex};
@@ -9,7 +9,7 @@ use sd_notify::NotifyState;
 use crate::executor::lock;
 
 /// What the reactors of a server report together. The server is ready when all of them accept, and alive while all of
-/// them turn.
+/// them run.
 #[derive(Debug)]
 pub(crate) struct Service {
     /// Half of the time after which systemd restarts the service.

@@ -152,13 +152,13 @@ impl fmt::Debug for Upgrade {
 /// A connection that was upgraded to another protocol. It is [`AsyncRead`] and [`AsyncWrite`], and belongs to no
 /// executor: it works in the server's tasks and in other threads.
 ///
-/// What the client sent behind its request is read first.
+/// What the client sent after its request is read first.
 ///
 /// # Limits
 /// Those of HTTP don't apply any more: the client may be silent for any time, and send at any rate. A protocol that must
 /// notice a client that is gone sends something from time to time; natively, keep-alive probes find it, too. Each
-/// direction holds at most 64 KiB, which are counted in [`max_held`](crate::Limits::max_held): then the client isn't
-/// read, or a write waits. While `max_held` is used up, it is 4 KiB.
+/// direction holds at most 64 KiB, which are counted in [`max_held`](crate::Limits::max_held). When it is full, the
+/// connection isn't read, or a write waits. While `max_held` is used up, a direction holds 4 KiB.
 ///
 /// The connection counts in [`max_connections`](crate::Limits::max_connections), and is never closed for a new one. It
 /// doesn't count in [`max_requests`](crate::Limits::max_requests): its request has ended with the response.

@@ -18,8 +18,8 @@ use crate::event_loop::{Port, RequestTask};
 use crate::executor::{Inbox, LoopContext, Target, TaskWaker, Tasks};
 use crate::incoming::Incoming;
 
-/// While a response is sent, the host is asked this often whether the client is still there, if nothing else happens. With
-/// half of it, a quiet stream costs twice as many calls; with double, a stream whose client is gone lives twice as long.
+/// How often the host is asked whether the client is still there, while a response is sent and nothing else happens. At
+/// half, a quiet stream costs twice as many calls; at double, a stream whose client is gone lives twice as long.
 const PROBE: Duration = Duration::from_secs(10);
 
 /// The most iterations for tasks after the response. A task that needs a hundred polls is done by then; one that always

@@ -64,7 +64,7 @@ pub(crate) const fn is_component() -> bool {
 ///
 /// Bodies stream in both directions: the host is read when the handler waits for the request's body, and the response's
 /// body is polled when the host has room. [`sleep`](crate::sleep()) works, and so does [`spawn`](crate::spawn()): tasks run
-/// until the response is complete, and are then dropped. If the client is gone, the next write finds it, and then the
+/// until the response is complete, and are then dropped. If the client is gone, the next write fails, and then the
 /// future and the body are dropped. If a handler waits and nothing is left that could wake it, that is an error of the
 /// handler.
 ///

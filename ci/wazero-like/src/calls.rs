@@ -199,7 +199,7 @@ fn read(
 }
 
 /// Writes each buffer by a call of its own. As in wazero, one that is written short doesn't keep
-/// the next from being written, and when one fails, what the earlier ones have written isn't told:
+/// the next from being written, and when one fails, what the earlier ones have written is lost:
 /// with more than one buffer a non-blocking socket gets its bytes garbled or twice.
 fn write(
     host: &mut Host,

@@ -1,4 +1,4 @@
-//! The error numbers, as wazero tells them.
+//! The error numbers, as wazero returns them.
 
 use std::io;
 

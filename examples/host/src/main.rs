@@ -71,14 +71,14 @@ struct Guest {
 }
 
 impl Guest {
-    /// One that is told this address, and may listen there. It sees no files, and of the environment
-    /// only what concerns it.
+    /// A guest that gets this address in its environment, and may listen there. It sees no files, and no other
+    /// variable than `RUST_LOG`.
     fn at(address: SocketAddr) -> Self {
         let mut wasi = WasiCtx::builder();
         wasi.inherit_stdout()
             .inherit_stderr()
             .env("MINI_HTTP_ADDR", address.to_string())
-            // UDP and the look-up of names aren't, unless that is said.
+            // UDP and the lookup of names stay forbidden.
             .allow_tcp(true)
             .socket_addr_check(move |asked, purpose| {
                 Box::pin(async move { is_allowed(address, asked, purpose) })

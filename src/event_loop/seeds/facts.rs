@@ -16,7 +16,7 @@ pub(super) struct Facts<'a> {
     pub(super) stopped_at: u64,
     /// The listener couldn't be closed when the server stopped.
     pub(super) keeps_listeners: bool,
-    /// A call that says that nothing waits tells the truth.
+    /// A call that reports that nothing waits is right.
     pub(super) is_truthful: bool,
     /// Within this time the loop acts upon what has happened.
     pub(super) bound: u64,

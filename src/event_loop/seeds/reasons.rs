@@ -1,4 +1,4 @@
-//! Whether the server's counters tell what has happened.
+//! Whether the server's counters agree with what has happened.
 
 use super::book::Book;
 use super::peer::Peer;

@@ -45,7 +45,7 @@ use crate::time::Instant;
 /// ends. A process that is killed loses those that wait. The server writes them on its own thread. Files are fine, and
 /// pipes to programs that read fast enough; a slow reader makes the server wait.
 ///
-/// **If a line can't be written**, for example because the disk is full, the server goes on. This is logged once. Up to
+/// **If a line can't be written**, for example because the disk is full, the server continues. The failure is logged once. Up to
 /// 256 KiB of lines are kept, and written when writing succeeds again. Further ones are dropped and counted
 /// ([`lost`](Self::lost)).
 ///

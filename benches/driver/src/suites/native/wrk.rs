@@ -1,4 +1,4 @@
-//! The load: wrk, which is told what to send by `wrk.lua`.
+//! The load: wrk, which sends what `wrk.lua` says.
 
 use std::net::SocketAddr;
 use std::process::{Command, Stdio};
@@ -34,7 +34,7 @@ pub(crate) enum Kind {
 pub(crate) struct Measured {
     pub(crate) requests: f64,
     pub(crate) elapsed: Duration,
-    /// What a request waited. Of pipelined ones, wrk doesn't tell it rightly.
+    /// How long a request waited. wrk's figure for pipelined requests is wrong.
     pub(crate) p99: Duration,
 }
 

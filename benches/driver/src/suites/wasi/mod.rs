@@ -36,7 +36,7 @@ pub(crate) struct Suite {
     scenarios: &'static [(&'static str, Scenario)],
     idle: Idle,
     goals: Goals,
-    /// What of the locks is told with the figures.
+    /// The versions of the locks that are reported with the figures.
     versions: fn() -> Outcome<Vec<(String, String)>>,
 }
 
