@@ -51,7 +51,7 @@ pub(super) const CHECKS: &[Check] = &[
         name: "wasip1-host",
         about: "the host of shim/host: lints, its tests, and guests in C, Rust and Go",
         details: "Hostile guests are among the tests; HOST_SEEDS and HOST_CALLS say how much they try. It is built in a folder\n\
-                  of the cache. Compilers that can't be had are left out.",
+                  of the cache. What can't be had (clang, Go, systemd) is left out, and listed at the end.",
         options: &[],
         can: |it| it == Runtime::Wasip1Host,
         does: |it| it == Runtime::Wasip1Host,
