@@ -233,7 +233,8 @@ beside() {
         # shellcheck disable=SC2030
         export INTEROP_SUMMARY="$folder/summary"
         start="$(date +%s)" outcome=ok
-        "${AT_REST[@]}" "$@" || outcome=FAILED
+        # (An empty array is an error in the bash of macOS.)
+        "${AT_REST[@]+"${AT_REST[@]}"}" "$@" || outcome=FAILED
         echo "$outcome $(($(date +%s) - start))" >"$folder/outcome"
     ) &
 }
