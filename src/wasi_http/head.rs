@@ -1,4 +1,4 @@
-//! Heads: from what the host knows of a request.
+//! The head of a request: made from what the host knows of it. (`conn/hosted.rs` makes the heads of responses.)
 
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};

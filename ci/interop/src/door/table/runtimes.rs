@@ -1,4 +1,4 @@
-//! Checks about WASI runtimes: the shim, hosts, and what a runtime does.
+//! Checks about WASI runtimes: the shim, hosts, what a runtime does, and the documents, whose commands need runtimes.
 
 use super::{on_the_shim, preview1, preview1_in_wasmtime, preview2_in_wasmtime};
 use crate::door::call::Call;
