@@ -193,6 +193,15 @@ leave_out() {
     [ -z "${INTEROP_SUMMARY:-}" ] || echo "0 0 $*" >>"$INTEROP_SUMMARY"
 }
 
+# tests_of ARGUMENT... : `cargo test` with these. Fails if they name no test, which is no failure for cargo.
+tests_of() {
+    cargo test --quiet "$@" -- --list | grep ': test$' >/dev/null || {
+        say "there is no test: cargo test $*"
+        return 1
+    }
+    cargo test --quiet "$@"
+}
+
 # left_out FROM : prints what was left out, a line for each, behind the summary's first FROM lines.
 left_out() { awk -v skip="$1" 'NR > skip && NF > 2 { sub(/^0 0 /, ""); print }' "$INTEROP_SUMMARY"; }
 

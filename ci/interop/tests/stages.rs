@@ -43,3 +43,18 @@ fn what_a_stage_leaves_out_is_listed_and_is_not_counted() {
     assert!(printed.ends_with(listed), "{printed}");
     assert!(passed);
 }
+
+/// `cargo` is a function of the script here, which only lists tests.
+#[test]
+fn tests_that_are_not_there_are_a_failure() {
+    for (listed, end) in [
+        ("0 tests, 0 benchmarks", "\n0 passed, 1 failed\n"),
+        ("seeds::a_world: test", "\n1 passed, 0 failed\n"),
+    ] {
+        let (printed, _) = stages(&format!(
+            "cargo() {{ [[ \"$*\" != *--list ]] || echo '{listed}'; }}\n\
+             stage seeds tests_of --lib seeds"
+        ));
+        assert!(printed.ends_with(end), "{printed}");
+    }
+}
