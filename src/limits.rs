@@ -47,7 +47,8 @@ pub struct Limits {
     /// served. Default 64.
     pub accepts_per_turn: usize,
     /// The most open connections. At the limit, the longest idle connection is closed to accept a new
-    /// one; if none is idle, new connections wait in the listener's backlog. Default 10,000.
+    /// one; if none is idle, new connections wait in the listener's backlog. Default 10,000; on
+    /// WASI at most 65,535.
     ///
     /// On WASI 0.2 the socket of a closed connection may have to stay open for a while; see
     /// [`Counters::lingering`](crate::Counters::lingering). Such sockets don't count as open
@@ -164,7 +165,7 @@ impl Limits {
             ("max_requests", self.max_requests > 0),
         ];
         if let Some((name, _)) = positive.iter().find(|(_, is_positive)| !is_positive) {
-            return Err(setting(name, 0, "least 1"));
+            return Err(setting(name, 0, "more than 0"));
         }
         // No head needs 1 GiB: more is a mistake in the unit.
         let upper = [
@@ -178,7 +179,7 @@ impl Limits {
             ("max_connections", self.max_connections, Key::MAX_SLOTS),
         ];
         if let Some((name, set, most)) = upper.iter().find(|(_, set, most)| set > most) {
-            return Err(setting(name, *set, &format!("most {most}")));
+            return Err(setting(name, *set, &format!("at most {most}")));
         }
         Ok(())
     }
@@ -187,7 +188,7 @@ impl Limits {
 // Not inlined: a module would have it twice.
 #[inline(never)]
 fn setting(name: &str, set: usize, allowed: &str) -> Error {
-    let text = format!("the limit {name} is {set}: set it to at {allowed}");
+    let text = format!("the limit {name} is {set}: set it to {allowed}");
     Error::new(ErrorKind::Setting, text)
 }
 
@@ -261,11 +262,18 @@ mod tests {
     }
 
     #[test]
-    fn max_fields_has_an_upper_bound() {
-        let limits = Limits {
-            max_fields: Limits::MAX_FIELDS + 1,
+    fn an_error_says_what_is_allowed() {
+        let mut limits = Limits {
+            idle_timeout: Duration::ZERO,
             ..Limits::default()
         };
-        assert!(limits.check().is_err());
+        let text = |limits: &Limits| limits.check().map_err(|error| error.to_string());
+        let expected = "the limit idle_timeout is 0: set it to more than 0";
+        assert_eq!(text(&limits), Err(expected.into()));
+        limits.idle_timeout = Duration::from_nanos(1);
+        assert_eq!(text(&limits), Ok(()));
+        limits.max_fields = Limits::MAX_FIELDS + 1;
+        let expected = "the limit max_fields is 513: set it to at most 512";
+        assert_eq!(text(&limits), Err(expected.into()));
     }
 }

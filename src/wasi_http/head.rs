@@ -1,4 +1,4 @@
-//! Makes the head of a request from what the host has of it.
+//! Makes the head of a request from what the host has of it. (`conn/hosted.rs` makes the heads of responses.)
 
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};

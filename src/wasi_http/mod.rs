@@ -6,9 +6,9 @@
 //! | file | |
 //! |---|---|
 //! | `handler.rs` | the exported handler, of any kind |
-//! | `exchange.rs` | the loop of one request |
+//! | `exchange.rs` | the loop of one request; every 10 seconds it finds out whether the client is still there |
 //! | `upload.rs`, `download.rs` | the bodies of the request and of the response |
-//! | `head.rs` | heads: from the host's request, and for the host's response |
+//! | `head.rs` | the head of the request; those of responses are made by `conn/hosted.rs` |
 //! | `host.rs` | what the loop needs of a host |
 //! | `wasi.rs` | the calls of `wasi:http` |
 

@@ -1,9 +1,8 @@
 //! A client that vanishes while it waits for its response: neither FIN nor RST comes, and nothing is acknowledged. The
 //! keep-alive probes of the server find it.
 //!
-//! It takes more than a minute, in which nothing happens, so it is no part of the CI. The servers and their clients are
-//! in a network namespace of their own, of which the loopback interface is taken down. That needs Linux, and the right to
-//! make a namespace.
+//! It takes more than a minute, in which nothing happens. The servers and their clients are in a network namespace of their
+//! own, of which the loopback interface is taken down. That needs Linux, and the right to make a namespace.
 
 use std::os::unix::process::CommandExt;
 use std::process::Command;

@@ -1,6 +1,8 @@
 //! [`Report`]: the outcomes of checks, as a table.
 
 use std::fmt::Write as _;
+use std::fs::OpenOptions;
+use std::io::Write as _;
 
 use crate::{Outcome, Runtime};
 
@@ -115,21 +117,27 @@ impl Report {
     pub fn finish(&self) -> bool {
         print!("\n{}", self.table());
         let (passed, failed) = self.counts();
-        if let Some(path) = std::env::var_os("INTEROP_SUMMARY") {
-            let append = std::fs::OpenOptions::new()
-                .append(true)
-                .create(true)
-                .open(&path);
-            let written = append.and_then(|mut file| {
-                std::io::Write::write_all(&mut file, format!("{passed} {failed}\n").as_bytes())
-            });
-            if let Err(e) = written {
-                eprintln!("{}: {e}", path.display());
-                return false;
-            }
-        }
-        passed > 0 && failed == 0
+        summarize(&format!("{passed} {failed}")) && passed > 0 && failed == 0
     }
+}
+
+/// Says that something isn't run here, and why. A script lists it at its end, as `leave_out` of `ci/lib.sh` has it.
+pub(crate) fn leave_out(why: &str) {
+    eprintln!("left out: {why}");
+    summarize(&format!("0 0 {why}"));
+}
+
+/// Appends a line to the summary, if a script has asked for one. Returns whether that succeeded.
+fn summarize(line: &str) -> bool {
+    let Some(path) = std::env::var_os("INTEROP_SUMMARY") else {
+        return true;
+    };
+    let options = OpenOptions::new().append(true).create(true).open(&path);
+    let written = options.and_then(|mut file| file.write_all(format!("{line}\n").as_bytes()));
+    if let Err(e) = &written {
+        eprintln!("{}: {e}", path.display());
+    }
+    written.is_ok()
 }
 
 #[cfg(test)]

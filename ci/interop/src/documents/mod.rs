@@ -13,8 +13,9 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use crate::program::share_build;
+use crate::report::leave_out;
 use crate::{Outcome, Report, Runtime, door, ensure, root};
-use page::{Block, Page, What};
+use page::{Block, How, Page, What};
 use session::Session;
 
 /// Follows all pages whose names contain `only`.
@@ -88,8 +89,11 @@ fn follow(page: &Page, place: &Place) -> Outcome<String> {
     for block in &page.blocks {
         let at = |why| format!("{}:{}: {why}", page.name, block.line);
         match &block.what {
-            What::Commands(how) if missing(how.needs.as_deref()) => {
-                println!("{}", at(format!("not run: it needs {:?}", how.needs)));
+            What::Commands(How {
+                needs: Some(program),
+                ..
+            }) if is_missing(program) => {
+                leave_out(&at(format!("it needs {program}")));
                 left += 1;
             }
             What::Commands(how) => {
@@ -110,8 +114,8 @@ fn follow(page: &Page, place: &Place) -> Outcome<String> {
     ))
 }
 
-fn missing(program: Option<&str>) -> bool {
-    program.is_some_and(|program| Command::new(program).arg("--version").output().is_err())
+fn is_missing(program: &str) -> bool {
+    Command::new(program).arg("--version").output().is_err()
 }
 
 /// Compares without the end of the last line, which curl doesn't add.
@@ -172,6 +176,12 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn only_a_program_that_is_there_is_not_missing() {
+        assert!(!is_missing("bash"));
+        assert!(is_missing("a-program-that-nobody-has"));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Checks about WASI runtimes: the shim, hosts, and what a runtime does.
+//! Checks about WASI runtimes: the shim, hosts, what a runtime does, and the documents, whose commands need runtimes.
 
 use super::{on_the_shim, preview1, preview1_in_wasmtime, preview2_in_wasmtime};
 use crate::door::call::Call;
@@ -51,7 +51,8 @@ pub(super) const CHECKS: &[Check] = &[
         name: "wasip1-host",
         about: "the host of shim/host: lints, its tests, and guests in C, Rust and Go",
         details: "Hostile guests are among the tests; HOST_SEEDS and HOST_CALLS set how many calls they make. It is built\n\
-                  in a folder of the cache. Guests whose compiler can't be installed are left out.",
+                  in a folder of the cache. What can't be installed (clang, Go, systemd) is left out, and listed at\n\
+                  the end.",
         options: &[],
         can: |it| it == Runtime::Wasip1Host,
         does: |it| it == Runtime::Wasip1Host,

@@ -1,4 +1,4 @@
-//! Checks without servers: random worlds, fuzzing, packages, other systems, licences.
+//! Checks of sources and packages: random worlds, fuzzing, what is uploaded, the public API, other systems, licences.
 
 use super::none;
 use crate::door::check::{Check, Run, option};
@@ -72,7 +72,8 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         name: "public-types",
         about: "the items of other crates in the public API are those of ci/public-types.txt",
-        details: "Read from rustdoc's JSON. RELEASING.md says what a difference means.",
+        details: "Read from rustdoc's JSON, without the feature `unstable`. RELEASING.md says what a difference means;\n\
+                  `ci/checks/public-types --record` writes the list anew.",
         options: &[],
         can: none,
         does: none,
