@@ -174,7 +174,7 @@ impl Download {
         Ok(())
     }
 
-    /// Forgets what the host has said about its room, after a wait.
+    /// Forgets what the host has said about its room.
     pub(super) fn ask_again(&mut self) {
         self.room = 0;
     }

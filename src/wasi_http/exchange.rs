@@ -169,8 +169,13 @@ impl<'a, H: Host> Exchange<'a, H> {
             return Ok(());
         }
         let wants_room = self.port.wants_room() && !self.is_done;
-        if wants_room && self.download.poll_room(self.host)? > 0 {
-            return Ok(());
+        if wants_room {
+            // The body may have brought nothing: then only this finds a client that is gone.
+            self.download.ask_again();
+            if self.download.poll_room(self.host)? > 0 {
+                self.wake_sleeps();
+                return Ok(());
+            }
         }
         let host = &mut *self.host;
         let mut wanted = Wanted {
