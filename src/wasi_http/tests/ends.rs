@@ -275,5 +275,10 @@ fn what_a_component_cannot_send_becomes_an_error() {
         ..get()
     };
     let exported = Exported::start(|_| panic!("it isn't called"));
-    assert_eq!(run(exported, invalid, Scripted::new([])).status(), 400);
+    let mut host = Scripted::new([]);
+    // The response waits for room like any other.
+    host.room = 0;
+    let host = run(exported, invalid, host);
+    assert_eq!((host.status(), host.end), (400, Some(End::Complete)));
+    assert_eq!(host.text(), "the target isn't valid\n");
 }
