@@ -270,6 +270,14 @@ fn what_a_component_cannot_send_becomes_an_error() {
         let host = run(exported, asked(method, Some("0")), Scripted::new([]));
         assert_eq!((host.status(), host.end), (sent, Some(End::Complete)));
     }
+    // What becomes of its body doesn't matter.
+    let exported = Exported::serve_async(async |_| {
+        let mut response = response(Chunks::fallible([Err::<&str, _>("broken")]), &[]);
+        *response.status_mut() = http::StatusCode::EARLY_HINTS;
+        response
+    });
+    let host = run(exported, get(), Scripted::new([]));
+    assert_eq!((host.status(), host.end), (500, Some(End::Complete)));
     let invalid = Asked {
         path_with_query: Some("/ /".into()),
         ..get()
