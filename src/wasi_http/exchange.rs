@@ -30,7 +30,7 @@ const LAST_ITERATIONS: usize = 1000;
 
 /// Handles one request, until its response has ended or its client is gone.
 pub(super) fn handle<H: Host>(host: &mut H, exported: &mut Exported, asked: Asked) {
-    let is = |method| asked.method == method;
+    let is = |method| asked.method == Some(method);
     let download = Download::new(is(Method::HEAD), is(Method::CONNECT));
     let exchange = Exchange::new(host, download);
     let result = match asked.into_request() {
