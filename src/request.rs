@@ -228,11 +228,12 @@ pub(crate) fn reuse_fields(fields: &mut HeaderMap) {
     if !(1..=Parts::MAX_FIELDS).contains(&fields.capacity()) {
         return;
     }
+    // Before the pool is borrowed: the drop of a value may be code of the user, which may come back here.
+    fields.clear();
     let _ = POOL.try_with(|pool| {
         if let Some(next) = pool.borrow_mut().last_mut()
             && next.inner.headers().capacity() == 0
         {
-            fields.clear();
             std::mem::swap(next.inner.headers_mut(), fields);
         }
     });
@@ -322,6 +323,28 @@ mod tests {
         drop(next.with_body(()));
         reuse_fields(&mut many);
         assert_eq!(Request::new().headers().capacity(), 0);
+    }
+
+    /// A value may be memory that a handler made, and its drop code of the handler.
+    #[test]
+    fn a_field_whose_drop_uses_a_request_does_no_harm() {
+        struct DropsARequest;
+        impl AsRef<[u8]> for DropsARequest {
+            fn as_ref(&self) -> &[u8] {
+                b"value"
+            }
+        }
+        impl Drop for DropsARequest {
+            fn drop(&mut self) {
+                drop(Request::new());
+            }
+        }
+        drop(Request::new().with_body(()));
+        let value = bytes::Bytes::from_owner(DropsARequest);
+        let mut fields = HeaderMap::new();
+        fields.insert("x", HeaderValue::from_maybe_shared(value).expect("a value"));
+        reuse_fields(&mut fields);
+        assert!(fields.is_empty());
     }
 
     #[test]

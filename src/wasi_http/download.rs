@@ -107,6 +107,8 @@ impl Download {
         drop(sent);
         match end {
             None => {}
+            // The response is the server's own. What has become of the handler's doesn't matter.
+            Some(_) if self.is_complete => {}
             Some(End::Complete) => self.is_complete = true,
             Some(End::HandlerFailed(failure)) => self.fail_handler(host, failure),
             Some(End::BodyFailed(failure)) => {

@@ -1,5 +1,6 @@
 //! The loop of one request, in a component.
 
+use std::future::ready;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Waker};
@@ -14,6 +15,7 @@ use super::handler::Exported;
 use super::head::{Asked, body_length};
 use super::host::{Gone, Host, Wanted};
 use super::upload::Upload;
+use crate::conn::Refusal;
 use crate::event_loop::{Port, RequestTask};
 use crate::executor::{Inbox, LoopContext, Target, TaskWaker, Tasks};
 use crate::incoming::Incoming;
@@ -28,17 +30,12 @@ const LAST_ITERATIONS: usize = 1000;
 
 /// Handles one request, until its response has ended or its client is gone.
 pub(super) fn handle<H: Host>(host: &mut H, exported: &mut Exported, asked: Asked) {
-    let (is_head, is_connect) = (
-        asked.method == Method::HEAD,
-        asked.method == Method::CONNECT,
-    );
-    let mut download = Download::new(is_head, is_connect);
+    let is = |method| asked.method == Some(method);
+    let download = Download::new(is(Method::HEAD), is(Method::CONNECT));
+    let exchange = Exchange::new(host, download);
     let result = match asked.into_request() {
-        Ok(request) => Exchange::new(host, download).run(exported, request),
-        Err(refusal) => {
-            download.refuse(host, refusal);
-            download.pass_on(host)
-        }
+        Ok(request) => exchange.run(exported, request),
+        Err(refusal) => exchange.refuse(refusal),
     };
     if result.is_err() {
         debug!(target: "mini_http", "the client is gone; its request is dropped");
@@ -94,6 +91,14 @@ impl<'a, H: Host> Exchange<'a, H> {
             self.run_tasks();
         }
         result
+    }
+
+    /// Responds without the handler.
+    fn refuse(mut self, refusal: Refusal) -> Result<(), Gone> {
+        self.download.refuse(self.host, refusal);
+        self.is_done = true;
+        let mut nothing: RequestTask<'_> = Box::pin(ready(()));
+        self.drive(&mut nothing)
     }
 
     fn with_body(&mut self, request: Request<()>) -> Request<Incoming> {
@@ -169,8 +174,13 @@ impl<'a, H: Host> Exchange<'a, H> {
             return Ok(());
         }
         let wants_room = self.port.wants_room() && !self.is_done;
-        if wants_room && self.download.poll_room(self.host)? > 0 {
-            return Ok(());
+        if wants_room {
+            // The body may have brought nothing: then only this finds a client that is gone.
+            self.download.ask_again();
+            if self.download.poll_room(self.host)? > 0 {
+                self.wake_sleeps();
+                return Ok(());
+            }
         }
         let host = &mut *self.host;
         let mut wanted = Wanted {

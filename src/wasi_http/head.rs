@@ -9,7 +9,8 @@ use crate::conn::{Refusal, announced_length};
 /// What a host knows of a request.
 #[derive(Debug)]
 pub(super) struct Asked {
-    pub(super) method: Method,
+    /// `None` if it isn't a valid one.
+    pub(super) method: Option<Method>,
     pub(super) path_with_query: Option<String>,
     pub(super) authority: Option<String>,
     pub(super) fields: Vec<(String, Vec<u8>)>,
@@ -19,16 +20,17 @@ impl Asked {
     /// The request as a connection would have it: the target in origin form, and a `Host` field.
     ///
     /// # Errors
-    /// The target isn't valid.
+    /// The method or the target isn't valid.
     pub(super) fn into_request(self) -> Result<Request<()>, Refusal> {
+        let method = (self.method).ok_or(Refusal::malformed("the method isn't valid"))?;
         let mut request = Request::new(());
         *request.headers_mut() = fields(self.fields);
-        *request.uri_mut() = match self.method {
+        *request.uri_mut() = match method {
             Method::CONNECT => target(self.authority.clone().unwrap_or_default())?,
             Method::OPTIONS => target(self.path_with_query.unwrap_or_else(|| "*".into()))?,
             _ => target(self.path_with_query.unwrap_or_else(|| "/".into()))?,
         };
-        *request.method_mut() = self.method;
+        *request.method_mut() = method;
         // Hosts pass `Host` as a part of the target.
         if let Some(authority) = self.authority
             && !request.headers().contains_key(header::HOST)
@@ -71,7 +73,7 @@ mod tests {
 
     fn asked(method: Method, path: Option<&str>, authority: Option<&str>) -> Asked {
         Asked {
-            method,
+            method: Some(method),
             path_with_query: path.map(Into::into),
             authority: authority.map(Into::into),
             fields: Vec::new(),
@@ -99,6 +101,10 @@ mod tests {
             invalid.err().map(|refusal| refusal.status().as_u16()),
             Some(400)
         );
+        // It isn't taken for another method.
+        let mut unknown = asked(Method::GET, Some("/"), None);
+        unknown.method = None;
+        assert!(unknown.into_request().is_err());
     }
 
     #[test]

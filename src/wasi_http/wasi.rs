@@ -56,9 +56,9 @@ fn asked(request: &IncomingRequest) -> Asked {
     }
 }
 
-fn method(method: wasip2::http::types::Method) -> Method {
+fn method(method: wasip2::http::types::Method) -> Option<Method> {
     use wasip2::http::types::Method as Known;
-    match method {
+    Some(match method {
         Known::Get => Method::GET,
         Known::Head => Method::HEAD,
         Known::Post => Method::POST,
@@ -68,9 +68,8 @@ fn method(method: wasip2::http::types::Method) -> Method {
         Known::Options => Method::OPTIONS,
         Known::Trace => Method::TRACE,
         Known::Patch => Method::PATCH,
-        // The host has checked that it is a token.
-        Known::Other(name) => Method::from_bytes(name.as_bytes()).unwrap_or_default(),
-    }
+        Known::Other(name) => return Method::from_bytes(name.as_bytes()).ok(),
+    })
 }
 
 /// The host of one request.

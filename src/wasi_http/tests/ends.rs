@@ -60,6 +60,42 @@ fn a_busy_task_starves_no_sleep() {
     assert_eq!((host.text(), host.waits.len()), ("later", 0));
 }
 
+/// A host may always have room, so that the loop never waits.
+#[test]
+fn a_body_that_is_always_ready_starves_no_sleep() {
+    let exported = Exported::serve_async(async |_| {
+        let is_over = Rc::new(Cell::new(false));
+        let over = Rc::clone(&is_over);
+        spawn(async move {
+            sleep(Duration::from_millis(1)).await;
+            over.set(true);
+        });
+        let parts = (0..10_000).map(|_| vec![b'x'; 1 << 10]);
+        let parts = parts.take_while(move |_| !is_over.get());
+        Response::new(AnyBody::from(Chunks::new(parts)))
+    });
+    let mut host = Scripted::new([]);
+    host.tick = Duration::from_micros(50);
+    let host = run(exported, get(), host);
+    assert_eq!((host.end, host.waits.len()), (Some(End::Complete), 0));
+    assert!(host.written.len() < 10_000 << 10, "the sleep never ended");
+}
+
+/// Nothing is written that would find it.
+#[test]
+fn a_body_of_empty_parts_finds_that_its_client_is_gone() {
+    let exported = Exported::serve_async(async |_| {
+        // Its deadline has the clock read.
+        spawn(sleep(Duration::from_secs(3600)));
+        let parts = (0..1_000_000).map(|_| Bytes::new());
+        Response::new(AnyBody::from(Chunks::new(parts)))
+    });
+    let mut host = Scripted::new([]);
+    host.tick = Duration::from_millis(1);
+    host.gone_at = Instant::default() + Duration::from_millis(100);
+    assert_eq!(run(exported, get(), host).end, None);
+}
+
 #[test]
 fn tasks_run_as_long_as_the_response() {
     let alive = Rc::new(Cell::new(0));
@@ -234,10 +270,23 @@ fn what_a_component_cannot_send_becomes_an_error() {
         let host = run(exported, asked(method, Some("0")), Scripted::new([]));
         assert_eq!((host.status(), host.end), (sent, Some(End::Complete)));
     }
+    // What becomes of its body doesn't matter.
+    let exported = Exported::serve_async(async |_| {
+        let mut response = response(Chunks::fallible([Err::<&str, _>("broken")]), &[]);
+        *response.status_mut() = http::StatusCode::EARLY_HINTS;
+        response
+    });
+    let host = run(exported, get(), Scripted::new([]));
+    assert_eq!((host.status(), host.end), (500, Some(End::Complete)));
     let invalid = Asked {
         path_with_query: Some("/ /".into()),
         ..get()
     };
     let exported = Exported::start(|_| panic!("it isn't called"));
-    assert_eq!(run(exported, invalid, Scripted::new([])).status(), 400);
+    let mut host = Scripted::new([]);
+    // The response waits for room like any other.
+    host.room = 0;
+    let host = run(exported, invalid, host);
+    assert_eq!((host.status(), host.end), (400, Some(End::Complete)));
+    assert_eq!(host.text(), "the target isn't valid\n");
 }

@@ -189,7 +189,7 @@ fn fields(entries: &[(&'static str, &'static str)]) -> HeaderMap {
 fn asked(method: Method, length: Option<&'static str>) -> Asked {
     let field = |length: &str| ("content-length".to_owned(), length.as_bytes().to_vec());
     Asked {
-        method,
+        method: Some(method),
         path_with_query: Some("/".into()),
         authority: Some("h".into()),
         fields: length.into_iter().map(field).collect(),
