@@ -1,7 +1,7 @@
 //! Unix domain sockets: binding a path, and removing the file.
 //!
-//! A process that is killed leaves the file of its socket, and nobody can bind its path then. So a file is removed
-//! if it is a socket on which nobody listens. Other servers may start or end at the same moment, so a file is first
+//! A process that is killed leaves the file of its socket, and then binding the path fails. So a stale file is removed:
+//! one of a socket on which no process listens. Other servers may start or end at the same moment, so a file is first
 //! moved aside, and deleted only if it is still the one that was examined.
 
 use std::fs::{self, Metadata, Permissions};
@@ -24,7 +24,7 @@ use crate::error::{Error, ErrorKind, Result};
 const MODE: u32 = 0o600;
 
 /// A socket is between `bind` and `listen` for less than this, even on a busy machine. Meanwhile it refuses
-/// connections, as one that is left over does. At half, a server that was suspended between the two could lose its
+/// connections, as a stale one does. At half, a server that was suspended between the two could lose its
 /// file; at double, each start after a crash takes longer.
 const STARTING: Duration = Duration::from_millis(100);
 
@@ -46,7 +46,7 @@ pub(super) fn bind(path: &Path) -> Result<Socket> {
         result => result.map_err(failed)?,
     }
     let file = SocketFile::new(path, address).map_err(failed)?;
-    // Before it listens, nobody can connect.
+    // No client can connect before it listens.
     file.set_mode(MODE).map_err(failed)?;
     socket.listen(BACKLOG).map_err(failed)?;
     Ok(Socket::Unix {
@@ -55,8 +55,8 @@ pub(super) fn bind(path: &Path) -> Result<Socket> {
     })
 }
 
-/// The file of a socket that was bound here. It is removed when this is dropped, unless somebody still listens: another
-/// process may have a copy of the socket. So drop it when the socket is closed.
+/// The file of a socket that was bound here. It is removed when this is dropped, unless another process still listens:
+/// it may have a copy of the socket. So drop it when the socket is closed.
 #[derive(Debug)]
 pub(crate) struct SocketFile {
     path: PathBuf,
@@ -74,12 +74,12 @@ impl SocketFile {
         })
     }
 
-    /// Sets the permissions: who can write to the file can connect.
+    /// Sets the permissions: a process that may write to the file can connect.
     pub(super) fn set_mode(&self, mode: u32) -> io::Result<()> {
         fs::set_permissions(&self.path, Permissions::from_mode(mode))
     }
 
-    /// Removes the file if it is still this one, and if nobody listens. Returns whether it did.
+    /// Removes the file if it is still this one, and no process listens. Returns whether it did.
     fn remove(&self) -> io::Result<bool> {
         match examine(&self.path, &self.address) {
             Ok(found) if found == self.identity => take_away(&self.path, found),
@@ -94,8 +94,8 @@ impl Drop for SocketFile {
         let shown = self.path.display();
         match self.remove() {
             Ok(true) => debug!(target: "mini_http", "removed {shown}"),
-            Ok(false) => debug!(target: "mini_http", "{shown} is another's by now"),
-            Err(error) => debug!(target: "mini_http", "{shown} stays: {error}"),
+            Ok(false) => debug!(target: "mini_http", "{shown} was replaced, and stays"),
+            Err(error) => debug!(target: "mini_http", "can't remove {shown}: {error}"),
         }
     }
 }
@@ -119,7 +119,7 @@ impl Identity {
     }
 }
 
-/// Removes the file at this path if it is a socket on which nobody listens.
+/// Removes the file at this path if it is a socket on which no process listens.
 fn remove_stale(path: &Path, address: &SockAddr) -> io::Result<()> {
     let identity = match examine(path, address) {
         Err(error) if error.kind() == NotFound => return Ok(()),
@@ -135,17 +135,17 @@ fn remove_stale(path: &Path, address: &SockAddr) -> io::Result<()> {
     if !is_removed {
         return Err(in_use());
     }
-    info!(target: "mini_http", "removed {}, which a server has left that was killed", path.display());
+    info!(target: "mini_http", "removed {}, left behind by a server that was killed", path.display());
     Ok(())
 }
 
-/// The identity of the socket at this path. Fails if it is no socket, or if somebody may listen on it.
+/// The identity of the socket at this path. Fails if it is no socket, or if a process may listen on it.
 fn examine(path: &Path, address: &SockAddr) -> io::Result<Identity> {
     let file = fs::symlink_metadata(path)?;
     if !file.file_type().is_socket() {
         return Err(io::Error::new(
             io::ErrorKind::AlreadyExists,
-            "a file that is no socket has this path: remove it, or use another path",
+            "this file is no socket: remove it, or use another path",
         ));
     }
     let client = socket2::Socket::new(Domain::UNIX, Type::STREAM, None)?;
