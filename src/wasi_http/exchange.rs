@@ -1,5 +1,6 @@
 //! The loop of one request, in a component.
 
+use std::future::ready;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Waker};
@@ -14,6 +15,7 @@ use super::handler::Exported;
 use super::head::{Asked, body_length};
 use super::host::{Gone, Host, Wanted};
 use super::upload::Upload;
+use crate::conn::Refusal;
 use crate::event_loop::{Port, RequestTask};
 use crate::executor::{Inbox, LoopContext, Target, TaskWaker, Tasks};
 use crate::incoming::Incoming;
@@ -32,13 +34,10 @@ pub(super) fn handle<H: Host>(host: &mut H, exported: &mut Exported, asked: Aske
         asked.method == Method::HEAD,
         asked.method == Method::CONNECT,
     );
-    let mut download = Download::new(is_head, is_connect);
+    let exchange = Exchange::new(host, Download::new(is_head, is_connect));
     let result = match asked.into_request() {
-        Ok(request) => Exchange::new(host, download).run(exported, request),
-        Err(refusal) => {
-            download.refuse(host, refusal);
-            download.pass_on(host)
-        }
+        Ok(request) => exchange.run(exported, request),
+        Err(refusal) => exchange.refuse(refusal),
     };
     if result.is_err() {
         debug!(target: "mini_http", "the client is gone; its request is dropped");
@@ -94,6 +93,14 @@ impl<'a, H: Host> Exchange<'a, H> {
             self.run_tasks();
         }
         result
+    }
+
+    /// Responds without the handler.
+    fn refuse(mut self, refusal: Refusal) -> Result<(), Gone> {
+        self.is_done = true;
+        self.download.refuse(self.host, refusal);
+        let mut nothing: RequestTask<'_> = Box::pin(ready(()));
+        self.drive(&mut nothing)
     }
 
     fn with_body(&mut self, request: Request<()>) -> Request<Incoming> {

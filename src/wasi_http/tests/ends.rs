@@ -238,6 +238,11 @@ fn what_a_component_cannot_send_becomes_an_error() {
         path_with_query: Some("/ /".into()),
         ..get()
     };
+    // The host has room only after a wait.
+    let mut host = Scripted::with_room(8);
+    host.room = 0;
     let exported = Exported::start(|_| panic!("it isn't called"));
-    assert_eq!(run(exported, invalid, Scripted::new([])).status(), 400);
+    let host = run(exported, invalid, host);
+    assert_eq!((host.status(), host.end), (400, Some(End::Complete)));
+    assert_eq!(host.text(), "the target isn't valid\n");
 }
