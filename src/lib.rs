@@ -123,8 +123,8 @@
 #[doc(hidden)]
 #[path = "wasi_http/mod.rs"]
 #[cfg_attr(
-    not(all(target_os = "wasi", target_env = "p2")),
-    allow(dead_code, reason = "elsewhere only tests call it")
+    not(any(test, all(target_os = "wasi", target_env = "p2"))),
+    expect(dead_code, reason = "only components and tests call it")
 )]
 pub mod __wasi_http;
 pub mod body;

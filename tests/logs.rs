@@ -51,6 +51,28 @@ fn log_of(pieces: &[&[u8]], end: End, level: Level) -> String {
 }
 
 fn converse(pieces: &[&[u8]], end: End, status: u16) {
+    on_connection(|connection, cx| {
+        for piece in pieces {
+            let mut input = *piece;
+            while connection.handle_input(cx, &mut input).is_some() {
+                let response = Response::builder().status(status).body("hello!");
+                connection.respond(cx, response.expect("a right response"));
+                assert!(!connection.take_output(cx).is_empty());
+            }
+        }
+        match end {
+            End::Nothing => {}
+            End::Closes => connection.handle_end_of_input(cx),
+            End::Waits => {
+                cx.now = cx.now + Duration::from_secs(1000);
+                connection.handle_timeout(cx);
+            }
+        }
+    });
+}
+
+/// Does this with a new connection.
+fn on_connection<T>(run: impl FnOnce(&mut Connection, &mut Context<'_>) -> T) -> T {
     let limits = Limits::default();
     let mut shared = Shared::new();
     let mut cx = Context {
@@ -59,22 +81,7 @@ fn converse(pieces: &[&[u8]], end: End, status: u16) {
         shared: &mut shared,
     };
     let mut connection = Connection::new(1, None, &mut cx);
-    for piece in pieces {
-        let mut input = *piece;
-        while connection.handle_input(&mut cx, &mut input).is_some() {
-            let response = Response::builder().status(status).body("hello!");
-            connection.respond(&mut cx, response.expect("a right response"));
-            assert!(!connection.take_output(&mut cx).is_empty());
-        }
-    }
-    match end {
-        End::Nothing => {}
-        End::Closes => connection.handle_end_of_input(&mut cx),
-        End::Waits => {
-            cx.now = cx.now + Duration::from_secs(1000);
-            connection.handle_timeout(&mut cx);
-        }
-    }
+    run(&mut connection, &mut cx)
 }
 
 fn debug_log(bytes: &str, end: End) -> String {
@@ -288,25 +295,19 @@ fn upgrade(
     (status, is_taken, has_field): (u16, bool, bool),
 ) -> (String, Vec<String>) {
     log_of(&[], End::Nothing, Level::Debug);
-    let limits = Limits::default();
-    let mut shared = Shared::new();
-    let mut cx = Context {
-        now: Instant::default(),
-        limits: &limits,
-        shared: &mut shared,
-    };
-    let mut connection = Connection::new(1, None, &mut cx);
-    let mut input = request.as_bytes();
-    let head = connection.handle_input_streaming(&mut cx, &mut input);
-    assert!(matches!(head, Some(Received::Head(..))), "{head:?}");
-    connection.set_upgrade_taken(is_taken);
-    let mut response = Response::builder().status(status);
-    if has_field {
-        response = response.header("Upgrade", "x");
-    }
-    let response = response.body(()).expect("a right response");
-    connection.begin_response(&mut cx, &response, ResponseLength::Exact(0));
-    let sent = String::from_utf8_lossy(&connection.take_output(&mut cx)).into_owned();
+    let sent = on_connection(|connection, cx| {
+        let mut input = request.as_bytes();
+        let head = connection.handle_input_streaming(cx, &mut input);
+        assert!(matches!(head, Some(Received::Head(..))), "{head:?}");
+        connection.set_upgrade_taken(is_taken);
+        let mut response = Response::builder().status(status);
+        if has_field {
+            response = response.header("Upgrade", "x");
+        }
+        let response = response.body(()).expect("a right response");
+        connection.begin_response(cx, &response, ResponseLength::Exact(0));
+        String::from_utf8_lossy(&connection.take_output(cx)).into_owned()
+    });
     let lines = LINES.with(RefCell::take).into_iter();
     let errors = lines.filter(|(level, _)| *level == Level::Error);
     (sent, errors.map(|(_, line)| line).collect())

@@ -5,7 +5,7 @@
 //! no handler can produce a response that two recipients frame differently. The types of the `http`
 //! crate exclude CR and LF from all other fields.
 
-use http::header::{self, HeaderMap};
+use http::header::{self, HeaderMap, HeaderValue};
 use http::{Method, StatusCode, Version};
 use httpdate::parse_http_date;
 
@@ -143,8 +143,7 @@ impl ResponseHead<'_> {
                 header::CONNECTION | header::CONTENT_LENGTH | header::TRANSFER_ENCODING => {}
                 header::TRAILER if !self.has_trailers => {}
                 header::DATE => {
-                    let text = value.to_str();
-                    if !has_date && text.is_ok_and(|text| parse_http_date(text).is_ok()) {
+                    if !has_date && is_date(value) {
                         has_date = true;
                         field(out, b"date", value.as_bytes());
                     }
@@ -225,6 +224,12 @@ pub(crate) fn announced_length(fields: &HeaderMap) -> Option<u64> {
         return None;
     }
     std::str::from_utf8(digits).ok()?.parse().ok()
+}
+
+/// Whether a handler's `Date` is valid.
+pub(super) fn is_date(value: &HeaderValue) -> bool {
+    let text = value.to_str();
+    text.is_ok_and(|text| parse_http_date(text).is_ok())
 }
 
 fn status_line(out: &mut Vec<u8>, status: StatusCode) {

@@ -1,8 +1,7 @@
 //! Responses that a host frames, in a component: the same rules as for a connection's.
 
 use http::Response;
-use http::header::{self, HeaderMap, HeaderValue};
-use httpdate::parse_http_date;
+use http::header::{self, HeaderMap};
 
 use super::custom_refusal::remove_framing;
 use super::encode::{self, BodyFraming, RequestInfo, ResponseHead};
@@ -62,12 +61,8 @@ fn clean(fields: &mut HeaderMap, may_have_trailers: bool) {
         fields.insert(header::TRAILER, trailer);
     }
     if fields.contains_key(header::DATE) {
-        let is_valid = |date: &&HeaderValue| {
-            let text = date.to_str();
-            text.is_ok_and(|text| parse_http_date(text).is_ok())
-        };
-        let valid = fields.get_all(header::DATE).iter().find(is_valid).cloned();
-        match valid {
+        let mut dates = fields.get_all(header::DATE).iter();
+        match dates.find(|date| encode::is_date(date)).cloned() {
             Some(date) => fields.insert(header::DATE, date),
             None => fields.remove(header::DATE),
         };

@@ -79,10 +79,6 @@ mod framing;
 mod grammar;
 mod head;
 #[cfg(feature = "wasi-http")]
-#[cfg_attr(
-    not(all(target_os = "wasi", target_env = "p2")),
-    allow(dead_code, reason = "elsewhere only tests call it")
-)]
 mod hosted;
 mod incoming;
 mod input;

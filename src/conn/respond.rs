@@ -98,18 +98,16 @@ impl Connection {
     #[cold]
     pub(super) fn refuse_unfinished(&mut self, cx: &mut Context<'_>, refusal: Refusal) {
         match self.state.reading() {
-            Reading::ProxyHeader => return self.refuse_any_method(cx, refusal),
-            Reading::Idle | Reading::Head if self.refuse_unfinished_head(cx, refusal) => return,
+            Reading::ProxyHeader => self.refuse_any_method(cx, refusal),
+            Reading::Idle | Reading::Head => self.refuse_unfinished_head(cx, refusal),
             // The request before it is with the handler. Its response comes first, and is the last one.
-            Reading::Responding => return self.state.will_close(refusal.reason()),
-            _ => {}
+            Reading::Responding => self.state.will_close(refusal.reason()),
+            _ => self.refuse(cx, refusal),
         }
-        self.refuse(cx, refusal);
     }
 
-    /// Reports and logs the head of a request that has not fully arrived. Refuses the request and returns true if its
-    /// method isn't known.
-    fn refuse_unfinished_head(&mut self, cx: &mut Context<'_>, refusal: Refusal) -> bool {
+    /// Refuses a request whose head has not fully arrived. What has arrived is reported and logged.
+    fn refuse_unfinished_head(&mut self, cx: &mut Context<'_>, refusal: Refusal) {
         let kept = std::mem::take(&mut self.kept);
         let head = &kept[self.kept_used..];
         // Kept input that was not scanned may contain bodies: it is not logged.
@@ -123,12 +121,10 @@ impl Connection {
         }
         self.received = seen.len() as u64;
         self.report(cx.shared, cx.now, Seen::FaultyHead(seen));
-        let is_method_unknown = lines.may_become_head_request(head);
+        // If the method isn't known, as in `refuse_any_method`.
+        let has_text = !lines.may_become_head_request(head);
         self.kept = kept;
-        if is_method_unknown {
-            self.refuse_any_method(cx, refusal);
-        }
-        is_method_unknown
+        self.refuse_with(cx, refusal, has_text);
     }
 
     fn refuse_with(&mut self, cx: &mut Context<'_>, refusal: Refusal, has_text: bool) {

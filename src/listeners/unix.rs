@@ -24,7 +24,7 @@ use crate::error::{Error, ErrorKind, Result};
 const MODE: u32 = 0o600;
 
 /// A socket is between `bind` and `listen` for less than this, even on a busy machine. Meanwhile it refuses
-/// connections, as one that is left over does. At half, a server that was suspended between the two could lose its
+/// connections, as a stale one does. At half, a server that was suspended between the two could lose its
 /// file; at double, each start after a crash takes longer.
 const STARTING: Duration = Duration::from_millis(100);
 
@@ -74,7 +74,7 @@ impl SocketFile {
         })
     }
 
-    /// Sets the permissions: who can write to the file can connect.
+    /// Sets the permissions: a process that may write to the file can connect.
     pub(super) fn set_mode(&self, mode: u32) -> io::Result<()> {
         fs::set_permissions(&self.path, Permissions::from_mode(mode))
     }
@@ -94,8 +94,8 @@ impl Drop for SocketFile {
         let shown = self.path.display();
         match self.remove() {
             Ok(true) => debug!(target: "mini_http", "removed {shown}"),
-            Ok(false) => debug!(target: "mini_http", "{shown} is another's by now"),
-            Err(error) => debug!(target: "mini_http", "{shown} stays: {error}"),
+            Ok(false) => debug!(target: "mini_http", "{shown} was replaced, and stays"),
+            Err(error) => debug!(target: "mini_http", "can't remove {shown}: {error}"),
         }
     }
 }
@@ -135,7 +135,7 @@ fn remove_stale(path: &Path, address: &SockAddr) -> io::Result<()> {
     if !is_removed {
         return Err(in_use());
     }
-    info!(target: "mini_http", "removed {}, which a server has left that was killed", path.display());
+    info!(target: "mini_http", "removed {}, left behind by a server that was killed", path.display());
     Ok(())
 }
 
@@ -145,7 +145,7 @@ fn examine(path: &Path, address: &SockAddr) -> io::Result<Identity> {
     if !file.file_type().is_socket() {
         return Err(io::Error::new(
             io::ErrorKind::AlreadyExists,
-            "a file that is no socket has this path: remove it, or use another path",
+            "this file is no socket: remove it, or use another path",
         ));
     }
     let client = socket2::Socket::new(Domain::UNIX, Type::STREAM, None)?;

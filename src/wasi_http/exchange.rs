@@ -95,8 +95,8 @@ impl<'a, H: Host> Exchange<'a, H> {
 
     /// Responds without the handler.
     fn refuse(mut self, refusal: Refusal) -> Result<(), Gone> {
-        self.download.refuse(self.host, refusal);
         self.is_done = true;
+        self.download.refuse(self.host, refusal);
         let mut nothing: RequestTask<'_> = Box::pin(ready(()));
         self.drive(&mut nothing)
     }

@@ -1,6 +1,6 @@
 //! The example `echo` as a component.
 
-#[allow(dead_code, reason = "its main function is for sockets")]
+#[expect(dead_code, reason = "its main function is for sockets")]
 #[path = "../../echo.rs"]
 mod echo;
 

@@ -1,6 +1,6 @@
 //! The example `sse` as a component. A job would need an instance that lives longer than a request; the clock doesn't.
 
-#[allow(dead_code, reason = "its main function is for sockets")]
+#[expect(dead_code, reason = "its main function is for sockets")]
 #[path = "../../sse/src/main.rs"]
 mod sse;
 

@@ -1,7 +1,7 @@
 //! The example `upload` as a component. The host has to pass the folder as `/uploads`:
 //! `wasmtime serve -S cli --dir FOLDER::/uploads upload-http.wasm`.
 
-#[allow(dead_code, reason = "its main function is for sockets")]
+#[expect(dead_code, reason = "its main function is for sockets")]
 #[path = "../../upload/src/main.rs"]
 mod upload;
 

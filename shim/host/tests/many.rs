@@ -1,7 +1,7 @@
 //! Guests that keep all connections they can get, and what goes on beside them. It is a process of its own, because it
 //! needs a hundred thousand file descriptors.
 
-#![allow(clippy::unwrap_used, reason = "a test")]
+#![expect(clippy::unwrap_used, reason = "a test")]
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};

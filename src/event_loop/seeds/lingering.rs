@@ -7,13 +7,16 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use poll_turns::Key;
-use wasip1_poll::fake::Rng;
+use wasip1_poll::fake::{Fake, Rng};
 use wasip1_poll::{Fd, Registration};
 
 use super::events::Events;
 use super::streams::Watch;
+use crate::event_loop::mode::Mode;
+use crate::event_loop::{EventLoop, Settings};
 use crate::handle::Handle;
 use crate::limits::Limits;
+use crate::reactor::wasip1::Wasip1Reactor;
 use crate::reactor::{Accepted, Event, Interest, Reactor};
 use crate::time::Instant;
 
@@ -44,6 +47,33 @@ impl Manner {
         }
         manner
     }
+}
+
+/// Serves on a fake runtime, whose closed streams linger, until the server has stopped.
+pub(super) fn serve<M: Mode<Lingering<Wasip1Reactor<Fake>>>>(
+    mode: M,
+    (fake, listener): (&Fake, Fd),
+    settings: &Settings,
+    manner: &Manner,
+    acts: &Rc<Cell<u64>>,
+    (handle, watch, unpolled, events): (&Handle, &Watch, &Unpolled, &Events),
+) {
+    let reactor = Wasip1Reactor::new(fake.clone(), [listener]);
+    let reactor = Lingering::new(
+        reactor.expect("a listener"),
+        manner.clone(),
+        settings.limits.max_connections,
+        Rc::clone(acts),
+        (
+            handle.clone(),
+            watch.clone(),
+            unpolled.clone(),
+            events.clone(),
+        ),
+    );
+    let mut shared = settings.shared(handle);
+    let mut event_loop = EventLoop::new(reactor, mode, settings, handle, &mut shared);
+    event_loop.run().expect("nothing ends the server");
 }
 
 /// A reactor that drops its streams at once, and counts some of them as lingering for a while.
@@ -84,7 +114,7 @@ impl Unpolled {
 }
 
 impl<R: Reactor> Lingering<R> {
-    pub(super) fn new(
+    fn new(
         inner: R,
         manner: Manner,
         max_connections: usize,

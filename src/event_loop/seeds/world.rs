@@ -15,16 +15,16 @@ use wasip1_poll::fake::{Fake, Personality, Rng};
 use super::book::{self, Book};
 use super::events::Events;
 use super::facts::Facts;
-use super::lingering::{Lingering, Manner, Unpolled};
+use super::lingering::{self, Lingering, Manner, Unpolled};
 use super::peer::{Peer, PeerRef};
 use super::plan::{Kind, Plan};
 use super::reasons::Tally;
 use super::streams::{self, Tools, Watch};
 use super::verdict;
+use crate::event_loop::Settings;
 use crate::event_loop::mode::Mode;
 use crate::event_loop::streaming::Streaming;
 use crate::event_loop::whole::WholeBodies;
-use crate::event_loop::{EventLoop, Settings};
 use crate::handle::Handle;
 use crate::limits::Limits;
 use crate::reactor::wasip1::Wasip1Reactor;
@@ -143,23 +143,14 @@ impl World {
     }
 
     fn serve<M: Mode<Lingering<Wasip1Reactor<Fake>>>>(&self, mode: M) {
-        let reactor = Wasip1Reactor::new(self.fake.clone(), [self.listener]);
-        let reactor = Lingering::new(
-            reactor.expect("a listener"),
-            self.lingers.clone(),
-            self.settings.limits.max_connections,
-            Rc::clone(&self.acts),
-            (
-                self.handle.clone(),
-                self.watch.clone(),
-                self.unpolled.clone(),
-                self.events.clone(),
-            ),
+        lingering::serve(
+            mode,
+            (&self.fake, self.listener),
+            &self.settings,
+            &self.lingers,
+            &self.acts,
+            (&self.handle, &self.watch, &self.unpolled, &self.events),
         );
-        let mut shared = self.settings.shared(&self.handle);
-        let mut event_loop =
-            EventLoop::new(reactor, mode, &self.settings, &self.handle, &mut shared);
-        event_loop.run().expect("nothing ends the server");
     }
 
     /// The loop has closed all of its own; what is still open is the poller's, which has accepted it

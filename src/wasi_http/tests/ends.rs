@@ -282,10 +282,10 @@ fn what_a_component_cannot_send_becomes_an_error() {
         path_with_query: Some("/ /".into()),
         ..get()
     };
-    let exported = Exported::start(|_| panic!("it isn't called"));
-    let mut host = Scripted::new([]);
-    // The response waits for room like any other.
+    // The host has room only after a wait.
+    let mut host = Scripted::with_room(8);
     host.room = 0;
+    let exported = Exported::start(|_| panic!("it isn't called"));
     let host = run(exported, invalid, host);
     assert_eq!((host.status(), host.end), (400, Some(End::Complete)));
     assert_eq!(host.text(), "the target isn't valid\n");

@@ -16,7 +16,7 @@ mod wait;
 mod watch;
 
 pub(super) use self::handler::{Tools, handler, stopper};
-pub(super) use self::script::{Script, Wait, limits, request};
+pub(super) use self::script::{Part, Script, Wait, limits, request};
 pub(super) use self::verdict::judge;
 pub(super) use self::wait::wait;
 pub(super) use self::watch::Watch;

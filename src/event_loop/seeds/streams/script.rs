@@ -81,8 +81,9 @@ pub(super) enum Hint {
     Field(u64),
 }
 
+/// What is done next by what makes a body, or writes to an upgraded connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Part {
+pub(in crate::event_loop::seeds) enum Part {
     Wait(Wait),
     Data(usize),
 }

@@ -109,8 +109,9 @@ impl Link {
         }
         let taken = far.sent - client.unread();
         let input = taken.saturating_sub(self.plan.heads().len() + near.read);
-        let arrived = far.is_open.then(|| far.taken + client.waiting());
-        let output = arrived.map_or(0, |arrived| near.written.saturating_sub(arrived));
+        let output = self
+            .arrived()
+            .map_or(0, |arrived| near.written.saturating_sub(arrived));
         (input > MOST || output > MOST)
             .then(|| format!("{input} bytes of input are held, {output} of output"))
     }

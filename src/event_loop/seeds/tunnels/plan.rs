@@ -5,7 +5,7 @@ use std::time::Duration;
 use wasip1_poll::fake::Rng;
 
 use crate::event_loop::seeds::requests::pattern;
-use crate::event_loop::seeds::streams::Wait;
+use crate::event_loop::seeds::streams::{Part, Wait};
 use crate::limits::Limits;
 
 /// A client and the program that uses its connection.
@@ -88,13 +88,6 @@ pub(super) struct User {
     pub(super) reads: Option<usize>,
     pub(super) writes: Vec<Part>,
     pub(super) end: End,
-}
-
-/// What is done next by what writes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Part {
-    Wait(Wait),
-    Data(usize),
 }
 
 /// What follows what was written. The connection is dropped when reading has ended, too.

@@ -11,9 +11,9 @@ use futures_io::{AsyncRead, AsyncWrite};
 use http::{Method, Request, Response, StatusCode};
 
 use super::link::{Link, ReadEnd, WriteEnd};
-use super::plan::{End, Opening, Part, Plan};
+use super::plan::{End, Opening, Plan};
 use crate::error::ErrorKind;
-use crate::event_loop::seeds::streams::{Watch, wait};
+use crate::event_loop::seeds::streams::{Part, Watch, wait};
 use crate::executor::{sleep, spawn};
 use crate::handle::Handle;
 use crate::incoming::Incoming;

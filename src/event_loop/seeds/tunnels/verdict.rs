@@ -7,9 +7,10 @@ use std::time::Duration;
 use wasip1_poll::fake::{Client, Personality};
 
 use super::link::{Far, Link, Mark, Near, ReadEnd, WriteEnd};
-use super::plan::{End, Opening, Part, STALLED, Taking};
+use super::plan::{End, Opening, STALLED, Taking};
 use crate::conn::CloseReason;
 use crate::event_loop::seeds::facts::{TICK, nanos};
+use crate::event_loop::seeds::streams::Part;
 use crate::event_loop::seeds::verdict::Reasons;
 use crate::limits::Limits;
 

@@ -17,17 +17,15 @@ use super::peer::Peer;
 use super::plan::{self, Plan};
 use super::user::{Tools, handle};
 use super::verdict::{Facts, judge};
-use crate::conn::Shared;
+use crate::event_loop::Settings;
 use crate::event_loop::seeds::events::Events;
-use crate::event_loop::seeds::lingering::{Lingering, Manner, Unpolled};
+use crate::event_loop::seeds::lingering::{self, Manner, Unpolled};
 use crate::event_loop::seeds::reasons::Tally;
 use crate::event_loop::seeds::streams::Watch;
 use crate::event_loop::streaming::Streaming;
-use crate::event_loop::{EventLoop, Settings};
 use crate::executor::{Task, sleep};
 use crate::handle::Handle;
 use crate::limits::Limits;
-use crate::reactor::wasip1::Wasip1Reactor;
 
 struct World {
     personality: Personality,
@@ -133,23 +131,19 @@ impl World {
         };
         let handler = move |request| handle(tools.clone(), request);
         let mode = Streaming::new(handler, vec![self.stopper()], None, &self.settings);
-        let reactor = Wasip1Reactor::new(self.fake.clone(), [self.listener]);
-        let reactor = Lingering::new(
-            reactor.expect("a listener"),
-            self.lingers.clone(),
-            self.settings.limits.max_connections,
-            Rc::clone(&self.acts),
+        lingering::serve(
+            mode,
+            (&self.fake, self.listener),
+            &self.settings,
+            &self.lingers,
+            &self.acts,
             (
-                self.handle.clone(),
-                self.watch.clone(),
-                Unpolled::default(),
-                Events::default(),
+                &self.handle,
+                &self.watch,
+                &Unpolled::default(),
+                &Events::default(),
             ),
         );
-        let mut shared = Shared::new();
-        let mut event_loop =
-            EventLoop::new(reactor, mode, &self.settings, &self.handle, &mut shared);
-        event_loop.run().expect("nothing ends the server");
     }
 
     /// The task that stops the server.

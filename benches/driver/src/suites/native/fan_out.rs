@@ -54,13 +54,7 @@ impl Streams {
             self.receive(0)?;
             times.push(published.elapsed());
         }
-        times.sort_unstable();
-        let last = times.len().saturating_sub(1);
-        Ok(Measured {
-            requests: (times.len() * self.streams.len()) as f64,
-            elapsed: start.elapsed(),
-            p99: times.get(last * 99 / 100).copied().unwrap_or_default(),
-        })
+        Ok(Measured::of(times, self.streams.len(), start.elapsed()))
     }
 
     fn publish(&mut self) -> Outcome {

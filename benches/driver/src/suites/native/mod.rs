@@ -3,13 +3,14 @@
 //! - [`program`]: the servers, and how each is started; nginx has a configuration written for it.
 //! - [`wrk`]: the load; [`fan_out`]: that of the scenario with event streams; [`sockets`]: of that with WebSockets.
 //! - [`turns`]: turns of a server and the floor, one right after the other.
-//! - [`load`]: what a request costs, in all scenarios but two; [`rss`]: what an idle connection does; [`workers`]:
+//! - [`load`]: what a request costs, in the scenarios of [`scenarios`]; [`rss`]: what an idle connection does; [`workers`]:
 //!   what a second core is worth.
 
 mod fan_out;
 mod load;
 mod program;
 mod rss;
+mod scenarios;
 mod sockets;
 mod turns;
 mod workers;
@@ -105,7 +106,7 @@ pub(crate) fn run(options: &Options) -> Outcome {
     wrk::prepare()?;
     let takes_part = |server: &str| {
         let mut wanted = wanted.iter();
-        wanted.any(|scenario| load::servers(scenario).contains(&server))
+        wanted.any(|scenario| scenarios::servers(scenario).contains(&server))
     };
     let programs = programs(options, takes_part)?;
     if options.build {

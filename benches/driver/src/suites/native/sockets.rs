@@ -85,13 +85,7 @@ impl Sockets {
             let is_late = start.elapsed() >= duration + PATIENCE;
             ensure!(!is_late, "{pending} messages haven't come back");
         }
-        times.sort_unstable();
-        let last = times.len().saturating_sub(1);
-        Ok(Measured {
-            requests: times.len() as f64,
-            elapsed: start.elapsed(),
-            p99: times.get(last * 99 / 100).copied().unwrap_or_default(),
-        })
+        Ok(Measured::of(times, 1, start.elapsed()))
     }
 }
 

@@ -38,6 +38,19 @@ pub(crate) struct Measured {
     pub(crate) p99: Duration,
 }
 
+impl Measured {
+    /// Of `times` that were measured one by one, each that of this many requests.
+    pub(super) fn of(mut times: Vec<Duration>, requests: usize, elapsed: Duration) -> Self {
+        times.sort_unstable();
+        let last = times.len().saturating_sub(1);
+        Self {
+            requests: (times.len() * requests) as f64,
+            elapsed,
+            p99: times.get(last * 99 / 100).copied().unwrap_or_default(),
+        }
+    }
+}
+
 /// wrk ends by itself after this, if it isn't ended before.
 const MOST: &str = "60s";
 
