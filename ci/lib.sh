@@ -100,6 +100,22 @@ cargo_install() {
     rm -rf "$4/target"
 }
 
+# cargo_home_in FOLDER : makes a home for cargo there, which shares with the usual one only what is from crates.io. cargo
+# keeps what it has unpacked of any other source for good, and takes it again where the next one has the same path.
+cargo_home_in() {
+    local usual="${CARGO_HOME:-$HOME/.cargo}" part path
+    mkdir -p "$1"
+    for part in config.toml credentials.toml; do
+        [ ! -e "$usual/$part" ] || ln -s "$usual/$part" "$1/$part"
+    done
+    for part in index cache src; do
+        mkdir -p "$1/registry/$part" "$usual/registry/$part"
+        for path in "$usual/registry/$part"/index.crates.io-*; do
+            [ ! -e "$path" ] || ln -s "$path" "$1/registry/$part/"
+        done
+    done
+}
+
 # with_packages FOLDER NAME PROGRAM VARIABLE PACKAGES : makes FOLDER/bin/NAME, which is PROGRAM of PATH with the
 # packages in FOLDER/PACKAGES. The folder will be moved, so its path isn't fixed.
 with_packages() {
@@ -171,11 +187,12 @@ version_of() {
 #
 # INTEROP_SUMMARY names a file of lines `PASSED FAILED`, to which the tests from outside add their
 # counts. A stage that adds none counts as one check itself, and so does one that fails without having
-# counted a failure. A script called by another adds to the other's file. What a stage leaves out is a line
-# `0 0 WORDS`: it isn't counted, and is listed at the end.
+# counted a failure. A script called by another adds to the other's file. A line may have words: `0 0 WORDS` is what a
+# stage leaves out, `0 1 WORDS` what has failed. Both are listed at the end.
 stages_begin() {
     STAGES=()
     BESIDE=()
+    BESIDE_FAILED=""
     # A command behind these words runs only while a processor has nothing else to do.
     AT_REST=()
     ! command -v chrt >/dev/null || AT_REST=(chrt --idle 0)
@@ -202,24 +219,31 @@ tests_of() {
     cargo test --quiet "$@"
 }
 
-# left_out FROM : prints what was left out, a line for each, behind the summary's first FROM lines.
-left_out() { awk -v skip="$1" 'NR > skip && NF > 2 { sub(/^0 0 /, ""); print }' "$INTEROP_SUMMARY"; }
+# words_of KIND FROM : prints the words of the lines `KIND WORDS`, behind the summary's first FROM lines. KIND is `0 0` or
+# `0 1`.
+words_of() { tail -n "+$(($2 + 1))" "$INTEROP_SUMMARY" | sed -n "s/^$1 //p"; }
 
 # counts LINES : prints `PASSED FAILED`, added up over the summary without its first LINES lines.
 counts() { awk -v skip="$1" 'NR > skip { p += $1; f += $2 } END { print p + 0, f + 0 }' "$INTEROP_SUMMARY"; }
 
+# stage_ended OUTCOME NAME FROM : adds a line to the summary if the stage needs one. It began behind the first FROM lines.
+stage_ended() {
+    local passed failed
+    read -r passed failed < <(counts "$3")
+    case "$1 $passed $failed" in
+    "ok 0 0") [ -n "$(words_of "0 0" "$3")" ] || echo "1 0" >>"$INTEROP_SUMMARY" ;;
+    "FAILED "*" 0") echo "0 1 $2" >>"$INTEROP_SUMMARY" ;;
+    esac
+}
+
 # stage NAME COMMAND... : runs one, and says how long it took.
 stage() {
-    local name="$1" start="$SECONDS" outcome=ok lines passed failed
+    local name="$1" start="$SECONDS" outcome=ok lines
     shift
     echo "== $name"
     lines="$(wc -l <"$INTEROP_SUMMARY")"
     "$@" || outcome=FAILED
-    read -r passed failed < <(counts "$lines")
-    case "$outcome $passed $failed" in
-    "ok 0 0") [ -n "$(left_out "$lines")" ] || echo "1 0" >>"$INTEROP_SUMMARY" ;;
-    "FAILED "*" 0") echo "0 1" >>"$INTEROP_SUMMARY" ;;
-    esac
+    stage_ended "$outcome" "$name" "$lines"
     STAGES+=("$(printf '%-6s %5d s  %s' "$outcome" "$((SECONDS - start))" "$name")")
     echo "== $name: $outcome in $((SECONDS - start)) s"
 }
@@ -244,6 +268,7 @@ beside() {
         start="$(date +%s)" outcome=ok
         # (An empty array is an error in the bash of macOS.)
         "${AT_REST[@]+"${AT_REST[@]}"}" "$@" || outcome=FAILED
+        stage_ended "$outcome" "$name" 0
         echo "$outcome $(($(date +%s) - start))" >"$folder/outcome"
     ) &
 }
@@ -259,21 +284,18 @@ unfinished() {
 
 # stages_joined : waits for the stages beside, and shows what they have printed.
 stages_joined() {
-    local folder name outcome took passed failed missing start="$SECONDS"
+    local folder name outcome took start="$SECONDS"
     for folder in "${BESIDE[@]+"${BESIDE[@]}"}"; do
         name="$(cat "$folder/name")"
         echo "== $name (was beside)"
         while [ ! -e "$folder/outcome" ]; do sleep 1; done
         cat "$folder/output"
         read -r outcome took <"$folder/outcome"
-        read -r passed failed < <(INTEROP_SUMMARY="$folder/summary" counts 0)
-        missing="$(awk 'NF > 2' "$folder/summary")"
-        case "$outcome $passed $failed" in
-        "ok 0 0") [ -n "$missing" ] || passed=1 ;;
-        "FAILED "*" 0") failed=1 ;;
-        esac
         # shellcheck disable=SC2031
-        printf '%s\n' "$passed $failed" ${missing:+"$missing"} >>"$INTEROP_SUMMARY"
+        cat "$folder/summary" >>"$INTEROP_SUMMARY"
+        if [ "$outcome" = FAILED ]; then
+            BESIDE_FAILED+="$(printf '\n== the last lines of %s\n' "$name" && tail -n 30 "$folder/output")"$'\n'
+        fi
         STAGES+=("$(printf '%-6s %5d s  %s (beside others)' "$outcome" "$took" "$name")")
         echo "== $name: $outcome in $took s"
         rm -rf "$folder"
@@ -282,15 +304,16 @@ stages_joined() {
     BESIDE=()
 }
 
-# stages_end : the list of the stages, what was left out, and the counts as the last line. Fails if anything did.
+# stages_end : what the failed stages beside have printed, the list of the stages, what was left out, what has failed, and
+# the counts as the last line. Fails if anything did.
 stages_end() {
     local passed failed
     stages_joined
     read -r passed failed < <(counts "$STAGES_FROM")
-    echo
-    printf '%s\n' "${STAGES[@]}"
+    printf '%s\n' "$BESIDE_FAILED" "${STAGES[@]}"
     printf '       %5d s  all of %s\n' "$SECONDS" "${0##*/}"
-    left_out "$STAGES_FROM" | sed 's/^/left out: /'
+    words_of "0 0" "$STAGES_FROM" | sed 's/^/left out: /'
+    words_of "0 1" "$STAGES_FROM" | sed 's/^/failed: /'
     echo "$passed passed, $failed failed"
     [ "$failed" = 0 ]
 }
