@@ -111,13 +111,27 @@ impl Report {
         table
     }
 
-    /// Prints the table. Also appends a line `PASSED FAILED` to the file in the variable
-    /// `INTEROP_SUMMARY`, so that a script can add up several runs. Returns whether everything has passed.
+    /// Prints the table. Also appends the counts and the names of what has failed to the file in the variable
+    /// `INTEROP_SUMMARY`, as `ci/lib.sh` has it, so that a script can add up several runs. Returns whether everything has
+    /// passed.
     #[must_use]
     pub fn finish(&self) -> bool {
         print!("\n{}", self.table());
         let (passed, failed) = self.counts();
-        summarize(&format!("{passed} {failed}")) && passed > 0 && failed == 0
+        summarize(&self.summary()) && passed > 0 && failed == 0
+    }
+
+    /// A line `PASSED 0`, and a line `0 1 WORDS` for each case that has failed.
+    fn summary(&self) -> String {
+        let mut summary = format!("{} 0", self.counts().0);
+        for (name, cells) in &self.rows {
+            for (cell, runtime) in cells.iter().zip(&self.columns) {
+                if !matches!(cell, Some(Cell::Passed(_))) {
+                    let _ = write!(summary, "\n0 1 {}: {name}, {}", self.title, runtime.name());
+                }
+            }
+        }
+        summary
     }
 }
 
@@ -155,5 +169,7 @@ mod tests {
                         a longer name  12.5 ms  NOT RUN\n\
                         2 passed, 2 failed\n";
         assert_eq!(report.table(), expected);
+        let expected = "2 0\n0 1 case: GET, wasmi\n0 1 case: a longer name, wasmi";
+        assert_eq!(report.summary(), expected);
     }
 }

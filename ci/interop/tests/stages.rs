@@ -21,9 +21,14 @@ fn a_stage_counts_as_one_check_unless_it_has_counted() {
          stage two false\n\
          counted() { echo '3 0' >>\"$INTEROP_SUMMARY\"; }\n\
          stage three counted\n\
-         beside four true",
+         named() { echo '1 0' >>\"$INTEROP_SUMMARY\"; echo '0 1 GET, wasmi' >>\"$INTEROP_SUMMARY\"; false; }\n\
+         stage four named\n\
+         beside five bash -c 'echo why; false'",
     );
-    assert!(printed.ends_with("\n5 passed, 1 failed\n"), "{printed}");
+    let end = "failed: two\nfailed: GET, wasmi\nfailed: five\n5 passed, 3 failed\n";
+    assert!(printed.ends_with(end), "{printed}");
+    let before_the_list = "\n== the last lines of five\nwhy\n\nok ";
+    assert!(printed.contains(before_the_list), "{printed}");
     assert!(!passed);
 }
 
