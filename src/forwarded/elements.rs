@@ -17,16 +17,15 @@ pub(super) enum Node {
 
 /// The entries of a line, from the left to the right. Empty ones are left out (RFC 9110 §5.6.1.2).
 ///
-/// If quotation marks don't match, it isn't known where entries end: then the line is a single unknown one.
+/// If quotation marks don't match, it isn't known where entries end: then the line is a single unknown one. Bytes that
+/// aren't UTF-8 make only their own entry malformed: a client must not hide what proxies add to its line.
 pub(super) fn of_line(line: &HeaderValue, by: ForwardedBy) -> Vec<Node> {
-    let Ok(line) = line.to_str() else {
-        return vec![Node::Unknown];
-    };
+    let line = String::from_utf8_lossy(line.as_bytes());
     let node = match by {
         ForwardedBy::Forwarded => forwarded_for,
         ForwardedBy::XForwardedFor => address,
     };
-    let Some(elements) = split(line, ',', by) else {
+    let Some(elements) = split(&line, ',', by) else {
         return vec![Node::Unknown];
     };
     let elements = elements.into_iter().map(trim);

@@ -200,13 +200,43 @@ fn a_mapped_address_is_an_ipv4_address() {
     assert!(!network.contains(IpAddr::from([11, 9, 8, 7])));
 }
 
-#[test]
-fn bytes_beyond_ascii_are_unknown() {
+/// The client that a line with any bytes names, if it comes from a trusted proxy.
+fn client_of_bytes(by: ForwardedBy, line: &[u8]) -> Option<String> {
     let mut fields = HeaderMap::new();
-    let value = http::HeaderValue::from_bytes(b"1.1.1.1, 203.0.113.9\xa0").expect("a value");
-    fields.append("x-forwarded-for", value);
-    let peer = "127.0.0.1:1".parse().ok();
-    assert_eq!(proxies().client(peer, &fields, XForwardedFor), None);
+    let value = http::HeaderValue::from_bytes(line).expect("a value");
+    fields.append(by.name(), value);
+    let client = proxies().client("127.0.0.1:1".parse().ok(), &fields, by);
+    client.map(|address| address.to_string())
+}
+
+#[test]
+fn an_entry_with_bytes_beyond_ascii_is_unknown() {
+    for line in [
+        &b"1.1.1.1, 203.0.113.9\xa0"[..],
+        b"1.1.1.1, \xff203.0.113.9, 10.0.0.1",
+        "1.1.1.1, 203.0.113.\u{0669}".as_bytes(),
+        "1.1.1.1, 203.0.113.9\u{a0}".as_bytes(),
+    ] {
+        assert_eq!(client_of_bytes(XForwardedFor, line), None, "{line:?}");
+    }
+    for line in [&b"for=1.1.1.1, for=203.0.113.9\xa0"[..], b"for=\xff"] {
+        assert_eq!(client_of_bytes(Forwarded, line), None, "{line:?}");
+    }
+}
+
+/// Nor what the proxy adds to its line.
+#[test]
+fn bytes_beyond_ascii_do_not_hide_entries_to_their_right() {
+    for line in [
+        &b"\xff, 203.0.113.9"[..],
+        b"1.1.1.1\xa0,203.0.113.9, 10.0.0.1",
+        "\u{e9}, 203.0.113.9".as_bytes(),
+    ] {
+        let client = client_of_bytes(XForwardedFor, line);
+        assert_eq!(client, found("203.0.113.9"), "{line:?}");
+    }
+    let client = client_of_bytes(Forwarded, b"for=_\xff, for=203.0.113.9, for=10.0.0.1");
+    assert_eq!(client, found("203.0.113.9"));
 }
 
 #[test]
