@@ -30,8 +30,11 @@ use crate::time::Instant;
 
 /// A receiver of events. It may belong to several loops on several threads.
 pub(crate) trait Sink: Send + Sync {
-    /// Called for each response that was sent or given up.
+    /// Called for each response that was sent or given up. It may panic.
     fn handle_event(&self, event: &ResponseEvent<'_>);
+
+    /// The next receiver of events.
+    fn rest(&self) -> Option<&dyn Sink>;
 
     /// Whether it looks at fields of requests.
     fn uses_fields(&self) -> bool;
@@ -55,9 +58,10 @@ pub(crate) struct Chain<S> {
 impl<S: One + 'static> Sink for Chain<S> {
     fn handle_event(&self, event: &ResponseEvent<'_>) {
         self.sink.handle_event(event);
-        if let Some(rest) = &self.rest {
-            rest.handle_event(event);
-        }
+    }
+
+    fn rest(&self) -> Option<&dyn Sink> {
+        self.rest.as_deref()
     }
 
     fn uses_fields(&self) -> bool {

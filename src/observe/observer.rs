@@ -187,17 +187,22 @@ impl Observer {
         };
         let event = event(record, at, now, reason, self.clock);
         self.handle.count_response(&event);
-        let sink = &self.sink;
-        let result = if self.catch_panics || std::thread::panicking() {
-            catch_unwind(AssertUnwindSafe(|| sink.handle_event(&event)))
-        } else {
-            sink.handle_event(&event);
-            Ok(())
-        };
-        if result.is_err() {
-            error!(target: "mini_http", "conn {}: the function of on_response panicked", at.id);
+        let mut next = Some(&*self.sink);
+        while let Some(sink) = next {
+            pass(sink, &event, self.catch_panics);
+            next = sink.rest();
         }
         self.records.pop(open);
+    }
+}
+
+/// Passes an event to one receiver. With `catch_panics`, the others get the event also if that panics.
+fn pass(sink: &dyn Sink, event: &ResponseEvent<'_>, catch_panics: bool) {
+    if !catch_panics && !std::thread::panicking() {
+        return sink.handle_event(event);
+    }
+    if catch_unwind(AssertUnwindSafe(|| sink.handle_event(event))).is_err() {
+        error!(target: "mini_http", "conn {}: the function of on_response panicked", event.connection);
     }
 }
 

@@ -16,8 +16,9 @@ impl Server {
     ///
     /// It is called once for each request with a valid head, and for each response that the server makes by itself to
     /// one that it refuses; see [`ResponseEvent`]. It runs on the server's thread, between requests, so it has to
-    /// return soon. It must be `Sync`, because several servers and threads may share it. If it panics, that is logged;
-    /// with [`catch_panics`](Self::catch_panics) off, the panic is passed on.
+    /// return soon. It must be `Sync`, because several servers and threads may share it. If it panics, that is logged, and
+    /// other functions and access logs get the event; with [`catch_panics`](Self::catch_panics) off, the panic is passed
+    /// on.
     ///
     /// If this is called again, all functions are called. It also turns on
     /// [`count_responses`](Self::count_responses).

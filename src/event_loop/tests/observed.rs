@@ -468,6 +468,19 @@ fn a_panic_of_the_observer_affects_no_request() {
 }
 
 #[test]
+fn a_panic_of_one_observer_hides_no_event_from_the_others() {
+    let (mut bench, events) = Bench::observed(Personality::STRICT);
+    bench.settings.sink = Some(Arc::new(Chain {
+        sink: Callback(|_: &ResponseEvent<'_>| panic!("as asked")),
+        rest: bench.settings.sink.take(),
+    }));
+    let client = bench.client();
+    client.send(GET);
+    bench.run_until(100);
+    assert_eq!((count_ok(&client), taken(&events).len()), (1, 1));
+}
+
+#[test]
 fn refusals_can_have_the_look_of_the_application() {
     for mode in MODES {
         let (mut bench, events) = Bench::observed(Personality::STRICT);

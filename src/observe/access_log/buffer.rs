@@ -1,6 +1,7 @@
 //! [`Buffer`]: lines that wait to be written.
 
 use std::io::{self, ErrorKind, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::log::{error, info};
 
@@ -57,9 +58,9 @@ impl Buffer {
         let result = loop {
             let rest = &self.lines[written..];
             if rest.is_empty() {
-                break self.writer.flush();
+                break caught(|| self.writer.flush());
             }
-            match self.writer.write(rest) {
+            match caught(|| self.writer.write(rest)) {
                 Ok(0) => break Err(ErrorKind::WriteZero.into()),
                 Ok(count) => written += count.min(rest.len()),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -96,6 +97,12 @@ impl Buffer {
             Ok(()) | Err(_) => {}
         }
     }
+}
+
+/// A writer of the user that panics has failed. Otherwise, lines that are written already would be written again.
+fn caught<T>(write: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+    catch_unwind(AssertUnwindSafe(write))
+        .unwrap_or_else(|_| Err(io::Error::other("the writer panicked")))
 }
 
 #[cfg(test)]
@@ -182,6 +189,45 @@ mod tests {
         push(&mut buffer, count);
         buffer.flush();
         assert!(disk.text().ends_with(&format!("\nline {count}\n")));
+    }
+
+    /// Panics at its second call, after it has taken a part.
+    #[derive(Default)]
+    struct Panics {
+        calls: usize,
+        disk: Disk,
+    }
+
+    impl Write for Panics {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.calls += 1;
+            assert_ne!(self.calls, 2, "as asked");
+            self.disk.write(&bytes[..bytes.len().min(3)])
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            assert_ne!(self.calls, 4, "as asked");
+            Ok(())
+        }
+    }
+
+    // On WASI a panic ends the process.
+    #[cfg(not(target_os = "wasi"))]
+    #[test]
+    fn a_writer_that_panics_has_failed() {
+        let writer = Panics::default();
+        let disk = writer.disk.clone();
+        disk.set_room(usize::MAX);
+        let mut buffer = Buffer::new(Box::new(writer));
+        push(&mut buffer, 12);
+        buffer.flush();
+        assert_eq!((disk.text(), buffer.is_failing), ("lin".into(), true));
+        buffer.flush();
+        assert_eq!((disk.text(), buffer.is_failing), ("line 12\n".into(), true));
+        push(&mut buffer, 3);
+        buffer.flush();
+        assert_eq!(disk.text(), "line 12\nline 3\n");
+        assert!(buffer.is_empty() && !buffer.is_failing);
     }
 
     #[test]

@@ -45,9 +45,9 @@ use crate::time::Instant;
 /// ends. A process that is killed loses those that wait. The server writes them on its own thread. Files are fine, and
 /// pipes to programs that read fast enough; a slow reader makes the server wait.
 ///
-/// **If a line can't be written**, for example because the disk is full, the server continues. The failure is logged once. Up to
-/// 256 KiB of lines are kept, and written when writing succeeds again. Further ones are dropped and counted
-/// ([`lost`](Self::lost)).
+/// **If a line can't be written**, for example because the disk is full or the writer panics, the server continues. The
+/// failure is logged once. Up to 256 KiB of lines are kept, and written when writing succeeds again. Further ones are
+/// dropped and counted ([`lost`](Self::lost)).
 ///
 /// **Rotation.** [`open`](Self::open) appends, so a program that copies and truncates the file (logrotate's
 /// `copytruncate`) needs nothing else. One that renames it must have [`reopen`](Self::reopen) called afterwards, for
