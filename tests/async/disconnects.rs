@@ -11,7 +11,9 @@ use std::time::{Duration, Instant};
 use mini_http::http::Request;
 use mini_http::{CloseReason, Incoming, Response, sleep};
 
-use super::server::{GET, Running, Witness, get, hello, next, reset, rest, wait_until};
+use super::server::{
+    GET, Running, Witness, ends_with, get, hello, next, read_until, reset, rest, wait_until,
+};
 
 #[test]
 fn a_client_that_resets_ends_its_future_promptly() {
@@ -73,6 +75,37 @@ fn a_client_that_resets_is_noticed_where_nothing_is_read() {
         assert!(took < Duration::from_secs(1), "{took:?}");
     }
     assert_eq!(server.await_close().closed(CloseReason::ClientGone), 2);
+    server.stop();
+}
+
+/// While all places of `max_requests` are taken. If one were left in the queue, a debug assertion of the server would
+/// fail.
+#[test]
+fn clients_that_reset_while_they_wait_for_a_place_leave_the_queue() {
+    let server = Running::with(
+        |server| {
+            server.limits(|limits| limits.max_requests = 1);
+        },
+        |server| {
+            server.serve_async(async |request: Request<Incoming>| {
+                if request.uri() == "/first" {
+                    pending::<()>().await;
+                }
+                hello(request).await
+            })
+        },
+    );
+    let first = server.send(&get("/first"));
+    server.await_requests(1);
+    let mut waiting: Vec<_> = (0..5).map(|_| server.send(GET)).collect();
+    let mut kept = waiting.remove(3);
+    wait_until("all are accepted", || {
+        server.handle.counters().accepted == 6
+    });
+    waiting.into_iter().for_each(reset);
+    wait_until("they are closed", || server.handle.counters().active == 2);
+    reset(first);
+    read_until(&mut kept, ends_with("hello!"));
     server.stop();
 }
 

@@ -323,6 +323,7 @@ where
         driver: &Driver<'_, R>,
         slots: &Table<Slot<R::Stream, Exchange<'h>>>,
     ) -> Option<Duration> {
+        debug_assert!(self.waiting.iter().all(|key| slots.get(*key).is_some()));
         self.tasks.adopt_spawned();
         while self.woken.is_empty() && !self.context.inbox().begin_wait() {
             self.take_inbox(|mode, key| {
@@ -397,6 +398,10 @@ where
     }
 
     fn close(&mut self, mut exchange: Exchange<'h>, reason: CloseReason) {
+        if exchange.place == Place::Waiting {
+            // While no request ends, the queue would grow with each client that comes and goes.
+            self.waiting.retain(|key| *key != exchange.key());
+        }
         if let Some(tunnel) = exchange.tunnel.take() {
             tunnel.close(reason);
         }
