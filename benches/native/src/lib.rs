@@ -7,6 +7,7 @@
 //! have the same backlog and the same `TCP_NODELAY`.
 
 pub mod busy;
+pub mod floor;
 
 use std::convert::Infallible;
 use std::io;

@@ -1,6 +1,6 @@
 //! The responses of the floor.
 
-use native_servers::BODY;
+use crate::BODY;
 
 /// The responses to batches of requests, made in advance.
 pub(crate) struct Responses {

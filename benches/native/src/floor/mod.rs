@@ -20,20 +20,25 @@ mod connection;
 mod head;
 mod response;
 
+use std::io;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 
-use native_servers::listener;
 use rustix::buffer::spare_capacity;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::io::Errno;
 use rustix::net::SocketFlags;
 
-use crate::connection::{Connection, Shared, State};
+use self::connection::{Connection, Shared, State};
+use crate::listener;
 
 /// How many events to take at once.
 const EVENTS: usize = 256;
 
-fn main() -> std::io::Result<()> {
+/// Serves at the address of the environment.
+///
+/// # Errors
+/// Those of [`listener`] and of the system.
+pub fn serve() -> io::Result<()> {
     let listener = listener()?;
     let epoll = epoll::create(CreateFlags::CLOEXEC)?;
     epoll::add(
@@ -74,7 +79,7 @@ fn accept(
     epoll: impl AsFd,
     listener: impl AsFd,
     connections: &mut Vec<Option<Connection>>,
-) -> std::io::Result<()> {
+) -> io::Result<()> {
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
     // It fails if the client has already gone, which is no reason to end.
     let Ok(socket) = rustix::net::accept_with(listener, flags) else {

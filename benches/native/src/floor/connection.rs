@@ -7,8 +7,8 @@ use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
 
-use crate::head::Head;
-use crate::response::{self, Responses};
+use super::head::Head;
+use super::response::{self, Responses};
 
 /// A client's connection.
 pub(crate) struct Connection {
