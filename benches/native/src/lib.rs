@@ -112,13 +112,26 @@ pub fn address() -> io::Result<SocketAddr> {
 /// # Errors
 /// Those of [`address`] and of the system.
 pub fn listener() -> io::Result<TcpListener> {
+    listen(address()?, false)
+}
+
+/// The same, this number of times: the system spreads the connections over them (`SO_REUSEPORT`).
+///
+/// # Errors
+/// Those of [`listener`].
+pub fn listeners(count: usize) -> io::Result<Vec<TcpListener>> {
     let address = address()?;
+    (0..count).map(|_| listen(address, count > 1)).collect()
+}
+
+fn listen(address: SocketAddr, is_one_of_several: bool) -> io::Result<TcpListener> {
     let socket = Socket::new(
         Domain::for_address(address),
         Type::STREAM,
         Some(Protocol::TCP),
     )?;
     socket.set_reuse_address(true)?;
+    socket.set_reuse_port(is_one_of_several)?;
     // On Linux the accepted sockets inherit it.
     socket.set_tcp_nodelay(true)?;
     socket.set_nonblocking(true)?;

@@ -2,7 +2,9 @@
 //!
 //! Because other servers are compared with it, it has rules:
 //!
-//! - One thread, `epoll_wait` and nothing else to wait with; each connection is registered once, edge-triggered.
+//! - `epoll_wait` and nothing else to wait with; each connection is registered once, edge-triggered.
+//! - One thread. In `floor_two` there are two, each with its own listening socket (`SO_REUSEPORT`), epoll and
+//!   connections. They share nothing.
 //! - One `recv` and one `send` for a batch of requests, and no other call but the `epoll_wait` they share.
 //!   (After a body there is one more `recv`, for input that may have arrived meanwhile.) A connection also costs
 //!   `accept4`, `epoll_ctl` and `close`.
@@ -21,7 +23,10 @@ mod head;
 mod response;
 
 use std::io;
+use std::net::TcpListener;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::process::exit;
+use std::thread;
 
 use rustix::buffer::spare_capacity;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
@@ -29,24 +34,38 @@ use rustix::io::Errno;
 use rustix::net::SocketFlags;
 
 use self::connection::{Connection, Shared, State};
-use crate::listener;
+use crate::listeners;
 
 /// How many events to take at once.
 const EVENTS: usize = 256;
 
-/// Serves at the address of the environment.
+/// Serves at the address of the environment, on this number of threads.
 ///
 /// # Errors
-/// Those of [`listener`] and of the system.
-pub fn serve() -> io::Result<()> {
-    let listener = listener()?;
+/// Those of [`listeners`] and of the system.
+pub fn serve(threads: usize) -> io::Result<()> {
+    let listeners = listeners(threads)?;
+    let Some((first, others)) = listeners.split_first() else {
+        return Ok(());
+    };
+    thread::scope(|scope| {
+        for listener in others {
+            scope.spawn(|| {
+                if let Err(error) = run(listener) {
+                    // Otherwise its clients would wait, and the other threads would go on.
+                    eprintln!("floor: {error}");
+                    exit(1);
+                }
+            });
+        }
+        run(first)
+    })
+}
+
+/// The loop of a thread.
+fn run(listener: &TcpListener) -> io::Result<()> {
     let epoll = epoll::create(CreateFlags::CLOEXEC)?;
-    epoll::add(
-        &epoll,
-        &listener,
-        data(listener.as_raw_fd()),
-        EventFlags::IN,
-    )?;
+    epoll::add(&epoll, listener, data(listener.as_raw_fd()), EventFlags::IN)?;
     let mut events = Vec::with_capacity(EVENTS);
     // The index is the file descriptor.
     let mut connections: Vec<Option<Connection>> = Vec::new();
@@ -60,7 +79,7 @@ pub fn serve() -> io::Result<()> {
         for event in &events {
             let number = event.data.u64() as usize;
             if number == listener.as_raw_fd() as usize {
-                accept(&epoll, &listener, &mut connections)?;
+                accept(&epoll, listener, &mut connections)?;
                 continue;
             }
             // The flags are read by value: the struct is packed.

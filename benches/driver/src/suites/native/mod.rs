@@ -42,7 +42,7 @@ pub(crate) const SCENARIOS: [&str; 15] = [
     "fan-out",
     "websocket",
 ];
-pub(crate) const SERVERS: [&str; 19] = [
+pub(crate) const SERVERS: [&str; 20] = [
     FLOOR,
     OURS,
     NGINX,
@@ -54,6 +54,7 @@ pub(crate) const SERVERS: [&str; 19] = [
     OURS_ASYNC,
     STREAM_FLOOR,
     OURS_TWO,
+    FLOOR_OF_TWO,
     workers::ONE,
     workers::TWO,
     OURS_LOG,
@@ -78,6 +79,8 @@ const COMMON: [&str; 8] = [
 const FLOOR: &str = "floor";
 /// The least that a stream can cost.
 const STREAM_FLOOR: &str = "floor_stream";
+/// The floor with two threads: the least that two workers can cost.
+const FLOOR_OF_TWO: &str = "floor_two";
 const OURS: &str = "ours";
 /// Ours with an asynchronous handler.
 const OURS_ASYNC: &str = "ours_async";

@@ -1,0 +1,5 @@
+//! The floor with two threads.
+
+fn main() -> std::io::Result<()> {
+    native_servers::floor::serve(2)
+}
