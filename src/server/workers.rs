@@ -36,8 +36,8 @@ impl Server {
     /// }
     /// ```
     ///
-    /// More workers than processors are useful only if handlers block. Otherwise they cost processor time: about a tenth
-    /// more for small requests, because the system interrupts one worker to run another.
+    /// More workers than processors are useful only if handlers block. Otherwise they cost processor time: about a
+    /// tenth more for small requests, because the system interrupts one worker to run another.
     ///
     /// The first worker runs on the calling thread, the others on threads named `mini_http-2` and so on.
     ///
