@@ -43,8 +43,11 @@ impl Component {
         command.arg("serve");
         if host == Runtime::Jco {
             let port = address.port().to_string();
-            // Otherwise a response that doesn't end keeps all other requests waiting.
-            command.args(["--isolate-requests", "--host", "127.0.0.1", "--port", &port]);
+            // Otherwise a response that doesn't end keeps all other requests waiting. Each request then gets a new thread,
+            // which starts Node and the component. By default 50 of them are started first, for which nothing runs.
+            command.args(["--isolate-requests", "worker"]);
+            command.args(["--isolate-worker-pool-size", "4"]);
+            command.args(["--host", "127.0.0.1", "--port", &port]);
         } else {
             command.args(["-S", "cli", "--addr", &address.to_string()]);
             command.args(options);

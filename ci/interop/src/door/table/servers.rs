@@ -176,7 +176,7 @@ pub(super) const CHECKS: &[Check] = &[
         about: "components that `export!` has made, in `wasmtime serve` and jco's `serve`",
         details: "The curl matrix without its cases about connections, streams with backpressure, trailers, clients that are\n\
                   gone, the examples `everywhere`, `sse`, `upload` and `axum`, 1,000 requests at 64 connections, and two hosts\n\
-                  behind HAProxy.",
+                  behind HAProxy. In jco without clients that are gone, `upload` and the last two; only when it is named.",
         options: &[],
         can: serves_wasi_http,
         does: is_component_host,
