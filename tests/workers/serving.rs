@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, Thread};
 use std::time::Duration;
 
-use mini_http::{CloseReason, ErrorKind, Response, Result, Server};
+use mini_http::{ErrorKind, Response, Result, Server};
 
 use super::{GET, connect, exchange, spread, start, stop, thread_name, two};
 
@@ -26,7 +26,10 @@ fn connections_are_spread_evenly() {
     assert_eq!(spread.len(), 2, "{spread:?}");
     // Evenly at random: more than 240 of 400 are as unlikely as 1 in 15,000.
     assert!(spread.values().all(|&count| count <= 240), "{spread:?}");
-    assert_eq!(handle.counters().closed(CloseReason::Stopped), 400);
+    assert_eq!(
+        handle.counters().closed(mini_http::CloseReason::Stopped),
+        400
+    );
     assert!(
         TcpStream::connect(addr).is_err(),
         "both listening sockets are closed"
