@@ -89,9 +89,19 @@ pub(super) const CHECKS: &[Check] = &[
         run: Run::Script("ci/checks/semver"),
     },
     Check {
+        name: "features",
+        about: "the library compiles with each of its features alone, with each pair, without any, and with all",
+        details: "Natively and for both versions of WASI, by cargo-hack. The workflow runs it.",
+        options: &[],
+        can: none,
+        does: none,
+        run: Run::Script("ci/checks/features"),
+    },
+    Check {
         name: "licences",
         about: "licences and sources of all dependencies, by cargo-deny",
-        details: "What is allowed is in deny.toml.",
+        details: "What is allowed is in deny.toml. `ci/checks/licences --advisories` looks for known faults of them instead: the\n\
+                  list is fetched from GitHub, so the workflow runs it.",
         options: &[],
         can: none,
         does: none,
