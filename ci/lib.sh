@@ -116,6 +116,15 @@ cargo_home_in() {
     done
 }
 
+# docs_rs features|targets : those for which docs.rs makes the documentation of mini-http-server, with commas between them.
+docs_rs() {
+    cargo metadata --quiet --locked --no-deps --format-version 1 --manifest-path "$ROOT/Cargo.toml" | python3 -c '
+import json, sys
+packages = json.load(sys.stdin)["packages"]
+package = next(it for it in packages if it["name"] == "mini-http-server")
+print(",".join(package["metadata"]["docs"]["rs"][sys.argv[1]]))' "$1"
+}
+
 # with_packages FOLDER NAME PROGRAM VARIABLE PACKAGES : makes FOLDER/bin/NAME, which is PROGRAM of PATH with the
 # packages in FOLDER/PACKAGES. The folder will be moved, so its path isn't fixed.
 with_packages() {

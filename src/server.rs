@@ -64,10 +64,9 @@ impl Server {
     /// by default, as Linux does, but not WASI 0.2.
     ///
     /// **`unix:/path`** is a Unix domain socket with this file. Only the owner of the process can connect; see
-    /// [`unix_mode`](Self::unix_mode). The file is removed when the server stops or is dropped, unless another process
-    /// listens on a copy ([`listening_fds`](Self::listening_fds)). If there is one from
-    /// a server that was killed, it is replaced, after 100 ms in which no process listens on it. A socket in use
-    /// is never replaced, nor is a file of another kind. Requests have no
+    /// `unix_mode`. The file is removed when the server stops or is dropped, unless another process listens on a copy
+    /// (`listening_fds`). If there is one from a server that was killed, it is replaced, after 100 ms in which no
+    /// process listens on it. A socket in use is never replaced, nor is a file of another kind. Requests have no
     /// [`peer_addr`](Request::peer_addr). A response that can't be completed, and whose end is that of the
     /// connection (HTTP/1.0), looks complete to the client, because only TCP has resets.
     ///

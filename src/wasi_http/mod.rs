@@ -74,6 +74,8 @@ pub(crate) const fn is_component() -> bool {
 /// connections are the host's.
 ///
 /// The macro can be used once in a crate. Crates that forbid `unsafe` code can use it.
+// A macro doesn't get it from its module.
+#[cfg_attr(docsrs, doc(cfg(feature = "wasi-http")))]
 #[macro_export]
 macro_rules! export {
     ($kind:ident: $handler:expr $(,)?) => {

@@ -89,6 +89,15 @@ pub(super) const CHECKS: &[Check] = &[
         run: Run::Script("ci/checks/semver"),
     },
     Check {
+        name: "docs-rs",
+        about: "the documentation as docs.rs builds it, for each of its targets",
+        details: "Without warnings, and with marks at what needs a feature.",
+        options: &[],
+        can: none,
+        does: none,
+        run: Run::Script("ci/checks/docs-rs"),
+    },
+    Check {
         name: "features",
         about: "the library compiles with each of its features alone, with each pair, without any, and with all",
         details: "Natively and for both versions of WASI, by cargo-hack. The workflow runs it.",
