@@ -1,12 +1,14 @@
 //! What a proxy changes in the heads of messages (RFC 9110 §7.6).
 
+use std::net::SocketAddr;
+
 use mini_http::PeerAddr;
 use mini_http::header::{
-    CONNECTION, EXPECT, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHENTICATE,
+    CONNECTION, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHENTICATE,
     PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, VIA,
 };
 use mini_http::http::uri::PathAndQuery;
-use mini_http::http::{Error, Request, Response, Uri};
+use mini_http::http::{Error, Request, Response, Uri, Version};
 
 /// Fields about one connection, which are not passed on.
 const OF_CONNECTION: [HeaderName; 9] = [
@@ -23,7 +25,13 @@ const OF_CONNECTION: [HeaderName; 9] = [
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// The request as the other server gets it.
-pub(crate) fn to_upstream<B>(mut request: Request<B>) -> Result<Request<B>, Error> {
+pub(crate) fn to_upstream<B>(
+    upstream: SocketAddr,
+    mut request: Request<B>,
+) -> Result<Request<B>, Error> {
+    let host = host(upstream, &request)?;
+    // A proxy speaks its own version, not that of the client (RFC 9110 §2.5).
+    *request.version_mut() = Version::HTTP_11;
     // The form of a target that any server takes, also if the client has sent an absolute one.
     let path = request.uri().path_and_query();
     let path = path.map_or("/", PathAndQuery::as_str);
@@ -31,6 +39,8 @@ pub(crate) fn to_upstream<B>(mut request: Request<B>) -> Result<Request<B>, Erro
     let peer = request.extensions().get().map(|&PeerAddr(peer)| peer);
     let fields = request.headers_mut();
     pass_on(fields);
+    // Each request of HTTP/1.1 needs it, also if the client has named it in `Connection`.
+    fields.insert(HOST, host);
     // `100 Continue` is sent by this server, when the other one takes the body.
     fields.remove(EXPECT);
     if let Some(peer) = peer {
@@ -38,6 +48,18 @@ pub(crate) fn to_upstream<B>(mut request: Request<B>) -> Result<Request<B>, Erro
         fields.append(FORWARDED_FOR, peer);
     }
     Ok(request)
+}
+
+/// The host that the client means: that of an absolute target comes before `Host` (RFC 9112 §3.2.2). A client that speaks
+/// HTTP/1.0 may give none.
+fn host<B>(upstream: SocketAddr, request: &Request<B>) -> Result<HeaderValue, Error> {
+    if let Some(authority) = request.uri().authority() {
+        return Ok(HeaderValue::try_from(authority.as_str())?);
+    }
+    match request.headers().get(HOST) {
+        Some(host) => Ok(host.clone()),
+        None => Ok(HeaderValue::try_from(upstream.to_string())?),
+    }
 }
 
 /// The response as the client gets it.
@@ -60,19 +82,30 @@ fn pass_on(fields: &mut HeaderMap) {
 
 #[cfg(test)]
 mod tests {
+    use std::net::{IpAddr, Ipv4Addr};
+
+    use mini_http::http::request::Builder;
+
     use super::*;
+
+    const UPSTREAM: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8000);
+
+    fn passed_on(request: Builder) -> Request<()> {
+        to_upstream(UPSTREAM, request.body(()).expect("valid")).expect("valid")
+    }
 
     #[test]
     fn fields_of_the_connection_are_not_passed_on() {
-        let request = Request::post("http://a.example/b?c")
-            .header("connection", "close, X-Mine")
+        let request = Request::post("/b?c")
+            .header("host", "a.example")
+            .header("connection", "close, X-Mine, Host")
             .header("x-mine", "1")
             .header("te", "trailers")
             .header("expect", "100-continue")
             .header("x-other", "2")
             .header("x-forwarded-for", "198.51.100.7")
             .extension(PeerAddr(([192, 0, 2, 1], 4711).into()));
-        let request = to_upstream(request.body(()).expect("valid")).expect("valid");
+        let request = passed_on(request);
         assert_eq!(request.uri(), "/b?c");
         let mut fields: Vec<_> = request
             .headers()
@@ -82,11 +115,27 @@ mod tests {
         // Only the order of fields with one name matters.
         fields.sort_by(|one, other| one.split(':').next().cmp(&other.split(':').next()));
         let expected = [
+            "host: \"a.example\"",
             "via: \"1.1 mini_http\"",
             "x-forwarded-for: \"198.51.100.7\"",
             "x-forwarded-for: \"192.0.2.1\"",
             "x-other: \"2\"",
         ];
         assert_eq!(fields, expected);
+    }
+
+    #[test]
+    fn an_absolute_target_decides_the_host() {
+        let request = Request::get("http://a.example:81/b?c").header("host", "b.example");
+        let request = passed_on(request);
+        assert_eq!(request.uri(), "/b?c");
+        assert_eq!(request.headers()[HOST], "a.example:81");
+    }
+
+    #[test]
+    fn a_request_of_http_1_0_is_passed_on_as_http_1_1() {
+        let request = passed_on(Request::get("/").version(Version::HTTP_10));
+        assert_eq!(request.version(), Version::HTTP_11);
+        assert_eq!(request.headers()[HOST], "127.0.0.1:8000");
     }
 }

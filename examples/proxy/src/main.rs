@@ -28,7 +28,7 @@ use std::time::Duration;
 use hyper::client::conn::http1::handshake;
 use log::{debug, warn};
 use mini_http::body::AnyBody;
-use mini_http::http::{Request, StatusCode};
+use mini_http::http::{Method, Request, StatusCode};
 use mini_http::{Incoming, IncomingError, Response, Server, spawn};
 
 use crate::io::Io;
@@ -61,24 +61,33 @@ async fn proxy(
     upstream: SocketAddr,
     request: Request<Incoming>,
 ) -> Result<Response<AnyBody>, BoxError> {
+    // A tunnel has no path that could be passed on.
+    if request.method() == Method::CONNECT {
+        return Ok(text(StatusCode::NOT_IMPLEMENTED, "no tunnels here\n"));
+    }
     match forward(upstream, request).await {
         Ok(response) => Ok(response),
         // Then the fault is the client's, and the error has the status for it.
         Err(error) if is_of_client(&*error) => Err(error),
         Err(error) => {
             warn!("{upstream}: {error}");
-            let mut response = Response::new("the other server doesn't respond\n".into());
-            *response.status_mut() = StatusCode::BAD_GATEWAY;
-            Ok(response)
+            let why = "the other server doesn't respond\n";
+            Ok(text(StatusCode::BAD_GATEWAY, why))
         }
     }
+}
+
+fn text(status: StatusCode, text: &'static str) -> Response<AnyBody> {
+    let mut response = Response::new(text.into());
+    *response.status_mut() = status;
+    response
 }
 
 async fn forward(
     upstream: SocketAddr,
     request: Request<Incoming>,
 ) -> Result<Response<AnyBody>, BoxError> {
-    let request = fields::to_upstream(request)?;
+    let request = fields::to_upstream(upstream, request)?;
     let socket = Socket::connect(upstream, CONNECT_TIMEOUT).await?;
     let (mut sender, connection) = handshake(Io(socket)).await?;
     // It ends with the response's body, or when the client is gone: then `sender` and the body are dropped.
@@ -88,6 +97,9 @@ async fn forward(
         }
     });
     let response = sender.send_request(request).await?;
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        return Err("it has changed the protocol, which wasn't asked for".into());
+    }
     Ok(fields::to_client(response).map(AnyBody::new))
 }
 

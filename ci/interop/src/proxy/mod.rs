@@ -38,6 +38,8 @@ const CASES: &[Case] = &[
     ("slow upstream, piece by piece", slow),
     ("late upstream, others meanwhile", late),
     ("fields", fields),
+    ("a client of HTTP/1.0", old),
+    ("CONNECT: 501", tunnel),
     ("upstream dies: 502", dies),
     ("upstream dies in a body", truncated),
     ("client goes before the response", goes),
@@ -137,8 +139,8 @@ fn late(proxy: &Server, _: &Upstream) -> Outcome {
 fn fields(proxy: &Server, _: &Upstream) -> Outcome {
     let mut client = Client::connect(proxy.address)?;
     client.send(
-        "GET http://a.example/fields?x=%20 HTTP/1.1\r\nHost: a.example\r\nX-Mine: 1\r\n\
-         X-Other: 2\r\nConnection: keep-alive, x-mine\r\nTE: trailers\r\n\r\n",
+        "GET http://a.example/fields?x=%20 HTTP/1.1\r\nHost: b.example\r\nX-Mine: 1\r\n\
+         X-Other: 2\r\nConnection: keep-alive, x-mine, host\r\nTE: trailers\r\n\r\n",
     )?;
     let response = client.response()?;
     let head = String::from_utf8_lossy(&response.body).to_ascii_lowercase();
@@ -164,8 +166,29 @@ fn fields(proxy: &Server, _: &Upstream) -> Outcome {
     Ok(())
 }
 
+/// The other server gets the proxy's version, and a host.
+fn old(proxy: &Server, _: &Upstream) -> Outcome {
+    let mut client = Client::connect(proxy.address)?;
+    client.send("GET /fields HTTP/1.0\r\n\r\n")?;
+    let body = client.response()?.body;
+    let head = String::from_utf8_lossy(&body).to_ascii_lowercase();
+    for expected in ["get /fields http/1.1\r\n", "\r\nhost: 127.0.0.1:"] {
+        ensure!(head.contains(expected), "no {expected:?} in\n{head}");
+    }
+    Ok(())
+}
+
+/// Nothing is passed on: the other server would wait.
+fn tunnel(proxy: &Server, _: &Upstream) -> Outcome {
+    let mut client = Client::connect(proxy.address)?;
+    client.send("CONNECT a.example:80 HTTP/1.1\r\nHost: a.example:80\r\n\r\n")?;
+    let response = client.response()?;
+    ensure!(response.status == 501, "{}", response.head);
+    Ok(())
+}
+
 fn dies(proxy: &Server, _: &Upstream) -> Outcome {
-    for target in ["/dies", "/nonsense"] {
+    for target in ["/dies", "/nonsense", "/switches"] {
         let response = get(proxy, target)?.response()?;
         ensure!(response.status == 502, "{target}: {}", response.head);
     }

@@ -119,6 +119,10 @@ fn serve(mut stream: TcpStream, events: &Sender<Event>) -> io::Result<()> {
         }
         "/dies" => Ok(()),
         "/nonsense" => stream.write_all(b"this is not HTTP\r\n\r\n"),
+        // To a protocol that nobody has asked for.
+        "/switches" => stream.write_all(
+            b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n",
+        ),
         "/truncated" => {
             stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n0123456789")
         }
