@@ -28,7 +28,7 @@ fn main() -> mini_http::Result<()> {
     server.start(move |request| {
         log::info!("{instance}: {} {}", request.method(), request.uri());
         let (status, body) = match (request.method().as_str(), request.uri().path()) {
-            ("GET", "/private/health") => (StatusCode::OK, "ok\n".into()),
+            ("GET" | "HEAD", "/private/health") => (StatusCode::OK, "ok\n".into()),
             ("POST", "/private/stop") => {
                 handle.stop();
                 (StatusCode::OK, "stopping\n".into())

@@ -98,10 +98,10 @@ async fn respond<B: Bus>(
 ) -> Result<Response<AnyBody>, Error> {
     let (head, body) = request.into_parts();
     match (head.method.as_str(), head.uri.path()) {
-        ("GET", "/") => Ok(typed("text/html; charset=utf-8", PAGE)),
+        ("GET" | "HEAD", "/") => Ok(typed("text/html; charset=utf-8", PAGE)),
         ("POST", "/messages") => publish(&app.bus, body).await,
-        ("GET", "/messages") => Ok(long_poll(&app, after(&head.uri)).await),
-        ("GET", "/events") => {
+        ("GET" | "HEAD", "/messages") => Ok(long_poll(&app, after(&head.uri)).await),
+        ("GET" | "HEAD", "/events") => {
             let last = head.headers.get("last-event-id");
             let last = last.and_then(|id| id.to_str().ok()?.parse().ok());
             let events = events(Rc::clone(&app.room), last.unwrap_or(0));

@@ -47,6 +47,15 @@ fn a_message_comes_to_a_long_poll() {
     assert_eq!(ask(&app, "GET", &target, ""), (200, "[]\n".into()));
 }
 
+/// Whatever has GET has HEAD, too (RFC 9110 §9.1).
+#[test]
+fn head_gets_the_status_of_get() {
+    let app = app(1);
+    for target in ["/", "/events", "/messages?after=0"] {
+        assert_eq!(ask(&app, "HEAD", target, ""), (200, String::new()));
+    }
+}
+
 #[test]
 fn a_message_that_is_none_is_refused() {
     let app = app(0);

@@ -31,8 +31,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
 async fn respond(request: Request<Incoming>) -> Response<String> {
     match (request.method().as_str(), request.uri().path()) {
-        ("GET", "/query") => query().await,
-        ("GET", "/compute") => compute().await,
+        ("GET" | "HEAD", "/query") => query().await,
+        ("GET" | "HEAD", "/compute") => compute().await,
         _ => Response::new("hello\n".into()),
     }
 }

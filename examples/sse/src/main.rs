@@ -64,10 +64,10 @@ impl App {
     fn respond(&self, request: &Request<Incoming>) -> Response<AnyBody> {
         let path = request.uri().path();
         match (request.method().as_str(), path) {
-            ("GET", "/") => page(),
-            ("GET", "/clock") => event_stream::response(clock(), self.stop()),
+            ("GET" | "HEAD", "/") => page(),
+            ("GET" | "HEAD", "/clock") => event_stream::response(clock(), self.stop()),
             ("POST", "/jobs") => self.start_job(),
-            ("GET", _) if path.starts_with("/jobs/") => self.job(request),
+            ("GET" | "HEAD", _) if path.starts_with("/jobs/") => self.job(request),
             ("POST", "/stop") => self.stop_server(),
             _ => status(StatusCode::NOT_FOUND),
         }
@@ -142,4 +142,20 @@ fn status(status: StatusCode) -> Response<AnyBody> {
     let mut response = Response::new(format!("{status}\n").into());
     *response.status_mut() = status;
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whatever has GET has HEAD, too (RFC 9110 §9.1).
+    #[test]
+    fn head_gets_the_status_of_get() {
+        for path in ["/", "/clock"] {
+            let request = Request::builder().method("HEAD").uri(path).body(());
+            let response = mini_http::test::run(app(None), request.expect("a request"));
+            assert_eq!(response.status(), 200, "{path}");
+            assert!(response.body().is_empty(), "{path}");
+        }
+    }
 }
