@@ -99,10 +99,13 @@ fn send(
             }
         },
     };
-    set(&mut response, ACCEPT_RANGES, "bytes");
-    set(&mut response, CONTENT_TYPE, media_type);
-    // Or browsers might guess another type.
-    set(&mut response, X_CONTENT_TYPE_OPTIONS, "nosniff");
+    // The client has the rest (RFC 9110 §15.4.5).
+    if response.status() != StatusCode::NOT_MODIFIED {
+        set(&mut response, ACCEPT_RANGES, "bytes");
+        set(&mut response, CONTENT_TYPE, media_type);
+        // Or browsers might guess another type.
+        set(&mut response, X_CONTENT_TYPE_OPTIONS, "nosniff");
+    }
     if let Some(Validators { etag, modified }) = &validators {
         set(&mut response, ETAG, etag);
         set(

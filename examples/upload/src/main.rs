@@ -83,6 +83,9 @@ async fn receive(
     };
     body.limit(LARGEST);
     match save(store, Form::new(body, boundary)).await {
+        Ok(Saved::All(names)) if names.is_empty() => {
+            Ok(text(StatusCode::BAD_REQUEST, "the form has no file"))
+        }
         Ok(Saved::All(names)) => Ok(text(StatusCode::CREATED, &names.join("\n"))),
         Ok(Saved::Exists(name)) => {
             let why = format!("{name} is there already");

@@ -87,6 +87,23 @@ fn nothing_is_left_of_an_incomplete_upload() {
     assert!(names(folder.path()).is_empty());
 }
 
+/// `multer` passes on no name that isn't UTF-8, as if the field weren't a file. 201 would say that it was saved.
+#[test]
+fn a_form_without_a_file_is_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let unnamed = b"--line\r\nContent-Disposition: form-data; name=\"a\"; filename=\"\xff\"\r\n\r\nx\r\n--line--\r\n";
+    for form in [
+        &b"--line--\r\n"[..],
+        (field("", "no file") + "--line--\r\n").into_bytes().leak(),
+        unnamed,
+    ] {
+        let response = post(folder.path(), FORM, Bytes::from_static(form));
+        assert_eq!(response.status(), StatusCode::BAD_REQUEST);
+        assert_eq!(response.body(), "the form has no file\n");
+    }
+    assert!(names(folder.path()).is_empty());
+}
+
 #[test]
 fn other_bodies_are_refused() {
     let folder = tempfile::tempdir().expect("a folder");

@@ -6,7 +6,8 @@ use mini_http::header::{
     CONNECTION, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
     SEC_WEBSOCKET_VERSION, UPGRADE,
 };
-use mini_http::http::{Method, Request, StatusCode};
+use mini_http::http::{Method, Request, StatusCode, Version};
+use mini_http::http_body::Body;
 use mini_http::{Incoming, Response};
 
 const WEBSOCKET: HeaderValue = HeaderValue::from_static("websocket");
@@ -19,6 +20,9 @@ pub(crate) fn is_asked_for(request: &Request<Incoming>) -> bool {
 /// The response that opens a WebSocket; `None` if the request is no valid handshake.
 pub(crate) fn accept(request: &Request<Incoming>) -> Option<Response<AnyBody>> {
     let is_valid = request.method() == Method::GET
+        && request.version() == Version::HTTP_11
+        // What follows belongs to the WebSocket.
+        && request.body().is_end_stream()
         && has(request, &UPGRADE, "websocket")
         && has(request, &CONNECTION, "upgrade")
         && has(request, &SEC_WEBSOCKET_VERSION, "13");
@@ -53,4 +57,34 @@ fn has(request: &Request<Incoming>, name: &HeaderName, wanted: &str) -> bool {
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
         .any(|element| element.trim().eq_ignore_ascii_case(wanted))
+}
+
+#[cfg(test)]
+mod tests {
+    use mini_http::http::request::Builder;
+
+    use super::*;
+
+    /// Whether this request opens a WebSocket.
+    fn opens(change: impl FnOnce(Builder) -> Builder, body: &'static str) -> bool {
+        let request = Request::get("/")
+            .header(CONNECTION, "keep-alive, Upgrade")
+            .header(UPGRADE, "WebSocket")
+            .header(SEC_WEBSOCKET_VERSION, "13")
+            .header(SEC_WEBSOCKET_KEY, "dGhlIHNhbXBsZSBub25jZQ==");
+        let request = change(request).body(body).expect("a request");
+        let handler = async |request: Request<Incoming>| {
+            Response::new(accept(&request).is_some().to_string())
+        };
+        mini_http::test::run(handler, request).body() == "true"
+    }
+
+    #[test]
+    fn other_handshakes_are_refused() {
+        assert!(opens(|request| request, ""));
+        assert!(!opens(|request| request.version(Version::HTTP_10), ""));
+        assert!(!opens(|request| request.method("POST"), ""));
+        // Otherwise the upgrade would fail later, with 500.
+        assert!(!opens(|request| request, "a body"));
+    }
 }
