@@ -191,43 +191,47 @@ mod tests {
         assert!(disk.text().ends_with(&format!("\nline {count}\n")));
     }
 
-    /// Panics at its second call, after it has taken a part.
-    #[derive(Default)]
-    struct Panics {
-        calls: usize,
-        disk: Disk,
-    }
-
-    impl Write for Panics {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.calls += 1;
-            assert_ne!(self.calls, 2, "as asked");
-            self.disk.write(&bytes[..bytes.len().min(3)])
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            assert_ne!(self.calls, 4, "as asked");
-            Ok(())
-        }
-    }
-
     // On WASI a panic ends the process.
     #[cfg(not(target_os = "wasi"))]
-    #[test]
-    fn a_writer_that_panics_has_failed() {
-        let writer = Panics::default();
-        let disk = writer.disk.clone();
-        disk.set_room(usize::MAX);
-        let mut buffer = Buffer::new(Box::new(writer));
-        push(&mut buffer, 12);
-        buffer.flush();
-        assert_eq!((disk.text(), buffer.is_failing), ("lin".into(), true));
-        buffer.flush();
-        assert_eq!((disk.text(), buffer.is_failing), ("line 12\n".into(), true));
-        push(&mut buffer, 3);
-        buffer.flush();
-        assert_eq!(disk.text(), "line 12\nline 3\n");
-        assert!(buffer.is_empty() && !buffer.is_failing);
+    mod panics {
+        use super::*;
+
+        /// Panics at its second call, after it has taken a part.
+        #[derive(Default)]
+        struct Panics {
+            calls: usize,
+            disk: Disk,
+        }
+
+        impl Write for Panics {
+            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+                self.calls += 1;
+                assert_ne!(self.calls, 2, "as asked");
+                self.disk.write(&bytes[..bytes.len().min(3)])
+            }
+
+            fn flush(&mut self) -> io::Result<()> {
+                assert_ne!(self.calls, 4, "as asked");
+                Ok(())
+            }
+        }
+
+        #[test]
+        fn a_writer_that_panics_has_failed() {
+            let writer = Panics::default();
+            let disk = writer.disk.clone();
+            disk.set_room(usize::MAX);
+            let mut buffer = Buffer::new(Box::new(writer));
+            push(&mut buffer, 12);
+            buffer.flush();
+            assert_eq!((disk.text(), buffer.is_failing), ("lin".into(), true));
+            buffer.flush();
+            assert_eq!((disk.text(), buffer.is_failing), ("line 12\n".into(), true));
+            push(&mut buffer, 3);
+            buffer.flush();
+            assert_eq!(disk.text(), "line 12\nline 3\n");
+            assert!(buffer.is_empty() && !buffer.is_failing);
+        }
     }
 
     #[test]
