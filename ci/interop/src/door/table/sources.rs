@@ -44,7 +44,7 @@ pub(super) const CHECKS: &[Check] = &[
     },
     Check {
         name: "other-systems",
-        about: "that the library compiles for Windows, macOS, FreeBSD, and Linux on ARM",
+        about: "that the library and its tests compile for Windows, macOS, FreeBSD, and Linux on ARM",
         details: "With clippy. Nothing is run there.",
         options: &[],
         can: none,
