@@ -30,13 +30,37 @@ pub trait IntoResponse: sealed::Sealed {
     fn into_response(self) -> Result<Response<Self::Body>, Box<dyn Error + Send + Sync>>;
 }
 
+pub(crate) use sealed::Sealed;
+
 mod sealed {
     use http::Response;
 
-    pub trait Sealed {}
+    pub trait Sealed {
+        /// Whether a response to HEAD may have an empty body where the one to GET has another.
+        const MAY_LEAVE_OUT_BODY: bool = false;
+    }
 
     impl<B> Sealed for Response<B> {}
     impl<B, E> Sealed for Result<Response<B>, E> {}
+    #[cfg(feature = "tower")]
+    impl<T> Sealed for super::OfService<T> {
+        const MAY_LEAVE_OUT_BODY: bool = true;
+    }
+}
+
+/// What a service of tower has returned. Routers respond to HEAD as to GET, and leave out the body. They state its length
+/// if they know it; if they don't, the server must not state 0.
+#[cfg(feature = "tower")]
+pub(crate) struct OfService<T>(pub(crate) T);
+
+#[cfg(feature = "tower")]
+#[diagnostic::do_not_recommend]
+impl<T: IntoResponse> IntoResponse for OfService<T> {
+    type Body = T::Body;
+
+    fn into_response(self) -> Result<Response<T::Body>, BoxError> {
+        self.0.into_response()
+    }
 }
 
 // The compiler's own words would name bounds of the library, and a trait of synchronous handlers.

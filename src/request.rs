@@ -103,16 +103,16 @@ impl Request {
     pub(crate) fn with_body<B>(mut self, body: B) -> http::Request<B> {
         let mut parts = self.parts.take().expect(PRESENT);
         let inner = &mut parts.inner;
-        let mut request = http::Request::new(body);
-        std::mem::swap(request.method_mut(), inner.method_mut());
-        std::mem::swap(request.uri_mut(), inner.uri_mut());
-        *request.version_mut() = inner.version();
-        std::mem::swap(request.headers_mut(), inner.headers_mut());
-        std::mem::swap(request.extensions_mut(), inner.extensions_mut());
+        let (mut head, ()) = http::Request::new(()).into_parts();
+        std::mem::swap(&mut head.method, inner.method_mut());
+        std::mem::swap(&mut head.uri, inner.uri_mut());
+        head.version = inner.version();
+        std::mem::swap(&mut head.headers, inner.headers_mut());
+        std::mem::swap(&mut head.extensions, inner.extensions_mut());
         // Only the body is left here: it wasn't used, and is cleared for the next request.
         inner.body_mut().clear();
         parts.give_back();
-        request
+        http::Request::from_parts(head, body)
     }
 
     /// Returns the body, and drops the rest.

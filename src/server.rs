@@ -13,7 +13,7 @@ use crate::event_loop::{self, Settings};
 use crate::executor::Task;
 use crate::executor::waiting::{self, ServerId};
 use crate::handle::Handle;
-use crate::incoming::Incoming;
+use crate::incoming::{Incoming, StreamedRequest, with_conversion};
 use crate::into_response::IntoResponse;
 use crate::limits::Limits;
 use crate::listeners::Listeners;
@@ -375,6 +375,15 @@ impl Server {
         H: FnMut(http::Request<Incoming>) -> F,
         F: Future<Output: IntoResponse>,
     {
+        self.serve_single(with_conversion(handler))
+    }
+
+    /// [`serve_async`](Self::serve_async) with a handler that converts the request itself.
+    pub(crate) fn serve_single<H, F>(&self, handler: H) -> Result<()>
+    where
+        H: FnMut(StreamedRequest) -> F,
+        F: Future<Output: IntoResponse>,
+    {
         self.workers.check_single()?;
         self.serve_futures(handler, &self.settings)
     }
@@ -382,7 +391,7 @@ impl Server {
     /// Serves an asynchronous handler with these settings.
     pub(crate) fn serve_futures<H, F>(&self, handler: H, settings: &Settings) -> Result<()>
     where
-        H: FnMut(http::Request<Incoming>) -> F,
+        H: FnMut(StreamedRequest) -> F,
         F: Future<Output: IntoResponse>,
     {
         settings.limits.check()?;

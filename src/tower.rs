@@ -2,15 +2,14 @@
 
 use std::future::poll_fn;
 
-use http::header::CONTENT_LENGTH;
-use http::{Method, Request, Response};
+use http::{Request, Response};
 use http_body::Body;
 use tower_service::Service;
 
 use crate::body::BoxError;
 use crate::error::Result;
-use crate::event_loop::BodyLeftOut;
-use crate::incoming::Incoming;
+use crate::incoming::{Incoming, StreamedRequest};
+use crate::into_response::OfService;
 use crate::server::Server;
 
 impl Server {
@@ -64,7 +63,7 @@ impl Server {
         S: Service<Request<Incoming>, Response = Response<B>, Error: Into<BoxError>> + Clone,
         B: Body<Error: Into<BoxError>>,
     {
-        self.serve_async(move |request| call(&service, request))
+        self.serve_single(move |request: StreamedRequest| call(&service, request))
     }
 
     /// Like [`serve_tower`](Self::serve_tower) with several [`workers`](Self::workers): each calls `make` once, on its
@@ -81,35 +80,28 @@ impl Server {
         S: Service<Request<Incoming>, Response = Response<B>, Error: Into<BoxError>> + Clone,
         B: Body<Error: Into<BoxError>>,
     {
-        self.serve_async_each(|| {
+        self.serve_futures_each(|| {
             let service = make();
-            move |request| call(&service, request)
+            move |request: StreamedRequest| call(&service, request)
         })
     }
 }
 
 /// Calls a clone of the service as soon as that is ready.
-///
-/// Routers respond to HEAD as to GET, and leave out the body. They state its length if they know it; if they don't, the
-/// server must not state 0.
-pub(crate) fn call<S, B>(
+pub(crate) fn call<S, Q>(
     service: &S,
-    request: Request<Incoming>,
-) -> impl Future<Output = std::result::Result<S::Response, S::Error>> + use<S, B>
+    request: Q,
+) -> impl Future<Output = OfService<std::result::Result<S::Response, S::Error>>> + use<S, Q>
 where
-    S: Service<Request<Incoming>, Response = Response<B>> + Clone,
-    B: Body,
+    S: Service<Request<Incoming>> + Clone,
+    Q: Into<Request<Incoming>>,
 {
     let mut service = service.clone();
-    let is_head = request.method() == Method::HEAD;
     async move {
-        poll_fn(|cx| service.poll_ready(cx)).await?;
-        let mut response = service.call(request).await?;
-        let is_empty = || response.body().size_hint().exact() == Some(0);
-        if is_head && is_empty() && !response.headers().contains_key(CONTENT_LENGTH) {
-            response.extensions_mut().insert(BodyLeftOut);
-        }
-        Ok(response)
+        OfService(match poll_fn(|cx| service.poll_ready(cx)).await {
+            Ok(()) => service.call(request.into()).await,
+            Err(error) => Err(error),
+        })
     }
 }
 

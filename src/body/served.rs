@@ -9,7 +9,7 @@ use http::Response;
 use super::{AnyBody, BoxError, Chunks, Fallible, Reader};
 use crate::connection_id::{ConnectionId, LocalAddr};
 use crate::error::Result;
-use crate::incoming::{Incoming, IncomingError};
+use crate::incoming::{Incoming, IncomingError, StreamedRequest};
 use crate::peer_addr::PeerAddr;
 use crate::request::Request;
 use crate::server::Server;
@@ -102,8 +102,8 @@ where
     let mut settings = server.settings.clone();
     settings.connection_extensions = true;
     settings.refuses_connect = true;
-    let call = |request| async move {
-        let request = complete(request).await?;
+    let call = |request: StreamedRequest| async move {
+        let request = complete(request.into()).await?;
         // No other request is in its handler: that doesn't wait.
         Ok::<_, IncomingError>((handler.borrow_mut())(request))
     };

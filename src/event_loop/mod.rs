@@ -73,8 +73,6 @@ mod tests;
 pub(crate) use self::settings::Settings;
 #[cfg(not(target_os = "wasi"))]
 pub(crate) use self::settings::Worker;
-#[cfg(feature = "tower")]
-pub(crate) use self::streaming::BodyLeftOut;
 #[cfg(feature = "wasi-http")]
 pub(crate) use self::streaming::{End, Port, RequestTask, run};
 
@@ -99,7 +97,7 @@ use crate::body::Whole;
 use crate::conn::{CloseReason, Connection, Context, Shared};
 use crate::executor::Task;
 use crate::handle::Handle;
-use crate::incoming::Incoming;
+use crate::incoming::StreamedRequest;
 use crate::into_response::IntoResponse;
 use crate::reactor::{Event, Reactor, Readiness};
 use crate::request::Request;
@@ -140,7 +138,7 @@ pub(crate) fn serve_async<R, H, F>(
 ) -> io::Result<()>
 where
     R: Reactor,
-    H: FnMut(http::Request<Incoming>) -> F,
+    H: FnMut(StreamedRequest) -> F,
     F: Future<Output: IntoResponse>,
 {
     let mode = Streaming::new(handler, tasks, reactor.waker(), settings);

@@ -1,6 +1,7 @@
 //! The body of a request, as an asynchronous handler gets it.
 
 mod error;
+mod request;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -17,8 +18,8 @@ use http_body::{Body as _, Frame, SizeHint};
 use crate::body::Polled;
 use crate::conn::Refusal;
 pub use error::IncomingError;
-use stream::Receiver;
-pub(crate) use stream::{QUEUE, READ_ON, Stream, add_piece};
+pub(crate) use request::{StreamedRequest, with_conversion};
+pub(crate) use stream::{QUEUE, READ_ON, Receiver, Stream, add_piece};
 
 /// The body of a request, while it is received.
 ///

@@ -42,6 +42,8 @@ pub(crate) struct Stream {
     state: Mutex<State>,
     /// The body's length, if the request has announced one.
     announced: Option<u64>,
+    /// The most bytes of it, unless the handler sets another limit.
+    max_body: u64,
     /// Called when the loop must call [`receiver_state`](Stream::receiver_state).
     notify: Waker,
 }
@@ -102,15 +104,15 @@ impl Stream {
         announced: Option<u64>,
         notify: Waker,
         max_body: u64,
-    ) -> (Arc<Self>, Incoming) {
+    ) -> (Arc<Self>, Receiver) {
         let stream = Arc::new(Self {
             state: Mutex::default(),
             announced,
+            max_body,
             notify,
         });
         let receiver = Receiver(Arc::clone(&stream));
-        let incoming = Incoming::with_limit(Source::Stream(receiver), max_body);
-        (stream, incoming)
+        (stream, receiver)
     }
 
     /// Adds the next piece of the body. It is dropped if there is no receiver any more.
@@ -216,7 +218,7 @@ impl Stream {
 
 /// The handler's side of a request's body.
 #[derive(Debug)]
-pub(super) struct Receiver(Arc<Stream>);
+pub(crate) struct Receiver(Arc<Stream>);
 
 impl Receiver {
     /// The next frame; trailers are the last one.
@@ -323,6 +325,13 @@ impl Receiver {
         if notifies {
             self.0.notify.wake_by_ref();
         }
+    }
+}
+
+impl From<Receiver> for Incoming {
+    fn from(receiver: Receiver) -> Self {
+        let limit = receiver.0.max_body;
+        Self::with_limit(Source::Stream(receiver), limit)
     }
 }
 

@@ -9,7 +9,7 @@ use super::Server;
 use crate::body::Body;
 use crate::error::{Error, ErrorKind, Result};
 use crate::executor::waiting;
-use crate::incoming::Incoming;
+use crate::incoming::{Incoming, StreamedRequest, with_conversion};
 use crate::into_response::IntoResponse;
 use crate::request::Request;
 
@@ -120,10 +120,20 @@ impl Server {
         H: FnMut(http::Request<Incoming>) -> F,
         F: Future<Output: IntoResponse>,
     {
+        self.serve_futures_each(|| with_conversion(make()))
+    }
+
+    /// [`serve_async_each`](Self::serve_async_each) with handlers that convert the requests themselves.
+    pub(crate) fn serve_futures_each<M, H, F>(&self, make: M) -> Result<()>
+    where
+        M: Fn() -> H + Sync,
+        H: FnMut(StreamedRequest) -> F,
+        F: Future<Output: IntoResponse>,
+    {
         self.serve_by_each(&|worker| {
             let (handler, tasks) = waiting::collect(&make);
             tasks.into_iter().for_each(|task| worker.add_task(task));
-            worker.serve_async(handler)
+            worker.serve_single(handler)
         })
     }
 

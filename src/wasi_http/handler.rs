@@ -61,7 +61,7 @@ impl Exported {
     {
         let handler = Rc::new(RefCell::new(handler));
         Self(Box::new(move |request, port| {
-            Box::pin(run(Rc::clone(&handler), port, move || request))
+            Box::pin(run(Rc::clone(&handler), port, request))
         }))
     }
 

@@ -35,7 +35,7 @@ impl Upload {
     pub(super) fn new(announced: Option<u64>) -> (Self, Incoming) {
         // The loop checks the stream after each poll, so it needs no notice.
         let notify = Waker::noop().clone();
-        let (stream, incoming) = Stream::new(announced, notify, Limits::default().max_body);
+        let (stream, receiver) = Stream::new(announced, notify, Limits::default().max_body);
         let upload = Self {
             stream,
             announced,
@@ -43,7 +43,7 @@ impl Upload {
             gathered: None,
             has_ended: false,
         };
-        (upload, incoming)
+        (upload, receiver.into())
     }
 
     /// Receives what the handler waits for, as far as the host has it. Returns whether the loop must wait for more.

@@ -101,10 +101,6 @@ pub enum ResponseLength {
     /// Known with its end. If the response has a valid `Content-Length`, that must be kept.
     Unknown,
     /// For HEAD: a router has left out the body that GET would get, and with it its length.
-    #[cfg_attr(
-        not(feature = "tower"),
-        allow(dead_code, reason = "routers are services of tower")
-    )]
     LeftOut,
 }
 

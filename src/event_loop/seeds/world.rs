@@ -26,6 +26,7 @@ use crate::event_loop::mode::Mode;
 use crate::event_loop::streaming::Streaming;
 use crate::event_loop::whole::WholeBodies;
 use crate::handle::Handle;
+use crate::incoming::with_conversion;
 use crate::limits::Limits;
 use crate::reactor::wasip1::Wasip1Reactor;
 
@@ -134,6 +135,7 @@ impl World {
                 let (at, within) = self.stops;
                 let stopper = streams::stopper(tools.clone(), at, within);
                 let handler = streams::handler(tools);
+                let handler = with_conversion(handler);
                 self.serve(Streaming::new(handler, vec![stopper], None, &self.settings));
             }
         }

@@ -16,8 +16,8 @@ use super::tunnel::Tunnel;
 use crate::body::BoxError;
 use crate::executor::{Inbox, Target, TaskWaker};
 use crate::failure::Failure;
-use crate::incoming::{Incoming, Stream};
-use crate::into_response::IntoResponse;
+use crate::incoming::Stream;
+use crate::into_response::{IntoResponse, Sealed as _};
 use crate::upgrade::Pipe;
 
 /// What the loop keeps for a connection whose requests are futures.
@@ -207,19 +207,13 @@ impl Tools {
 }
 
 /// The future of one request: the handler, then the body of its response.
-///
-/// The request gets its last form where the handler is called: the future would hold it twice otherwise, and moving it
-/// takes as long as parsing it.
-pub(crate) async fn run<H, F>(
-    handler: Rc<RefCell<H>>,
-    port: Rc<Port>,
-    request: impl FnOnce() -> http::Request<Incoming>,
-) where
-    H: FnMut(http::Request<Incoming>) -> F,
+pub(crate) async fn run<Q, H, F>(handler: Rc<RefCell<H>>, port: Rc<Port>, request: Q)
+where
+    H: FnMut(Q) -> F,
     F: Future<Output: IntoResponse>,
 {
-    let body = match call(&handler, request()).await.into_response() {
-        Ok(response) => port.send_head(response),
+    let body = match call(&handler, request).await.into_response() {
+        Ok(response) => port.send_head(response, F::Output::MAY_LEAVE_OUT_BODY),
         Err(error) => return port.end(End::HandlerFailed(Failure::new(&error))),
     };
     match body {
@@ -229,9 +223,9 @@ pub(crate) async fn run<H, F>(
 }
 
 /// Calls the handler. It is borrowed only for that, not while its future is polled.
-fn call<H, F>(handler: &RefCell<H>, request: http::Request<Incoming>) -> F
+fn call<Q, H, F>(handler: &RefCell<H>, request: Q) -> F
 where
-    H: FnMut(http::Request<Incoming>) -> F,
+    H: FnMut(Q) -> F,
 {
     (handler.borrow_mut())(request)
 }

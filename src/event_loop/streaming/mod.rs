@@ -33,8 +33,6 @@ use poll_turns::{Key, Table};
 
 #[cfg(feature = "wasi-http")]
 pub(crate) use self::exchange::{Task as RequestTask, run};
-#[cfg(feature = "tower")]
-pub(crate) use self::port::BodyLeftOut;
 #[cfg(feature = "wasi-http")]
 pub(crate) use self::port::{End, Port};
 
@@ -47,7 +45,7 @@ use super::slot::Slot;
 use crate::conn::{CloseReason, Connection, Context};
 use crate::executor::{Inbox, LoopContext, Target, Task, Tasks};
 use crate::handle::Waker;
-use crate::incoming::Incoming;
+use crate::incoming::StreamedRequest;
 use crate::into_response::IntoResponse;
 use crate::reactor::Reactor;
 use crate::shares::{Pools, Share};
@@ -229,7 +227,7 @@ impl<'h, H> Streaming<'h, H> {
 impl<'h, R, H, F> Mode<R> for Streaming<'h, H>
 where
     R: Reactor,
-    H: FnMut(http::Request<Incoming>) -> F + 'h,
+    H: FnMut(StreamedRequest) -> F + 'h,
     F: Future<Output: IntoResponse> + 'h,
 {
     type Exchange = Exchange<'h>;

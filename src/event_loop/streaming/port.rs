@@ -9,16 +9,12 @@ use std::task::Poll;
 use std::vec::Drain;
 
 use bytes::Bytes;
+use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, Method, Response};
 use http_body::Body;
 
 use crate::conn::{ResponseLength, has_body};
 use crate::failure::Failure;
-
-/// In the extensions of a response to HEAD: a router has left out the body that GET would get.
-#[cfg(feature = "tower")]
-#[derive(Clone)]
-pub(crate) struct BodyLeftOut;
 
 /// What a request's future and the loop pass to each other. One for each connection.
 #[derive(Default)]
@@ -97,11 +93,16 @@ impl Port {
 /// The future's side.
 impl Port {
     /// Sends the response's head. Returns the body if that is to be polled: not for HEAD, nor for a status without a
-    /// body.
-    pub(crate) fn send_head<B: Body>(&self, response: Response<B>) -> Option<B> {
+    /// body. If the handler `may_leave_out_body`, as routers do for HEAD, an empty body is no reason to state that
+    /// GET would get none.
+    pub(crate) fn send_head<B: Body>(
+        &self,
+        response: Response<B>,
+        may_leave_out_body: bool,
+    ) -> Option<B> {
+        let may_be_left_out = may_leave_out_body && self.is_head_request.get();
         let length = match response.body().size_hint().exact() {
-            #[cfg(feature = "tower")]
-            Some(0) if response.extensions().get::<BodyLeftOut>().is_some() => {
+            Some(0) if may_be_left_out && !response.headers().contains_key(CONTENT_LENGTH) => {
                 ResponseLength::LeftOut
             }
             Some(length) => ResponseLength::Exact(length),
@@ -189,5 +190,38 @@ impl Sent {
         self.length = 0;
         self.trailers = None;
         self.end = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_router_leaves_out_a_body_and_only_for_head() {
+        let length = |method: &Method, body: &'static str, stated: Option<u64>, is_router| {
+            let mut response = Response::new(String::from(body));
+            if let Some(stated) = stated {
+                let fields = response.headers_mut();
+                fields.insert(CONTENT_LENGTH, stated.into());
+            }
+            let port = Port::default();
+            port.begin(method);
+            let body = port.send_head(response, is_router);
+            assert_eq!(body.is_some(), method != Method::HEAD);
+            port.sent().head.take().map(|(_, length)| length)
+        };
+        let (exact, left_out) = (ResponseLength::Exact, ResponseLength::LeftOut);
+        for (method, body, stated, is_router, expected) in [
+            (Method::HEAD, "", None, true, left_out),
+            (Method::HEAD, "", None, false, exact(0)),
+            (Method::HEAD, "", Some(7), true, exact(0)),
+            (Method::HEAD, "abc", None, true, exact(3)),
+            (Method::GET, "", None, true, exact(0)),
+        ] {
+            let case = format!("{method} {body:?} {stated:?} {is_router}");
+            let length = length(&method, body, stated, is_router);
+            assert_eq!(length, Some(expected), "{case}");
+        }
     }
 }

@@ -1,11 +1,8 @@
 //! Requests and their bodies: from the connection to the handler.
 
-use std::cell::RefCell;
 use std::future::Future;
 use std::ops::Range;
 use std::rc::Rc;
-use std::sync::Arc;
-use std::task::Waker;
 
 use crate::log::debug;
 
@@ -16,9 +13,8 @@ use crate::conn::{BodyLength, Connection, Context, Received, Refusal, Seen, Seen
 use crate::connection_id::{ConnectionId, LocalAddr};
 use crate::event_loop::driver::Driver;
 use crate::event_loop::slot::Slot;
-use crate::incoming::{Incoming, QUEUE, Stream};
+use crate::incoming::{QUEUE, Stream, StreamedRequest};
 use crate::into_response::IntoResponse;
-use crate::limits::Limits;
 use crate::log_text::Escaped;
 use crate::reactor::Reactor;
 use crate::request::Request;
@@ -35,7 +31,7 @@ impl<'h, H> Streaming<'h, H> {
     ) -> usize
     where
         R: Reactor,
-        H: FnMut(http::Request<Incoming>) -> F + 'h,
+        H: FnMut(StreamedRequest) -> F + 'h,
         F: Future<Output: IntoResponse> + 'h,
     {
         let mut input = &driver.buffer[part.clone()];
@@ -95,15 +91,17 @@ impl<'h, H> Streaming<'h, H> {
         mut request: Request,
         length: BodyLength,
     ) where
-        H: FnMut(http::Request<Incoming>) -> F + 'h,
+        H: FnMut(StreamedRequest) -> F + 'h,
         F: Future<Output: IntoResponse> + 'h,
     {
         let tools = exchange.tools(self.context.inbox());
-        let (body, incoming) = match length {
-            BodyLength::None => (None, Incoming::empty()),
-            BodyLength::Exact(length) => stream(Some(length), tools.notify(), cx.limits),
-            BodyLength::Chunked => stream(None, tools.notify(), cx.limits),
-        };
+        let stream = |announced| Stream::new(announced, tools.notify(), cx.limits.max_body);
+        let (body, receiver) = match length {
+            BodyLength::None => None,
+            BodyLength::Exact(length) => Some(stream(Some(length))),
+            BodyLength::Chunked => Some(stream(None)),
+        }
+        .unzip();
         if let Some(peer) = connection.peer() {
             request.extensions_mut().insert(PeerAddr(peer));
         }
@@ -117,10 +115,12 @@ impl<'h, H> Streaming<'h, H> {
             upgrade::offer(request.extensions_mut(), offer);
         }
         tools.port.begin(request.method());
-        let handler: Rc<RefCell<H>> = Rc::clone(&self.handler);
-        let port = Rc::clone(&tools.port);
-        let request = move || request.with_body(incoming);
-        exchange.begin(Box::pin(run(handler, port, request)), body, offer);
+        let request = StreamedRequest {
+            head: request,
+            body: receiver,
+        };
+        let future = run(Rc::clone(&self.handler), Rc::clone(&tools.port), request);
+        exchange.begin(Box::pin(future), body, offer);
         self.in_handlers += 1;
     }
 
@@ -174,9 +174,4 @@ fn runs_first(length: BodyLength, received: usize) -> bool {
         BodyLength::Exact(length) => length > received as u64,
         BodyLength::Chunked => true,
     }
-}
-
-fn stream(length: Option<u64>, notify: Waker, limits: &Limits) -> (Option<Arc<Stream>>, Incoming) {
-    let (body, incoming) = Stream::new(length, notify, limits.max_body);
-    (Some(body), incoming)
 }

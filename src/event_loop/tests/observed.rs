@@ -7,6 +7,7 @@ use crate::body::{AnyBody, Chunks};
 use crate::conn::{CustomRefusal, Refusal};
 use crate::executor::sleep;
 use crate::incoming::IncomingError;
+use crate::incoming::{Incoming, with_conversion};
 use crate::observe::{Callback, Chain, ResponseEvent};
 
 /// What the tests look at in an event.
@@ -69,7 +70,8 @@ impl Bench {
 
     fn run_async(&self) -> Counters {
         let reactor = Wasip1Reactor::new(self.fake.clone(), [self.listener]).expect("a listener");
-        serve_async(reactor, handle, Vec::new(), &self.settings, &self.handle)
+        let handler = with_conversion(handle);
+        serve_async(reactor, handler, Vec::new(), &self.settings, &self.handle)
             .expect("the server ends without an error");
         self.check()
     }

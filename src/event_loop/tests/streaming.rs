@@ -20,7 +20,7 @@ use http_body::{Body as HttpBody, Frame};
 use super::*;
 use crate::body::AnyBody;
 use crate::executor::{Sleep, sleep};
-use crate::incoming::IncomingError;
+use crate::incoming::{Incoming, IncomingError, with_conversion};
 
 /// Runtimes whose poll checks sockets. In the others, the poller has to check the sockets every few milliseconds.
 const NOT_BLIND: [Personality; 2] = [Personality::WASI_COMMON, Personality::STRICT];
@@ -139,6 +139,7 @@ impl Bench {
         F: Future<Output: IntoResponse>,
     {
         let reactor = Wasip1Reactor::new(self.fake.clone(), [self.listener]).expect("a listener");
+        let handler = with_conversion(handler);
         serve_async(reactor, handler, tasks, &self.settings, &self.handle)
             .expect("the server ends without an error");
         self.check()

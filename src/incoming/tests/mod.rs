@@ -52,10 +52,10 @@ struct Fixture {
 
 fn fixture(announced: Option<u64>) -> Fixture {
     let (notified, waker) = Counter::new();
-    let (stream, incoming) = Stream::new(announced, waker, 1 << 20);
+    let (stream, receiver) = Stream::new(announced, waker, 1 << 20);
     Fixture {
         stream,
-        incoming,
+        incoming: receiver.into(),
         notified,
     }
 }

@@ -49,7 +49,8 @@ fn send(total: usize, stream: &Stream) {
 fn a_body_can_be_taken_in_another_thread() {
     const TOTAL: usize = 4 << 20;
     let notify = Waker::from(Arc::new(Unpark(thread::current())));
-    let (stream, mut incoming) = Stream::new(None, notify, u64::MAX);
+    let (stream, receiver) = Stream::new(None, notify, u64::MAX);
+    let mut incoming = Incoming::from(receiver);
     let taker = thread::spawn(move || {
         let mut taken = 0_usize;
         while let Some(frame) = block_on(std::future::poll_fn(|cx| {
@@ -69,7 +70,8 @@ fn a_body_can_be_taken_in_another_thread() {
 #[test]
 fn all_of_a_body_can_be_awaited_in_another_thread() {
     let notify = Waker::from(Arc::new(Unpark(thread::current())));
-    let (stream, incoming) = Stream::new(Some(6), notify, u64::MAX);
+    let (stream, receiver) = Stream::new(Some(6), notify, u64::MAX);
+    let incoming = Incoming::from(receiver);
     stream.push(Bytes::from_static(b"abc"));
     let taker = thread::spawn(move || block_on(incoming.bytes()));
     while stream.receiver_state().gather != Some(u64::MAX - 3) {
@@ -83,7 +85,8 @@ fn all_of_a_body_can_be_awaited_in_another_thread() {
 #[test]
 fn a_body_dropped_in_another_thread_wakes_the_loop() {
     let notify = Waker::from(Arc::new(Unpark(thread::current())));
-    let (stream, incoming) = Stream::new(None, notify, u64::MAX);
+    let (stream, receiver) = Stream::new(None, notify, u64::MAX);
+    let incoming = Incoming::from(receiver);
     let dropper = thread::spawn(move || drop(incoming));
     send(usize::MAX, &stream);
     dropper.join().expect("no panic");

@@ -25,6 +25,7 @@ use crate::event_loop::seeds::streams::Watch;
 use crate::event_loop::streaming::Streaming;
 use crate::executor::{Task, sleep};
 use crate::handle::Handle;
+use crate::incoming::with_conversion;
 use crate::limits::Limits;
 
 struct World {
@@ -130,6 +131,7 @@ impl World {
             handle: self.handle.clone(),
         };
         let handler = move |request| handle(tools.clone(), request);
+        let handler = with_conversion(handler);
         let mode = Streaming::new(handler, vec![self.stopper()], None, &self.settings);
         lingering::serve(
             mode,
