@@ -3,9 +3,9 @@
 //! A poll has to report how many bytes a connection has, which takes a system call for each ready connection. Reading
 //! the bytes takes one too, and then the guest's own read needs none.
 
+use std::mem::MaybeUninit;
 use std::os::fd::AsFd;
 
-use rustix::buffer::spare_capacity;
 use rustix::io;
 use rustix::net::{RecvFlags, recv};
 
@@ -45,9 +45,12 @@ impl Ahead {
     pub(crate) fn read(&mut self, socket: &impl AsFd) -> io::Result<Found> {
         self.bytes.clear();
         self.start = 0;
-        self.bytes.reserve_exact(MOST);
-        let (got, _) = recv(socket, spare_capacity(&mut self.bytes), RecvFlags::empty())?;
-        Ok(match got {
+        // On the stack first: a connection keeps memory only for as many bytes as have come at once.
+        let mut buffer = [MaybeUninit::uninit(); MOST];
+        let ((got, _), _) = recv(socket, &mut buffer, RecvFlags::empty())?;
+        self.bytes.reserve_exact(got.len());
+        self.bytes.extend_from_slice(got);
+        Ok(match got.len() {
             0 => Found::End,
             MOST.. => Found::Full,
             _ => Found::All,
@@ -66,5 +69,42 @@ impl Ahead {
         let count = self.peek(buffer);
         self.start += count;
         count
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    #[test]
+    fn no_more_memory_is_kept_than_bytes_have_come() {
+        let (mut peer, socket) = UnixStream::pair().expect("two sockets");
+        let mut ahead = Ahead::default();
+        for (sent, found, kept) in [
+            (100, Found::All, 100),
+            (60, Found::All, 100),
+            (MOST + 1, Found::Full, MOST),
+            (0, Found::All, MOST),
+        ] {
+            peer.write_all(&vec![7; sent]).expect("room");
+            assert_eq!(ahead.read(&socket), Ok(found));
+            assert_eq!(ahead.bytes.capacity(), kept);
+            let mut got = [0; MOST];
+            let count = ahead.take(&mut got);
+            assert_eq!(&got[..count], &vec![7; sent.clamp(1, MOST)]);
+            assert!(ahead.is_empty());
+        }
+    }
+
+    #[test]
+    fn the_end_takes_no_memory() {
+        let (peer, socket) = UnixStream::pair().expect("two sockets");
+        drop(peer);
+        let mut ahead = Ahead::default();
+        assert_eq!(ahead.read(&socket), Ok(Found::End));
+        assert_eq!(ahead.bytes.capacity(), 0);
     }
 }
