@@ -144,18 +144,21 @@ impl Socket {
         }
     }
 
-    /// The input that is waiting now.
+    /// The input that is waiting now. `just_reported` is whether the wait that has just ended has reported the socket.
     ///
     /// # Errors
     /// The error that has ended the connection, as long as the guest hasn't seen it.
-    pub(crate) fn input(&mut self) -> Result<Option<Input>, Errno> {
+    pub(crate) fn input(&mut self, just_reported: bool) -> Result<Option<Input>, Errno> {
         if let Some(error) = self.error {
             return Err(error);
         }
         match &self.kind {
-            // Another instance may have accepted the connection. How many wait isn't known, but at least one.
-            Kind::Listener(Listener { socket, .. }) => {
-                self.readable = self.readable && socket.as_ref().is_some_and(is_readable);
+            // The guest may have accepted the connection after it was reported. Others that share an inherited listener
+            // may accept it at any time. How many connections wait isn't known, but at least one.
+            Kind::Listener(listener) => {
+                let is_certain = just_reported && !listener.inherited;
+                let waits = || listener.socket.as_ref().is_some_and(is_readable);
+                self.readable = self.readable && (is_certain || waits());
                 Ok(self.readable.then_some(Input {
                     nbytes: 1,
                     hangup: false,

@@ -1,7 +1,7 @@
 //! `poll_oneoff`.
 //!
 //! The guest passes its whole list each time. For each subscription the host reads 48 bytes and one entry of the
-//! table. It makes one system call to wait, and one for each socket that is ready.
+//! table. It makes one system call to wait, and one for each connection that is ready.
 
 mod subscription;
 
@@ -179,11 +179,11 @@ impl Poll {
                     false => failed(LISTENER_ENDED, edge),
                 }
             }
-            Kind::Stream(_) if drains && socket.idle => match input(socket, edge)? {
+            Kind::Stream(_) if drains && socket.idle => match input(socket, edge, false)? {
                 None => Ok(Some(END)),
                 input => Ok(input),
             },
-            _ => input(socket, edge),
+            _ => input(socket, edge, false),
         };
         if !matches!(outcome, Ok(None)) {
             socket.read_asked = Asked::default();
@@ -230,7 +230,7 @@ impl Poll {
                 continue;
             };
             if socket.read_asked.poll == poll {
-                let outcome = input(socket, edge);
+                let outcome = input(socket, edge, true);
                 let index = socket.read_asked.index;
                 self.report_at(memory, index, READ, outcome)?;
             }
@@ -337,8 +337,9 @@ fn has_failed(instance: &mut Instance) -> bool {
 }
 
 /// Whether a socket has input.
-fn input(socket: &mut Socket, edge: bool) -> Outcome {
-    socket.input().or_else(|error| failed(error, edge))
+fn input(socket: &mut Socket, edge: bool, just_reported: bool) -> Outcome {
+    let found = socket.input(just_reported);
+    found.or_else(|error| failed(error, edge))
 }
 
 /// The outcome for a socket that has failed: the error. But the mio of crates.io treats the error of one event as an

@@ -1,14 +1,16 @@
 //! Calls on sockets, and the phases of the host.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::thread::{sleep, spawn};
 use std::time::{Duration, Instant};
 
 use super::puppet::{NONBLOCK, Puppet, Sub, ok};
 use crate::errno::Errno;
+use crate::listeners::Bound;
 use crate::phase::Phase;
 use crate::settings::Settings;
+use crate::socket::Socket;
 
 const AGAIN: u32 = Errno::AGAIN.0 as u32;
 const MFILE: u32 = Errno::MFILE.0 as u32;
@@ -253,6 +255,29 @@ fn a_wait_ends_when_the_host_drains() {
     let events = puppet.soon(&[Sub::Read(fd)]);
     assert!(events[0].hangup && start.elapsed() < Duration::from_secs(1));
     other.join().expect("the other thread");
+}
+
+/// What the kernel has just reported is so, unless others share the listener and have accepted the connection.
+#[test]
+fn a_listener_is_looked_at_again_if_that_isnt_certain() {
+    for (inherited, just_reported, reported) in [
+        (false, true, true),
+        (false, false, false),
+        (true, true, false),
+        (true, false, false),
+    ] {
+        let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+        let bound = Bound {
+            number: 0,
+            socket,
+            inherited,
+            name: None,
+        };
+        let mut listener = Socket::listener(bound, true);
+        listener.readable = true;
+        let input = listener.input(just_reported).expect("no error");
+        assert_eq!(input.is_some(), reported, "{inherited} {just_reported}");
+    }
 }
 
 #[test]
