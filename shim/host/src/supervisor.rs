@@ -47,7 +47,12 @@ fn supervise(shared: &Shared, number: usize) -> u8 {
     loop {
         let began = Instant::now();
         let accepted = seat.counters.accepted.get();
-        let outcome = run(shared, number);
+        let mut store = None;
+        let outcome = prepare(shared, number).and_then(|it| run(shared, store.insert(it)));
+        // A client that sees the end of its connection may stop the host. It has trapped before that, so the phase is
+        // read before the connections are closed.
+        let phase = shared.phase.get();
+        drop(store);
         seat.set_waker(None);
         let Err(error) = outcome else { return 0 };
         if let Some(I32Exit(code)) = error.downcast_ref() {
@@ -60,7 +65,7 @@ fn supervise(shared: &Shared, number: usize) -> u8 {
         seat.counters.traps.add(1);
         // A guest that has closed its listeners has ended its service by itself.
         let restarts = shared.settings.restart && seat.has_listeners();
-        if !restarts || shared.phase.get() != Phase::Serving {
+        if !restarts || phase != Phase::Serving {
             log::error!("instance {number} has trapped: {error:?}");
             return TRAPPED;
         }
@@ -84,8 +89,8 @@ fn supervise(shared: &Shared, number: usize) -> u8 {
     }
 }
 
-/// Runs an instance from its start to its end.
-fn run(shared: &Shared, number: usize) -> wasmtime::Result<()> {
+/// A store for an instance that is to start.
+fn prepare(shared: &Shared, number: usize) -> wasmtime::Result<Store<Instance>> {
     let seat = &shared.seats[number];
     let (instance, waker) = Instance::new(
         number,
@@ -101,7 +106,12 @@ fn run(shared: &Shared, number: usize) -> wasmtime::Result<()> {
     let mut store = Store::new(&shared.engine, instance);
     store.limiter(|instance| &mut instance.limits);
     epochs::watch(&mut store);
-    let instance = shared.pre.instantiate(&mut store)?;
-    let start = instance.get_typed_func::<(), ()>(&mut store, "_start")?;
-    start.call(&mut store, ())
+    Ok(store)
+}
+
+/// Runs an instance from its start to its end.
+fn run(shared: &Shared, store: &mut Store<Instance>) -> wasmtime::Result<()> {
+    let instance = shared.pre.instantiate(&mut *store)?;
+    let start = instance.get_typed_func::<(), ()>(&mut *store, "_start")?;
+    start.call(store, ())
 }
