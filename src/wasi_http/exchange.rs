@@ -114,10 +114,11 @@ impl<'a, H: Host> Exchange<'a, H> {
     /// Polls the future until the response has ended.
     fn drive(&mut self, future: &mut RequestTask<'_>) -> Result<(), Gone> {
         let waker = Waker::from(Arc::clone(&self.state));
-        waker.wake_by_ref();
+        // The first poll needs no wake-up.
+        let mut is_new = true;
         loop {
             self.tasks.adopt_spawned();
-            let was_woken = self.poll_tasks();
+            let was_woken = self.poll_tasks() || std::mem::take(&mut is_new);
             if !self.is_done && (was_woken || self.port.wants_room()) {
                 self.poll(future, &waker, was_woken)?;
             }
