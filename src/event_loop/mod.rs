@@ -229,6 +229,7 @@ impl<'a, R: Reactor, M: Mode<R>> EventLoop<'a, R, M> {
             timeout = watch.before_wait(*now, timeout);
         }
         self.driver.reactor.wait(events, timeout)?;
+        self.mode.handle_wait();
         let now = self.driver.reactor.now();
         self.driver.cx.now = now;
         self.keep_date(now);
@@ -268,7 +269,7 @@ impl<'a, R: Reactor, M: Mode<R>> EventLoop<'a, R, M> {
     /// slice is spent. But when they have taken as long as a slice, the rest waits for the next iteration.
     #[inline]
     fn wake(&mut self) {
-        self.mode.handle_wait(&self.driver);
+        self.mode.begin_wakes(self.driver.cx.now);
         let mut clock = Clock::new();
         loop {
             match self.mode.next_woken(&mut self.driver) {

@@ -9,6 +9,7 @@ use super::round_robin::Turn;
 use super::slot::Slot;
 use crate::conn::{CloseReason, Connection, Context};
 use crate::reactor::Reactor;
+use crate::time::Instant;
 
 /// What happens with the requests. The loop accepts, reads, writes and closes. Its mode passes input to the
 /// connection's state machine, runs handlers, and passes their responses to the machine.
@@ -109,10 +110,15 @@ pub(super) trait Mode<R: Reactor> {
         None
     }
 
-    /// Called when the reactor's wait has ended.
+    /// Called when the reactor's wait has ended, before any turn.
     #[inline]
-    fn handle_wait(&mut self, driver: &Driver<'_, R>) {
-        let _ = driver;
+    fn handle_wait(&mut self) {}
+
+    /// Called when the connections with an event have had their turns, and before
+    /// [`next_woken`](Self::next_woken).
+    #[inline]
+    fn begin_wakes(&mut self, now: Instant) {
+        let _ = now;
     }
 
     /// Returns what was woken next.

@@ -49,6 +49,7 @@ use crate::incoming::StreamedRequest;
 use crate::into_response::IntoResponse;
 use crate::reactor::Reactor;
 use crate::shares::{Pools, Share};
+use crate::time::Instant;
 
 /// Requests as futures, and spawned tasks.
 pub(super) struct Streaming<'h, H> {
@@ -336,12 +337,15 @@ where
         self.context.next_sleep(|| driver.reactor.now())
     }
 
-    fn handle_wait(&mut self, driver: &Driver<'_, R>) {
+    fn handle_wait(&mut self) {
+        // Before any turn: from now on, wake-ups needn't end a wait.
+        self.take_inbox(|_, _| true);
+    }
+
+    fn begin_wakes(&mut self, now: Instant) {
         // Not only before a wait: while there is always something to do, there is none.
         self.tasks.adopt_spawned();
-        // The first time for those that ended the wait: now wake-ups needn't do that.
-        self.take_inbox(|_, _| true);
-        self.context.wake_sleeps(driver.cx.now);
+        self.context.wake_sleeps(now);
         self.take_inbox(|_, _| true);
         self.inbox_reads = InboxReads::First;
     }

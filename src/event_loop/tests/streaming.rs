@@ -144,6 +144,25 @@ impl Bench {
             .expect("the server ends without an error");
         self.check()
     }
+
+    /// Runs the server in streaming mode, with this waker of its wait.
+    fn serve_with_waker<F>(
+        &self,
+        waker: crate::handle::Waker,
+        handler: impl FnMut(Request) -> F,
+    ) -> Counters
+    where
+        F: Future<Output: IntoResponse>,
+    {
+        let reactor = Wasip1Reactor::new(self.fake.clone(), [self.listener]).expect("a listener");
+        let handler = with_conversion(handler);
+        let mode = Streaming::new(handler, Vec::new(), Some(waker), &self.settings);
+        let mut shared = self.settings.shared(&self.handle);
+        EventLoop::new(reactor, mode, &self.settings, &self.handle, &mut shared)
+            .run()
+            .expect("the server ends without an error");
+        self.check()
+    }
 }
 
 fn get(target: &str) -> Vec<u8> {

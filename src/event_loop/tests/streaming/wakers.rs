@@ -1,6 +1,10 @@
 //! Wake-ups: futures that always wake themselves, and wakers that outlive their request.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use super::*;
+use crate::executor::spawn;
 
 #[test]
 fn a_future_that_always_wakes_itself_does_not_starve_others() {
@@ -104,4 +108,38 @@ fn late_wakers_do_no_harm() {
         }
     });
     assert_eq!(count_ok(&client), 2);
+}
+
+/// A body that was received wakes the task that reads it. The loop isn't in its wait then, so nothing must end that: it
+/// would cost a call for each wait, and the next wait would return at once.
+#[test]
+fn wake_ups_in_a_turn_end_no_wait() {
+    let bench = Bench::new(Personality::STRICT);
+    let client = bench.client();
+    client.send(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 50\r\n\r\n");
+    for time in 1..=50 {
+        let client = client.clone();
+        bench.at(time * 100, move |_| client.send(b"."));
+    }
+    bench.stop_at(5_200);
+    let (polls, ended) = (Rc::new(Cell::new(0)), Arc::new(AtomicUsize::new(0)));
+    let counted = Arc::clone(&ended);
+    let waker = Arc::new(move || {
+        counted.fetch_add(1, Ordering::Relaxed);
+    });
+    let handler = |request: Request| {
+        let polls = Rc::clone(&polls);
+        spawn(async move {
+            let mut body = request.into_body();
+            while poll_fn(|cx| Pin::new(&mut body).poll_frame(cx))
+                .await
+                .is_some()
+            {
+                polls.set(polls.get() + 1);
+            }
+        });
+        pending::<Response<String>>()
+    };
+    bench.serve_with_waker(waker, handler);
+    assert_eq!((polls.get(), ended.load(Ordering::Relaxed)), (50, 0));
 }
