@@ -28,11 +28,6 @@ impl Date {
         &self.block[Self::LINE]
     }
 
-    /// The whole field line, and the name of the next field, `Content-Length`.
-    pub(super) fn line_and_length(&self) -> &[u8] {
-        &self.block[Self::LINE.start..]
-    }
-
     /// The start of a plain response: the status line of 200, the `Date` line, and the name of the
     /// last field, `Content-Length`. One copy costs a third of appending each part.
     pub(super) fn plain_response_start(&self) -> &[u8; 70] {

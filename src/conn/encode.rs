@@ -76,23 +76,16 @@ impl ResponseHead<'_> {
         }
         status_line(out, self.status);
         let has_date = !self.fields.is_empty() && self.write_fields(out);
+        if !has_date {
+            out.extend_from_slice(date.line());
+        }
         if let Some(length) = self.content_length() {
-            let start = match has_date {
-                true => CONTENT_LENGTH,
-                false => date.line_and_length(),
-            };
-            out.extend_from_slice(start);
-            decimal(out, length, b"\r\n");
-        } else {
-            if !has_date {
-                out.extend_from_slice(date.line());
-            }
-            if self.is_chunked() {
-                field(out, b"transfer-encoding", b"chunked");
-            }
+            content_length(out, length);
+        } else if self.is_chunked() {
+            field(out, b"transfer-encoding", b"chunked");
         }
         self.write_connection(out);
-        end_line(out);
+        out.extend_from_slice(b"\r\n");
     }
 
     /// Appends a head that changes the protocol: 101, or 2xx to CONNECT. It has no field about a body (RFC 9110 §8.6,
@@ -273,19 +266,12 @@ pub(super) fn field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     out.push(b':');
     out.push(b' ');
     out.extend_from_slice(value);
-    end_line(out);
-}
-
-fn end_line(out: &mut Vec<u8>) {
     out.push(b'\r');
     out.push(b'\n');
 }
 
-/// The start of the field line.
-const CONTENT_LENGTH: &[u8] = b"content-length: ";
-
 fn content_length(out: &mut Vec<u8>, length: u64) {
-    out.extend_from_slice(CONTENT_LENGTH);
+    out.extend_from_slice(b"content-length: ");
     decimal(out, length, b"\r\n");
 }
 
