@@ -228,14 +228,14 @@ tests_of() {
     cargo test --quiet "$@"
 }
 
-# words_of KIND FROM : prints the words of the lines `KIND WORDS`, behind the summary's first FROM lines. KIND is `0 0` or
+# words_of KIND FROM : prints the words of the lines `KIND WORDS`, after the summary's first FROM lines. KIND is `0 0` or
 # `0 1`.
 words_of() { tail -n "+$(($2 + 1))" "$INTEROP_SUMMARY" | sed -n "s/^$1 //p"; }
 
 # counts LINES : prints `PASSED FAILED`, added up over the summary without its first LINES lines.
 counts() { awk -v skip="$1" 'NR > skip { p += $1; f += $2 } END { print p + 0, f + 0 }' "$INTEROP_SUMMARY"; }
 
-# stage_ended OUTCOME NAME FROM : adds a line to the summary if the stage needs one. It began behind the first FROM lines.
+# stage_ended OUTCOME NAME FROM : adds a line to the summary if the stage needs one. It began after the first FROM lines.
 stage_ended() {
     local passed failed
     read -r passed failed < <(counts "$3")
