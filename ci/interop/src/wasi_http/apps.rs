@@ -7,6 +7,7 @@ use super::{Case, ask};
 use crate::client::same;
 use crate::curl::{Scratch, curl};
 use crate::random::Random;
+use crate::report::leave_out;
 use crate::{Client, Outcome, Program, Report, Runtime, Server, ensure};
 
 const EVERYWHERE: &[Case] = &[("everywhere: as with sockets", everywhere)];
@@ -19,7 +20,9 @@ pub(super) fn check(report: &mut Report, host: Runtime) {
     ask(report, host, start(Component::example("sse-http")), SSE);
     ask(report, host, start(Component::example("axum-http")), AXUM);
     if host == Runtime::Jco {
-        // Its `serve` can't pass a folder to a component by a chosen name.
+        leave_out(
+            "`upload` in jco: its `serve` can't pass a folder to a component by a chosen name",
+        );
         return;
     }
     report.add(

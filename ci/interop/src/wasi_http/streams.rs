@@ -9,6 +9,7 @@ use super::{Case, ask};
 use crate::client::{checksum, same};
 use crate::curl::{Scratch, curl};
 use crate::random::Random;
+use crate::report::leave_out;
 use crate::server::peak_memory;
 use crate::{Client, Outcome, Report, Runtime, Server, ensure};
 
@@ -25,14 +26,19 @@ const CASES: &[Case] = &[
     ("upgrade: Unsupported", upgrade),
 ];
 
-/// Not in jco, which goes on with the request.
+/// Not in jco.
 const GONE: &[Case] = &[("a client that is gone drops the future", gone)];
 
 pub(super) fn check(report: &mut Report, host: Runtime) {
     // With less than 64 MiB, a body of 100 MiB can't be held.
     let options = ["-W", "max-memory-size=67108864"];
     let server = Component::example("probe-http").and_then(|it| it.start(host, &options));
-    let of_gone = if host == Runtime::Jco { &[] } else { GONE };
+    let of_gone = if host == Runtime::Jco {
+        leave_out("clients that are gone, in jco: it goes on with the request");
+        &[]
+    } else {
+        GONE
+    };
     ask(report, host, server, &[CASES, of_gone].concat());
 }
 
