@@ -17,7 +17,8 @@ pub struct Report {
 #[derive(Debug, Clone)]
 enum Cell {
     Passed(String),
-    Failed,
+    /// Why, in one line.
+    Failed(String),
 }
 
 impl Report {
@@ -41,7 +42,7 @@ impl Report {
                     "FAILED on {runtime}: {case}\n    {}",
                     why.replace('\n', "\n    ")
                 );
-                Cell::Failed
+                Cell::Failed(why.lines().next().unwrap_or_default().into())
             }
         };
         let Some(column) = self.columns.iter().position(|column| *column == runtime) else {
@@ -75,7 +76,7 @@ impl Report {
     pub fn table(&self) -> String {
         let shown = |cell: &Option<Cell>| match cell {
             Some(Cell::Passed(word)) => word.clone(),
-            Some(Cell::Failed) => "FAILED".into(),
+            Some(Cell::Failed(_)) => "FAILED".into(),
             None => "NOT RUN".into(),
         };
         let names = self.rows.iter().map(|(name, _)| name.chars().count());
@@ -111,7 +112,7 @@ impl Report {
         table
     }
 
-    /// Prints the table. Also appends the counts and the names of what has failed to the file in the variable
+    /// Prints the table. Also appends the counts, and what has failed and why, to the file in the variable
     /// `INTEROP_SUMMARY`, as `ci/lib.sh` has it, so that a script can add up several runs. Returns whether everything has
     /// passed.
     #[must_use]
@@ -121,14 +122,17 @@ impl Report {
         summarize(&self.summary()) && passed > 0 && failed == 0
     }
 
-    /// A line `PASSED 0`, and a line `0 1 WORDS` for each case that has failed.
+    /// A line `PASSED 0`, and a line `0 1 WORDS` for each case that has failed, with the first line of why.
     fn summary(&self) -> String {
         let mut summary = format!("{} 0", self.counts().0);
         for (name, cells) in &self.rows {
             for (cell, runtime) in cells.iter().zip(&self.columns) {
-                if !matches!(cell, Some(Cell::Passed(_))) {
-                    let _ = write!(summary, "\n0 1 {}: {name}, {}", self.title, runtime.name());
-                }
+                let why = match cell {
+                    Some(Cell::Passed(_)) => continue,
+                    Some(Cell::Failed(why)) => why,
+                    None => "not run",
+                };
+                let _ = write!(summary, "\n0 1 {}: {name}, {runtime}: {why}", self.title);
             }
         }
         summary
@@ -169,7 +173,8 @@ mod tests {
                         a longer name  12.5 ms  NOT RUN\n\
                         2 passed, 2 failed\n";
         assert_eq!(report.table(), expected);
-        let expected = "2 0\n0 1 case: GET, wasmi\n0 1 case: a longer name, wasmi";
+        let expected =
+            "2 0\n0 1 case: GET, wasmi: no response\n0 1 case: a longer name, wasmi: not run";
         assert_eq!(report.summary(), expected);
     }
 }

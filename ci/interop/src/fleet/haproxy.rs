@@ -1,6 +1,6 @@
 //! [`HaProxy`]: drains by its runtime API, and finds by active checks what serves again.
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
 use std::process::Command;
@@ -89,14 +89,27 @@ impl HaProxy {
 
     fn say(&self, command: &str) -> Outcome<String> {
         let talk = || {
-            let mut socket = UnixStream::connect(self.folder.file("admin.sock"))?;
+            let mut socket = self.connect()?;
             socket.set_read_timeout(Some(PATIENCE))?;
             socket.write_all(format!("{command}\n").as_bytes())?;
             let mut said = String::new();
             socket.read_to_string(&mut said)?;
             Ok(said)
         };
-        talk().map_err(|e: std::io::Error| format!("HAProxy's runtime API: {e}"))
+        talk().map_err(|e: io::Error| format!("HAProxy's runtime API: {e}"))
+    }
+
+    /// Connects to its runtime API. It serves clients a moment before the socket has its name.
+    fn connect(&self) -> io::Result<UnixStream> {
+        let since = Instant::now();
+        loop {
+            match UnixStream::connect(self.folder.file("admin.sock")) {
+                Err(e) if e.kind() == io::ErrorKind::NotFound && since.elapsed() < PATIENCE => {
+                    sleep(Duration::from_millis(20));
+                }
+                outcome => return outcome,
+            }
+        }
     }
 }
 
