@@ -8,6 +8,7 @@
 //! If the environment says something else than the scan has found, a warning is logged, and what was found is used.
 
 use std::fmt::{self, Write as _};
+use std::io;
 
 use crate::errno::Errno;
 use crate::preopens::{self, Directory};
@@ -222,8 +223,9 @@ impl fmt::Display for Kind {
         match self {
             Self::Open(file_type) => f.write_str(file_type.name()),
             Self::Error(Errno::BADF) => f.write_str("not open"),
-            Self::Error(errno) => write!(f, "fd_fdstat_get: {errno}"),
-            Self::CannotAccept(errno) => write!(f, "sock_accept: {errno}"),
+            // The system's texts, which std needs anyway. The table of `Errno` would make a module 3 kB larger.
+            Self::Error(errno) => write!(f, "fd_fdstat_get: {}", io::Error::from(*errno)),
+            Self::CannotAccept(errno) => write!(f, "sock_accept: {}", io::Error::from(*errno)),
         }
     }
 }
@@ -350,6 +352,14 @@ mod tests {
         assert!(
             text.starts_with(
                 "fd 9 is not a listening socket:\n  fd 3: DIRECTORY\n  fd 9: not open\n\n"
+            ),
+            "{text}"
+        );
+        let error = NoListener::cannot_accept(9, Errno::NOTSOCK);
+        let text = error.to_string();
+        assert!(
+            text.starts_with(
+                "fd 9 is not a listening socket:\n  fd 9: sock_accept: NOTSOCK (57): "
             ),
             "{text}"
         );

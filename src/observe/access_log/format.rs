@@ -72,7 +72,7 @@ fn common(out: &mut Vec<u8>, event: &ResponseEvent<'_>, date: &mut DateText) {
     request_line(out, event);
     out.extend_from_slice(b"\" ");
     match event.status {
-        Some(status) => out.extend_from_slice(status.as_str().as_bytes()),
+        Some(status) => number(out, u64::from(status.as_u16())),
         None => out.push(b'-'),
     }
     out.push(b' ');

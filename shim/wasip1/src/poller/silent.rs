@@ -50,14 +50,17 @@ impl<W: Wasi> Poller<W> {
             return true;
         }
         let wanted = FdFlags(flags.0 | FdFlags::NONBLOCK.0);
-        let why = match self.wasi.fd_fdstat_set_flags(fd, wanted) {
+        match self.wasi.fd_fdstat_set_flags(fd, wanted) {
             Ok(()) => match self.wasi.fd_fdstat_get(fd) {
-                Ok(stat) if !stat.flags.is_nonblock() => "the runtime ignores it".to_owned(),
+                Ok(stat) if !stat.flags.is_nonblock() => poll_turns::log::warn!(
+                    "the listener at fd {fd} can't be made non-blocking: the runtime ignores it"
+                ),
                 _ => return true,
             },
-            Err(errno) => errno.to_string(),
-        };
-        poll_turns::log::warn!("the listener at fd {fd} can't be made non-blocking: {why}");
+            Err(errno) => poll_turns::log::warn!(
+                "the listener at fd {fd} can't be made non-blocking: {errno}"
+            ),
+        }
         false
     }
 }
