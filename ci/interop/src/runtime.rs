@@ -1,6 +1,7 @@
 //! [`Runtime`]: where a program runs: natively, or in a WASI runtime. `table.rs` has everything that checks need to know
 //! about a runtime.
 
+mod ports;
 mod table;
 
 use std::fmt;
@@ -143,25 +144,13 @@ impl Runtime {
         &TABLE[self as usize]
     }
 
-    /// A free port for the next server. Another process may take it before the server binds it. So a caller
-    /// that starts a server must try again.
-    ///
-    /// The port is below those that Linux and macOS use for outgoing connections, so that a
-    /// test's own connections can't use it.
+    /// A free port for the next server. A program that is no part of the checks may take it before the server binds it.
+    /// So a caller that starts a server must try again.
     ///
     /// # Errors
     /// When no port was free in a hundred tries.
     pub fn free_port() -> Outcome<u16> {
-        use std::hash::{BuildHasher, RandomState};
-        for attempt in 0..100_u8 {
-            // `RandomState` is std's only source of randomness.
-            let offset = RandomState::new().hash_one(attempt) % 12_000;
-            let port = 20_000 + u16::try_from(offset).unwrap_or(0);
-            if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
-                return Ok(port);
-            }
-        }
-        Err("no free port in a hundred tries".into())
+        ports::free_port()
     }
 
     /// The command that runs `program` in this runtime, at `address`, with these variables in its
