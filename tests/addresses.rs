@@ -9,7 +9,7 @@ use std::time::Duration;
 use mini_http::{ErrorKind, Response, Result, Server};
 
 const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
-const SOON: Duration = Duration::from_secs(10);
+const SOON: Duration = Duration::from_secs(30);
 
 /// A server in a thread, which responds with the peer's address.
 struct Running {
@@ -330,8 +330,8 @@ mod unix {
         let scratch = Scratch::new("limits");
         let mut server = Server::new(&scratch.addr()).expect("a free path");
         server.limits(|limits| {
-            limits.idle_timeout = Duration::from_millis(200);
-            limits.head_timeout = Duration::from_millis(200);
+            limits.idle_timeout = Duration::from_millis(600);
+            limits.head_timeout = Duration::from_millis(600);
             limits.max_body = 10;
         });
         let _running = Running::start(server);

@@ -94,7 +94,7 @@ fn check_native_servers_at(path: Option<&Path>, mode: Mode) {
             continue;
         }
         let (address, handle, thread) = serve(path, handler, settings, mode);
-        let (patience, pieces) = (Duration::from_secs(10), Pieces::Few);
+        let (patience, pieces) = (Duration::from_secs(30), Pieces::Few);
         let subject = Socket {
             address,
             handler,
@@ -124,7 +124,7 @@ fn every_case_holds_over_a_socket() {
         address: Address::Tcp(address.parse().expect("an address like 127.0.0.1:3000")),
         handler: cases::handler(&variable("MINI_HTTP_HANDLER")).expect("a handler"),
         settings: &settings,
-        patience: Duration::from_secs(10),
+        patience: Duration::from_secs(30),
         pieces: Pieces::Many,
     };
     let mut cases = all_cases();

@@ -8,7 +8,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use mini_http::body::AnyBody;
 use mini_http::http::StatusCode;
@@ -41,7 +41,7 @@ fn with_server(
 fn exchange(address: SocketAddr, request: &str) -> String {
     let to = SocketAddr::from(([127, 0, 0, 1], address.port()));
     let mut stream = TcpStream::connect(to).expect("the server listens");
-    let timeout = Some(Duration::from_secs(10));
+    let timeout = Some(Duration::from_secs(30));
     stream.set_read_timeout(timeout).expect("a timeout");
     stream.write_all(request.as_bytes()).expect("room");
     let mut response = String::new();
@@ -139,8 +139,11 @@ fn a_log_is_opened_again_after_a_rotation() {
         exchange(address, &get("/1"));
         fs::rename(&file.0, &old.0).expect("renamed");
         exchange(address, &get("/2"));
-        // Lines are written after 100 ms at the latest.
-        thread::sleep(Duration::from_millis(300));
+        // Lines are written after 100 ms at the latest, on a machine that isn't busy.
+        let since = Instant::now();
+        while old.lines().len() < 2 && since.elapsed() < Duration::from_secs(30) {
+            thread::sleep(Duration::from_millis(5));
+        }
         assert_eq!(old.lines().len(), 2);
         log.reopen().expect("a new file");
         exchange(address, &get("/3"));

@@ -2,6 +2,9 @@
 //! than necessary.
 #![cfg(not(target_os = "wasi"))]
 
+#[path = "common/quiet.rs"]
+mod quiet;
+
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,10 +14,11 @@ use std::time::{Duration, Instant};
 
 use mini_http::{CloseReason, Counters, Handle, Request, Response, Server};
 
+use self::quiet::{check, in_a_quiet_moment};
+
 const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n";
 const STOP: &[u8] = b"GET /stop HTTP/1.1\r\nHost: h\r\n\r\n";
-const WORK: Duration = Duration::from_secs(1);
-const SOON: Duration = Duration::from_secs(10);
+const SOON: Duration = Duration::from_secs(30);
 
 /// A server in a thread of its own.
 struct Running {
@@ -23,10 +27,12 @@ struct Running {
     thread: JoinHandle<()>,
     /// Receives a message when the handler has begun to work on `/stop`.
     is_working: mpsc::Receiver<()>,
+    /// A message ends that work.
+    end_work: mpsc::Sender<()>,
 }
 
 impl Running {
-    /// `/stop` works for a second and stops the server; `/large` gets 8 MiB.
+    /// `/stop` works for as long as the test says, and stops the server; `/large` gets 8 MiB.
     fn start() -> Self {
         Self::of(Server::new("127.0.0.1:0").expect("a free port"))
     }
@@ -34,12 +40,13 @@ impl Running {
     fn of(server: Server) -> Self {
         let (addr, handle) = (server.local_addr().expect("an address"), server.handle());
         let (working, is_working) = mpsc::channel();
+        let (end_work, may_end) = mpsc::channel();
         let stops = handle.clone();
         let handler = move |request: Request| match request.uri().path() {
             "/stop" => {
                 // The test may have dropped the receiver.
                 let _ = working.send(());
-                thread::sleep(WORK);
+                let _ = may_end.recv_timeout(SOON);
                 stops.stop();
                 Response::new(b"stopping".to_vec())
             }
@@ -52,6 +59,7 @@ impl Running {
             handle,
             thread,
             is_working,
+            end_work,
         }
     }
 
@@ -106,6 +114,7 @@ fn requests_that_arrive_while_the_handler_stops_the_server_are_served() {
     for other in &mut others {
         other.write_all(GET).expect("the server reads");
     }
+    server.end_work.send(()).expect("it works");
     assert!(is_last(&rest(&mut stopper)));
     for other in &mut others {
         let response = rest(other);
@@ -129,6 +138,7 @@ fn all_complete_requests_of_a_pipeline_are_served() {
     whole.write_all(&GET.repeat(3_000)).expect("room");
     cut.write_all(&[GET, GET, &GET[..20]].concat())
         .expect("room");
+    server.end_work.send(()).expect("it works");
     let got = rest(&mut whole);
     assert_eq!(got.matches("HTTP/1.1 200 ").count(), 3_000);
     assert_eq!(got.matches("connection: close\r\n").count(), 1);
@@ -154,12 +164,16 @@ fn new_connections_are_refused_while_a_slow_download_drains() {
     let mut buffer = vec![0; 1 << 20];
     slow.read_exact(&mut buffer).expect("it begins");
     server.handle.stop();
-    thread::sleep(Duration::from_millis(200));
+    let since = Instant::now();
+    while TcpStream::connect(server.addr).is_ok() {
+        assert!(since.elapsed() < SOON, "the listener is open");
+        thread::sleep(Duration::from_millis(5));
+    }
     for _ in 0..5 {
         let refused = TcpStream::connect(server.addr).expect_err("the listener is closed");
         assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
         slow.read_exact(&mut buffer).expect("it goes on");
-        thread::sleep(Duration::from_millis(200));
+        thread::sleep(Duration::from_millis(100));
     }
     let rest = rest(&mut slow);
     assert!(
@@ -172,46 +186,65 @@ fn new_connections_are_refused_while_a_slow_download_drains() {
 
 #[test]
 fn stopping_does_not_wait_long_for_a_client_that_doesnt_close() {
-    let server = Running::start();
-    // One lingers already, one is idle.
-    let mut lingers = server.connect();
-    lingers
-        .write_all(b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
-        .expect("the server reads");
-    assert!(is_last(&rest(&mut lingers)));
-    let idle = server.kept();
-    server.handle.stop();
-    let (took, _) = server.end();
-    assert!(took < Duration::from_millis(1_500), "{took:?} to stop");
-    drop((lingers, idle));
+    in_a_quiet_moment(|| {
+        let server = Running::start();
+        // One lingers already, one is idle.
+        let mut lingers = server.connect();
+        lingers
+            .write_all(b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+            .expect("the server reads");
+        assert!(is_last(&rest(&mut lingers)));
+        let idle = server.kept();
+        server.handle.stop();
+        let (took, _) = server.end();
+        drop((lingers, idle));
+        check(took < Duration::from_millis(1_500), || {
+            format!("{took:?} to stop")
+        })
+    });
 }
 
 #[test]
 fn an_idle_connection_is_served_during_the_grace_period() {
-    let server = Running::start();
-    let (mut early, mut fresh, mut late) = (server.kept(), server.connect(), server.kept());
-    // So that all are accepted.
-    thread::sleep(Duration::from_millis(100));
-    server.handle.stop();
-    thread::sleep(Duration::from_millis(200));
-    for stream in [&mut early, &mut fresh] {
-        stream.write_all(GET).expect("the server reads");
-        assert!(is_last(&rest(stream)));
-    }
-    let since = Instant::now();
-    assert_eq!(rest(&mut late), "");
-    let waited = since.elapsed();
-    assert!(
-        waited < Duration::from_millis(600),
-        "{waited:?} until it closed"
-    );
-    drop((early, fresh, late));
-    server.end();
+    in_a_quiet_moment(|| {
+        let server = Running::start();
+        let (mut early, mut fresh, mut late) = (server.kept(), server.connect(), server.kept());
+        // So that all are accepted.
+        while server.handle.counters().accepted < 3 {
+            thread::sleep(Duration::from_millis(5));
+        }
+        let since = Instant::now();
+        server.handle.stop();
+        thread::sleep(Duration::from_millis(200));
+        let mut responses = Vec::new();
+        for stream in [&mut early, &mut fresh] {
+            // An error if the time is over.
+            let _ = stream.write_all(GET);
+            let mut response = String::new();
+            let _ = stream.read_to_string(&mut response);
+            responses.push(response);
+        }
+        let served = since.elapsed();
+        assert_eq!(rest(&mut late), "");
+        let closed = since.elapsed();
+        drop((early, fresh, late));
+        server.end();
+        check(responses.iter().all(|it| is_last(it)), || {
+            format!("{responses:?} after {served:?}")
+        })?;
+        check(closed < Duration::from_millis(800), || {
+            format!("{closed:?} until it closed")
+        })
+    });
 }
 
 /// The server accepts the connections that wait, serves them, and ends.
 #[test]
 fn a_server_that_is_stopped_before_it_starts_serves_waiting_connections() {
+    in_a_quiet_moment(stop_before_the_start);
+}
+
+fn stop_before_the_start() -> Result<(), String> {
     let server = Server::new("127.0.0.1:0").expect("a free port");
     let addr = server.local_addr().expect("an address");
     let mut early = TcpStream::connect(addr).expect("the system takes it");
@@ -221,8 +254,10 @@ fn a_server_that_is_stopped_before_it_starts_serves_waiting_connections() {
     assert!(is_last(&rest(&mut early)));
     drop(early);
     let (took, counters) = running.end();
-    assert!(took < Duration::from_secs(1), "{took:?} to stop");
     assert_eq!(counters.requests, 1);
+    check(took < Duration::from_secs(1), || {
+        format!("{took:?} to stop")
+    })
 }
 
 /// Counts the outcomes of requests, each on a connection of its own.
@@ -283,7 +318,12 @@ fn restarts(addr: SocketAddr, server: impl Fn() -> Server) -> (u64, Tried) {
         let mut accepted = 0;
         for _ in 0..10 {
             let running = Running::of(server());
-            thread::sleep(Duration::from_millis(100));
+            // Some clients are served, and some requests are under way.
+            let since = Instant::now();
+            while running.handle.counters().accepted < 12 && since.elapsed() < SOON {
+                thread::sleep(Duration::from_millis(1));
+            }
+            thread::sleep(Duration::from_millis(50));
             running.handle.stop();
             let (_, counters) = running.end();
             assert_eq!(counters.requests, counters.accepted);

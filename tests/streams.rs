@@ -32,7 +32,7 @@ impl Running {
 
     fn send(&self, request: &[u8]) -> TcpStream {
         let mut stream = TcpStream::connect(self.addr).expect("the server listens");
-        let timeout = Some(Duration::from_secs(10));
+        let timeout = Some(Duration::from_secs(30));
         stream.set_read_timeout(timeout).expect("a timeout");
         stream.write_all(request).expect("the server reads");
         stream

@@ -113,14 +113,14 @@ fn clients_that_reset_while_they_wait_for_a_place_leave_the_queue() {
 fn a_half_closed_client_gets_its_response() {
     let server = Running::with(
         |server| {
-            server.limits(|limits| limits.half_closed_timeout = Duration::from_millis(500));
+            server.limits(|limits| limits.half_closed_timeout = Duration::from_secs(1));
         },
         |server| {
             server.serve_async(async |request: Request<Incoming>| {
                 let wait = if request.uri().path() == "/long" {
                     20_000
                 } else {
-                    200
+                    100
                 };
                 sleep(Duration::from_millis(wait)).await;
                 hello(request).await
@@ -137,7 +137,7 @@ fn a_half_closed_client_gets_its_response() {
     assert_eq!(rest(&mut long), "");
     let took = since.elapsed();
     assert!(
-        took >= Duration::from_millis(500) && took < Duration::from_secs(3),
+        took >= Duration::from_secs(1) && took < Duration::from_secs(10),
         "{took:?}"
     );
     let counters = server.handle.counters();

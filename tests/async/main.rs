@@ -3,6 +3,8 @@
 
 mod disconnects;
 mod failures;
+#[path = "../common/quiet.rs"]
+mod quiet;
 mod requests;
 mod responses;
 mod server;

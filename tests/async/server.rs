@@ -15,7 +15,7 @@ use mini_http::http_body::{Body as HttpBody, Frame};
 use mini_http::{Bytes, Counters, Handle, Incoming, IncomingError, Response, Result, Server};
 
 pub(crate) const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n";
-pub(crate) const SOON: Duration = Duration::from_secs(10);
+pub(crate) const SOON: Duration = Duration::from_secs(30);
 
 /// A server in a thread of its own.
 pub(crate) struct Running {

@@ -23,7 +23,7 @@ fn a_stop_waits_for_requests_until_its_deadline() {
             hello(request).await
         })
     });
-    let mut short = server.send(&get("/300"));
+    let mut short = server.send(&get("/100"));
     let mut long = server.send(&get("/60000"));
     server.await_requests(2);
     let since = Instant::now();
@@ -35,7 +35,7 @@ fn a_stop_waits_for_requests_until_its_deadline() {
     server.join();
     let took = since.elapsed();
     assert!(
-        took >= Duration::from_secs(1) && took < Duration::from_secs(3),
+        took >= Duration::from_secs(1) && took < Duration::from_secs(10),
         "{took:?}"
     );
     assert_eq!(server.handle.counters().closed(CloseReason::Stopped), 2);
@@ -73,7 +73,7 @@ fn tasks_and_streams_end_by_themselves_when_the_server_stops() {
     assert_eq!(rest(&mut stream), "0\r\n\r\n");
     server.join();
     assert!(
-        since.elapsed() < Duration::from_secs(3),
+        since.elapsed() < Duration::from_secs(10),
         "{:?}",
         since.elapsed()
     );

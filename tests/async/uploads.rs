@@ -1,6 +1,7 @@
 //! The body of a request, as the handler takes it.
 
 use std::io::{Read, Write};
+use std::sync::mpsc::channel;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -26,12 +27,12 @@ fn an_upload_streams_with_backpressure() {
         })
     });
     let mut stream = server.connect();
+    let since = Instant::now();
     write!(
         stream,
         "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: {LENGTH}\r\n\r\n"
     )
     .expect("the server reads");
-    let since = Instant::now();
     stream
         .write_all(&vec![b'x'; LENGTH])
         .expect("the server reads on");
@@ -93,12 +94,13 @@ fn an_echo_streams_both_ways() {
 #[test]
 fn continue_is_sent_when_the_body_is_polled_and_never_before() {
     const EXPECT: &str = "Host: h\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n";
-    let server = Running::start(|server| {
+    let (go_on, may_go_on) = channel();
+    let server = Running::start(move |server| {
         server.serve_async(async |request: Request<Incoming>| {
             let target = request.uri().path().to_string();
             let mut body = request.into_body();
-            if target == "/late" {
-                sleep(Duration::from_millis(100)).await;
+            while target == "/late" && may_go_on.try_recv().is_err() {
+                sleep(Duration::from_millis(5)).await;
             }
             if target == "/small" {
                 body.limit(2);
@@ -116,6 +118,7 @@ fn continue_is_sent_when_the_body_is_polled_and_never_before() {
         .expect("a timeout");
     assert!(late.read(&mut [0; 10]).is_err());
     late.set_read_timeout(Some(SOON)).expect("a timeout");
+    go_on.send(()).expect("the handler waits");
     let interim = read_until(&mut late, ends_with("\r\n\r\n"));
     assert_eq!(interim, "HTTP/1.1 100 Continue\r\n\r\n");
     late.write_all(b"abc").expect("the server reads");

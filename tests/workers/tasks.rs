@@ -45,7 +45,7 @@ fn wakers_wake_the_worker_of_their_request() {
         assert_eq!(exchange(stream, b""), "later");
     }
     assert!(
-        began.elapsed() < Duration::from_secs(5),
+        began.elapsed() < Duration::from_secs(20),
         "{:?}",
         began.elapsed()
     );
