@@ -42,7 +42,7 @@ OPTIONS = [
 ]
 
 # Seconds that the browser may take for one command.
-PATIENCE = 20
+PATIENCE = 120
 
 
 class Failed(Exception):

@@ -69,7 +69,7 @@ const CURL: &[(&str, Client)] = &[
     ("curl --expect100-timeout, 100, and a refusal", expect),
 ];
 
-/// The first step is there long before the last one.
+/// The first step is there long before the last one: the job takes two seconds.
 fn no_buffer(Servers([_, sse, _]): &Servers) -> Outcome<String> {
     let started = curl(&["-i", "-X", "POST", &sse.url("/jobs")])?.text();
     let job = started
@@ -88,7 +88,7 @@ fn no_buffer(Servers([_, sse, _]): &Servers) -> Outcome<String> {
         .filter_map(|it| it.parse().ok())
         .collect();
     ensure!(
-        times.len() == 2 && times[0] < 0.5 && times[1] > 1.5,
+        times.len() == 2 && times[1] - times[0] > 1.0,
         "the first byte and the last came after {times:?} s"
     );
     Ok("ok".into())
@@ -101,7 +101,7 @@ fn upload_from_a_pipe(Servers([server, ..]): &Servers) -> Outcome<String> {
     for source in ["-", "."] {
         let line = format!(
             "for part in 1 2 3; do seq 20000; sleep 0.1; done | \
-             curl -q -sS --fail --max-time 20 -N -T {source} {url}"
+             curl -q -sS --fail --max-time 120 -N -T {source} {url}"
         );
         let output = Command::new("sh").args(["-c", &line]).output();
         let output = output.map_err(|e| format!("sh: {e}"))?;

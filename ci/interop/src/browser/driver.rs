@@ -10,7 +10,7 @@ use crate::runtime::script;
 use crate::{Outcome, ensure, root};
 
 /// The longest that a page may take to show something. A restarted runtime compiles its module first.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A browser, which ends when this is dropped. It starts with its first tab.
 #[derive(Debug, Clone)]
