@@ -1,5 +1,5 @@
-//! A server for tests of stopping, for any runtime. `/stop?MILLISECONDS` works for this time and then stops it,
-//! `/large` returns 16 MiB, and every other path `hello!`.
+//! A server for tests of stopping, for any runtime. `/stop?MILLISECONDS` logs that it is working, does so for this time, and
+//! then stops the server. `/large` returns 16 MiB, and every other path `hello!`.
 
 use std::thread::sleep;
 use std::time::Duration;
@@ -16,6 +16,7 @@ fn main() -> mini_http::Result<()> {
     server.start(move |request| {
         Response::new(match request.uri().path() {
             "/stop" => {
+                log::info!("working");
                 let millis = request.uri().query().and_then(|it| it.parse().ok());
                 sleep(Duration::from_millis(millis.unwrap_or(0)));
                 handle.stop();

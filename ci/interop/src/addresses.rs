@@ -4,11 +4,11 @@
 pub(crate) mod proxy;
 
 use std::net::{IpAddr, SocketAddr};
-use std::thread::sleep;
-use std::time::Duration;
 
 use self::proxy::{HaProxy, Nginx};
+use crate::client::PATIENCE;
 use crate::curl::{Scratch, curl};
+use crate::wait::within;
 use crate::{Outcome, Program, Report, Runtime, Server, ensure};
 
 /// Runs the cases on each of these runtimes.
@@ -131,11 +131,16 @@ fn behind_haproxy(program: &Program, option: &str) -> Outcome {
         has_right_peer(address)?;
     }
     // Its lines are written after a tenth of a second.
-    sleep(Duration::from_millis(500));
-    let log = server.log();
-    for client in CLIENTS {
+    let count = |client: &str| {
         let line = format!("{client} - - [");
-        let lines = log.lines().filter(|it| it.starts_with(&line)).count();
+        let log = server.log();
+        log.lines().filter(|it| it.starts_with(&line)).count()
+    };
+    let are_written = || CLIENTS.iter().all(|client| count(client) >= 2 * TIMES);
+    within(PATIENCE, || are_written().then_some(()));
+    for client in CLIENTS {
+        let lines = count(client);
+        let log = server.log();
         ensure!(lines == 2 * TIMES, "{lines} lines for {client} in\n{log}");
     }
     server.check_log()

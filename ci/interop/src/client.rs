@@ -8,8 +8,9 @@ use socket2::{Domain, SockRef, Socket, Type};
 
 use crate::{Outcome, ensure};
 
-/// How long a client waits for a connection, for room to write, or for a response.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+/// How long a client waits for a connection, for room to write, or for a response. Long, because some checks run at idle
+/// priority, beside others: then a program that needs a second gets it within minutes.
+pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A connection under full control.
 #[derive(Debug)]
@@ -139,14 +140,21 @@ impl Client {
     /// Whether the server has neither closed the connection nor sent anything, as far as is known here.
     #[must_use]
     pub fn is_open(&self) -> bool {
-        let peek = || {
-            self.stream.set_nonblocking(true)?;
-            let peeked = self.stream.peek(&mut [0]);
-            self.stream.set_nonblocking(false)?;
-            peeked
-        };
-        self.buffer.is_empty()
-            && peek().is_err_and(|e: io::Error| e.kind() == io::ErrorKind::WouldBlock)
+        let is_silent = |e: io::Error| e.kind() == io::ErrorKind::WouldBlock;
+        self.buffer.is_empty() && self.peek().is_err_and(is_silent)
+    }
+
+    /// Whether the server has closed the connection, and everything that it had sent was read.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.buffer.is_empty() && self.peek().is_ok_and(|count| count == 0)
+    }
+
+    fn peek(&self) -> io::Result<usize> {
+        self.stream.set_nonblocking(true)?;
+        let peeked = self.stream.peek(&mut [0]);
+        self.stream.set_nonblocking(false)?;
+        peeked
     }
 
     /// Reads the next final response, to a request other than HEAD. Skips interim responses (1xx).
@@ -422,6 +430,19 @@ mod tests {
             drop(server);
             assert!(client.response().is_err(), "{sent:?}");
         }
+    }
+
+    #[test]
+    fn the_end_of_a_connection_is_seen_without_reading() {
+        let (mut client, mut server) = pair();
+        assert!(client.is_open() && !client.has_ended());
+        server.write_all(b"x").expect("room");
+        drop(server);
+        client.stream.peek(&mut [0]).expect("what was sent");
+        assert!(!client.is_open() && !client.has_ended());
+        client.take(1).expect("what was sent");
+        client.stream.peek(&mut [0]).expect("the end");
+        assert!(!client.is_open() && client.has_ended());
     }
 
     #[test]

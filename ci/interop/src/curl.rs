@@ -5,6 +5,7 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::Outcome;
+use crate::client::PATIENCE;
 
 /// The output of curl.
 #[derive(Debug, Clone)]
@@ -23,14 +24,15 @@ impl Said {
     }
 }
 
-/// Runs curl with these arguments, for at most half a minute.
+/// Runs curl with these arguments, for at most [`PATIENCE`].
 ///
 /// # Errors
 /// curl can't be run, or fails. The message has its output.
 pub fn curl<S: AsRef<str>>(arguments: &[S]) -> Outcome<Said> {
     let mut command = Command::new("curl");
     // Ignore the configuration of the user, and proxies.
-    command.args(["-q", "-sS", "--noproxy", "*", "--max-time", "30"]);
+    command.args(["-q", "-sS", "--noproxy", "*", "--max-time"]);
+    command.arg(PATIENCE.as_secs().to_string());
     command
         .args(arguments.iter().map(AsRef::as_ref))
         .stdin(Stdio::null());

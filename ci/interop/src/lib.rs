@@ -59,6 +59,7 @@ pub mod tls;
 pub mod unit_tests;
 pub mod units;
 pub mod upgrade;
+pub mod wait;
 pub mod wasi_http;
 pub mod websocket;
 

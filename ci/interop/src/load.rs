@@ -31,7 +31,8 @@ pub struct Sent {
     pub begun: Instant,
     /// When its response was complete, or the client gave up.
     pub ended: Instant,
-    /// Whether it was sent again, after a connection had ended without a byte.
+    /// Whether it was sent again, after a connection had ended without a byte. Not if it was one that was kept, and that had
+    /// ended when it was sent: a client looks at the connection just before, and can't do more.
     pub again: bool,
     /// The response's body, or why there is none.
     pub outcome: Outcome<String>,
@@ -109,6 +110,8 @@ struct Lost {
     why: String,
     /// Whether nothing of a response has come.
     is_untouched: bool,
+    /// Whether the connection, which was kept, had ended when the request was sent.
+    has_crossed: bool,
 }
 
 impl Visitor {
@@ -120,7 +123,7 @@ impl Visitor {
             && lost.is_untouched
             && self.kind.method == "GET"
         {
-            again = true;
+            again = !lost.has_crossed;
             outcome = self.try_once(&path);
         }
         Sent {
@@ -141,23 +144,29 @@ impl Visitor {
 
     fn try_once(&mut self, path: &str) -> Result<Response, Lost> {
         let kept = self.client.take().filter(Client::is_open);
+        let was_kept = kept.is_some();
         let mut client = match kept {
             Some(client) => client,
             None => Client::connect(self.address).map_err(|why| Lost {
                 why,
                 is_untouched: true,
+                has_crossed: false,
             })?,
         };
-        let response = self.exchange(&mut client, path).map_err(|why| Lost {
+        let sent = client.send(self.request(path));
+        let has_crossed = was_kept && (sent.is_err() || client.has_ended());
+        let response = sent.and_then(|()| client.response());
+        let response = response.map_err(|why| Lost {
             why,
             is_untouched: !client.has_received(),
+            has_crossed,
         })?;
         let closes = response.values("connection").any(|value| value == "close");
         self.client = (self.kind.keeps && !closes).then_some(client);
         Ok(response)
     }
 
-    fn exchange(&self, client: &mut Client, path: &str) -> Outcome<Response> {
+    fn request(&self, path: &str) -> String {
         let method = self.kind.method;
         let length = match method {
             "GET" => "",
@@ -167,9 +176,6 @@ impl Visitor {
             true => "",
             false => "Connection: close\r\n",
         };
-        client.send(format!(
-            "{method} {path} HTTP/1.1\r\nHost: x\r\n{length}{close}\r\n"
-        ))?;
-        client.response()
+        format!("{method} {path} HTTP/1.1\r\nHost: x\r\n{length}{close}\r\n")
     }
 }

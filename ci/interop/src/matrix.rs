@@ -256,7 +256,7 @@ fn parallel_transfers(server: &Server) -> Outcome {
         let _ = write!(
             config,
             "{}url = \"{}\"\ndata-binary = \"@{data}\"\noutput = \"{}\"\nheader = \"Expect:\"\n\
-             noproxy = \"*\"\nmax-time = 30\nwrite-out = \"%{{http_code}} \"\nsilent\nshow-error\n",
+             noproxy = \"*\"\nmax-time = 120\nwrite-out = \"%{{http_code}} \"\nsilent\nshow-error\n",
             if number == 0 { "" } else { "next\n" },
             server.url(&format!("/{number}")),
             scratch.file(&format!("out{number}")),

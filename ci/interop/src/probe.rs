@@ -119,7 +119,7 @@ fn obey(address: SocketAddr, clients: &mut Vec<Option<Client>>, line: &str) -> O
         }
         // The module measures how long it takes until the end is seen.
         "watch" => Ok(it.swallow(usize::MAX, Duration::from_millis(500))),
-        "drain" => Ok(it.swallow(usize::MAX, PATIENCE)),
+        "drain" => Ok(it.swallow(usize::MAX, DRAIN)),
         "end" => it.check_end().map(|()| 0),
         "half-close" => it.half_close().map(|()| 0),
         "close" | "reset" => {
@@ -132,6 +132,9 @@ fn obey(address: SocketAddr, clients: &mut Vec<Option<Client>>, line: &str) -> O
         _ => Err(format!("no command is called '{verb}'")),
     }
 }
+
+/// How long all that was sent may take to arrive. In some runtimes the end of the stream, which is awaited too, never comes.
+const DRAIN: Duration = Duration::from_secs(20);
 
 /// A child process that is killed when this is dropped.
 struct Running(Child);

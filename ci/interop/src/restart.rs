@@ -8,6 +8,7 @@ use std::thread::{JoinHandle, sleep, spawn};
 use std::time::{Duration, Instant};
 
 use crate::load::{Kind, Load, Sent};
+use crate::wait::within;
 use crate::{Client, Outcome, Program, Report, Runtime, Server, ensure, root};
 
 /// The settings of a run.
@@ -113,18 +114,6 @@ fn judge(sent: &[Sent], processes: &Processes) -> Outcome<String> {
 
 fn wait_for(load: &Load, count: u64) {
     while load.count() < count {
-        sleep(Duration::from_millis(5));
-    }
-}
-
-/// Tries until there is a result, or the time is over.
-fn within<T>(most: Duration, mut attempt: impl FnMut() -> Option<T>) -> Option<T> {
-    let since = Instant::now();
-    loop {
-        let result = attempt();
-        if result.is_some() || since.elapsed() > most {
-            return result;
-        }
         sleep(Duration::from_millis(5));
     }
 }

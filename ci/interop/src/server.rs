@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 use crate::{Outcome, Program, Runtime, ensure};
 
 /// How long a server may take from its start to its first accepted connection. A runtime compiles
-/// the module first.
-const START: Duration = Duration::from_secs(60);
+/// the module first, at idle priority if other checks run beside this one.
+const START: Duration = Duration::from_secs(300);
 
 /// A running server. When this is dropped, the server is killed, and its log is deleted unless [`Server::keep_log`]
 /// was called.
@@ -159,6 +159,28 @@ impl Server {
         self.child.try_wait().ok().flatten()
     }
 
+    /// Waits until it has ended without an error. Returns how long that took. `most` is without the time in which it was ready
+    /// to run and other processes had the processor.
+    ///
+    /// # Errors
+    /// It goes on, or ends with an error.
+    pub fn ends_within(&mut self, most: Duration) -> Outcome<Duration> {
+        let since = Instant::now();
+        let mut busy = Busy::begin(self);
+        loop {
+            if let Some(status) = self.ended() {
+                let log = self.log_end(5);
+                ensure!(status.success(), "it ended with {status}:\n{log}");
+                return Ok(since.elapsed());
+            }
+            ensure!(
+                since.elapsed() < most + busy.so_far(self),
+                "it was to end within {most:.1?}, and goes on"
+            );
+            sleep(Duration::from_millis(5));
+        }
+    }
+
     /// Fails if it has ended.
     ///
     /// # Errors
@@ -243,6 +265,56 @@ impl Server {
         nanos
             .map(Duration::from_nanos)
             .ok_or_else(|| format!("{path} isn't understood: {stat}"))
+    }
+}
+
+/// How long a server was ready to run, since a moment, while other processes had the processor.
+#[derive(Debug)]
+pub struct Busy {
+    begun: Duration,
+    last: Duration,
+}
+
+impl Busy {
+    /// From now on.
+    #[must_use]
+    pub fn begin(server: &Server) -> Self {
+        // Where it isn't known, it counts as none.
+        let begun = server.queued().unwrap_or_default();
+        Self { begun, last: begun }
+    }
+
+    /// So far, or up to the server's end.
+    pub fn so_far(&mut self, server: &Server) -> Duration {
+        self.last = server.queued().unwrap_or(self.last);
+        self.last.saturating_sub(self.begun)
+    }
+}
+
+/// The time that a server has for something, without the time in which other processes keep it waiting.
+#[derive(Debug)]
+pub struct Deadline<'a> {
+    server: &'a Server,
+    since: Instant,
+    most: Duration,
+    busy: Busy,
+}
+
+impl<'a> Deadline<'a> {
+    /// From now on.
+    #[must_use]
+    pub fn new(server: &'a Server, most: Duration) -> Self {
+        Self {
+            server,
+            since: Instant::now(),
+            most,
+            busy: Busy::begin(server),
+        }
+    }
+
+    /// Whether the time is over.
+    pub fn is_over(&mut self) -> bool {
+        self.since.elapsed() > self.most + self.busy.so_far(self.server)
     }
 }
 

@@ -4,10 +4,8 @@ use std::process::Command;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use crate::client::PATIENCE;
 use crate::{Client, Outcome, Program, Report, Runtime, Server, ensure, root};
-
-/// How long Redis may take to start.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Runs it.
 #[must_use]

@@ -5,7 +5,8 @@ use std::net::TcpStream;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use crate::client::Response;
+use crate::client::{PATIENCE, Response};
+use crate::wait::{self, TOO_BUSY, unless_too_busy};
 use crate::{Client, Outcome, Program, Report, Runtime, Server, ensure};
 
 /// The settings of a run.
@@ -38,18 +39,22 @@ pub fn run(runtimes: &[Runtime], settings: Settings) -> Report {
     for &runtime in runtimes {
         let program = Program::example(runtime, "stop_server", settings.release);
         for (name, scene) in SCENES {
-            let outcome = program.clone().and_then(|program| {
-                let mut server = Server::start(&program, &[("RUST_LOG", "info")])?;
-                // Wait for a response, because a runtime listens before the program runs.
-                kept(&server)?;
-                let word = scene(&mut server)?;
-                server.check_log()?;
-                Ok(word)
-            });
+            let outcome = program
+                .clone()
+                .and_then(|program| unless_too_busy(|| play(&program, scene)));
             report.add(name, runtime, outcome);
         }
     }
     report
+}
+
+fn play(program: &Program, scene: Scene) -> Outcome<String> {
+    let mut server = Server::start(program, &[("RUST_LOG", "info")])?;
+    // Wait for a response, because a runtime listens before the program runs.
+    kept(&server)?;
+    let word = scene(&mut server)?;
+    server.check_log()?;
+    Ok(word)
 }
 
 fn came_meanwhile(server: &mut Server) -> Outcome<String> {
@@ -57,36 +62,32 @@ fn came_meanwhile(server: &mut Server) -> Outcome<String> {
     for _ in 0..3 {
         others.push(kept(server)?);
     }
-    let mut stopper = Client::connect(server.address)?;
-    stopper.send(stop_after(1_000))?;
-    sleep(Duration::from_millis(500));
+    let mut work = Work::begin(server)?;
     for _ in 0..4 {
         others.push(Client::connect(server.address)?);
     }
     for client in &mut others {
         client.send(GET)?;
     }
-    stopper.response()?.check(b"stopping")?;
+    work.end()?;
     for client in &mut others {
         let response = client.response()?;
         response.check(b"hello!")?;
         check_last(&response)?;
         client.check_end()?;
     }
-    drop((stopper, others));
-    ends_within(server, Duration::from_secs(5))?;
+    drop((work, others));
+    server.ends_within(Duration::from_secs(5))?;
     Ok("served".into())
 }
 
 fn pipeline(server: &mut Server) -> Outcome<String> {
     const COUNT: usize = 500;
     let (mut whole, mut cut) = (kept(server)?, kept(server)?);
-    let mut stopper = Client::connect(server.address)?;
-    stopper.send(stop_after(1_000))?;
-    sleep(Duration::from_millis(500));
+    let mut work = Work::begin(server)?;
     whole.send(GET.repeat(COUNT))?;
     cut.send(format!("{GET}{GET}{}", &GET[..20]))?;
-    stopper.response()?.check(b"stopping")?;
+    work.end()?;
     for number in 1..=COUNT {
         let response = whole.response()?;
         response.check(b"hello!")?;
@@ -108,8 +109,8 @@ fn pipeline(server: &mut Server) -> Outcome<String> {
     );
     check_last(&refused)?;
     cut.check_end()?;
-    drop((stopper, whole, cut));
-    ends_within(server, Duration::from_secs(5))?;
+    drop((work, whole, cut));
+    server.ends_within(Duration::from_secs(5))?;
     Ok("served".into())
 }
 
@@ -130,7 +131,7 @@ fn newcomers(server: &mut Server) -> Outcome<String> {
     got += slow.swallow(usize::MAX, Duration::from_secs(60));
     ensure!(got > LARGE, "only {got} bytes of the download came");
     drop((stopper, slow));
-    ends_within(server, Duration::from_secs(5))?;
+    server.ends_within(Duration::from_secs(5))?;
     ensure!(
         words.iter().all(|word| *word == words[0]),
         "new connections had different results: {words:?}"
@@ -138,17 +139,15 @@ fn newcomers(server: &mut Server) -> Outcome<String> {
     Ok(words[0].into())
 }
 
-/// Makes a new connection. It must be refused, or get 503, and at once.
+/// Makes a new connection. It must be refused, or get 503, although the download goes on.
 fn newcomer(server: &Server) -> Outcome<&'static str> {
-    let mut stream = match TcpStream::connect_timeout(&server.address, Duration::from_secs(2)) {
+    let mut stream = match TcpStream::connect_timeout(&server.address, PATIENCE) {
         Ok(stream) => stream,
         Err(error) if error.kind() == ErrorKind::ConnectionRefused => return Ok("refused"),
         Err(error) => return Err(format!("a new connection: {error}")),
     };
     let failed = |error: std::io::Error| format!("a new connection was accepted: {error}");
-    stream
-        .set_read_timeout(Some(Duration::from_secs(2)))
-        .map_err(failed)?;
+    stream.set_read_timeout(Some(PATIENCE)).map_err(failed)?;
     stream.write_all(GET.as_bytes()).map_err(failed)?;
     let mut response = String::new();
     stream.read_to_string(&mut response).map_err(failed)?;
@@ -167,7 +166,7 @@ fn dont_close(server: &mut Server) -> Outcome<String> {
     let mut stopper = Client::connect(server.address)?;
     stopper.send(stop_after(0))?;
     stopper.response()?.check(b"stopping")?;
-    let took = ends_within(server, Duration::from_secs(2))?;
+    let took = server.ends_within(Duration::from_secs(2))?;
     drop((idle, lingers, stopper));
     Ok(took.as_millis().to_string())
 }
@@ -180,6 +179,31 @@ fn kept(server: &Server) -> Outcome<Client> {
     Ok(client)
 }
 
+/// A handler that works for a time, in which the server does nothing else, and then stops the server.
+struct Work {
+    stopper: Client,
+    asked: Instant,
+}
+
+impl Work {
+    const TIME: Duration = Duration::from_secs(1);
+
+    /// Returns when the handler works.
+    fn begin(server: &Server) -> Outcome<Self> {
+        let mut stopper = Client::connect(server.address)?;
+        let asked = Instant::now();
+        stopper.send(stop_after(1_000))?;
+        wait::until("the handler works", || server.log().contains("working"))?;
+        Ok(Self { stopper, asked })
+    }
+
+    /// Waits for its end. What was sent before has come while it worked.
+    fn end(&mut self) -> Outcome {
+        ensure!(self.asked.elapsed() < Self::TIME, "{TOO_BUSY}");
+        self.stopper.response()?.check(b"stopping")
+    }
+}
+
 fn stop_after(millis: u64) -> String {
     format!("GET /stop?{millis} HTTP/1.1\r\nHost: x\r\n\r\n")
 }
@@ -190,21 +214,4 @@ fn check_last(response: &Response) -> Outcome {
         "the last response doesn't say close"
     );
     Ok(())
-}
-
-/// Waits until it has ended without an error. Returns how long that took.
-fn ends_within(server: &mut Server, most: Duration) -> Outcome<Duration> {
-    let since = Instant::now();
-    loop {
-        if let Some(status) = server.ended() {
-            ensure!(
-                status.success(),
-                "it ended with {status}:\n{}",
-                server.log_end(5)
-            );
-            return Ok(since.elapsed());
-        }
-        ensure!(since.elapsed() < most, "it didn't stop");
-        sleep(Duration::from_millis(5));
-    }
 }

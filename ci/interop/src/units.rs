@@ -3,8 +3,7 @@
 
 use std::os::unix::net::UnixDatagram;
 use std::process::Command;
-use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::curl::{Scratch, curl};
 use crate::{Client, Outcome, Program, Report, Runtime, Server, ensure, root};
@@ -152,31 +151,23 @@ fn activate(units: &Units) -> Outcome<String> {
     client.response()?.check(b"1\n")?;
     over_unix(&socket)?;
     server.signal("-TERM")?;
-    let since = Instant::now();
-    let status = loop {
-        if let Some(status) = server.ended() {
-            break status;
-        }
-        ensure!(since.elapsed() < PATIENCE, "it doesn't stop");
-        sleep(Duration::from_millis(5));
-    };
-    ensure!(
-        status.success(),
-        "it ended with {status}:\n{}",
-        server.log_end(20)
-    );
+    server.ends_within(PATIENCE)?;
     server.check_log()?;
-    for expected in ["READY=1", "WATCHDOG=1", "STOPPING=1"] {
+    let mut reported = Vec::new();
+    while reported.last().is_none_or(|last| last != "STOPPING=1") {
         let mut message = [0; 256];
         let length = notices
             .recv(&mut message)
-            .map_err(|e| format!("no {expected}: {e}"))?;
+            .map_err(|e| format!("after {reported:?}: {e}"))?;
         let message = String::from_utf8_lossy(&message[..length]);
-        ensure!(
-            message.trim() == expected,
-            "instead of {expected} it reported {message}"
-        );
+        reported.push(message.trim().to_owned());
     }
+    // A sign of life at its start, and one every few seconds.
+    reported.dedup();
+    ensure!(
+        reported == ["READY=1", "WATCHDOG=1", "STOPPING=1"],
+        "it reported {reported:?}"
+    );
     Ok("ok".into())
 }
 

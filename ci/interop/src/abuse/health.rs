@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::net::SocketAddr;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::client::Client;
-use crate::{Outcome, ensure};
+use crate::server::Deadline;
+use crate::{Outcome, Server, ensure};
 
 /// How long the server may need to notice that a client has gone.
 const CLEARED_WITHIN: Duration = Duration::from_secs(3);
@@ -53,19 +54,15 @@ impl Stats {
     ///
     /// # Errors
     /// It took too long.
-    pub(super) fn ask_until_closed(
-        address: SocketAddr,
-        reason: &str,
-        count: usize,
-    ) -> Outcome<usize> {
-        let end = Instant::now() + CLEARED_WITHIN;
+    pub(super) fn ask_until_closed(server: &Server, reason: &str, count: usize) -> Outcome<usize> {
+        let mut deadline = Deadline::new(server, CLEARED_WITHIN);
         for asked in 1.. {
-            let closed = Self::ask(address)?.closed(reason);
+            let closed = Self::ask(server.address)?.closed(reason);
             if closed >= count as u64 {
                 return Ok(asked);
             }
             ensure!(
-                Instant::now() < end,
+                !deadline.is_over(),
                 "after {CLEARED_WITHIN:?}, {closed} connections are closed for {reason}, and not {count}"
             );
             thread::sleep(Duration::from_millis(20));
@@ -78,17 +75,17 @@ impl Stats {
     ///
     /// # Errors
     /// It took too long.
-    pub(super) fn ask_until_alone(address: SocketAddr) -> Outcome<(Self, u64)> {
-        let end = Instant::now() + CLEARED_WITHIN;
+    pub(super) fn ask_until_alone(server: &Server) -> Outcome<(Self, u64)> {
+        let mut deadline = Deadline::new(server, CLEARED_WITHIN);
         for asked in 1.. {
-            let stats = Self::ask(address)?;
+            let stats = Self::ask(server.address)?;
             let (open, held) = (stats.get("active"), stats.get("held"));
             // The request's own connection may hold a buffer or two.
             if open == 1 && held < 1 << 16 {
                 return Ok((stats, asked));
             }
             ensure!(
-                Instant::now() < end,
+                !deadline.is_over(),
                 "{CLEARED_WITHIN:?} after the last client has gone, {} connections are open and {held} bytes held",
                 open - 1
             );

@@ -277,7 +277,7 @@ fn endless_pipelining(target: &Target) -> Outcome<Reasons> {
     }
     // The server has closed the connections; the clients see that only when they read.
     pour_for(&mut crowd, requests.as_bytes(), Duration::from_secs(8));
-    let asked = Stats::ask_until_closed(target.address, "WriteTimeout", 50)?;
+    let asked = Stats::ask_until_closed(target.server, "WriteTimeout", 50)?;
     crowd.wait_for_end(Duration::from_secs(10));
     crowd.check_ended()?;
     Ok(vec![("WriteTimeout", 50), ("ClientAskedClose", asked)])

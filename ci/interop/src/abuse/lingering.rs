@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 use super::crowd::Crowd;
 use super::health::Stats;
 use super::scenario::{Reasons, Scenario, Special, Target};
-use crate::{Outcome, ensure};
+use crate::server::{Busy, Deadline};
+use crate::{Outcome, Server, ensure};
 
 pub(super) const SCENARIOS: &[Scenario] = &[
     scenario(
@@ -130,16 +131,16 @@ fn attack(target: &Target, count: usize, wish: Wish) -> Outcome<Reasons> {
         // others would end the wait that a lingering socket must end.
         target.server.suspend(RATE_WINDOW + RATE_WINDOW / 2)?;
         waves.push(crowd);
-        asked += wait_until_cut(target.address, wave * count)?;
-        let lingering = serve_newcomers(target.address, &mut asked)?;
+        asked += wait_until_cut(target.server, wave * count)?;
+        let lingering = serve_newcomers(target.server, &mut asked)?;
         ensure!(
             lingering <= count as u64 + 1,
             "{lingering} sockets linger, of {count} connections at once"
         );
     }
     drop(waves);
-    asked += wait_until_dropped(target.address)?;
-    serve_newcomers(target.address, &mut asked)?;
+    asked += wait_until_dropped(target.server)?;
+    serve_newcomers(target.server, &mut asked)?;
     Ok(vec![
         // There is not enough memory for all of the large responses.
         ("WriteTimeout|Overloaded", wish.waves * count),
@@ -162,13 +163,13 @@ fn send(crowd: &mut Crowd, text: &[u8]) {
 }
 
 /// Checks that newcomers are served, one after the other. Returns how many sockets linger.
-fn serve_newcomers(address: SocketAddr, asked: &mut usize) -> Outcome<u64> {
+fn serve_newcomers(server: &Server, asked: &mut usize) -> Outcome<u64> {
     let mut lingering = 0;
     for _ in 0..5 {
-        let started = Instant::now();
-        lingering = Stats::ask(address)?.get("lingering");
+        let (started, mut busy) = (Instant::now(), Busy::begin(server));
+        lingering = Stats::ask(server.address)?.get("lingering");
         *asked += 1;
-        let waited = started.elapsed();
+        let waited = started.elapsed().saturating_sub(busy.so_far(server));
         ensure!(
             waited <= SERVED_WITHIN,
             "a newcomer waited {waited:.1?}, longer than {SERVED_WITHIN:.1?}"
@@ -179,31 +180,27 @@ fn serve_newcomers(address: SocketAddr, asked: &mut usize) -> Outcome<u64> {
 
 /// Waits until the server has closed `count` connections. Returns how many requests that took. Each request is a
 /// newcomer itself, and waits for a slot.
-fn wait_until_cut(address: SocketAddr, count: usize) -> Outcome<usize> {
-    ask_until(address, CUT_WITHIN, |stats| {
+fn wait_until_cut(server: &Server, count: usize) -> Outcome<usize> {
+    ask_until(server, CUT_WITHIN, |stats| {
         let cut = stats.closed("WriteTimeout") + stats.closed("Overloaded");
         cut >= count as u64
     })
     .map_err(|why| format!("{why}: {count} connections should be closed"))
 }
 
-fn wait_until_dropped(address: SocketAddr) -> Outcome<usize> {
-    ask_until(address, DROPPED_WITHIN, |stats| stats.get("lingering") == 0)
+fn wait_until_dropped(server: &Server) -> Outcome<usize> {
+    ask_until(server, DROPPED_WITHIN, |stats| stats.get("lingering") == 0)
         .map_err(|why| format!("{why}: sockets linger although the clients have gone"))
 }
 
-fn ask_until(
-    address: SocketAddr,
-    within: Duration,
-    is_so: impl Fn(&Stats) -> bool,
-) -> Outcome<usize> {
-    let end = Instant::now() + within;
+fn ask_until(server: &Server, within: Duration, is_so: impl Fn(&Stats) -> bool) -> Outcome<usize> {
+    let mut deadline = Deadline::new(server, within);
     for asked in 1.. {
-        let stats = Stats::ask(address)?;
+        let stats = Stats::ask(server.address)?;
         if is_so(&stats) {
             return Ok(asked);
         }
-        ensure!(Instant::now() < end, "not within {within:?}: {stats:?}");
+        ensure!(!deadline.is_over(), "not within {within:?}: {stats:?}");
         std::thread::sleep(Duration::from_millis(100));
     }
     unreachable!("the loop has no end of its own")

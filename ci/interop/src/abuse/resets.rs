@@ -53,7 +53,7 @@ fn reset_all(target: &Target) -> Outcome<Reasons> {
         }
         crowd.check_statuses(200)?;
         reset(&mut crowd, 10)?;
-        asked += Stats::ask_until_closed(target.address, "IoError", 3 * COUNT + number * 10)?;
+        asked += Stats::ask_until_closed(target.server, "IoError", 3 * COUNT + number * 10)?;
     }
     // While the server lingers after a refusal.
     let mut crowd = Crowd::connect(target.address, COUNT)?;

@@ -116,7 +116,7 @@ impl Scenario {
         let newcomers = newcomers.map_err(|_| "a newcomer panicked".to_owned())??;
         let reasons = reasons?;
         let lasted = started.elapsed();
-        let (stats, asked) = Stats::ask_until_alone(address)?;
+        let (stats, asked) = Stats::ask_until_alone(server)?;
         let figures = Figures {
             peak: peak_memory(server.pid())?,
             newcomers,
@@ -290,19 +290,7 @@ fn stop(server: &mut Server) -> Outcome {
     client.response()?.check(b"stopping")?;
     client.check_end()?;
     drop(client);
-    let asked = Instant::now();
-    let status = loop {
-        if let Some(status) = server.ended() {
-            break status;
-        }
-        ensure!(asked.elapsed() < STOPPED_WITHIN, "it didn't stop");
-        thread::sleep(Duration::from_millis(10));
-    };
-    ensure!(
-        status.success(),
-        "when stopped, it ended with {status}:\n{}",
-        server.log_end(5)
-    );
+    server.ends_within(STOPPED_WITHIN)?;
     Ok(())
 }
 

@@ -9,8 +9,8 @@ use super::crowd::{Crowd, Member};
 use super::health::Stats;
 use super::scenario::{Reasons, Scenario, Special, Target};
 use super::slow::drip;
-use crate::client::Client;
-use crate::server::memory_now;
+use crate::client::{Client, PATIENCE};
+use crate::server::{Deadline, memory_now};
 use crate::{Outcome, ensure};
 
 const MAX_HELD: (u64, &str) = (32 << 20, "33554432");
@@ -93,13 +93,13 @@ fn take_nothing(target: &Target) -> Outcome<Reasons> {
     let connect = |count| Crowd::connect_narrower(target.address, count);
     let mut crowd = connect_paced(&mut other, COUNT, connect)?;
     crowd.send("GET /chunks?0 HTTP/1.1\r\nHost: x\r\n\r\n");
-    let end = Instant::now() + Duration::from_secs(10);
+    let mut deadline = Deadline::new(target.server, Duration::from_secs(10));
     loop {
         let closed = Stats::ask_on(&mut other)?.closed("WriteTimeout");
         if closed == COUNT as u64 {
             break;
         }
-        ensure!(Instant::now() < end, "only {closed} of {COUNT} are closed");
+        ensure!(!deadline.is_over(), "only {closed} of {COUNT} are closed");
         sleep(Duration::from_millis(250));
     }
     for member in &mut crowd.members {
@@ -136,9 +136,9 @@ fn reset_long_polls(target: &Target) -> Outcome<Reasons> {
     let mut other = Client::connect(target.address)?;
     let connect = |count| Crowd::connect_sending(target.address, count, WAIT);
     let mut crowd = connect_paced(&mut other, COUNT, connect)?;
-    wait_until(&mut other, COUNT, GRACE)?;
+    wait_until(target, &mut other, COUNT, GRACE)?;
     crowd.members.iter_mut().try_for_each(Member::reset)?;
-    let took = wait_until(&mut other, 0, Duration::from_secs(1))?;
+    let took = wait_until(target, &mut other, 0, Duration::from_secs(1))?;
     eprintln!("    their futures were dropped within {took:.0?}");
     Ok(vec![("ClientGone", COUNT), ("ClientClosed", 1)])
 }
@@ -149,10 +149,10 @@ fn end_long_polls(target: &Target) -> Outcome<Reasons> {
     let mut other = Client::connect(target.address)?;
     let connect = |count| Crowd::connect_sending(target.address, count, WAIT);
     let mut crowd = connect_paced(&mut other, count, connect)?;
-    wait_until(&mut other, count, GRACE)?;
+    wait_until(target, &mut other, count, GRACE)?;
     let ended = Instant::now();
     crowd.members.iter().for_each(Member::half_close);
-    let took = wait_until(&mut other, 0, TIMEOUT + GRACE)?;
+    let took = wait_until(target, &mut other, 0, TIMEOUT + GRACE)?;
     eprintln!(
         "    the futures of {count} were dropped {took:.1?} after the last stream had ended, and {:.1?} after the first",
         ended.elapsed()
@@ -291,7 +291,7 @@ pub(super) fn connect_paced(
         members.extend(connect(PART.min(count - members.len()))?.members);
         let since = Instant::now();
         while Stats::ask_on(client)?.get("accepted") < before + members.len() as u64 {
-            ensure!(since.elapsed() < GRACE, "connections are not accepted");
+            ensure!(since.elapsed() < PATIENCE, "connections are not accepted");
             sleep(Duration::from_millis(1));
         }
     }
@@ -299,8 +299,13 @@ pub(super) fn connect_paced(
 }
 
 /// Waits until this many long polls wait; how long that took.
-fn wait_until(client: &mut Client, count: usize, most: Duration) -> Outcome<Duration> {
-    let since = Instant::now();
+fn wait_until(
+    target: &Target,
+    client: &mut Client,
+    count: usize,
+    most: Duration,
+) -> Outcome<Duration> {
+    let (since, mut deadline) = (Instant::now(), Deadline::new(target.server, most));
     loop {
         client.send("GET /waiting HTTP/1.1\r\nHost: x\r\n\r\n")?;
         let waiting = client.response()?.body;
@@ -308,7 +313,7 @@ fn wait_until(client: &mut Client, count: usize, most: Duration) -> Outcome<Dura
             return Ok(since.elapsed());
         }
         ensure!(
-            since.elapsed() < most,
+            !deadline.is_over(),
             "after {most:.1?}, {} long polls wait, and not {count}",
             String::from_utf8_lossy(&waiting)
         );

@@ -1,13 +1,14 @@
 //! Clients with upgraded connections that flood what nothing reads, take nothing of what is sent, or reset.
 
 use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::crowd::Crowd;
 use super::health::Stats;
 use super::scenario::{Reasons, Scenario, Special, Target};
 use super::streams::connect_paced;
 use crate::client::Client;
+use crate::server::Deadline;
 use crate::{Outcome, ensure};
 
 pub(super) const SCENARIOS: &[Scenario] = &[Scenario {
@@ -33,7 +34,7 @@ fn flood_and_take_nothing(target: &Target) -> Outcome<Reasons> {
     takers.send(request("source"));
     let sinks = |count| Crowd::connect_sending(target.address, count, &request("sink"));
     let mut floods = connect_paced(&mut other, COUNT, sinks)?;
-    let end = Instant::now() + Duration::from_secs(10);
+    let mut deadline = Deadline::new(target.server, Duration::from_secs(10));
     loop {
         for member in &mut floods.members {
             member.send(&[b'x'; 64 << 10]);
@@ -42,7 +43,7 @@ fn flood_and_take_nothing(target: &Target) -> Outcome<Reasons> {
         if closed == COUNT as u64 {
             break;
         }
-        ensure!(Instant::now() < end, "only {closed} of {COUNT} are closed");
+        ensure!(!deadline.is_over(), "only {closed} of {COUNT} are closed");
         sleep(Duration::from_millis(100));
     }
     for member in takers.members.iter_mut().chain(&mut floods.members) {
@@ -54,9 +55,9 @@ fn flood_and_take_nothing(target: &Target) -> Outcome<Reasons> {
         member.reset()?;
     }
     // In a runtime, resets of connections that are not read are found every 10 seconds.
-    let end = Instant::now() + Duration::from_secs(15);
+    let mut deadline = Deadline::new(target.server, Duration::from_secs(15));
     while Stats::ask_on(&mut other)?.closed("IoError") < COUNT as u64 {
-        ensure!(Instant::now() < end, "resets are not found");
+        ensure!(!deadline.is_over(), "resets are not found");
         sleep(Duration::from_millis(100));
     }
     Ok(vec![

@@ -3,10 +3,10 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::server::memory_now;
-use crate::{Client, Outcome, Runtime, Server, ensure};
+use crate::{Client, Outcome, Runtime, Server};
 
 /// The names of the instances: the proxies' configurations have them too.
 pub(super) const NAMES: [&str; 4] = ["one", "two", "three", "four"];
@@ -64,19 +64,8 @@ impl Instances {
             client.send("POST /private/stop HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")?;
             client.response()?.check(b"stopping\n")?;
         }
-        let since = Instant::now();
-        let status = loop {
-            if let Some(status) = self.servers[number].ended() {
-                break status;
-            }
-            ensure!(
-                since.elapsed() < STOPS_WITHIN,
-                "{} doesn't stop",
-                NAMES[number]
-            );
-            sleep(Duration::from_millis(5));
-        };
-        ensure!(status.success(), "{} ended with {status}", NAMES[number]);
+        let ended = self.servers[number].ends_within(STOPS_WITHIN);
+        ended.map_err(|why| format!("{}: {why}", NAMES[number]))?;
         self.servers[number].check_log()?;
         self.keep_log(number);
         Ok(())

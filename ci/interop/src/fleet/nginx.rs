@@ -12,8 +12,8 @@ use super::{configuration, system_program};
 use crate::curl::Scratch;
 use crate::{Outcome, Runtime, Server, ensure};
 
-/// How long a reload may take.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a reload may take, on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// nginx.
 #[derive(Debug)]
@@ -49,13 +49,13 @@ impl Nginx {
         let old = self.workers()?;
         self.server.signal("-HUP")?;
         let since = Instant::now();
-        // The old ones accept no more, but serve what they have begun.
-        while self.workers()?.iter().all(|worker| old.contains(worker)) {
+        // Until there are new ones, and the old ones have seen it, too: these accept no more, but serve what they have begun.
+        while self.workers()?.iter().all(|worker| old.contains(worker))
+            || !old.iter().all(|worker| is_ending(worker))
+        {
             ensure!(since.elapsed() < PATIENCE, "nginx doesn't reload");
             sleep(Duration::from_millis(10));
         }
-        // Until the old ones have seen it too.
-        sleep(Duration::from_millis(200));
         Ok(())
     }
 
@@ -65,6 +65,12 @@ impl Nginx {
         let children = fs::read_to_string(&path).map_err(|e| format!("{path}: {e}"))?;
         Ok(children.split_whitespace().map(str::to_owned).collect())
     }
+}
+
+/// Whether a worker has ended, or says in its title that it is going to.
+fn is_ending(worker: &str) -> bool {
+    let title = fs::read(format!("/proc/{worker}/cmdline")).unwrap_or_default();
+    title.is_empty() || String::from_utf8_lossy(&title).contains("shutting down")
 }
 
 impl Proxy for Nginx {

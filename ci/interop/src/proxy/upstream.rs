@@ -3,8 +3,8 @@
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Mutex, PoisonError};
-use std::thread::{self, sleep};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 use std::time::Duration;
 
 use crate::Outcome;
@@ -12,15 +12,36 @@ use crate::client::{PATIENCE, checksum};
 
 /// The length of the large bodies.
 pub(super) const DOWN: usize = 10_000_000;
-/// Between the pieces of `/slow`.
-pub(super) const PAUSE: Duration = Duration::from_millis(100);
-/// How long `/late` takes to begin.
-pub(super) const LATE: Duration = Duration::from_millis(300);
+/// How many pieces `/slow` has.
+pub(super) const PIECES: usize = 4;
+
+/// How long it may take until an event. The proxy gives up what takes a minute.
+const SEEN_WITHIN: Duration = Duration::from_secs(30);
 
 /// A server in threads, which live as long as the process.
 pub(super) struct Upstream {
     pub(super) address: SocketAddr,
     events: Mutex<Receiver<Event>>,
+    /// For each message, `/slow` or `/late` sends the next thing.
+    go_on: Sender<()>,
+}
+
+/// What the threads have.
+#[derive(Clone)]
+struct Shared {
+    events: Sender<Event>,
+    may_go_on: Arc<Mutex<Receiver<()>>>,
+}
+
+impl Shared {
+    fn wait(&self) -> io::Result<()> {
+        let messages = self
+            .may_go_on
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let message = messages.recv_timeout(PATIENCE);
+        message.map_err(|_| io::ErrorKind::TimedOut.into())
+    }
 }
 
 /// What happens with `/silent` and `/endless`.
@@ -38,15 +59,29 @@ impl Upstream {
         };
         let (address, listener) = listen().map_err(|e: io::Error| e.to_string())?;
         let (sender, events) = channel();
+        let (go_on, may_go_on) = channel();
+        let shared = Shared {
+            events: sender,
+            may_go_on: Arc::new(Mutex::new(may_go_on)),
+        };
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let sender = sender.clone();
+                let shared = shared.clone();
                 // A connection that fails just ends.
-                thread::spawn(move || serve(stream, &sender));
+                thread::spawn(move || serve(stream, &shared));
             }
         });
-        let events = Mutex::new(events);
-        Ok(Self { address, events })
+        Ok(Self {
+            address,
+            events: Mutex::new(events),
+            go_on,
+        })
+    }
+
+    /// Has `/slow` send its next piece, or `/late` respond.
+    pub(super) fn go_on(&self) {
+        // The receiver lives as long as the process.
+        let _ = self.go_on.send(());
     }
 
     pub(super) fn await_begin(&self) -> Outcome {
@@ -60,8 +95,7 @@ impl Upstream {
 
     fn await_event(&self, event: &Event) -> Outcome {
         let events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
-        let patience = PATIENCE / 2;
-        match events.recv_timeout(patience) {
+        match events.recv_timeout(SEEN_WITHIN) {
             Ok(came) if came == *event => Ok(()),
             other => Err(format!("upstream: {other:?} instead of {event:?}")),
         }
@@ -73,7 +107,7 @@ pub(super) fn pattern() -> Vec<u8> {
     (0..DOWN).map(|at| (at / 251 + at) as u8).collect()
 }
 
-fn serve(mut stream: TcpStream, events: &Sender<Event>) -> io::Result<()> {
+fn serve(mut stream: TcpStream, shared: &Shared) -> io::Result<()> {
     let (head, mut body) = head(&mut stream)?;
     let target = head.split(' ').nth(1).unwrap_or_default();
     match target.split('?').next().unwrap_or_default() {
@@ -102,14 +136,14 @@ fn serve(mut stream: TcpStream, events: &Sender<Event>) -> io::Result<()> {
         }
         "/slow" => {
             stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\n")?;
-            for _ in 0..4 {
+            for _ in 0..PIECES {
+                shared.wait()?;
                 stream.write_all(b"piece")?;
-                sleep(PAUSE);
             }
             Ok(())
         }
         "/late" => {
-            sleep(LATE);
+            shared.wait()?;
             respond(&mut stream, "", b"late")
         }
         "/fields" => {
@@ -135,10 +169,10 @@ fn serve(mut stream: TcpStream, events: &Sender<Event>) -> io::Result<()> {
                 stream.write_all(CHUNKED)?;
                 stream.write_all(b"a\r\n0123456789\r\n")?;
             }
-            let _ = events.send(Event::Begins);
+            let _ = shared.events.send(Event::Begins);
             // The end may be a reset.
             while stream.read(&mut [0; 1024]).is_ok_and(|count| count > 0) {}
-            let _ = events.send(Event::Ends);
+            let _ = shared.events.send(Event::Ends);
             Ok(())
         }
     }

@@ -6,6 +6,8 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use super::{get, number};
+use crate::client::PATIENCE;
+use crate::server::Busy;
 use crate::{Client, Outcome, Program, Runtime, Server, ensure};
 
 pub(super) const NAME: &str = "resets of connections that aren't read";
@@ -17,6 +19,7 @@ const FOUND_WITHIN: Duration = Duration::from_secs(12);
 pub(super) struct Gone {
     server: Server,
     since: Instant,
+    busy: Busy,
 }
 
 pub(super) fn begin(runtime: Runtime, release: bool) -> Outcome<Gone> {
@@ -34,19 +37,22 @@ pub(super) fn begin(runtime: Runtime, release: bool) -> Outcome<Gone> {
     let started = Instant::now();
     while number(&mut other, "/waiting")? != 2 {
         let lasts = started.elapsed();
-        ensure!(lasts < Duration::from_secs(5), "they don't wait");
+        ensure!(lasts < PATIENCE, "they don't wait");
         sleep(Duration::from_millis(10));
     }
     // Until the end of the stream, and as much input as is kept, was read.
     sleep(Duration::from_millis(200));
     ended.reset()?;
     eager.reset()?;
-    let since = Instant::now();
-    Ok(Gone { server, since })
+    Ok(Gone {
+        since: Instant::now(),
+        busy: Busy::begin(&server),
+        server,
+    })
 }
 
 impl Gone {
-    pub(super) fn end(self) -> Outcome<String> {
+    pub(super) fn end(mut self) -> Outcome<String> {
         let mut other = Client::connect(self.server.address)?;
         // Only the next write finds it there.
         if self.server.runtime.is_blind() {
@@ -58,7 +64,7 @@ impl Gone {
                 break;
             }
             ensure!(
-                self.since.elapsed() < FOUND_WITHIN,
+                self.since.elapsed() < FOUND_WITHIN + self.busy.so_far(&self.server),
                 "after {FOUND_WITHIN:?}, {waiting} of 2 wait still"
             );
             sleep(Duration::from_millis(100));

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::{get, post};
 use crate::client::same;
+use crate::wait::in_a_quiet_moment;
 use crate::{Client, Outcome, Program, Runtime, Server, ensure};
 
 pub(super) const NAME: &str = "others beside slow downloads";
@@ -24,6 +25,14 @@ const OTHERS_LENGTH: usize = 100_000;
 pub(super) fn run(runtime: Runtime, release: bool) -> Outcome<String> {
     let program = Program::example(runtime, "async_server", release)?;
     let server = Server::start(&program, &SETTINGS)?;
+    // Clients that the machine keeps waiting for a window are slower than they want to be.
+    let others = in_a_quiet_moment(|| beside_slow_downloads(&server))?;
+    server.check_log()?;
+    Ok(others.to_string())
+}
+
+/// Returns how many others were served.
+fn beside_slow_downloads(server: &Server) -> Outcome<usize> {
     let address = server.address;
     // A runtime's first response takes longer.
     serve_other(address)?;
@@ -42,8 +51,7 @@ pub(super) fn run(runtime: Runtime, release: bool) -> Outcome<String> {
     let least = Duration::from_secs_f64(LENGTH as f64 / RATE * 0.9);
     ensure!(lasted >= least, "the slow ones took only {lasted:.1?}");
     ensure!(others > 10, "only {others} others were served meanwhile");
-    server.check_log()?;
-    Ok(others.to_string())
+    Ok(others)
 }
 
 fn serve_other(address: SocketAddr) -> Outcome {

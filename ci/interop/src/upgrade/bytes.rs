@@ -162,8 +162,9 @@ fn flood(server: &mut Server) -> Outcome<String> {
 fn nothing_taken(server: &mut Server) -> Outcome<String> {
     let mut other = Client::connect(server.address)?;
     let before = stat(&mut other, "closed WriteTimeout")?;
-    let _client = open(server, "source")?;
+    // Before its window can begin.
     let started = Instant::now();
+    let _client = open(server, "source")?;
     loop {
         if stat(&mut other, "closed WriteTimeout")? > before {
             break;
@@ -201,15 +202,7 @@ fn stop(server: &mut Server) -> Outcome<String> {
     client.response()?.check(b"stopping")?;
     open_one.check_end()?;
     drop((client, open_one));
-    let asked = Instant::now();
-    let status = loop {
-        if let Some(status) = server.ended() {
-            break status;
-        }
-        ensure!(asked.elapsed() < PATIENCE, "it was stopped, and goes on");
-        thread::sleep(Duration::from_millis(5));
-    };
-    ensure!(status.success(), "it ended with {status}");
+    server.ends_within(PATIENCE)?;
     server.check_log()?;
     Ok("ok".into())
 }

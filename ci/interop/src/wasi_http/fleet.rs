@@ -6,6 +6,7 @@ use std::thread::{scope, sleep};
 use std::time::{Duration, Instant};
 
 use super::hosts::Component;
+use crate::client::PATIENCE;
 use crate::curl::Scratch;
 use crate::fleet::{installed, system_program};
 use crate::load::{Kind, Load};
@@ -113,10 +114,7 @@ fn wait_for(proxy: &Server, names: &[&str]) -> Outcome {
     let begun = Instant::now();
     let mut missing = names.to_vec();
     while !missing.is_empty() {
-        ensure!(
-            begun.elapsed() < Duration::from_secs(20),
-            "{missing:?} serve nothing"
-        );
+        ensure!(begun.elapsed() < PATIENCE, "{missing:?} serve nothing");
         let mut client = Client::connect(proxy.address)?;
         client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n")?;
         let response = client.response()?;
