@@ -36,15 +36,20 @@ impl Program {
         let (_, address) = line.trim_end().split_once("listening on ").unwrap();
         // Keeps reading: if the pipe were closed or full, the program would fail or block when it prints more.
         std::thread::spawn(move || std::io::copy(&mut stderr, &mut std::io::sink()));
-        Self {
+        let program = Self {
             child,
             address: address.parse().unwrap(),
-        }
+        };
+        // It listens before the guest runs.
+        let mut client = program.connect();
+        client.write_all(b"hello").unwrap();
+        assert_eq!(client.read(&mut [0; 9]).unwrap(), 5);
+        program
     }
 
     fn connect(&self) -> TcpStream {
         let client = TcpStream::connect(self.address).unwrap();
-        let patience = Some(Duration::from_secs(10));
+        let patience = Some(Duration::from_secs(20));
         client.set_read_timeout(patience).unwrap();
         client
     }

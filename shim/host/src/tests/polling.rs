@@ -14,6 +14,9 @@ const MILLI: u64 = 1_000_000;
 /// How late a clock may be: a millisecond, and what the machine adds when it is busy.
 const LATE: Duration = Duration::from_millis(30);
 
+/// What was sent, or the end, has arrived after this time, on a busy machine too.
+const ARRIVED: Duration = Duration::from_millis(100);
+
 fn error(index: u64, errno: Errno) -> Ev {
     Ev {
         error: errno.0,
@@ -53,16 +56,25 @@ fn clocks_are_over_in_time() {
         (vec![Sub::At(0, realtime + 400 * MILLI)], vec![0], 1),
         (vec![Sub::At(1, monotonic + 600 * MILLI)], vec![0], 1),
     ] {
-        let start = Instant::now();
-        let reported: Vec<u64> = puppet.poll(&subs).iter().map(|event| event.index).collect();
-        let took = start.elapsed();
-        assert_eq!(reported, events, "{subs:?}");
-        assert!(took >= Duration::from_millis(after), "{subs:?}: {took:?}");
+        let mut attempt = || {
+            let start = Instant::now();
+            let reported: Vec<u64> = puppet.poll(&subs).iter().map(|event| event.index).collect();
+            let took = start.elapsed();
+            assert_eq!(reported, events, "{subs:?}");
+            took
+        };
+        let after = Duration::from_millis(after);
+        let mut least = attempt();
+        assert!(least >= after, "{subs:?}: {least:?}");
+        // A time that is set is over in a second attempt.
         if !matches!(subs[0], Sub::At(..)) {
-            assert!(
-                took < Duration::from_millis(after) + LATE,
-                "{subs:?}: {took:?}"
-            );
+            // A busy machine adds to some of them.
+            for _ in 0..4 {
+                if least >= after + LATE {
+                    least = least.min(attempt());
+                }
+            }
+            assert!(least < after + LATE, "{subs:?}: {least:?}");
         }
     }
     assert!(puppet.store.data().monotonic() >= monotonic + 600 * MILLI);
@@ -112,7 +124,7 @@ fn what_is_wrong_is_wrong_in_its_own_event() {
     let mut puppet = Puppet::listening();
     let (mut client, fd) = puppet.connection();
     client.write_all(&[7; 100]).expect("room");
-    sleep(Duration::from_millis(20));
+    sleep(ARRIVED);
     let clock = Sub::At(9, 0);
     let events = puppet.soon(&[Sub::Read(99), Sub::Read(fd), Sub::Write(98), clock]);
     let bad = [
@@ -171,7 +183,7 @@ fn bytes_that_are_read_ahead_are_counted_and_kept_in_order() {
     let sent: Vec<u8> = (0..3008_u32).map(|at| at as u8).collect();
     // More than is read ahead.
     client.write_all(&sent[..3000]).expect("room");
-    sleep(Duration::from_millis(20));
+    sleep(ARRIVED);
     assert_eq!(puppet.soon(&read), [ok(0, 3000)]);
     let mut got = puppet.read(fd, 100).expect("bytes");
     assert_eq!(puppet.ready(&read), [ok(0, 2900)]);
@@ -182,7 +194,7 @@ fn bytes_that_are_read_ahead_are_counted_and_kept_in_order() {
     client.write_all(&sent[3000..3003]).expect("room");
     assert_eq!(puppet.soon(&read), [ok(0, 3)]);
     client.write_all(&sent[3003..]).expect("room");
-    sleep(Duration::from_millis(20));
+    sleep(ARRIVED);
     assert_eq!(puppet.ready(&read), [ok(0, 8)]);
     got.extend(puppet.read(fd, 4096).expect("bytes"));
     assert_eq!(got, sent);
@@ -197,7 +209,7 @@ fn bytes_that_are_read_ahead_outlive_a_reset() {
     client.write_all(b"last").expect("room");
     assert_eq!(puppet.soon(&[Sub::Read(fd)]), [ok(0, 4)]);
     reset(client);
-    sleep(Duration::from_millis(20));
+    sleep(ARRIVED);
     assert_eq!(puppet.read(fd, 2), Ok(b"la".to_vec()));
     assert_eq!(puppet.read(fd, 8), Ok(b"st".to_vec()));
     assert_eq!(puppet.read(fd, 8), Err(u32::from(Errno::CONNRESET.0)));
@@ -210,7 +222,7 @@ fn the_end_comes_behind_the_bytes() {
     let (mut client, fd) = puppet.connection();
     client.write_all(b"last").expect("room");
     half_close(&client);
-    sleep(Duration::from_millis(20));
+    sleep(ARRIVED);
     let read = [Sub::Read(fd)];
     assert_eq!(puppet.soon(&read), [ok(0, 4)]);
     assert_eq!(puppet.read(fd, 8), Ok(b"last".to_vec()));
@@ -230,7 +242,7 @@ fn an_end_between_report_and_read_is_not_missed() {
     client.write_all(b"last").expect("room");
     assert_eq!(puppet.soon(&[Sub::Read(fd)]), [ok(0, 4)]);
     half_close(&client);
-    sleep(Duration::from_millis(20));
+    sleep(ARRIVED);
     assert_eq!(puppet.read(fd, 8), Ok(b"last".to_vec()));
     assert_eq!(puppet.soon(&[Sub::Read(fd)]), [end(0)]);
 }
@@ -242,7 +254,7 @@ fn a_reset_is_an_error_of_both_directions() {
     let subs = [Sub::Read(fd), Sub::Write(fd)];
     assert_eq!(puppet.soon(&subs), [ok(1, 1)]);
     reset(client);
-    sleep(Duration::from_millis(20));
+    sleep(ARRIVED);
     let errors = [error(0, Errno::CONNRESET), error(1, Errno::CONNRESET)];
     assert_eq!(puppet.soon(&subs), errors);
     assert_eq!(puppet.read(fd, 8), Err(u32::from(Errno::CONNRESET.0)));
@@ -261,7 +273,7 @@ fn in_edge_mode_a_reset_is_no_error_of_an_event() {
     let (client, fd) = puppet.connection();
     assert_eq!(puppet.ready(&[Sub::Read(fd)]), []);
     reset(client);
-    sleep(Duration::from_millis(20));
+    sleep(ARRIVED);
     assert_eq!(puppet.soon(&[Sub::Read(fd)]), [end(0)]);
     assert_eq!(puppet.read(fd, 8), Err(u32::from(Errno::CONNRESET.0)));
 }
@@ -272,9 +284,9 @@ fn what_came_before_a_reset_can_be_read() {
     let (mut client, fd) = puppet.connection();
     assert_eq!(puppet.ready(&[Sub::Read(fd)]), []);
     client.write_all(b"last").expect("room");
-    sleep(Duration::from_millis(20));
+    sleep(ARRIVED);
     reset(client);
-    sleep(Duration::from_millis(20));
+    sleep(ARRIVED);
     assert_eq!(puppet.soon(&[Sub::Read(fd)]), [error(0, Errno::CONNRESET)]);
     assert_eq!(puppet.read(fd, 8), Ok(b"last".to_vec()));
     assert_eq!(puppet.read(fd, 8), Err(u32::from(Errno::CONNRESET.0)));
@@ -380,7 +392,7 @@ fn a_read_that_stops_at_urgent_data_leaves_the_rest_readable() {
     client.write_all(b"before").expect("room");
     rustix::net::send(&client, b"!", rustix::net::SendFlags::OOB).expect("room");
     client.write_all(b"behind").expect("room");
-    sleep(Duration::from_millis(20));
+    sleep(ARRIVED);
     let mut got = Vec::new();
     while got.len() < 12 {
         assert!(
@@ -416,6 +428,6 @@ fn what_is_known_doesnt_hide_what_is_new() {
     first.write_all(b"never read").expect("room");
     assert_eq!(puppet.soon(&subs), [ok(0, 10)]);
     second.write_all(b"new").expect("room");
-    sleep(Duration::from_millis(20));
+    sleep(ARRIVED);
     assert_eq!(puppet.ready(&subs), [ok(0, 10), ok(1, 3)]);
 }

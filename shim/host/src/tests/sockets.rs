@@ -100,7 +100,7 @@ fn several_buffers_are_one_call() {
     let mut puppet = Puppet::listening();
     let (mut client, fd) = puppet.connection();
     client.write_all(b"12345678").expect("room");
-    sleep(Duration::from_millis(20));
+    sleep(Duration::from_millis(100));
     // Three buffers, of 4, 0 and 8 bytes.
     for (index, (at, len)) in [(0x1_0000_u32, 4_u32), (0x1_0100, 0), (0x1_0200, 8)]
         .iter()
@@ -253,7 +253,7 @@ fn a_wait_ends_when_the_host_drains() {
     });
     let start = Instant::now();
     let events = puppet.soon(&[Sub::Read(fd)]);
-    assert!(events[0].hangup && start.elapsed() < Duration::from_secs(1));
+    assert!(events[0].hangup && start.elapsed() < Duration::from_secs(10));
     other.join().expect("the other thread");
 }
 
