@@ -7,6 +7,8 @@ use mini_http::{Instant, Limits, Response};
 use std::cell::RefCell;
 use std::sync::Once;
 use std::time::Duration;
+use wasip1_poll::fake::{Fake, Personality};
+use wasip1_poll::{Hints, discover};
 
 thread_local! {
     static LINES: RefCell<Vec<(Level, String)>> = const { RefCell::new(Vec::new()) };
@@ -38,13 +40,18 @@ enum End {
 
 /// Sends the pieces on a new connection. Returns the lines of the log up to `level`.
 fn log_of(pieces: &[&[u8]], end: End, level: Level) -> String {
+    lines_of(level, || converse(pieces, end, 200))
+}
+
+/// The lines that are logged meanwhile, up to `level`.
+fn lines_of(level: Level, run: impl FnOnce()) -> String {
     static LOGGER: Once = Once::new();
     LOGGER.call_once(|| {
         log::set_logger(&Kept).expect("no other logger");
         log::set_max_level(LevelFilter::Trace);
     });
     LINES.with(|lines| lines.borrow_mut().clear());
-    converse(pieces, end, 200);
+    run();
     let lines = LINES.with(RefCell::take);
     let shown = lines.into_iter().filter(|(other, _)| *other <= level);
     shown.map(|(_, line)| line + "\n").collect()
@@ -311,4 +318,30 @@ fn upgrade(
     let lines = LINES.with(RefCell::take).into_iter();
     let errors = lines.filter(|(level, _)| *level == Level::Error);
     (sent, errors.map(|(_, line)| line).collect())
+}
+
+#[test]
+fn what_the_environment_says_about_listeners_is_compared_with_what_is_found() {
+    let fake = Fake::new(Personality::WASI_COMMON, 0);
+    fake.preopen_listener();
+    fake.preopen_listener();
+    fake.start();
+    let warnings = |listen_fds: &str, fd_count: &str, only| {
+        let hints = Hints {
+            listen_fds: Some(listen_fds.into()),
+            fd_count: Some(fd_count.into()),
+            listen_fdnames: None,
+        };
+        lines_of(Level::Warn, || {
+            discover(&fake, only, &hints).expect("listeners");
+        })
+    };
+    assert_eq!(
+        warnings("1", "many", None),
+        "LISTEN_FDS=1 in the environment, but 2 listening socket(s) were found; using what was found\n\
+         FD_COUNT=\"many\" in the environment is not a number; it is ignored\n"
+    );
+    // It counts directories, too.
+    assert_eq!(warnings("2", "3", None), "");
+    assert_eq!(warnings("1", "many", Some(3)), "");
 }

@@ -75,9 +75,6 @@ impl Listeners {
     fn find(only: Option<Fd>) -> Result<Self> {
         let found = discover(&Traced(Preview1), only, &Hints::from_env())
             .map_err(|error| Error::new(ErrorKind::NoListener, error.to_string()))?;
-        for warning in found.warnings {
-            warn!(target: "mini_http", "{warning}");
-        }
         // libc's own scan for preopened directories stops at the first socket; `std::fs` would not
         // find the directories after it.
         if let Err(error) = preopens::register(&found.directories) {

@@ -38,16 +38,13 @@ pub fn discover<W: Wasi>(
     for (listener, name) in listeners.iter_mut().zip(hints.names()) {
         listener.name = Some(name.to_owned()).filter(|name| !name.is_empty());
     }
-    let warnings = if only.is_none() {
-        hints.disagreements(listeners.len())
-    } else {
-        Vec::new()
-    };
+    if only.is_none() {
+        hints.warn_unless(listeners.len());
+    }
     let directories = preopens::hidden(wasi, found.iter().map(|(fd, _)| *fd));
     Ok(Discovery {
         listeners,
         directories,
-        warnings,
     })
 }
 
@@ -65,8 +62,6 @@ pub struct Discovery {
     pub listeners: Vec<Listener>,
     /// Directories that libc has not found (see [`preopens`]).
     pub directories: Vec<Directory>,
-    /// Warnings for the log: where the environment says something else.
-    pub warnings: Vec<String>,
 }
 
 /// A listening socket.
@@ -126,24 +121,23 @@ impl Hints {
             .min(LAST_FD)
     }
 
-    fn disagreements(&self, listeners: usize) -> Vec<String> {
-        let mut warnings = Vec::new();
+    /// Logs a warning for each variable that doesn't say that there are this many listeners.
+    fn warn_unless(&self, listeners: usize) {
         for (name, value) in self.variables() {
             let Some(value) = value else { continue };
             match value.parse::<usize>() {
                 Ok(count) if count == listeners => {}
                 // It counts directories, too.
                 Ok(count) if name == "FD_COUNT" && count >= listeners => {}
-                Ok(_) => warnings.push(format!(
+                Ok(_) => poll_turns::log::warn!(
                     "{name}={value} in the environment, but {listeners} listening socket(s) were \
                      found; using what was found"
-                )),
-                Err(_) => warnings.push(format!(
+                ),
+                Err(_) => poll_turns::log::warn!(
                     "{name}={value:?} in the environment is not a number; it is ignored"
-                )),
+                ),
             }
         }
-        warnings
     }
 }
 
@@ -299,14 +293,7 @@ mod tests {
         };
         let found = discover(&fake, None, &hints).expect("two listeners");
         assert_eq!(found.listeners[1].name.as_deref(), Some("admin"));
-        assert_eq!(
-            found.warnings,
-            [
-                "LISTEN_FDS=1 in the environment, but 2 listening socket(s) were found; using \
-                 what was found",
-                "FD_COUNT=\"many\" in the environment is not a number; it is ignored",
-            ]
-        );
+        assert_eq!(found.listeners.len(), 2);
         let only = discover(&fake, Some(4), &hints).expect("the second");
         assert_eq!(only.listeners.len(), 1);
         assert_eq!(only.listeners[0].fd, 4);
