@@ -6,7 +6,8 @@ use std::time::SystemTime;
 use super::Connection;
 use super::custom_refusal::WriteRefusal;
 use super::date::Date;
-use super::memory::{Account, Budget, BufferPool, HeadBlock};
+use super::head::HeadMemory;
+use super::memory::{Account, Budget, BufferPool};
 use super::watch::Watch;
 use crate::limits::Limits;
 use crate::shares::Share;
@@ -30,7 +31,7 @@ pub struct Shared {
     pub(super) buffers: BufferPool,
     pub(super) budget: Budget,
     pub(super) date: Date,
-    pub(super) heads: HeadBlock,
+    pub(super) heads: HeadMemory,
     pub(super) is_stopping: bool,
     /// Where bodies stream: CONNECT is refused, because the handler makes no tunnels. Where they don't, it always is.
     pub(crate) refuses_connect: bool,

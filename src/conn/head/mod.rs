@@ -24,7 +24,7 @@ use bytes::{Buf, Bytes};
 use http::Method;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
-use self::fields::ServerFields;
+use self::fields::{LastHost, ServerFields};
 use self::names::{Common, Role};
 use self::strict::Parsed;
 
@@ -33,6 +33,13 @@ use super::memory::HeadBlock;
 use super::refusal::Refusal;
 use crate::limits::Limits;
 use crate::request::Request;
+
+/// What the parser keeps between heads.
+#[derive(Debug, Default)]
+pub(super) struct HeadMemory {
+    block: HeadBlock,
+    last_host: LastHost,
+}
 
 /// A valid request head.
 #[derive(Debug)]
@@ -69,10 +76,10 @@ pub(super) fn parse_whole(
     input: &[u8],
     may_tunnel: bool,
     limits: &Limits,
-    block: &mut HeadBlock,
+    memory: &mut HeadMemory,
 ) -> Option<Head> {
     let window = &input[..input.len().min(limits.max_head)];
-    parse(window, may_tunnel, limits, block).ok()
+    parse(window, may_tunnel, limits, memory).ok()
 }
 
 /// Parses a head that [`HeadLines`] has found complete and grammatical. Checks what depends on the
@@ -83,10 +90,10 @@ pub(super) fn parse_checked(
     end: usize,
     may_tunnel: bool,
     limits: &Limits,
-    block: &mut HeadBlock,
+    memory: &mut HeadMemory,
 ) -> Result<Head, Refusal> {
     let head = strict::with_known_version(&input[request_line.start..end], request_line.len());
-    parse(&head, may_tunnel, limits, block)
+    parse(&head, may_tunnel, limits, memory)
 }
 
 /// Parses the head at the front of `window`. An `Err` only means 'not accepted': it need not be the
@@ -95,14 +102,14 @@ fn parse(
     window: &[u8],
     may_tunnel: bool,
     limits: &Limits,
-    block: &mut HeadBlock,
+    memory: &mut HeadMemory,
 ) -> Result<Head, Refusal> {
     let mut fields = [const { MaybeUninit::uninit() }; Limits::MAX_FIELDS];
     // `HeadLines` accepts the same heads, as a fuzz target checks. If they ever differ, refuse.
     let parsed = strict::parse(window, limits, &mut fields).ok_or(UNPARSABLE)?;
 
     // All parts of the request share one copy of the bytes.
-    let shared = block.copy(parsed.bytes);
+    let shared = memory.block.copy(parsed.bytes);
     let mut request = Request::new();
     let server_fields = gather(&parsed, &shared, request.headers_mut())?;
     request_line(&parsed, shared, &mut request)?;
@@ -111,7 +118,7 @@ fn parse(
     if !may_tunnel && request.method() == Method::CONNECT {
         return Err(Refusal::no_tunnels());
     }
-    server_fields.check_host(version)?;
+    server_fields.check_host(version, &mut memory.last_host)?;
     let framing = if server_fields.framing {
         Framing::of_request(version, fields)?
     } else {
@@ -192,8 +199,8 @@ mod tests {
     use http::Version;
 
     fn parse(head: &str) -> Option<Head> {
-        let mut block = HeadBlock::default();
-        parse_whole(head.as_bytes(), true, &Limits::default(), &mut block)
+        let mut memory = HeadMemory::default();
+        parse_whole(head.as_bytes(), true, &Limits::default(), &mut memory)
     }
 
     #[test]
@@ -210,9 +217,9 @@ mod tests {
     #[test]
     fn a_later_minor_version_is_treated_as_1_1() {
         let input = b"\r\nGET / HTTP/1.7\r\nHost: h\r\n\r\n";
-        let (limits, block) = (&Limits::default(), &mut HeadBlock::default());
-        assert!(parse_whole(input, true, limits, block).is_none());
-        let head = parse_checked(input, 2..16, input.len(), true, limits, block);
+        let (limits, memory) = (&Limits::default(), &mut HeadMemory::default());
+        assert!(parse_whole(input, true, limits, memory).is_none());
+        let head = parse_checked(input, 2..16, input.len(), true, limits, memory);
         assert_eq!(
             head.expect("it is valid").request.version(),
             Version::HTTP_11
