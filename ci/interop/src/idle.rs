@@ -25,31 +25,62 @@ pub struct Settings {
 #[must_use]
 pub fn run(runtimes: &[Runtime], settings: Settings) -> Report {
     let mut report = Report::new("idle connections", runtimes);
+    let Settings {
+        connections,
+        seconds,
+        ..
+    } = settings;
+    let kinds: [(String, &str, Measure); 2] = [
+        (
+            format!("ticks in {seconds} s, {connections} connections"),
+            "echo",
+            measure,
+        ),
+        (
+            format!("the same, {connections} that wait for a handler"),
+            "async_server",
+            measure_waiting,
+        ),
+    ];
+    // All servers rest at the same time, when none is compiled any more.
+    let mut programs = Vec::new();
     for &runtime in runtimes {
-        let row = format!(
-            "ticks in {} s, {} connections",
-            settings.seconds, settings.connections
-        );
-        let mut settings = settings;
-        if runtime.is_blind() {
-            settings.most_ticks = settings.seconds * 5;
+        for (row, example, measure) in &kinds {
+            let program = Program::example(runtime, example, settings.release);
+            programs.push((row, runtime, program, *measure));
         }
-        let waiting_row = format!("the same, {} that wait for a handler", settings.connections);
-        // Both servers rest at the same time.
-        let (idle, waiting) = thread::scope(|scope| {
-            let waiting = scope.spawn(|| {
-                Program::example(runtime, "async_server", settings.release)
-                    .and_then(|program| measure_waiting(&program, settings))
+    }
+    let outcomes: Vec<_> = thread::scope(|scope| {
+        let running = programs
+            .into_iter()
+            .map(|(row, runtime, program, measure)| {
+                let of = move || measure(&program?, settings.of(runtime));
+                (row, runtime, scope.spawn(of))
             });
-            let idle = Program::example(runtime, "echo", settings.release)
-                .and_then(|program| measure(&program, settings));
-            (idle, waiting.join())
-        });
-        report.add(&row, runtime, idle);
-        let waiting = waiting.unwrap_or_else(|_| Err("it panicked".into()));
-        report.add(&waiting_row, runtime, waiting);
+        let running: Vec<_> = running.collect();
+        let joined = running
+            .into_iter()
+            .map(|(row, runtime, it)| (row, runtime, it.join()));
+        joined.collect()
+    });
+    for (row, runtime, outcome) in outcomes {
+        let outcome = outcome.unwrap_or_else(|_| Err("it panicked".into()));
+        report.add(row, runtime, outcome);
     }
     report
+}
+
+type Measure = fn(&Program, Settings) -> Outcome<String>;
+
+impl Settings {
+    /// Those for one runtime.
+    fn of(self, runtime: Runtime) -> Self {
+        let most_ticks = match runtime.is_blind() {
+            true => self.seconds * 5,
+            false => self.most_ticks,
+        };
+        Self { most_ticks, ..self }
+    }
 }
 
 /// Measures one program that responds like `echo`.

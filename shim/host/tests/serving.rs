@@ -76,19 +76,20 @@ fn it_serves_and_exits() {
 #[test]
 fn an_instance_that_traps_is_started_again() {
     let running = host().metrics("127.0.0.1:0").start().unwrap();
-    for _ in 0..20 {
+    // More often than a guest may trap that accepts nothing. The pauses grow: the last ones take a second each.
+    for _ in 0..10 {
         assert_eq!(ask(address(&running), "T"), "");
         // The listener is the same, so no connection is refused.
         assert_eq!(ask(address(&running), "hello"), "hello");
     }
-    assert_eq!(metric(&running, "wasip1_traps_total{instance=\"0\"}"), 20);
+    assert_eq!(metric(&running, "wasip1_traps_total{instance=\"0\"}"), 10);
     assert_eq!(
         metric(&running, "wasip1_accepted_total{instance=\"0\"}"),
-        40
+        20
     );
     assert_eq!(
         metric(&running, "wasip1_read_bytes_total{instance=\"0\"}"),
-        20 * 6
+        10 * 6
     );
     running.stop();
     assert_eq!(running.wait(), 0);
@@ -105,7 +106,7 @@ fn one_that_shall_not_start_again_ends_the_host() {
 fn the_other_instances_go_on() {
     let running = host().instances(3).start().unwrap();
     let address = address(&running);
-    for _ in 0..30 {
+    for _ in 0..20 {
         assert_eq!(ask(address, "T"), "");
         assert_eq!(ask_again(address), "hello");
     }
