@@ -278,7 +278,9 @@ beside() {
         # (An empty array is an error in the bash of macOS.)
         "${AT_REST[@]+"${AT_REST[@]}"}" "$@" || outcome=FAILED
         stage_ended "$outcome" "$name" 0
-        echo "$outcome $(($(date +%s) - start))" >"$folder/outcome"
+        # Moved, so that it is there only as a whole.
+        echo "$outcome $(($(date +%s) - start))" >"$folder/ended"
+        mv "$folder/ended" "$folder/outcome"
     ) &
 }
 

@@ -112,7 +112,7 @@ fn obey(address: SocketAddr, clients: &mut Vec<Option<Client>>, line: &str) -> O
     match verb {
         "send" => it.send(vec![b's'; number(2)?]).map(|()| 0),
         "read" => {
-            let (count, limit) = (number(2)?, Duration::from_secs(5));
+            let (count, limit) = (number(2)?, PATIENCE);
             let read = it.swallow(count, limit);
             ensure!(read == count, "only {read} of {count} bytes came");
             Ok(read)

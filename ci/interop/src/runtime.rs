@@ -208,12 +208,6 @@ impl Runtime {
         self.has(Trait::Blind)
     }
 
-    /// Whether sockets that the module has closed are really closed only at a garbage collection.
-    #[must_use]
-    pub fn closes_late(self) -> bool {
-        self == Self::WazeroLike
-    }
-
     /// Whether its programs can write files.
     #[must_use]
     pub fn writes_files(self) -> bool {

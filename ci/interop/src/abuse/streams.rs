@@ -206,7 +206,9 @@ fn drip_uploads(target: &Target) -> Outcome<Reasons> {
     let mut other = Client::connect(target.address)?;
     let connect = |count| Crowd::connect_sending(target.address, count, UPLOAD);
     let mut crowd = connect_paced(&mut other, COUNT, connect)?;
-    drip(&mut crowd, &[b'x'; 4096], 100, 2 * GRACE)?;
+    // Two windows, and more.
+    let most = Duration::from_secs(4) + 2 * GRACE;
+    drip(&mut crowd, &[b'x'; 4096], 100, most)?;
     crowd.check_statuses(408)?;
     Ok(vec![("BodyTimeout", COUNT), ("ClientClosed", 1)])
 }
@@ -218,7 +220,7 @@ fn stall_uploads(target: &Target) -> Outcome<Reasons> {
     let mut other = Client::connect(target.address)?;
     let connect = |count| Crowd::connect_sending(target.address, count, &started);
     let mut crowd = connect_paced(&mut other, count, connect)?;
-    let end = Instant::now() + Duration::from_secs(3) + 2 * GRACE;
+    let end = Instant::now() + Duration::from_secs(6) + 2 * GRACE;
     let honest = format!(
         "POST /count HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {HONEST}\r\n\r\n{}",
         "x".repeat(HONEST)
