@@ -100,6 +100,12 @@ cargo_install() {
     rm -rf "$4/target"
 }
 
+# rust_components : adds what rustup's minimal profile comes without.
+rust_components() {
+    cargo fmt --version >/dev/null 2>&1 || rustup component add rustfmt
+    cargo clippy --version >/dev/null 2>&1 || rustup component add clippy
+}
+
 # cargo_home_in FOLDER : makes a home for cargo there, which shares with the usual one only what is from crates.io. cargo
 # keeps what it has unpacked of any other source for good, and takes it again where the next one has the same path.
 cargo_home_in() {
