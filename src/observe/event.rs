@@ -17,6 +17,10 @@ use crate::connection_id::ConnectionId;
 /// [`bytes_in`](Self::bytes_in) and [`bytes_out`](Self::bytes_out) are bytes of the connection: heads, bodies, and the
 /// framing of chunked bodies. Bytes count as sent when the system has taken them. The client may still lose them.
 ///
+/// # Upgrades
+/// The response that [upgrades](crate::upgrade()) a connection lasts until the connection ends. What is then sent in the
+/// other protocol counts as its body, and what is received as part of the request.
+///
 /// # Times
 /// The first byte of a request is the moment at which the server turned to it. If it was sent while an earlier request
 /// of its connection was served, this is later than its arrival.

@@ -168,7 +168,8 @@ impl Observer {
     fn finish_all(&mut self, open: &mut Open, at: &At, now: Instant, reason: CloseReason) {
         while let Some(record) = self.records.get(open.first) {
             if record.end.is_none() {
-                record.end(at, false);
+                // An upgraded connection that ends as its protocol wants ends the response.
+                record.end(at, reason == CloseReason::Upgraded);
             }
             self.finish_first(open, at, now, Some(reason));
         }

@@ -221,6 +221,9 @@ impl Connection {
         let Shared { buffers, date, .. } = &mut *cx.shared;
         self.output
             .append(buffers, |out| head.write_switch(out, date));
+        if self.is_observed() {
+            self.report(cx.shared, cx.now, Seen::HeadQueued);
+        }
         if self.state.reading() == Reading::Streaming {
             self.state.streamed_body_ended();
         }

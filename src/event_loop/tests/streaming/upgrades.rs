@@ -1,5 +1,6 @@
 //! Upgraded connections.
 
+mod events;
 mod futures;
 
 use std::io::{self, ErrorKind};
