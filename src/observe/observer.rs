@@ -222,6 +222,8 @@ fn event<'a>(
         BodyStart::At(start) => start,
         BodyStart::BeforeEnd(length) => end.saturating_sub(length),
     };
+    // A failure drops queued output. What is queued after that is never sent, and begins before `start`.
+    let body = body.max(record.start);
     let since = |from: Instant, to: Option<Instant>| -> Option<Duration> {
         to.map(|to| to.saturating_since(from))
     };
@@ -245,6 +247,43 @@ fn event<'a>(
         duration: now.saturating_since(record.began),
         refusal: record.refusal,
         close_reason,
-        is_complete: record.is_whole && end <= at.written,
+        is_complete: record.is_whole && (record.start + 1..=at.written).contains(&end),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What was queued for earlier requests was dropped, and then a response was queued all the same.
+    #[test]
+    fn nothing_is_sent_behind_the_failure_of_a_connection() {
+        let at = At {
+            id: 1,
+            peer: None,
+            began: None,
+            received: 50,
+            written: 40,
+            queued: 40,
+            has_read_head: true,
+            is_head: false,
+            close_reason: Some(CloseReason::IoError),
+        };
+        let clock = Clock {
+            at: Instant::default(),
+            wall_clock: UNIX_EPOCH,
+        };
+        for body in [
+            BodyStart::Unknown,
+            BodyStart::At(40),
+            BodyStart::BeforeEnd(6),
+        ] {
+            let mut record = Record::default();
+            (record.start, record.end) = (100, Some(40));
+            (record.body, record.is_whole) = (body, true);
+            let event = event(&record, &at, Instant::default(), at.close_reason, clock);
+            assert_eq!((event.bytes_out, event.body_bytes_out), (0, 0), "{body:?}");
+            assert!(!event.is_complete);
+        }
     }
 }
