@@ -26,8 +26,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use futures_lite::{FutureExt, Stream, stream};
-use mini_http::body::AnyBody;
-use mini_http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use mini_http::body::{AnyBody, Chunks};
+use mini_http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
 use mini_http::http::{Request, StatusCode, Uri};
 use mini_http::{Bytes, Handle, Incoming, Response, Server, Stopping, sleep};
 
@@ -133,9 +133,9 @@ async fn publish(bus: &impl Bus, mut body: Incoming) -> Result<Response<AnyBody>
 /// holds no memory; one that is too slow misses messages, and learns that by the event `missed`.
 fn events(room: Rc<Room>, after: u64) -> impl Stream<Item = Bytes> {
     stream::unfold((room, after), |(room, after)| async move {
-        let missed = room.misses_some_after(after);
         let message = room.next(after).await;
-        let event = match missed {
+        // Not before: many messages may come before this task goes on.
+        let event = match room.misses_some_after(after) {
             true => [b"event: missed\ndata:\n\n", &message.event[..]]
                 .concat()
                 .into(),
@@ -151,10 +151,13 @@ async fn long_poll<B: Bus>(app: &App<B>, after: u64) -> Response<AnyBody> {
     };
     let time = sleep(LONG_POLL);
     app.handle.stopping().or(message).or(time).await;
-    let mut response = typed("application/json", app.room.json_after(after));
-    response
-        .headers_mut()
-        .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    let json = app.room.json_after(after);
+    let length: usize = json.iter().map(Bytes::len).sum();
+    let mut response = typed("application/json", Chunks::new(json));
+    let fields = response.headers_mut();
+    fields.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    // Known, so the body needs no chunks.
+    fields.insert(CONTENT_LENGTH, HeaderValue::from(length));
     response
 }
 

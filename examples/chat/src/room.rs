@@ -6,7 +6,8 @@ use std::collections::VecDeque;
 use event_listener::Event;
 use mini_http::Bytes;
 
-/// How many messages are remembered. With messages of 2 KiB that is less than 1 MiB.
+/// How many messages are remembered. Each is kept twice, as an event and as JSON, and JSON needs up to six bytes for one
+/// (`\u0000`). So with messages of 2 KiB that is at most 2.4 MiB.
 const HISTORY: usize = 100;
 
 #[derive(Default)]
@@ -58,12 +59,19 @@ impl Room {
         after > 0 && after < self.forgotten.get()
     }
 
-    /// The messages after this one, as a JSON array.
-    pub(crate) fn json_after(&self, after: u64) -> Vec<u8> {
+    /// The messages after this one, as the pieces of a JSON array. They share the room's memory, so that clients which
+    /// are slow hold nothing of their own.
+    pub(crate) fn json_after(&self, after: u64) -> Vec<Bytes> {
         let messages = self.messages.borrow();
         let messages = messages.range(position_after(&messages, after)..);
-        let messages: Vec<_> = messages.map(|message| &message.json[..]).collect();
-        [b"[", &messages.join(&b","[..])[..], b"]\n"].concat()
+        let mut pieces = Vec::with_capacity(2 * messages.len() + 1);
+        for message in messages {
+            let before: &[u8] = if pieces.is_empty() { b"[" } else { b"," };
+            pieces.extend([Bytes::from_static(before), message.json.clone()]);
+        }
+        let end: &[u8] = if pieces.is_empty() { b"[]\n" } else { b"]\n" };
+        pieces.push(Bytes::from_static(end));
+        pieces
     }
 
     fn first_after(&self, after: u64) -> Option<Message> {

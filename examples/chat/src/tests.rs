@@ -82,3 +82,23 @@ fn a_client_learns_that_it_has_missed_messages() {
     assert!(first_events(&app, 50, 1).starts_with("id: 51\n"));
     assert!(first_events(&app, 0, 1).starts_with("id: 51\n"));
 }
+
+/// A hundred and more may come before the stream's task goes on.
+#[test]
+fn messages_that_are_forgotten_while_a_client_waits_are_missed() {
+    let app = app(10);
+    let handler = async |_| {
+        let mut events = Box::pin(events(Rc::clone(&app.room), 10));
+        let burst = async {
+            (11..=300).for_each(|id| app.room.add(id, &format!("message {id}")));
+        };
+        let (event, ()) = futures_lite::future::zip(events.next(), burst).await;
+        Response::new(AnyBody::from(event.unwrap_or_default()))
+    };
+    let response = run(handler, Request::new(()));
+    let text = String::from_utf8_lossy(response.body());
+    assert!(
+        text.starts_with("event: missed\ndata:\n\nid: 201\n"),
+        "{text}"
+    );
+}
