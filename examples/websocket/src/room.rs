@@ -15,6 +15,10 @@ use crate::socket::{Event, Socket};
 /// How many messages may wait for a member. A member that is further behind is removed, so that its queue stays small.
 const WAITING: usize = 16;
 
+/// A longer message isn't sent to all. A member that is removed keeps those that wait for it until it has taken them:
+/// 1 MiB, which `MOST_OPEN` in `main.rs` counts.
+const LARGEST: usize = 64 << 10;
+
 #[derive(Default)]
 pub(crate) struct Room {
     members: RefCell<Vec<Sender<Message>>>,
@@ -26,6 +30,10 @@ impl Room {
         let mut inbox = self.enter();
         loop {
             match socket.next(&mut stopping, inbox.next()).await? {
+                Event::Message(message) if message.len() > LARGEST => {
+                    socket.close::<()>(CloseCode::Size).await?;
+                    return Ok(());
+                }
                 Event::Message(message) => {
                     self.send(&message);
                     // Many messages may have come at once: each is sent on before the next one is read.
