@@ -255,23 +255,17 @@ impl Server {
     ///
     /// # Errors
     /// Where there is no `/proc/PID/schedstat`: on anything but Linux.
-    pub fn queued(&self) -> Outcome<Duration> {
-        let path = format!("/proc/{}/schedstat", self.pid());
-        let stat = fs::read_to_string(&path).map_err(|e| format!("{path}: {e}"))?;
-        let nanos = stat
-            .split_whitespace()
-            .nth(1)
-            .and_then(|nanos| nanos.parse().ok());
-        nanos
-            .map(Duration::from_nanos)
-            .ok_or_else(|| format!("{path} isn't understood: {stat}"))
+    fn queued(&self) -> Outcome<Duration> {
+        queued_of(&format!("/proc/{}/schedstat", self.pid()))
     }
 }
 
-/// How long a server was ready to run, since a moment, while other processes had the processor.
+/// How long a server, or the thread of the check that waits for it, was ready to run since a moment, while other processes
+/// had the processor.
 #[derive(Debug)]
 pub struct Busy {
     begun: Duration,
+    own: Duration,
     last: Duration,
 }
 
@@ -281,14 +275,35 @@ impl Busy {
     pub fn begin(server: &Server) -> Self {
         // Where it isn't known, it counts as none.
         let begun = server.queued().unwrap_or_default();
-        Self { begun, last: begun }
+        Self {
+            begun,
+            own: own_queued(),
+            last: begun,
+        }
     }
 
-    /// So far, or up to the server's end.
+    /// So far, or up to the server's end. To be called in the same thread.
     pub fn so_far(&mut self, server: &Server) -> Duration {
         self.last = server.queued().unwrap_or(self.last);
-        self.last.saturating_sub(self.begun)
+        let own = own_queued().saturating_sub(self.own);
+        self.last.saturating_sub(self.begun) + own
     }
+}
+
+/// Of this thread.
+fn own_queued() -> Duration {
+    queued_of("/proc/thread-self/schedstat").unwrap_or_default()
+}
+
+fn queued_of(path: &str) -> Outcome<Duration> {
+    let stat = fs::read_to_string(path).map_err(|e| format!("{path}: {e}"))?;
+    let nanos = stat
+        .split_whitespace()
+        .nth(1)
+        .and_then(|nanos| nanos.parse().ok());
+    nanos
+        .map(Duration::from_nanos)
+        .ok_or_else(|| format!("{path} isn't understood: {stat}"))
 }
 
 /// The time that a server has for something, without the time in which other processes keep it waiting.

@@ -6,6 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::client::Client;
+use crate::server::Busy;
 use crate::{Outcome, Server, ensure};
 
 /// The statistics of the newcomers in one scenario.
@@ -19,8 +20,8 @@ pub(super) struct Newcomers {
     pub(super) worst_connect: Duration,
     /// The longest time from then to the end of a response.
     pub(super) worst: Duration,
-    /// The longest of these times, without the time in which the server was ready to run but other processes had the
-    /// processor. The server is responsible for this one.
+    /// The longest of these times, without the time in which the server or the newcomer was ready to run but other
+    /// processes had the processor. The server is responsible for this one.
     pub(super) worst_own: Duration,
     /// The most processor time, in ticks of 10 ms, that the server used while a newcomer waited. If it is short and the
     /// wait was long, other processes had the processor.
@@ -41,7 +42,8 @@ impl Newcomers {
     pub(super) fn come(server: &Server, stop: &AtomicBool, may_be_full: bool) -> Outcome<Self> {
         let mut all = Self::default();
         while !stop.load(Ordering::Relaxed) {
-            let (started, ticks, queued) = (Instant::now(), server.cpu_ticks()?, server.queued()?);
+            let (started, ticks) = (Instant::now(), server.cpu_ticks()?);
+            let mut busy = Busy::begin(server);
             let with_body = all.count % POST_EVERY == POST_EVERY - 1;
             let number = all.count;
             let served = ask(server.address, with_body).map_err(|e| {
@@ -58,9 +60,9 @@ impl Newcomers {
             all.overloaded += usize::from(is_overloaded);
             all.worst_connect = all.worst_connect.max(connected);
             all.worst_ticks = all.worst_ticks.max(server.cpu_ticks()? - ticks);
-            let queued = server.queued()?.saturating_sub(queued);
+            let busy = busy.so_far(server);
             all.worst = all.worst.max(responded);
-            all.worst_own = all.worst_own.max(responded.saturating_sub(queued));
+            all.worst_own = all.worst_own.max(responded.saturating_sub(busy));
             thread::sleep(PAUSE);
         }
         Ok(all)
