@@ -41,7 +41,7 @@ enum Kind {
     Boxed(Pin<Box<dyn Polled>>),
 }
 
-/// The error of a body of which only that is known.
+/// The error of a body of any type.
 pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// A frame of a body whose type was erased, or its error.

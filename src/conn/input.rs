@@ -224,7 +224,7 @@ impl Connection {
         let budget = &cx.shared.budget;
         let admitted = budget.admit(head.size(), cx.limits);
         let admitted = admitted.and_then(|()| match head.framing {
-            // The client asks before it sends: so it needn't send what never fits.
+            // The client waits before it sends the body. If the body can never fit, it is refused now.
             Framing::Length(length) if head.expects_continue => {
                 budget.admit_length(length, cx.limits)
             }
@@ -306,7 +306,7 @@ impl Connection {
         self.kept_used = 0;
         if let Err(refusal) = allocated(self.kept.try_reserve(input.len())) {
             if is_bounded {
-                // A refusal would stand within or behind the response.
+                // A refusal would be sent within another response, or after it.
                 return self.state.closed(refusal.reason());
             }
             return self.refuse_unfinished(cx, refusal);

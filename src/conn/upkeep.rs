@@ -1,10 +1,10 @@
-//! What each call that changes a connection ends with: timers and the memory budget follow the state.
+//! The last step of each call that changes a connection: the timers and the memory budget are set by the new state.
 
 use super::state::Writing;
 use super::{Connection, Context};
 
 impl Connection {
-    /// Brings timers and budget in line with the state. Every call that changes it ends with this.
+    /// Sets the timers and the memory budget by the state. Every call that changes the state ends with this.
     pub(super) fn update_timers_and_budget(&mut self, cx: &mut Context<'_>) {
         if self.state.writing() == Writing::Closed {
             self.release_all(cx);

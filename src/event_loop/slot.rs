@@ -21,9 +21,9 @@ pub(super) struct Slot<S, X> {
     /// What its last turn left of its quantum. A peer whose system has small buffers sends a body in pieces. With the
     /// deficit, the connection doesn't wait in the backlog for each of them.
     pub(super) deficit: usize,
-    /// In how many turns it was read after the grace, when the server stops.
+    /// While the server stops: the number of turns after the grace in which the connection was read.
     pub(super) late_turns: u8,
-    /// It was accepted from a listener that can't be closed, while the server stops. It gets 503.
+    /// It was accepted while the server stops, from a listener that can't be closed. Its request gets 503.
     pub(super) is_turned_away: bool,
 }
 

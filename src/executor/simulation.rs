@@ -41,8 +41,8 @@ impl Simulation {
     /// costs microseconds.
     const MAX_ITERATIONS: usize = 1000;
 
-    /// The longest time that passes. A stream with an event a second takes seconds for it; with ten
-    /// times as much, a test of a stream that never ends would seem to hang.
+    /// The longest virtual time. A stream that never ends, with an event a second, takes some seconds of real time to
+    /// reach it. With ten times as much, a test of such a stream would seem to hang.
     const LONGEST: Duration = Duration::from_secs(1000 * 3600);
 
     pub(crate) fn new() -> Self {
@@ -138,9 +138,9 @@ impl Simulation {
     fn wait_for_others(&self, main: &Arc<TaskWaker>) -> Result<(), Stuck> {
         use std::thread;
 
-        /// Longer than any thread of a test works: a test that fails takes that time.
+        /// The longest wait. No thread of a test works for longer. A test that fails takes this time.
         const LONGEST: Duration = Duration::from_secs(10);
-        /// How often it is checked that a waker is left: a test that fails is late by that much.
+        /// The time between checks whether a waker is left. A test without one fails later by this much.
         const PAUSE: Duration = Duration::from_millis(50);
 
         let mut waited = Duration::ZERO;

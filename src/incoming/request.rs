@@ -4,8 +4,9 @@ use super::Incoming;
 use super::stream::Receiver;
 use crate::request::Request;
 
-/// A request whose body streams, as small as two pointers. It gets the handler's type where the handler is called:
-/// moving that one through each future between here and there takes as long as parsing the request.
+/// A request whose body streams, as small as two pointers. It is converted to the handler's type, which is large, only
+/// where the handler is called: moving the large type through each future on the way takes as long as parsing the
+/// request.
 pub(crate) struct StreamedRequest {
     /// The request without its body.
     pub(crate) head: Request,

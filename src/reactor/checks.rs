@@ -15,7 +15,7 @@ pub(super) struct Checks {
     next: Option<Instant>,
 }
 
-/// The time from one check to the next. At half, a server that rests is woken twice as often; at double, a client
+/// The time from one check to the next. At half, an idle server is woken twice as often; at double, a client
 /// that has reset its connection keeps its slot for 10 seconds more.
 const CHECK_INTERVAL: Duration = Duration::from_secs(10);
 

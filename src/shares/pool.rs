@@ -30,7 +30,7 @@ struct Pool {
     server: Handle,
 }
 
-/// What a worker has of a limit. It is given back when it is dropped.
+/// What a worker has taken of a limit. Dropping the share returns it to the pool.
 #[derive(Debug)]
 pub(crate) struct Share {
     pool: Arc<Pool>,
@@ -46,7 +46,7 @@ const MOST_AT_ONCE: usize = 16;
 const MOST_BYTES: usize = 128 << 10;
 
 /// A slice is at most this part of a worker's even share. A worker keeps less than two slices: with 64, 1/32 of the
-/// limit is out of reach at most. Where the limit is so small that the slice is 1, nothing is.
+/// limit is out of reach at most. If the limit is so small that the slice is 1, all of it is within reach.
 const SLICES: usize = 64;
 
 impl Pools {
@@ -141,7 +141,7 @@ impl Share {
     #[cold]
     pub(crate) fn want(&self, used: usize) -> bool {
         self.pool.is_wanted.store(true, Ordering::SeqCst);
-        // After that, not before: what another worker has given back in between didn't wake this one.
+        // Only after the flag is set: a worker that gave back its share before that has not woken this one.
         if self.covers(used) {
             return true;
         }

@@ -1,4 +1,4 @@
-//! The exported handler, of any kind.
+//! [`Exported`]: the handler that `export!` makes a component of. It is synchronous, asynchronous, or a tower service.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -17,10 +17,11 @@ use crate::request::Request;
 /// Makes the future of a request: the handler, then the body of its response.
 type Begin = dyn FnMut(HttpRequest<Incoming>, Rc<Port>) -> RequestTask<'static>;
 
-/// A handler that [`export!`](crate::export) exports. Users don't see it.
+/// A handler that [`export!`](crate::export) exports. Only the macro names this type.
 pub struct Exported(Box<Begin>);
 
-/// Named as the methods of [`Server`](crate::Server), because the macro calls the one that its user names.
+/// The constructors have the names of [`Server`](crate::Server)'s methods. The user passes one of these names to the
+/// macro, which calls the constructor.
 impl Exported {
     /// Like [`Server::start`](crate::Server::start).
     #[must_use]

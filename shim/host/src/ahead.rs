@@ -13,7 +13,8 @@ use rustix::net::{RecvFlags, recv};
 /// calls. With twice as much, connections would cost the host more memory for few larger heads.
 const MOST: usize = 1024;
 
-/// Bytes that were read ahead. The memory is kept for the next ones: allocating it anew takes two percent of a request.
+/// Bytes that were read ahead. The memory is kept for the next ones: allocating it anew takes two percent of the
+/// processor time of a request.
 #[derive(Debug, Default)]
 pub(crate) struct Ahead {
     bytes: Vec<u8>,
@@ -41,7 +42,7 @@ impl Ahead {
         self.bytes.len() - self.start
     }
 
-    /// Reads from the socket. There must be no bytes left of the last time.
+    /// Reads from the socket. The guest must have read all bytes that were read ahead before.
     pub(crate) fn read(&mut self, socket: &impl AsFd) -> io::Result<Found> {
         self.bytes.clear();
         self.start = 0;

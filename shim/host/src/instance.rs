@@ -166,7 +166,7 @@ impl Instance {
         }
     }
 
-    /// Closes a listener for the host. The guest sees that at its next call.
+    /// Closes a listener because the host drains. The guest's next call on it returns an error.
     pub(crate) fn end_listener(&mut self, fd: Fd) {
         self.unwatch(fd);
         if let Some(Kind::Listener(listener)) = self.table.socket(fd).map(|it| &mut it.kind) {

@@ -1,4 +1,4 @@
-//! Events, and the trait of what can be registered.
+//! [`Event`] and its list [`Events`]; [`Source`], the trait of everything that can be registered.
 
 #[allow(clippy::module_inception, reason = "it has the type of that name")]
 mod event;

@@ -66,8 +66,8 @@ impl Budget {
         self.admit(memory, limits)
     }
 
-    /// How many more bytes a body gets: the first of the wished numbers for which there is room, or what
-    /// is left. Refuses it if that is less than `least`. `apart` is the number of bytes that stay free.
+    /// How many more bytes a body may hold: the first of the wished numbers for which there is room, or what
+    /// is left. Refuses the body if that is less than `least`. `apart` is the number of bytes that stay free.
     pub(in crate::conn) fn grant(
         &self,
         wishes: [usize; 3],
@@ -84,7 +84,7 @@ impl Budget {
         }))
     }
 
-    /// Whether more than half of what can be held is.
+    /// Whether more than half of `max_held` is held.
     pub(in crate::conn) fn is_scarce(&self, limits: &Limits) -> bool {
         self.held.get() > limits.max_held / 2 && self.held_in_all() > limits.max_held / 2
     }

@@ -1,4 +1,4 @@
-//! [`HeadBlock`]: the memory in which the copies of heads are, for several requests in one block.
+//! [`HeadBlock`]: memory for copies of heads. Several requests share one block.
 
 use bytes::{Bytes, BytesMut};
 
@@ -24,7 +24,7 @@ impl HeadBlock {
         self.0.split().freeze()
     }
 
-    /// The most memory that a kept head of this length keeps from being used again.
+    /// How much memory can't be used again, at most, while a head of this length is kept.
     pub(in crate::conn) fn pinned_by(length: usize) -> usize {
         length.max(Self::SIZE)
     }

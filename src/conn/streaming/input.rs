@@ -15,8 +15,8 @@ use crate::conn::{Connection, Context, Framing, Refusal};
 
 /// Events where bodies stream.
 impl Connection {
-    /// Consumes received bytes from the front of `input`, and returns the first thing that they bring. Call
-    /// it until it returns `None`: all input is consumed then, or kept. With an empty `input` it continues
+    /// Consumes received bytes from the front of `input`, up to the first head or part of a body, and returns
+    /// that. Call it until it returns `None`: all input is consumed then, or kept. With an empty `input` it continues
     /// with the bytes kept from earlier calls.
     #[must_use = "a request needs a response, and its body belongs to it"]
     pub fn handle_input_streaming(
@@ -30,7 +30,7 @@ impl Connection {
             // The end may be a fault of the body.
             received = self.take_due();
         }
-        // What was received is followed by another call, until there is nothing more.
+        // If something was received, the caller calls again.
         if received.is_none() || self.is_closed() {
             self.update_timers_and_budget(cx);
         }
@@ -107,7 +107,7 @@ impl Connection {
         }
     }
 
-    /// Gives the head of a request to the handler.
+    /// Passes the head of a request to the handler.
     fn pass_head(&mut self, head: Head) -> Received {
         self.record_head(&head);
         self.state.head_passed(head.framing != Framing::None);
@@ -119,7 +119,7 @@ impl Connection {
         Received::Head(self.prepare_request(head.request, head.persist), length)
     }
 
-    /// Consumes bytes of a body. Returns what they bring for the handler.
+    /// Consumes bytes of a body. Returns what the handler is to receive of them.
     fn read_streamed_body(&mut self, cx: &mut Context<'_>, input: &mut &[u8]) -> Option<Received> {
         let streaming = self.streaming.as_mut()?;
         if streaming.request.is_continue_due() {
@@ -210,7 +210,7 @@ impl Connection {
     }
 }
 
-/// How far a body is.
+/// Whether a body has ended, with what was received of it.
 enum Progress {
     /// It has not ended.
     More(Option<Received>),

@@ -51,12 +51,12 @@ use super::state::{Reading, ResponseState};
 use super::{Connection, Context, Framing, Refusal};
 use crate::request::Request;
 
-/// What each direction of a stream, or of an upgraded connection, may hold although the budget is full, in bytes: so all
-/// of them go on. 10,000 connections hold 40 MiB by it; with half of it, they would take twice as many turns. A part of
-/// a response that is larger is held nevertheless, but nothing beside it.
+/// What each direction of a stream, or of an upgraded connection, may hold in bytes while the budget is full, so that
+/// no stream stops. For 10,000 connections this is 40 MiB. With half of it, their streams would take twice as many
+/// turns. A larger part of a response is held, too, but then nothing else.
 pub(crate) const ALWAYS: usize = 4 << 10;
 
-/// What input has brought.
+/// What [`Connection::handle_input_streaming`] has received.
 #[derive(Debug)]
 pub enum Received {
     /// The head of a request, and how long its body is.
@@ -104,7 +104,7 @@ pub enum ResponseLength {
     LeftOut,
 }
 
-/// What a connection needs where bodies stream, from its first request on.
+/// The state of a connection where bodies stream. It exists from the first request on.
 #[derive(Debug)]
 pub(super) struct Streaming {
     pub(super) calls: &'static Calls,

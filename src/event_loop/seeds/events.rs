@@ -59,7 +59,7 @@ impl Seen {
 }
 
 impl Events {
-    /// Turns them on.
+    /// Has the server report its events here.
     pub(super) fn observe(&self, settings: &mut Settings) {
         let seen = Arc::clone(&self.seen);
         let sink = Callback(move |event: &ResponseEvent<'_>| {
@@ -211,7 +211,7 @@ impl Case<'_> {
     fn check_responded(&self, planned: &Planned, event: &Seen) {
         if planned.is_refused() {
             let reason = event.refusal.map(|(_, reason)| reason);
-            // What has begun like another fault may have been found to be that one.
+            // The reason isn't compared: a fault that has arrived in part can look like another one.
             assert!(reason.is_some(), "no refusal: {}", self.show());
             return;
         }

@@ -1,4 +1,4 @@
-//! A reactor whose closed streams linger, as those of WASI 0.2 do, and what must then be so.
+//! A reactor whose closed streams linger, as those of WASI 0.2 do, with checks of what must hold then.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
@@ -23,9 +23,9 @@ use crate::time::Instant;
 /// How the closed streams of a world linger.
 #[derive(Clone, Debug)]
 pub(super) struct Manner {
-    /// How many of 1,000 do.
+    /// How many of 1,000 closed streams linger.
     per_mille: u16,
-    /// How many of 1,000 of these do so without end, if the contract allows another one.
+    /// How many of 1,000 lingering streams do so without end, if the contract allows another one.
     endless: u16,
     /// The others end within this time, in nanoseconds.
     longest: u64,
@@ -34,7 +34,7 @@ pub(super) struct Manner {
 
 impl Manner {
     /// In half of the worlds none lingers, as natively. In most of the others the limit of connections
-    /// is low: only then does it matter.
+    /// is low: otherwise lingering streams would have no effect.
     pub(super) fn random(rng: &mut Rng, limits: &mut Limits) -> Self {
         let manner = Self {
             per_mille: rng.pick(&[0, 0, 300, 1_000]),
@@ -137,7 +137,7 @@ impl<R: Reactor> Lingering<R> {
         }
     }
 
-    /// A wait for a paused listener has an end.
+    /// Checks that a wait has an end while a listener is paused.
     fn check_pause(&self, timeout: Option<Duration>) {
         let is_paused = self.is_paused.contains(&true);
         let ends = self.until.iter().any(Option::is_some);
@@ -150,7 +150,8 @@ impl<R: Reactor> Lingering<R> {
         );
     }
 
-    /// The second bound on sockets, until the server stops: then all that wait are accepted.
+    /// Checks the second bound on sockets: of open connections and lingering ones together. A server that stops accepts
+    /// all connections in its backlog, without this bound.
     fn check_count(&self) {
         if self.handle.is_stopping() {
             return;

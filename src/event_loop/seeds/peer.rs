@@ -1,4 +1,4 @@
-//! A client: it follows its plan by the fake's script, and keeps account.
+//! A client: it follows its plan by the fake's script, and records what happens.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -19,7 +19,7 @@ pub(super) struct Peer {
     pub(super) client: Client,
     pub(super) plan: Plan,
     pub(super) connected_at: u64,
-    /// All that it may send, and where each request begins and ends there.
+    /// All bytes that it may send, and where each request begins and ends in them.
     wire: Vec<u8>,
     spans: Vec<(usize, usize)>,
     pub(super) sent: usize,
@@ -37,23 +37,23 @@ pub(super) struct Peer {
     pub(super) received: u64,
     /// The responses to its requests, in order.
     pub(super) responded: usize,
-    /// When the server had last written, by the time each of them was taken.
+    /// For each of them, the time of the server's last write before the client took it.
     pub(super) responded_at: Vec<u64>,
-    /// When `100 Continue` was written for a request, by its place among the client's.
+    /// When `100 Continue` was written for a request, by the request's index among the client's.
     pub(super) continued_at: BTreeMap<usize, u64>,
-    /// The statuses of all whole responses.
+    /// The statuses of all complete responses.
     pub(super) statuses: Vec<u16>,
-    /// The status of a response that came instead of one to a request, as the last.
+    /// The status and the time of a refusal that came last, in place of a response to a request.
     pub(super) refusal: Option<(u16, u64)>,
-    /// When a response had `Connection: close`, which wasn't planned.
+    /// When a response had a `Connection: close` that the plan doesn't have.
     pub(super) cut_short_at: Option<u64>,
-    /// When it saw the end of what the server sends.
+    /// When it saw the end of the server's stream.
     pub(super) saw_end_at: Option<u64>,
-    /// It was told that nothing follows.
+    /// It has received a response with `Connection: close`.
     pub(super) is_over: bool,
-    /// Its connection was accepted by the poller, and the loop has never asked for it.
+    /// The poller accepted its connection, and the loop never took it from the poller.
     pub(super) is_untaken: bool,
-    /// The last response may have a body that it shouldn't have.
+    /// The last response may have a body although the request was HEAD.
     ignores_rest: bool,
     rng: Rng,
     /// No client sends anything from this time on.
@@ -132,12 +132,12 @@ impl Peer {
         }
     }
 
-    /// Whether its file descriptor was to be closed by others.
+    /// Whether its plan is that its file descriptor is closed behind the server's back.
     pub(super) fn is_stolen(&self) -> bool {
         matches!(self.plan.ending, Ending::Stolen(_))
     }
 
-    /// Whether it has been.
+    /// Whether that has happened.
     pub(super) fn was_stolen(&self) -> bool {
         self.is_stolen() && self.harmed_at.is_some()
     }
@@ -216,7 +216,7 @@ impl Peer {
         self.acted();
     }
 
-    /// The client has nothing more to say.
+    /// Called when the client has sent everything.
     fn end(&mut self, now: u64) -> Option<Duration> {
         if self.plan.ending == Ending::HalfCloses {
             self.client.end();
@@ -248,7 +248,7 @@ impl Peer {
             used += length;
             self.check(&response);
             self.is_over = response.says_close;
-            // Whether it refuses a HEAD request the server can't know when it has only seen "HE".
+            // A server that refuses a request after the bytes "HE" can't know that its method is HEAD.
             self.ignores_rest = is_head && response.number.is_none();
             if self.is_over && !self.ignores_rest {
                 let rest = &self.inbox[used..];
@@ -278,7 +278,7 @@ impl Peer {
         self.continued_at.entry(self.responded).or_insert(at);
     }
 
-    /// Holds a response of which the end is missing to the plan.
+    /// Compares a response whose end is missing with the plan.
     fn check_part(&mut self) {
         let planned = self.plan.requests.get(self.responded).map(Rc::clone);
         let is_head = planned.as_ref().is_some_and(|planned| planned.is_head);
@@ -310,7 +310,7 @@ impl Peer {
         }
     }
 
-    /// Holds a response to the plan.
+    /// Compares a response with the plan.
     fn check(&mut self, response: &Response) {
         self.statuses.push(response.status);
         let at = self.client.written_at();

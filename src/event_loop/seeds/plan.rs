@@ -16,18 +16,18 @@ pub(super) struct Plan {
     /// It sends nothing for this long after it has connected.
     pub(super) begins_after: Duration,
     pub(super) manner: Manner,
-    /// It sends no more than this much.
+    /// It stops sending after this many bytes.
     pub(super) most_sent: usize,
     pub(super) reading: Reading,
     pub(super) ending: Ending,
-    /// It goes on sending behind the server's last response.
+    /// It goes on sending after the server's last response.
     pub(super) is_stubborn: bool,
 }
 
-/// What the handlers of a world are like.
+/// The kind of handlers in a world.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// They get whole requests, and return whole responses.
+    /// They are called with complete requests, and return complete responses.
     Whole,
     /// They are futures, and bodies stream.
     Streams,
@@ -36,15 +36,15 @@ pub(super) enum Kind {
 /// How requests are sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Manner {
-    /// Each when the one before has its response, in pieces of at most this many bytes.
+    /// Each after the response to the one before, in pieces of at most this many bytes.
     Turns(usize),
     /// Without waiting for responses, in pieces of at most this many bytes.
     Stream(usize),
-    /// As that, but a byte at a time, and too seldom.
+    /// Without waiting for responses, a byte at a time, and more slowly than the limits allow.
     Drip,
 }
 
-/// How responses are taken.
+/// How responses are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reading {
     /// At once, with room for all.
@@ -63,7 +63,7 @@ impl Reading {
     }
 }
 
-/// How it ends.
+/// How the client's connection ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ending {
     HalfCloses,

@@ -11,7 +11,7 @@ use crate::counters::Counters;
 #[derive(Debug, Default)]
 pub(super) struct Tally {
     accepted: u64,
-    /// Those among them that the loop may not know of.
+    /// How many of the accepted connections the loop may never have taken.
     doubtful: u64,
     least: [u64; CloseReason::ALL.len()],
     most: [u64; CloseReason::ALL.len()],
@@ -25,7 +25,7 @@ impl Tally {
         self.add_reasons(is_doubtful, reasons);
     }
 
-    /// The same of any client's. It is doubtful if the loop may not know of it.
+    /// Adds a connection that was closed for one of these reasons. It is doubtful if the loop may never have taken it.
     pub(super) fn add_reasons(&mut self, is_doubtful: bool, reasons: &Reasons) {
         self.accepted += u64::from(!reasons.is_empty());
         self.doubtful += u64::from(!reasons.is_empty() && is_doubtful);

@@ -1,4 +1,4 @@
-//! Requests, and what becomes of them.
+//! The requests of clients, and what handlers do with them.
 
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -19,7 +19,7 @@ pub(super) struct Planned {
     pub(super) status: u16,
     pub(super) response: Vec<u8>,
     pub(super) act: Act,
-    /// Why the connection ends behind it.
+    /// Why the connection ends after it.
     pub(super) last: Option<CloseReason>,
     /// Where handlers are futures: what this one does.
     pub(super) script: Option<Script>,
@@ -43,7 +43,7 @@ pub(super) enum Act {
     RespondAndClose,
     Panic,
     Stop,
-    /// It never comes to that: the request is refused.
+    /// The handler isn't called: the request is refused.
     Nothing,
 }
 
@@ -221,7 +221,8 @@ pub(super) fn chunked(rng: &mut Rng, body: &[u8]) -> Vec<u8> {
     coded
 }
 
-/// Bytes in which neither two requests nor two places are alike: from a place of its own on.
+/// The bytes of a body: a part of one long sequence, which begins at another index for each request. So two bodies
+/// differ, and so do two parts of one body.
 pub(super) fn pattern(number: u64, length: usize) -> Vec<u8> {
     const PLACES: usize = 4_099;
     static BYTES: LazyLock<Vec<u8>> = LazyLock::new(|| {

@@ -30,7 +30,7 @@ pub(crate) struct Port {
     sent: RefCell<Sent>,
 }
 
-/// What a future has put into its port since the loop last looked.
+/// What a future has put into its port, and the loop has not taken yet.
 #[derive(Default)]
 pub(crate) struct Sent {
     pub(crate) head: Option<(Response<()>, ResponseLength)>,

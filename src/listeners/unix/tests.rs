@@ -166,7 +166,7 @@ fn a_socket_of_which_there_is_a_copy_stays() {
     bind(&folder.path()).expect("what is left is removed");
 }
 
-/// It was replaced after it had been examined.
+/// Another server replaced the file after this one had examined it.
 #[test]
 fn a_file_that_was_moved_aside_by_mistake_is_moved_back() {
     let folder = Folder::new("back");
@@ -202,7 +202,7 @@ fn one_of_many_that_start_at_once_gets_the_path() {
         let Socket::Unix { listener, .. } = &sockets[0] else {
             panic!("{sockets:?}")
         };
-        UnixStream::connect(folder.path()).expect("somebody listens");
+        UnixStream::connect(folder.path()).expect("a server listens");
         listener.set_nonblocking(true).expect("an option");
         assert!(listener.accept().is_ok(), "it is the one that was bound");
         drop(sockets);

@@ -1,4 +1,4 @@
-//! Accepting and shutting down.
+//! The calls `sock_accept` and `sock_shutdown`.
 
 use std::io;
 use std::net::Shutdown;
@@ -84,7 +84,8 @@ fn accept(instance: &mut Instance, fd: Fd) -> Call<TcpStream> {
     }
 }
 
-/// The listener is closed. The guest sees this once. If it calls again, without `NONBLOCK`, it waits for its end.
+/// The result of accepting from a listener that is closed. The first call returns [`LISTENER_ENDED`]. A later one
+/// without `NONBLOCK` blocks until the guest has no connections, and then ends the guest.
 fn ended(instance: &mut Instance, fd: Fd) -> Call<TcpStream> {
     let streams = instance.streams;
     let Some(socket) = instance.table.socket(fd) else {

@@ -1,6 +1,6 @@
-//! A guest that makes calls with anything at all. It gets an error number or a trap, and the host goes on.
+//! Guests that make calls with random arguments. Each call returns an error number or traps, and the host goes on.
 //!
-//! `HOST_SEEDS` and `HOST_CALLS` set how much is tried. A failure names the seed.
+//! `HOST_SEEDS` and `HOST_CALLS` set the number of seeds, and of calls for each. A failure names the seed.
 
 use std::sync::atomic::Ordering;
 
@@ -26,7 +26,7 @@ fn rampage(seed: u64, calls: u64) {
                 .chars()
                 .enumerate()
                 .map(|(at, _)| match random.below(4) {
-                    // Good ones, so that the calls get somewhere.
+                    // Often valid, so that some calls pass the first checks.
                     0 if at == 0 => random.below(9),
                     0 => *random.of(&[0x100, 0x400, 1, 2, 4, 8]),
                     1 => *random.of(&[0x1000, 0x8000, 0x400, 1, 3]),

@@ -71,7 +71,7 @@ pub(super) struct Puppet {
     memory: Memory,
 }
 
-/// Where the puppet's memory has what.
+/// Addresses in the puppet's memory.
 const LIST: u32 = 0x1000;
 const EVENTS: u32 = 0x8000;
 const OUT: u32 = 0x100;
@@ -93,7 +93,7 @@ pub(super) enum Sub {
     At(u32, u64),
 }
 
-/// An event: the index of its subscription, the error, and for reading what there is.
+/// An event: the index of its subscription, the error, and if that is one for reading, how many bytes there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Ev {
     pub(super) index: u64,
@@ -254,7 +254,7 @@ impl Puppet {
         events
     }
 
-    /// The events that are ready soon: the time is for a busy machine.
+    /// Waits for events. The timeout is long, because the machine may be busy.
     pub(super) fn soon(&mut self, subs: &[Sub]) -> Vec<Ev> {
         let mut subs = subs.to_vec();
         subs.push(Sub::After(20_000_000_000));

@@ -234,7 +234,7 @@ fn a_guest_that_waits_for_a_closed_listener_is_ended() {
     puppet.set_nonblock(3);
     assert_eq!(puppet.accept(3, 0), Err(CANCELED));
     puppet.close(fd).expect("it is open");
-    // It sleeps as long as it likes.
+    // Waits without sockets go on as usual.
     assert_eq!(puppet.poll(&[Sub::After(1000)]), [ok(0, 0)]);
     puppet.put(0x1000, &super::puppet::encode(0, Sub::Read(3)));
     let waits = puppet.raw("poll_oneoff", &[0x1000, 0x8000, 1, 0x100]);
@@ -257,7 +257,8 @@ fn a_wait_ends_when_the_host_drains() {
     other.join().expect("the other thread");
 }
 
-/// What the kernel has just reported is so, unless others share the listener and have accepted the connection.
+/// If the kernel has just reported a listener, a connection is waiting. But if other processes share the listener, one
+/// of them may have accepted the connection in the meantime.
 #[test]
 fn a_listener_is_looked_at_again_if_that_isnt_certain() {
     for (inherited, just_reported, reported) in [

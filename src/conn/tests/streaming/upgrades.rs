@@ -1,4 +1,4 @@
-//! Upgraded connections. `tests/conformance/upgrade.md` has what is said before.
+//! Upgraded connections. `tests/conformance/upgrade.md` has the cases of requests and responses before the upgrade.
 
 use http::header;
 
@@ -6,7 +6,7 @@ use super::*;
 
 const UPGRADE: &str = "GET / HTTP/1.1\r\nHost: h\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n";
 
-/// Responds with 101 to what asks for an upgrade.
+/// Responds with 101 to a request for an upgrade.
 fn switch(bench: &mut Bench, seen: &Seen) {
     if let Seen::Head(..) = seen {
         assert!(bench.checked.connection.asks_for_upgrade());
@@ -160,7 +160,7 @@ fn output_is_counted_in_the_budget() {
     assert_eq!(bench.checked.shared.held(), 0);
 }
 
-/// A server that stops waits for it, until it cuts it off.
+/// A server that stops waits for the upgraded connection, until the deadline.
 #[test]
 fn a_stop_does_not_end_an_upgraded_connection() {
     let mut bench = upgraded(|_| {});
@@ -171,7 +171,7 @@ fn a_stop_does_not_end_an_upgraded_connection() {
     assert_eq!(bench.step(), Step::Close(CloseReason::Stopped));
 }
 
-/// What was to be the last response becomes an upgrade.
+/// An upgrade follows although the response was to be the last one.
 #[test]
 fn an_upgrade_replaces_an_earlier_reason_to_close() {
     let mut bench = Bench::new(switch);

@@ -72,7 +72,7 @@ pub(super) enum Outcome {
     Never,
 }
 
-/// What the response says of its length.
+/// How the response announces its length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Hint {
     Unknown,
@@ -81,7 +81,7 @@ pub(super) enum Hint {
     Field(u64),
 }
 
-/// What is done next by what makes a body, or writes to an upgraded connection.
+/// A step of a body that is being made, or of a program that writes to an upgraded connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::event_loop::seeds) enum Part {
     Wait(Wait),
@@ -112,12 +112,12 @@ impl Script {
             || is_true && matches!(self.end, End::Complete | End::Trailers)
     }
 
-    /// The response's head says that there is no body, so whatever comes of that the response looks complete.
+    /// The response's head says that there is no body. So the response looks complete, even if its body fails.
     pub(in crate::event_loop::seeds) fn announces_nothing(&self) -> bool {
         matches!(self.hint, Hint::Exact(0) | Hint::Field(0))
     }
 
-    /// Neither the handler nor the response waits without end.
+    /// Whether the handler and the response both end.
     pub(super) fn ends(&self, planned: &Planned) -> bool {
         match self.outcome {
             Outcome::Never => false,

@@ -110,8 +110,9 @@ fn late_wakers_do_no_harm() {
     assert_eq!(count_ok(&client), 2);
 }
 
-/// A body that was received wakes the task that reads it. The loop isn't in its wait then, so nothing must end that: it
-/// would cost a call for each wait, and the next wait would return at once.
+/// A body that was received wakes the task that reads it. At that time the loop isn't in its wait, so the wake-up must
+/// not call the function that ends a wait. Otherwise each wake-up would cost a call, and the next wait would return at
+/// once.
 #[test]
 fn wake_ups_in_a_turn_end_no_wait() {
     let bench = Bench::new(Personality::STRICT);
