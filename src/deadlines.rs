@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cancelled_slot_is_never_due_and_wakes_nobody() {
+    fn a_cancelled_slot_is_never_due_and_ends_no_wait() {
         let mut deadlines = Deadlines::default();
         deadlines.set(0, at(5));
         deadlines.set(1, at(6));

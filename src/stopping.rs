@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn a_dropped_one_leaves_nothing_behind() {
+    fn a_dropped_future_leaves_no_waker_behind() {
         let handle = Handle::new();
         let count = Arc::new(Count::default());
         for _ in 0..10_000 {

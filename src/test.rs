@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_becomes_what_the_client_gets() {
+    fn an_error_becomes_the_response_that_a_client_gets() {
         async fn limited(mut request: Request<Incoming>) -> Result<Response<Incoming>, BoxError> {
             request.body_mut().limit(3);
             let body = request.into_body().bytes().await?;

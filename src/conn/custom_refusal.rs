@@ -36,7 +36,7 @@ pub(crate) struct CustomRefusal<F>(pub(crate) F);
 
 /// The longest head and the longest body of such a response. They are copied, and clients decide how many there are: with
 /// twice as much, refusals would cost more memory than most requests. Half would be less than an error page with styles.
-const MOST: usize = 16 << 10;
+const MAX_BYTES: usize = 16 << 10;
 
 impl<F, B> WriteRefusal for CustomRefusal<F>
 where
@@ -77,10 +77,10 @@ fn write(
         persists: false,
     };
     head.write(out, form.date);
-    if out.len() - before > MOST || body.len() > MOST {
+    if out.len() - before > MAX_BYTES || body.len() > MAX_BYTES {
         error!(
             target: "mini_http",
-            "the response of on_refusal isn't sent: its head has {} bytes and its body {}; each may have {MOST}",
+            "the response of on_refusal isn't sent: its head has {} bytes and its body {}; each may have {MAX_BYTES}",
             out.len() - before, body.len()
         );
         out.truncate(before);
@@ -202,14 +202,14 @@ mod tests {
         // On WASI a panic ends the process.
         #[cfg(not(target_os = "wasi"))]
         assert_eq!(written(|_| panic!("as asked"), true, GET), nothing);
-        let large = |_: &Refusal| Response::new(vec![b'x'; MOST + 1]);
+        let large = |_: &Refusal| Response::new(vec![b'x'; MAX_BYTES + 1]);
         assert_eq!(written(large, true, GET), nothing);
         let fields = |_: &Refusal| {
-            let response = Response::builder().header("X-Large", "x".repeat(MOST));
+            let response = Response::builder().header("X-Large", "x".repeat(MAX_BYTES));
             response.body(Vec::new()).expect("a valid response")
         };
         assert_eq!(written(fields, true, GET), nothing);
-        let most = |_: &Refusal| Response::new(vec![b'x'; MOST]);
-        assert_eq!(written(most, true, GET).1, Some(MOST as u64));
+        let most = |_: &Refusal| Response::new(vec![b'x'; MAX_BYTES]);
+        assert_eq!(written(most, true, GET).1, Some(MAX_BYTES as u64));
     }
 }

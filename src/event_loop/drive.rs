@@ -7,7 +7,7 @@ use poll_turns::Key;
 
 use super::driver::Driver;
 use super::mode::Mode;
-use super::phase::{LATE_BODIES, MOST_LATE_TURNS, Phase};
+use super::phase::{LATE_BODIES, MAX_LATE_TURNS, Phase};
 use super::round_robin::Turn;
 use super::slot::Slot;
 use crate::conn::{CloseReason, Connection, Seen, Step};
@@ -196,17 +196,17 @@ impl<R: Reactor> Driver<'_, R> {
     fn allow_late_read<X>(&self, slot: &mut Slot<R::Stream, X>, since: Instant) {
         if !slot.connection.is_ending() && !slot.connection.request_in_progress() {
             let is_late = slot.connection.is_reading_body() && self.cx.now >= since + LATE_BODIES;
-            slot.readiness.readable = slot.late_turns < self.most_late_turns() && !is_late;
+            slot.readiness.readable = slot.late_turns < self.max_late_turns() && !is_late;
             slot.late_turns +=
                 u8::from(slot.readiness.readable && slot.connection.wants_input(&self.cx));
         }
     }
 
     /// In how many turns a connection may be read after the grace. It is read in one, however late it is.
-    fn most_late_turns(&self) -> u8 {
+    fn max_late_turns(&self) -> u8 {
         match self.is_too_late_for_pipelines() {
             true => 1,
-            false => MOST_LATE_TURNS,
+            false => MAX_LATE_TURNS,
         }
     }
 

@@ -6,7 +6,7 @@ use std::io::ErrorKind;
 use crate::log::debug;
 use poll_turns::Key;
 
-use super::phase::{LATE_PIPELINES, MOST_LATE_TURNS, Phase};
+use super::phase::{LATE_PIPELINES, MAX_LATE_TURNS, Phase};
 use super::round_robin::{Slice, Turn};
 use super::schedule::Schedule;
 use super::slot::Slot;
@@ -99,7 +99,7 @@ impl<R: Reactor> Driver<'_, R> {
             return;
         }
         let can_keep = slot.connection.can_keep(&self.cx, self.buffer.len());
-        if can_keep && slot.late_turns < MOST_LATE_TURNS {
+        if can_keep && slot.late_turns < MAX_LATE_TURNS {
             slot.late_turns += u8::from(matches!(self.phase, Phase::Closing(_)));
             match self.read_some(slot, self.buffer.len()) {
                 // The end of the stream is handled after the response, too: it will be read again.

@@ -40,7 +40,7 @@ const GRACE: Duration = Duration::from_millis(500);
 
 /// How many connections are accepted from the listeners while the server stops: as many as the backlog of a listener
 /// that the server binds. It is bounded, so that clients that connect without a pause can't prevent the stop.
-const MOST_ACCEPTED: usize = 4096;
+const MAX_ACCEPTED: usize = 4096;
 
 impl<R: Reactor, M: Mode<R>> EventLoop<'_, R, M> {
     pub(super) fn is_stopping(&self) -> bool {
@@ -152,7 +152,7 @@ impl<R: Reactor, M: Mode<R>> EventLoop<'_, R, M> {
     /// Accepts until no connection waits at a listener, or the bound is reached. Returns false if accepting failed
     /// before that.
     fn accept_waiting(&mut self, number: usize, accepted: &mut Vec<Key>) -> bool {
-        for _ in self.stop.accepted..MOST_ACCEPTED {
+        for _ in self.stop.accepted..MAX_ACCEPTED {
             if self.slots.len() >= Key::MAX_SLOTS {
                 break;
             }
@@ -196,7 +196,7 @@ impl<R: Reactor, M: Mode<R>> EventLoop<'_, R, M> {
         let is_serving = self.slots.len() > self.stop.turned_away;
         let may_accept = is_serving
             && self.accept_again_at.is_none()
-            && self.stop.turned_away < MOST_ACCEPTED
+            && self.stop.turned_away < MAX_ACCEPTED
             && self.slots.len() < Key::MAX_SLOTS;
         self.pause(number, !may_accept);
         if !may_accept || !self.listeners[number].is_ready {

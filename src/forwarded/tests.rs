@@ -280,7 +280,7 @@ fn networks_have_all_their_addresses_and_no_others() {
 }
 
 #[test]
-fn networks_that_are_wrong_are_named_in_the_error() {
+fn malformed_networks_are_named_in_the_error() {
     for wrong in [
         "",
         "localhost",

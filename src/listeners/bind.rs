@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn the_tries_end() {
+    fn the_number_of_attempts_has_a_bound() {
         let mut calls = 0;
         let failed = bind_all(&addresses(&BOTH), |address| {
             calls += 1;

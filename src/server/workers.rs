@@ -214,7 +214,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn several_workers_are_an_error_that_names_the_way() {
+    fn several_workers_are_an_error_that_names_the_alternative() {
         let workers = Workers(Some(Several {
             count: 2,
             error: needs_a_factory,

@@ -39,11 +39,11 @@ pub(crate) struct Share {
 
 /// The largest slice of a number of connections or requests. With 16, a worker takes something from the pool for one
 /// connection in 16 at most.
-const MOST_AT_ONCE: usize = 16;
+const MAX_SLICE: usize = 16;
 
 /// The largest slice of memory, in bytes: two of the largest buffers that are used again, so that responses of
 /// usual size don't touch the pool.
-const MOST_BYTES: usize = 128 << 10;
+const MAX_SLICE_BYTES: usize = 128 << 10;
 
 /// A slice is at most this part of a worker's even share. A worker keeps less than two slices: with 64, 1/32 of the
 /// limit is out of reach at most. If the limit is so small that the slice is 1, all of it is within reach.
@@ -63,9 +63,9 @@ impl Pools {
             })
         };
         Self {
-            connections: pool(limits.max_connections, MOST_AT_ONCE),
-            held: pool(limits.max_held, MOST_BYTES),
-            requests: pool(limits.max_requests, MOST_AT_ONCE),
+            connections: pool(limits.max_connections, MAX_SLICE),
+            held: pool(limits.max_held, MAX_SLICE_BYTES),
+            requests: pool(limits.max_requests, MAX_SLICE),
         }
     }
 
@@ -235,7 +235,7 @@ mod tests {
         }
         assert!(changes <= 14, "{changes}");
         let spare = share.taken_by_all();
-        assert!(spare < 2 * MOST_AT_ONCE, "{spare} are kept for nothing");
+        assert!(spare < 2 * MAX_SLICE, "{spare} are kept for nothing");
     }
 
     #[test]

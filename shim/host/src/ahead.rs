@@ -11,7 +11,7 @@ use rustix::net::{RecvFlags, recv};
 
 /// How many bytes are read ahead. Most heads fit. With half of it many wouldn't, and the rest would take two more system
 /// calls. With twice as much, connections would cost the host more memory for few larger heads.
-const MOST: usize = 1024;
+const MAX_BYTES: usize = 1024;
 
 /// Bytes that were read ahead. The memory is kept for the next ones: allocating it anew takes two percent of the
 /// processor time of a request.
@@ -47,13 +47,13 @@ impl Ahead {
         self.bytes.clear();
         self.start = 0;
         // On the stack first: a connection keeps memory only for as many bytes as have come at once.
-        let mut buffer = [MaybeUninit::uninit(); MOST];
+        let mut buffer = [MaybeUninit::uninit(); MAX_BYTES];
         let ((got, _), _) = recv(socket, &mut buffer, RecvFlags::empty())?;
         self.bytes.reserve_exact(got.len());
         self.bytes.extend_from_slice(got);
         Ok(match got.len() {
             0 => Found::End,
-            MOST.. => Found::Full,
+            MAX_BYTES.. => Found::Full,
             _ => Found::All,
         })
     }
@@ -87,15 +87,15 @@ mod tests {
         for (sent, found, kept) in [
             (100, Found::All, 100),
             (60, Found::All, 100),
-            (MOST + 1, Found::Full, MOST),
-            (0, Found::All, MOST),
+            (MAX_BYTES + 1, Found::Full, MAX_BYTES),
+            (0, Found::All, MAX_BYTES),
         ] {
             peer.write_all(&vec![7; sent]).expect("room");
             assert_eq!(ahead.read(&socket), Ok(found));
             assert_eq!(ahead.bytes.capacity(), kept);
-            let mut got = [0; MOST];
+            let mut got = [0; MAX_BYTES];
             let count = ahead.take(&mut got);
-            assert_eq!(&got[..count], &vec![7; sent.clamp(1, MOST)]);
+            assert_eq!(&got[..count], &vec![7; sent.clamp(1, MAX_BYTES)]);
             assert!(ahead.is_empty());
         }
     }

@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_is_understood() {
+    fn options_are_parsed() {
         let host = run(
             "--listen a=127.0.0.1:1 --listen [::1]:2 --env A=1=2 --dir x::/y --memory 64M \
                         --max-spin=500ms m.wasm --listen x",
@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_of_wasmtime_are_understood() {
+    fn options_of_wasmtime_are_parsed() {
         for line in [
             "run -S preview2=n -S tcplisten=127.0.0.1:1 m.wasm",
             "run -Spreview2=n,tcplisten=127.0.0.1:1 m.wasm",
@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_said() {
+    fn errors_name_the_argument_at_fault() {
         for (line, why) in [
             ("", "which module?"),
             ("--listen", "--listen needs a value"),

@@ -18,7 +18,7 @@ use crate::limits::Limits;
 use crate::listeners::{self, Bound};
 use crate::memory::Memory;
 use crate::phase::{Phase, SharedPhase};
-use crate::seat::Seat;
+use crate::slot::Slot;
 use crate::settings::Settings;
 use crate::socket::{Kind, Listener, Socket, is_readable};
 use crate::table::{Entry, Fd, Table};
@@ -31,7 +31,7 @@ pub(crate) struct Instance {
     pub(crate) table: Table,
     pub(crate) settings: Arc<Settings>,
     pub(crate) counters: Arc<Counters>,
-    seat: Arc<Seat>,
+    slot: Arc<Slot>,
     /// The guest's memory, once it has made a call.
     pub(crate) memory: Option<wasmtime::Memory>,
     /// The number of the poll in progress.
@@ -71,14 +71,14 @@ const EVENTS: usize = 1024;
 const LONGEST: Duration = Duration::from_secs(3600);
 
 impl Instance {
-    /// An instance with the listeners of its seat, and what wakes it from its waits.
+    /// An instance with the listeners of its slot, and what wakes it from its waits.
     ///
     /// # Errors
     /// A directory can't be opened, or the process has no descriptors left.
     pub(crate) fn new(
         number: usize,
         settings: Arc<Settings>,
-        seat: Arc<Seat>,
+        slot: Arc<Slot>,
         phase: Arc<SharedPhase>,
     ) -> wasmtime::Result<(Self, Waker)> {
         let kernel = Poll::new()?;
@@ -93,7 +93,7 @@ impl Instance {
         } else {
             directories
         };
-        let listeners = seat.clone_listeners()?;
+        let listeners = slot.clone_listeners()?;
         let wasi = wasi(&settings, first_socket, &listeners)?;
         let nonblock = settings.nonblock;
         let sockets = listeners
@@ -108,7 +108,7 @@ impl Instance {
         for entry in entries {
             table.insert(entry);
         }
-        let counters = seat.counters.clone();
+        let counters = slot.counters.clone();
         counters.connections.set(0);
         let instance = Self {
             number,
@@ -117,7 +117,7 @@ impl Instance {
             table,
             settings,
             counters,
-            seat,
+            slot,
             memory: None,
             polls: 0,
             clocks: Vec::new(),
@@ -171,7 +171,7 @@ impl Instance {
         self.unwatch(fd);
         if let Some(Kind::Listener(listener)) = self.table.socket(fd).map(|it| &mut it.kind) {
             listener.socket = None;
-            self.seat.give_up(listener.number);
+            self.slot.give_up(listener.number);
         }
     }
 
@@ -212,7 +212,7 @@ impl Instance {
             Kind::Listener(Listener { number, .. }) => {
                 // If others share it, the drop doesn't remove the registration.
                 socket.unwatch(self.kernel.registry());
-                self.seat.give_up(number);
+                self.slot.give_up(number);
             }
             Kind::Stream(_) => {
                 self.streams -= 1;

@@ -24,7 +24,7 @@ mod phase;
 mod poll;
 mod producer;
 mod running;
-mod seat;
+mod slot;
 mod settings;
 mod signals;
 mod socket;

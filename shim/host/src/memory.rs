@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_leads_outside_is_refused() {
+    fn addresses_outside_of_the_memory_are_refused() {
         let mut bytes = [0; 16];
         let mut memory = Memory(&mut bytes);
         assert_eq!(memory.bytes(16, 0), Ok(&[][..]));

@@ -57,7 +57,7 @@ fn respond(path: &str, shared: &Weak<Shared>) -> Response<Vec<u8>> {
         *response.status_mut() = mini_http::http::StatusCode::NOT_FOUND;
         return response;
     };
-    let counters: Vec<&Counters> = shared.seats.iter().map(|seat| &*seat.counters).collect();
+    let counters: Vec<&Counters> = shared.slots.iter().map(|slot| &*slot.counters).collect();
     let mut response = Response::new(text(&counters).into_bytes());
     let kind = mini_http::header::HeaderValue::from_static("text/plain; version=0.0.4");
     response.headers_mut().insert("content-type", kind);

@@ -16,7 +16,7 @@ use crate::listeners::{self, Address, Bound};
 use crate::metrics::Metrics;
 use crate::phase::{Phase, SharedPhase};
 use crate::producer;
-use crate::seat::Seat;
+use crate::slot::Slot;
 use crate::settings::Settings;
 use crate::supervisor;
 
@@ -36,7 +36,7 @@ pub(crate) struct Shared {
     pub(crate) settings: Arc<Settings>,
     pub(crate) phase: Arc<SharedPhase>,
     /// One for each instance.
-    pub(crate) seats: Vec<Arc<Seat>>,
+    pub(crate) slots: Vec<Arc<Slot>>,
 }
 
 /// How long instances may take to stop. A thread that takes longer, because a system call doesn't return, is left
@@ -55,13 +55,13 @@ impl Running {
         let bound = listen(&host.listen, host.inherit, host.reuse_port, instances)?;
         settings.listeners = bound[0].len();
         let addresses = addresses(&bound[0]);
-        let seats = bound.into_iter().map(|it| Arc::new(Seat::new(it)));
+        let slots = bound.into_iter().map(|it| Arc::new(Slot::new(it)));
         let shared = Arc::new(Shared {
             engine,
             pre,
             settings: Arc::new(settings),
             phase: Arc::default(),
-            seats: seats.collect(),
+            slots: slots.collect(),
         });
         let metrics = host.metrics.as_deref();
         let metrics = metrics.map(|address| Metrics::serve(address, &shared));
@@ -106,7 +106,7 @@ impl Running {
     #[must_use]
     pub fn wait(self) -> u8 {
         let mut code = 0;
-        let mut left = self.shared.seats.len();
+        let mut left = self.shared.slots.len();
         while left > 0 {
             // Wakes up to check the phase, because a thread may never end.
             match self.ends.recv_timeout(STOPPING_TAKES) {
@@ -129,8 +129,8 @@ impl Shared {
             this.stop();
             return;
         }
-        for seat in &this.seats {
-            for listener in seat.take_listeners() {
+        for slot in &this.slots {
+            for listener in slot.take_listeners() {
                 listener.take_no_more();
             }
         }
@@ -139,9 +139,9 @@ impl Shared {
         std::thread::spawn(move || {
             std::thread::sleep(late.settings.grace);
             let open = late
-                .seats
+                .slots
                 .iter()
-                .map(|seat| seat.counters.connections.get());
+                .map(|slot| slot.counters.connections.get());
             let open: u64 = open.sum();
             if open > 0 && late.phase.get() == Phase::Draining {
                 log::warn!("the grace time is over; connections that are cut off: {open}");
@@ -158,8 +158,8 @@ impl Shared {
 
     fn advance(&self, phase: Phase) {
         self.phase.advance(phase);
-        for seat in &self.seats {
-            seat.wake();
+        for slot in &self.slots {
+            slot.wake();
         }
     }
 }
@@ -168,7 +168,7 @@ impl std::fmt::Debug for Shared {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Shared")
             .field("settings", &self.settings)
-            .field("seats", &self.seats)
+            .field("slots", &self.slots)
             .finish_non_exhaustive()
     }
 }

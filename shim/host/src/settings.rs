@@ -51,7 +51,7 @@ impl Default for Settings {
 }
 
 /// The limit to be shared where the process has none: the usual value of `fs.nr_open` in Linux.
-const MOST_OPEN: usize = 1 << 20;
+const MAX_OPEN: usize = 1 << 20;
 /// File descriptors that the host itself needs: the standard streams, signals, the metrics, and the runtime of
 /// wasmtime-wasi. There are about ten.
 const OWN: usize = 20;
@@ -69,7 +69,7 @@ impl Settings {
             return usize::MAX;
         }
         let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
-        let limit = limit.map_or(MOST_OPEN, |limit| (limit as usize).min(MOST_OPEN));
+        let limit = limit.map_or(MAX_OPEN, |limit| (limit as usize).min(MAX_OPEN));
         // Two for its waits, and each listener twice, because the host keeps one for a restart.
         let each = 2 + self.dirs.len() + 2 * self.listeners;
         let own = OWN + self.instances * each;

@@ -32,7 +32,7 @@ pub(crate) fn spawn(shared: &Arc<Shared>, number: usize, end: Sender<u8>) -> Res
     let spawned = thread.spawn(move || {
         let code = supervise(&shared, number);
         // New connections are for the other instances now, or are refused if there are none.
-        drop(shared.seats[number].take_listeners());
+        drop(shared.slots[number].take_listeners());
         // If that fails, nothing waits for the code any more.
         let _ = end.send(code);
     });
@@ -41,19 +41,19 @@ pub(crate) fn spawn(shared: &Arc<Shared>, number: usize, end: Sender<u8>) -> Res
 }
 
 fn supervise(shared: &Shared, number: usize) -> u8 {
-    let seat = &shared.seats[number];
+    let slot = &shared.slots[number];
     let mut pause = FIRST_PAUSE;
     let mut useless = 0;
     loop {
         let began = Instant::now();
-        let accepted = seat.counters.accepted.get();
+        let accepted = slot.counters.accepted.get();
         let mut store = None;
         let outcome = prepare(shared, number).and_then(|it| run(shared, store.insert(it)));
         // A client that sees the end of its connection may stop the host. It has trapped before that, so the phase is
         // read before the connections are closed.
         let phase = shared.phase.get();
         drop(store);
-        seat.set_waker(None);
+        slot.set_waker(None);
         let Err(error) = outcome else { return 0 };
         if let Some(I32Exit(code)) = error.downcast_ref() {
             // The system passes on only the low eight bits.
@@ -62,16 +62,16 @@ fn supervise(shared: &Shared, number: usize) -> u8 {
         if error.is::<Stopped>() {
             return 0;
         }
-        seat.counters.traps.add(1);
+        slot.counters.traps.add(1);
         // A guest that has closed its listeners has ended its service by itself.
-        let restarts = shared.settings.restart && seat.has_listeners();
+        let restarts = shared.settings.restart && slot.has_listeners();
         if !restarts || phase != Phase::Serving {
             log::error!("instance {number} has trapped: {error:?}");
             return TRAPPED;
         }
         if began.elapsed() >= STARTED_WELL {
             (pause, useless) = (FIRST_PAUSE, 0);
-        } else if seat.counters.accepted.get() == accepted {
+        } else if slot.counters.accepted.get() == accepted {
             useless += 1;
         } else {
             useless = 0;
@@ -91,14 +91,14 @@ fn supervise(shared: &Shared, number: usize) -> u8 {
 
 /// A store for an instance that is to start.
 fn prepare(shared: &Shared, number: usize) -> wasmtime::Result<Store<Instance>> {
-    let seat = &shared.seats[number];
+    let slot = &shared.slots[number];
     let (instance, waker) = Instance::new(
         number,
         shared.settings.clone(),
-        seat.clone(),
+        slot.clone(),
         shared.phase.clone(),
     )?;
-    seat.set_waker(Some(waker));
+    slot.set_waker(Some(waker));
     if shared.phase.get() != Phase::Serving {
         // The phase may have changed before the waker was set.
         return Err(Stopped.into());

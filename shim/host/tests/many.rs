@@ -15,13 +15,13 @@ use wasip1_host::Host;
 /// The error `MFILE`.
 const MFILE: u8 = 33;
 /// What the guest may have open, where the system allows it.
-const MOST: usize = 100_000;
+const MAX_CONNECTIONS: usize = 100_000;
 /// File descriptors for everything else in this process.
 const OTHERS: usize = 200;
 
-/// How many sockets the guest gets: `MOST`, or what the system allows.
+/// How many sockets the guest gets: `MAX_CONNECTIONS`, or what the system allows.
 fn count() -> usize {
-    let wanted = Some((MOST + OTHERS) as u64);
+    let wanted = Some((MAX_CONNECTIONS + OTHERS) as u64);
     let raised = Rlimit {
         current: wanted,
         maximum: wanted,
@@ -36,7 +36,7 @@ fn count() -> usize {
         setrlimit(Resource::Nofile, soft).unwrap();
     }
     let allowed = getrlimit(Resource::Nofile).current;
-    allowed.map_or(MOST, |it| it as usize - OTHERS).min(MOST)
+    allowed.map_or(MAX_CONNECTIONS, |it| it as usize - OTHERS).min(MAX_CONNECTIONS)
 }
 
 /// Connects and resets again and again. A connection that was reset can still be accepted, and costs no port.

@@ -96,7 +96,7 @@ fn an_instance_that_traps_is_started_again() {
 }
 
 #[test]
-fn one_that_shall_not_start_again_ends_the_host() {
+fn without_restarts_an_instance_that_traps_ends_the_host() {
     let running = host().restart(false).start().unwrap();
     assert_eq!(ask(address(&running), "T"), "");
     assert_eq!(running.wait(), 134);
@@ -192,7 +192,7 @@ fn a_guest_without_its_listener_is_drained() {
 }
 
 #[test]
-fn what_an_ended_instance_had_goes_to_the_others() {
+fn new_connections_go_to_the_instances_that_are_left() {
     for ends in ["X", "C"] {
         let running = host().instances(2).start().unwrap();
         let address = address(&running);
@@ -235,7 +235,7 @@ fn a_drain_lets_the_request_in_hand_finish() {
 }
 
 #[test]
-fn what_is_left_is_ended() {
+fn after_the_grace_a_drain_ends_the_instances_left() {
     let grace = Duration::from_millis(300);
     let host = host().metrics("127.0.0.1:0");
     let running = host.grace(grace).start().unwrap();
@@ -267,7 +267,7 @@ fn a_module_that_never_starts_is_given_up() {
 }
 
 #[test]
-fn what_is_wrong_is_said() {
+fn start_fails_with_the_reason() {
     let said = |host: Host| host.cache(false).start().expect_err("an error").to_string();
     let taken = host().start().unwrap();
     let address = address(&taken).to_string();

@@ -141,7 +141,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_place_is_busy_or_idle_or_gone() {
+    fn every_slot_is_busy_or_idle_or_removed() {
         let mut sets = Sets::default();
         for slot in 0..5 {
             sets.insert(slot);

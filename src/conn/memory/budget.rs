@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn a_worker_that_ends_leaves_all_to_the_others() {
+    fn the_share_of_a_worker_that_ends_returns_to_the_pool() {
         let limits = limits();
         let [mut one, other] = two(&limits);
         one.admit(4 * MIB, &limits).expect("it is free");

@@ -60,7 +60,7 @@ fn seeds_on_wazero() {
 }
 
 #[test]
-fn seeds_on_the_text() {
+fn seeds_on_a_runtime_that_follows_the_specification() {
     run(Kind::Whole, "strict");
 }
 
@@ -100,7 +100,7 @@ fn streams_on_wazero() {
 }
 
 #[test]
-fn streams_on_the_text() {
+fn streams_on_a_runtime_that_follows_the_specification() {
     run(Kind::Streams, "strict");
 }
 
@@ -140,7 +140,7 @@ fn tunnels_on_wazero() {
 }
 
 #[test]
-fn tunnels_on_the_text() {
+fn tunnels_on_a_runtime_that_follows_the_specification() {
     run_tunnels("strict");
 }
 

@@ -68,7 +68,7 @@ fn sleeps_end_in_their_order_never_early_and_within_a_millisecond() {
 
 /// The loop's last look at the clock may be long ago when a handler awaits a sleep.
 #[test]
-fn a_sleep_begins_at_the_next_look_at_the_clock() {
+fn a_sleep_begins_when_the_clock_is_next_read() {
     let context = context();
     context.wake_sleeps(at(0));
     let mut asleep = sleep(millis(10));

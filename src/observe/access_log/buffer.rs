@@ -18,9 +18,9 @@ pub(super) struct Buffer {
 /// much, they no longer fit into the first-level cache of small processors.
 const FULL: usize = 32 << 10;
 
-/// The most that waits while writing fails: two seconds of a server with a thousand requests a second. Less would lose
+/// How many bytes may wait while writing fails: two seconds of a server with a thousand requests a second. Less would lose
 /// lines when a log is moved to another disk; more isn't worth the memory of a module.
-const MOST: usize = 256 << 10;
+const MAX_BYTES: usize = 256 << 10;
 
 impl Buffer {
     pub(super) fn new(writer: Box<dyn Write + Send>) -> Self {
@@ -44,7 +44,7 @@ impl Buffer {
     pub(super) fn push(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
         let before = self.lines.len();
         write(&mut self.lines);
-        if self.lines.len() > MOST {
+        if self.lines.len() > MAX_BYTES {
             self.lines.truncate(before);
             self.lost += 1;
         } else if self.lines.len() >= FULL && !self.is_failing {
@@ -91,7 +91,7 @@ impl Buffer {
                 self.is_failing = true;
                 error!(
                     target: "mini_http",
-                    "the access log can't be written: {error}; up to {MOST} bytes of it wait, further lines are lost"
+                    "the access log can't be written: {error}; up to {MAX_BYTES} bytes of it wait, further lines are lost"
                 );
             }
             Ok(()) | Err(_) => {}
@@ -174,7 +174,7 @@ mod tests {
             if number % 100 == 0 {
                 buffer.flush();
             }
-            assert!(buffer.lines.len() <= MOST);
+            assert!(buffer.lines.len() <= MAX_BYTES);
         }
         assert!(buffer.lost() > 0 && buffer.is_failing);
         disk.set_room(usize::MAX);

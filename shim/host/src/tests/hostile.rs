@@ -11,7 +11,7 @@ use super::wild::{
 use crate::settings::Settings;
 
 /// Makes `calls` random calls, in guests that are made anew after each trap.
-fn rampage(seed: u64, calls: u64) {
+fn make_random_calls(seed: u64, calls: u64) {
     let folder = Folder::new(seed);
     let mut random = Random(seed * 0x9e37_79b9_7f4a_7c15 + 1);
     let mut made = 0;
@@ -56,7 +56,7 @@ fn from_env(name: &str, otherwise: u64) -> u64 {
 #[test]
 fn random_calls() {
     for seed in 1..=from_env("HOST_SEEDS", 2) {
-        let outcome = std::panic::catch_unwind(|| rampage(seed, from_env("HOST_CALLS", 2000)));
+        let outcome = std::panic::catch_unwind(|| make_random_calls(seed, from_env("HOST_CALLS", 2000)));
         assert!(outcome.is_ok(), "seed {seed}");
     }
 }

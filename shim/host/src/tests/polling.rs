@@ -32,7 +32,7 @@ fn end(index: u64) -> Ev {
 }
 
 #[test]
-fn clocks_are_over_in_time() {
+fn clocks_are_reported_in_time() {
     let mut puppet = Puppet::listening();
     let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     let realtime = since_1970.expect("a time after 1970").as_nanos() as u64;
@@ -120,7 +120,7 @@ fn beside_a_socket_clocks_are_right_to_a_millisecond() {
 }
 
 #[test]
-fn what_is_wrong_is_wrong_in_its_own_event() {
+fn each_error_is_reported_by_its_own_event() {
     let mut puppet = Puppet::listening();
     let (mut client, fd) = puppet.connection();
     client.write_all(&[7; 100]).expect("room");
@@ -420,7 +420,7 @@ fn files_and_standard_streams_are_always_ready() {
 }
 
 #[test]
-fn what_is_known_doesnt_hide_what_is_new() {
+fn a_connection_that_stays_ready_hides_no_other() {
     let mut puppet = Puppet::listening();
     let (mut first, one) = puppet.connection();
     let (mut second, two) = puppet.connection();

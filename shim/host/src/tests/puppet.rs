@@ -9,7 +9,7 @@ use crate::calls;
 use crate::instance::Instance;
 use crate::listeners::Bound;
 use crate::phase::SharedPhase;
-use crate::seat::Seat;
+use crate::slot::Slot;
 use crate::settings::Settings;
 
 /// All calls with their parameters: `i` for 32 bits, `l` for 64.
@@ -130,9 +130,9 @@ impl Puppet {
         };
         settings.listeners = 1;
         let phase = Arc::new(SharedPhase::default());
-        let seat = Arc::new(Seat::new(vec![bound]));
+        let slot = Arc::new(Slot::new(vec![bound]));
         let (instance, waker) =
-            Instance::new(0, Arc::new(settings), seat, phase.clone()).expect("an instance");
+            Instance::new(0, Arc::new(settings), slot, phase.clone()).expect("an instance");
         let pre = prepared(pages);
         let mut store = Store::new(pre.module().engine(), instance);
         store.limiter(|instance| &mut instance.limits);

@@ -137,7 +137,7 @@ fn a_peek_takes_nothing() {
 }
 
 #[test]
-fn what_isnt_a_socket_is_refused() {
+fn calls_on_what_isnt_a_socket_fail() {
     let mut puppet = Puppet::listening();
     let (_client, fd) = puppet.connection();
     let fd = u64::from(fd);
@@ -260,7 +260,7 @@ fn a_wait_ends_when_the_host_drains() {
 /// If the kernel has just reported a listener, a connection is waiting. But if other processes share the listener, one
 /// of them may have accepted the connection in the meantime.
 #[test]
-fn a_listener_is_looked_at_again_if_that_isnt_certain() {
+fn a_shared_listener_is_checked_again_although_it_was_reported() {
     for (inherited, just_reported, reported) in [
         (false, true, true),
         (false, false, false),

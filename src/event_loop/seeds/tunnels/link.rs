@@ -79,8 +79,8 @@ pub(super) enum WriteEnd {
     Failed(ErrorKind),
 }
 
-/// The most that a direction may hold.
-const MOST: usize = 64 << 10;
+/// How many bytes a direction may hold.
+const MAX_HELD: usize = 64 << 10;
 
 impl Link {
     pub(super) fn new(plan: Plan) -> Rc<Self> {
@@ -112,7 +112,7 @@ impl Link {
         let output = self
             .arrived()
             .map_or(0, |arrived| near.written.saturating_sub(arrived));
-        (input > MOST || output > MOST)
+        (input > MAX_HELD || output > MAX_HELD)
             .then(|| format!("{input} bytes of input are held, {output} of output"))
     }
 }

@@ -76,7 +76,7 @@ fn a_busy_future_does_not_keep_a_new_task_from_its_first_poll() {
 
 /// A waker of an earlier request wakes the next request of the same connection. This has no effect.
 #[test]
-fn late_wakers_do_no_harm() {
+fn a_waker_of_an_earlier_request_has_no_effect() {
     let bench = Bench::new(Personality::WASI_COMMON);
     let (client, gone) = (bench.client(), bench.client());
     client.send(&get("/keep"));

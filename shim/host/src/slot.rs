@@ -1,4 +1,4 @@
-//! What belongs to an instance's number, and stays when the instance is restarted.
+//! [`Slot`]: the listeners and counters of an instance's number. They stay when the instance is restarted.
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,13 +10,13 @@ use crate::listeners::Bound;
 
 /// The counters of an instance, its listeners, and what wakes it from its waits.
 #[derive(Debug, Default)]
-pub(crate) struct Seat {
+pub(crate) struct Slot {
     pub(crate) counters: Arc<Counters>,
     listeners: Mutex<Vec<Bound>>,
     waker: Mutex<Option<Waker>>,
 }
 
-impl Seat {
+impl Slot {
     pub(crate) fn new(listeners: Vec<Bound>) -> Self {
         Self {
             listeners: Mutex::new(listeners),
