@@ -139,13 +139,13 @@ fn remove_stale(path: &Path, address: &SockAddr) -> io::Result<()> {
     Ok(())
 }
 
-/// The identity of the socket at this path. Fails if it is no socket, or if a process may listen on it.
+/// The identity of the socket at this path. Fails if the file is not a socket, or if a process may listen on it.
 fn examine(path: &Path, address: &SockAddr) -> io::Result<Identity> {
     let file = fs::symlink_metadata(path)?;
     if !file.file_type().is_socket() {
         return Err(io::Error::new(
             io::ErrorKind::AlreadyExists,
-            "this file is no socket: remove it, or use another path",
+            "this file is not a socket: remove it, or use another path",
         ));
     }
     let client = socket2::Socket::new(Domain::UNIX, Type::STREAM, None)?;

@@ -34,7 +34,7 @@ async fn main() -> ExitCode {
 async fn run(file: &str, address: &str) -> Result<()> {
     let address = address
         .parse::<SocketAddr>()
-        .with_context(|| format!("'{address}' is no address like 127.0.0.1:3000"))?;
+        .with_context(|| format!("'{address}' is not an address like 127.0.0.1:3000"))?;
     let engine = Engine::new(Config::new().epoch_interruption(true))?;
     let component =
         Component::from_file(&engine, file).with_context(|| format!("can't load {file}"))?;

@@ -195,13 +195,13 @@ fn size(text: &str) -> Result<usize, String> {
         "K" | "k" | "KiB" => 1 << 10,
         "M" | "m" | "MiB" => 1 << 20,
         "G" | "g" | "GiB" => 1 << 30,
-        _ => return Err(format!("{text} is no size like 64M")),
+        _ => return Err(format!("{text} is not a size like 64M")),
     };
     let bytes = digits
         .parse::<usize>()
         .ok()
         .and_then(|n| n.checked_mul(factor));
-    bytes.ok_or_else(|| format!("{text} is no size like 64M"))
+    bytes.ok_or_else(|| format!("{text} is not a size like 64M"))
 }
 
 /// A time, like `500ms`, `10s`, `2m`, or `10` for seconds.
@@ -211,14 +211,14 @@ fn time(text: &str) -> Result<Duration, String> {
         "ms" => 1,
         "" | "s" => 1000,
         "m" => 60_000,
-        _ => return Err(format!("{text} is no time like 10s")),
+        _ => return Err(format!("{text} is not a time like 10s")),
     };
     let time = digits
         .parse::<u64>()
         .ok()
         .and_then(|n| n.checked_mul(millis));
     let time = time.map(Duration::from_millis);
-    time.ok_or_else(|| format!("{text} is no time like 10s"))
+    time.ok_or_else(|| format!("{text} is not a time like 10s"))
 }
 
 #[cfg(test)]
@@ -273,9 +273,9 @@ mod tests {
             ("--listen", "--listen needs a value"),
             ("--liste x m.wasm", "there is no option --liste"),
             ("--edge=1 m.wasm", "--edge takes no value"),
-            ("--memory 64X m.wasm", "64X is no size"),
-            ("--memory 99999999999G m.wasm", "is no size"),
-            ("--max-spin soon m.wasm", "soon is no time"),
+            ("--memory 64X m.wasm", "64X is not a size"),
+            ("--memory 99999999999G m.wasm", "is not a size"),
+            ("--max-spin soon m.wasm", "soon is not a time"),
             ("--instances 0 m.wasm", "--instances 0"),
         ] {
             let error = run(line).expect_err(line);

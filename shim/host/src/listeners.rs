@@ -77,7 +77,7 @@ impl Address {
         let found = address.to_socket_addrs();
         let mut found = found.map_err(|error| {
             Error::from_io(
-                format!("{address} is no address like 127.0.0.1:3000"),
+                format!("{address} is not an address like 127.0.0.1:3000"),
                 error,
             )
         })?;

@@ -196,7 +196,7 @@ fn prepare(
 ) -> Result<InstancePre<Instance>, Error> {
     let module = match source {
         ModuleSource::Bytes(bytes) => Module::new(engine, bytes)
-            .map_err(|error| Error::with("the bytes are no module", error))?,
+            .map_err(|error| Error::with("the bytes are not a module", error))?,
         ModuleSource::File(path) => {
             let shown = path.display();
             let bytes = std::fs::read(path)
@@ -210,7 +210,7 @@ fn prepare(
             }
             settings.nonblock |= producer::is_go(&bytes);
             Module::new(engine, &bytes)
-                .map_err(|error| Error::with(format!("{shown} is no module"), error))?
+                .map_err(|error| Error::with(format!("{shown} is not a module"), error))?
         }
     };
     let linker = calls::linker(engine);
@@ -220,7 +220,7 @@ fn prepare(
         pre.map_err(|error| Error::with("the module imports what preview 1 doesn't have", error))?;
     if module.get_export("_start").is_none() {
         return Err(Error::new(
-            "the module exports no function _start: it is no program, or a library",
+            "the module exports no function _start: it is a library, or not a WASI module",
         ));
     }
     Ok(pre)

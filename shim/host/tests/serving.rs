@@ -276,11 +276,11 @@ fn start_fails_with_the_reason() {
         (Host::new("/no/such.wasm"), "can't read /no/such.wasm"),
         (
             Host::from_bytes("x", b"text".to_vec()),
-            "the bytes are no module",
+            "the bytes are not a module",
         ),
         (host().listen(&address), "can't listen on"),
         (host().listen(&address).instances(2), "can't listen on"),
-        (host().listen("nowhere"), "nowhere is no address like"),
+        (host().listen("nowhere"), "nowhere is not an address like"),
         (wat("(module)"), "exports no function _start"),
         (
             wat(r#"(module (import "env" "x" (func)))"#),

@@ -105,20 +105,20 @@ fn a_socket_whose_backlog_is_full_is_in_use() {
 }
 
 #[test]
-fn a_file_that_is_no_socket_is_never_removed() {
+fn a_file_that_is_not_a_socket_is_never_removed() {
     let folder = Folder::new("file");
     fs::write(folder.path(), "precious").expect("a file");
-    assert!(error(&folder.path()).contains("no socket"));
+    assert!(error(&folder.path()).contains("not a socket"));
     assert_eq!(fs::read(folder.path()).expect("the file"), b"precious");
     fs::remove_file(folder.path()).expect("the file");
     // Nor is a link, whatever it leads to.
     leave(&folder.0.join("old"));
     std::os::unix::fs::symlink("old", folder.path()).expect("a link");
-    assert!(error(&folder.path()).contains("no socket"));
+    assert!(error(&folder.path()).contains("not a socket"));
     assert!(folder.path().exists());
     fs::remove_file(folder.path()).expect("the link");
     fs::create_dir(folder.path()).expect("a folder");
-    assert!(error(&folder.path()).contains("no socket"));
+    assert!(error(&folder.path()).contains("not a socket"));
 }
 
 #[test]
