@@ -1,4 +1,4 @@
-//! Responds with `Hello!` on the listening sockets that were handed to it: by a WASI runtime, or
+//! Responds with `Hello!` on the listening sockets that were passed to it: by a WASI runtime, or
 //! natively by systemd.
 //!
 //! `cargo run --target wasm32-wasip1 --example hello_wasi`, then `curl http://127.0.0.1:3000`.

@@ -17,7 +17,7 @@ pub(crate) fn examine(lab: &mut Lab, table: &mut Table) -> Outcome {
 fn at_start(lab: &Lab, table: &mut Table) {
     let open: Vec<_> = (0..lab.listener.max(8))
         .filter(|fd| Preview1.fd_fdstat_get(*fd).is_ok())
-        // What was accepted for the commands isn't the runtime's.
+        // Without the connection for the commands, which the runtime didn't pass.
         .filter(|fd| *fd <= lab.listener || Preview1.fd_prestat_get(*fd).is_ok())
         .map(|fd| format!("{fd} {}", kind(fd)))
         .collect();

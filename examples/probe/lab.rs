@@ -91,7 +91,7 @@ impl Lab {
         self.peer.ask("connect")
     }
 
-    /// Accepts one that has knocked.
+    /// Accepts the connection with this number, which the other end has made.
     pub(crate) fn let_in(&mut self, number: u64) -> Outcome<Connection> {
         let fd = self.accept(FdFlags::NONBLOCK)?;
         Ok(Connection { fd, number })

@@ -1,8 +1,8 @@
 //! Examines the WASI preview 1 runtime it runs in: what its sockets, its `poll_oneoff` and its clocks
 //! really do, as a table.
 //!
-//! It needs a listening socket, and somebody at the other end who does as it says: `ci/run probe RUNTIME`
-//! brings both. For a runtime which the scripts don't know, start the module in it by hand, with
+//! It needs a listening socket, and a program at the other end that carries out its commands: `ci/run probe RUNTIME`
+//! provides both. For a runtime which the scripts don't know, start the module in it by hand, with
 //! `--markdown` or `--json` as its argument if the table shouldn't be plain text, and then
 //! `ci/run probe --address 127.0.0.1:3000`.
 //!

@@ -1,6 +1,6 @@
 //! The other end: a program outside the runtime, which makes connections and carries out commands on them.
 //!
-//! The connection on which it says `probe` is for the commands, one a line, each with a response of a line
+//! The connection on which it sends `probe` is for the commands, one per line. The response to each is a line
 //! `ok NUMBER` or `error WHY`. What they mean is in `ci/interop/src/probe.rs`.
 
 use std::io::IoSlice;
@@ -16,7 +16,7 @@ pub(crate) struct Peer {
 
 impl Peer {
     /// Waits for it: for a minute, because a person may have to start it. Connections that don't say
-    /// the right word are somebody else's, who only looks whether there is a listener.
+    /// the right word are from other programs, which only check whether there is a listener.
     pub(crate) fn meet(listener: Fd) -> Result<Self, String> {
         for _ in 0..30_000 {
             match Preview1.sock_accept(listener, FdFlags::NONBLOCK) {
@@ -67,6 +67,6 @@ impl Peer {
 /// Sleeps, by the one call that every runtime can do.
 pub(crate) fn sleep(nanos: u64) {
     let mut event = [wasip1_poll::Event::default()];
-    // Early or late: who sleeps here looks again.
+    // It may return early or late: callers check again.
     let _ = Preview1.poll_oneoff(&[Subscription::clock(0, nanos)], &mut event);
 }

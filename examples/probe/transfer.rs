@@ -105,7 +105,7 @@ fn garbling(lab: &mut Lab, table: &mut Table) -> Outcome {
     ];
     for _ in 0..30 {
         arrived += lab.ask(connection, "read 100000")?;
-        // What was read is to reach this side as room.
+        // Time for this side to learn of the room that the read has made.
         sleep(2_000_000);
         match Preview1.fd_write(connection.fd, &bufs) {
             Ok(count) => told += count,
@@ -166,7 +166,7 @@ fn after_the_end(lab: &mut Lab, table: &mut Table) -> Outcome {
     closing(lab, table)?;
     let mut shown = Vec::new();
     for (name, fd) in [("the listener", lab.listener), ("stdout", 1)] {
-        // The listener is needed on: only its receiving side would end it.
+        // The listener stays usable: only a shutdown of its receiving side would end it.
         shown.push(format!(
             "{name} {}",
             errno(Preview1.sock_shutdown(fd, Shutdown::Write))

@@ -29,7 +29,7 @@ pub(crate) struct Local {
 impl Local {
     pub(crate) fn new(room: Rc<Room>) -> Self {
         // The milliseconds since 1970, so that numbers also grow from one start of the server to the next: a
-        // browser that reconnects says the last number that it knows.
+        // browser that reconnects sends the last number that it knows.
         let now = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
         let last = Cell::new(u64::try_from(now.as_millis()).unwrap_or(0));
         Self { room, last }

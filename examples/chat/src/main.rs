@@ -1,4 +1,4 @@
-//! A chat room: each message goes to everybody who waits for it, by an event stream or a long poll.
+//! A chat room: each message is sent to all clients that wait for one, by an event stream or a long poll.
 //!
 //! In the folder `examples`: `cargo run -p chat`, then open http://127.0.0.1:3000 in two windows of a browser, or
 //! `curl -N http://127.0.0.1:3000/events` and `curl -d hello http://127.0.0.1:3000/messages`. The same source runs in

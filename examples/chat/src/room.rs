@@ -45,7 +45,7 @@ impl Room {
     /// Waits for the first message after this one.
     pub(crate) async fn next(&self, after: u64) -> Message {
         loop {
-            // Before the look, so that no message is missed in between.
+            // Before the messages are checked, so that none is missed in between.
             let added = self.added.listen();
             if let Some(message) = self.first_after(after) {
                 return message;

@@ -1,4 +1,4 @@
-//! The listener of these programs: bound natively, handed over by a WASI runtime.
+//! The listener of these programs: bound natively, passed by a WASI runtime.
 
 use std::io;
 use std::net::TcpListener;

@@ -16,8 +16,8 @@ use tokio_tungstenite::tungstenite::protocol::{Message, Role, WebSocketConfig};
 /// The largest message that is taken. A client can make the server hold as much.
 const MAX_MESSAGE: usize = 4 << 20;
 
-/// After as long without a message the client is sent a ping, and after as long again the connection
-/// ends: a client that is gone without a word would be kept otherwise.
+/// After this time without a message the client is sent a ping, and after the same time again the connection
+/// ends. Otherwise the connection of a client that disappeared would be kept.
 const MAX_SILENCE: Duration = Duration::from_secs(60);
 
 /// Begins a WebSocket, if the request asks for one. hyper gives up the connection when it has sent this response.

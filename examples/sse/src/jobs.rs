@@ -11,11 +11,11 @@ use mini_http::{Bytes, sleep, spawn};
 
 use super::Stop;
 
-/// More jobs at a time aren't begun, so that clients can't fill the memory.
-const MOST: usize = 100;
+/// The most jobs at a time, so that clients can't fill the memory.
+const MAX_JOBS: usize = 100;
 const STEPS: u32 = 40;
 const STEP: Duration = Duration::from_millis(50);
-/// A client that has lost its connection may ask for this long after the end.
+/// How long the steps of a job are kept after its end, for clients that have lost their connection.
 const KEPT: Duration = Duration::from_secs(60);
 
 #[derive(Default)]
@@ -27,7 +27,7 @@ pub(crate) struct Jobs {
 impl Jobs {
     /// Starts a job, and returns its number; `None` if there are too many.
     pub(crate) fn start(jobs: &Rc<Self>, stopping: Stop) -> Option<u64> {
-        if jobs.jobs.borrow().len() >= MOST {
+        if jobs.jobs.borrow().len() >= MAX_JOBS {
             return None;
         }
         let id = jobs.started.get() + 1;

@@ -17,7 +17,7 @@ pub(crate) fn is_asked_for(request: &Request<Incoming>) -> bool {
     request.headers().contains_key(UPGRADE) || request.headers().contains_key(SEC_WEBSOCKET_KEY)
 }
 
-/// The response that opens a WebSocket; `None` if the request is no valid handshake.
+/// The response that opens a WebSocket; `None` if the request is not a valid handshake.
 pub(crate) fn accept(request: &Request<Incoming>) -> Option<Response<AnyBody>> {
     let is_valid = request.method() == Method::GET
         && request.version() == Version::HTTP_11

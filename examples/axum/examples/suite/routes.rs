@@ -1,4 +1,4 @@
-//! Routes for what the app has no use for: forms, streams, other bodies, and what goes wrong.
+//! Routes for what the app doesn't use: forms, streams, other bodies, and failures.
 
 use std::io;
 use std::time::Duration;
