@@ -96,7 +96,7 @@ pub enum ErrorKind {
     NoListener,
     /// The platform doesn't support the operation.
     Unsupported,
-    /// A setting is out of range, or the server was started before.
+    /// A setting is out of range or doesn't suit the call, or the server was started before.
     Setting,
     /// A connection wasn't [upgraded](crate::upgrade()).
     Upgrade,

@@ -82,14 +82,14 @@ pub struct Limits {
     /// version 1 has at most 107 in any case.
     pub max_proxy_header: usize,
     /// With `Server::proxy_protocol`: the longest time from the start of a connection to the
-    /// end of its PROXY header, which proxies send at once. Then it is closed. Default 5 s, which is enough to
-    /// repeat a lost packet twice.
+    /// end of its PROXY header, which proxies send at once. After that, the connection is closed. Default 5 s, which is
+    /// enough to repeat a lost packet twice.
     pub proxy_header_timeout: Duration,
     /// The longest time from the first byte of a head to its last. A slower one gets 408 (RFC 9110
     /// §15.5.9). Default 30 s.
     pub head_timeout: Duration,
-    /// The longest time that a connection may be idle, before its first request or between two. Then
-    /// it is closed. Default 75 s.
+    /// The longest time that a connection may be idle, before its first request or between two. After
+    /// that, it is closed. Default 75 s.
     pub idle_timeout: Duration,
     /// The minimum rate, in bytes per second, at which a body must arrive and responses must be taken by
     /// the client. It is the average over each [`rate_window`](Self::rate_window). Default 500.
@@ -110,21 +110,21 @@ pub struct Limits {
     /// 64 MiB.
     pub max_linger: u64,
     /// With `serve_async`: the longest time that a response may take after the client has ended its
-    /// stream. Each write that the client takes starts it anew. Then the connection is closed. Default
-    /// 30 s.
+    /// stream. After that, the connection is closed. The time starts anew with each write that the client
+    /// takes. Default 30 s.
     ///
     /// A client that has ended its stream may still read its response, but it may also be gone:
     /// that can't be seen before something is sent. While nothing is sent, such a connection is closed
-    /// sooner if a new one needs its place ([`max_connections`](Self::max_connections)).
+    /// sooner to make room for a new one ([`max_connections`](Self::max_connections)).
     pub half_closed_timeout: Duration,
-    /// With `serve_async`: the longest time from a complete head to the head of the response. It stands
-    /// still while the handler waits for the request's body. Then the client gets 503, and the
+    /// With `serve_async`: the longest time from a complete head to the head of the response, without the
+    /// time in which the handler waits for the request's body. After that, the client gets 503, and the
     /// handler's future is dropped. Default `None`: handlers may take any time.
     pub handler_timeout: Option<Duration>,
     /// With `serve_async`: the most requests at a time, each from its head to the end of its response. So a
     /// stream of events counts as long as it is open. It bounds the memory that isn't counted in
-    /// [`max_held`](Self::max_held): the handlers' futures, and what they collect. While there are as many, no
-    /// further request is begun: its client waits until another one has ended. An [upgraded](crate::upgrade())
+    /// [`max_held`](Self::max_held): the handlers' futures, and what they collect. At the limit no further request
+    /// is begun: its client waits until another one has ended. An [upgraded](crate::upgrade())
     /// connection doesn't count. Default 10,000, on WASI 1,000.
     pub max_requests: usize,
 }

@@ -58,8 +58,8 @@ impl Request {
     }
 
     /// The client's address. `None` on WASI preview 1, which has no call for it, and for connections of Unix domain
-    /// sockets. Behind a proxy it is the proxy's, unless that sends the PROXY protocol:
-    /// [`TrustedProxies`](crate::TrustedProxies) finds the client's.
+    /// sockets. Behind a proxy it is the proxy's address: [`TrustedProxies`](crate::TrustedProxies) finds the client's.
+    /// With the PROXY protocol (`Server::proxy_protocol`) it is the address in the header, also in the first two cases.
     #[must_use]
     pub fn peer_addr(&self) -> Option<SocketAddr> {
         self.parts().peer

@@ -102,7 +102,7 @@ impl StopSignal {
         (within != Self::NOT_SET).then(|| Duration::from_nanos(within))
     }
 
-    /// Sets the signal. The shortest time counts: a later call with a longer time means a later moment.
+    /// Sets the signal. The shortest of the times counts: a later call with a longer one would mean a later deadline.
     pub(crate) fn set(&self, within: Duration) {
         let within = time::nanos(within).min(Self::NOT_SET - 1);
         self.within.fetch_min(within, Ordering::AcqRel);

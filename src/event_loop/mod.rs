@@ -104,7 +104,7 @@ use crate::request::Request;
 use crate::shares::{Pools, Share};
 use crate::time::Instant;
 
-/// Serves the connections of the reactor's listeners. Returns when the handle has been told to stop and all
+/// Serves the connections of the reactor's listeners. Returns when the handle stops the server and all
 /// connections are closed.
 ///
 /// # Errors

@@ -49,9 +49,9 @@ pub(crate) use stream::{QUEUE, READ_ON, Receiver, Stream, add_piece};
 /// sends a response of its own, the connection closes after that.
 pub struct Incoming {
     source: Source,
-    /// The most bytes of the whole body.
+    /// The largest allowed length of the whole body, in bytes.
     limit: u64,
-    /// Bytes that have come out.
+    /// Bytes that the handler has received.
     taken: u64,
     /// Whether it was polled.
     is_begun: bool,
@@ -117,8 +117,8 @@ impl Incoming {
         Self::with_limit(Source::Ended, u64::MAX)
     }
 
-    /// Another body as the body of a request, for tests of handlers. If one of its errors is no
-    /// [`IncomingError`], it becomes the [`source`](std::error::Error::source) of one.
+    /// Another body as the body of a request, for tests of handlers. An error of that body that is not an
+    /// [`IncomingError`] becomes the [`source`](std::error::Error::source) of one.
     pub fn from_body<B>(body: B) -> Self
     where
         B: http_body::Body + Send + 'static,
@@ -148,7 +148,7 @@ impl Incoming {
         Ok(())
     }
 
-    /// Counts bytes that come out.
+    /// Counts bytes that the handler receives.
     fn count(&mut self, bytes: u64) -> Result<(), IncomingError> {
         self.taken = self.taken.saturating_add(bytes);
         if self.taken > self.limit {
@@ -177,8 +177,8 @@ impl Incoming {
     }
 }
 
-/// All pieces as one. If the others waited before all was asked for, the last one is the large one. It keeps
-/// its memory, if it is the only owner, which gets as much larger as the others need.
+/// Joins all pieces. Those that waited before the handler asked for the whole body are small, and the last piece is the
+/// large rest. If nothing else refers to its memory, that memory is extended, and the others are copied in front.
 fn joined(mut pieces: VecDeque<Bytes>) -> Bytes {
     let Some(last) = pieces.pop_back() else {
         return Bytes::new();

@@ -71,7 +71,7 @@ impl ResponseEvent<'_> {
         ConnectionId(self.connection)
     }
 
-    /// The client's address. `None` on WASI preview 1, which has no call for it.
+    /// The client's address. `None` if it isn't known; see [`Request::peer_addr`](crate::Request::peer_addr).
     #[must_use]
     pub fn peer_addr(&self) -> Option<SocketAddr> {
         self.peer

@@ -147,7 +147,7 @@ struct Entry {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
-    /// It will sleep for `duration` from the moment at which the loop next looks at the clock.
+    /// It will sleep for `duration` from the moment at which the loop next reads the clock.
     New {
         duration: Duration,
         /// Its position in `new`.
