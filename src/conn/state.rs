@@ -58,7 +58,7 @@
 //! client that asked to close, and the client might lose its response.
 //!
 //! `KeepAlive` only changes from `Persist` to `Close`, and keeps its first reason, which is logged and
-//! counted. A planned reason (`CloseReason::is_planned`) is not a failure, so it gives way to one:
+//! counted. A planned reason (`CloseReason::is_planned`) is not a failure, so a failure replaces it:
 //!
 //! * A request fails while it is with the handler (500, 503), or its body does. The close would otherwise
 //!   look like the end of a good request.

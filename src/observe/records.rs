@@ -20,7 +20,7 @@ pub(super) struct Records {
     text: usize,
 }
 
-/// A place in the table. It is small, because the table can't shrink while its last place is used.
+/// A slot of the table. It is small, because the table can't shrink while its last slot is used.
 #[derive(Debug, Default)]
 struct Slot {
     /// The next one of its list.
@@ -74,8 +74,8 @@ pub(super) const MAX_VALUE: usize = 1 << 10;
 /// Memory for text that a record keeps for its next request: the head of a browser's request fits.
 const KEPT_TEXT: usize = 1 << 10;
 
-/// This many records don't count as memory of clients, and as many keep their memory while they aren't used: fewer are
-/// used where responses are sent as soon as they are made.
+/// This many records don't count as memory of clients, and as many keep their memory while they aren't used. Where
+/// responses are sent as soon as they are made, fewer are in use.
 const UNCOUNTED: usize = 64;
 
 impl Records {
@@ -313,7 +313,7 @@ mod tests {
         }
         assert!(records.held() < most / 50, "{} of {most}", records.held());
         assert_eq!(records.get(long.first).map(|long| long.start), Some(7));
-        // The places are used again.
+        // The slots are used again.
         let length = records.all.len();
         for start in 0..100_000 {
             records.push(&mut burst, |record| record.start = start);

@@ -104,7 +104,7 @@ impl Connection {
             timers.handler.deadline,
             timers.body.deadline,
         ];
-        // A half-closed connection gives way to new ones, whichever timer is the next.
+        // A half-closed connection may be closed for a new one, whichever timer is the next.
         let names = [Timer::HalfClosed, Timer::Handler, Timer::Body];
         let name = deadlines.iter().zip(names).find(|(set, _)| set.is_some());
         match (name, deadlines.into_iter().flatten().min()) {

@@ -53,7 +53,7 @@ impl Book {
     pub(super) fn begin(&mut self, number: u64, now: u64) -> Result<Rc<Planned>, String> {
         let is_seen = |number| self.seen_at(number).is_some();
         let Some(entry) = self.entries.get(&number) else {
-            return Err(format!("nobody has sent a request {number}"));
+            return Err(format!("no client has sent a request {number}"));
         };
         if is_seen(number) {
             return Err(format!("request {number} comes twice"));
@@ -88,7 +88,7 @@ pub(super) fn handler(
         let number = request.uri().path()[1..].parse().expect("a number");
         let planned = book.borrow_mut().note(number, fake.now(), request.body());
         match planned.act {
-            // Without the message of a panic, which nobody is to be alarmed by.
+            // Without the message of the panic hook, because this panic is planned.
             Act::Panic => std::panic::resume_unwind(Box::new("as planned")),
             Act::Stop => {
                 book.borrow_mut().stopped_at.get_or_insert(fake.now());

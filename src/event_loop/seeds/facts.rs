@@ -25,7 +25,7 @@ pub(super) struct Facts<'a> {
     pub(super) slack: u64,
     /// There may be as many connections as the limit allows.
     pub(super) is_at_limit: bool,
-    /// Idle connections may be closed for newcomers.
+    /// Idle connections may be closed for new ones.
     pub(super) is_evicting: bool,
     /// Memory may be short.
     pub(super) is_short: bool,

@@ -335,5 +335,5 @@ impl Case<'_> {
     }
 }
 
-/// An idle connection is not closed for a newcomer before this.
+/// An idle connection is not closed for a new one before this.
 const EVICT_AFTER: u64 = 100_000_000;

@@ -254,7 +254,7 @@ impl World {
             let (calls, acts, counters) = now(fake);
             let (calls, acts) = (calls - calls_before, acts - acts_before);
             // Whatever happens, a client's act or a deadline, makes a connection busy for a while; and
-            // there may be newcomers who have waited for a place.
+            // there may be new connections that have waited for a free slot.
             let ended = before.active + counters.accepted - before.accepted;
             let requests = counters.requests - before.requests;
             let work = 100 * (acts + ended + requests);

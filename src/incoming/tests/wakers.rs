@@ -32,7 +32,7 @@ fn a_wait_notifies_once_and_ends_with_data() {
         }
     );
     stream.push(Bytes::from_static(b"b"));
-    assert_eq!(woken.take(), 0, "nobody waits");
+    assert_eq!(woken.take(), 0, "no future waits");
     assert_eq!(data(&mut incoming), "a");
     assert_eq!(data(&mut incoming), "b");
     assert_eq!(notified.take(), 0);

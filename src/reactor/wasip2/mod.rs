@@ -1,6 +1,6 @@
 //! The [`Reactor`] of WASI 0.2, over `wasi:sockets/tcp`, `wasi:io/streams` and `wasi:io/poll`.
 //!
-//! A poll is level-triggered and exact. But the host punishes four mistakes:
+//! A poll is level-triggered and exact. But four mistakes have severe consequences:
 //!
 //! | mistake | consequence | avoided in |
 //! |---|---|---|

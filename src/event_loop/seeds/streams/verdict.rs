@@ -199,7 +199,7 @@ impl Case<'_> {
 
     /// A body gives no more than there is room for.
     fn check_room(&self) {
-        // What was on its way at a reset is taken by nobody.
+        // No client receives what was on its way at a reset.
         if self.peer.harmed_at.is_some() || self.peer.client.is_reset() {
             return;
         }

@@ -95,7 +95,7 @@ impl Bell {
     }
 }
 
-/// Nobody waits for the bell any more.
+/// Records, when it is dropped, that no future waits for the bell any more.
 struct Ending<'a>(&'a Bell);
 
 impl Drop for Ending<'_> {

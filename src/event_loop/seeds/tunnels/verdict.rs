@@ -27,7 +27,7 @@ pub(super) struct Facts<'a> {
     slack: u64,
     /// A call that reports that nothing waits is right.
     is_truthful: bool,
-    /// Idle connections may be closed for newcomers, because accepting fails. Upgraded ones are not idle.
+    /// Idle connections may be closed for new ones, because accepting fails. Upgraded ones are not idle.
     is_evicting: bool,
     /// Memory may be short.
     is_short: bool,

@@ -136,7 +136,7 @@ fn probe(call: &Call) -> Outcome {
     if !address.is_empty() {
         let address = address
             .parse()
-            .map_err(|_| format!("{address} is no address, like 127.0.0.1:3000"))?;
+            .map_err(|_| format!("{address} is not an address like 127.0.0.1:3000"))?;
         return probe::serve(address);
     }
     let format = match (call.has("--json"), call.has("--markdown")) {
