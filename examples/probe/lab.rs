@@ -38,7 +38,7 @@ pub(crate) enum For {
 }
 
 /// What a poll has reported.
-pub(crate) struct Told {
+pub(crate) struct Reported {
     pub(crate) result: Result<Vec<Event>, Errno>,
     pub(crate) nanos: u64,
     labels: Vec<&'static str>,
@@ -87,12 +87,12 @@ impl Lab {
     }
 
     /// Has the other end connect, without accepting it.
-    pub(crate) fn knock(&mut self) -> Outcome<u64> {
+    pub(crate) fn connect_unaccepted(&mut self) -> Outcome<u64> {
         self.peer.ask("connect")
     }
 
     /// Accepts the connection with this number, which the other end has made.
-    pub(crate) fn let_in(&mut self, number: u64) -> Outcome<Connection> {
+    pub(crate) fn accept_waiting(&mut self, number: u64) -> Outcome<Connection> {
         let fd = self.accept(FdFlags::NONBLOCK)?;
         Ok(Connection { fd, number })
     }
@@ -116,7 +116,7 @@ impl Lab {
     }
 
     /// Polls, and takes the time.
-    pub(crate) fn poll(&self, list: &[(&'static str, For)]) -> Told {
+    pub(crate) fn poll(&self, list: &[(&'static str, For)]) -> Reported {
         let subscriptions: Vec<_> = (BASE..)
             .zip(list)
             .map(|(userdata, (_, what))| match *what {
@@ -136,7 +136,7 @@ impl Lab {
             events
         });
         let labels = list.iter().map(|(label, _)| *label).collect();
-        Told {
+        Reported {
             result,
             nanos,
             labels,
@@ -149,7 +149,7 @@ const BASE: u64 = 1_000;
 /// The number of bytes in the events' memory before a poll.
 pub(crate) const LEFT_OVER: u64 = 777_777;
 
-impl Told {
+impl Reported {
     /// Whether there is an event without error of this subscription.
     pub(crate) fn has(&self, label: &str) -> bool {
         let of = |event: &&Event| self.label(event) == label && event.error == Errno::SUCCESS;

@@ -68,14 +68,14 @@ fn listener(lab: &mut Lab, table: &mut Table) -> Outcome {
         lab.poll(&[read, ("clock", For::Clock(0))]).show(),
         "tests this at the start: if both are reported and no connection is waiting, the runtime is blind",
     );
-    let number = lab.knock()?;
+    let number = lab.connect_unaccepted()?;
     table.row(
         "a listener with a connection, and a clock of 100 ms",
         "the listener, at once",
         lab.poll(&[read, ("clock", For::Clock(100 * MS))]).show(),
         "accepts; on a blind runtime, sleeps for short times and then tries to accept",
     );
-    let connection = lab.let_in(number)?;
+    let connection = lab.accept_waiting(number)?;
     close(connection)
 }
 

@@ -96,7 +96,7 @@ fn writing(lab: &mut Lab, table: &mut Table) -> Outcome {
 /// Whether writes of several buffers return the number of bytes that arrive, with a socket that is nearly full.
 fn garbling(lab: &mut Lab, table: &mut Table) -> Outcome {
     let connection = lab.connect()?;
-    let (mut told, mut arrived) = (fill(connection), 0);
+    let (mut returned, mut arrived) = (fill(connection), 0);
     let chunk = [b'g'; 300_000];
     let bufs = [
         IoSlice::new(&chunk),
@@ -108,21 +108,21 @@ fn garbling(lab: &mut Lab, table: &mut Table) -> Outcome {
         // Time for this side to learn of the room that the read has made.
         sleep(2_000_000);
         match Preview1.fd_write(connection.fd, &bufs) {
-            Ok(count) => told += count,
+            Ok(count) => returned += count,
             Err(Errno::AGAIN) => {}
             Err(errno) => return Err(format!("fd_write: {errno}")),
         }
     }
     let _ = Preview1.sock_shutdown(connection.fd, Shutdown::Write);
     arrived += lab.ask(connection, "drain")?;
-    let told = told as u64;
+    let returned = returned as u64;
     table.row(
         "`fd_write` of three buffers into a socket that is nearly full, 30 times: bytes returned and bytes that arrived",
         "the same",
-        match arrived.checked_sub(told) {
+        match arrived.checked_sub(returned) {
             Some(0) => "the same".into(),
             Some(more) => format!("{more} bytes more arrived than were returned"),
-            None => format!("{} bytes fewer arrived than were returned", told - arrived),
+            None => format!("{} bytes fewer arrived than were returned", returned - arrived),
         },
         "writes one buffer at a time where `poll_oneoff` is blind",
     );

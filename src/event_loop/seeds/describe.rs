@@ -9,7 +9,7 @@ impl Peer {
         let numbers: Vec<_> = numbers.map(|it| (it.number, it.last)).take(8).collect();
         let stolen = self.is_stolen();
         format!(
-            "client {numbers:?} connected {} accepted {:?} closed {:?} fd {:?}\n  {:?} {:?} {:?} stubborn {}\n  sent {} of {}, begun {:?} sent {:?} ended {:?} harmed {:?} (stolen {stolen}) faulted {} reset {}\n  responded {} {:?} refusal {:?} cut short {:?} written {}",
+            "client {numbers:?} connected {} accepted {:?} closed {:?} fd {:?}\n  {:?} {:?} {:?} stubborn {}\n  sent {} of {}, begun {:?} sent {:?} ended {:?} broken {:?} (stolen {stolen}) faulted {} reset {}\n  responded {} {:?} refusal {:?} cut short {:?} written {}",
             self.connected_at,
             self.client.accepted_at(),
             self.client.closed_at(),
@@ -23,7 +23,7 @@ impl Peer {
             self.begun_at.iter().take(8).collect::<Vec<_>>(),
             self.sent_at.iter().take(8).collect::<Vec<_>>(),
             self.ended_at,
-            self.harmed_at,
+            self.broken_at,
             self.client.is_faulted(),
             self.client.is_reset(),
             self.responded,

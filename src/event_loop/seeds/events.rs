@@ -271,7 +271,7 @@ impl Case<'_> {
     fn has_taken_all(&self) -> bool {
         let peer = self.peer;
         peer.plan.reading.is_good()
-            && peer.harmed_at.is_none()
+            && peer.broken_at.is_none()
             && !peer.client.is_reset()
             && !peer.client.is_faulted()
     }

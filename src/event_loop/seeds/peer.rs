@@ -31,7 +31,7 @@ pub(super) struct Peer {
     pub(super) last_sent_at: u64,
     pub(super) ended_at: Option<u64>,
     /// It was reset by the client, or its file descriptor was stolen.
-    pub(super) harmed_at: Option<u64>,
+    pub(super) broken_at: Option<u64>,
     inbox: Vec<u8>,
     /// Bytes that it has taken.
     pub(super) received: u64,
@@ -96,7 +96,7 @@ impl Peer {
             sent_at: Vec::new(),
             last_sent_at: fake.now(),
             ended_at: None,
-            harmed_at: None,
+            broken_at: None,
             inbox: Vec::new(),
             received: 0,
             responded: 0,
@@ -118,7 +118,7 @@ impl Peer {
         take(fake, &peer);
         if let Ending::Resets(after) | Ending::Stolen(after) = ending {
             let peer = Rc::clone(&peer);
-            fake.after(after, move |fake| peer.borrow_mut().harm(fake));
+            fake.after(after, move |fake| peer.borrow_mut().break_connection(fake));
         }
         peer
     }
@@ -139,23 +139,23 @@ impl Peer {
 
     /// Whether that has happened.
     pub(super) fn was_stolen(&self) -> bool {
-        self.is_stolen() && self.harmed_at.is_some()
+        self.is_stolen() && self.broken_at.is_some()
     }
 
-    fn harm(&mut self, fake: &Fake) {
-        self.acted();
+    fn break_connection(&mut self, fake: &Fake) {
+        self.record_act();
         match self.client.fd() {
             _ if self.client.is_closed() => return,
             Some(fd) if self.is_stolen() => fake.steal(fd),
             _ => self.client.reset(),
         }
-        self.harmed_at = Some(fake.now());
+        self.broken_at = Some(fake.now());
     }
 
     /// Sends the next piece. Returns when to go on, if there is more to be done.
     fn send(&mut self, now: u64) -> Option<Duration> {
         let hears = !self.is_over || self.plan.is_stubborn;
-        if now >= self.quiet || self.harmed_at.is_some() || self.ended_at.is_some() || !hears {
+        if now >= self.quiet || self.broken_at.is_some() || self.ended_at.is_some() || !hears {
             return None;
         }
         let current = self.sent_at.len();
@@ -213,7 +213,7 @@ impl Peer {
         self.sent_at.resize(ended, now);
         self.sent = to;
         self.last_sent_at = now;
-        self.acted();
+        self.record_act();
     }
 
     /// Called when the client has sent everything.
@@ -221,7 +221,7 @@ impl Peer {
         if self.plan.ending == Ending::HalfCloses {
             self.client.end();
             self.ended_at = Some(now);
-            self.acted();
+            self.record_act();
         }
         None
     }
@@ -230,7 +230,7 @@ impl Peer {
         if bytes.is_empty() {
             return;
         }
-        self.acted();
+        self.record_act();
         self.received += bytes.len() as u64;
         if self.ignores_rest {
             return;
@@ -349,7 +349,7 @@ impl Peer {
         self.responded_at.push(at);
     }
 
-    fn acted(&self) {
+    fn record_act(&self) {
         self.acts.set(self.acts.get() + 1);
     }
 }

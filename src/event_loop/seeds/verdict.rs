@@ -40,7 +40,7 @@ pub(super) fn is_missed(facts: &Facts<'_>, peer: &Peer) -> bool {
     let in_time = waited <= facts.bound + facts.rests();
     let may_be_missed = !facts.is_truthful && (in_time || facts.is_at_limit);
     assert!(
-        is_late || may_be_missed || peer.harmed_at.is_some(),
+        is_late || may_be_missed || peer.broken_at.is_some(),
         "never accepted: {}",
         facts.show(peer)
     );
@@ -97,7 +97,7 @@ impl Case<'_> {
         let (at, facts) = (self.peer.responded, self.facts);
         let (begun, sent) = (self.peer.begun_at[at], self.peer.sent_at[at]);
         let by = sent.max(self.accepted_at) + facts.bound + self.backlog();
-        self.is_harmed()
+        self.is_broken()
             || !self.peer.plan.reading.is_good()
             || self.may_miss() && by >= facts.stopped_at
             || sent + facts.slack >= facts.stopped_at + GRACE
@@ -115,7 +115,7 @@ impl Case<'_> {
         let facts = self.facts;
         !facts.is_truthful
             || facts.is_short
-            || self.is_harmed()
+            || self.is_broken()
             || !self.peer.plan.reading.is_good()
     }
 
@@ -127,8 +127,8 @@ impl Case<'_> {
         }
     }
 
-    fn is_harmed(&self) -> bool {
-        self.peer.harmed_at.is_some()
+    fn is_broken(&self) -> bool {
+        self.peer.broken_at.is_some()
             || self.peer.client.is_faulted()
             || self.peer.client.is_reset() && self.peer.plan.is_stubborn
     }
@@ -196,7 +196,7 @@ impl Case<'_> {
     fn check_latency(&self) {
         let peer = self.peer;
         let is_prompt = peer.plan.reading == Reading::Prompt;
-        if !is_prompt || !matches!(peer.plan.manner, Manner::Turns(_)) || self.is_harmed() {
+        if !is_prompt || !matches!(peer.plan.manner, Manner::Turns(_)) || self.is_broken() {
             return;
         }
         for (at, (sent, responded)) in peer.sent_at.iter().zip(&peer.responded_at).enumerate() {
@@ -249,7 +249,7 @@ impl Case<'_> {
             self.show()
         );
         if closed >= facts.stopped_at
-            || self.is_harmed()
+            || self.is_broken()
             || peer.ended_at.is_some()
             || self.was_last()
         {
@@ -272,7 +272,7 @@ impl Case<'_> {
         let closed = peer.client.closed_at().unwrap_or(u64::MAX);
         let mut reasons = BTreeSet::new();
         let was_stopped = closed >= facts.stopped_at;
-        if self.is_harmed() || !peer.plan.reading.is_good() {
+        if self.is_broken() || !peer.plan.reading.is_good() {
             // What the server has seen of it isn't known.
             return (0..CloseReason::ALL.len()).collect();
         }

@@ -22,8 +22,8 @@ pub(in crate::event_loop::seeds) struct Scripted {
     watch: Watch,
     /// The next part.
     next: usize,
-    /// Bytes that were given.
-    given: usize,
+    /// Bytes that were produced.
+    produced: usize,
     waiting: Option<Pin<Box<dyn Future<Output = ()>>>>,
     has_ended: bool,
     _kept: Option<Incoming>,
@@ -37,7 +37,7 @@ impl Scripted {
             planned,
             watch,
             next: 0,
-            given: 0,
+            produced: 0,
             waiting: None,
             has_ended: false,
             _kept: kept,
@@ -92,10 +92,10 @@ impl Body for Scripted {
                     this.waiting = Some(Box::pin(wait(this.watch.clone(), *it)))
                 }
                 Some(Part::Data(length)) => {
-                    let from = this.given;
-                    this.given += length;
-                    this.watch.gave(planned.number, *length);
-                    let data = Bytes::copy_from_slice(&planned.response[from..this.given]);
+                    let from = this.produced;
+                    this.produced += length;
+                    this.watch.record_produced(planned.number, *length);
+                    let data = Bytes::copy_from_slice(&planned.response[from..this.produced]);
                     return Poll::Ready(Some(Ok(Frame::data(data))));
                 }
             }

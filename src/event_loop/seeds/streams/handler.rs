@@ -42,7 +42,7 @@ pub(in crate::event_loop::seeds) fn handler(
     move |request| {
         tools.watch.fake.work(tools.work);
         let tools = tools.clone();
-        tools.watch.acted();
+        tools.watch.record_act();
         let (number, now) = (request.uri().path()[1..].parse(), tools.watch.fake.now());
         let planned = number.map_err(|_| "no number".to_string());
         let planned = planned.and_then(|number| tools.book.borrow_mut().begin(number, now));
@@ -58,7 +58,7 @@ pub(in crate::event_loop::seeds) fn stopper(tools: Tools, at: Duration, within: 
         sleep(at).await;
         let now = tools.watch.fake.now();
         tools.book.borrow_mut().stopped_at.get_or_insert(now);
-        tools.watch.acted();
+        tools.watch.record_act();
         tools.handle.stop_within(within);
     })
 }
@@ -107,7 +107,7 @@ fn begin_beside(tools: &Tools, beside: Beside) {
         Beside::Sleeper(time) => spawn(wait(watch, Wait::Sleep(time))),
         Beside::Stopping => spawn(async move {
             handle.stopping().await;
-            watch.acted();
+            watch.record_act();
         }),
         Beside::Endless => spawn(pending()),
         Beside::Panics => spawn(async { std::panic::resume_unwind(Box::new("as planned")) }),
@@ -169,7 +169,7 @@ async fn frames(
             check(tools, planned, &all, true);
             return Ok(());
         };
-        tools.watch.acted();
+        tools.watch.record_act();
         if let Ok(data) = frame?.into_data() {
             all.extend_from_slice(&data);
         }
@@ -186,7 +186,7 @@ fn check(tools: &Tools, planned: &Planned, received: &[u8], is_whole: bool) {
         }
         false => planned.body.starts_with(received),
     };
-    tools.watch.acted();
+    tools.watch.record_act();
     tools.watch.fault(is_right, || {
         format!("the body of request {}", planned.number)
     });

@@ -187,7 +187,7 @@ impl Case<'_> {
         }
         let sent_little = peer.sent < 60_000 && !facts.is_short;
         let is_read = facts.limits.max_requests >= 100 && sent_little;
-        if let (Some(at), Ending::Resets(_), true) = (peer.harmed_at, peer.plan.ending, is_read) {
+        if let (Some(at), Ending::Resets(_), true) = (peer.broken_at, peer.plan.ending, is_read) {
             let since = at.max(self.accepted());
             assert!(
                 facts.is_at_limit || self.closed <= since + facts.bound + facts.rests() + STEP,
@@ -200,7 +200,7 @@ impl Case<'_> {
     /// A body gives no more than there is room for.
     fn check_room(&self) {
         // No client receives what was on its way at a reset.
-        if self.peer.harmed_at.is_some() || self.peer.client.is_reset() {
+        if self.peer.broken_at.is_some() || self.peer.client.is_reset() {
             return;
         }
         for (at, planned) in self
@@ -211,18 +211,18 @@ impl Case<'_> {
             .enumerate()
             .skip(self.peer.responded)
         {
-            let given = self
+            let produced = self
                 .watch
                 .owned(planned.number)
-                .map_or(0, |owned| owned.given);
+                .map_or(0, |owned| owned.produced);
             let taken = match at == self.peer.responded {
                 true => self.peer.received,
                 false => 0,
             };
             let most = taken + UNTAKEN + self.facts.limits.max_pending_output as u64;
             assert!(
-                given <= most && (given == 0 || planned.may_have_body()),
-                "the body of {} gave {given} bytes, {most} at most: {}",
+                produced <= most && (produced == 0 || planned.may_have_body()),
+                "the body of {} produced {produced} bytes, {most} at most: {}",
                 planned.number,
                 self.show()
             );
@@ -350,7 +350,7 @@ impl Case<'_> {
 
     /// Whether the client has made it impossible to say what it must get.
     fn is_excused(&self) -> bool {
-        self.peer.harmed_at.is_some()
+        self.peer.broken_at.is_some()
             || self.peer.client.is_faulted()
             || self.peer.client.is_reset()
             || !self.peer.plan.reading.is_good()

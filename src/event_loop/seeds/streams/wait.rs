@@ -29,7 +29,7 @@ async fn yield_once(watch: &Watch) {
         false => Poll::Ready(()),
     })
     .await;
-    watch.acted();
+    watch.record_act();
     drop(waiting);
 }
 
@@ -52,7 +52,7 @@ async fn ring(watch: &Watch, time: Duration, times: u8) {
         }
     });
     bell.wait().await;
-    watch.acted();
+    watch.record_act();
 }
 
 /// Something that rings once.

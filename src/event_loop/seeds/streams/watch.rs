@@ -44,8 +44,8 @@ pub(super) enum Due {
 pub(super) struct Owned {
     count: u64,
     pub(super) dropped_at: u64,
-    /// Bytes that its response's body gave.
-    pub(super) given: u64,
+    /// Bytes that its response's body produced.
+    pub(super) produced: u64,
     pub(super) begun_at: u64,
     /// When its body was first polled.
     pub(super) polled_at: Option<u64>,
@@ -96,7 +96,7 @@ impl Watch {
         self.shared.idle_waits.set((waits, acts));
     }
 
-    pub(in crate::event_loop::seeds) fn acted(&self) {
+    pub(in crate::event_loop::seeds) fn record_act(&self) {
         self.shared.acts.set(self.shared.acts.get() + 1);
     }
 
@@ -134,10 +134,10 @@ impl Watch {
         }
     }
 
-    pub(super) fn gave(&self, request: u64, bytes: usize) {
-        self.acted();
+    pub(super) fn record_produced(&self, request: u64, bytes: usize) {
+        self.record_act();
         let mut owned = self.shared.owned.borrow_mut();
-        owned.entry(request).or_default().given += bytes as u64;
+        owned.entry(request).or_default().produced += bytes as u64;
     }
 
     /// The body of the request is polled.
@@ -180,7 +180,7 @@ impl Waiting {
         self.watch.fault(now + Watch::EARLY >= at, || {
             format!("a sleep until {at} has ended at {now}")
         });
-        self.watch.acted();
+        self.watch.record_act();
     }
 }
 

@@ -69,13 +69,13 @@ impl Peer {
         }
     }
 
-    fn acted(&self) {
+    fn record_act(&self) {
         self.acts.set(self.acts.get() + 1);
     }
 
     fn reset(&mut self, now: u64) {
         if !self.client.is_closed() {
-            self.acted();
+            self.record_act();
             self.client.reset();
             self.link.far.borrow_mut().reset_at = Some(now);
         }
@@ -90,10 +90,10 @@ impl Peer {
             return None;
         }
         let follows = plan.follows && far.saw_end_at.is_some();
-        let is_answered = far.statuses.len() > plan.before;
-        let is_sent = far.sent == self.wire.len() && (plan.is_early || is_answered);
+        let has_responses = far.statuses.len() > plan.before;
+        let is_sent = far.sent == self.wire.len() && (plan.is_early || has_responses);
         if follows || is_sent && plan.ending == Ending::HalfCloses {
-            self.acted();
+            self.record_act();
             self.client.end();
             far.ended_at = Some(now);
             return None;
@@ -108,7 +108,7 @@ impl Peer {
         if far.sent == to {
             return Some(CHECK_EVERY);
         }
-        self.acted();
+        self.record_act();
         self.client.send(&self.wire[far.sent..to]);
         (far.sent, far.sent_at) = (to, now);
         if far.sent >= self.heads {
@@ -146,7 +146,7 @@ impl Peer {
         if bytes.is_empty() {
             return;
         }
-        self.acted();
+        self.record_act();
         self.inbox.extend_from_slice(bytes);
         let link = Rc::clone(&self.link);
         let far = &mut *link.far.borrow_mut();

@@ -28,7 +28,7 @@ pub(super) struct Tools {
 }
 
 pub(super) async fn handle(tools: Tools, mut request: Request<Incoming>) -> Response<String> {
-    tools.watch.acted();
+    tools.watch.record_act();
     let Some(link) = tools.link(&request) else {
         return Response::new("plain".into());
     };
@@ -80,7 +80,7 @@ impl Tools {
 /// Waits for the upgrade, and begins to use the connection.
 async fn use_it(tools: Tools, link: Rc<Link>, upgrade: Upgrade) {
     let result = upgrade.await;
-    tools.watch.acted();
+    tools.watch.record_act();
     match result {
         Err(error) => {
             let is_right = error.kind() == ErrorKind::Upgrade;
@@ -130,7 +130,7 @@ impl Drop for Side {
 
 impl Side {
     fn now(&self) -> u64 {
-        self.tools.watch.acted();
+        self.tools.watch.record_act();
         self.tools.watch.fake.now()
     }
 

@@ -155,7 +155,7 @@ impl World {
         Box::pin(async move {
             sleep(at).await;
             stopped_at.set(watch.fake.now());
-            watch.acted();
+            watch.record_act();
             handle.stop_within(within);
         })
     }
