@@ -154,7 +154,7 @@ pub(super) const CHECKS: &[Check] = &[
     },
     Check {
         name: "units",
-        about: "the systemd units of examples/deploy, under systemd-socket-activate (Linux)",
+        about: "the systemd units of examples/deploy, under systemd-socket-activate and a systemd (Linux)",
         details: "Its program is the example `service`.",
         options: &[],
         can: native,

@@ -1,5 +1,7 @@
-//! Checks the systemd units of `examples/deploy`: systemd-analyze finds nothing wrong in them, and the service runs as they
-//! say under systemd-socket-activate.
+//! Checks the systemd units of `examples/deploy`: systemd-analyze finds nothing wrong in them, the service runs as they
+//! say under systemd-socket-activate, and a systemd runs it with them ([`managed`]).
+
+mod managed;
 
 use std::os::unix::net::UnixDatagram;
 use std::process::Command;
@@ -17,7 +19,7 @@ const MOST_EXPOSED: &str = "--threshold=19";
 /// How long each step may take.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Runs both.
+/// Runs all.
 #[must_use]
 pub fn run() -> Report {
     let mut report = Report::new("units", &[Runtime::Native]);
@@ -32,6 +34,7 @@ pub fn run() -> Report {
         };
         report.add(name, Runtime::Native, outcome);
     }
+    managed::add_to(&mut report);
     report
 }
 
