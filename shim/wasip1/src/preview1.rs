@@ -78,15 +78,16 @@ impl Wasi for Preview1 {
     }
 
     fn fd_write(&self, fd: Fd, bufs: &[IoSlice<'_>]) -> Result<usize, Errno> {
-        let (iovecs, count) = ciovecs(bufs);
         // SAFETY: each iovec is one of `bufs`, which are borrowed during the call.
-        unsafe { wasi::fd_write(fd, &iovecs[..count]) }.map_err(errno)
+        with_ciovecs(bufs, |iovecs| unsafe { wasi::fd_write(fd, iovecs) }).map_err(errno)
     }
 
     fn sock_send(&self, fd: Fd, bufs: &[IoSlice<'_>], flags: SendFlags) -> Result<usize, Errno> {
-        let (iovecs, count) = ciovecs(bufs);
         // SAFETY: each iovec is one of `bufs`, which are borrowed during the call.
-        unsafe { wasi::sock_send(fd, &iovecs[..count], flags.0) }.map_err(errno)
+        with_ciovecs(bufs, |iovecs| unsafe {
+            wasi::sock_send(fd, iovecs, flags.0)
+        })
+        .map_err(errno)
     }
 
     fn sock_shutdown(&self, fd: Fd, how: Shutdown) -> Result<(), Errno> {
@@ -155,20 +156,25 @@ pub(crate) fn register_preopen(fd: Fd, name: &CStr) -> Result<(), Errno> {
 /// How many slices one write takes. If there are more, the write is short, which every caller must expect anyway.
 const SLICES: usize = 16;
 
-/// The slices as the ABI takes them, and how many there are.
-fn ciovecs(bufs: &[IoSlice<'_>]) -> ([wasi::Ciovec; SLICES], usize) {
-    let mut iovecs = [wasi::Ciovec {
-        buf: [].as_ptr(),
-        buf_len: 0,
-    }; SLICES];
+/// Makes a call with the slices as the ABI takes them.
+fn with_ciovecs<T>(bufs: &[IoSlice<'_>], call: impl FnOnce(&[wasi::Ciovec]) -> T) -> T {
+    // Nearly every write has one slice. To fill an array for more takes 400 instructions in wasmtime 36.
+    if let [buf] = bufs {
+        return call(&[ciovec(buf)]);
+    }
+    let mut iovecs = [ciovec(&[]); SLICES];
     let count = bufs.len().min(iovecs.len());
     for (iovec, buf) in iovecs.iter_mut().zip(bufs) {
-        *iovec = wasi::Ciovec {
-            buf: buf.as_ptr(),
-            buf_len: buf.len(),
-        };
+        *iovec = ciovec(buf);
     }
-    (iovecs, count)
+    call(&iovecs[..count])
+}
+
+fn ciovec(buf: &[u8]) -> wasi::Ciovec {
+    wasi::Ciovec {
+        buf: buf.as_ptr(),
+        buf_len: buf.len(),
+    }
 }
 
 fn errno(errno: wasi::Errno) -> Errno {
