@@ -137,6 +137,8 @@ fn parse_v2(input: &[u8], longest: usize) -> Result<Option<(usize, Sender)>, &'s
     };
     check_tlvs(&header)?;
     let client = match header.addresses {
+        // The addresses of a family don't count either if the transport is unspecified (section 2.2).
+        _ if header.protocol == v2::Protocol::Unspecified => None,
         v2::Addresses::Unspecified | v2::Addresses::Unix(_) => None,
         v2::Addresses::IPv4(it) => Some((it.source_address, it.source_port).into()),
         v2::Addresses::IPv6(it) => Some((it.source_address, it.source_port).into()),

@@ -186,6 +186,8 @@ fn read_binary(bytes: &[u8]) -> Header {
     let v6 = || rest.first_chunk::<16>().map(|it| Ipv6Addr::from(*it));
     let peer = match addresses {
         None => Some(OWN),
+        // The transport is unspecified.
+        Some(_) if fixed[1] & 0x0f == 0 => None,
         Some(12) => Some((Ipv4Addr::new(rest[0], rest[1], rest[2], rest[3]), port(8)).into()),
         Some(36) => v6().map(|address| (address, port(32)).into()),
         Some(_) => None,

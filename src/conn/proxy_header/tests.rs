@@ -104,6 +104,32 @@ fn an_unknown_client_has_no_address() {
     assert_eq!(peer(&v2_header(0x21, 0x31, &[b'/'; 216])), Some(None));
 }
 
+/// Each family with each transport: an address is believed only if both are specified.
+#[test]
+fn the_address_of_an_unspecified_family_or_transport_does_not_count() {
+    let mut v6 = [0; 36];
+    (v6[0], v6[15], v6[33]) = (0xfd, 9, 80);
+    let families: [(u8, &[u8], _); 4] = [
+        (0x00, &V4, Some(None)),
+        (0x10, &V4, found("203.0.113.9:4711")),
+        (0x20, &v6, found("[fd00::9]:80")),
+        (0x30, &[b'/'; 216], Some(None)),
+    ];
+    for (family, addresses, client) in families {
+        let with = |transport| peer(&v2_header(0x21, family | transport, addresses));
+        assert_eq!(with(0), Some(None), "{family:#x}");
+        assert_eq!(with(1), client, "{family:#x}");
+        assert_eq!(with(2), client, "{family:#x}");
+        for unknown in 3..=15 {
+            let header = v2_header(0x21, family | unknown, addresses);
+            assert!(is_refused(&header), "{family:#x}, {unknown}");
+        }
+    }
+    for unknown in 4..=15 {
+        assert!(is_refused(&v2_header(0x21, unknown << 4 | 1, &v6)));
+    }
+}
+
 #[test]
 fn fields_are_skipped_and_the_checksum_is_checked() {
     assert_eq!(
