@@ -113,6 +113,27 @@ pub(crate) fn is_token(bytes: &[u8]) -> bool {
     !bytes.is_empty() && TOKEN.contains_all(bytes)
 }
 
+/// Where a list or an element is, as to quoted strings (RFC 9110 §5.6.4), in which separators are text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Quoting {
+    Outside,
+    Inside,
+    /// Inside, behind the backslash of a `quoted-pair`.
+    Escaped,
+}
+
+impl Quoting {
+    /// Where it is after this character. The mark that ends a quoted string leads outside.
+    pub(crate) const fn after(self, character: char) -> Self {
+        match (self, character) {
+            (Self::Outside, '"') | (Self::Escaped, _) => Self::Inside,
+            (Self::Inside, '"') => Self::Outside,
+            (Self::Inside, '\\') => Self::Escaped,
+            (Self::Outside | Self::Inside, _) => self,
+        }
+    }
+}
+
 /// Optional whitespace (RFC 9110 §5.6.3).
 pub(super) const fn is_ows(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t')

@@ -103,7 +103,7 @@ pub use close_reason::CloseReason;
 pub(crate) use custom_refusal::{CustomRefusal, WriteRefusal};
 pub(crate) use encode::{announced_length, decimal, has_body};
 pub use framing::Framing;
-pub(crate) use grammar::is_token;
+pub(crate) use grammar::{Quoting, is_token};
 #[cfg(feature = "wasi-http")]
 pub(crate) use hosted::{Hosted, for_host};
 pub use refusal::Refusal;

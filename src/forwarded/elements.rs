@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use http::HeaderValue;
 
 use super::ForwardedBy;
+use crate::conn::Quoting;
 
 /// The party that an entry names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,19 +16,20 @@ pub(super) enum Node {
     Unknown,
 }
 
-/// The entries of a line, from the left to the right. Empty ones are left out (RFC 9110 §5.6.1.2).
+/// The entries of a line, from the right to the left. Empty ones are left out (RFC 9110 §5.6.1.2).
 ///
-/// If quotation marks don't match, it isn't known where entries end: then the line is a single unknown one. Bytes that
-/// aren't UTF-8 make only their own entry malformed: a client must not hide what proxies add to its line.
+/// A client must not hide what proxies add to the right of its line. So bytes that aren't UTF-8, or a quotation mark
+/// without a counterpart, make only their own entry malformed, and what is to the left of it.
 pub(super) fn of_line(line: &HeaderValue, by: ForwardedBy) -> Vec<Node> {
     let line = String::from_utf8_lossy(line.as_bytes());
-    let node = match by {
-        ForwardedBy::Forwarded => forwarded_for,
-        ForwardedBy::XForwardedFor => address,
-    };
-    let Some(elements) = split(&line, ',', by) else {
-        return vec![Node::Unknown];
-    };
+    match by {
+        ForwardedBy::Forwarded => nodes(elements_from_right(&line), forwarded_for),
+        // Quotation marks mean nothing there.
+        ForwardedBy::XForwardedFor => nodes(line.rsplit(','), address),
+    }
+}
+
+fn nodes<'a>(elements: impl IntoIterator<Item = &'a str>, node: fn(&str) -> Node) -> Vec<Node> {
     let elements = elements.into_iter().map(trim);
     elements
         .filter(|element| !element.is_empty())
@@ -35,9 +37,39 @@ pub(super) fn of_line(line: &HeaderValue, by: ForwardedBy) -> Vec<Node> {
         .collect()
 }
 
+/// Splits a line of `Forwarded` at the commas outside of quoted strings.
+///
+/// It is read from the right, like its entries: each proxy has added a well-formed element at that end. The quotation
+/// marks of those match, and a mark from further left can't change where they begin. Read from the left, a single mark
+/// of the client would make all that follows part of its own quoted string. What begins with a mark that has no
+/// counterpart stays one element, which is malformed.
+fn elements_from_right(line: &str) -> Vec<&str> {
+    let (mut elements, mut end) = (Vec::new(), line.len());
+    let mut is_quoted = false;
+    for (at, character) in line.char_indices().rev() {
+        match character {
+            '"' if !is_quoted => is_quoted = true,
+            '"' => is_quoted = is_escaped(&line[..at]),
+            ',' if !is_quoted => {
+                elements.push(&line[at + 1..end]);
+                end = at;
+            }
+            _ => {}
+        }
+    }
+    elements.push(&line[..end]);
+    elements
+}
+
+/// Whether the character behind this part of a quoted string is escaped: by a backslash that isn't escaped itself.
+fn is_escaped(before: &str) -> bool {
+    let backslashes = before.bytes().rev().take_while(|&byte| byte == b'\\');
+    backslashes.count() % 2 == 1
+}
+
 /// The node of an element of `Forwarded` (RFC 7239 §4): the value of its parameter `for`.
 fn forwarded_for(element: &str) -> Node {
-    let Some(pairs) = split(element, ';', ForwardedBy::Forwarded) else {
+    let Some(pairs) = parameters(element) else {
         return Node::Unknown;
     };
     let mut found = None;
@@ -105,25 +137,15 @@ fn is_port(text: &str) -> bool {
     }
 }
 
-/// Splits at a separator, in `Forwarded` only outside of quoted strings. `None` if one of those has no end.
-fn split(text: &str, separator: char, by: ForwardedBy) -> Option<Vec<&str>> {
-    let has_quotes = by == ForwardedBy::Forwarded;
-    let (mut parts, mut from) = (Vec::new(), 0);
-    let (mut is_quoted, mut is_escaped) = (false, false);
-    for (at, character) in text.char_indices() {
-        if is_escaped {
-            is_escaped = false;
-        } else if has_quotes && character == '"' {
-            is_quoted = !is_quoted;
-        } else if is_quoted && character == '\\' {
-            is_escaped = true;
-        } else if !is_quoted && character == separator {
-            parts.push(&text[from..at]);
-            from = at + separator.len_utf8();
-        }
-    }
-    parts.push(&text[from..]);
-    (!is_quoted).then_some(parts)
+/// Splits an element at the semicolons outside of quoted strings. `None` if one of those has no end.
+fn parameters(element: &str) -> Option<Vec<&str>> {
+    let mut quoting = Quoting::Outside;
+    let pairs = element.split(|character| {
+        quoting = quoting.after(character);
+        character == ';' && quoting == Quoting::Outside
+    });
+    let pairs = pairs.collect();
+    (quoting == Quoting::Outside).then_some(pairs)
 }
 
 /// Without the optional whitespace (RFC 9110 §5.6.3) around it.

@@ -163,19 +163,69 @@ fn a_malformed_entry_is_unknown_and_ends_the_search() {
     }
 }
 
-/// A client that sends a quotation mark must not hide what the proxy adds to its line.
+/// A client that sends a quotation mark must not hide what proxies add to its line.
 #[test]
 fn an_open_quotation_does_not_hide_entries() {
-    let lines = ["for=\"1.1.1.1, for=203.0.113.9"];
-    assert_eq!(client(Forwarded, &lines), None);
-    let lines = ["for=\"1.1.1.1, for=203.0.113.9\""];
-    assert_eq!(client(Forwarded, &lines), None);
-    // A line that the proxy has added by itself counts.
-    let lines = ["for=\"1.1.1.1", "for=203.0.113.9"];
-    assert_eq!(client(Forwarded, &lines), found("203.0.113.9"));
+    for of_client in [
+        "for=\"1.1.1.1",
+        "for=\"",
+        "\"",
+        "\\\"",
+        "\"\\",
+        "for=1.1.1.1\"",
+        "for=\"1.1.1.1\\\"",
+        "a=\"\"\"",
+        "for=1.1.1.1;a=\"x, for=1.1.1.1;b",
+        "\", for=1.1.1.1, \", \"",
+    ] {
+        for of_proxies in [
+            "for=203.0.113.9",
+            "for=\"203.0.113.9\"",
+            "for=\"203.0.113.9:80\";host=\"a, \\\"b\\\\\"",
+            "for=203.0.113.9;host=\"\\\\\\\",\", for=\"10.0.0.1:1\", for=10.0.0.2",
+        ] {
+            for between in [", ", ",", "\t,"] {
+                let line = format!("{of_client}{between}{of_proxies}");
+                assert_eq!(client(Forwarded, &[&line]), found("203.0.113.9"), "{line}");
+            }
+        }
+        // A line that the proxy has added by itself counts as well.
+        let lines = [of_client, "for=203.0.113.9"];
+        assert_eq!(client(Forwarded, &lines), found("203.0.113.9"));
+        // Only the malformed entry is left.
+        let line = format!("{of_client}, for=10.0.0.1");
+        assert_eq!(client(Forwarded, &[&line]), None, "{line}");
+    }
     // Quotation marks mean nothing in the other field.
     let lines = ["\"1.1.1.1, 203.0.113.9"];
     assert_eq!(client(XForwardedFor, &lines), found("203.0.113.9"));
+}
+
+/// Text that a proxy has put between quotation marks, such as `Host`, is no entry, whatever a client writes into it.
+#[test]
+fn nothing_within_a_quoted_string_is_an_entry() {
+    for text in [
+        "for=1.1.1.1",
+        ", for=1.1.1.1",
+        ", for=1.1.1.1,",
+        "\\\", for=1.1.1.1",
+        "\\\", for=1.1.1.1, a=\\\"",
+        "\\\\, for=1.1.1.1, \\\\",
+        "\\\\\\\", for=1.1.1.1;a=\\\"\\\\",
+    ] {
+        for of_client in ["", "for=1.1.1.1, ", "\", ", "for=\"1.1.1.1, "] {
+            let line = format!("{of_client}for=203.0.113.9;host=\"{text}\", for=10.0.0.1");
+            assert_eq!(client(Forwarded, &[&line]), found("203.0.113.9"), "{line}");
+        }
+    }
+    // A proxy that doesn't escape a mark is not understood, rather than believed.
+    for text in ["\", for=1.1.1.1", "a\\", "\", for=1.1.1.1;a=\\"] {
+        let line = format!("for=203.0.113.9;host=\"{text}\"");
+        assert_eq!(client(Forwarded, &[&line]), None, "{line}");
+    }
+    // So is a client that is a trusted address itself.
+    let line = ["for=1.1.1.1, for=\"1.1.1.1, for=203.0.113.9\""];
+    assert_eq!(client(Forwarded, &line), None);
 }
 
 #[test]
