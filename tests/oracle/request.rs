@@ -181,6 +181,25 @@ fn trim(mut bytes: &[u8]) -> &[u8] {
     bytes
 }
 
+/// The elements of a line of a list field. A comma in a quoted string is a part of its element.
+pub(crate) fn elements(line: &[u8]) -> Vec<&[u8]> {
+    let (mut elements, mut from, mut at) = (Vec::new(), 0, 0);
+    while let Some(byte) = line.get(at) {
+        if *byte == b',' {
+            elements.push(&line[from..at]);
+            from = at + 1;
+        } else if *byte == b'"' {
+            at += 1;
+            while line.get(at).is_some_and(|byte| *byte != b'"') {
+                at += if line[at] == b'\\' { 2 } else { 1 };
+            }
+        }
+        at += 1;
+    }
+    elements.push(&line[from..]);
+    elements
+}
+
 /// Checks the meaning of the lines.
 fn judge(
     method: &str,
@@ -195,10 +214,9 @@ fn judge(
         same.map(|(_, value)| value.as_slice()).collect()
     };
     let elements = |name: &str| -> Vec<String> {
-        let all = lines(name).join(&b',');
-        let text: String = all.iter().map(|byte| char::from(*byte)).collect();
-        text.split(',')
-            .map(|element| element.trim_matches([' ', '\t']).to_ascii_lowercase())
+        let all = lines(name).into_iter().flat_map(elements);
+        all.map(|element| element.iter().map(|byte| char::from(*byte)).collect())
+            .map(|element: String| element.trim_matches([' ', '\t']).to_ascii_lowercase())
             .filter(|element| !element.is_empty())
             .collect()
     };

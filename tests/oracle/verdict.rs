@@ -2,6 +2,7 @@
 
 use super::drive::{Drive, Seen};
 use super::handler::Given;
+use super::request::elements;
 use crate::common::responses::{self, Response};
 use mini_http::CloseReason;
 
@@ -88,7 +89,7 @@ fn persists(seen: &Seen) -> bool {
     let says = |option: &[u8]| {
         let lists = seen.values("connection");
         lists
-            .flat_map(|list| list.split(|byte| *byte == b','))
+            .flat_map(elements)
             .any(|one| one.trim_ascii().eq_ignore_ascii_case(option))
     };
     !says(b"close") && (!seen.is_http10 || says(b"keep-alive"))

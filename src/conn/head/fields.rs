@@ -6,7 +6,7 @@ use http::Version;
 use http::header::{self, HeaderMap, HeaderName};
 
 use super::names::Role;
-use crate::conn::grammar::{REG_NAME, trim_ows};
+use crate::conn::grammar::{Quoting, REG_NAME, trim_ows};
 use crate::conn::refusal::Refusal;
 
 /// Which of the fields that the server acts on are present. Recorded while the field lines are
@@ -47,6 +47,11 @@ impl<'a> ServerFields<'a> {
     }
 
     fn record_connection(&mut self, value: &[u8]) {
+        // Browsers send this alone: then it need not be searched for separators.
+        if value.eq_ignore_ascii_case(b"keep-alive") {
+            self.keep_alive = true;
+            return;
+        }
         for option in elements_of_line(value) {
             self.close |= option.eq_ignore_ascii_case(b"close");
             self.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
@@ -139,9 +144,14 @@ pub(in crate::conn) fn elements<'a>(
     lines.flat_map(|line| elements_of_line(line.as_bytes()))
 }
 
-/// The elements of one field line of a list field.
+/// The elements of one field line of a list field. A comma in a quoted string is a part of its element.
 fn elements_of_line(line: &[u8]) -> impl Iterator<Item = &[u8]> {
-    line.split(|&byte| byte == b',').map(trim_ows)
+    let mut quoting = Quoting::Outside;
+    let is_separator = move |byte: &u8| {
+        quoting = quoting.after(char::from(*byte));
+        *byte == b',' && quoting == Quoting::Outside
+    };
+    line.split(is_separator).map(trim_ows)
 }
 
 /// Whether these are a host and an optional port, `uri-host [ ":" port ]` (RFC 9110 §7.2, RFC 3986
@@ -292,6 +302,29 @@ mod tests {
         fields.record(Role::Connection, b"CLOSE ,");
         assert!(!fields.persists(Version::HTTP_10));
         assert!(!fields.persists(Version::HTTP_11));
+    }
+
+    /// For all lists alike: what is in a quoted string is no element (RFC 9110 §5.6.4).
+    #[test]
+    fn a_comma_in_a_quoted_string_separates_nothing() {
+        for (line, expected) in [
+            (r#"",trailers,""#, &[r#"",trailers,""#][..]),
+            (r#"a;b="c, trailers" , d"#, &[r#"a;b="c, trailers""#, "d"]),
+            (r#"a="\", b"#, &[r#"a="\", b"#]),
+            (r#"a="\"," , b"#, &[r#"a="\",""#, "b"]),
+            (r#"a="\\", b"#, &[r#"a="\\""#, "b"]),
+            (r#"a\", b", c"#, &[r#"a\", b""#, "c"]),
+            // Without its end, a quoted string goes on to the end of the line.
+            (r#"a, ", trailers"#, &["a", r#"", trailers"#]),
+            ("a,, b", &["a", "", "b"]),
+        ] {
+            let elements: Vec<_> = elements_of_line(line.as_bytes()).collect();
+            let expected: Vec<_> = expected.iter().map(|it| it.as_bytes()).collect();
+            assert_eq!(elements, expected, "{line}");
+        }
+        let mut fields = ServerFields::default();
+        fields.record(Role::Connection, br#"",close,""#);
+        assert!(fields.persists(Version::HTTP_11));
     }
 
     #[test]

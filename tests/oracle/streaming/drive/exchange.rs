@@ -1,6 +1,6 @@
 //! A request and the response to it, as the handler of the oracle saw and made them.
 
-use super::super::super::request::show;
+use super::super::super::request::{elements, show};
 use mini_http::Refusal;
 use mini_http::conn::BodyLength;
 
@@ -40,7 +40,7 @@ impl Exchange {
         let values = |name: &str| request.headers().get_all(name).into_iter();
         let has = |name: &str, wanted: &[u8]| {
             values(name).any(|value| {
-                let mut elements = value.as_bytes().split(|&byte| byte == b',');
+                let mut elements = elements(value.as_bytes()).into_iter();
                 elements.any(|element| element.trim_ascii().eq_ignore_ascii_case(wanted))
             })
         };
