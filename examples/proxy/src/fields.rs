@@ -4,11 +4,13 @@ use std::net::SocketAddr;
 
 use mini_http::PeerAddr;
 use mini_http::header::{
-    CONNECTION, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHENTICATE,
+    CONNECTION, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, MAX_FORWARDS, PROXY_AUTHENTICATE,
     PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, VIA,
 };
 use mini_http::http::uri::PathAndQuery;
 use mini_http::http::{Error, Request, Response, Uri, Version};
+
+use crate::max_forwards;
 
 /// Fields about one connection, which are not passed on.
 const OF_CONNECTION: [HeaderName; 9] = [
@@ -37,12 +39,17 @@ pub(crate) fn to_upstream<B>(
     let path = path.map_or("/", PathAndQuery::as_str);
     *request.uri_mut() = Uri::try_from(path)?;
     let peer = request.extensions().get().map(|&PeerAddr(peer)| peer);
+    let limit = max_forwards::limit(&request).ok().flatten();
     let fields = request.headers_mut();
     pass_on(fields);
     // Each request of HTTP/1.1 needs it, also if the client has named it in `Connection`.
     fields.insert(HOST, host);
     // `100 Continue` is sent by this server, when the other one takes the body.
     fields.remove(EXPECT);
+    // Also if the client has named it in `Connection`.
+    if let Some(limit) = limit {
+        fields.insert(MAX_FORWARDS, HeaderValue::from(limit.saturating_sub(1)));
+    }
     if let Some(peer) = peer {
         let peer = HeaderValue::try_from(peer.ip().to_string())?;
         fields.append(FORWARDED_FOR, peer);
@@ -122,6 +129,24 @@ mod tests {
             "x-other: \"2\"",
         ];
         assert_eq!(fields, expected);
+    }
+
+    #[test]
+    fn what_counts_the_servers_is_counted_down() {
+        for (method, limit, passed) in [
+            ("OPTIONS", "1", "0"),
+            ("TRACE", "10", "9"),
+            ("OPTIONS", "18446744073709551616", "18446744073709551614"),
+            ("GET", "1", "1"),
+        ] {
+            let request = Request::builder().method(method).uri("/");
+            let request = request.header(MAX_FORWARDS, limit);
+            assert_eq!(passed_on(request).headers()[MAX_FORWARDS], passed);
+        }
+        let named = Request::options("*")
+            .header("connection", "max-forwards")
+            .header(MAX_FORWARDS, "3");
+        assert_eq!(passed_on(named).headers()[MAX_FORWARDS], "2");
     }
 
     #[test]

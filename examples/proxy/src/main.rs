@@ -16,6 +16,7 @@
 
 mod fields;
 mod io;
+mod max_forwards;
 #[cfg_attr(not(target_os = "wasi"), path = "socket/native.rs")]
 #[cfg_attr(target_os = "wasi", path = "socket/wasip2.rs")]
 mod socket;
@@ -32,6 +33,7 @@ use mini_http::http::{Method, Request, StatusCode};
 use mini_http::{Incoming, IncomingError, Response, Server, spawn};
 
 use crate::io::Io;
+use crate::max_forwards::Malformed;
 use crate::socket::Socket;
 
 /// How long connecting to the other server may take: one lost packet is sent again after a second.
@@ -64,6 +66,11 @@ async fn proxy(
     // A tunnel has no path that could be passed on.
     if request.method() == Method::CONNECT {
         return Ok(text(StatusCode::NOT_IMPLEMENTED, "no tunnels here\n"));
+    }
+    match max_forwards::limit(&request) {
+        Ok(Some(0)) => return Ok(max_forwards::respond(&request)),
+        Ok(_) => {}
+        Err(Malformed) => return Ok(text(StatusCode::BAD_REQUEST, "Max-Forwards: no number\n")),
     }
     match forward(upstream, request).await {
         Ok(response) => Ok(response),

@@ -41,6 +41,7 @@ const CASES: &[Case] = &[
     ("fields", fields),
     ("a client of HTTP/1.0", old),
     ("CONNECT: 501", tunnel),
+    ("Max-Forwards", last),
     ("upstream dies: 502", dies),
     ("upstream dies in a body", truncated),
     ("client goes before the response", goes),
@@ -125,6 +126,32 @@ fn late(proxy: &Server, upstream: &Upstream) -> Outcome {
     get(proxy, "/fields")?.response()?;
     upstream.go_on();
     waiting.response()?.check(b"late")
+}
+
+/// A limit of 0 ends at the proxy; others are counted down.
+fn last(proxy: &Server, _: &Upstream) -> Outcome {
+    for (method, limit, status, expected) in [
+        ("OPTIONS", "0", 200, ""),
+        ("TRACE", "0", 200, "max-forwards: 0\r\n"),
+        ("OPTIONS", "2", 200, "max-forwards: 1\r\n"),
+        ("TRACE", "1", 200, "max-forwards: 0\r\n"),
+        ("OPTIONS", "x", 400, "no number"),
+        ("GET", "0", 200, "max-forwards: 0\r\n"),
+    ] {
+        let mut client = Client::connect(proxy.address)?;
+        client.send(format!(
+            "{method} /fields HTTP/1.1\r\nHost: a.example\r\nMax-Forwards: {limit}\r\n\r\n"
+        ))?;
+        let response = client.response()?;
+        ensure!(response.status == status, "{}", response.head);
+        let body = String::from_utf8_lossy(&response.body).to_ascii_lowercase();
+        let is_own = limit == "0" && method != "GET";
+        ensure!(
+            body.contains(expected) && body.contains("via: ") != (is_own || status != 200),
+            "{method}, {limit}:\n{body}"
+        );
+    }
+    Ok(())
 }
 
 fn fields(proxy: &Server, _: &Upstream) -> Outcome {
