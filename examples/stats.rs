@@ -9,6 +9,7 @@
 //! | `GET /metrics` | the same and those of responses, in the text format of Prometheus |
 //! | `GET /large` | 4 MiB |
 //! | `GET /shared` | as many bytes as `SHARED` says in the environment, or 4 MiB; all responses share them |
+//! | `HEAD` of one of these | the head of that response |
 //! | `POST /stop` | the server ends, and with it `main` |
 //! | any other | the request's body, or `hello!` if it has none |
 //!
@@ -46,14 +47,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     // Made when it is first asked for.
     let mut shared = None;
     server.serve(move |request| {
-        let path = request.uri().path();
-        if path == "/metrics" && request.method() == "GET" {
-            return metrics(&handle.counters());
-        }
-        let body = match (request.method().as_str(), path) {
-            ("GET", "/stats") => stats(&handle.counters()).into(),
-            ("GET", "/large") => vec![b'x'; LARGE].into(),
-            ("GET", "/shared") => shared
+        let body = match (request.method().as_str(), request.uri().path()) {
+            ("GET" | "HEAD", "/stats") => stats(&handle.counters()).into(),
+            ("GET" | "HEAD", "/metrics") => return metrics(&handle.counters()),
+            ("GET" | "HEAD", "/large") => vec![b'x'; LARGE].into(),
+            ("GET" | "HEAD", "/shared") => shared
                 .get_or_insert_with(|| Bytes::from(vec![b'x'; shared_length]))
                 .clone(),
             ("POST", "/stop") => {

@@ -63,6 +63,7 @@ fn check(runtime: Runtime, settings: Settings) -> Outcome<String> {
     let book = abuse(&server, settings)?;
     let metrics = get(&server, "/metrics")?;
     scratch.write("metrics.txt", &metrics)?;
+    check_heads(&server)?;
     let mut client = Client::connect(server.address)?;
     client.send("POST /stop HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")?;
     client.response()?.check(b"stopping")?;
@@ -70,6 +71,8 @@ fn check(runtime: Runtime, settings: Settings) -> Outcome<String> {
     server.check_log()?;
     let extra = [
         ("/metrics".into(), Known::Status(200)),
+        ("/metrics?head".into(), Known::Status(200)),
+        ("/large?head".into(), Known::Status(200)),
         ("/stop".into(), Known::Status(200)),
     ];
     let book: Book = book.into_iter().chain(extra).collect();
@@ -110,6 +113,21 @@ fn get(server: &Server, target: &str) -> Outcome<Vec<u8>> {
         "GET {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
     ))?;
     Ok(client.response()?.body)
+}
+
+/// Monitoring may ask with HEAD, too: it gets the fields of GET.
+fn check_heads(server: &Server) -> Outcome {
+    for (target, field, expected) in [
+        ("/metrics?head", "content-type", "text/plain; version="),
+        ("/large?head", "content-length", "4194304"),
+    ] {
+        let mut client = Client::connect(server.address)?;
+        client.send(format!("HEAD {target} HTTP/1.1\r\nHost: x\r\n\r\n"))?;
+        let response = client.response_head()?;
+        let has_it = response.values(field).any(|it| it.starts_with(expected));
+        ensure!(has_it, "HEAD {target}: {}", response.head);
+    }
+    Ok(())
 }
 
 /// Runs the clients. Returns what they know.
