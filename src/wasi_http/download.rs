@@ -37,6 +37,8 @@ pub(super) struct Download {
     room: usize,
     /// Something was written since the last flush.
     is_unflushed: bool,
+    /// Something was written since the loop last went on without a wait.
+    is_writing: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +63,7 @@ impl Download {
             is_complete: false,
             room: 0,
             is_unflushed: false,
+            is_writing: false,
         }
     }
 
@@ -160,6 +163,7 @@ impl Download {
             self.room = 0;
             host.write(&part)?;
             self.is_unflushed = true;
+            self.is_writing = true;
         }
         if self.is_complete {
             self.end(host, missing);
@@ -174,6 +178,20 @@ impl Download {
             return host.flush();
         }
         Ok(())
+    }
+
+    /// Called instead of a wait. Once nothing more is written, what was written is sent, and a client that is gone is found.
+    /// Not before: a host has no room while it sends, so that each part would take a wait.
+    ///
+    /// # Errors
+    /// The client is gone.
+    pub(super) fn settle<H: Host>(&mut self, host: &mut H) -> Result<(), Gone> {
+        if std::mem::take(&mut self.is_writing) || !self.has_begun() {
+            return Ok(());
+        }
+        self.flush(host)?;
+        self.ask_again();
+        self.poll_room(host).map(drop)
     }
 
     /// Forgets how much room the host had: after a wait there may be more.

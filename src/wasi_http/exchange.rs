@@ -171,16 +171,14 @@ impl<'a, H: Host> Exchange<'a, H> {
     fn wait(&mut self, waits_for_body: bool) -> Result<(), Gone> {
         self.tasks.adopt_spawned();
         if !self.context.inbox().begin_wait() {
-            self.wake_sleeps();
-            return Ok(());
+            return self.skip_wait();
         }
         let wants_room = self.port.wants_room() && !self.is_done;
         if wants_room {
             // The body may have brought nothing: then only this finds a client that is gone.
             self.download.ask_again();
             if self.download.poll_room(self.host)? > 0 {
-                self.wake_sleeps();
-                return Ok(());
+                return self.skip_wait();
             }
         }
         let host = &mut *self.host;
@@ -207,12 +205,14 @@ impl<'a, H: Host> Exchange<'a, H> {
         self.download.pass_on(host)
     }
 
-    /// Wakes the sleeps that are due, without a wait.
-    fn wake_sleeps(&mut self) {
+    /// Does what else follows from a wait, where none is needed. A future or task that always wakes itself must not keep
+    /// sleeps from ending, nor output from being sent.
+    fn skip_wait(&mut self) -> Result<(), Gone> {
         let host = &*self.host;
         if self.context.next_sleep(|| host.now()) == Some(Duration::ZERO) {
             self.context.wake_sleeps(host.now());
         }
+        self.download.settle(self.host)
     }
 
     /// Runs tasks as far as they get without a wait. Then they are dropped.

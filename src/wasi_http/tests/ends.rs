@@ -34,21 +34,118 @@ fn a_sleep_is_a_wait_of_that_time() {
     assert_eq!(host.waits.len(), 1);
 }
 
+/// Wakes itself, and is ready the second time.
+async fn yield_once() {
+    let mut has_yielded = false;
+    poll_fn(|cx| {
+        cx.waker().wake_by_ref();
+        match std::mem::replace(&mut has_yielded, true) {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        }
+    })
+    .await;
+}
+
+/// A body that brings `first`, and then wakes itself until this returns that it has ended.
+struct Busy<F>(Option<&'static str>, F);
+
+impl<F: FnMut() -> bool + Unpin> http_body::Body for Busy<F> {
+    type Data = Bytes;
+    type Error = BoxError;
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        if let Some(first) = self.0.take() {
+            return Poll::Ready(Some(Ok(Frame::data(first.into()))));
+        }
+        cx.waker().wake_by_ref();
+        match (self.1)() {
+            true => Poll::Ready(None),
+            false => Poll::Pending,
+        }
+    }
+}
+
+/// A body that ends after this sleep.
+struct Quiet(
+    #[expect(dead_code, reason = "is dropped")] Option<Alive>,
+    crate::Sleep,
+);
+
+impl http_body::Body for Quiet {
+    type Data = Bytes;
+    type Error = BoxError;
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        Pin::new(&mut self.1).poll(cx).map(|()| None)
+    }
+}
+
+/// It never waits, so that the loop doesn't either.
+#[test]
+fn a_busy_body_keeps_back_nothing_that_it_has_written() {
+    for room in [3, 5, usize::MAX] {
+        let mut host = Scripted::new([]);
+        host.room = room;
+        let sent = Rc::clone(&host.sent);
+        let exported = Exported::serve_async(move |_| {
+            let (sent, mut polls) = (Rc::clone(&sent), 0);
+            let body = Busy(Some("first"), move || {
+                polls += 1;
+                assert!(polls < 100, "{} bytes are sent", sent.get());
+                sent.get() >= room.min(5)
+            });
+            async { Response::new(AnyBody::new(body)) }
+        });
+        // Without room for all of it, the rest comes after a wait.
+        let host = run(exported, get(), host);
+        assert_eq!((host.text(), host.end), ("first", Some(End::Complete)));
+    }
+}
+
+#[test]
+fn a_busy_body_or_task_finds_that_its_client_is_gone() {
+    const MOST: usize = 10_000;
+    for is_body_busy in [true, false] {
+        let exported = Exported::serve_async(move |_| {
+            // Its deadline has the clock read.
+            spawn(sleep(Duration::from_secs(3600)));
+            let mut polls = 0;
+            let body = match is_body_busy {
+                true => AnyBody::new(Busy(None, move || {
+                    polls += 1;
+                    polls == MOST
+                })),
+                false => {
+                    spawn(async {
+                        for _ in 0..MOST {
+                            yield_once().await;
+                        }
+                    });
+                    AnyBody::new(Quiet(None, sleep(Duration::from_secs(9))))
+                }
+            };
+            async { Response::new(body) }
+        });
+        let mut host = Scripted::new([]);
+        host.tick = Duration::from_millis(1);
+        host.gone_at = Instant::default() + Duration::from_millis(100);
+        let host = run(exported, get(), host);
+        assert_eq!((host.end, host.waits.len()), (None, 0));
+    }
+}
+
 /// A future that wakes itself each time must not keep a sleep from ending.
 #[test]
 fn a_busy_task_starves_no_sleep() {
     let exported = Exported::serve_async(async |_| {
         spawn(async {
             loop {
-                let mut has_yielded = false;
-                poll_fn(|cx| {
-                    cx.waker().wake_by_ref();
-                    match std::mem::replace(&mut has_yielded, true) {
-                        true => Poll::Ready(()),
-                        false => Poll::Pending,
-                    }
-                })
-                .await;
+                yield_once().await;
             }
         });
         sleep(Duration::from_millis(1)).await;
@@ -147,24 +244,10 @@ fn a_client_that_is_gone_drops_the_future_and_its_tasks() {
 
 #[test]
 fn a_quiet_stream_finds_that_its_client_is_gone() {
-    struct Quiet(
-        #[expect(dead_code, reason = "is dropped")] Alive,
-        crate::Sleep,
-    );
-    impl http_body::Body for Quiet {
-        type Data = Bytes;
-        type Error = BoxError;
-        fn poll_frame(
-            mut self: Pin<&mut Self>,
-            cx: &mut std::task::Context<'_>,
-        ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-            Pin::new(&mut self.1).poll(cx).map(|()| None)
-        }
-    }
     let alive = Rc::new(Cell::new(0));
     let count = Rc::clone(&alive);
     let exported = Exported::serve_async(move |_| {
-        let body = Quiet(Alive::new(&count), sleep(Duration::from_secs(3600)));
+        let body = Quiet(Some(Alive::new(&count)), sleep(Duration::from_secs(3600)));
         async { Response::new(AnyBody::new(body)) }
     });
     let mut host = Scripted::new([]);

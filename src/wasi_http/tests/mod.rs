@@ -45,6 +45,8 @@ struct Scripted {
     head: Option<Response<()>>,
     has_body: bool,
     written: Vec<u8>,
+    /// How many of these bytes were sent: a handler may look at it.
+    sent: Rc<Cell<usize>>,
     writes: usize,
     waits: Vec<Wanted>,
     trailers: Option<HeaderMap>,
@@ -69,6 +71,7 @@ impl Scripted {
             head: None,
             has_body: false,
             written: Vec::new(),
+            sent: Rc::default(),
             writes: 0,
             waits: Vec::new(),
             trailers: None,
@@ -151,6 +154,7 @@ impl Host for Scripted {
     }
 
     fn flush(&mut self) -> Result<(), Gone> {
+        self.sent.set(self.written.len());
         self.check_gone()
     }
 
