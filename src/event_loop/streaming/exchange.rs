@@ -13,6 +13,7 @@ use poll_turns::Key;
 
 use super::port::{End, Port};
 use super::tunnel::Tunnel;
+use super::wait_queue::Ticket;
 use crate::body::BoxError;
 use crate::executor::{Inbox, Target, TaskWaker};
 use crate::failure::Failure;
@@ -39,7 +40,7 @@ pub(super) enum Place {
     /// It doesn't.
     Free,
     /// It is in the queue.
-    Waiting,
+    Waiting(Ticket),
     /// It was taken from the queue, and may begin a request before those in it.
     Next,
 }

@@ -13,12 +13,14 @@
 //! | `receive.rs` | requests and their bodies: from the connection to the handler |
 //! | `respond.rs` | polls, and responses: from the handler to the connection |
 //! | `tunnel.rs` | upgraded connections |
+//! | `wait_queue.rs` | connections that wait because of `max_requests` |
 
 mod exchange;
 mod port;
 mod receive;
 mod respond;
 mod tunnel;
+mod wait_queue;
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -37,6 +39,7 @@ pub(crate) use self::exchange::{Task as RequestTask, run};
 pub(crate) use self::port::{End, Port};
 
 use self::exchange::{Exchange, Place};
+use self::wait_queue::WaitQueue;
 use super::Settings;
 use super::driver::Driver;
 use super::mode::{Mode, Woken};
@@ -69,7 +72,7 @@ pub(super) struct Streaming<'h, H> {
     /// With several workers: the share of `max_requests`.
     places: Option<Share>,
     /// Connections that are not read, because there are too many of those.
-    waiting: VecDeque<Key>,
+    waiting: WaitQueue,
     /// The one that was just taken out of there.
     next: Option<Key>,
     /// The futures live in the connections' slots, and may borrow what the handler borrows.
@@ -111,7 +114,7 @@ impl<'h, H> Streaming<'h, H> {
             inbox_reads: InboxReads::First,
             in_handlers: 0,
             places: settings.worker.pools.as_ref().map(Pools::requests),
-            waiting: VecDeque::new(),
+            waiting: WaitQueue::default(),
             next: None,
             futures: PhantomData,
         }
@@ -145,13 +148,12 @@ impl<'h, H> Streaming<'h, H> {
         let may = match exchange.place {
             Place::Free => has_place && self.waiting.is_empty(),
             Place::Next => has_place,
-            Place::Waiting => return false,
+            Place::Waiting(_) => return false,
         };
         if !may {
             let (id, count) = (slot.connection.id(), self.in_handlers);
             debug!(target: "mini_http", "conn {id}: waits: {count} requests are in handlers");
-            exchange.place = Place::Waiting;
-            self.waiting.push_back(exchange.key());
+            exchange.place = Place::Waiting(self.waiting.push(exchange.key()));
         }
         may
     }
@@ -290,7 +292,7 @@ where
     }
 
     fn is_held_back(&self, exchange: &Exchange<'h>) -> bool {
-        exchange.place == Place::Waiting
+        matches!(exchange.place, Place::Waiting(_))
     }
 
     fn can_advance(&self, cx: &Context<'_>, slot: &Slot<R::Stream, Exchange<'h>>) -> bool {
@@ -322,7 +324,7 @@ where
         driver: &Driver<'_, R>,
         slots: &Table<Slot<R::Stream, Exchange<'h>>>,
     ) -> Option<Duration> {
-        debug_assert!(self.waiting.iter().all(|key| slots.get(*key).is_some()));
+        debug_assert!(self.waiting.keys().all(|key| slots.get(key).is_some()));
         self.tasks.adopt_spawned();
         while self.woken.is_empty() && !self.context.inbox().begin_wait() {
             self.take_inbox(|mode, key| {
@@ -366,7 +368,7 @@ where
                 Woken::Other
             }
             None if !self.waiting.is_empty() && self.has_place(&driver.cx) => {
-                self.next = self.waiting.pop_front();
+                self.next = self.waiting.pop();
                 self.next.map_or(Woken::Nothing, Woken::Connection)
             }
             None => Woken::Nothing,
@@ -400,9 +402,9 @@ where
     }
 
     fn close(&mut self, mut exchange: Exchange<'h>, reason: CloseReason) {
-        if exchange.place == Place::Waiting {
+        if let Place::Waiting(ticket) = exchange.place {
             // While no request ends, the queue would grow with each client that comes and goes.
-            self.waiting.retain(|key| *key != exchange.key());
+            self.waiting.remove(ticket);
         }
         if let Some(tunnel) = exchange.tunnel.take() {
             tunnel.close(reason);

@@ -1,0 +1,86 @@
+//! Connections that wait because of `max_requests`.
+
+use std::collections::BTreeMap;
+
+use poll_turns::Key;
+
+/// Connections that wait, in the order in which they came. Any of them can leave it: while none is served, many clients
+/// may give up, and each of them should cost few steps.
+#[derive(Debug, Default)]
+pub(super) struct WaitQueue {
+    keys: BTreeMap<Ticket, Key>,
+    /// How many have come so far.
+    count: u64,
+}
+
+/// The number of a connection in the queue, which no other has had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Ticket(u64);
+
+impl WaitQueue {
+    pub(super) fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+
+    pub(super) fn push(&mut self, key: Key) -> Ticket {
+        let ticket = Ticket(self.count);
+        self.count += 1;
+        self.keys.insert(ticket, key);
+        ticket
+    }
+
+    /// Takes the connection that has waited longest.
+    pub(super) fn pop(&mut self) -> Option<Key> {
+        self.keys.pop_first().map(|(_, key)| key)
+    }
+
+    pub(super) fn remove(&mut self, ticket: Ticket) {
+        self.keys.remove(&ticket);
+    }
+
+    pub(super) fn keys(&self) -> impl Iterator<Item = Key> {
+        self.keys.values().copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[cfg(not(target_family = "wasm"))]
+    use std::time::Instant;
+
+    use super::*;
+
+    #[cfg(not(target_family = "wasm"))]
+    const COUNT: u32 = 100_000;
+
+    #[test]
+    fn connections_leave_in_the_order_in_which_they_came() {
+        let mut queue = WaitQueue::default();
+        let key = |number| Key::new(number, 0);
+        let tickets: Vec<_> = (0..4).map(|number| queue.push(key(number))).collect();
+        queue.remove(tickets[1]);
+        assert_eq!(queue.pop(), Some(key(0)));
+        // Its slot may be used again.
+        queue.push(key(1));
+        queue.remove(tickets[1]);
+        assert_eq!(queue.keys().collect::<Vec<_>>(), [key(2), key(3), key(1)]);
+        assert!(
+            [queue.pop(), queue.pop(), queue.pop()]
+                .iter()
+                .all(Option::is_some)
+        );
+        assert!(queue.pop().is_none() && queue.is_empty());
+    }
+    /// In a second or so, not in minutes: a step for each of the others would be too much.
+    #[test]
+    #[cfg(not(target_family = "wasm"))]
+    fn many_leave_in_few_steps() {
+        let begin = Instant::now();
+        let mut queue = WaitQueue::default();
+        let tickets: Vec<_> = (0..COUNT).map(|it| queue.push(Key::new(it, 0))).collect();
+        // The first ones stay the longest, as where the oldest connections wait for a slow handler.
+        tickets.into_iter().rev().for_each(|it| queue.remove(it));
+        assert!(queue.is_empty());
+        assert!(begin.elapsed().as_secs() < 10, "{:?}", begin.elapsed());
+    }
+}
