@@ -51,13 +51,14 @@ pub enum CloseReason {
     /// The server ended with the connection open: [`start`](crate::Server::start) returned an error, or
     /// passed on a panic of the handler.
     ServerFailed,
-    /// A read or write failed; usually the client reset the connection.
+    /// A read or write failed while no request was with the handler; usually the client reset the connection. On an
+    /// [upgraded](crate::upgrade()) connection: the program had dropped it, but not all of its output was sent.
     IoError,
     /// A response was not completed: its body failed, or had more or fewer bytes than it had
     /// announced.
     ResponseFailed,
     /// The client was gone, by a reset or a failed read or write, before its request had its complete
-    /// response from the handler.
+    /// response from the handler. Or while the program used its [upgraded](crate::upgrade()) connection.
     ClientGone,
     /// The client had ended its stream, and its response was not complete within
     /// [`half_closed_timeout`](crate::Limits::half_closed_timeout).
@@ -67,7 +68,7 @@ pub enum CloseReason {
     /// The handler left more of the request's body unread than is worth receiving.
     BodyUnread,
     /// The connection was [upgraded](crate::upgrade()) to another protocol, and has ended normally: both sides have
-    /// ended their streams, or the program has dropped it.
+    /// ended their streams, or the program has dropped it and all of its output was sent.
     Upgraded,
     /// The connection did not begin with a valid header of the PROXY protocol. There was no response.
     BadProxyHeader,
@@ -171,7 +172,9 @@ impl CloseReason {
             Self::ResponseFailed => {
                 "the response's body failed, or had another length than announced"
             }
-            Self::ClientGone => "the client was gone before it had its response",
+            Self::ClientGone => {
+                "the client was gone before its request or upgraded connection had ended"
+            }
             Self::HalfClosedTimeout => {
                 "the client had ended its stream, and the response took too long"
             }

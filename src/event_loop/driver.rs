@@ -74,7 +74,8 @@ impl<R: Reactor> Driver<'_, R> {
     /// Ends a connection whose stream has failed.
     #[cold]
     pub(super) fn lose<X>(&mut self, slot: &mut Slot<R::Stream, X>) {
-        let reason = match slot.connection.request_in_progress() {
+        let connection = &slot.connection;
+        let reason = match connection.request_in_progress() || connection.is_upgraded() {
             true => CloseReason::ClientGone,
             false => CloseReason::IoError,
         };

@@ -55,7 +55,8 @@ pub fn run(runtimes: &[Runtime]) -> Outcome<Report> {
 }
 
 /// What the server logs then.
-const FOUND: &str = "closed: the client was gone before it had its response";
+const FOUND: &str =
+    "closed: the client was gone before its request or upgraded connection had ended";
 
 const ROW: &str = "seconds until a vanished client is found";
 

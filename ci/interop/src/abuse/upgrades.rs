@@ -56,13 +56,13 @@ fn flood_and_take_nothing(target: &Target) -> Outcome<Reasons> {
     }
     // In a runtime, resets of connections that are not read are found every 10 seconds.
     let mut deadline = Deadline::new(target.server, Duration::from_secs(15));
-    while Stats::ask_on(&mut other)?.closed("IoError") < COUNT as u64 {
+    while Stats::ask_on(&mut other)?.closed("ClientGone") < COUNT as u64 {
         ensure!(!deadline.is_over(), "resets are not found");
         sleep(Duration::from_millis(100));
     }
     Ok(vec![
         ("WriteTimeout", COUNT),
-        ("IoError", COUNT),
+        ("ClientGone", COUNT),
         ("ClientClosed", 1),
     ])
 }

@@ -342,7 +342,27 @@ fn the_program_gets_an_error_after_a_reset() {
         });
         let reset = format!("{:?}", ErrorKind::ConnectionReset);
         assert_eq!(seen, [reset.clone(), reset]);
-        assert_eq!(counters.closed(CloseReason::IoError), 2);
+        assert_eq!(counters.closed(CloseReason::ClientGone), 2);
+    }
+}
+
+/// The program has dropped it before. Then its end is planned, as after a last response: it fails only if the client
+/// hasn't taken all output.
+#[test]
+fn a_reset_of_a_dropped_connection_is_an_error_until_all_is_sent() {
+    for personality in ALL {
+        for (length, reason) in [(10, CloseReason::Upgraded), (30_000, CloseReason::IoError)] {
+            let bench = Bench::new(personality);
+            let client = bench.client();
+            client.set_room(1_000);
+            client.send(UPGRADE);
+            bench.at(1_000, move |_| client.reset());
+            bench.stop_at(15_000);
+            let (counters, seen) =
+                bench.serve_upgraded(async move |mut it| write(&mut it, &vec![b'x'; length]).await);
+            assert_eq!(seen, ["ok"]);
+            assert_eq!(counters.closed(reason), 1, "{personality:?}, {length}");
+        }
     }
 }
 
