@@ -48,7 +48,12 @@ pub(crate) fn find(directory: &Path, path: &str) -> io::Result<Found> {
     // Neither: a link, a pipe, a device.
     match (is_folder, is_file) {
         (true, _) => Ok(Found::Folder),
-        (_, true) => Ok(Found::File(File::open(path)?, media_type(&names))),
+        (_, true) => match File::open(path) {
+            Ok(file) => Ok(Found::File(file, media_type(&names))),
+            // It was removed since.
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(Found::Nothing),
+            Err(error) => Err(error),
+        },
         _ => Ok(Found::Nothing),
     }
 }

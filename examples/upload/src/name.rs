@@ -13,7 +13,21 @@ pub(crate) fn safe(name: &str) -> String {
     let safe = safe.trim_matches(['.', ' ']);
     match shortened(safe) {
         "" => "unnamed".into(),
+        safe if is_device(safe) => format!("_{safe}"),
         safe => safe.into(),
+    }
+}
+
+/// Whether Windows takes the name for a device, with any extension, in any folder: writing to `NUL` loses the file.
+fn is_device(name: &str) -> bool {
+    let name = name.split('.').next().unwrap_or(name).trim_end();
+    let name = name.to_ascii_uppercase();
+    match name.strip_prefix("COM").or(name.strip_prefix("LPT")) {
+        Some(number) => matches!(
+            number,
+            "0" | "1" | "2" | "3" | "4" | "5" | "6" | "7" | "8" | "9" | "¹" | "²" | "³"
+        ),
+        None => matches!(&*name, "CON" | "PRN" | "AUX" | "NUL"),
     }
 }
 
@@ -66,6 +80,12 @@ mod tests {
             ("a.txt. ", "a.txt"),
             ("C:a.txt", "C_a.txt"),
             ("a.txt:stream", "a.txt_stream"),
+            ("NUL", "_NUL"),
+            ("con.tar.gz", "_con.tar.gz"),
+            ("Com1 .txt", "_Com1 .txt"),
+            ("LPT².txt", "_LPT².txt"),
+            ("COM10", "COM10"),
+            ("console.txt", "console.txt"),
             ("a\0b\nc\x1b[1m\u{202e}<>|*?\"", "a_b_c__1m_______"),
         ] {
             assert_eq!(safe(name), expected, "{name:?}");
