@@ -70,13 +70,16 @@ fn serve(listener: &TcpListener, config: Arc<ServerConfig>) -> Result<(), Box<dy
         }
         let tls = ServerConnection::new(Arc::clone(&config))?;
         let (limits, open) = (Arc::clone(&limits), Arc::clone(&open));
-        thread::spawn(move || {
+        let work = move || {
             let outcome = connection::serve((id, peer), socket, tls, &limits, respond);
             if let Err(error) = outcome {
                 debug!("conn {id}: {error}");
             }
             drop(open);
-        });
+        };
+        if let Err(error) = thread::Builder::new().spawn(work) {
+            warn!("conn {id}: dropped: {error}");
+        }
     }
     Ok(())
 }
