@@ -4,7 +4,7 @@ use super::state::Reading;
 use super::{CloseReason, Connection, Context, Refusal};
 
 impl Connection {
-    /// Limits the rest of the time that this connection lingers to one second. Call it for every
+    /// Limits the time for which this connection still lingers to one second. Call it for every
     /// open connection after [`Shared::begin_to_stop`](super::Shared::begin_to_stop).
     pub fn shorten_linger(&mut self, cx: &mut Context<'_>) {
         self.shorten_lingering(cx);

@@ -27,9 +27,9 @@ pub(crate) const QUEUE: usize = 64 << 10;
 /// a few bytes.
 pub(crate) const READ_ON: usize = QUEUE / 2;
 
-/// When this many pieces wait, small ones are joined. Each takes about 100 bytes beside its data: a client that sends
-/// single bytes could take a hundred times the memory that is counted. At half, pieces are copied that a handler on
-/// another thread is about to take; at double, an idle upload holds 3 KiB for its list.
+/// When this many pieces wait, small ones are joined. Each takes about 100 bytes beside its data, so a client that
+/// sends single bytes could take a hundred times the memory that is counted. At half, pieces are copied that a
+/// handler on another thread is about to take; at double, an idle upload holds 3 KiB for its list.
 const MANY: usize = 16;
 
 /// The most bytes of pieces that were joined. At half, the pieces of a full queue take 40 % more memory than their
@@ -57,8 +57,8 @@ pub(crate) struct ReceiverState {
     pub(crate) is_awaited: bool,
     /// The `Incoming` was dropped before the body was complete.
     pub(crate) is_dropped: bool,
-    /// All the rest is awaited as one piece, of at most this many bytes beyond those that were pushed. This
-    /// is reported once.
+    /// Set if the handler waits for all the rest as one piece: how many bytes it may have beyond those that were
+    /// pushed. This is reported once.
     pub(crate) gather: Option<u64>,
     /// The minimum rate in bytes per second, if the handler has set one. 0 means none.
     pub(crate) min_rate: Option<u32>,
@@ -143,7 +143,7 @@ impl Stream {
         self.finish(None);
     }
 
-    /// The rest of the body can't be received. What is in the queue comes out before the refusal.
+    /// The rest of the body can't be received. The receiver gets what is in the queue before the refusal.
     pub(crate) fn fail(&self, refusal: Refusal) {
         self.end(End::Failed(refusal));
     }
@@ -291,7 +291,7 @@ impl Receiver {
         self.0.is_complete(&state) && state.queue.is_empty() && !has_trailers
     }
 
-    /// How many bytes are still to come out.
+    /// How many bytes the receiver has yet to get.
     pub(super) fn size_hint(&self) -> SizeHint {
         let state = self.0.lock();
         let queued = state.queued as u64;
@@ -357,7 +357,7 @@ impl State {
 }
 
 impl End {
-    /// What comes out after the queue. Only a complete body has no error, and that isn't asked for one.
+    /// The error that follows the data in the queue. Not called for a complete body, which has none.
     fn error(&self) -> IncomingError {
         match self {
             Self::Failed(refusal) => IncomingError::refused(*refusal),

@@ -43,8 +43,8 @@ pub(super) struct RequestBody {
 enum Expectation {
     /// It doesn't, or it was sent.
     None,
-    /// It is sent when the body is first awaited. Until then the body isn't read, even if it has arrived: so
-    /// what the client gets doesn't depend on packets.
+    /// It is sent when the body is first awaited. Until then the body isn't read, even if it has arrived. So
+    /// the response doesn't depend on when the bytes of the body arrive.
     Due,
     /// The response began before that. A body that comes nevertheless is read.
     TooLate,
@@ -256,7 +256,7 @@ impl Connection {
         }
         let admitted = match request.decoder.missing() {
             Some(missing) if missing > limit => Err(Refusal::body_too_large()),
-            // The client asks before it sends: so it needn't send what never fits.
+            // The client waits before it sends the body. If the body can never fit, it is refused now.
             Some(missing) if request.expectation == Expectation::Due => {
                 cx.shared.budget.admit_length(missing, cx.limits)
             }

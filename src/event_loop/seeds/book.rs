@@ -1,4 +1,4 @@
-//! The handler, and what it has seen.
+//! The handler of a world, and a [`Book`] of the requests for which it was called.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -12,7 +12,7 @@ use super::requests::{Act, Planned};
 use crate::handle::Handle;
 use crate::request::Request;
 
-/// All requests of a world, and when the handler had each.
+/// All requests of a world, and when the handler was called for each.
 #[derive(Debug, Default)]
 pub(super) struct Book {
     entries: HashMap<u64, Entry>,
@@ -44,7 +44,7 @@ impl Book {
         }
     }
 
-    /// When the handler had the request of this number.
+    /// When the handler was called for the request with this number.
     pub(super) fn seen_at(&self, number: u64) -> Option<u64> {
         self.entries.get(&number)?.seen_at
     }

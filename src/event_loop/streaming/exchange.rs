@@ -34,7 +34,7 @@ pub(in crate::event_loop) struct Exchange<'h> {
     pub(super) is_probed: bool,
 }
 
-/// Whether the connection waits until fewer requests are in handlers.
+/// Whether the connection waits because of `max_requests`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
     /// It doesn't.

@@ -88,7 +88,7 @@ fn data(incoming: &mut Incoming) -> Bytes {
     }
 }
 
-/// The error that is ready, and that it is the last thing.
+/// Returns the error that is ready. Checks that nothing follows it.
 #[track_caller]
 fn error(incoming: &mut Incoming) -> IncomingError {
     let error = match poll(incoming) {
