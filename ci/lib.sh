@@ -143,13 +143,18 @@ with_packages() {
 # pip_install NAME PACKAGE==VERSION... FOLDER : for `installed`, a Python with packages that no other program sees.
 pip_install() {
     local folder="${*: -1}"
+    pip_packages "$folder" "${@:2:$#-2}" || return
+    with_packages "$folder" "$1" python3 PYTHONPATH packages
+}
+
+# pip_packages FOLDER ARGUMENT... : installs what these arguments of pip name into FOLDER/packages.
+pip_packages() {
     python3 -m pip --version >/dev/null || {
         say "there is no python3 with pip"
         return 1
     }
     python3 -m pip install --quiet --disable-pip-version-check --no-compile --root-user-action=ignore \
-        --target "$folder/packages" "${@:2:$#-2}" || return
-    with_packages "$folder" "$1" python3 PYTHONPATH packages
+        --target "$1/packages" "${@:2}"
 }
 
 # npm_install PROGRAM PACKAGE@VERSION... FOLDER : for `installed`, a program of npm, with the packages.
