@@ -15,6 +15,8 @@ const ELEMENT: usize = 8;
 pub(crate) struct Limits {
     most: usize,
     used: usize,
+    /// The bytes of the last growth, which may still fail.
+    last: usize,
     counters: Arc<Counters>,
 }
 
@@ -24,20 +26,33 @@ impl Limits {
         Self {
             most,
             used: 0,
+            last: 0,
             counters,
         }
     }
 
     fn grow(&mut self, current: usize, desired: usize) -> bool {
-        let Some(used) = self.used.checked_add(desired.saturating_sub(current)) else {
+        let more = desired.saturating_sub(current);
+        let Some(used) = self.used.checked_add(more) else {
             return false;
         };
         if used > self.most {
             return false;
         }
+        self.last = more;
+        self.set(used);
+        true
+    }
+
+    /// The last growth has failed, for instance because the memory has a maximum of its own.
+    fn undo(&mut self) {
+        let last = std::mem::take(&mut self.last);
+        self.set(self.used - last);
+    }
+
+    fn set(&mut self, used: usize) {
         self.used = used;
         self.counters.memory.set(used as u64);
-        true
     }
 }
 
@@ -49,6 +64,16 @@ impl ResourceLimiter for Limits {
     fn table_growing(&mut self, now: usize, desired: usize, _: Option<usize>) -> Result<bool> {
         let bytes = |elements: usize| elements.saturating_mul(ELEMENT);
         Ok(self.grow(bytes(now), bytes(desired)))
+    }
+
+    fn memory_grow_failed(&mut self, _: wasmtime::Error) -> Result<()> {
+        self.undo();
+        Ok(())
+    }
+
+    fn table_grow_failed(&mut self, _: wasmtime::Error) -> Result<()> {
+        self.undo();
+        Ok(())
     }
 }
 
@@ -66,5 +91,23 @@ mod tests {
         assert!(limits.memory_growing(60, 68, None).expect("no error"));
         assert!(!limits.table_growing(4, usize::MAX, None).expect("no error"));
         assert_eq!(counters.memory.get(), 100);
+    }
+
+    #[test]
+    fn a_growth_that_fails_takes_nothing() {
+        let counters = Arc::new(Counters::default());
+        let mut limits = Limits::new(100, counters.clone());
+        assert!(limits.memory_growing(0, 60, None).expect("no error"));
+        for _ in 0..9 {
+            // The memory has a maximum of its own, which wasmtime checks after this.
+            assert!(limits.memory_growing(60, 90, Some(70)).expect("no error"));
+            let failed = wasmtime::Error::msg("the maximum");
+            limits.memory_grow_failed(failed).expect("no error");
+            assert_eq!(counters.memory.get(), 60);
+        }
+        assert!(limits.table_growing(0, 5, Some(2)).expect("no error"));
+        let failed = wasmtime::Error::msg("the maximum");
+        limits.table_grow_failed(failed).expect("no error");
+        assert!(limits.memory_growing(60, 100, None).expect("no error"));
     }
 }
