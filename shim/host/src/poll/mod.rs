@@ -58,7 +58,7 @@ pub(crate) fn poll_oneoff(
         },
         watches: false,
         has_twins: false,
-        stdin: None,
+        stdin: Vec::new(),
         waits_for_end: false,
     };
     poll.run(&mut memory, instance)?;
@@ -77,8 +77,8 @@ struct Poll {
     watches: bool,
     /// Whether two subscriptions differ only in their userdata.
     has_twins: bool,
-    /// The index of the subscription to the standard input.
-    stdin: Option<u32>,
+    /// The indices of the subscriptions to the standard input.
+    stdin: Vec<u32>,
     /// Whether it waits for a listener that is closed, and the guest has seen that.
     waits_for_end: bool,
 }
@@ -128,6 +128,7 @@ impl Poll {
         is_first: bool,
     ) -> Call {
         instance.polls += 1;
+        self.stdin.clear();
         if is_first {
             instance.clocks.clear();
         }
@@ -157,7 +158,7 @@ impl Poll {
             Entry::Inner(_) => return READY,
             Entry::Stdio(0) => {
                 instance.watch_stdin();
-                self.stdin = Some(index);
+                self.stdin.push(index);
                 return Ok(None);
             }
             Entry::Socket(_) => {}
@@ -245,14 +246,16 @@ impl Poll {
 
     fn report_stdin(&mut self, memory: &mut Memory<'_>) -> Call {
         let stdin = rustix::stdio::stdin();
-        match self.stdin {
-            Some(index) if is_readable(&stdin) => {
-                let nbytes = rustix::io::ioctl_fionread(stdin).unwrap_or(1);
-                let hangup = nbytes == 0;
-                self.report_at(memory, index, READ, Ok(Some(Input { nbytes, hangup })))
-            }
-            _ => Ok(()),
+        if self.stdin.is_empty() || !is_readable(&stdin) {
+            return Ok(());
         }
+        let nbytes = rustix::io::ioctl_fionread(stdin).unwrap_or(1);
+        let hangup = nbytes == 0;
+        for at in 0..self.stdin.len() {
+            let index = self.stdin[at];
+            self.report_at(memory, index, READ, Ok(Some(Input { nbytes, hangup })))?;
+        }
+        Ok(())
     }
 
     /// Reports every clock that has expired.

@@ -431,3 +431,12 @@ fn a_connection_that_stays_ready_hides_no_other() {
     sleep(ARRIVED);
     assert_eq!(puppet.ready(&subs), [ok(0, 10), ok(1, 3)]);
 }
+
+#[test]
+fn the_standard_input_twice_is_reported_twice() {
+    // In a test it is a file or a pipe. If it has no input now, there is nothing to check.
+    let mut puppet = Puppet::listening();
+    let [one, two] = [&[Sub::Read(0)][..], &[Sub::Read(0), Sub::Read(0)][..]];
+    let once = puppet.ready(one).len();
+    assert_eq!(puppet.ready(two).len(), 2 * once);
+}
