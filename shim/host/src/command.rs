@@ -171,6 +171,7 @@ fn wasmtime_setting(setting: &str) -> Result<Option<Setting>, String> {
     let (name, value) = setting.split_once('=').unwrap_or((setting, "y"));
     let is_on = matches!(value, "y" | "yes" | "true");
     match name {
+        "tcplisten" if !setting.contains('=') => Err("-S tcplisten needs an address".to_owned()),
         "tcplisten" => Ok(Some(with_value("--listen", value)?)),
         "listenfd" if is_on => Ok(flag("--listenfd")),
         // This host always behaves like that.
@@ -277,6 +278,7 @@ mod tests {
             ("--memory 99999999999G m.wasm", "is not a size"),
             ("--max-spin soon m.wasm", "soon is not a time"),
             ("--instances 0 m.wasm", "--instances 0"),
+            ("-S tcplisten m.wasm", "-S tcplisten needs an address"),
         ] {
             let error = run(line).expect_err(line);
             assert!(error.contains(why), "{line}: {error}");

@@ -66,15 +66,17 @@ impl Host {
         }
     }
 
-    /// Adds a listener on this address. The address may be preceded by a name for `LISTEN_FDNAMES`:
-    /// `admin=127.0.0.1:3001`.
+    /// Adds a listener on this address, which [`start`](Self::start) checks and binds. With port 0 the system chooses
+    /// one (see [`Running::addresses`]). Of a host name's addresses the first one is used. The address may be preceded
+    /// by a name for `LISTEN_FDNAMES`: `admin=127.0.0.1:3001`.
     #[must_use]
     pub fn listen(mut self, address: &str) -> Self {
         self.listen.push(Address::parse(address));
         self
     }
 
-    /// Passes the listeners that this process was started with, for instance by systemd.
+    /// Passes the listeners that this process was started with, for instance by systemd (`LISTEN_FDS`). They come
+    /// before those of [`listen`](Self::listen). The default is `false`. Only one host of a process can have them.
     #[must_use]
     pub fn inherit_listeners(mut self, inherit: bool) -> Self {
         self.inherit = inherit;
@@ -135,21 +137,22 @@ impl Host {
         self
     }
 
-    /// Sets how many instances of the module serve, each on its own thread.
+    /// Sets how many instances of the module serve, each on its own thread. The default is 1, and 0 counts as 1.
     #[must_use]
     pub fn instances(mut self, count: usize) -> Self {
         self.settings.instances = count.max(1);
         self
     }
 
-    /// Sets whether an instance that traps is restarted. An instance without a listener never is.
+    /// Sets whether an instance that traps is restarted. The default is `true`. An instance without a listener never
+    /// is.
     #[must_use]
     pub fn restart(mut self, restart: bool) -> Self {
         self.settings.restart = restart;
         self
     }
 
-    /// Limits the memory of an instance, in bytes.
+    /// Limits the memory of an instance, in bytes: its memories and tables together. The default is 4 GiB.
     #[must_use]
     pub fn memory(mut self, bytes: usize) -> Self {
         self.settings.memory = bytes;
@@ -164,8 +167,8 @@ impl Host {
         self
     }
 
-    /// Limits the time that an instance may run without a call to the host, before it is ended. The default is 10 s,
-    /// `None` is no limit.
+    /// Limits the time that an instance may run without a call to the host, before it is ended. This also bounds a
+    /// handler that only computes. The default is 10 s, `None` is no limit.
     #[must_use]
     pub fn max_spin(mut self, time: Option<Duration>) -> Self {
         self.settings.max_spin = time;
@@ -193,7 +196,8 @@ impl Host {
         self
     }
 
-    /// Sets whether the compiled module is kept in wasmtime's cache, which makes the next start quick.
+    /// Sets whether the compiled module is kept in wasmtime's cache, which makes the next start quick. The default is
+    /// `true`.
     #[must_use]
     pub fn cache(mut self, cache: bool) -> Self {
         self.cache = cache;
@@ -203,13 +207,18 @@ impl Host {
     /// Compiles the module, binds the addresses, and starts the instances.
     ///
     /// # Errors
-    /// The module, an address or a directory can't be used.
+    /// The module, an address or a directory can't be used. [`Error`] says which, and why, in one line. What goes wrong
+    /// later is logged by the crate `log`.
     pub fn start(self) -> Result<Running, Error> {
         Running::start(self)
     }
 
     /// Does the same, and waits until all instances have ended. The first SIGTERM or SIGINT drains the host, the
-    /// second one stops it. Returns the guest's exit code.
+    /// second one stops it. Returns the guest's exit code (its low eight bits), the highest of several instances, 134
+    /// after a trap without a restart, or 128 and the signal's number if a signal has stopped it.
+    ///
+    /// It is for the main function of a program: after its end, both signals are still caught, and do nothing. A
+    /// program that handles signals itself calls [`start`](Self::start), and [`Running::drain`].
     ///
     /// # Errors
     /// As for [`start`](Self::start).

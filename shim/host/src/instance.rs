@@ -14,6 +14,7 @@ use wasmtime_wasi::{FsPerms, WasiCtxBuilder};
 
 use crate::counters::Counters;
 use crate::errno::Errno;
+use crate::error::Error;
 use crate::limits::Limits;
 use crate::listeners::{self, Bound};
 use crate::memory::Memory;
@@ -311,9 +312,20 @@ fn wasi(
             .env("LISTEN_FDS_FIRST_FD", first_socket.to_string());
     }
     wasi.envs(&settings.env);
+    open_directories(&mut wasi, settings)?;
+    Ok(wasi.build_p1())
+}
+
+/// Checks before the first start that the directories can be opened. Otherwise each start would fail.
+pub(crate) fn check_directories(settings: &Settings) -> Result<(), Error> {
+    let opened = open_directories(&mut WasiCtxBuilder::new(), settings);
+    opened.map_err(|error| Error::with("the guest's directories", error))
+}
+
+fn open_directories(wasi: &mut WasiCtxBuilder, settings: &Settings) -> wasmtime::Result<()> {
     for (host, guest) in &settings.dirs {
         wasi.preopened_dir(host, guest, FsPerms::ReadWrite)
             .map_err(|error| error.context(format!("can't open the directory {host}")))?;
     }
-    Ok(wasi.build_p1())
+    Ok(())
 }

@@ -20,6 +20,7 @@ mod limits;
 mod listeners;
 mod memory;
 mod metrics;
+mod module;
 mod phase;
 mod poll;
 mod producer;

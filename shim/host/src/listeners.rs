@@ -52,6 +52,7 @@ impl Address {
         instances: usize,
         reuse_port: bool,
     ) -> Result<Vec<Bound>, Error> {
+        self.check_name()?;
         let mut address = self.resolve()?;
         if instances > 1 && !reuse_port {
             // With that option a second server could share the address unnoticed. This finds out.
@@ -70,6 +71,19 @@ impl Address {
             });
         }
         Ok(bound)
+    }
+
+    /// Checks that the name can stand in a list of names, by the rules of systemd.
+    fn check_name(&self) -> Result<(), Error> {
+        let is_good = |c: char| c.is_ascii() && !c.is_ascii_control() && c != ':';
+        match &self.name {
+            Some(name) if name.is_empty() || !name.chars().all(is_good) => {
+                Err(Error::new(format!(
+                    "{name:?} is not a name for a listener: it should be ASCII without control characters and colons"
+                )))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn resolve(&self) -> Result<SocketAddr, Error> {
@@ -127,6 +141,11 @@ pub(crate) fn inherited() -> Result<Vec<Bound>, Error> {
         let Some(socket) = all.take_tcp_listener(index).map_err(failed)? else {
             continue;
         };
+        if !sockopt::socket_acceptconn(&socket).map_err(|errno| failed(errno.into()))? {
+            return Err(Error::new(format!(
+                "inherited socket {index} doesn't listen: it may be a connection"
+            )));
+        }
         socket.set_nonblocking(true).map_err(failed)?;
         // Without it, responses are just slower.
         let _ = sockopt::set_tcp_nodelay(&socket, true);

@@ -4,6 +4,7 @@
 
 mod command;
 
+use std::io;
 use std::process::ExitCode;
 
 use command::Command;
@@ -12,18 +13,19 @@ fn main() -> ExitCode {
     if log::set_logger(&Stderr).is_ok() {
         log::set_max_level(log::LevelFilter::Trace);
     }
-    let host = match command::parse(std::env::args().skip(1)) {
+    let host = match words().and_then(command::parse) {
         Ok(Command::Run(host)) => host,
         Ok(Command::Help) => {
-            print!("{}", include_str!("help.txt"));
+            print(&mut io::stdout(), include_str!("help.txt"));
             return ExitCode::SUCCESS;
         }
         Ok(Command::Version) => {
-            println!("wasip1-host {}", env!("CARGO_PKG_VERSION"));
+            let version = concat!("wasip1-host ", env!("CARGO_PKG_VERSION"), "\n");
+            print(&mut io::stdout(), version);
             return ExitCode::SUCCESS;
         }
         Err(why) => {
-            eprintln!("wasip1-host: {why}");
+            print(&mut io::stderr(), &format!("wasip1-host: {why}\n"));
             // By convention, wrong usage.
             return ExitCode::from(2);
         }
@@ -32,10 +34,26 @@ fn main() -> ExitCode {
     match host.run() {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            eprintln!("wasip1-host: {error}");
+            print(&mut io::stderr(), &format!("wasip1-host: {error}\n"));
             ExitCode::FAILURE
         }
     }
+}
+
+/// The command line, without the program's own name.
+fn words() -> Result<Vec<String>, String> {
+    let words = std::env::args_os().skip(1);
+    let text = words.map(|word| {
+        let wrong = |word| format!("{word:?} isn't UTF-8");
+        word.into_string().map_err(wrong)
+    });
+    text.collect()
+}
+
+/// Prints in one piece, so that lines of several threads stay whole. Unlike with `eprintln!`, it isn't an error if
+/// what reads the output has ended: the guest goes on serving.
+fn print(to: &mut impl io::Write, text: &str) {
+    let _ = to.write_all(text.as_bytes());
 }
 
 /// Raises the limit of file descriptors as far as the user may: shells start programs with a low one.
@@ -65,11 +83,11 @@ impl log::Log for Stderr {
         if !self.enabled(record.metadata()) {
             return;
         }
-        if record.level() == log::Level::Trace {
-            eprintln!("[TRACE {}] {}", record.target(), record.args());
-        } else {
-            eprintln!("wasip1-host: {}", record.args());
-        }
+        let line = match record.level() {
+            log::Level::Trace => format!("[TRACE {}] {}\n", record.target(), record.args()),
+            _ => format!("wasip1-host: {}\n", record.args()),
+        };
+        print(&mut io::stderr(), &line);
     }
 
     fn flush(&self) {}

@@ -3,12 +3,20 @@
 use std::fmt::Write as _;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
-use mini_http::{Response, Server};
+use mini_http::{Limits, Response, Server};
 
 use crate::counters::{Counters, METRICS};
 use crate::error::Error;
 use crate::running::Shared;
+
+/// How many connections may be open. A few programs collect metrics, with one each, but they should find a place even if
+/// others occupy some. Many more would be taken from the file descriptors of the instances.
+pub(crate) const CONNECTIONS: usize = 64;
+/// How long a connection may occupy its place without being idle. An idle one is closed for a new one at once. Programs
+/// that collect metrics send their heads at once.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The server of the metrics. It stops when this is dropped.
 #[derive(Debug)]
@@ -24,8 +32,9 @@ impl Metrics {
         let listener = TcpListener::bind(address).map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         let server = Server::from_listener(listener);
-        let server =
+        let mut server =
             server.map_err(|error| Error::new(format!("metrics on {address}: {error}")))?;
+        server.limits(limit);
         let handle = server.handle();
         let shared = Arc::downgrade(shared);
         let thread = std::thread::Builder::new().name("metrics".to_owned());
@@ -48,6 +57,15 @@ impl Drop for Metrics {
     fn drop(&mut self) {
         self.handle.stop();
     }
+}
+
+fn limit(limits: &mut Limits) {
+    limits.max_connections = CONNECTIONS;
+    limits.max_body = 0;
+    limits.head_timeout = PATIENCE;
+    limits.rate_window = PATIENCE;
+    limits.linger_timeout = PATIENCE;
+    limits.half_closed_timeout = PATIENCE;
 }
 
 fn respond(path: &str, shared: &Weak<Shared>) -> Response<Vec<u8>> {

@@ -5,22 +5,22 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
 
-use wasmtime::{Cache, CacheConfig, Config, Engine, InstancePre, Module};
+use wasmtime::{Cache, CacheConfig, Config, Engine, InstancePre};
 
-use crate::calls;
 use crate::epochs;
 use crate::error::Error;
-use crate::host::{Host, ModuleSource, list};
-use crate::instance::Instance;
+use crate::host::{Host, list};
+use crate::instance::{self, Instance};
 use crate::listeners::{self, Address, Bound};
 use crate::metrics::Metrics;
+use crate::module;
 use crate::phase::{Phase, SharedPhase};
-use crate::producer;
 use crate::slot::Slot;
 use crate::settings::Settings;
 use crate::supervisor;
 
-/// A host that was started. It continues when this is dropped; see [`wait`](Self::wait).
+/// A host that was started. Its instances go on when this is dropped, but its metrics end: keep it, or
+/// [`wait`](Self::wait).
 #[derive(Debug)]
 pub struct Running {
     pub(crate) shared: Arc<Shared>,
@@ -50,7 +50,8 @@ impl Running {
         wasmtime_wasi::runtime::in_tokio(async {});
         let engine = engine(&host)?;
         let mut settings = host.settings;
-        let pre = prepare(&engine, &host.module, &mut settings)?;
+        let pre = module::prepare(&engine, host.module, &mut settings)?;
+        instance::check_directories(&settings)?;
         let instances = settings.instances;
         let bound = listen(&host.listen, host.inherit, host.reuse_port, instances)?;
         settings.listeners = bound[0].len();
@@ -188,44 +189,6 @@ fn engine(host: &Host) -> Result<Engine, Error> {
     Engine::new(&config).map_err(|error| Error::with("can't set up wasmtime", error))
 }
 
-/// Compiles the module, and links it with the calls.
-fn prepare(
-    engine: &Engine,
-    source: &ModuleSource,
-    settings: &mut Settings,
-) -> Result<InstancePre<Instance>, Error> {
-    let module = match source {
-        ModuleSource::Bytes(bytes) => Module::new(engine, bytes)
-            .map_err(|error| Error::with("the bytes are not a module", error))?,
-        ModuleSource::File(path) => {
-            let shown = path.display();
-            let bytes = std::fs::read(path)
-                .map_err(|error| Error::from_io(format!("can't read {shown}"), error))?;
-            // A component has another number in its header.
-            if bytes.get(..8) == Some(b"\0asm\x0d\0\x01\0") {
-                return Err(Error::new(format!(
-                    "{shown} is a component of WASI 0.2, which this host doesn't run: use wasmtime, or \
-                     build it for wasm32-wasip1"
-                )));
-            }
-            settings.nonblock |= producer::is_go(&bytes);
-            Module::new(engine, &bytes)
-                .map_err(|error| Error::with(format!("{shown} is not a module"), error))?
-        }
-    };
-    let linker = calls::linker(engine);
-    let linker = linker.map_err(|error| Error::with("can't define the calls", error))?;
-    let pre = linker.instantiate_pre(&module);
-    let pre =
-        pre.map_err(|error| Error::with("the module imports what preview 1 doesn't have", error))?;
-    if module.get_export("_start").is_none() {
-        return Err(Error::new(
-            "the module exports no function _start: it is a library, or not a WASI module",
-        ));
-    }
-    Ok(pre)
-}
-
 /// The listeners of each instance.
 fn listen(
     addresses: &[Address],
@@ -235,7 +198,11 @@ fn listen(
 ) -> Result<Vec<Vec<Bound>>, Error> {
     let mut per_instance: Vec<Vec<Bound>> = (0..instances).map(|_| Vec::new()).collect();
     if inherit {
-        for bound in listeners::inherited()? {
+        let inherited = listeners::inherited()?;
+        if inherited.is_empty() {
+            log::warn!("no listeners were passed to this process: LISTEN_FDS has none for it");
+        }
+        for bound in inherited {
             for listeners in &mut per_instance {
                 let clone = bound.try_clone();
                 listeners.push(clone.map_err(|error| Error::from_io("inherited sockets", error))?);

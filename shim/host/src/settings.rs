@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::metrics;
+
 /// The settings of the guests.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
@@ -52,9 +54,9 @@ impl Default for Settings {
 
 /// The limit to be shared where the process has none: the usual value of `fs.nr_open` in Linux.
 const MAX_OPEN: usize = 1 << 20;
-/// File descriptors that the host itself needs: the standard streams, signals, the metrics, and the runtime of
-/// wasmtime-wasi. There are about ten.
-const OWN: usize = 20;
+/// File descriptors that the host itself needs: the standard streams, signals, the listener of the metrics, and the
+/// runtime of wasmtime-wasi, about ten together; and connections to the metrics.
+const OWN: usize = 20 + metrics::CONNECTIONS;
 
 impl Settings {
     /// How many file descriptors an instance may have, including those that it is started with. By default several

@@ -1,5 +1,6 @@
 //! The thread of an instance: runs it, and restarts it when it traps.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
@@ -30,7 +31,9 @@ pub(crate) fn spawn(shared: &Arc<Shared>, number: usize, end: Sender<u8>) -> Res
     let shared = shared.clone();
     let thread = std::thread::Builder::new().name(format!("instance {number}"));
     let spawned = thread.spawn(move || {
-        let code = supervise(&shared, number);
+        // A panic is a fault of this host or of the embedder's logger. The instance can't be counted on after it.
+        let supervised = AssertUnwindSafe(|| supervise(&shared, number));
+        let code = catch_unwind(supervised).unwrap_or(TRAPPED);
         // New connections are for the other instances now, or are refused if there are none.
         drop(shared.slots[number].take_listeners());
         // If that fails, nothing waits for the code any more.
@@ -114,4 +117,38 @@ fn run(shared: &Shared, store: &mut Store<Instance>) -> wasmtime::Result<()> {
     let instance = shared.pre.instantiate(&mut *store)?;
     let start = instance.get_typed_func::<(), ()>(&mut *store, "_start")?;
     start.call(store, ())
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::host::Host;
+    use crate::supervisor::TRAPPED;
+
+    /// Panics when the supervisor of an instance logs. The other tests have none.
+    struct Panics;
+
+    impl log::Log for Panics {
+        fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
+            metadata.target() == "wasip1_host::supervisor"
+        }
+
+        fn log(&self, record: &log::Record<'_>) {
+            assert!(
+                !self.enabled(record.metadata()),
+                "this panic is part of a test"
+            );
+        }
+
+        fn flush(&self) {}
+    }
+
+    #[test]
+    fn a_panic_ends_an_instance_as_a_trap_does() {
+        log::set_logger(&Panics).expect("no other logger");
+        log::set_max_level(log::LevelFilter::Error);
+        let module = wat::parse_str(r#"(module (func (export "_start") unreachable))"#);
+        let host = Host::from_bytes("guest", module.expect("a module"));
+        let running = host.cache(false).instances(2).start();
+        assert_eq!(running.expect("a host").wait(), TRAPPED);
+    }
 }

@@ -55,6 +55,13 @@ pub(crate) fn line(
     log::trace!(target: TARGET, "{line} <{took:.1}us>");
 }
 
+/// Counts the call that ends the guest, and writes its line. It doesn't return.
+pub(crate) fn exit(caller: &Caller<'_, Instance>, code: i32) {
+    if start(caller).is_some() {
+        log::trace!(target: TARGET, "instance {}: proc_exit({code})", caller.data().number);
+    }
+}
+
 struct Line<'a> {
     memory: Memory<'a>,
     name: &'a str,

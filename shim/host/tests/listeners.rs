@@ -209,6 +209,47 @@ fn it_inherits_no_listeners_of_another_process() {
 }
 
 #[test]
+fn what_it_cant_inherit_is_refused() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let connection = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let local = std::os::unix::net::UnixListener::bind_addr(&abstract_name()).unwrap();
+    let datagrams = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let file = std::fs::File::open("/dev/null").unwrap();
+    for (passed, why) in [
+        (OwnedFd::from(connection), "doesn't listen"),
+        (OwnedFd::from(local), "fd 3 is not a valid tcp socket"),
+        (OwnedFd::from(datagrams), "fd 3 is not a valid tcp socket"),
+        (OwnedFd::from(file), "fd 3 is not a socket"),
+    ] {
+        let output = Command::new("sh")
+            .args([
+                "-c",
+                "exec 3<&0 </dev/null \"$0\" --no-cache --listenfd \"$1\"",
+                HOST,
+            ])
+            .arg(module("refused"))
+            .env("LISTEN_FDS", "1")
+            .stdin(Stdio::from(passed))
+            .output()
+            .unwrap();
+        let printed = String::from_utf8(output.stderr).unwrap();
+        assert!(
+            printed.starts_with("wasip1-host: inherited socket 0"),
+            "{printed}"
+        );
+        assert!(printed.contains(why), "{printed}");
+        assert_eq!(output.status.code(), Some(1));
+    }
+}
+
+/// An address for a listener of this machine that leaves no file behind.
+fn abstract_name() -> std::os::unix::net::SocketAddr {
+    use std::os::linux::net::SocketAddrExt;
+    let name = format!("wasip1-host-{}", std::process::id());
+    std::os::unix::net::SocketAddr::from_abstract_name(name).unwrap()
+}
+
+#[test]
 fn systemd_starts_it_at_the_first_connection() {
     const SYSTEMD: &str = "systemd-socket-activate";
     if Command::new(SYSTEMD).arg("--version").output().is_err() {

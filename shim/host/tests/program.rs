@@ -1,4 +1,4 @@
-//! Signals to the program.
+//! The program: its signals, its arguments, what it prints, and its exit codes.
 
 #![expect(clippy::unwrap_used, reason = "a test")]
 
@@ -21,11 +21,12 @@ struct Program {
 }
 
 impl Program {
-    fn start(test: &str) -> Self {
-        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("signals-{test}.wasm"));
+    fn start(test: &str, options: &[&str]) -> Self {
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("program-{test}.wasm"));
         std::fs::write(&path, wat::parse_str(include_str!("guest.wat")).unwrap()).unwrap();
         let mut child = Command::new(env!("CARGO_BIN_EXE_wasip1-host"))
             .args(["--no-cache", "--grace=60s", "--listen=127.0.0.1:0"])
+            .args(options)
             .arg(path)
             .stderr(Stdio::piped())
             .spawn()
@@ -87,7 +88,7 @@ impl Drop for Program {
 #[test]
 fn the_first_signal_drains() {
     for signal in [Signal::TERM, Signal::INT] {
-        let mut program = Program::start(&format!("first-{}", signal.as_raw()));
+        let mut program = Program::start(&format!("first-{}", signal.as_raw()), &[]);
         let mut idle = program.connect();
         sleep(A_MOMENT);
         program.signal(signal);
@@ -99,7 +100,7 @@ fn the_first_signal_drains() {
 
 #[test]
 fn the_second_signal_stops_at_once() {
-    let mut program = Program::start("second");
+    let mut program = Program::start("second", &[]);
     // The guest spins.
     program.connect().write_all(b"S").unwrap();
     sleep(A_MOMENT);
@@ -108,4 +109,95 @@ fn the_second_signal_stops_at_once() {
     program.signal(Signal::TERM);
     // What a shell shows for a process that SIGTERM has ended.
     assert_eq!(program.ends(), Some(128 + 15));
+}
+
+/// A module of its own for each test, which run at once.
+fn module(test: &str, wat: &str) -> std::path::PathBuf {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("program-{test}.wasm"));
+    std::fs::write(&path, wat::parse_str(wat).unwrap()).unwrap();
+    path
+}
+
+/// Runs a guest that ends.
+fn run(options: &[&str], module: &Path) -> std::process::Output {
+    Command::new(env!("CARGO_BIN_EXE_wasip1-host"))
+        .arg("--no-cache")
+        .args(options)
+        .arg(module)
+        .output()
+        .unwrap()
+}
+
+#[test]
+fn exit_codes_pass_through() {
+    for (exit, code) in [(0, 0), (125, 125), (126, 126), (255, 255), (-1, 255)] {
+        let wat = format!(
+            r#"(module
+                (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+                (memory (export "memory") 1)
+                (func (export "_start") (call $exit (i32.const {exit}))))"#
+        );
+        let module = module(&format!("exit{exit}"), &wat);
+        let output = run(&["--trace", "--listen=127.0.0.1:0"], &module);
+        assert_eq!(output.status.code(), Some(code));
+        // It isn't a trap, after which the instance would be restarted.
+        let printed = String::from_utf8(output.stderr).unwrap();
+        let traced = format!("instance 0: proc_exit({exit})\n");
+        assert_eq!(printed.matches(&traced).count(), 1, "{printed}");
+    }
+}
+
+#[test]
+fn it_serves_on_when_nothing_reads_its_log() {
+    let wat = r#"(module (memory (export "memory") 1) (func (export "_start") unreachable))"#;
+    let mut child = Command::new(env!("CARGO_BIN_EXE_wasip1-host"))
+        .args(["--no-cache", "--listen=127.0.0.1:0"])
+        .arg(module("unread", wat))
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // From now on each line that it prints fails.
+    drop(child.stderr.take());
+    // It restarts as often as otherwise, and its exit code is that of a trap.
+    let start = Instant::now();
+    assert_eq!(child.wait().unwrap().code(), Some(134));
+    assert!(start.elapsed() > Duration::from_secs(1));
+}
+
+#[test]
+fn wrong_arguments_are_refused() {
+    use std::os::unix::ffi::OsStrExt;
+    let name = std::ffi::OsStr::from_bytes(b"\xff.wasm");
+    let output = run(&[], Path::new(name));
+    assert_eq!(output.status.code(), Some(2));
+    let printed = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(printed, "wasip1-host: \"\\xFF.wasm\" isn't UTF-8\n");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn clients_of_the_metrics_take_few_descriptors() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = free.local_addr().unwrap();
+    drop(free);
+    let program = Program::start("metrics", &["--metrics", &address.to_string()]);
+    let connect = |request: &[u8]| {
+        let mut client = TcpStream::connect(address).unwrap();
+        client.write_all(request).unwrap();
+        client
+    };
+    // They never complete their requests.
+    let _slow: Vec<TcpStream> = (0..100).map(|_| connect(b"GET /metr")).collect();
+    let mut client = connect(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    sleep(A_MOMENT);
+    let descriptors = format!("/proc/{}/fd", program.child.id());
+    let open = std::fs::read_dir(descriptors).unwrap().count();
+    assert!((64..=84).contains(&open), "{open}");
+    // One that completes its own has its turn, after their time.
+    client
+        .set_read_timeout(Some(Duration::from_secs(20)))
+        .unwrap();
+    let mut text = String::new();
+    client.read_to_string(&mut text).unwrap();
+    assert!(text.contains("wasip1_accepted_total"), "{text}");
 }

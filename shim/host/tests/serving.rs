@@ -276,7 +276,29 @@ fn start_fails_with_the_reason() {
         (Host::new("/no/such.wasm"), "can't read /no/such.wasm"),
         (
             Host::from_bytes("x", b"text".to_vec()),
-            "the bytes are not a module",
+            "the module is not a WebAssembly module: build the program for wasm32-wasip1",
+        ),
+        (
+            Host::from_bytes("x", b"\0asm\x0d\0\x01\0".to_vec()),
+            "the module is a component of WASI 0.2",
+        ),
+        (
+            Host::from_bytes("x", b"\0asm\x01\0\0\0\x01".to_vec()),
+            "can't compile the module: ",
+        ),
+        (
+            host().dir("/no/such", "/"),
+            "can't open the directory /no/such: ",
+        ),
+        (
+            host().dir("/dev/null", "/"),
+            "can't open the directory /dev/null: ",
+        ),
+        (host().listen("a:b=127.0.0.1:0"), "\"a:b\" is not a name"),
+        (host().listen("=127.0.0.1:0"), "\"\" is not a name"),
+        (
+            wat(r#"(module (func (export "_start") (param i32)))"#),
+            "isn't a function without parameters",
         ),
         (host().listen(&address), "can't listen on"),
         (host().listen(&address).instances(2), "can't listen on"),

@@ -1,7 +1,7 @@
 //! All calls under their names.
 
 use wasmtime::{Caller, Engine, Linker, Result};
-use wasmtime_wasi::p1;
+use wasmtime_wasi::{I32Exit, p1};
 
 use super::{Call, Fault, clocks, descriptors, files, inner, sockets, transfer};
 use crate::errno::Errno;
@@ -33,7 +33,7 @@ macro_rules! define {
 /// All of preview 1, for a guest to link with.
 pub(crate) fn linker(engine: &Engine) -> Result<Linker<Instance>> {
     let mut linker = Linker::new(engine);
-    // `proc_exit` and `proc_raise`, which aren't defined below, are those of wasmtime-wasi.
+    // `proc_raise`, which isn't defined below, is that of wasmtime-wasi.
     p1::add_to_linker_sync(&mut linker, |instance: &mut Instance| &mut instance.wasi)?;
     linker.allow_shadowing(true);
     define! { linker;
@@ -59,6 +59,15 @@ pub(crate) fn linker(engine: &Engine) -> Result<Linker<Instance>> {
         descriptors::fd_filestat_get(fd: u32, out: u32);
     }
     define_files(&mut linker)?;
+    // That of wasmtime-wasi traps if the code is above 125.
+    linker.func_wrap(
+        MODULE,
+        "proc_exit",
+        |caller: Caller<'_, Instance>, code: i32| {
+            trace::exit(&caller, code);
+            Err::<(), _>(I32Exit(code).into())
+        },
+    )?;
     Ok(linker)
 }
 
