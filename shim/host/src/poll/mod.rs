@@ -220,8 +220,9 @@ impl Poll {
                 false => Ok(()),
             };
         }
-        if self.events.count > 0 && has_failed(instance) {
-            // A socket that was reported as ready before the wait may have failed since.
+        if self.events.count > 0 && !instance.settings.edge && has_failed(instance) {
+            // A socket that was reported as ready before the wait may have failed since. In edge mode it is reported as
+            // ready in any case, and a second pass would find nothing that is reported once.
             self.events.count = 0;
             self.read_list(memory, instance, false)?;
         }

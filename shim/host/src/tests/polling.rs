@@ -279,6 +279,28 @@ fn in_edge_mode_a_reset_is_no_error_of_an_event() {
 }
 
 #[test]
+fn in_edge_mode_a_reset_hides_no_room() {
+    let settings = Settings {
+        edge: true,
+        ..Settings::default()
+    };
+    let mut puppet = Puppet::with(settings, 64);
+    let (mut slow, one) = puppet.connection();
+    let (client, two) = puppet.connection();
+    assert_eq!(puppet.soon(&[Sub::Write(one)]), [ok(0, 1)]);
+    let bytes = fill(&mut puppet, one);
+    assert_eq!(puppet.ready(&[Sub::Write(one)]), []);
+    drain(&mut slow, bytes);
+    sleep(ARRIVED);
+    // The host learns of the room in a poll that doesn't ask for it.
+    assert_eq!(puppet.ready(&[Sub::Read(two)]), []);
+    reset(client);
+    sleep(ARRIVED);
+    let both = [Sub::Write(one), Sub::Read(two)];
+    assert_eq!(puppet.ready(&both), [ok(0, 1), end(1)]);
+}
+
+#[test]
 fn what_came_before_a_reset_can_be_read() {
     let mut puppet = Puppet::listening();
     let (mut client, fd) = puppet.connection();
