@@ -19,8 +19,8 @@ use crate::limits::Limits;
 use crate::listeners::{self, Bound};
 use crate::memory::Memory;
 use crate::phase::{Phase, SharedPhase};
-use crate::slot::Slot;
 use crate::settings::Settings;
+use crate::slot::Slot;
 use crate::socket::{Kind, Listener, Socket, is_readable};
 use crate::table::{Entry, Fd, Table};
 

@@ -15,8 +15,8 @@ use crate::listeners::{self, Address, Bound};
 use crate::metrics::Metrics;
 use crate::module;
 use crate::phase::{Phase, SharedPhase};
-use crate::slot::Slot;
 use crate::settings::Settings;
+use crate::slot::Slot;
 use crate::supervisor;
 
 /// A host that was started. Its instances go on when this is dropped, but its metrics end: keep it, or

@@ -36,7 +36,9 @@ fn count() -> usize {
         setrlimit(Resource::Nofile, soft).unwrap();
     }
     let allowed = getrlimit(Resource::Nofile).current;
-    allowed.map_or(MAX_CONNECTIONS, |it| it as usize - OTHERS).min(MAX_CONNECTIONS)
+    allowed
+        .map_or(MAX_CONNECTIONS, |it| it as usize - OTHERS)
+        .min(MAX_CONNECTIONS)
 }
 
 /// Connects and resets again and again. A connection that was reset can still be accepted, and costs no port.

@@ -56,7 +56,8 @@ fn from_env(name: &str, otherwise: u64) -> u64 {
 #[test]
 fn random_calls() {
     for seed in 1..=from_env("HOST_SEEDS", 2) {
-        let outcome = std::panic::catch_unwind(|| make_random_calls(seed, from_env("HOST_CALLS", 2000)));
+        let outcome =
+            std::panic::catch_unwind(|| make_random_calls(seed, from_env("HOST_CALLS", 2000)));
         assert!(outcome.is_ok(), "seed {seed}");
     }
 }

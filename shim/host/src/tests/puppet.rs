@@ -9,8 +9,8 @@ use crate::calls;
 use crate::instance::Instance;
 use crate::listeners::Bound;
 use crate::phase::SharedPhase;
-use crate::slot::Slot;
 use crate::settings::Settings;
+use crate::slot::Slot;
 
 /// All calls with their parameters: `i` for 32 bits, `l` for 64.
 pub(super) const CALLS: &[(&str, &str)] = &[
