@@ -1,5 +1,5 @@
 //! Checks the systemd units of `examples/deploy`: systemd-analyze finds nothing wrong in them, the service runs as they
-//! say under systemd-socket-activate, and a systemd runs it with them ([`managed`]).
+//! say under systemd-socket-activate, and a systemd runs it with them (`managed`).
 
 mod managed;
 
