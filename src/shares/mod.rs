@@ -1,6 +1,6 @@
 //! The limits of a server with several workers: each worker takes shares of them.
 //!
-//! A limit on a number or on memory holds for the whole server. What no worker uses is in a [`Pool`]; what a worker
+//! A limit on a number or on memory holds for the whole server. What no worker uses is in a `Pool`; what a worker
 //! uses, and a little more, is its [`Share`]. As long as that is enough, a worker doesn't touch the pool, so that
 //! processors don't wait for each other. When it needs more, it takes it; at the end of each iteration of its loop,
 //! it gives back what it doesn't need. So it doesn't matter how unevenly connections are spread: what the server's
