@@ -8,13 +8,22 @@ use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::upgrade::OnUpgrade;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::{Message, Role, WebSocketConfig};
 
-/// The largest message that is taken. A client can make the server hold as much.
+/// The largest message that is taken, in bytes. A client can make the server hold as much: memory for a message is
+/// reserved when its head arrives.
 const MAX_MESSAGE: usize = 4 << 20;
+
+/// The most open WebSockets; another client gets 503. Each may hold a message that is received, one that is sent, and
+/// their buffers. With a thousand, clients could use up the 4 GiB of a WASI module.
+const MAX_OPEN: usize = 128;
+
+/// A permit for each WebSocket that may be open.
+static PERMITS: Semaphore = Semaphore::const_new(MAX_OPEN);
 
 /// After this time without a message the client is sent a ping, and after the same time again the connection
 /// ends. Otherwise the connection of a client that disappeared would be kept.
@@ -24,6 +33,10 @@ const MAX_SILENCE: Duration = Duration::from_secs(60);
 pub(crate) fn begin<B>(request: &mut Request<B>) -> Option<Response<()>> {
     let key = websocket_key(request)?;
     let mut response = Response::new(());
+    let Ok(permit) = PERMITS.try_acquire() else {
+        *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+        return Some(response);
+    };
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let headers = response.headers_mut();
     headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
@@ -31,7 +44,11 @@ pub(crate) fn begin<B>(request: &mut Request<B>) -> Option<Response<()>> {
     // Base64 is always a valid value.
     let accept = HeaderValue::try_from(derive_accept_key(key.as_bytes())).ok()?;
     headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
-    tokio::spawn(echo(hyper::upgrade::on(request)));
+    let upgrade = hyper::upgrade::on(request);
+    tokio::spawn(async move {
+        echo(upgrade).await;
+        drop(permit);
+    });
     Some(response)
 }
 

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 
 use crate::client::{Client, PATIENCE};
 use crate::random::Random;
+use crate::wait::within;
 use crate::{Outcome, Program, Report, Runtime, Server, ensure, shim};
 use socket::{
     ACCEPT, BINARY, CLOSE, CONTINUATION, KEY, PING, PONG, Socket, TEXT, check_open, frame, head,
@@ -72,6 +73,7 @@ const CASES: &[(&str, Check)] = &[
     ("a message that is too large", too_large),
     ("100 that take turns", many),
     ("100 resets", resets),
+    ("too many that announce 4 MiB", too_many),
 ];
 
 fn handshake(address: SocketAddr) -> Outcome {
@@ -236,4 +238,33 @@ fn resets(address: SocketAddr) -> Outcome {
         socket.into_client().reset()?;
     }
     Ok(())
+}
+
+/// The library that the examples use reserves memory for a message when its head arrives. So they bound the number of
+/// WebSockets: they permit 128.
+fn too_many(address: SocketAddr) -> Outcome {
+    const COUNT: usize = 140;
+    let mut announced = head(BINARY, 4 << 20);
+    // The mask.
+    announced.extend([0; 4]);
+    let (mut clients, mut refused) = (Vec::new(), 0);
+    for _ in 0..COUNT {
+        let mut client = Client::connect(address)?;
+        client.send(request(KEY))?;
+        match client.any_response()?.status {
+            101 => client.send(&announced)?,
+            503 => refused += 1,
+            status => return Err(format!("a handshake gets {status}")),
+        }
+        clients.push(client);
+    }
+    ensure!(
+        (1..COUNT).contains(&refused),
+        "{refused} of {COUNT} are refused"
+    );
+    drop(clients);
+    // When the server has seen that they have gone, there is room again.
+    let open = within(PATIENCE, || Socket::open(address).ok());
+    open.map(drop)
+        .ok_or_else(|| "no room for another one".into())
 }
