@@ -56,8 +56,8 @@ pub(super) struct Target<'a> {
 /// A newcomer must be connected within this time. This depends on the system: if more clients connect at once than fit
 /// into the listener's backlog, it drops their packets, which the client sends again after 1 s and 3 s.
 const CONNECTED_WITHIN: Duration = Duration::from_millis(3_500);
-/// When a runtime must have closed the sockets that the module has closed. Some do that in another thread, or at a garbage
-/// collection: wazero-like has one every 250 ms.
+/// When a runtime must have closed the sockets that the module has closed. Some do that in another thread, or at a
+/// garbage collection: wazero-like has one every 250 ms. Natively they are closed at once.
 const COLLECTED_WITHIN: Duration = Duration::from_secs(3);
 /// How long the server may take to end after `/stop`.
 const STOPPED_WITHIN: Duration = Duration::from_secs(3);
@@ -265,6 +265,10 @@ fn check_reasons(figures: &Figures, attackers: Reasons, asked: u64) -> Outcome {
 /// Checks that as many files are open as before the attack, as soon as the runtime has closed the sockets that the
 /// module has closed.
 fn check_files(server: &Server, before: usize) -> Outcome {
+    let patience = match server.runtime {
+        Runtime::Native => Duration::ZERO,
+        _ => COLLECTED_WITHIN,
+    };
     let asked = Instant::now();
     loop {
         let still = open_files(server.pid())?;
@@ -273,7 +277,7 @@ fn check_files(server: &Server, before: usize) -> Outcome {
             return Ok(());
         }
         ensure!(
-            asked.elapsed() < COLLECTED_WITHIN,
+            asked.elapsed() < patience,
             "{before} files were open before, and {still} are"
         );
         thread::sleep(Duration::from_millis(10));
