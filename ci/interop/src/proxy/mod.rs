@@ -135,7 +135,7 @@ fn last(proxy: &Server, _: &Upstream) -> Outcome {
         ("TRACE", "0", 200, "max-forwards: 0\r\n"),
         ("OPTIONS", "2", 200, "max-forwards: 1\r\n"),
         ("TRACE", "1", 200, "max-forwards: 0\r\n"),
-        ("OPTIONS", "x", 400, "no number"),
+        ("OPTIONS", "x", 400, "must be one number"),
         ("GET", "0", 200, "max-forwards: 0\r\n"),
     ] {
         let mut client = Client::connect(proxy.address)?;
