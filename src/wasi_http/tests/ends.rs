@@ -47,42 +47,29 @@ async fn yield_once() {
     .await;
 }
 
-/// A body that brings `first`, and then wakes itself until this returns that it has ended.
-struct Busy<F>(Option<&'static str>, F);
-
-impl<F: FnMut() -> bool + Unpin> http_body::Body for Busy<F> {
-    type Data = Bytes;
-    type Error = BoxError;
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut std::task::Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        if let Some(first) = self.0.take() {
-            return Poll::Ready(Some(Ok(Frame::data(first.into()))));
+/// A body of `first`, which then wakes itself until `has_ended` returns true.
+fn busy(
+    mut first: Option<&'static str>,
+    mut has_ended: impl FnMut() -> bool + Unpin + 'static,
+) -> AnyBody {
+    body(move |cx| {
+        if let Some(first) = first.take() {
+            return Poll::Ready(Some(Frame::data(first.into())));
         }
         cx.waker().wake_by_ref();
-        match (self.1)() {
+        match has_ended() {
             true => Poll::Ready(None),
             false => Poll::Pending,
         }
-    }
+    })
 }
 
-/// A body that ends after this sleep.
-struct Quiet(
-    #[expect(dead_code, reason = "is dropped")] Option<Alive>,
-    crate::Sleep,
-);
-
-impl http_body::Body for Quiet {
-    type Data = Bytes;
-    type Error = BoxError;
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut std::task::Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        Pin::new(&mut self.1).poll(cx).map(|()| None)
-    }
+/// A body that ends after this sleep. `alive` is dropped with it.
+fn quiet(alive: Option<Alive>, mut sleep: crate::Sleep) -> AnyBody {
+    body(move |cx| {
+        let _ = &alive;
+        Pin::new(&mut sleep).poll(cx).map(|()| None)
+    })
 }
 
 /// It never waits, so that the loop doesn't either.
@@ -94,12 +81,12 @@ fn a_busy_body_keeps_back_nothing_that_it_has_written() {
         let sent = Rc::clone(&host.sent);
         let exported = Exported::serve_async(move |_| {
             let (sent, mut polls) = (Rc::clone(&sent), 0);
-            let body = Busy(Some("first"), move || {
+            let body = busy(Some("first"), move || {
                 polls += 1;
                 assert!(polls < 100, "{} bytes are sent", sent.get());
                 sent.get() >= room.min(5)
             });
-            async { Response::new(AnyBody::new(body)) }
+            async { Response::new(body) }
         });
         // Without room for all of it, the rest comes after a wait.
         let host = run(exported, get(), host);
@@ -116,17 +103,17 @@ fn a_busy_body_or_task_finds_that_its_client_is_gone() {
             spawn(sleep(Duration::from_secs(3600)));
             let mut polls = 0;
             let body = match is_body_busy {
-                true => AnyBody::new(Busy(None, move || {
+                true => busy(None, move || {
                     polls += 1;
                     polls == MOST
-                })),
+                }),
                 false => {
                     spawn(async {
                         for _ in 0..MOST {
                             yield_once().await;
                         }
                     });
-                    AnyBody::new(Quiet(None, sleep(Duration::from_secs(9))))
+                    quiet(None, sleep(Duration::from_secs(9)))
                 }
             };
             async { Response::new(body) }
@@ -247,7 +234,7 @@ fn a_quiet_stream_finds_that_its_client_is_gone() {
     let alive = Rc::new(Cell::new(0));
     let count = Rc::clone(&alive);
     let exported = Exported::serve_async(move |_| {
-        let body = Quiet(Some(Alive::new(&count)), sleep(Duration::from_secs(3600)));
+        let body = quiet(Some(Alive::new(&count)), sleep(Duration::from_secs(3600)));
         async { Response::new(AnyBody::new(body)) }
     });
     let mut host = Scripted::new([]);
@@ -273,20 +260,7 @@ fn a_handler_that_nothing_can_wake_has_failed() {
     });
     assert_eq!(run(exported, get(), Scripted::new([])).status(), 500);
     // The head was sent.
-    let exported = Exported::serve_async(async |_| {
-        struct Never;
-        impl http_body::Body for Never {
-            type Data = Bytes;
-            type Error = BoxError;
-            fn poll_frame(
-                self: Pin<&mut Self>,
-                _: &mut std::task::Context<'_>,
-            ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-                Poll::Pending
-            }
-        }
-        Response::new(AnyBody::new(Never))
-    });
+    let exported = Exported::serve_async(async |_| Response::new(body(|_| Poll::Pending)));
     let host = run(exported, get(), Scripted::new([]));
     assert_eq!((host.status(), host.end), (200, Some(End::Aborted)));
 }

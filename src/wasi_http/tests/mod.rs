@@ -216,22 +216,33 @@ fn run(mut exported: Exported, asked: Asked, mut host: Scripted) -> Scripted {
 
 /// A body of these parts, and then these trailers.
 fn parts(parts: &'static [&'static str], trailers: Option<HeaderMap>) -> AnyBody {
-    struct Parts(VecDeque<Frame<Bytes>>);
+    let data = parts.iter().map(|&part| Frame::data(part.into()));
+    let mut frames = data.chain(trailers.map(Frame::trailers));
+    body(move |_| Poll::Ready(frames.next()))
+}
 
-    impl http_body::Body for Parts {
+/// A body whose frames this returns.
+fn body(
+    poll: impl FnMut(&mut std::task::Context<'_>) -> Poll<Option<Frame<Bytes>>> + Unpin + 'static,
+) -> AnyBody {
+    struct FromPoll<F>(F);
+
+    impl<F> http_body::Body for FromPoll<F>
+    where
+        F: FnMut(&mut std::task::Context<'_>) -> Poll<Option<Frame<Bytes>>> + Unpin,
+    {
         type Data = Bytes;
         type Error = BoxError;
 
         fn poll_frame(
             mut self: Pin<&mut Self>,
-            _: &mut std::task::Context<'_>,
+            cx: &mut std::task::Context<'_>,
         ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-            Poll::Ready(self.0.pop_front().map(Ok))
+            (self.0)(cx).map(|frame| frame.map(Ok))
         }
     }
 
-    let data = parts.iter().map(|&part| Frame::data(part.into()));
-    AnyBody::new(Parts(data.chain(trailers.map(Frame::trailers)).collect()))
+    AnyBody::new(FromPoll(poll))
 }
 
 fn response(
