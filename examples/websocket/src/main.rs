@@ -27,7 +27,7 @@ use socket::{Event, Socket};
 /// The most open WebSockets; another client gets 503. Each may hold a message that is received, one that is sent, and
 /// their buffers, up to 20 MiB in all, which no limit of the server counts. With twice as many, clients could use up the
 /// 4 GiB of a WASI module.
-const MOST_OPEN: usize = 128;
+const MAX_OPEN: usize = 128;
 
 const PAGE: &str = include_str!("page.html");
 
@@ -50,7 +50,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 struct App {
     handle: Handle,
     room: Rc<Room>,
-    /// Its clones are with the open WebSockets.
+    /// Each open WebSocket has a clone of it.
     open: Rc<()>,
 }
 
@@ -64,7 +64,7 @@ fn respond(mut request: Request<Incoming>, app: &App) -> Response<AnyBody> {
     let Some(response) = handshake::accept(&request) else {
         return handshake::refuse();
     };
-    if Rc::strong_count(&app.open) > MOST_OPEN {
+    if Rc::strong_count(&app.open) > MAX_OPEN {
         let mut response = Response::new("Too many WebSockets are open.\n".into());
         *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
         return response;
@@ -125,7 +125,7 @@ mod tests {
                 async |request| Response::new(respond(request, &app).status().to_string());
             mini_http::test::run(handler, request).into_body()
         };
-        let mut open = vec![Rc::clone(&app.open); MOST_OPEN];
+        let mut open = vec![Rc::clone(&app.open); MAX_OPEN];
         assert_eq!(status(), "503 Service Unavailable");
         open.pop();
         assert_eq!(status(), "101 Switching Protocols");

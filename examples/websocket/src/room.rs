@@ -15,9 +15,9 @@ use crate::socket::{Event, Socket};
 /// How many messages may wait for a member. A member that is further behind is removed, so that its queue stays small.
 const WAITING: usize = 16;
 
-/// A longer message isn't sent to all. A member that is removed keeps those that wait for it until it has taken them:
-/// 1 MiB, which `MOST_OPEN` in `main.rs` counts.
-const LARGEST: usize = 64 << 10;
+/// The largest message, in bytes, that is sent to all. A member that is removed keeps those that wait for it until it has taken them:
+/// 1 MiB, which `MAX_OPEN` in `main.rs` counts.
+const MAX_MESSAGE: usize = 64 << 10;
 
 #[derive(Default)]
 pub(crate) struct Room {
@@ -30,7 +30,7 @@ impl Room {
         let mut inbox = self.enter();
         loop {
             match socket.next(&mut stopping, inbox.next()).await? {
-                Event::Message(message) if message.len() > LARGEST => {
+                Event::Message(message) if message.len() > MAX_MESSAGE => {
                     socket.close::<()>(CloseCode::Size).await?;
                     return Ok(());
                 }
