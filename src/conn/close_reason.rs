@@ -57,8 +57,8 @@ pub enum CloseReason {
     /// A response was not completed: its body failed, or had more or fewer bytes than it had
     /// announced.
     ResponseFailed,
-    /// The client was gone, by a reset or a failed read or write, before its request had its complete
-    /// response from the handler. Or while the program used its [upgraded](crate::upgrade()) connection.
+    /// The client was gone, by a reset or a failed read or write: before its request had its complete
+    /// response from the handler, or while the program used its [upgraded](crate::upgrade()) connection.
     ClientGone,
     /// The client had ended its stream, and its response was not complete within
     /// [`half_closed_timeout`](crate::Limits::half_closed_timeout).

@@ -113,17 +113,17 @@ pub(crate) fn is_token(bytes: &[u8]) -> bool {
     !bytes.is_empty() && TOKEN.contains_all(bytes)
 }
 
-/// Where a list or an element is, as to quoted strings (RFC 9110 §5.6.4), in which separators are text.
+/// Whether a position in a field value is within a quoted string (RFC 9110 §5.6.4), where separators are text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Quoting {
     Outside,
     Inside,
-    /// Inside, behind the backslash of a `quoted-pair`.
+    /// Inside, right after the backslash of a `quoted-pair`.
     Escaped,
 }
 
 impl Quoting {
-    /// Where it is after this character. The mark that ends a quoted string leads outside.
+    /// The state after this character. The mark that ends a quoted string leads outside.
     pub(crate) const fn after(self, character: char) -> Self {
         match (self, character) {
             (Self::Outside, '"') | (Self::Escaped, _) => Self::Inside,

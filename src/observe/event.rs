@@ -19,7 +19,7 @@ use crate::connection_id::ConnectionId;
 ///
 /// # Upgrades
 /// The response that [upgrades](crate::upgrade()) a connection lasts until the connection ends. What is then sent in the
-/// other protocol counts as its body, and what is received as part of the request.
+/// other protocol counts as its body. What is received counts as part of the request.
 ///
 /// # Times
 /// The first byte of a request is the moment at which the server turned to it. If it was sent while an earlier request

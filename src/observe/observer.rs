@@ -168,7 +168,7 @@ impl Observer {
     fn finish_all(&mut self, open: &mut Open, at: &At, now: Instant, reason: CloseReason) {
         while let Some(record) = self.records.get(open.first) {
             if record.end.is_none() {
-                // An upgraded connection that ends as its protocol wants ends the response.
+                // The response of an upgraded connection is complete when the connection has ended normally.
                 record.end(at, reason == CloseReason::Upgraded);
             }
             self.finish_first(open, at, now, Some(reason));
@@ -257,7 +257,7 @@ mod tests {
 
     /// What was queued for earlier requests was dropped, and then a response was queued all the same.
     #[test]
-    fn nothing_is_sent_behind_the_failure_of_a_connection() {
+    fn nothing_is_sent_after_the_failure_of_a_connection() {
         let at = At {
             id: 1,
             peer: None,

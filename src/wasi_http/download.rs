@@ -37,8 +37,8 @@ pub(super) struct Download {
     room: usize,
     /// Something was written since the last flush.
     is_unflushed: bool,
-    /// Something was written since the loop last went on without a wait.
-    is_writing: bool,
+    /// Something was written since the last call of [`flush_unless_writing`](Self::flush_unless_writing).
+    has_written: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,7 +63,7 @@ impl Download {
             is_complete: false,
             room: 0,
             is_unflushed: false,
-            is_writing: false,
+            has_written: false,
         }
     }
 
@@ -163,7 +163,7 @@ impl Download {
             self.room = 0;
             host.write(&part)?;
             self.is_unflushed = true;
-            self.is_writing = true;
+            self.has_written = true;
         }
         if self.is_complete {
             self.end(host, missing);
@@ -180,13 +180,14 @@ impl Download {
         Ok(())
     }
 
-    /// Called instead of a wait. Once nothing more is written, what was written is sent, and a client that is gone is found.
-    /// Not before: a host has no room while it sends, so that each part would take a wait.
+    /// Called where the loop goes on without a wait. If this iteration has written nothing, sends what earlier ones have
+    /// written, and finds a client that is gone. Not before: a host has no room while it sends, so that each part would
+    /// take a wait.
     ///
     /// # Errors
     /// The client is gone.
-    pub(super) fn settle<H: Host>(&mut self, host: &mut H) -> Result<(), Gone> {
-        if std::mem::take(&mut self.is_writing) || !self.has_begun() {
+    pub(super) fn flush_unless_writing<H: Host>(&mut self, host: &mut H) -> Result<(), Gone> {
+        if std::mem::take(&mut self.has_written) || !self.has_begun() {
             return Ok(());
         }
         self.flush(host)?;

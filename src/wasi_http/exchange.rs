@@ -205,14 +205,14 @@ impl<'a, H: Host> Exchange<'a, H> {
         self.download.pass_on(host)
     }
 
-    /// Does what else follows from a wait, where none is needed. A future or task that always wakes itself must not keep
-    /// sleeps from ending, nor output from being sent.
+    /// Called where no wait is needed, for what otherwise happens in one. A future or task that always wakes itself must
+    /// not keep sleeps from ending, nor output from being sent.
     fn skip_wait(&mut self) -> Result<(), Gone> {
         let host = &*self.host;
         if self.context.next_sleep(|| host.now()) == Some(Duration::ZERO) {
             self.context.wake_sleeps(host.now());
         }
-        self.download.settle(self.host)
+        self.download.flush_unless_writing(self.host)
     }
 
     /// Runs tasks as far as they get without a wait. Then they are dropped.

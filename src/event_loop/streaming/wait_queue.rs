@@ -1,11 +1,11 @@
-//! Connections that wait because of `max_requests`.
+//! [`WaitQueue`]: connections that wait because of `max_requests`.
 
 use std::collections::BTreeMap;
 
 use poll_turns::Key;
 
-/// Connections that wait, in the order in which they came. Any of them can leave it: while none is served, many clients
-/// may give up, and each of them should cost few steps.
+/// Connections that wait, in the order in which they came. Any of them can leave: while none is served, many clients may
+/// give up, and each removal takes few steps.
 #[derive(Debug, Default)]
 pub(super) struct WaitQueue {
     keys: BTreeMap<Ticket, Key>,
@@ -71,6 +71,7 @@ mod tests {
         );
         assert!(queue.pop().is_none() && queue.is_empty());
     }
+
     /// In a second or so, not in minutes: a step for each of the others would be too much.
     #[test]
     #[cfg(not(target_family = "wasm"))]

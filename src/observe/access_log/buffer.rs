@@ -18,8 +18,8 @@ pub(super) struct Buffer {
 /// much, they no longer fit into the first-level cache of small processors.
 const FULL: usize = 32 << 10;
 
-/// How many bytes may wait while writing fails: two seconds of a server with a thousand requests a second. Less would lose
-/// lines when a log is moved to another disk; more isn't worth the memory of a module.
+/// How many bytes may wait while writing fails: two seconds of a server with a thousand requests a second. Less would
+/// lose lines when a log is moved to another disk; more isn't worth the memory of a module.
 const MAX_BYTES: usize = 256 << 10;
 
 impl Buffer {
