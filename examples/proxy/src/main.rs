@@ -70,7 +70,12 @@ async fn proxy(
     match max_forwards::limit(&request) {
         Ok(Some(0)) => return Ok(max_forwards::respond(&request)),
         Ok(_) => {}
-        Err(Malformed) => return Ok(text(StatusCode::BAD_REQUEST, "Max-Forwards must be one number\n")),
+        Err(Malformed) => {
+            return Ok(text(
+                StatusCode::BAD_REQUEST,
+                "Max-Forwards must be one number\n",
+            ));
+        }
     }
     match forward(upstream, request).await {
         Ok(response) => Ok(response),
