@@ -68,7 +68,7 @@ pub fn run(runtimes: &[Runtime]) -> Report {
             _ => Ok(()),
         });
         report.add(
-            "clippy; natively format and tests, too",
+            "clippy; natively tests, too",
             runtime,
             lints.map(|()| "ok".into()),
         );
@@ -87,7 +87,6 @@ pub fn run(runtimes: &[Runtime]) -> Report {
 
 /// The tests are release builds, as those of the other checks.
 fn natively() -> Outcome {
-    cargo(&["fmt", "--all", "--check"])?;
     cargo(&["test", "--quiet", "--locked", "--release", "--workspace"])
 }
 
@@ -108,11 +107,8 @@ fn clippy(runtime: Runtime) -> Outcome {
 fn cargo(arguments: &[&str]) -> Outcome {
     let mut command = Command::new("cargo");
     let (name, arguments) = arguments.split_first().expect("a command of cargo");
-    command.arg(name);
-    if *name != "fmt" {
-        command.args(Program::QUICK);
-    }
-    command.args(arguments).current_dir(root().join("examples"));
+    command.arg(name).args(Program::QUICK).args(arguments);
+    command.current_dir(root().join("examples"));
     let output = command.output().map_err(|e| format!("cargo: {e}"))?;
     let shown = [output.stdout, output.stderr].map(|it| String::from_utf8_lossy(&it).into_owned());
     ensure!(output.status.success(), "{command:?}:\n{}", shown.concat());
