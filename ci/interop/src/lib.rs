@@ -10,7 +10,7 @@
 //!   runtime, and then a line `N passed, N failed`.
 //! - [`wait`] has what a test needs on a machine that is busy: nothing has happened by now unless it was seen. A bound on
 //!   a server's time is a [`server::Deadline`].
-//! - [`door`] is the command line, `ci/run`. To add a check, add an entry to its table.
+//! - [`command_line`] is the command line, `ci/run`. To add a check, add an entry to its table.
 //!
 //! Each read, each write and each curl has a time limit, so a server that hangs is a failure and doesn't make the test
 //! hang.
@@ -29,32 +29,32 @@ pub mod browser;
 pub mod chunked;
 pub mod client;
 pub mod clients;
+pub mod command_line;
 pub mod conformance;
 pub mod curl;
+pub mod curl_matrix;
 pub mod dead_peer;
 pub mod documents;
-pub mod door;
 pub mod examples;
 pub mod files;
 pub mod first_response;
+pub mod first_run;
 pub mod fleet;
 pub mod idle;
 pub mod load;
-pub mod matrix;
 pub mod own_project;
 pub mod probe;
 pub mod program;
 pub mod proxy;
 pub mod random;
+pub mod redis;
 pub mod registry_mio;
 pub mod report;
 pub mod resets;
 pub mod restart;
-pub mod runner;
 pub mod runtime;
 pub mod server;
-pub mod shared;
-pub mod shim;
+pub mod shim_programs;
 pub mod stop;
 pub mod streaming;
 pub mod tls;

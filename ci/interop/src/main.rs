@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    interop::door::main(std::env::args().skip(1).collect())
+    interop::command_line::main(std::env::args().skip(1).collect())
 }

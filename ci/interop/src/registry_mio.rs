@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use crate::curl::Scratch;
 use crate::{
-    Outcome, Program, Report, Runtime, Server, ensure, idle, matrix, resets, root, shim, websocket,
+    Outcome, Program, Report, Runtime, Server, curl_matrix, ensure, idle, resets, root,
+    shim_programs, websocket,
 };
 
 /// The settings of a run.
@@ -62,7 +63,7 @@ const IDLE: usize = 100;
 pub fn run(runtimes: &[Runtime], settings: Settings) -> Report {
     let mut report = Report::new("hyper", runtimes);
     for &runtime in runtimes {
-        for (case, outcome) in measure(&shim::build(runtime, HYPER), settings, true) {
+        for (case, outcome) in measure(&shim_programs::build(runtime, HYPER), settings, true) {
             report.add(&format!("on the shim: {case}"), runtime, outcome);
         }
         let mut add = |case: &str, outcome: Outcome<String>| {
@@ -106,9 +107,12 @@ fn check_more(report: &mut Report, runtime: Runtime, unpatched: &Unpatched) {
     let axum = unpatched.build(runtime, AXUM);
     let prefix = format!("without it: {AXUM}: ");
     let start = || Server::start(axum.as_ref().map_err(Clone::clone)?, &[]);
-    matrix::check(report, &prefix, runtime, |_| true, start);
-    let app = axum.as_ref().map_err(Clone::clone).and_then(shim::app);
-    report.add(&format!("without it: {}", shim::APP), runtime, app);
+    curl_matrix::check(report, &prefix, runtime, |_| true, start);
+    let app = axum
+        .as_ref()
+        .map_err(Clone::clone)
+        .and_then(shim_programs::app);
+    report.add(&format!("without it: {}", shim_programs::APP), runtime, app);
     // This program has other responses to requests without a handshake, so that case is left out.
     let wanted = |case: &str| case != websocket::NO_HANDSHAKE;
     for (case, outcome) in websocket::check_program(&axum, wanted) {
@@ -159,7 +163,7 @@ fn measure(
     for count in MANY {
         cases.push((
             format!("{count} connections"),
-            program().and_then(|it| shim::many(it, count)),
+            program().and_then(|it| shim_programs::many(it, count)),
         ));
     }
     cases

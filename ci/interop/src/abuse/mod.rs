@@ -14,8 +14,8 @@ mod lingering;
 mod memory;
 mod newcomer;
 mod resets;
-mod rest;
 mod scenario;
+mod silent;
 mod slow;
 mod streams;
 mod upgrades;
@@ -76,7 +76,7 @@ pub fn run(runtimes: &[Runtime], filter: &str, release: bool) -> Report {
 fn scenarios() -> Vec<(&'static str, &'static Scenario)> {
     let whole = [slow::SCENARIOS, large::SCENARIOS, memory::SCENARIOS]
         .into_iter()
-        .chain([resets::SCENARIOS, rest::SCENARIOS, descriptors::SCENARIOS])
+        .chain([resets::SCENARIOS, silent::SCENARIOS, descriptors::SCENARIOS])
         .chain([lingering::SCENARIOS])
         .flatten();
     let streams = streams::SCENARIOS.iter().chain(upgrades::SCENARIOS);

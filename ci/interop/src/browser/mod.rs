@@ -1,7 +1,7 @@
 //! The pages of the examples in a real browser: one headless Chromium for all runtimes.
 
+mod cases;
 mod driver;
-mod scenes;
 
 use std::fs::{Permissions, set_permissions};
 use std::net::SocketAddr;
@@ -20,43 +20,39 @@ type Scene = fn(&mut Site, &Browser) -> Outcome<String>;
 
 /// The scenes: each has an example of its own, and starts its server anew.
 const SCENES: &[(&str, &str, Scene)] = &[
-    ("sse", "events in order, others beside them", scenes::events),
+    ("sse", "events in order, others beside them", cases::events),
     (
         "sse",
         "reconnects after a restart of the server",
-        scenes::reconnect,
+        cases::reconnect,
     ),
     (
         "sse",
         "a closed tab frees its connection",
-        scenes::closed_tab,
+        cases::closed_tab,
     ),
-    ("chat", "messages of two tabs in order", scenes::chat),
+    ("chat", "messages of two tabs in order", cases::chat),
     (
         "chat",
         "goes on after a restart of the server",
-        scenes::chat_restart,
+        cases::chat_restart,
     ),
-    (
-        "websocket",
-        "messages of two tabs in order",
-        scenes::sockets,
-    ),
+    ("websocket", "messages of two tabs in order", cases::sockets),
     (
         "websocket",
         "connects again after a restart of the server",
-        scenes::sockets_restart,
+        cases::sockets_restart,
     ),
     (
         "websocket",
         "a closed tab frees its connection",
-        scenes::closed_socket,
+        cases::closed_socket,
     ),
-    ("upload", "shows progress", scenes::progress),
+    ("upload", "shows progress", cases::progress),
     (
         "upload",
         "a tab closed meanwhile leaves nothing",
-        scenes::cut_upload,
+        cases::cut_upload,
     ),
 ];
 
@@ -65,12 +61,12 @@ const BEHIND_NGINX: &[(&str, &str, Scene)] = &[
     (
         "sse",
         "events behind nginx, by a Unix socket",
-        scenes::events,
+        cases::events,
     ),
     (
         "chat",
         "messages behind nginx, by a Unix socket",
-        scenes::chat,
+        cases::chat,
     ),
 ];
 

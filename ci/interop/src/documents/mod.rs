@@ -14,7 +14,7 @@ use std::process::Command;
 
 use crate::program::share_build;
 use crate::report::leave_out;
-use crate::{Outcome, Report, Runtime, door, ensure, root};
+use crate::{Outcome, Report, Runtime, command_line, ensure, root};
 use page::{Block, How, Page, What};
 use session::Session;
 
@@ -57,7 +57,7 @@ fn pages() -> Outcome<Vec<Page>> {
     for block in pages.iter().flat_map(|page| &page.blocks) {
         if let What::CheckedBy(check) = &block.what {
             ensure!(
-                door::has_check(check),
+                command_line::has_check(check),
                 "line {}: no check is called '{check}'",
                 block.line
             );

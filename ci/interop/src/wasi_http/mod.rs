@@ -10,7 +10,7 @@ mod fleet;
 mod hosts;
 mod streams;
 
-use crate::{Outcome, Report, Runtime, Server, matrix};
+use crate::{Outcome, Report, Runtime, Server, curl_matrix};
 use hosts::Component;
 
 /// A question to a host that runs a component.
@@ -33,7 +33,7 @@ pub fn run(hosts: &[Runtime]) -> Report {
     let mut report = Report::new("wasi-http", hosts);
     for &host in hosts {
         let is_wanted = |case: &str| !OF_HOSTS.contains(&case);
-        matrix::check(&mut report, "curl matrix: ", host, is_wanted, || {
+        curl_matrix::check(&mut report, "curl matrix: ", host, is_wanted, || {
             Component::example("echo-http")?.start(host, &[])
         });
         streams::check(&mut report, host);

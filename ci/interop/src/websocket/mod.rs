@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use crate::client::{Client, PATIENCE};
 use crate::random::Random;
 use crate::wait::within;
-use crate::{Outcome, Program, Report, Runtime, Server, ensure, shim};
+use crate::{Outcome, Program, Report, Runtime, Server, ensure, shim_programs};
 use socket::{
     ACCEPT, BINARY, CLOSE, CONTINUATION, KEY, PING, PONG, Socket, TEXT, check_open, frame, head,
     part, request,
@@ -26,7 +26,7 @@ pub fn run(runtimes: &[Runtime]) -> Report {
 
 /// Adds its rows to a report.
 pub fn check(report: &mut Report, runtime: Runtime) {
-    for (case, outcome) in check_program(&shim::build(runtime, "websocket"), |_| true) {
+    for (case, outcome) in check_program(&shim_programs::build(runtime, "websocket"), |_| true) {
         report.add(&case, runtime, outcome);
     }
 }

@@ -5,12 +5,12 @@ use std::time::Duration;
 use super::{
     any, in_wasi, is_component_host, is_in_fleets, native, native_or_preview2, serves_wasi_http,
 };
-use crate::door::call::Call;
-use crate::door::check::{Check, Run, flag, option};
+use crate::command_line::call::Call;
+use crate::command_line::check::{Check, Run, flag, option};
 use crate::runtime::Wasi;
 use crate::{
-    Outcome, Report, Runtime, abuse, addresses, axum, browser, clients, conformance, dead_peer,
-    examples, files, fleet, idle, matrix, own_project, proxy, resets, restart, runner, shared,
+    Outcome, Report, Runtime, abuse, addresses, axum, browser, clients, conformance, curl_matrix,
+    dead_peer, examples, files, first_run, fleet, idle, own_project, proxy, redis, resets, restart,
     stop, streaming, tls, unit_tests, units, wasi_http,
 };
 
@@ -51,7 +51,7 @@ pub(super) const CHECKS: &[Check] = &[
         options: &[],
         can: Runtime::is_usual,
         does: Runtime::is_usual,
-        run: Run::Report(|call| Ok(runner::run(&call.ready()?))),
+        run: Run::Report(|call| Ok(first_run::run(&call.ready()?))),
     },
     Check {
         name: "own-project",
@@ -69,7 +69,7 @@ pub(super) const CHECKS: &[Check] = &[
         options: &[flag("--release", "with a release build")],
         can: any,
         does: Runtime::is_usual,
-        run: Run::Report(|call| Ok(matrix::run(&call.ready()?, call.has("--release")))),
+        run: Run::Report(|call| Ok(curl_matrix::run(&call.ready()?, call.has("--release")))),
     },
     Check {
         name: "conformance",
@@ -189,7 +189,7 @@ pub(super) const CHECKS: &[Check] = &[
         options: &[],
         can: native,
         does: native,
-        run: Run::Report(|_| Ok(shared::run())),
+        run: Run::Report(|_| Ok(redis::run())),
     },
     Check {
         name: "async",

@@ -1,7 +1,7 @@
 //! Checks of sources and packages: random worlds, fuzzing, what is uploaded, the public API, other systems, licences.
 
 use super::none;
-use crate::door::check::{Check, Run, option};
+use crate::command_line::check::{Check, Run, option};
 
 pub(super) const CHECKS: &[Check] = &[
     Check {

@@ -8,7 +8,7 @@ use crate::client::Client;
 use crate::curl::curl;
 use crate::runtime::Wasi;
 use crate::{
-    Outcome, Program, Report, Runtime, Server, ensure, idle, matrix, resets, root, websocket,
+    Outcome, Program, Report, Runtime, Server, curl_matrix, ensure, idle, resets, root, websocket,
 };
 
 /// The cases that are checked in blind runtimes.
@@ -23,7 +23,7 @@ pub fn run(runtimes: &[Runtime]) -> Report {
             let program = build(runtime, name);
             let start = || Server::start(program.as_ref().map_err(Clone::clone)?, &[]);
             let wanted = |case: &str| !runtime.is_blind() || WHERE_BLIND.contains(&case);
-            matrix::check(&mut report, &format!("{name}: "), runtime, wanted, start);
+            curl_matrix::check(&mut report, &format!("{name}: "), runtime, wanted, start);
             let mut add = |case: &str, outcome: Outcome<String>| {
                 report.add(&format!("{name}: {case}"), runtime, outcome);
             };

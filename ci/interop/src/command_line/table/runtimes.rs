@@ -1,9 +1,11 @@
 //! Checks about WASI runtimes: the shim, hosts, what a runtime does, and the documents, whose commands need runtimes.
 
 use super::{on_the_shim, preview1, preview1_in_wasmtime, preview2_in_wasmtime};
-use crate::door::call::Call;
-use crate::door::check::{Check, Run, flag, option};
-use crate::{Outcome, Report, Runtime, documents, ensure, probe, registry_mio, shim, websocket};
+use crate::command_line::call::Call;
+use crate::command_line::check::{Check, Run, flag, option};
+use crate::{
+    Outcome, Report, Runtime, documents, ensure, probe, registry_mio, shim_programs, websocket,
+};
 
 pub(super) const CHECKS: &[Check] = &[
     Check {
@@ -22,7 +24,7 @@ pub(super) const CHECKS: &[Check] = &[
         options: &[],
         can: on_the_shim,
         does: |it| on_the_shim(it) && it.is_usual(),
-        run: Run::Report(|call| Ok(shim::run(&call.ready()?))),
+        run: Run::Report(|call| Ok(shim_programs::run(&call.ready()?))),
     },
     Check {
         name: "websocket",

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::{native, preview1_in_wasmtime};
-use crate::door::call::Call;
-use crate::door::check::{Check, Opt, Run, flag, option, path};
+use crate::command_line::call::Call;
+use crate::command_line::check::{Check, Opt, Run, flag, option, path};
 use crate::{Outcome, Report, first_response};
 
 pub(super) const CHECKS: &[Check] = &[

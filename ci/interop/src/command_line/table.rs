@@ -74,7 +74,7 @@ fn on_the_shim(it: Runtime) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::door::check::Run;
+    use crate::command_line::check::Run;
     use crate::root;
 
     #[test]
