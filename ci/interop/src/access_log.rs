@@ -1,5 +1,6 @@
-//! Checks the lines of access logs and the metrics of the example `stats`: under abuse, each request that a client knows
-//! to be handled has one line in each log, and nothing has two. Independent parsers read what was written.
+//! Checks the access logs and the metrics of the example `stats`. Hostile clients record what they know about each of
+//! their requests. A request whose response has begun must have one line in each log, and none may have two.
+//! Independent parsers read what was written.
 
 use std::collections::BTreeMap;
 use std::process::{Command, Stdio};
@@ -115,7 +116,7 @@ fn get(server: &Server, target: &str) -> Outcome<Vec<u8>> {
     Ok(client.response()?.body)
 }
 
-/// Monitoring may ask with HEAD, too: it gets the fields of GET.
+/// Monitoring may send HEAD, too: the response has the fields of the one to GET.
 fn check_heads(server: &Server) -> Outcome {
     for (target, field, expected) in [
         ("/metrics?head", "content-type", "text/plain; version="),
@@ -147,7 +148,7 @@ fn abuse(server: &Server, settings: Settings) -> Outcome<Book> {
                         known: Book::new(),
                     };
                     for round in 0..settings.rounds {
-                        // Timeouts take long: one in some rounds.
+                        // Timeouts take long: they come in one of 16 rounds.
                         if (round + client) % 16 == 15 {
                             one.times_out()?;
                         } else {
@@ -207,7 +208,7 @@ impl One<'_> {
         for _ in 0..3 {
             let target = self.target(Known::Status(200));
             let hostile = "\"\\ \u{e9} \u{7f}x";
-            // DEL is refused in a field: it goes without.
+            // DEL would be refused in a field.
             let agent = hostile.replace('\u{7f}', "");
             client.send(format!(
                 "GET {target} HTTP/1.1\r\nHost: x\r\nUser-Agent: {agent}\r\nReferer: {agent}\r\n\r\n"
@@ -300,7 +301,7 @@ impl One<'_> {
             let target = self.target(Known::AtMostOnce);
             let request =
                 format!("POST {target} HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nab");
-            // The target at least, so that a line with it isn't one with another.
+            // At least the whole target: the line of a request with a part of it would have another target.
             let least = "POST  ".len() + target.len();
             let sent = least + self.random.below(request.len() - least + 1);
             client.send(&request[..sent])?;
@@ -368,7 +369,7 @@ fn compare(book: &Book, entries: &[[String; 3]]) -> Outcome {
             "{target} is {known:?}, and has lines with {statuses:?}"
         );
     }
-    ensure!(lines.is_empty(), "nobody asked for {lines:?}");
+    ensure!(lines.is_empty(), "no client has sent {lines:?}");
     Ok(())
 }
 
@@ -418,7 +419,7 @@ fn full_disk() -> Outcome {
     let server = Server::start(&program, &env)?;
     for _ in 0..5 {
         ensure!(get(&server, "/a")? == b"hello!", "no response");
-        // Longer than lines wait.
+        // Longer than the server collects lines before it writes them.
         thread::sleep(Duration::from_millis(150));
     }
     let said = server.log();

@@ -1,5 +1,5 @@
-//! Checks where connections come from: several addresses, Unix domain sockets, and proxies that say who their client
-//! is. The clients are curl, HAProxy and nginx.
+//! Checks the addresses of servers and clients: a server at several addresses or at a Unix domain socket, and what it
+//! knows of its client's address behind a proxy. The clients are curl, HAProxy and nginx.
 
 pub(crate) mod proxy;
 
@@ -17,20 +17,20 @@ pub fn run(runtimes: &[Runtime]) -> Report {
     let mut report = Report::new("addresses", runtimes);
     for &runtime in runtimes {
         let program = Program::example(runtime, "addresses", false);
-        for (name, exists, case) in CASES {
-            let outcome = match exists(runtime) {
+        for (name, is_possible, case) in CASES {
+            let outcome = match is_possible(runtime) {
                 true => program.clone().and_then(|program| case(&program)),
                 false => Ok(()),
             };
-            let word = if exists(runtime) { "ok" } else { "-" };
+            let word = if is_possible(runtime) { "ok" } else { "-" };
             report.add(name, runtime, outcome.map(|()| word.into()));
         }
     }
     report
 }
 
-/// A name, where there is such a thing, and the case. WASI has no Unix domain sockets, and on preview 1 the runtime
-/// binds the addresses.
+/// A name, whether the case is possible in a runtime, and the case. WASI has no Unix domain sockets, and on preview 1
+/// the runtime binds the addresses.
 type Case = (&'static str, fn(Runtime) -> bool, fn(&Program) -> Outcome);
 
 const CASES: &[Case] = &[
@@ -119,7 +119,7 @@ fn unix_behind_haproxy(program: &Program) -> Outcome {
     let server = start_unix(program, &scratch, PROXIED)?;
     let target = format!("unix@{}", scratch.file("s"));
     let haproxy = HaProxy::start(&scratch, &target, "send-proxy-v2")?;
-    has_right_peer(haproxy.addresses()[0])?;
+    check_peer(haproxy.addresses()[0])?;
     server.check_log()
 }
 
@@ -128,9 +128,9 @@ fn behind_haproxy(program: &Program, option: &str) -> Outcome {
     let server = Server::start(program, &[PROXIED, ("MINI_HTTP_ACCESS_LOG", "on")])?;
     let haproxy = HaProxy::start(&scratch, &server.address.to_string(), option)?;
     for address in haproxy.addresses() {
-        has_right_peer(address)?;
+        check_peer(address)?;
     }
-    // Its lines are written after a tenth of a second.
+    // The server writes the lines of its access log after a tenth of a second.
     let count = |client: &str| {
         let line = format!("{client} - - [");
         let log = server.log();
@@ -152,8 +152,8 @@ const CLIENTS: [&str; 2] = ["127.0.0.2", "::1"];
 /// How many connections a client makes, each with two requests.
 const TIMES: usize = 3;
 
-/// Whether the server sees curl's own address, in each of several connections, and in each of their requests.
-fn has_right_peer(address: SocketAddr) -> Outcome {
+/// Fails unless the server sees curl's own address, in each of several connections, and in each of their requests.
+fn check_peer(address: SocketAddr) -> Outcome {
     let url = format!("http://{address}/");
     let client = CLIENTS[usize::from(address.is_ipv6())];
     for _ in 0..TIMES {
@@ -173,7 +173,7 @@ fn has_right_peer(address: SocketAddr) -> Outcome {
     Ok(())
 }
 
-/// A client that goes around the proxy gets nothing.
+/// A client that connects without the proxy gets no response.
 fn without_header(program: &Program) -> Outcome {
     let server = Server::start(program, &[PROXIED])?;
     let url = server.url("/");

@@ -8,8 +8,8 @@ use socket2::{Domain, SockRef, Socket, Type};
 
 use crate::{Outcome, ensure};
 
-/// How long a client waits for a connection, for room to write, or for a response. Long, because some checks run at idle
-/// priority, beside others: then a program that needs a second gets it within minutes.
+/// How long a client waits for a connection, for room to write, or for a response. Long, because some checks run at
+/// idle priority beside others: a program that needs a second of processor time may then get it only within minutes.
 pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A connection under full control.

@@ -1,4 +1,5 @@
-//! Clients that people use against streams: curl, and libraries of Python and Node in `ci/interop/clients`.
+//! Runs widely used clients against servers whose bodies stream: curl, and libraries of Python and Node, which the
+//! scripts in `ci/interop/clients` use.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -94,7 +95,7 @@ fn no_buffer(Servers([_, sse, _]): &Servers) -> Outcome<String> {
     Ok("ok".into())
 }
 
-/// Its input pauses. `.` is `-` that doesn't block while there is none.
+/// curl's input pauses. With `-T .`, curl goes on receiving meanwhile; with `-T -`, it may block.
 fn upload_from_a_pipe(Servers([server, ..]): &Servers) -> Outcome<String> {
     let part: String = (1..=20_000).map(|number| format!("{number}\n")).collect();
     let url = server.url("/echo");
@@ -187,7 +188,7 @@ fn output_of(kind: &Kind, servers: &Servers) -> Outcome<String> {
         output.status
     );
     let lines = String::from_utf8_lossy(&output.stdout).into_owned();
-    ensure!(!lines.is_empty(), "it has no clients:\n{error}");
+    ensure!(!lines.is_empty(), "no client has run:\n{error}");
     Ok(lines)
 }
 
@@ -200,6 +201,6 @@ fn outcome(line: &str) -> (String, Outcome<String>) {
                 .unwrap_or((rest, "it doesn't say why"));
             (name.into(), Err(why.into()))
         }
-        _ => ("a line is an outcome".into(), Err(line.into())),
+        _ => ("each line is an outcome".into(), Err(line.into())),
     }
 }

@@ -33,8 +33,8 @@ pub fn run(runtimes: &[Runtime]) -> Report {
     report
 }
 
-/// In how many runtimes at a time. Most cases wait for something; with more runtimes, those that measure time would wait
-/// for the processor.
+/// In how many runtimes at a time. Most cases wait for something. With more runtimes, those that measure time would
+/// wait for the processor.
 const AT_ONCE: usize = 2;
 
 /// Each server in one runtime.

@@ -9,14 +9,14 @@ use crate::client::PATIENCE;
 
 /// The output of curl.
 #[derive(Debug, Clone)]
-pub struct Said {
+pub struct Output {
     /// Its standard output.
     pub out: Vec<u8>,
     /// Its standard error. With `-v`, this is the log of the transfer.
     pub err: String,
 }
 
-impl Said {
+impl Output {
     /// Its standard output as text.
     #[must_use]
     pub fn text(&self) -> String {
@@ -28,7 +28,7 @@ impl Said {
 ///
 /// # Errors
 /// curl can't be run, or fails. The message has its output.
-pub fn curl<S: AsRef<str>>(arguments: &[S]) -> Outcome<Said> {
+pub fn curl<S: AsRef<str>>(arguments: &[S]) -> Outcome<Output> {
     let mut command = Command::new("curl");
     // Ignore the configuration of the user, and proxies.
     command.args(["-q", "-sS", "--noproxy", "*", "--max-time"]);
@@ -48,7 +48,7 @@ pub fn curl<S: AsRef<str>>(arguments: &[S]) -> Outcome<Said> {
             last.join("\n")
         ));
     }
-    Ok(Said {
+    Ok(Output {
         out: output.stdout,
         err,
     })

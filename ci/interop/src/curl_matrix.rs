@@ -185,7 +185,7 @@ fn expect_continue(server: &Server) -> Outcome {
     let scratch = Scratch::new()?;
     let body = Random::new(3).bytes(50_000);
     let data = format!("@{}", scratch.write("in", &body)?);
-    // curl waits this long for 100 (Continue). Without it, the body would not be sent within curl's limit of 30 s.
+    // curl waits this long for 100 (Continue), and then sends the body anyway.
     let url = server.url("/");
     let patient = [
         "-v",
@@ -344,12 +344,12 @@ fn ten_requests() -> (String, Vec<String>) {
 
 fn pipelined(server: &Server) -> Outcome {
     let (requests, bodies) = ten_requests();
-    // All at once; then cut within lines and bodies.
-    for cut in [requests.len(), 1, 100, requests.len() / 2] {
+    // All at once; then split within lines and bodies.
+    for at in [requests.len(), 1, 100, requests.len() / 2] {
         let mut client = Client::connect(server.address)?;
-        client.send(&requests[..cut])?;
+        client.send(&requests[..at])?;
         std::thread::sleep(Duration::from_millis(20));
-        client.send(&requests[cut..])?;
+        client.send(&requests[at..])?;
         for body in &bodies {
             client.response()?.check(body.as_bytes())?;
         }

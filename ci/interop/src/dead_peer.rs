@@ -1,8 +1,8 @@
 //! A client that vanishes while it waits for its response: neither FIN nor RST comes, and nothing is acknowledged. The
 //! keep-alive probes of the server find it.
 //!
-//! It takes more than a minute, in which nothing happens. The servers and their clients are in a network namespace of their
-//! own, of which the loopback interface is taken down. That needs Linux, and the right to make a namespace.
+//! It takes about a minute, in which nothing happens. The servers and their clients are in a network namespace of their
+//! own, whose loopback interface is taken down. That needs Linux, and the right to make a namespace.
 
 use std::os::unix::process::CommandExt;
 use std::process::Command;
@@ -15,7 +15,8 @@ use crate::{Outcome, Program, Report, Runtime, Server, ensure};
 
 /// Set in the namespace.
 const INSIDE: &str = "MINI_HTTP_IN_NAMESPACE";
-/// First after 30 s, then three times 10 s. Linux rounds such timers up, by an eighth at most.
+/// When a vanished client may be found: three probes are sent, the first after 30 s, and each has 10 s to be
+/// acknowledged. Linux rounds such timers up, by an eighth at most.
 const FOUND_AFTER: (Duration, Duration) = (Duration::from_secs(58), Duration::from_secs(70));
 
 /// Runs it on these runtimes, all at the same time.

@@ -42,7 +42,7 @@ pub fn run(runtimes: &[Runtime], settings: Settings) -> Report {
             measure_waiting,
         ),
     ];
-    // All servers rest at the same time, when none is compiled any more.
+    // All servers rest at the same time. All are built before, so that no compiler runs meanwhile.
     let mut programs = Vec::new();
     for &runtime in runtimes {
         for (row, example, measure) in &kinds {
@@ -137,7 +137,7 @@ fn measure_waiting(program: &Program, settings: Settings) -> Outcome<String> {
     judge(ticks, settings)
 }
 
-/// How many ticks it uses, without a limit.
+/// Returns how many ticks a program uses, without a limit.
 ///
 /// # Errors
 /// It didn't serve.

@@ -8,8 +8,8 @@
 //!   reset.
 //! - [`Report`] collects the outcomes and prints them as a table, with a row for each case and a column for each
 //!   runtime, and then a line `N passed, N failed`.
-//! - [`wait`] has what a test needs on a machine that is busy: nothing has happened by now unless it was seen. A bound on
-//!   a server's time is a [`server::Deadline`].
+//! - [`wait`] waits for what another process does: on a busy machine, no test may assume that something has happened by
+//!   now. A bound on a server's time is a [`server::Deadline`].
 //! - [`command_line`] is the command line, `ci/run`. To add a check, add an entry to its table.
 //!
 //! Each read, each write and each curl has a time limit, so a server that hangs is a failure and doesn't make the test

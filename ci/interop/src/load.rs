@@ -31,8 +31,8 @@ pub struct Sent {
     pub begun: Instant,
     /// When its response was complete, or the client gave up.
     pub ended: Instant,
-    /// Whether it was sent again, after a connection had ended without a byte. Not if it was one that was kept, and that had
-    /// ended when it was sent: a client looks at the connection just before, and can't do more.
+    /// Whether it was sent again, because the connection ended without a byte of a response. This doesn't count if a
+    /// kept connection had ended when the request was sent: a client looks just before, and can't do more.
     pub again: bool,
     /// The response's body, or why there is none.
     pub outcome: Outcome<String>,
@@ -110,8 +110,8 @@ struct Lost {
     why: String,
     /// Whether nothing of a response has come.
     is_untouched: bool,
-    /// Whether the connection, which was kept, had ended when the request was sent.
-    has_crossed: bool,
+    /// Whether the connection was a kept one, and had ended when the request was sent.
+    was_late: bool,
 }
 
 impl Visitor {
@@ -123,7 +123,7 @@ impl Visitor {
             && lost.is_untouched
             && self.kind.method == "GET"
         {
-            again = !lost.has_crossed;
+            again = !lost.was_late;
             outcome = self.try_once(&path);
         }
         Sent {
@@ -150,16 +150,16 @@ impl Visitor {
             None => Client::connect(self.address).map_err(|why| Lost {
                 why,
                 is_untouched: true,
-                has_crossed: false,
+                was_late: false,
             })?,
         };
         let sent = client.send(self.request(path));
-        let has_crossed = was_kept && (sent.is_err() || client.has_ended());
+        let was_late = was_kept && (sent.is_err() || client.has_ended());
         let response = sent.and_then(|()| client.response());
         let response = response.map_err(|why| Lost {
             why,
             is_untouched: !client.has_received(),
-            has_crossed,
+            was_late,
         })?;
         let closes = response.values("connection").any(|value| value == "close");
         self.client = (self.kind.keeps && !closes).then_some(client);

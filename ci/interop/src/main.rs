@@ -1,4 +1,4 @@
-//! The program behind `ci/run`: see [`interop::door`].
+//! The program behind `ci/run`: see [`interop::command_line`].
 
 use std::process::ExitCode;
 

@@ -9,8 +9,9 @@
 //! | `send N BYTES` | sends this many bytes |
 //! | `read N BYTES` | reads exactly this many bytes |
 //! | `drain N` | reads to the end of the stream; NUMBER is how many bytes came |
+//! | `watch N` | the same, for half a second at most |
 //! | `end N` | checks that the stream ends now |
-//! | `half-close N`, `close N`, `reset N` | ends the connection in this way |
+//! | `half-close N`, `close N`, `reset N` | ends its connection in this way |
 //! | `done` | ends |
 
 use std::io::{BufRead, BufReader, Read, Write};
@@ -42,7 +43,7 @@ pub fn run(runtime: Runtime, format: &str) -> Outcome<String> {
     command.env_remove("RUST_BACKTRACE").stdin(Stdio::null());
     let child = command.stdout(Stdio::piped()).spawn();
     let mut child = Running(child.map_err(|e| format!("{command:?}: {e}"))?);
-    serve(address)?;
+    be_client(address)?;
     let mut table = String::new();
     let mut stdout = child.0.stdout.take().ok_or("no standard output")?;
     stdout
@@ -53,11 +54,11 @@ pub fn run(runtime: Runtime, format: &str) -> Outcome<String> {
     Ok(table)
 }
 
-/// Is the client for a probe that is running at this address.
+/// Is the client of a probe that is running at this address: does what it says, until it is done.
 ///
 /// # Errors
 /// There is no probe, or it ends early.
-pub fn serve(address: SocketAddr) -> Outcome {
+pub fn be_client(address: SocketAddr) -> Outcome {
     let started = Instant::now();
     let stream = loop {
         match TcpStream::connect_timeout(&address, PATIENCE) {
@@ -73,16 +74,16 @@ pub fn serve(address: SocketAddr) -> Outcome {
     stream.set_nodelay(true).map_err(io)?;
     // The module measures between two commands, which takes long in an interpreter.
     stream.set_read_timeout(Some(PATIENCE * 3)).map_err(io)?;
-    let mut responses = stream.try_clone().map_err(io)?;
-    responses.write_all(b"probe\n").map_err(io)?;
+    let mut replies = stream.try_clone().map_err(io)?;
+    replies.write_all(b"probe\n").map_err(io)?;
     let mut clients = Vec::new();
     for line in BufReader::new(stream).lines() {
         let line = line.map_err(io)?;
-        let response = match obey(address, &mut clients, &line) {
+        let reply = match obey(address, &mut clients, &line) {
             Ok(number) => format!("ok {number}\n"),
             Err(why) => format!("error {}\n", why.replace('\n', " ")),
         };
-        responses.write_all(response.as_bytes()).map_err(io)?;
+        replies.write_all(reply.as_bytes()).map_err(io)?;
         if line == "done" {
             return Ok(());
         }
@@ -133,7 +134,8 @@ fn obey(address: SocketAddr, clients: &mut Vec<Option<Client>>, line: &str) -> O
     }
 }
 
-/// How long all that was sent may take to arrive. In some runtimes the end of the stream, which is awaited too, never comes.
+/// How long all that was sent may take to arrive. In some runtimes the end of the stream never comes: then `drain`
+/// takes this long.
 const DRAIN: Duration = Duration::from_secs(20);
 
 /// A child process that is killed when this is dropped.

@@ -5,8 +5,8 @@ use std::process::{Command, Stdio};
 
 use crate::{Outcome, Runtime, ensure, root};
 
-/// Makes cargo share what it builds for the packages in `folder` with the checkout, whose dependencies are mostly the same.
-/// Their programs are where they always are. (Cargo before 1.91 ignores that.)
+/// Makes cargo share what it builds for the packages in `folder` with the checkout, whose dependencies are mostly the
+/// same. The finished programs stay in the packages' own target folders. (Cargo before 1.91 ignores this.)
 pub(crate) fn share_build(folder: &Path) -> Outcome {
     let config = format!("[build]\nbuild-dir = {:?}\n", root().join("target"));
     let folder = folder.join(".cargo");
@@ -54,8 +54,8 @@ impl Program {
         })
     }
 
-    /// For cargo in the workspace `examples`, whose programs are not measured: what they depend on takes minutes to
-    /// optimize.
+    /// Arguments for cargo in the workspace `examples`. Its programs are not measured, and to optimize what they depend
+    /// on would take minutes.
     pub const QUICK: [&str; 2] = ["--config", "profile.release.opt-level=1"];
 
     /// The one program that `cargo build` makes in `folder` with these arguments.
@@ -105,7 +105,7 @@ impl Program {
     /// runner, so that the runner is tested, too.
     ///
     /// # Errors
-    /// When the runtime can't be had.
+    /// When the runtime can't be installed.
     pub fn command(&self, address: &str, env: &[(&str, &str)]) -> Outcome<Command> {
         // If the program sees the environment, it needs no runner.
         let runner = match self.runtime.wasi() {
@@ -142,8 +142,8 @@ impl Program {
     }
 }
 
-/// The path in a JSON message of cargo about an executable, or a library that is a
-/// module. (A path with escapes isn't supported. The build then counts as one without a result.)
+/// The path in a JSON message of cargo about an executable, or a library that is a module. (A path with escapes isn't
+/// supported. The build then counts as one without a result.)
 fn executable(message: &str) -> Option<&str> {
     let after = |start| {
         let (_, rest) = message.split_once(start)?;

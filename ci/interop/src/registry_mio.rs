@@ -1,5 +1,5 @@
-//! Runs a program of `examples/hyper` on the mio shim, and the same program on the mio of crates.io. What fails with
-//! the latter is reported, but is a failure of this check only in a runtime that supports that mio. There, the
+//! Runs a program of `examples/hyper` on the mio shim, and the same program on the mio of crates.io. What fails on the
+//! mio of crates.io is shown in the table, but fails this check only in a runtime that supports that mio. There, the
 //! programs on axum and with a WebSocket are checked, too.
 
 use std::fs;
@@ -16,7 +16,7 @@ use crate::{
 pub struct Settings {
     /// How many connections are reset.
     pub resets: usize,
-    /// For how long idle connections are watched.
+    /// For how long the processor time is measured at rest.
     pub seconds: u64,
 }
 
@@ -67,7 +67,7 @@ pub fn run(runtimes: &[Runtime], settings: Settings) -> Report {
             report.add(&format!("on the shim: {case}"), runtime, outcome);
         }
         let mut add = |case: &str, outcome: Outcome<String>| {
-            report.add(&format!("without it: {case}"), runtime, outcome);
+            report.add(&format!("without the shim: {case}"), runtime, outcome);
         };
         let unpatched = match Unpatched::prepare() {
             Ok(unpatched) => unpatched,
@@ -82,7 +82,7 @@ pub fn run(runtimes: &[Runtime], settings: Settings) -> Report {
         for (case, outcome) in measure(&program, settings, is_judged) {
             let outcome = match is_judged {
                 true => outcome,
-                false => Ok(fate(runtime, &case, outcome)),
+                false => Ok(shown(runtime, &case, outcome)),
             };
             add(&case, outcome);
         }
@@ -93,8 +93,8 @@ pub fn run(runtimes: &[Runtime], settings: Settings) -> Report {
     report
 }
 
-/// The results of a program whose failures aren't failures of this check.
-fn fate(runtime: Runtime, case: &str, outcome: Outcome<String>) -> String {
+/// An outcome that doesn't count: the result, or why there is none.
+fn shown(runtime: Runtime, case: &str, outcome: Outcome<String>) -> String {
     outcome.unwrap_or_else(|why| {
         eprintln!("{runtime}, without the shim: {case}: {why}");
         let line = why.lines().next().unwrap_or_default();
@@ -105,14 +105,18 @@ fn fate(runtime: Runtime, case: &str, outcome: Outcome<String>) -> String {
 /// axum with its router, JSON, server-sent events and a WebSocket, and the WebSocket on hyper.
 fn check_more(report: &mut Report, runtime: Runtime, unpatched: &Unpatched) {
     let axum = unpatched.build(runtime, AXUM);
-    let prefix = format!("without it: {AXUM}: ");
+    let prefix = format!("without the shim: {AXUM}: ");
     let start = || Server::start(axum.as_ref().map_err(Clone::clone)?, &[]);
     curl_matrix::check(report, &prefix, runtime, |_| true, start);
     let app = axum
         .as_ref()
         .map_err(Clone::clone)
         .and_then(shim_programs::app);
-    report.add(&format!("without it: {}", shim_programs::APP), runtime, app);
+    report.add(
+        &format!("without the shim: {}", shim_programs::APP),
+        runtime,
+        app,
+    );
     // This program has other responses to requests without a handshake, so that case is left out.
     let wanted = |case: &str| case != websocket::NO_HANDSHAKE;
     for (case, outcome) in websocket::check_program(&axum, wanted) {
@@ -120,7 +124,7 @@ fn check_more(report: &mut Report, runtime: Runtime, unpatched: &Unpatched) {
     }
     let hyper = unpatched.build(runtime, WEBSOCKET);
     for (case, outcome) in websocket::check_program(&hyper, |_| true) {
-        report.add(&format!("without it: {case}"), runtime, outcome);
+        report.add(&format!("without the shim: {case}"), runtime, outcome);
     }
 }
 
@@ -128,7 +132,7 @@ fn check_more(report: &mut Report, runtime: Runtime, unpatched: &Unpatched) {
 fn measure(
     program: &Outcome<Program>,
     settings: Settings,
-    judged: bool,
+    is_judged: bool,
 ) -> Vec<(String, Outcome<String>)> {
     let program = || program.as_ref().map_err(Clone::clone);
     let idle = idle::Settings {
@@ -138,7 +142,7 @@ fn measure(
         release: true,
     };
     let at_rest = |it| {
-        if judged {
+        if is_judged {
             idle::measure(it, idle)
         } else {
             idle::ticks(it, idle).map(|ticks| ticks.to_string())

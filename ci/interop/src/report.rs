@@ -6,7 +6,7 @@ use std::io::Write as _;
 
 use crate::{Outcome, Runtime};
 
-/// The outcomes of a run: rows cases, columns runtimes.
+/// The outcomes of a run: a table with a row for each case, and a column for each runtime.
 #[derive(Debug)]
 pub struct Report {
     title: String,
@@ -113,7 +113,7 @@ impl Report {
     }
 
     /// Prints the table. Also appends the counts, and what has failed and why, to the file in the variable
-    /// `INTEROP_SUMMARY`, as `ci/lib.sh` has it, so that a script can add up several runs. Returns whether everything has
+    /// `INTEROP_SUMMARY`, so that a script can add up several runs (`ci/lib.sh`). Returns whether everything has
     /// passed.
     #[must_use]
     pub fn finish(&self) -> bool {
@@ -139,7 +139,7 @@ impl Report {
     }
 }
 
-/// Says that something isn't run here, and why. A script lists it at its end, as `leave_out` of `ci/lib.sh` has it.
+/// Says that something isn't run here, and why. A script lists it at its end: see `leave_out` in `ci/lib.sh`.
 pub(crate) fn leave_out(why: &str) {
     eprintln!("left out: {why}");
     summarize(&format!("0 0 {why}"));

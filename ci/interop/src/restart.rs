@@ -33,8 +33,8 @@ const KINDS: [Kind; 2] = [
     },
 ];
 
-/// How long each client pauses after a response: with eight clients there are some 2,000 requests a second, which leaves
-/// the machine room for the restarts.
+/// How long each client pauses after a response: with eight clients there are some 2,000 requests a second, which
+/// leaves the machine room for the restarts.
 const PAUSE: Duration = Duration::from_millis(3);
 
 /// The length of the response to `/large`. The system's buffers hold half of it at most.
@@ -43,7 +43,8 @@ const LARGE: usize = 8 << 20;
 const DOWNLOAD: Duration = Duration::from_secs(8);
 /// How long a restart, or a stop, may take.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// How many of the requests may cross a close, and be sent again. The client can't avoid that.
+/// How many requests may be sent again, because they were sent just when the connection was closed. The client can't
+/// avoid that.
 const MOST_AGAIN: usize = 2;
 
 /// Runs it.
@@ -158,7 +159,7 @@ impl Processes {
         Ok(())
     }
 
-    /// Whether it is a process of this program: another one may have its id by now.
+    /// Whether a process of this program has the id: by now another program's may have it.
     fn is_alive(&self, pid: u32) -> bool {
         fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|exe| exe == self.program)
     }

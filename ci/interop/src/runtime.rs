@@ -1,5 +1,5 @@
-//! [`Runtime`]: where a program runs: natively, or in a WASI runtime. `table.rs` has everything that checks need to know
-//! about a runtime.
+//! [`Runtime`]: natively, or one of the WASI runtimes in which the checks run programs. `table.rs` has everything that
+//! checks need to know about a runtime.
 
 mod ports;
 mod table;
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::str::FromStr;
 
-use self::table::{ADDRESS, Row, TABLE, Trait};
+use self::table::{ADDRESS, Property, Row, TABLE};
 use crate::{Outcome, ensure, root};
 
 /// A column of the tables: native, or a WASI runtime.
@@ -96,37 +96,37 @@ impl Runtime {
     /// Whether checks run in it if no runtime is named.
     #[must_use]
     pub fn is_usual(self) -> bool {
-        self.has(Trait::Usual)
+        self.has(Property::Usual)
     }
 
     /// Whether it is installed soon enough for a first run of the tests.
     #[must_use]
     pub fn is_quick(self) -> bool {
-        self.has(Trait::Quick)
+        self.has(Property::Quick)
     }
 
     /// Whether it is an interpreter, and therefore slow.
     #[must_use]
     pub fn interprets(self) -> bool {
-        self.has(Trait::Interprets)
+        self.has(Property::Interprets)
     }
 
     /// Whether it can compile a module before it is started.
     #[must_use]
     pub fn precompiles(self) -> bool {
-        self.has(Trait::Precompiles)
+        self.has(Property::Precompiles)
     }
 
     /// Whether it keeps the modules that it has compiled, so that the next start is quick.
     #[must_use]
     pub fn caches(self) -> bool {
-        self.has(Trait::Caches)
+        self.has(Property::Caches)
     }
 
     /// Whether programs on the mio of crates.io must pass the same checks as those on the shim.
     #[must_use]
     pub fn runs_registry_mio(self) -> bool {
-        self.has(Trait::RunsRegistryMio)
+        self.has(Property::RunsRegistryMio)
     }
 
     /// Whether its programs see the environment of the runtime.
@@ -135,8 +135,8 @@ impl Runtime {
         self.row().inherits
     }
 
-    fn has(self, property: Trait) -> bool {
-        self.row().traits.contains(&property)
+    fn has(self, property: Property) -> bool {
+        self.row().properties.contains(&property)
     }
 
     fn row(self) -> &'static Row {
@@ -144,8 +144,8 @@ impl Runtime {
         &TABLE[self as usize]
     }
 
-    /// A free port for the next server. A program that is no part of the checks may take it before the server binds it.
-    /// So a caller that starts a server must try again.
+    /// A free port for the next server. A program that is no part of the checks may still take it before the server
+    /// binds it. So a caller that starts a server must try again.
     ///
     /// # Errors
     /// When no port was free in a hundred tries.
@@ -157,7 +157,7 @@ impl Runtime {
     /// environment. It is the command of the README, without the runner of `cargo run`.
     ///
     /// # Errors
-    /// When the runtime can't be had.
+    /// When the runtime can't be installed.
     pub fn command(self, program: &Path, address: &str, env: &[(&str, &str)]) -> Outcome<Command> {
         let row = self.row();
         let mut command = match row.wasi {
@@ -193,19 +193,19 @@ impl Runtime {
     /// arrive before it listens.
     #[must_use]
     pub fn drops_early(self) -> bool {
-        self.has(Trait::DropsEarly)
+        self.has(Property::DropsEarly)
     }
 
     /// Whether the program runs in another process, which doesn't end with the runtime's.
     #[must_use]
     pub fn forks(self) -> bool {
-        self.has(Trait::Forks)
+        self.has(Property::Forks)
     }
 
     /// Whether its `poll_oneoff` doesn't check sockets, so that the server can only wait by sleeping and trying.
     #[must_use]
     pub fn is_blind(self) -> bool {
-        self.has(Trait::Blind)
+        self.has(Property::Blind)
     }
 
     /// Whether its programs can write files.
@@ -225,7 +225,7 @@ impl Runtime {
     /// Installs everything that it needs, so that a failure to install is reported first, and as that.
     ///
     /// # Errors
-    /// When something can't be had.
+    /// When something can't be installed.
     pub fn prepare(self) -> Outcome {
         self.prepare_target()?;
         if self.target().is_some() {
@@ -237,7 +237,7 @@ impl Runtime {
     /// Installs what is needed to build for it.
     ///
     /// # Errors
-    /// When the target can't be had.
+    /// When the target can't be installed.
     pub fn prepare_target(self) -> Outcome {
         if let Some(target) = self.target() {
             script("ci/target", target)?;

@@ -159,8 +159,8 @@ impl Server {
         self.child.try_wait().ok().flatten()
     }
 
-    /// Waits until it has ended without an error. Returns how long that took. `most` is without the time in which it was ready
-    /// to run and other processes had the processor.
+    /// Waits until it has ended without an error. Returns how long that took. The time in which it was ready to run and
+    /// other processes had the processor doesn't count towards `most`.
     ///
     /// # Errors
     /// It goes on, or ends with an error.
@@ -175,7 +175,7 @@ impl Server {
             }
             ensure!(
                 since.elapsed() < most + busy.so_far(self),
-                "it was to end within {most:.1?}, and goes on"
+                "it should have ended within {most:.1?}, and goes on"
             );
             sleep(Duration::from_millis(5));
         }
@@ -260,8 +260,8 @@ impl Server {
     }
 }
 
-/// How long a server, or the thread of the check that waits for it, was ready to run since a moment, while other processes
-/// had the processor.
+/// How long a server, or the thread of the check that waits for it, was ready to run while other processes had the
+/// processor.
 #[derive(Debug)]
 pub struct Busy {
     begun: Duration,
@@ -290,7 +290,7 @@ impl Busy {
     }
 }
 
-/// Of this thread.
+/// The same of this thread.
 fn own_queued() -> Duration {
     queued_of("/proc/thread-self/schedstat").unwrap_or_default()
 }

@@ -1,5 +1,5 @@
-//! The programs of `examples/hyper`: hyper, axum and plain mio, on the mio shim in runtimes of preview
-//! 1, and natively on the mio of crates.io. Both are to behave as the example `echo`.
+//! Checks the programs of `examples/hyper`: on hyper, on axum, and on mio alone; with the mio shim in runtimes of
+//! preview 1, and natively with the mio of crates.io. Those on hyper and axum must also behave like the example `echo`.
 
 use std::thread;
 use std::time::Duration;
@@ -68,8 +68,7 @@ pub fn run(runtimes: &[Runtime]) -> Report {
     report
 }
 
-/// One of the programs. The manifest with the patch can't be built natively; the other has the same
-/// sources.
+/// Builds one of the programs. The manifest with the patch can't be built natively; the other has the same sources.
 ///
 /// # Errors
 /// Those of [`Program::build`], and that a runtime isn't one of preview 1.
@@ -109,7 +108,7 @@ pub fn many(program: &Program, count: usize) -> Outcome<String> {
 /// The row of [`app`].
 pub const APP: &str = "axum_app: router, JSON, state, stream, events";
 
-/// What `axum_app` does beyond an echo.
+/// Checks what `axum_app` does besides echoing.
 ///
 /// # Errors
 /// It does something else.

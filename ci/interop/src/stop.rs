@@ -16,15 +16,18 @@ pub struct Settings {
     pub release: bool,
 }
 
-type Scene = fn(&mut Server) -> Outcome<String>;
+type Case = fn(&mut Server) -> Outcome<String>;
 
-const SCENES: [(&str, Scene); 4] = [
+const CASES: [(&str, Case); 4] = [
     (
         "7 requests that arrive while the handler stops it",
         came_meanwhile,
     ),
     ("a pipeline, and a truncated request", pipeline),
-    ("new connections while a slow download drains", newcomers),
+    (
+        "new connections while a slow download drains",
+        new_connections,
+    ),
     ("ms to stop with clients that don't close", dont_close),
 ];
 
@@ -38,21 +41,21 @@ pub fn run(runtimes: &[Runtime], settings: Settings) -> Report {
     let mut report = Report::new("stop", runtimes);
     for &runtime in runtimes {
         let program = Program::example(runtime, "stop_server", settings.release);
-        for (name, scene) in SCENES {
+        for (name, case) in CASES {
             let outcome = program
                 .clone()
-                .and_then(|program| unless_too_busy(|| play(&program, scene)));
+                .and_then(|program| unless_too_busy(|| run_case(&program, case)));
             report.add(name, runtime, outcome);
         }
     }
     report
 }
 
-fn play(program: &Program, scene: Scene) -> Outcome<String> {
+fn run_case(program: &Program, case: Case) -> Outcome<String> {
     let mut server = Server::start(program, &[("RUST_LOG", "info")])?;
     // Wait for a response, because a runtime listens before the program runs.
     kept(&server)?;
-    let word = scene(&mut server)?;
+    let word = case(&mut server)?;
     server.check_log()?;
     Ok(word)
 }
@@ -83,13 +86,13 @@ fn came_meanwhile(server: &mut Server) -> Outcome<String> {
 
 fn pipeline(server: &mut Server) -> Outcome<String> {
     const COUNT: usize = 500;
-    let (mut whole, mut cut) = (kept(server)?, kept(server)?);
+    let (mut complete, mut truncated) = (kept(server)?, kept(server)?);
     let mut work = Work::begin(server)?;
-    whole.send(GET.repeat(COUNT))?;
-    cut.send(format!("{GET}{GET}{}", &GET[..20]))?;
+    complete.send(GET.repeat(COUNT))?;
+    truncated.send(format!("{GET}{GET}{}", &GET[..20]))?;
     work.end()?;
     for number in 1..=COUNT {
-        let response = whole.response()?;
+        let response = complete.response()?;
         response.check(b"hello!")?;
         let closes = response.values("connection").any(|value| value == "close");
         ensure!(
@@ -97,24 +100,24 @@ fn pipeline(server: &mut Server) -> Outcome<String> {
             "the response {number} of {COUNT} says close: {closes}"
         );
     }
-    whole.check_end()?;
+    complete.check_end()?;
     for _ in 0..2 {
-        cut.response()?.check(b"hello!")?;
+        truncated.response()?.check(b"hello!")?;
     }
-    let refused = cut.any_response()?;
+    let refused = truncated.any_response()?;
     ensure!(
         refused.status == 503,
         "the part of a request got {}",
         refused.status
     );
     check_last(&refused)?;
-    cut.check_end()?;
-    drop((work, whole, cut));
+    truncated.check_end()?;
+    drop((work, complete, truncated));
     server.ends_within(Duration::from_secs(5))?;
     Ok("served".into())
 }
 
-fn newcomers(server: &mut Server) -> Outcome<String> {
+fn new_connections(server: &mut Server) -> Outcome<String> {
     let mut slow = Client::connect_slow(server.address)?;
     slow.send("GET /large HTTP/1.1\r\nHost: x\r\n\r\n")?;
     let mut got = slow.swallow(1 << 16, Duration::from_secs(10));
@@ -124,7 +127,7 @@ fn newcomers(server: &mut Server) -> Outcome<String> {
     let mut words = Vec::new();
     for _ in 0..4 {
         sleep(Duration::from_millis(300));
-        words.push(newcomer(server)?);
+        words.push(new_connection(server)?);
         got += slow.swallow(1 << 18, Duration::from_secs(10));
     }
     ensure!(server.ended().is_none(), "it didn't wait for the download");
@@ -140,7 +143,7 @@ fn newcomers(server: &mut Server) -> Outcome<String> {
 }
 
 /// Makes a new connection. It must be refused, or get 503, although the download goes on.
-fn newcomer(server: &Server) -> Outcome<&'static str> {
+fn new_connection(server: &Server) -> Outcome<&'static str> {
     let mut stream = match TcpStream::connect_timeout(&server.address, PATIENCE) {
         Ok(stream) => stream,
         Err(error) if error.kind() == ErrorKind::ConnectionRefused => return Ok("refused"),
@@ -197,7 +200,7 @@ impl Work {
         Ok(Self { stopper, asked })
     }
 
-    /// Waits for its end. What was sent before has come while it worked.
+    /// Waits for its end. What was sent before has arrived while it worked.
     fn end(&mut self) -> Outcome {
         ensure!(self.asked.elapsed() < Self::TIME, "{TOO_BUSY}");
         self.stopper.response()?.check(b"stopping")

@@ -21,10 +21,10 @@ pub fn within<T>(most: Duration, mut attempt: impl FnMut() -> Option<T>) -> Opti
     }
 }
 
-/// Waits until this is so, for at most [`PATIENCE`]. `what` describes what should be so.
+/// Waits until a condition holds, for at most [`PATIENCE`]. `what` describes the condition.
 ///
 /// # Errors
-/// It isn't so by then.
+/// It doesn't hold by then.
 pub fn until(what: &str, mut is_so: impl FnMut() -> bool) -> Outcome {
     let is_so = within(PATIENCE, || is_so().then_some(()));
     ensure!(is_so.is_some(), "not within {PATIENCE:?}: {what}");
@@ -34,13 +34,13 @@ pub fn until(what: &str, mut is_so: impl FnMut() -> bool) -> Outcome {
 /// How often a case is attempted that other processes can spoil.
 const ATTEMPTS: usize = 5;
 
-/// The error of an attempt that says nothing, because the check itself came too late.
+/// The error of an attempt that proves nothing, because the check itself came too late.
 pub const TOO_BUSY: &str = "the machine is too busy for this check";
 
-/// Repeats attempts that say nothing.
+/// Repeats attempts that prove nothing.
 ///
 /// # Errors
-/// The first one that isn't [`TOO_BUSY`], or that in the end.
+/// The first one that isn't [`TOO_BUSY`]; and [`TOO_BUSY`] if all attempts have failed with it.
 pub fn unless_too_busy<T>(mut attempt: impl FnMut() -> Outcome<T>) -> Outcome<T> {
     let mut outcome = attempt();
     for _ in 1..ATTEMPTS {
@@ -52,8 +52,8 @@ pub fn unless_too_busy<T>(mut attempt: impl FnMut() -> Outcome<T>) -> Outcome<T>
     outcome
 }
 
-/// For a case with a bound on time, which other processes can spoil: it passes if one of several attempts does. A server
-/// that is too slow is so in each of them.
+/// For a case with a bound on time, which other processes can spoil: it passes if one of several attempts does. A
+/// server that is too slow fails in each of them.
 ///
 /// # Errors
 /// Those of the last attempt.
@@ -72,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_attempts_that_say_nothing_are_repeated() {
+    fn only_attempts_that_prove_nothing_are_repeated() {
         let try_all = |outcomes: &[Outcome]| {
             let mut rest = outcomes.iter().cloned();
             let outcome = unless_too_busy(|| rest.next().expect("no more attempts"));

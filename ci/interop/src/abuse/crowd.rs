@@ -18,13 +18,13 @@ pub(super) struct Member {
     pub(super) sent: usize,
     /// How many bytes were read.
     pub(super) read: usize,
-    /// The first bytes that were read, up to [`SAID`](Self::SAID): enough for the status line.
-    said: Vec<u8>,
+    /// The first bytes that were read, up to [`KEPT`](Self::KEPT): enough for the status line.
+    first: Vec<u8>,
 }
 
 impl Member {
     /// How many of the first bytes are kept.
-    const SAID: usize = 64;
+    const KEPT: usize = 64;
 
     fn new(stream: TcpStream) -> Outcome<Self> {
         stream
@@ -34,7 +34,7 @@ impl Member {
             stream: Some(stream),
             sent: 0,
             read: 0,
-            said: Vec::new(),
+            first: Vec::new(),
         })
     }
 
@@ -78,8 +78,8 @@ impl Member {
             match stream.read(&mut buffer[..room]) {
                 Ok(0) => self.stream = None,
                 Ok(count) => {
-                    let kept = count.min(Self::SAID - self.said.len());
-                    self.said.extend_from_slice(&buffer[..kept]);
+                    let kept = count.min(Self::KEPT - self.first.len());
+                    self.first.extend_from_slice(&buffer[..kept]);
                     total += count;
                 }
                 Err(e) if e.kind() == ErrorKind::WouldBlock => break,
@@ -115,7 +115,7 @@ impl Member {
     #[must_use]
     pub(super) fn status(&self) -> u16 {
         let digits = self
-            .said
+            .first
             .strip_prefix(b"HTTP/1.1 ")
             .and_then(|rest| rest.get(..3));
         digits
@@ -165,8 +165,8 @@ impl Crowd {
         Self::connect_with(address, count, |_| Ok(()))
     }
 
-    /// Opens this many connections whose systems keep hardly anything, and for which the server's system keeps
-    /// little, too: on the loopback device its buffers are made for segments of 64 KiB, and take 2 MiB.
+    /// Opens `count` connections with very small receive buffers and small segments, so that the server's system
+    /// buffers little, too. For segments of 64 KiB, as on the loopback device, it buffers 2 MiB.
     ///
     /// # Errors
     /// Those of the system.

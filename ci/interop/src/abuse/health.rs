@@ -31,7 +31,7 @@ impl Stats {
         Ok(stats)
     }
 
-    /// Asks the server on a connection that persists.
+    /// Requests `/stats` on a connection that persists.
     ///
     /// # Errors
     /// When it doesn't respond.

@@ -24,8 +24,8 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         settings: &[("RATE_WINDOW", "5000")],
         attack: announced_bodies,
         within: Duration::from_secs(2),
-        // In a runtime, at most: 64 MiB of bodies that grow side by side, behind their holes the three of 16 MiB that
-        // are received whole, and the runtime itself, of which wasmtime 48 takes the most, 52 MiB.
+        // In a runtime, at most: 64 MiB of linear memory in which bodies grow side by side and leave holes; behind it,
+        // three complete bodies of 16 MiB; and the runtime itself, with 52 MiB in wasmtime 48, the largest.
         memory: (320, 164),
         special: Special::Full,
     },
@@ -284,8 +284,8 @@ fn endless_pipelining(target: &Target) -> Outcome<Reasons> {
 }
 
 /// Whether the server can't close such connections at once. wasmtime closes a connection only when the system has taken
-/// all output. The server asks for a buffer that is large enough, but Linux permits none larger than `wmem_max`: 208 KiB
-/// in older kernels, although buffers grow to 4 MiB by themselves.
+/// all output. The server asks for a buffer that is large enough, but Linux permits none larger than `wmem_max`: 208
+/// KiB in older kernels, although buffers grow to 4 MiB by themselves.
 fn is_kept_from_closing(target: &Target) -> bool {
     let most = fs::read_to_string("/proc/sys/net/core/wmem_max");
     let most = most.ok().and_then(|text| text.trim().parse::<u64>().ok());

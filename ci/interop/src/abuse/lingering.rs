@@ -72,36 +72,37 @@ const fn scenario(
         // As in the scenario in which 200 clients request 4 MiB, which is more than there is memory for.
         memory: (320, 208),
         // `attack` connects newcomers itself, when the others are closed. Before that there may be no slot for them.
-        special: Special::Quiet,
+        special: Special::NoNewcomers,
     }
 }
 
 /// What the clients do.
-struct Wish {
+struct Plan {
     request: &'static str,
     /// How many times each client sends it.
     times: usize,
-    /// When the connections of a wave are closed by the server, the next wave of clients connects. All clients keep their
-    /// sockets open.
+    /// How many waves of clients there are. A wave connects when the server has closed the connections of the one
+    /// before. All clients keep their sockets open.
     waves: usize,
     connect: fn(SocketAddr, usize) -> Outcome<Crowd>,
 }
 
-const LARGE: Wish = Wish {
+const LARGE: Plan = Plan {
     request: "GET /large HTTP/1.1\r\nHost: x\r\n\r\n",
     times: 1,
     waves: 3,
     connect: Crowd::connect_narrow,
 };
-/// There is no memory for 200 large responses, and the clients that get 503 take it. A shared one isn't counted.
-const SHARED: Wish = Wish {
+/// There is no memory for 200 large responses: most clients would get 503. A shared body doesn't count.
+const SHARED: Plan = Plan {
     request: "GET /shared HTTP/1.1\r\nHost: x\r\n\r\n",
     times: 1,
     waves: 3,
-    // Otherwise the server's system takes 2 MiB of each response, which lasts: the clients are cut one by one.
+    // Otherwise the server's system takes 2 MiB of each response. That takes time, so that the connections would be
+    // closed one by one.
     connect: Crowd::connect_narrower,
 };
-const SMALL: Wish = Wish {
+const SMALL: Plan = Plan {
     request: "GET / HTTP/1.1\r\nHost: x\r\n\r\n",
     times: 80_000,
     // 200 clients have up to 16 million requests: one wave takes long enough.
@@ -112,26 +113,26 @@ const SMALL: Wish = Wish {
 /// If the server has read nothing for this time, it won't read more.
 const QUIET: Duration = Duration::from_millis(500);
 /// After that, the server closes all connections within two rate windows, and the time that the machine needs.
-const CUT_WITHIN: Duration = Duration::from_secs(15);
+const CLOSED_WITHIN: Duration = Duration::from_secs(15);
 /// After that, a newcomer is served within this time.
 const SERVED_WITHIN: Duration = Duration::from_secs(1);
 /// When the clients have closed, their sockets may linger for this time.
 const DROPPED_WITHIN: Duration = Duration::from_secs(3);
 
-fn attack(target: &Target, count: usize, wish: Wish) -> Outcome<Reasons> {
-    let text = wish.request.repeat(wish.times);
+fn attack(target: &Target, count: usize, plan: Plan) -> Outcome<Reasons> {
+    let text = plan.request.repeat(plan.times);
     let mut asked = 0;
     let mut waves = Vec::new();
-    for wave in 1..=wish.waves {
+    for wave in 1..=plan.waves {
         // With larger buffers a system may take all 4 MiB, and the server would close no connection.
-        let mut crowd = (wish.connect)(target.address, count)?;
+        let mut crowd = (plan.connect)(target.address, count)?;
         send(&mut crowd, text.as_bytes());
-        // Longer than a rate window, so that the windows of all connections end at the same time, and so do the next
-        // ones, at the end of which the connections are closed. If only some were closed at a time, the deadlines of the
-        // others would end the wait that a lingering socket must end.
+        // For longer than a rate window, so that the windows of all connections end at the same time. The next windows,
+        // at the end of which the connections are closed, then do, too. If the connections were closed one by one,
+        // their deadlines would wake the server, and hide that a lingering socket doesn't.
         target.server.suspend(RATE_WINDOW + RATE_WINDOW / 2)?;
         waves.push(crowd);
-        asked += wait_until_cut(target.server, wave * count)?;
+        asked += wait_until_closed(target.server, wave * count)?;
         let lingering = serve_newcomers(target.server, &mut asked)?;
         ensure!(
             lingering <= count as u64 + 1,
@@ -143,7 +144,7 @@ fn attack(target: &Target, count: usize, wish: Wish) -> Outcome<Reasons> {
     serve_newcomers(target.server, &mut asked)?;
     Ok(vec![
         // There is not enough memory for all of the large responses.
-        ("WriteTimeout|Overloaded", wish.waves * count),
+        ("WriteTimeout|Overloaded", plan.waves * count),
         ("ClientAskedClose", asked),
     ])
 }
@@ -180,10 +181,10 @@ fn serve_newcomers(server: &Server, asked: &mut usize) -> Outcome<u64> {
 
 /// Waits until the server has closed `count` connections. Returns how many requests that took. Each request is a
 /// newcomer itself, and waits for a slot.
-fn wait_until_cut(server: &Server, count: usize) -> Outcome<usize> {
-    ask_until(server, CUT_WITHIN, |stats| {
-        let cut = stats.closed("WriteTimeout") + stats.closed("Overloaded");
-        cut >= count as u64
+fn wait_until_closed(server: &Server, count: usize) -> Outcome<usize> {
+    ask_until(server, CLOSED_WITHIN, |stats| {
+        let closed = stats.closed("WriteTimeout") + stats.closed("Overloaded");
+        closed >= count as u64
     })
     .map_err(|why| format!("{why}: {count} connections should be closed"))
 }

@@ -105,8 +105,8 @@ fn download(target: &Target) -> Outcome {
     client.check_end()
 }
 
-/// As many bodies as there is memory for are sent back, and their connections are closed because the clients don't read.
-/// The process uses at most 1.3 times the budget.
+/// The server sends back as many bodies as there is memory for, and closes these connections because the clients don't
+/// read. The process uses at most 1.3 times the budget.
 fn unread_echoes(target: &Target, is_chunked: bool) -> Outcome<Reasons> {
     const COUNT: usize = 40;
     let idle = peak_memory(target.server.pid())?;

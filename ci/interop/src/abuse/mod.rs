@@ -46,8 +46,8 @@ pub fn run(runtimes: &[Runtime], filter: &str, release: bool) -> Report {
         .iter()
         .map(|&it| (it, programs(it, &scenarios, release)));
     let programs: Vec<_> = programs.collect();
-    // Side by side, since most scenarios mostly wait; each runtime begins at another one, so that those which need
-    // the processor or thousands of descriptors don't meet.
+    // Side by side, since most scenarios mostly wait. Each runtime begins with another scenario, so that those which
+    // need the processor or thousands of descriptors don't run at the same time.
     let outcomes = thread::scope(|scope| {
         let mut running = Vec::new();
         for (index, (runtime, programs)) in programs.iter().enumerate() {
@@ -74,14 +74,14 @@ pub fn run(runtimes: &[Runtime], filter: &str, release: bool) -> Report {
 
 /// All scenarios, each with the example that is its server.
 fn scenarios() -> Vec<(&'static str, &'static Scenario)> {
-    let whole = [slow::SCENARIOS, large::SCENARIOS, memory::SCENARIOS]
+    let complete = [slow::SCENARIOS, large::SCENARIOS, memory::SCENARIOS]
         .into_iter()
         .chain([resets::SCENARIOS, silent::SCENARIOS, descriptors::SCENARIOS])
         .chain([lingering::SCENARIOS])
         .flatten();
     let streams = streams::SCENARIOS.iter().chain(upgrades::SCENARIOS);
-    let whole = whole.map(|it| ("stats", it));
-    whole.chain(streams.map(|it| (STREAMS, it))).collect()
+    let complete = complete.map(|it| ("stats", it));
+    complete.chain(streams.map(|it| (STREAMS, it))).collect()
 }
 
 /// The programs that these scenarios need, or why there is none.
@@ -98,7 +98,7 @@ fn programs(
     names.into_iter().map(build).collect()
 }
 
-/// Runs scenarios one after the other.
+/// Runs scenarios one after the other. Returns the outcome of each, with its name.
 fn in_turn(
     runtime: Runtime,
     programs: &BTreeMap<&'static str, Outcome<Program>>,
@@ -141,8 +141,8 @@ fn check_descriptors() -> Outcome {
     let soft = descriptors()?;
     ensure!(
         soft >= NEEDED,
-        "this needs {NEEDED} file descriptors and may have {soft}: raise the limit with `ulimit -n {NEEDED}`, \
-         or where that is refused the hard one, as root (`ulimit -Hn`, /etc/security/limits.conf, or the \
+        "this needs {NEEDED} file descriptors and may have {soft}: raise the limit with `ulimit -n {NEEDED}`; \
+         where that is refused, raise the hard limit as root (`ulimit -Hn`, /etc/security/limits.conf, or the \
          container's --ulimit nofile={NEEDED})"
     );
     Ok(())
@@ -160,7 +160,7 @@ fn descriptors() -> Outcome<u64> {
     Ok(soft.unwrap_or(u64::MAX))
 }
 
-/// This many connections, or fewer where there aren't descriptors for them and some more.
+/// This many connections, or fewer where there aren't enough descriptors for them and the rest of the check.
 fn at_most(count: usize) -> Outcome<usize> {
     const OTHERS: u64 = 500;
     let room = descriptors()?.saturating_sub(OTHERS);

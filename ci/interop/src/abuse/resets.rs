@@ -35,8 +35,8 @@ fn reset_all(target: &Target) -> Outcome<Reasons> {
         sleep(READ);
         reset(&mut crowd, COUNT)?;
     }
-    // While a response is being sent. Only ten at a time, because of the memory budget. There is memory for the next ten
-    // when the server has seen the resets.
+    // While a response is being sent. Only ten at a time, because of the memory budget. There is memory for the next
+    // ten when the server has seen the resets.
     let mut asked = 0;
     for number in 1..=COUNT / 10 {
         let mut crowd = Crowd::connect_narrow(target.address, 10)?;

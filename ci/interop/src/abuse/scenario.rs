@@ -35,7 +35,7 @@ pub(super) enum Special {
     /// The memory budget is used up for a while, so a newcomer with a body may get 503.
     Full,
     /// There are no newcomers, for example because processor time is measured.
-    Quiet,
+    NoNewcomers,
     /// The server may have only this many file descriptors, which are enough.
     Descriptors(u32),
     /// The server may have only this many file descriptors. They are too few, which it logs once a second.
@@ -95,7 +95,7 @@ impl Scenario {
                 Special::Descriptors(most) | Special::TooFewDescriptors(most) => {
                     with_descriptors(most, &command)
                 }
-                Special::Nothing | Special::Full | Special::Quiet => command,
+                Special::Nothing | Special::Full | Special::NoNewcomers => command,
             })
         })
     }
@@ -106,7 +106,7 @@ impl Scenario {
         Stats::ask(address)?;
         let files = open_files(server.pid())?;
         let started = Instant::now();
-        let stop = AtomicBool::new(self.special == Special::Quiet);
+        let stop = AtomicBool::new(self.special == Special::NoNewcomers);
         let may_be_full = self.special == Special::Full;
         let (newcomers, reasons) = thread::scope(|scope| {
             let newcomers = scope.spawn(|| Newcomers::come(server, &stop, may_be_full));
@@ -151,7 +151,7 @@ impl Scenario {
             Special::TooFewDescriptors(_) => self.check_complaints(server, lasted),
             // A runtime may not be able to poll more sockets than there may be descriptors, which the server logs.
             Special::Descriptors(_) => server.check_log_but(&["they are polled in parts"]),
-            Special::Nothing | Special::Full | Special::Quiet => server.check_log(),
+            Special::Nothing | Special::Full | Special::NoNewcomers => server.check_log(),
         }
     }
 
@@ -182,6 +182,7 @@ struct Figures {
 }
 
 impl Figures {
+    /// All figures, for the log of the check.
     fn long(&self) -> String {
         let closed = self.stats.reasons().filter(|(_, count)| *count > 0);
         let closed: Vec<_> = closed
@@ -189,7 +190,8 @@ impl Figures {
             .collect();
         let mib = |name| self.stats.get(name) >> 20;
         format!(
-            "{self}; with a busy machine {:.0?}, {} ticks, to connect {:.1?}; {} newcomers, {} of them refused a body; held at most {} MiB, linear memory {} MiB; {} accepted: {}",
+            "{self}; with a busy machine {:.0?}, {} ticks, to connect {:.1?}; {} newcomers, the body of {} refused; \
+             held at most {} MiB, linear memory {} MiB; {} accepted, closed for: {}",
             self.newcomers.worst,
             self.newcomers.worst_ticks,
             self.newcomers.worst_connect,

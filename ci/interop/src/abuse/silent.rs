@@ -15,10 +15,10 @@ pub(super) const SCENARIOS: &[Scenario] = &[Scenario {
         ("HEAD_TIMEOUT", "60000"),
         ("MAX_HELD", "536870912"),
     ],
-    attack: rest,
+    attack: stay_silent,
     within: Duration::ZERO,
     memory: (384, 512),
-    special: Special::Quiet,
+    special: Special::NoNewcomers,
 }];
 
 const COUNT: usize = 20;
@@ -26,7 +26,7 @@ const WATCHED: Duration = Duration::from_secs(4);
 /// The most processor time, in ticks of 10 ms.
 const MOST_TICKS: u64 = 2;
 
-fn rest(target: &Target) -> Outcome<Reasons> {
+fn stay_silent(target: &Target) -> Outcome<Reasons> {
     let large = "GET /large HTTP/1.1\r\nHost: x\r\n\r\n";
     let close = "GET /large HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
     let mut idle = connect(target, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")?;

@@ -35,8 +35,8 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         name: "500 send a body slowly, at most 500 connections",
         settings: &[("MAX_CONNECTIONS", "500")],
         attack: drip_bodies_at_the_cap,
-        // No connection is idle, so a newcomer waits until they are found too slow. That takes one rate window, which is
-        // 10 s.
+        // No connection is idle, so a newcomer waits until the server finds them too slow. That takes one rate window,
+        // which is 10 s.
         within: Duration::from_secs(12),
         memory: (16, 96),
         special: Special::Nothing,

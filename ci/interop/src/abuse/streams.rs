@@ -1,4 +1,4 @@
-//! Clients that take no part of a stream, leave a handler waiting, or stall an upload. The server is
+//! Scenarios with clients that read nothing of a stream, leave a handler waiting, or stall an upload. The server is
 //! `async_server`.
 
 use std::thread::sleep;
@@ -17,7 +17,7 @@ const MAX_HELD: (u64, &str) = (32 << 20, "33554432");
 
 pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario {
-        name: "1,000 take nothing of a stream",
+        name: "1,000 read nothing of a stream",
         // All of them together want more than may be held. On WASI, 1,000 streams would also be all requests that may
         // be in handlers: a newcomer would wait until one of them is closed, for up to two rate windows.
         settings: &[
@@ -25,7 +25,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             ("MAX_HELD", MAX_HELD.1),
             ("MAX_REQUESTS", "2000"),
         ],
-        attack: take_nothing,
+        attack: read_nothing,
         within: Duration::from_secs(1),
         memory: (64, 144),
         special: Special::Full,
@@ -87,7 +87,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
 /// How long the server may take to notice, besides the time that is set.
 const GRACE: Duration = Duration::from_secs(3);
 
-fn take_nothing(target: &Target) -> Outcome<Reasons> {
+fn read_nothing(target: &Target) -> Outcome<Reasons> {
     const COUNT: usize = 1_000;
     let mut other = Client::connect(target.address)?;
     let connect = |count| Crowd::connect_narrower(target.address, count);
@@ -112,7 +112,7 @@ fn take_nothing(target: &Target) -> Outcome<Reasons> {
     Ok(vec![("WriteTimeout", COUNT), ("ClientClosed", 1)])
 }
 
-/// Beyond the budget each of the streams holds one part, and the response of a newcomer may come to that.
+/// Beyond the budget, each stream may hold one part of its response. The responses of newcomers may add to that.
 fn check_held(held: u64, count: u64) -> Outcome {
     // A part of 4 KiB, with its framing and a head.
     const PART: u64 = (4 << 10) + 512;
@@ -154,7 +154,8 @@ fn end_long_polls(target: &Target) -> Outcome<Reasons> {
     crowd.members.iter().for_each(Member::half_close);
     let took = wait_until(target, &mut other, 0, TIMEOUT + GRACE)?;
     eprintln!(
-        "    the futures of {count} were dropped {took:.1?} after the last stream had ended, and {:.1?} after the first",
+        "    the futures of {count} were dropped {took:.1?} after the last stream had ended, \
+         and {:.1?} after the first",
         ended.elapsed()
     );
     crowd.wait_for_end(GRACE);
@@ -279,8 +280,8 @@ fn open_events(target: &Target) -> Outcome<Reasons> {
     Ok(vec![("ClientGone", COUNT), ("ClientClosed", 1)])
 }
 
-/// Opens this many connections, in parts that a listener's backlog has room for. What comes beside the backlog has to
-/// try again after a second.
+/// Opens this many connections, in parts that a listener's backlog has room for. A system drops what the backlog has no
+/// room for, and the client's system tries again only after a second.
 pub(super) fn connect_paced(
     client: &mut Client,
     count: usize,
@@ -300,7 +301,7 @@ pub(super) fn connect_paced(
     Ok(Crowd { members })
 }
 
-/// Waits until this many long polls wait; how long that took.
+/// Waits until this many long polls wait. Returns how long that took.
 fn wait_until(
     target: &Target,
     client: &mut Client,

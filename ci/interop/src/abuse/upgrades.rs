@@ -1,4 +1,5 @@
-//! Clients with upgraded connections that flood what nothing reads, take nothing of what is sent, or reset.
+//! A scenario with upgraded connections: some clients send more than the handler reads, others read nothing, and then
+//! reset.
 
 use std::thread::sleep;
 use std::time::Duration;
@@ -12,10 +13,10 @@ use crate::server::Deadline;
 use crate::{Outcome, ensure};
 
 pub(super) const SCENARIOS: &[Scenario] = &[Scenario {
-    name: "300 upgraded connections flood, 300 take nothing",
+    name: "300 upgraded connections flood, 300 read nothing",
     // All of them together want more than may be held.
     settings: &[("RATE_WINDOW", "1000"), ("MAX_HELD", "33554432")],
-    attack: flood_and_take_nothing,
+    attack: flood_and_read_nothing,
     within: Duration::from_secs(2),
     memory: (64, 144),
     special: Special::Full,
@@ -27,11 +28,11 @@ fn request(what: &str) -> String {
     format!("GET /raw?{what} HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: raw\r\n\r\n")
 }
 
-fn flood_and_take_nothing(target: &Target) -> Outcome<Reasons> {
+fn flood_and_read_nothing(target: &Target) -> Outcome<Reasons> {
     let mut other = Client::connect(target.address)?;
     let narrower = |count| Crowd::connect_narrower(target.address, count);
-    let mut takers = connect_paced(&mut other, COUNT, narrower)?;
-    takers.send(request("source"));
+    let mut silent = connect_paced(&mut other, COUNT, narrower)?;
+    silent.send(request("source"));
     let sinks = |count| Crowd::connect_sending(target.address, count, &request("sink"));
     let mut floods = connect_paced(&mut other, COUNT, sinks)?;
     let mut deadline = Deadline::new(target.server, Duration::from_secs(10));
@@ -46,12 +47,12 @@ fn flood_and_take_nothing(target: &Target) -> Outcome<Reasons> {
         ensure!(!deadline.is_over(), "only {closed} of {COUNT} are closed");
         sleep(Duration::from_millis(100));
     }
-    for member in takers.members.iter_mut().chain(&mut floods.members) {
+    for member in silent.members.iter_mut().chain(&mut floods.members) {
         member.read(200);
     }
-    takers.check_statuses(101)?;
+    silent.check_statuses(101)?;
     floods.check_statuses(101)?;
-    for member in takers.members.iter_mut().chain(&mut floods.members) {
+    for member in silent.members.iter_mut().chain(&mut floods.members) {
         member.reset()?;
     }
     // In a runtime, resets of connections that are not read are found every 10 seconds.

@@ -9,15 +9,15 @@ use std::time::{Duration, Instant};
 use crate::curl::{Scratch, curl};
 use crate::{Outcome, Runtime, ensure, root};
 
-/// HAProxy before a server, configured to send one version of the PROXY header.
+/// HAProxy in front of a server, configured to send one version of the PROXY header.
 pub(super) struct HaProxy {
     addresses: [SocketAddr; 2],
     _process: Process,
 }
 
 impl HaProxy {
-    /// Starts it before the server at `target`, in HAProxy's words. Returns when the server has passed a health check,
-    /// which is a connection of the proxy's own.
+    /// Starts it in front of a server. `target` is the server's address, and `option` the one for the PROXY header, as
+    /// HAProxy writes them. Returns when the server has passed a health check, for which the proxy opens a connection.
     pub(super) fn start(scratch: &Scratch, target: &str, option: &str) -> Outcome<Self> {
         let port = Runtime::free_port()?;
         let addresses = [
@@ -47,7 +47,7 @@ impl HaProxy {
     }
 }
 
-/// nginx before a server at a Unix domain socket, to which it keeps connections.
+/// nginx in front of a server at a Unix domain socket, to which it keeps connections.
 pub(crate) struct Nginx {
     address: SocketAddr,
     process: Process,
@@ -56,13 +56,13 @@ pub(crate) struct Nginx {
 impl Nginx {
     /// Starts it. Returns when the server responds behind it.
     pub(super) fn start(scratch: &Scratch, socket: &str) -> Outcome<Self> {
-        let mut nginx = Self::before(scratch, socket)?;
+        let mut nginx = Self::in_front_of(scratch, socket)?;
         nginx.wait()?;
         Ok(nginx)
     }
 
-    /// Starts it before a server that is to start later.
-    pub(crate) fn before(scratch: &Scratch, socket: &str) -> Outcome<Self> {
+    /// Starts it in front of a server that will start later.
+    pub(crate) fn in_front_of(scratch: &Scratch, socket: &str) -> Outcome<Self> {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, Runtime::free_port()?));
         let folder = scratch.path().display();
         let config = format!(

@@ -1,4 +1,4 @@
-//! The requests.
+//! The requests, in cases that run one after the other.
 
 /// One or more requests on a connection.
 pub(super) struct Case {
@@ -7,7 +7,7 @@ pub(super) struct Case {
     pub(super) request: fn() -> Vec<Vec<u8>>,
     /// For each response, whether the method is HEAD.
     pub(super) is_head: &'static [bool],
-    /// Whether the second part is sent when the server has sent `100 Continue`.
+    /// Whether the second part is sent only when the server has sent `100 Continue`.
     pub(super) expects: bool,
     /// Whether the response has the client's address, which preview 1 can't find out.
     pub(super) has_address: bool,

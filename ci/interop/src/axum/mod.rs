@@ -15,7 +15,7 @@ use crate::{Client, Outcome, Program, Report, Runtime, Server, ensure, root};
 #[must_use]
 pub fn run(runtimes: &[Runtime]) -> Report {
     let mut report = Report::new("axum", runtimes);
-    // One after the other, like the requests on a server that is compared: the app has a state.
+    // One after the other, because the app has a state: each server gets the same requests in the same order.
     let expected = start(Runtime::Native, "tokio").map(|server| all(&server, |_| true));
     for &runtime in runtimes {
         report.add(NO_TOKIO, runtime, no_tokio(runtime));
@@ -41,7 +41,7 @@ pub fn run(runtimes: &[Runtime]) -> Report {
 
 const NO_TOKIO: &str = "no tokio in `cargo tree`";
 
-/// That the example is built without tokio. (For the tests, it is there.)
+/// Fails if the example is built with tokio. (Its tests are.)
 fn no_tokio(runtime: Runtime) -> Outcome<String> {
     let mut cargo = Command::new("cargo");
     cargo.current_dir(folder());
@@ -73,11 +73,7 @@ fn folder() -> std::path::PathBuf {
 fn start(runtime: Runtime, on: &str) -> Outcome<Server> {
     let what = ["--locked", "--package", PACKAGE, "--example", "suite"];
     let program = Program::build(runtime, &folder(), &what, true)?;
-    // A runner of cargo would look for another program.
-    let env = [("MINI_HTTP_SUITE", on), ("RUST_LOG", "info")];
-    Server::with_command(runtime, |address| {
-        runtime.command(&program.path, &address.to_string(), &env)
-    })
+    Server::start(&program, &[("MINI_HTTP_SUITE", on), ("RUST_LOG", "info")])
 }
 
 /// The responses to each case, `None` for those that aren't run.

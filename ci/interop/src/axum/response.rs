@@ -1,4 +1,4 @@
-//! A response as it is compared.
+//! [`Response`]: a response, as far as it is compared.
 
 use std::fmt;
 
@@ -63,7 +63,7 @@ fn head(response: &Received) -> Outcome<Vec<String>> {
     let mut lines = response.head.lines();
     let status = lines.next().unwrap_or_default().to_owned();
     let mut fields = lines.map(field).collect::<Outcome<Vec<_>>>()?;
-    // Not those of one name, because it is stable.
+    // The sort is stable: fields of one name keep their order.
     fields.sort_by(|(name, _), (other, _)| name.cmp(other));
     let fields = fields
         .iter()

@@ -1,4 +1,4 @@
-//! What a person would see in the pages of the examples.
+//! The cases: what a person does with the pages of the examples, and what the pages must show then.
 
 use std::fs;
 use std::thread::sleep;
@@ -72,7 +72,7 @@ pub(super) fn chat(site: &mut Site, browser: &Browser) -> Outcome<String> {
     for tab in &tabs {
         wait_messages(tab, 10)?;
     }
-    // What it says isn't part of the page.
+    // HTML in a message is shown as text.
     curl(&["-d", "<b id=injected>10</b>", &site.url("/messages")])?;
     for tab in &tabs {
         tab.wait("document.getElementById('messages').lastChild.textContent.startsWith('<b ')")?;
@@ -98,7 +98,7 @@ pub(super) fn chat_restart(site: &mut Site, browser: &Browser) -> Outcome<String
     site.kill();
     tab.wait_text("state", "connecting")?;
     site.start_again()?;
-    // Before the tab is there again: it gets it later.
+    // The tab has not reconnected yet: it must get this message later.
     curl(&["-d", "1", &site.url("/messages")])?;
     tab.wait_text("state", "connected")?;
     wait_messages(&tab, 2)?;
@@ -125,7 +125,7 @@ pub(super) fn sockets(site: &mut Site, browser: &Browser) -> Outcome<String> {
     for tab in &tabs {
         wait_messages(tab, MESSAGES + 10)?;
     }
-    // What it says isn't part of the page.
+    // HTML in a message is shown as text.
     tabs[0].eval("socket.send('<b id=injected>1</b>')")?;
     for tab in &tabs {
         tab.wait("document.getElementById('messages').lastChild.textContent.startsWith('<b ')")?;
@@ -227,7 +227,7 @@ pub(super) fn progress(site: &mut Site, browser: &Browser) -> Outcome<String> {
     Ok(format!("{} steps", between.count()))
 }
 
-pub(super) fn cut_upload(site: &mut Site, browser: &Browser) -> Outcome<String> {
+pub(super) fn closed_during_upload(site: &mut Site, browser: &Browser) -> Outcome<String> {
     let source = Scratch::new()?;
     let tab = upload(site, browser, &source, &vec![0; 4 * UPLOAD])?;
     tab.wait("window.shown.some(percent => percent > 0)")?;

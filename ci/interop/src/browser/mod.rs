@@ -15,11 +15,11 @@ use crate::curl::Scratch;
 use crate::{Outcome, Program, Report, Runtime, Server, ensure};
 use driver::Browser;
 
-/// What an example and its page have to do; a word for the table.
-type Scene = fn(&mut Site, &Browser) -> Outcome<String>;
+/// Checks an example and its page. Returns a word for the table.
+type Case = fn(&mut Site, &Browser) -> Outcome<String>;
 
-/// The scenes: each has an example of its own, and starts its server anew.
-const SCENES: &[(&str, &str, Scene)] = &[
+/// The cases: each has an example of its own, and starts its server anew.
+const CASES: &[(&str, &str, Case)] = &[
     ("sse", "events in order, others beside them", cases::events),
     (
         "sse",
@@ -52,12 +52,12 @@ const SCENES: &[(&str, &str, Scene)] = &[
     (
         "upload",
         "a tab closed meanwhile leaves nothing",
-        cases::cut_upload,
+        cases::closed_during_upload,
     ),
 ];
 
-/// Scenes that are played behind nginx, too, which connects to the example over a Unix domain socket. WASI has none.
-const BEHIND_NGINX: &[(&str, &str, Scene)] = &[
+/// Cases that run behind nginx, too, which connects to the example over a Unix domain socket. WASI has none.
+const BEHIND_NGINX: &[(&str, &str, Case)] = &[
     (
         "sse",
         "events behind nginx, by a Unix socket",
@@ -70,30 +70,30 @@ const BEHIND_NGINX: &[(&str, &str, Scene)] = &[
     ),
 ];
 
-/// Plays all scenes on each of these runtimes.
+/// Runs all cases on each of these runtimes.
 #[must_use]
 pub fn run(runtimes: &[Runtime]) -> Report {
     let mut report = Report::new("browser", runtimes);
     let browser = Browser::start();
     for &runtime in runtimes {
-        let mut play = |(example, name, scene): &(&str, &str, Scene), start: Start| {
+        let mut run_case = |(example, name, case): &(&str, &str, Case), start: Start| {
             let outcome = browser.clone().and_then(|browser| {
                 let Some(mut site) = start(runtime, example)? else {
                     return Ok("-".into());
                 };
-                let word = scene(&mut site, &browser)?;
+                let word = case(&mut site, &browser)?;
                 site.server()?.check_log()?;
                 Ok(word)
             });
             report.add(&format!("{example}: {name}"), runtime, outcome);
         };
-        for scene in SCENES {
-            play(scene, |runtime, example| {
+        for case in CASES {
+            run_case(case, |runtime, example| {
                 Site::start(runtime, example).map(Some)
             });
         }
-        for scene in BEHIND_NGINX {
-            play(scene, |runtime, example| match runtime {
+        for case in BEHIND_NGINX {
+            run_case(case, |runtime, example| match runtime {
                 Runtime::Native => Site::start_behind_nginx(example).map(Some),
                 _ => Ok(None),
             });
@@ -116,7 +116,7 @@ struct Site {
     server: Option<Server>,
     /// The folder that it is given, if it takes one.
     scratch: Scratch,
-    /// The proxy before it, if there is one.
+    /// The proxy in front of it, if there is one.
     _nginx: Option<Nginx>,
 }
 
@@ -141,7 +141,7 @@ impl Site {
         let program = Program::package(Runtime::Native, example)?;
         let scratch = Scratch::new()?;
         let socket = scratch.file("s");
-        let mut nginx = Nginx::before(&scratch, &socket)?;
+        let mut nginx = Nginx::in_front_of(&scratch, &socket)?;
         let listens_at = format!("unix:{socket}");
         let command = command(&program, &listens_at, &scratch)?;
         let server = Server::spawn(Runtime::Native, nginx.address(), command)?;

@@ -127,8 +127,8 @@ fn value<'a>(name: &str, word: Option<&&'a str>) -> Outcome<&'a str> {
     word.copied().ok_or_else(|| format!("{name} needs a value"))
 }
 
-/// Makes a path absolute. It is relative to the folder of the person; `ci/run` itself works in the checkout, and passes
-/// that folder in a variable.
+/// Makes a path absolute. It is relative to the folder in which `ci/run` was called. `ci/run` changes to the checkout,
+/// and passes that folder in a variable.
 fn absolute(path: &str) -> Outcome<String> {
     let here = match std::env::var_os("CI_RUN_FROM") {
         Some(folder) => PathBuf::from(folder),

@@ -13,9 +13,9 @@ pub(super) struct Check {
     pub(super) details: &'static str,
     pub(super) options: &'static [Opt],
     /// Whether it can run in a runtime.
-    pub(super) can: fn(Runtime) -> bool,
+    pub(super) can_run: fn(Runtime) -> bool,
     /// Whether it runs in a runtime if none is named.
-    pub(super) does: fn(Runtime) -> bool,
+    pub(super) runs_by_default: fn(Runtime) -> bool,
     pub(super) run: Run,
 }
 
@@ -48,19 +48,19 @@ pub(super) enum Takes {
     Nothing,
     /// A value: its name in the help, and its default.
     Value(&'static str, &'static str),
-    /// The same for a path, relative to the folder of the person.
+    /// The same for a path, relative to the folder in which `ci/run` was called.
     Path(&'static str, &'static str),
 }
 
 impl Check {
     /// The runtimes in which it runs if none is named.
     pub(super) fn defaults(&self) -> impl Iterator<Item = Runtime> {
-        Runtime::all().filter(|&runtime| (self.does)(runtime))
+        Runtime::all().filter(|&runtime| (self.runs_by_default)(runtime))
     }
 
     /// All runtimes in which it can run.
     pub(super) fn possible(&self) -> impl Iterator<Item = Runtime> {
-        Runtime::all().filter(|&runtime| (self.can)(runtime))
+        Runtime::all().filter(|&runtime| (self.can_run)(runtime))
     }
 }
 

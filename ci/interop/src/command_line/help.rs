@@ -9,7 +9,8 @@ use crate::Runtime;
 /// All checks and all runtimes.
 pub(super) fn all() -> String {
     let mut text = String::from(
-        "ci/run CHECK [RUNTIME...] [OPTION...]\n\nChecks, with the runtimes in which they run unless some are named:\n\n",
+        "ci/run CHECK [RUNTIME...] [OPTION...]\n\n\
+         Checks, with the runtimes in which they run unless some are named:\n\n",
     );
     for check in table::checks() {
         let on = join(check.defaults());

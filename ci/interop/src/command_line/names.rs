@@ -50,7 +50,7 @@ pub(super) fn run(words: &[&str]) -> Outcome<String> {
 fn checks(names: &[&str]) -> Outcome<String> {
     let named: Vec<Runtime> = names.iter().map(|it| it.parse()).collect::<Outcome<_>>()?;
     let line = |check: &Check| {
-        let on = named.iter().filter(|&&it| (check.does)(it));
+        let on = named.iter().filter(|&&it| (check.runs_by_default)(it));
         let names = on.map(|it| it.name());
         let words: Vec<_> = std::iter::once(check.name).chain(names).collect();
         words.join(" ")

@@ -81,7 +81,7 @@ fn files() -> Outcome<Vec<String>> {
     Ok(there.map(str::to_owned).collect())
 }
 
-/// Follows a page. Returns how many blocks did what.
+/// Follows a page. Returns how many blocks were run, are run by other checks, and are not run.
 fn follow(page: &Page, place: &Place) -> Outcome<String> {
     let mut session = Session::start(&place.clone)?;
     let (mut ran, mut elsewhere, mut left) = (0, 0, 0);
@@ -165,7 +165,7 @@ mod tests {
         let pages = pages().expect("pages that are understood");
         assert!(pages.iter().any(|page| page.name == "README.md"));
         for page in &pages {
-            // These would pass for all that they print.
+            // Only what a block of commands prints that isn't a server is compared with the output after it.
             let mut shell = None;
             for block in &page.blocks {
                 match &block.what {

@@ -30,8 +30,8 @@ pub(super) enum What {
     NotRun(String),
     /// ```` ```text output ````: the block of commands before it must have printed this.
     Output,
-    /// ```` ```rust,program ````, ```` ```rust,library ````: writes `src/main.rs` or `src/lib.rs`, in the folder where the
-    /// commands have arrived.
+    /// ```` ```rust,program ````, ```` ```rust,library ````: writes `src/main.rs` or `src/lib.rs`, in the folder that
+    /// the commands before it have changed to.
     File(&'static str),
 }
 

@@ -27,7 +27,7 @@ pub(super) struct Session {
     bash: Group,
     input: ChildStdin,
     /// The folder that the bash is in, after each block.
-    arrived: Receiver<PathBuf>,
+    folders: Receiver<PathBuf>,
     folder: PathBuf,
     server: Option<Group>,
     /// The blocks, and what they have printed.
@@ -46,7 +46,7 @@ impl Session {
             (Some(input), Some(output)) => (input, output),
             _ => return Err("bash has no standard input or output".into()),
         };
-        let (sender, arrived) = channel();
+        let (sender, folders) = channel();
         thread::spawn(move || {
             for line in BufReader::new(output).lines().map_while(Result::ok) {
                 let _ = sender.send(PathBuf::from(line));
@@ -55,7 +55,7 @@ impl Session {
         Ok(Self {
             bash,
             input,
-            arrived,
+            folders,
             folder: folder.to_owned(),
             server: None,
             files: Scratch::new()?,
@@ -76,7 +76,7 @@ impl Session {
         }
     }
 
-    /// Writes a file, relative to the folder that the commands have arrived in.
+    /// Writes a file, relative to the folder that the commands have changed to.
     pub(super) fn write(&self, path: &str, text: &str) -> Outcome {
         let path = self.folder.join(path);
         fs::write(&path, text).map_err(|e| format!("{}: {e}", path.display()))
@@ -90,13 +90,13 @@ impl Session {
         self.input
             .write_all(line.as_bytes())
             .map_err(|e| format!("the bash of this page has ended: {e}"))?;
-        let arrived = self.arrived.recv_timeout(LIMIT);
+        let arrived = self.folders.recv_timeout(LIMIT);
         let printed =
             |path| String::from_utf8_lossy(&fs::read(path).unwrap_or_default()).into_owned();
         match arrived {
             Ok(folder) => self.folder = folder,
             Err(why) => {
-                // It ends within a moment, or is stuck.
+                // The bash has ended, or is about to, or is stuck.
                 let _ = self.bash.0.try_wait();
                 return Err(format!("{why}\n{}{}", printed(&out), printed(&err)));
             }
@@ -105,7 +105,7 @@ impl Session {
     }
 
     fn serve(&mut self, script: &str, address: &str, how: &How) -> Outcome {
-        // The one before.
+        // Ends the server before this one.
         self.server = None;
         let waiting = Instant::now();
         while TcpListener::bind(address).is_err() {
@@ -183,7 +183,7 @@ impl Drop for Group {
     fn drop(&mut self) {
         let group = format!("-{}", self.0.id());
         let mut kill = Command::new("kill");
-        // It has mostly ended, which `kill` reports.
+        // Usually it has ended already, which `kill` reports.
         kill.args(["-KILL", "--", &group]).stderr(Stdio::null());
         let _ = kill.status();
         let _ = self.0.wait();

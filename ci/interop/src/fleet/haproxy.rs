@@ -1,4 +1,4 @@
-//! [`HaProxy`]: drains by its runtime API, and finds by active checks what serves again.
+//! [`HaProxy`]: its runtime API drains instances, and its health checks find those that serve again.
 
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
@@ -66,7 +66,7 @@ impl HaProxy {
         Ok(())
     }
 
-    /// Waits until the numbers of sessions and the status of an instance are so.
+    /// Waits until a condition holds for the number of sessions and the status of an instance.
     fn wait(&self, instance: usize, is_so: impl Fn(u32, &str) -> bool) -> Outcome {
         let since = Instant::now();
         loop {
@@ -87,6 +87,7 @@ impl HaProxy {
         }
     }
 
+    /// Sends a command to its runtime API. Returns the reply.
     fn say(&self, command: &str) -> Outcome<String> {
         let talk = || {
             let mut socket = self.connect()?;

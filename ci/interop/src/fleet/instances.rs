@@ -54,7 +54,7 @@ impl Instances {
         &self.addresses
     }
 
-    /// Has an instance stop, and waits until it has ended.
+    /// Tells an instance to stop, and waits until it has ended.
     pub(super) fn stop(&mut self, number: usize) -> Outcome {
         if self.runtime == Runtime::Native {
             self.servers[number].signal("-TERM")?;
@@ -112,7 +112,7 @@ impl Instances {
         Ok(log)
     }
 
-    /// The memory of an instance, in MiB, as the median of all.
+    /// The median of the instances' memory, in MiB.
     pub(super) fn memory(&self) -> Outcome<f64> {
         let mut all = Vec::new();
         for server in &self.servers {

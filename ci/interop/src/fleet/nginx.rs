@@ -1,4 +1,5 @@
-//! [`Nginx`]: drains by another configuration and a reload, and finds by failures what doesn't serve.
+//! [`Nginx`]: instances are drained by another configuration and a reload. By failed requests it finds the instances
+//! that don't serve.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -43,13 +44,14 @@ impl Nginx {
         }))
     }
 
-    /// Has new workers with one instance less, or with all.
+    /// Reloads the configuration, with one instance less or with all.
     fn reload(&self, without: Option<usize>) -> Outcome {
         configure(&self.folder, self.server.address, &self.instances, without)?;
         let old = self.workers()?;
         self.server.signal("-HUP")?;
         let since = Instant::now();
-        // Until there are new ones, and the old ones have seen it, too: these accept no more, but serve what they have begun.
+        // Until there are new workers, and the old ones have seen it, too: these accept no more connections, but
+        // complete the responses that they have begun.
         while self.workers()?.iter().all(|worker| old.contains(worker))
             || !old.iter().all(|worker| is_ending(worker))
         {
@@ -127,7 +129,7 @@ fn configure(
     Ok(())
 }
 
-/// What Debian has around it.
+/// The configuration around that of `examples/deploy`, like Debian's `nginx.conf`.
 fn frame(folder: &Scratch) -> String {
     let at = folder.path().display();
     format!(

@@ -36,10 +36,11 @@ const STALL: Duration = Duration::from_secs(10);
 /// A request that took this long has waited on the instance that was stopped.
 const LONG: Duration = Duration::from_secs(5);
 
-/// How many requests may cross the end of a connection, and be sent again: nginx closes idle connections when it reloads.
+/// How many requests may be sent again, because they were sent just when the connection was closed: nginx closes idle
+/// connections when it reloads.
 const MOST_AGAIN: usize = 2;
 
-/// The instances to which it happens.
+/// The instances that are killed and stopped.
 const KILLED: usize = 1;
 const STALLED: usize = 2;
 
@@ -65,7 +66,7 @@ pub(super) fn run(instances: &mut Instances, proxy: &mut dyn Proxy) -> Outcome<S
     ))
 }
 
-/// From when no response came from the instance that was killed, and when it had ended.
+/// Since when the instance that was killed sent no response, and when it had ended.
 struct Kill {
     begun: Instant,
     ended: Instant,

@@ -5,7 +5,7 @@ mod upstream;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use self::upstream::{DOWN, Upstream};
+use self::upstream::{LARGE, Upstream};
 use crate::client::{checksum, same};
 use crate::random::Random;
 use crate::wait::in_a_quiet_moment;
@@ -44,8 +44,8 @@ const CASES: &[Case] = &[
     ("Max-Forwards", last),
     ("upstream dies: 502", dies),
     ("upstream dies in a body", truncated),
-    ("client goes before the response", goes),
-    ("client goes in a body", goes_in_body),
+    ("client is gone before the response", goes),
+    ("client is gone in a body", goes_in_body),
     ("a broken body: 400", broken),
     ("still responds", slow),
 ];
@@ -77,7 +77,7 @@ fn down(proxy: &Server, _: &Upstream) -> Outcome {
 }
 
 fn up(proxy: &Server, _: &Upstream) -> Outcome {
-    let body = Random::new(3).bytes(DOWN);
+    let body = Random::new(3).bytes(LARGE);
     let mut client = Client::connect(proxy.address)?;
     let length = body.len();
     client.send(format!(
@@ -109,7 +109,7 @@ fn both(proxy: &Server, _: &Upstream) -> Outcome {
     Ok(())
 }
 
-/// The other server sends each piece when the client has the one before.
+/// The upstream sends each piece when the client has the one before.
 fn slow(proxy: &Server, upstream: &Upstream) -> Outcome {
     let mut client = get(proxy, "/slow")?;
     client.response_head()?;
@@ -120,7 +120,7 @@ fn slow(proxy: &Server, upstream: &Upstream) -> Outcome {
     Ok(())
 }
 
-/// The other server responds when the client has the response to another request.
+/// The upstream responds when the client has the response to another request.
 fn late(proxy: &Server, upstream: &Upstream) -> Outcome {
     let mut waiting = get(proxy, "/late")?;
     get(proxy, "/fields")?.response()?;
@@ -184,7 +184,7 @@ fn fields(proxy: &Server, _: &Upstream) -> Outcome {
     Ok(())
 }
 
-/// The other server gets the proxy's version, and a host.
+/// The upstream gets the proxy's version, and a host.
 fn old(proxy: &Server, _: &Upstream) -> Outcome {
     let mut client = Client::connect(proxy.address)?;
     client.send("GET /fields HTTP/1.0\r\n\r\n")?;
@@ -196,7 +196,7 @@ fn old(proxy: &Server, _: &Upstream) -> Outcome {
     Ok(())
 }
 
-/// Nothing is passed on: the other server would wait.
+/// Nothing is passed on: the upstream would wait.
 fn tunnel(proxy: &Server, _: &Upstream) -> Outcome {
     let mut client = Client::connect(proxy.address)?;
     client.send("CONNECT a.example:80 HTTP/1.1\r\nHost: a.example:80\r\n\r\n")?;
@@ -213,7 +213,7 @@ fn dies(proxy: &Server, _: &Upstream) -> Outcome {
     Ok(())
 }
 
-/// The client must not take it for a complete response.
+/// The client must not take a truncated response for a complete one.
 fn truncated(proxy: &Server, _: &Upstream) -> Outcome {
     for target in ["/truncated", "/truncated-chunks"] {
         let mut client = get(proxy, target)?;

@@ -1,4 +1,4 @@
-//! The server behind the proxy, which does what each path says.
+//! [`Upstream`]: the server behind the proxy, which does what the path of a request says.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -11,22 +11,22 @@ use crate::Outcome;
 use crate::client::{PATIENCE, checksum};
 
 /// The length of the large bodies.
-pub(super) const DOWN: usize = 10_000_000;
+pub(super) const LARGE: usize = 10_000_000;
 /// How many pieces `/slow` has.
 pub(super) const PIECES: usize = 4;
 
-/// How long it may take until an event. The proxy gives up what takes a minute.
+/// How long an event may take. The proxy itself gives up after a minute.
 const SEEN_WITHIN: Duration = Duration::from_secs(30);
 
 /// A server in threads, which live as long as the process.
 pub(super) struct Upstream {
     pub(super) address: SocketAddr,
     events: Mutex<Receiver<Event>>,
-    /// For each message, `/slow` or `/late` sends the next thing.
+    /// For each message, `/slow` sends its next piece, or `/late` its response.
     go_on: Sender<()>,
 }
 
-/// What the threads have.
+/// What the threads share.
 #[derive(Clone)]
 struct Shared {
     events: Sender<Event>,
@@ -44,7 +44,7 @@ impl Shared {
     }
 }
 
-/// What happens with `/silent` and `/endless`.
+/// What happens to requests for `/silent` and `/endless`.
 #[derive(Debug, PartialEq)]
 enum Event {
     Begins,
@@ -104,7 +104,7 @@ impl Upstream {
 
 /// The body of `/down`.
 pub(super) fn pattern() -> Vec<u8> {
-    (0..DOWN).map(|at| (at / 251 + at) as u8).collect()
+    (0..LARGE).map(|at| (at / 251 + at) as u8).collect()
 }
 
 fn serve(mut stream: TcpStream, shared: &Shared) -> io::Result<()> {
@@ -113,7 +113,7 @@ fn serve(mut stream: TcpStream, shared: &Shared) -> io::Result<()> {
     match target.split('?').next().unwrap_or_default() {
         "/down" => respond(&mut stream, "", &pattern()),
         "/up" => {
-            let mut rest = vec![0; DOWN - body.len()];
+            let mut rest = vec![0; LARGE - body.len()];
             stream.read_exact(&mut rest)?;
             body.extend(rest);
             respond(&mut stream, "", checksum(&body).to_string().as_bytes())
@@ -153,7 +153,7 @@ fn serve(mut stream: TcpStream, shared: &Shared) -> io::Result<()> {
         }
         "/dies" => Ok(()),
         "/nonsense" => stream.write_all(b"this is not HTTP\r\n\r\n"),
-        // To a protocol that nobody has asked for.
+        // To a protocol for which the client hasn't asked.
         "/switches" => stream.write_all(
             b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n",
         ),

@@ -1,7 +1,7 @@
 //! Free ports for servers.
 //!
-//! A port is free when it is looked for, and bound when the server has started. In between another one could get it: of
-//! another check that runs beside this one, or of another thread. So each process has a range of its own, and goes
+//! A port is looked for first, and bound later, when the server starts. In between, another server could take it: of a
+//! check that runs beside this one, or of another thread. So each process has a range of ports of its own, and goes
 //! through it in order.
 
 use std::hash::{BuildHasher, RandomState};
@@ -29,8 +29,8 @@ struct Range {
     _lock: Option<TcpListener>,
 }
 
-/// A free port for the next server. A program that knows nothing of the ranges may still take it before the server binds
-/// it. So a caller that starts a server must try again.
+/// A free port for the next server. A program that knows nothing of the ranges may still take it before the server
+/// binds it. So a caller that starts a server must try again.
 ///
 /// # Errors
 /// When no port was free in a hundred tries.
@@ -48,14 +48,14 @@ pub(super) fn free_port() -> Outcome<u16> {
 
 impl Range {
     fn new() -> Self {
-        // One after the other, from any on: the ports of a process that has just ended may be in use for a while.
+        // Tries the ranges from a random one on: the ports of a process that has just ended may be in use for a while.
         let start = random(RANGES);
         let numbers = (0..RANGES).map(|number| (start + number) % RANGES);
-        let mut taken = numbers.filter_map(|number| {
+        let mut unused = numbers.filter_map(|number| {
             let lock = TcpListener::bind(("127.0.0.1", LOCKS + number));
             Some((number, lock.ok()?))
         });
-        let (number, lock) = match taken.next() {
+        let (number, lock) = match unused.next() {
             Some((number, lock)) => (number, Some(lock)),
             None => (start, None),
         };
@@ -67,7 +67,7 @@ impl Range {
     }
 }
 
-/// At all addresses of this machine: some servers bind that of IPv6, too.
+/// Whether a port is free over IPv4 and IPv6: some servers bind both addresses.
 fn is_free(port: u16) -> bool {
     let is_free = |ip| match TcpListener::bind((ip, port)) {
         Ok(_) => true,

@@ -12,7 +12,7 @@ pub(super) const TABLE: [Row; 10] = [
         wasi: None,
         run: &[],
         inherits: true,
-        traits: &[Trait::Usual, Trait::Quick],
+        properties: &[Property::Usual, Property::Quick],
     },
     Row {
         runtime: Runtime::Wasmi,
@@ -21,7 +21,7 @@ pub(super) const TABLE: [Row; 10] = [
         wasi: Some(Wasi::Preview1),
         run: &["run", "--tcplisten", ADDRESS],
         inherits: false,
-        traits: &[Trait::Usual, Trait::Quick, Trait::Interprets],
+        properties: &[Property::Usual, Property::Quick, Property::Interprets],
     },
     Row {
         runtime: Runtime::Wasmtime36,
@@ -30,7 +30,7 @@ pub(super) const TABLE: [Row; 10] = [
         wasi: Some(Wasi::Preview1),
         run: &["run", "-S", "preview2=n", "-S", "tcplisten=ADDRESS"],
         inherits: false,
-        traits: &[Trait::Usual, Trait::Precompiles],
+        properties: &[Property::Usual, Property::Precompiles],
     },
     Row {
         runtime: Runtime::Wasmtime48,
@@ -39,7 +39,7 @@ pub(super) const TABLE: [Row; 10] = [
         wasi: Some(Wasi::Preview2),
         run: INHERIT_NETWORK,
         inherits: false,
-        traits: &[Trait::Usual, Trait::Precompiles],
+        properties: &[Property::Usual, Property::Precompiles],
     },
     Row {
         runtime: Runtime::Wasmtime46,
@@ -48,7 +48,7 @@ pub(super) const TABLE: [Row; 10] = [
         wasi: Some(Wasi::Preview2),
         run: INHERIT_NETWORK,
         inherits: false,
-        traits: &[],
+        properties: &[],
     },
     Row {
         runtime: Runtime::Wasmtime47,
@@ -57,7 +57,7 @@ pub(super) const TABLE: [Row; 10] = [
         wasi: Some(Wasi::Preview2),
         run: INHERIT_NETWORK,
         inherits: false,
-        traits: &[],
+        properties: &[],
     },
     Row {
         runtime: Runtime::Jco,
@@ -66,7 +66,7 @@ pub(super) const TABLE: [Row; 10] = [
         wasi: Some(Wasi::Preview2),
         run: &["run"],
         inherits: true,
-        traits: &[Trait::DropsEarly, Trait::Forks],
+        properties: &[Property::DropsEarly, Property::Forks],
     },
     Row {
         runtime: Runtime::Wasip1Host,
@@ -75,7 +75,7 @@ pub(super) const TABLE: [Row; 10] = [
         wasi: Some(Wasi::Preview1),
         run: &["--listen", ADDRESS],
         inherits: false,
-        traits: &[Trait::Usual, Trait::Caches],
+        properties: &[Property::Usual, Property::Caches],
     },
     Row {
         runtime: Runtime::Wasip1HostEdge,
@@ -84,7 +84,7 @@ pub(super) const TABLE: [Row; 10] = [
         wasi: Some(Wasi::Preview1),
         run: &["--edge", "--listen", ADDRESS],
         inherits: false,
-        traits: &[Trait::Caches, Trait::RunsRegistryMio],
+        properties: &[Property::Caches, Property::RunsRegistryMio],
     },
     Row {
         runtime: Runtime::WazeroLike,
@@ -93,7 +93,7 @@ pub(super) const TABLE: [Row; 10] = [
         wasi: Some(Wasi::Preview1),
         run: &["run", "-listen=ADDRESS"],
         inherits: false,
-        traits: &[Trait::Usual, Trait::Interprets, Trait::Blind],
+        properties: &[Property::Usual, Property::Interprets, Property::Blind],
     },
 ];
 
@@ -123,15 +123,15 @@ pub(super) struct Row {
     pub(super) run: &'static [&'static str],
     /// Whether the program sees the environment. If not, variables are arguments of the runtime.
     pub(super) inherits: bool,
-    pub(super) traits: &'static [Trait],
+    pub(super) properties: &'static [Property],
 }
 
 /// The properties in which runtimes differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Trait {
+pub(super) enum Property {
     /// Checks run in it if no runtime is named.
     Usual,
-    /// Installed in no time or soon, so it is used for a first run of the tests.
+    /// Installed within a minute or two, so it is used for a first run of the tests.
     Quick,
     /// Slow, because it is an interpreter.
     Interprets,

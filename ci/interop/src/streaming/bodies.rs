@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 
 use socket2::SockRef;
 
-use super::{Scene, get, post};
+use super::{Case, get, post};
 use crate::client::{PATIENCE, same};
 use crate::curl::{Scratch, curl};
 use crate::wait::in_a_quiet_moment;
 use crate::{Client, Outcome, Server, ensure};
 
-pub(super) const SCENES: &[Scene] = &[
+pub(super) const CASES: &[Case] = &[
     ("MiB taken of an upload that isn't polled", backpressure),
     ("an echo while it is received; trailers", echo),
     ("an upload and a download by curl", transfers),
@@ -21,7 +21,7 @@ pub(super) const SCENES: &[Scene] = &[
     ("a body that isn't polled", unread),
 ];
 
-/// The body isn't polled for a second. The client is stopped, and goes on when it is polled.
+/// The handler polls the body only after 1.5 s. Until then, the client can't send more than the buffers hold.
 fn backpressure(server: &mut Server) -> Outcome<String> {
     const LENGTH: usize = 48 << 20;
     // What the systems of both ends keep is at most 6 MiB on Linux (tcp_rmem), and a host may keep some.
@@ -102,7 +102,7 @@ fn echo(server: &mut Server) -> Outcome<String> {
         trailers.len() == 1 && trailers[0].eq_ignore_ascii_case("x-sum: 5"),
         "the trailers are {trailers:?}"
     );
-    // One that doesn't say that it takes trailers gets none.
+    // A client that doesn't say that it takes trailers gets none.
     client.send("POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\nX-Sum: 5\r\n\r\n")?;
     let (response, trailers) = client.chunked_response()?;
     response.check(b"a")?;
@@ -177,7 +177,7 @@ fn continue_only_if_needed(server: &Server) -> Outcome {
     let refused = client.any_response()?;
     ensure!(refused.status == 413, "{} came", refused.head);
     client.check_end()?;
-    // Not asked for, so not sent; and then it isn't known what comes next.
+    // The handler doesn't read the body: no 100. Then the server can't know whether the body comes next.
     let mut client = Client::connect(server.address)?;
     client.send(format!("POST /ignore {EXPECT}"))?;
     let response = client.any_response()?;

@@ -29,7 +29,7 @@ pub(super) fn run(runtime: Runtime) -> Outcome<String> {
     fs::create_dir(&folder).map_err(|e| format!("{folder}: {e}"))?;
     let block = Random::new(7).bytes(BLOCK);
     let count = blocks(runtime);
-    // Where the runtime writes no files, it is there already.
+    // Where the runtime can't write files, `download` gets a file that is there already.
     let writes = runtime.writes_files();
     let file = scratch.file(if writes { "file" } else { "store/large" });
     let write = || -> std::io::Result<()> {
@@ -45,7 +45,7 @@ pub(super) fn run(runtime: Runtime) -> Outcome<String> {
     Ok(format!("{up}{down} down ({count} MiB)"))
 }
 
-/// As a form, which curl sends. Returns the memory that it took.
+/// Sends the file as a form, by curl. Returns the memory that it took, in MiB above idle.
 fn upload(runtime: Runtime, folder: &str, file: &str) -> Outcome<u64> {
     let server = start(runtime, "upload", folder)?;
     // The first response of a runtime may take memory, too.
@@ -56,7 +56,7 @@ fn upload(runtime: Runtime, folder: &str, file: &str) -> Outcome<u64> {
     took(&server, idle)
 }
 
-/// Compares what comes. Returns the memory that it took.
+/// Compares what comes. Returns the memory that it took, in the same way.
 fn download(runtime: Runtime, folder: &str, block: &[u8]) -> Outcome<u64> {
     let server = start(runtime, "download", folder)?;
     let mut client = Client::connect(server.address)?;

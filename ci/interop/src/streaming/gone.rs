@@ -1,6 +1,6 @@
-//! Clients that reset their connections while those aren't read: one has ended its stream before, the other has sent
-//! more than is kept. Their futures are dropped soon, on WASI within ten seconds. The server waits for that beside the
-//! other scenes.
+//! Two clients that reset their connections while the server doesn't read them: one has ended its stream before, the
+//! other has sent more than is kept. Their futures must be dropped soon, on WASI after about ten seconds. The other
+//! cases run meanwhile.
 
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -54,7 +54,7 @@ pub(super) fn begin(runtime: Runtime, release: bool) -> Outcome<Gone> {
 impl Gone {
     pub(super) fn end(mut self) -> Outcome<String> {
         let mut other = Client::connect(self.server.address)?;
-        // Only the next write finds it there.
+        // There, only the next write would find it.
         if self.server.runtime.is_blind() {
             return Ok("not found".into());
         }

@@ -17,13 +17,13 @@ pub struct Settings {
     pub release: bool,
 }
 
-/// Uploads aren't limited by what may be held.
+/// Bodies that stream may be larger than the memory for all connections.
 const SETTINGS: [(&str, &str); 2] = [("RUST_LOG", "info"), ("MAX_BODY", "1073741824")];
 
-/// What one server has to do; a word for the table.
-type Scene = (&'static str, fn(&mut Server) -> Outcome<String>);
+/// A name, and the case, which returns a word for the table.
+type Case = (&'static str, fn(&mut Server) -> Outcome<String>);
 
-/// Runs all scenes on each of these runtimes.
+/// Runs all cases on each of these runtimes.
 #[must_use]
 pub fn run(runtimes: &[Runtime], settings: Settings) -> Report {
     let mut report = Report::new("async", runtimes);
@@ -31,11 +31,11 @@ pub fn run(runtimes: &[Runtime], settings: Settings) -> Report {
         let gone = gone::begin(runtime, settings.release);
         let program = Program::example(runtime, "async_server", settings.release);
         let mut server = program.and_then(|it| Server::start(&it, &SETTINGS));
-        let scenes = [waiting::SCENES, bodies::SCENES, requests::SCENES];
+        let cases = [waiting::CASES, bodies::CASES, requests::CASES];
         // The last one stops the server.
-        for (name, scene) in scenes.into_iter().flatten().chain(&[waiting::STOP]) {
+        for (name, case) in cases.into_iter().flatten().chain(&[waiting::STOP]) {
             let outcome = match &mut server {
-                Ok(server) => scene(server),
+                Ok(server) => case(server),
                 Err(why) => Err(why.clone()),
             };
             report.add(name, runtime, outcome);

@@ -1,9 +1,9 @@
 //! Requests in all forms, and errors of handlers and bodies.
 
-use super::{Scene, get, post};
+use super::{Case, get, post};
 use crate::{Client, Outcome, Server, ensure};
 
-pub(super) const SCENES: &[Scene] = &[
+pub(super) const CASES: &[Case] = &[
     ("a pipeline, in order", pipeline),
     ("a half-closed client has its responses", half_close),
     ("HTTP/1.0 until close; HEAD", other_forms),
@@ -11,7 +11,7 @@ pub(super) const SCENES: &[Scene] = &[
     ("responses that fail are not complete", failing),
 ];
 
-/// What the server logs because of these scenes.
+/// What the server logs because of these cases.
 pub(super) const LOGGED: [&str; 2] = ["the handler failed", "the response's body failed"];
 
 fn pipeline(server: &mut Server) -> Outcome<String> {
@@ -80,7 +80,7 @@ fn statuses(server: &mut Server) -> Outcome<String> {
         ("/count", format!("{chunked}3\r\nabc\r\nx\r\n"), 400),
         ("/gather", format!("{chunked}3\r\nabc\r\nx\r\n"), 400),
         ("/count", "Content-Length: 5\r\n\r\nabc".into(), 400),
-        // One that isn't asked for has no effect.
+        // A body at the limit.
         ("/limited?5", "Content-Length: 5\r\n\r\nabcde".into(), 200),
     ];
     for (target, rest, status) in cases {

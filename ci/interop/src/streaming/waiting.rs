@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use super::{Scene, get, number, post};
+use super::{Case, get, number, post};
 use crate::chunked::check_chunked;
 use crate::curl::curl;
 use crate::runtime::Wasi;
@@ -13,14 +13,14 @@ use crate::server::{Busy, Deadline};
 use crate::wait::in_a_quiet_moment;
 use crate::{Client, Outcome, Server, ensure};
 
-pub(super) const SCENES: &[Scene] = &[
+pub(super) const CASES: &[Case] = &[
     ("16 sleep 200 ms; others' median", sleepers),
     ("events come one by one", events),
     ("a long poll ends by another request", long_poll),
     ("seconds until a waiting client is probed", probed),
 ];
 
-pub(super) const STOP: Scene = ("ms to stop beside a sleep and events", stop);
+pub(super) const STOP: Case = ("ms to stop beside a sleep and events", stop);
 
 /// From the first request to the last response. The lower bound is exact.
 const SLEPT: (Duration, Duration) = (Duration::from_millis(200), Duration::from_millis(260));
@@ -60,7 +60,7 @@ fn sleep_side_by_side(server: &Server) -> Outcome<String> {
         );
     }
     let elapsed = started.elapsed();
-    // Not the time in which it could have gone on and other processes had the processor.
+    // Without the time in which it was ready to run and other processes had the processor.
     let took = elapsed.saturating_sub(busy.so_far(server));
     waits.sort();
     let median = waits[waits.len() / 2];
@@ -230,7 +230,7 @@ fn stop(server: &mut Server) -> Outcome<String> {
         count += 1;
     }
     events.trailers()?;
-    // One at once, and none after the stop.
+    // The first event comes at once, and none after the stop.
     let most = 1 + (asked - begun).as_millis() / PERIOD.as_millis();
     ensure!(
         count <= most,

@@ -1,5 +1,5 @@
-//! The units under a systemd of their own, which `ci/systemd` starts: it opens the socket, starts the service at the first
-//! connection and inside its sandbox, and restarts it. It is left out where there can be no such systemd.
+//! The units under a systemd of their own, which `ci/systemd` starts: it opens the socket, starts the service in its
+//! sandbox at the first connection, and restarts it. These cases are left out where no such systemd can be started.
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::SocketAddr;
@@ -19,7 +19,7 @@ const ADDRESS: SocketAddr =
 const SOCKET: &str = "mini-http@9.socket";
 const SERVICE: &str = "mini-http@9.service";
 
-/// With what `ci/systemd` exits where there can be none.
+/// The exit status of `ci/systemd` where it can't start a systemd.
 const CANNOT: i32 = 77;
 
 /// How often the service is restarted under load: more often than systemd allows by default in 10 s.
@@ -39,7 +39,8 @@ const KINDS: [Kind; 2] = [
         keeps: true,
     },
 ];
-/// How many of the requests may cross a close, and be sent again. The client can't avoid that.
+/// How many requests may be sent again, because they were sent just when the connection was closed. The client can't
+/// avoid that.
 const MOST_AGAIN: usize = 2;
 
 /// A step, with its name in the report.
@@ -52,7 +53,7 @@ const STEPS: [Step; 4] = [
     ("systemd: restarts under load", restarts),
 ];
 
-/// Runs the steps, if there can be a systemd.
+/// Runs the steps, if a systemd can be started.
 pub(super) fn add_to(report: &mut Report) {
     match Systemd::start() {
         Ok(Some(systemd)) => {
@@ -65,7 +66,7 @@ pub(super) fn add_to(report: &mut Report) {
     }
 }
 
-/// It reports that it is ready, and it is shut in as the unit has it.
+/// The service reports that it is ready, and runs in the sandbox of the unit.
 fn starts(systemd: &Systemd) -> Outcome<String> {
     systemd.control(&["start", SOCKET])?;
     ensure!(
@@ -73,7 +74,7 @@ fn starts(systemd: &Systemd) -> Outcome<String> {
         "it runs already"
     );
     check_response()?;
-    systemd.comes_to("active")?;
+    systemd.wait_for("active")?;
     let status = systemd.status()?;
     let field = |name: &str| {
         let mut lines = status.lines();
@@ -99,26 +100,26 @@ fn is_restarted(systemd: &Systemd) -> Outcome<String> {
     let since = Instant::now();
     check_response()?;
     let took = since.elapsed();
-    systemd.comes_to("active")?;
+    systemd.wait_for("active")?;
     let (after, count) = (systemd.show("MainPID")?, systemd.show("NRestarts")?);
     ensure!(before != after && count == "1", "{count} restarts");
     Ok(format!("after {:.1} s", took.as_secs_f32()))
 }
 
-/// systemd knows it while a request is still under way, which gets its response.
+/// systemd knows that the service stops while a request is still under way. That one gets its response.
 fn stops(systemd: &Systemd) -> Outcome<String> {
     let mut client = Client::connect(ADDRESS)?;
     client.send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\na")?;
     // It has read the head when it has served this one.
     check_response()?;
     systemd.control(&["kill", "--kill-whom=main", "--signal=TERM", SERVICE])?;
-    systemd.comes_to("deactivating")?;
+    systemd.wait_for("deactivating")?;
     client.send("b")?;
     client
         .response()?
         .check(format!("{INSTANCE}\n").as_bytes())?;
     check_response()?;
-    systemd.comes_to("active")?;
+    systemd.wait_for("active")?;
     Ok("ok".into())
 }
 
@@ -157,14 +158,14 @@ fn check_response() -> Outcome {
     client.response()?.check(format!("{INSTANCE}\n").as_bytes())
 }
 
-/// It ends, with the service, when this is dropped.
+/// The systemd. It ends, with the service, when this is dropped.
 struct Systemd {
     starter: Child,
     pid: String,
 }
 
 impl Systemd {
-    /// Returns none where there can be none.
+    /// Returns `None` where no systemd can be started.
     fn start() -> Outcome<Option<Self>> {
         let program = Program::example(Runtime::Native, "service", true)?.path;
         let mut command = Command::new(root().join("ci/systemd"));
@@ -180,7 +181,7 @@ impl Systemd {
         read.map_err(|e| format!("the output of ci/systemd: {e}"))?;
         let pid = pid.trim().to_owned();
         if pid.is_empty() {
-            return why_none(starter);
+            return left_out(starter);
         }
         let systemd = Self { starter, pid };
         let running = within(PATIENCE, || systemd.control(&["is-system-running"]).ok());
@@ -195,7 +196,7 @@ impl Systemd {
     }
 
     /// Waits until the service is in this state.
-    fn comes_to(&self, state: &str) -> Outcome {
+    fn wait_for(&self, state: &str) -> Outcome {
         let came = within(PATIENCE, || {
             (self.show("ActiveState").ok()? == state).then_some(())
         });
@@ -242,8 +243,8 @@ impl Drop for Systemd {
     }
 }
 
-/// Why `ci/systemd` has started none.
-fn why_none(mut starter: Child) -> Outcome<Option<Systemd>> {
+/// Lists the cases as left out, with the reason that `ci/systemd` has printed. Fails if it has failed otherwise.
+fn left_out(mut starter: Child) -> Outcome<Option<Systemd>> {
     let mut why = String::new();
     if let Some(mut errors) = starter.stderr.take() {
         let _ = errors.read_to_string(&mut why);

@@ -13,13 +13,13 @@ use crate::{Client, Outcome, Program, Report, Runtime, Server, ensure, root};
 /// Where the units have the program.
 const INSTALLED: &str = "/usr/local/bin/service";
 
-/// What systemd-analyze may rate what the service can do, times ten: 100 is anything. It calls less than 20 safe.
+/// The worst exposure level that `systemd-analyze security` may report, times ten. The scale ends at 100.
 const MOST_EXPOSED: &str = "--threshold=19";
 
 /// How long each step may take.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Runs all.
+/// Runs all parts.
 #[must_use]
 pub fn run() -> Report {
     let mut report = Report::new("units", &[Runtime::Native]);
@@ -123,8 +123,8 @@ fn systemd_analyze(arguments: &[&str]) -> Outcome<String> {
     Ok(printed)
 }
 
-/// Starts it at the first connection, with a socket of TCP and a Unix domain socket, and stops it by SIGTERM. This
-/// program is in the place of systemd.
+/// systemd-socket-activate starts the service at the first connection, with a socket of TCP and a Unix domain socket.
+/// SIGTERM stops it. This program receives what the service reports to systemd.
 fn activate(units: &Units) -> Outcome<String> {
     let path = units.folder.file("notices");
     let notices = UnixDatagram::bind(&path).map_err(|e| format!("{path}: {e}"))?;
@@ -165,7 +165,7 @@ fn activate(units: &Units) -> Outcome<String> {
         let message = String::from_utf8_lossy(&message[..length]);
         reported.push(message.trim().to_owned());
     }
-    // A sign of life at its start, and one every few seconds.
+    // It reports to the watchdog at its start, and every few seconds.
     reported.dedup();
     ensure!(
         reported == ["READY=1", "WATCHDOG=1", "STOPPING=1"],

@@ -22,7 +22,7 @@ const CASES: &[Case] = &[
     ("bytes: a stop ends them", stop),
 ];
 
-/// The window in which something of the output must be taken, in milliseconds.
+/// The window in which the client must take something of the output.
 const WINDOW: Duration = Duration::from_secs(2);
 const SETTINGS: [(&str, &str); 2] = [("RUST_LOG", "info"), ("RATE_WINDOW", "2000")];
 
@@ -118,7 +118,7 @@ fn client_ends(server: &mut Server) -> Outcome<String> {
     Ok("ok".into())
 }
 
-/// What is sent afterwards is still read: it isn't reset.
+/// The server still reads what is sent afterwards: the connection isn't reset.
 fn server_ends(server: &mut Server) -> Outcome<String> {
     let mut client = open(server, "bye")?;
     same(&client.take(3)?, b"bye")?;
@@ -179,7 +179,7 @@ fn nothing_taken(server: &mut Server) -> Outcome<String> {
 
 fn resets(server: &mut Server) -> Outcome<String> {
     let mut other = Client::connect(server.address)?;
-    // In a blind runtime, the flood's is still among them: it isn't read, so that its reset isn't seen.
+    // In a blind runtime, the connection of the flood is still among them: it isn't read, so its reset isn't seen.
     let before = stat(&mut other, "active")?;
     for number in 0..200 {
         let mut client = open(server, ["echo", "sink", "source", "count"][number % 4])?;
@@ -194,7 +194,7 @@ fn resets(server: &mut Server) -> Outcome<String> {
     Ok("ok".into())
 }
 
-/// One that ends by itself, and then the server ends.
+/// A stop closes an upgraded connection, and then the server ends.
 fn stop(server: &mut Server) -> Outcome<String> {
     let mut open_one = open(server, "sink")?;
     let mut client = Client::connect(server.address)?;

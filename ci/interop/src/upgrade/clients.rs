@@ -1,4 +1,4 @@
-//! Clients that others have written: the package `websockets` of Python, and the WebSocket of Node.
+//! WebSocket clients that others have written: the package `websockets` of Python, and the client of Node.
 
 use std::path::Path;
 use std::process::{Command, Stdio};

@@ -1,5 +1,5 @@
-//! Upgraded connections: the example `websocket` against independent clients and the small one of `websocket/`, and
-//! bytes in both directions against the server `async_server` of `tests/servers`.
+//! Checks upgraded connections: the example `websocket` with independent clients and the minimal one of `websocket/`,
+//! and bytes in both directions with the server `async_server` of `tests/servers`.
 
 mod bytes;
 mod clients;

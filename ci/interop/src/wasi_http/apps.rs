@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::hosts::Component;
-use super::{Case, ask};
+use super::{Case, run_cases};
 use crate::client::same;
 use crate::curl::{Scratch, curl};
 use crate::random::Random;
@@ -17,9 +17,9 @@ const AXUM: &[Case] = &[("axum: notes", notes), ("axum: errors", errors)];
 
 pub(super) fn check(report: &mut Report, host: Runtime) {
     let start = |component: Outcome<Component>| component?.start(host, &[]);
-    ask(report, host, start(Component::everywhere()), EVERYWHERE);
-    ask(report, host, start(Component::example("sse-http")), SSE);
-    ask(report, host, start(Component::example("axum-http")), AXUM);
+    run_cases(report, host, start(Component::everywhere()), EVERYWHERE);
+    run_cases(report, host, start(Component::example("sse-http")), SSE);
+    run_cases(report, host, start(Component::example("axum-http")), AXUM);
     if host == Runtime::Jco {
         leave_out(
             "`upload` in jco: its `serve` can't pass a folder to a component by a chosen name",
@@ -33,7 +33,7 @@ pub(super) fn check(report: &mut Report, host: Runtime) {
     );
 }
 
-/// The requests that each of the four ways gets: a path, and the arguments of curl.
+/// The requests to the component and to each program: a path, and the arguments of curl.
 const REQUESTS: [(&str, &[&str]); 6] = [
     ("/", &[]),
     ("/none", &[]),

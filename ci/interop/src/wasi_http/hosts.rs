@@ -43,8 +43,8 @@ impl Component {
         command.arg("serve");
         if host == Runtime::Jco {
             let port = address.port().to_string();
-            // Otherwise a response that doesn't end keeps all other requests waiting. Each request then gets a new thread,
-            // which starts Node and the component. By default 50 of them are started first, for which nothing runs.
+            // Otherwise a response that doesn't end keeps all other requests waiting. So each request gets a thread of
+            // its own, in which Node and the component are started. By default jco starts 50 of them in advance.
             command.args(["--isolate-requests", "worker"]);
             command.args(["--isolate-worker-pool-size", "4"]);
             command.args(["--host", "127.0.0.1", "--port", &port]);

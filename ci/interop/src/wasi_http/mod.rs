@@ -13,12 +13,12 @@ mod streams;
 use crate::{Outcome, Report, Runtime, Server, curl_matrix};
 use hosts::Component;
 
-/// A question to a host that runs a component.
+/// A name, and what it checks of a host that runs a component.
 type Case = (&'static str, fn(&Server) -> Outcome);
 
 /// The cases of the curl matrix that are about connections. Those are the host's.
 const OF_HOSTS: [&str; 4] = [
-    // Without `Host`, wasmtime responds with 500.
+    // A request without `Host`: wasmtime responds with 500.
     "HTTP/1.0",
     // wasmtime takes the client's end of stream for the end of the connection.
     "half-close after the request",
@@ -44,7 +44,7 @@ pub fn run(hosts: &[Runtime]) -> Report {
 }
 
 /// Runs these cases against a host with a component.
-fn ask(report: &mut Report, host: Runtime, server: Outcome<Server>, cases: &[Case]) {
+fn run_cases(report: &mut Report, host: Runtime, server: Outcome<Server>, cases: &[Case]) {
     let mut server = server;
     for (name, case) in cases {
         let outcome = match &mut server {

@@ -5,7 +5,7 @@ use std::thread::{scope, sleep};
 use std::time::{Duration, Instant};
 
 use super::hosts::Component;
-use super::{Case, ask};
+use super::{Case, run_cases};
 use crate::client::{checksum, same};
 use crate::curl::{Scratch, curl};
 use crate::random::Random;
@@ -40,7 +40,7 @@ pub(super) fn check(report: &mut Report, host: Runtime) {
     } else {
         GONE
     };
-    ask(report, host, server, &[CASES, of_gone].concat());
+    run_cases(report, host, server, &[CASES, of_gone].concat());
 }
 
 fn large_echo(server: &Server) -> Outcome {
@@ -61,7 +61,8 @@ fn large_echo(server: &Server) -> Outcome {
     Ok(())
 }
 
-/// A client that sends, and doesn't read what comes back, is stopped by what the buffers of the system and the host hold.
+/// A client that sends, and doesn't read what comes back, can send only as much as the buffers of the system and the
+/// host hold.
 fn held_back(server: &Server) -> Outcome {
     const LENGTH: usize = 64 << 20;
     const HELD: usize = 24 << 20;
@@ -145,7 +146,7 @@ fn response_trailers(server: &Server) -> Outcome {
     ensure!(head.status == 200, "{}", head.head);
     let rest = client.rest()?;
     if server.runtime == Runtime::Jco {
-        // Nor those of responses.
+        // jco passes no trailers of responses on, either.
         return same(&rest, b"3\r\nabc\r\n0\r\n\r\n");
     }
     same(&rest, b"3\r\nabc\r\n0\r\nx-sum: 3\r\n\r\n")
@@ -195,10 +196,10 @@ fn gone(server: &Server) -> Outcome {
     }
     let begun = Instant::now();
     while count("lines: dropped") < count("lines: begun") || count("lines: begun") < 3 {
-        let (open, all) = (count("lines: dropped"), count("lines: begun"));
+        let (dropped, all) = (count("lines: dropped"), count("lines: begun"));
         ensure!(
             begun.elapsed() < Duration::from_secs(10),
-            "{open} of {all} were dropped"
+            "{dropped} of {all} were dropped"
         );
         sleep(Duration::from_millis(50));
     }

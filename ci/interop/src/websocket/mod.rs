@@ -1,5 +1,5 @@
-//! The WebSocket of `examples/hyper`, against a small client: the handshake, messages of many sizes,
-//! pings, closing, and clients that break the rules.
+//! Checks WebSockets with a minimal client: the handshake, messages of many sizes, pings, closing, and clients that
+//! break the rules. The servers are those of `examples/hyper`; the check `upgrade` runs the same cases on another one.
 
 mod socket;
 
@@ -185,7 +185,7 @@ fn end(address: SocketAddr) -> Outcome {
     Ok(())
 }
 
-/// Section 5.1: the server must close the connection.
+/// RFC 6455 §5.1: the server must close the connection.
 fn not_masked(address: SocketAddr) -> Outcome {
     ends_at(address, b"\x81\x02hi")
 }

@@ -11,14 +11,14 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         name: "first-response",
         about: "time from the start of a compiled module to the first response",
-        details: "It is compiled before, or by an earlier start if the runtime keeps compiled modules. The median counts.\n\
-                  Profile wasm-release.",
+        details: "The module is compiled before, or by an earlier start if the runtime keeps compiled modules. The\n\
+                  median counts. Profile wasm-release.",
         options: &[
             option("--starts", "N", "10", "how many times to start it"),
             option("--most-ms", "N", "50", "fails if it takes longer"),
         ],
-        can: |it| it.precompiles() || it.caches(),
-        does: |it| it.is_usual() && (it.precompiles() || it.caches()),
+        can_run: |it| it.precompiles() || it.caches(),
+        runs_by_default: |it| it.is_usual() && (it.precompiles() || it.caches()),
         run: Run::Report(first_response),
     },
     Check {
@@ -40,8 +40,8 @@ pub(super) const CHECKS: &[Check] = &[
                 "keeps valgrind's files there, for callgrind_annotate",
             ),
         ],
-        can: native,
-        does: native,
+        can_run: native,
+        runs_by_default: native,
         run: Run::Gate,
     },
     Check {
@@ -49,8 +49,8 @@ pub(super) const CHECKS: &[Check] = &[
         about: "allocations for a request in steady state",
         details: "Of the native server. Fails if there are more than recorded.",
         options: &[RECORD],
-        can: native,
-        does: native,
+        can_run: native,
+        runs_by_default: native,
         run: Run::Gate,
     },
     Check {
@@ -58,17 +58,17 @@ pub(super) const CHECKS: &[Check] = &[
         about: "the sizes of two modules of preview 1, in the profile wasm-release",
         details: "Fails if they are over 1 % larger than recorded.",
         options: &[RECORD],
-        can: preview1_in_wasmtime,
-        does: preview1_in_wasmtime,
+        can_run: preview1_in_wasmtime,
+        runs_by_default: preview1_in_wasmtime,
         run: Run::Gate,
     },
     Check {
         name: "bench-build",
         about: "lints, tests and builds of the benchmarks (Linux)",
-        details: "What bench-check runs.",
+        details: "Builds all that bench-check runs.",
         options: &[],
-        can: |it| it.is_usual() && !it.is_blind(),
-        does: |it| it.is_usual() && !it.is_blind(),
+        can_run: |it| it.is_usual() && !it.is_blind(),
+        runs_by_default: |it| it.is_usual() && !it.is_blind(),
         run: Run::Script("ci/checks/bench-build"),
     },
     Check {
@@ -76,8 +76,8 @@ pub(super) const CHECKS: &[Check] = &[
         about: "runs the benchmarks, without measuring (Linux)",
         details: "",
         options: &[],
-        can: |it| it.is_usual() && !it.is_blind(),
-        does: |it| it.is_usual() && !it.is_blind(),
+        can_run: |it| it.is_usual() && !it.is_blind(),
+        runs_by_default: |it| it.is_usual() && !it.is_blind(),
         run: Run::Script("ci/checks/bench-check"),
     },
 ];

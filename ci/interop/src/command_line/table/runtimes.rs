@@ -11,10 +11,11 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         name: "shim",
         about: "the mio shim: lints, its own tests, and everything that shim-programs runs",
-        details: "In wasmtime36 also compared with the mio of crates.io. Natively the programs are only compiled.",
+        details: "In wasmtime36 also compared with the mio of crates.io. Natively the programs are only compiled,\n\
+                  and only the check websocket runs.",
         options: &[],
-        can: on_the_shim,
-        does: |it| on_the_shim(it) && it.is_usual(),
+        can_run: on_the_shim,
+        runs_by_default: |it| on_the_shim(it) && it.is_usual(),
         run: Run::Script("ci/checks/shim"),
     },
     Check {
@@ -22,8 +23,8 @@ pub(super) const CHECKS: &[Check] = &[
         about: "the programs of examples/hyper against curl and raw sockets",
         details: "Release builds. Natively they use the mio of crates.io.",
         options: &[],
-        can: on_the_shim,
-        does: |it| on_the_shim(it) && it.is_usual(),
+        can_run: on_the_shim,
+        runs_by_default: |it| on_the_shim(it) && it.is_usual(),
         run: Run::Report(|call| Ok(shim_programs::run(&call.ready()?))),
     },
     Check {
@@ -31,42 +32,43 @@ pub(super) const CHECKS: &[Check] = &[
         about: "the WebSocket of examples/hyper, with clients that keep the rules or break them",
         details: "Part of shim-programs, except natively.",
         options: &[],
-        can: on_the_shim,
-        does: |it| on_the_shim(it) && it.is_usual(),
+        can_run: on_the_shim,
+        runs_by_default: |it| on_the_shim(it) && it.is_usual(),
         run: Run::Report(|call| Ok(websocket::run(&call.ready()?))),
     },
     Check {
         name: "registry-mio",
         about: "hyper on the mio shim, and on the mio of crates.io",
-        details: "What each costs at rest, what resets do to it, and how many connections it can have. A failure\n\
-                  of the second counts only in wasip1-host-edge, otherwise it is just shown. There the check also\n\
-                  runs axum with server-sent events, and WebSockets, on it.",
+        details: "What each costs at rest, what resets do to it, and how many connections it can have. On the mio of\n\
+                  crates.io, failures count only in wasip1-host-edge; elsewhere they are just shown. In\n\
+                  wasip1-host-edge, axum with server-sent events, and WebSockets, also run on the mio of crates.io.",
         options: &[
             option("--resets", "N", "2000", "connections that are reset"),
-            option("--seconds", "N", "5", "how long it is watched at rest"),
+            option("--seconds", "N", "5", "how long to measure at rest"),
         ],
-        can: preview1,
-        does: |it| preview1(it) && it.precompiles() || it.runs_registry_mio(),
+        can_run: preview1,
+        runs_by_default: |it| preview1(it) && it.precompiles() || it.runs_registry_mio(),
         run: Run::Report(registry_mio),
     },
     Check {
         name: "wasip1-host",
         about: "the host of shim/host: lints, its tests, and guests in C, Rust and Go",
-        details: "Hostile guests are among the tests; HOST_SEEDS and HOST_CALLS set how many calls they make. It is built\n\
-                  in a folder of the cache. What can't be installed (clang, Go, systemd) is left out, and listed at\n\
-                  the end.",
+        details: "Hostile guests are among the tests; HOST_SEEDS and HOST_CALLS set how many calls they make. The\n\
+                  host is built in a folder of the cache. What can't be installed (clang, Go, systemd) is left out,\n\
+                  and listed at the end.",
         options: &[],
-        can: |it| it == Runtime::Wasip1Host,
-        does: |it| it == Runtime::Wasip1Host,
+        can_run: |it| it == Runtime::Wasip1Host,
+        runs_by_default: |it| it == Runtime::Wasip1Host,
         run: Run::Script("ci/checks/wasip1-host"),
     },
     Check {
         name: "host",
         about: "the embedder's example, examples/host: lints, tests, and curl",
-        details: "It is built in a folder of the cache, so that the crate wasmtime is compiled once for all checkouts.",
+        details: "It is built in a folder of the cache, so that the crate wasmtime is compiled once for all\n\
+                  checkouts.",
         options: &[],
-        can: preview2_in_wasmtime,
-        does: preview2_in_wasmtime,
+        can_run: preview2_in_wasmtime,
+        runs_by_default: preview2_in_wasmtime,
         run: Run::Script("ci/checks/host"),
     },
     Check {
@@ -87,9 +89,9 @@ pub(super) const CHECKS: &[Check] = &[
             "",
             "only pages whose paths contain this",
         )],
-        // It needs the others, too.
-        can: preview1_in_wasmtime,
-        does: preview1_in_wasmtime,
+        // The pages need other runtimes, too. This one stands for them, so that each page is followed once.
+        can_run: preview1_in_wasmtime,
+        runs_by_default: preview1_in_wasmtime,
         run: Run::Report(|call| {
             let only: String = call.value("--only")?;
             Ok(documents::run(&call.ready()?, &only))
@@ -110,8 +112,8 @@ pub(super) const CHECKS: &[Check] = &[
                 "address of a probe that was started by hand",
             ),
         ],
-        can: preview1,
-        does: |it| preview1(it) && it.is_usual(),
+        can_run: preview1,
+        runs_by_default: |it| preview1(it) && it.is_usual(),
         run: Run::Prints(probe),
     },
     Check {
@@ -119,8 +121,8 @@ pub(super) const CHECKS: &[Check] = &[
         about: "makes docs/runtimes/RUNTIME.md with the check `probe`",
         details: "",
         options: &[],
-        can: preview1,
-        does: |it| preview1(it) && it.is_usual(),
+        can_run: preview1,
+        runs_by_default: |it| preview1(it) && it.is_usual(),
         run: Run::Script("ci/checks/probe-docs"),
     },
 ];
@@ -139,7 +141,7 @@ fn probe(call: &Call) -> Outcome {
         let address = address
             .parse()
             .map_err(|_| format!("{address} is not an address like 127.0.0.1:3000"))?;
-        return probe::serve(address);
+        return probe::be_client(address);
     }
     let format = match (call.has("--json"), call.has("--markdown")) {
         (false, false) => "text",

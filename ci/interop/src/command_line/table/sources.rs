@@ -9,17 +9,17 @@ pub(super) const CHECKS: &[Check] = &[
         about: "random worlds on the fake runtime: the poller, and the whole event loop",
         details: "In each of the fake's personalities. A failure names the command that replays it.",
         options: &[option("--seeds", "N", "2000", "worlds of each kind")],
-        can: none,
-        does: none,
+        can_run: none,
+        runs_by_default: none,
         run: Run::Script("ci/checks/seeds"),
     },
     Check {
         name: "fuzz",
         about: "the fuzz targets, each for some seconds",
-        details: "It starts with seeds from the conformance cases, earlier findings, and the corpus of earlier runs. It\n\
-                  needs a C++ compiler for libFuzzer, but no nightly toolchain: only sanitizers need that, and\n\
-                  there is no unsafe code for them to check. A finding is written to fuzz/artifacts. When it is fixed,\n\
-                  move it to fuzz/regressions, which `cargo test` replays.",
+        details: "It starts with seeds from the conformance cases, earlier findings, and the corpus of earlier runs.\n\
+                  It needs a C++ compiler for libFuzzer, but no nightly toolchain: only sanitizers need that, and\n\
+                  there is no unsafe code for them to check. A finding is written to fuzz/artifacts. When it is\n\
+                  fixed, move it to fuzz/regressions, which `cargo test` replays.",
         options: &[
             option("--seconds", "N", "20", "for each target"),
             option(
@@ -29,8 +29,8 @@ pub(super) const CHECKS: &[Check] = &[
                 "with commas between them",
             ),
         ],
-        can: none,
-        does: none,
+        can_run: none,
+        runs_by_default: none,
         run: Run::Script("ci/checks/fuzz"),
     },
     Check {
@@ -38,17 +38,17 @@ pub(super) const CHECKS: &[Check] = &[
         about: "what `cargo publish` would upload",
         details: "Each package is made, unpacked, and built from that alone.",
         options: &[],
-        can: none,
-        does: none,
+        can_run: none,
+        runs_by_default: none,
         run: Run::Script("ci/checks/packages"),
     },
     Check {
         name: "other-systems",
-        about: "that the library and its tests compile for Windows, macOS, FreeBSD, and Linux on ARM",
+        about: "the library, its tests and its examples compile for Windows, macOS, FreeBSD, and Linux on ARM",
         details: "With clippy. Nothing is run there.",
         options: &[],
-        can: none,
-        does: none,
+        can_run: none,
+        runs_by_default: none,
         run: Run::Script("ci/checks/other-systems"),
     },
     Check {
@@ -56,8 +56,8 @@ pub(super) const CHECKS: &[Check] = &[
         about: "the example `echo`, built for Windows, serves curl under wine",
         details: "By Debian's wine64 and gcc-mingw-w64-x86-64; the workflow runs it.",
         options: &[],
-        can: none,
-        does: none,
+        can_run: none,
+        runs_by_default: none,
         run: Run::Script("ci/checks/wine"),
     },
     Check {
@@ -65,27 +65,27 @@ pub(super) const CHECKS: &[Check] = &[
         about: "a program with the patch of shim/README.md, from a clone of the checkout, compiles",
         details: "As committed: what isn't committed isn't in the clone.",
         options: &[],
-        can: none,
-        does: none,
+        can_run: none,
+        runs_by_default: none,
         run: Run::Script("ci/checks/shim-patch"),
     },
     Check {
         name: "public-types",
         about: "the items of other crates in the public API are those of ci/public-types.txt",
-        details: "Read from rustdoc's JSON, without the feature `unstable`. RELEASING.md says what a difference means;\n\
-                  `ci/checks/public-types --record` writes the list anew.",
+        details: "Read from rustdoc's JSON, without the feature `unstable`. RELEASING.md says what a difference\n\
+                  means; `ci/checks/public-types --record` writes the list anew.",
         options: &[],
-        can: none,
-        does: none,
+        can_run: none,
+        runs_by_default: none,
         run: Run::Script("ci/checks/public-types"),
     },
     Check {
         name: "semver",
         about: "what breaks programs since the last release, by cargo-semver-checks",
-        details: "Before the first release: since the commit before. The workflow runs it.",
+        details: "Before the first release: since the commit before.",
         options: &[],
-        can: none,
-        does: none,
+        can_run: none,
+        runs_by_default: none,
         run: Run::Script("ci/checks/semver"),
     },
     Check {
@@ -93,8 +93,8 @@ pub(super) const CHECKS: &[Check] = &[
         about: "the documentation as docs.rs builds it, for each of its targets",
         details: "Without warnings, and with marks at what needs a feature.",
         options: &[],
-        can: none,
-        does: none,
+        can_run: none,
+        runs_by_default: none,
         run: Run::Script("ci/checks/docs-rs"),
     },
     Check {
@@ -102,18 +102,18 @@ pub(super) const CHECKS: &[Check] = &[
         about: "the library compiles with each of its features alone, with each pair, without any, and with all",
         details: "Natively and for both versions of WASI, by cargo-hack. The workflow runs it.",
         options: &[],
-        can: none,
-        does: none,
+        can_run: none,
+        runs_by_default: none,
         run: Run::Script("ci/checks/features"),
     },
     Check {
         name: "licences",
         about: "licences and sources of all dependencies, by cargo-deny",
-        details: "What is allowed is in deny.toml. `ci/checks/licences --advisories` looks for known faults of them instead: the\n\
-                  list is fetched from GitHub, so the workflow runs it.",
+        details: "What is allowed is in deny.toml. `ci/checks/licences --advisories` looks for known faults of the\n\
+                  dependencies instead. Their list is fetched from GitHub, so the workflow runs it.",
         options: &[],
-        can: none,
-        does: none,
+        can_run: none,
+        runs_by_default: none,
         run: Run::Script("ci/checks/licences"),
     },
 ];
