@@ -55,7 +55,7 @@ fn large_echo(server: &Server) -> Outcome {
     ensure!(sent == came, "checksum {came:x} should be {sent:x}");
     if server.runtime != Runtime::Jco {
         // The host itself, with its compiler, and the component.
-        let peak = peak_memory(server.pid())? >> 20;
+        let peak = peak_memory(server.pid())?;
         ensure!(peak < 250, "the host has held {peak} MiB");
     }
     Ok(())
