@@ -4,14 +4,14 @@
 ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 # Exported, so that the test programs, which ask for runtimes too, look in the same place.
 export MINI_HTTP_CACHE="${MINI_HTTP_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/mini_http}"
-# With it, the hosts written in Rust capture a backtrace for every call that returns `AGAIN`, which
-# makes such a call ten times as dear.
+# With it, the hosts written in Rust capture a backtrace for every call that returns `AGAIN`, which then takes ten times
+# as long.
 unset RUST_BACKTRACE
 
 # say WORDS... : a line about what the script does. On stderr, because stdout may be the result.
 say() { echo "${0##*/}: $*" >&2; }
 
-# die WORDS... : the same, and the end.
+# die WORDS... : the same, and ends the script with an error.
 die() {
     say "$@"
     exit 1
@@ -26,8 +26,9 @@ runtimes_of() {
     read -r -a runtimes <<<"$names"
 }
 
-# runtimes_of_benchmarks NAME... : of these runtimes, those in which benchmarks run. Sets `native`, which is empty if it is
-# not among them, the array `options` to `--runtime NAME` of the others, and the array `targets` to theirs.
+# runtimes_of_benchmarks NAME... : of these runtimes, those in which benchmarks run. Sets `native`, which is empty if
+# native isn't among them, the array `options` to `--runtime NAME` for each of the others, and the array `targets` to
+# their targets.
 runtimes_of_benchmarks() {
     local wasi names name
     options=()
@@ -43,8 +44,8 @@ runtimes_of_benchmarks() {
 
 # installed PROGRAM VERSION TAKES COMMAND... : prints the path of a program, and installs it first when
 # it isn't in the cache: one folder per name and version, so that versions never mix. The command is
-# called with a folder, and puts the program into its `bin`. TAKES says how long that lasts. What goes
-# wrong here is an error. It sets traps: call it last, or as `"$(installed ...)"`.
+# called with a folder, and puts the program into its `bin`. TAKES is how long it takes, in words. If it can't be
+# installed, the script ends with an error. It sets traps: call it last, or as `"$(installed ...)"`.
 installed() {
     local program="$1" version="$2" takes="$3" folder path part
     shift 3
@@ -68,11 +69,11 @@ installed() {
             echo "$path"
             return
         fi
-        # No other process holds the lock: these are of installs that were killed.
+        # No other process holds the lock, so these are left from installs that were killed.
         rm -rf "$folder".part.*
     fi
 
-    # Built aside and moved at the end, so that an interrupted install leaves nothing that looks whole.
+    # Built aside and moved at the end, so that an interrupted install leaves nothing that looks complete.
     part="$(mktemp -d "$folder.part.XXXXXX")"
     # Expanded now, because the name is gone when the trap runs.
     # shellcheck disable=SC2064
@@ -81,7 +82,7 @@ installed() {
     say "installing $program $version into $folder ($takes)"
     "$@" "$part" >&2 || die "could not install $program $version: the message is above; is the registry reachable?"
     "$part/bin/$program" --version >&2 || die "$program $version was built but doesn't run"
-    # A folder that is there already is another install's, or lacks the program and is of no use.
+    # A folder that is there already is that of another install, or lacks the program.
     [ -x "$path" ] || {
         rm -rf "$folder"
         mv "$part" "$folder"
@@ -100,14 +101,15 @@ cargo_install() {
     rm -rf "$4/target"
 }
 
-# rust_components : adds what rustup's minimal profile comes without.
+# rust_components : adds rustfmt and clippy, which rustup's minimal profile lacks.
 rust_components() {
     cargo fmt --version >/dev/null 2>&1 || rustup component add rustfmt
     cargo clippy --version >/dev/null 2>&1 || rustup component add clippy
 }
 
-# cargo_home_in FOLDER : makes a home for cargo there, which shares with the usual one only what is from crates.io. cargo
-# keeps what it has unpacked of any other source for good, and takes it again where the next one has the same path.
+# cargo_home_in FOLDER : makes a home for cargo there, which shares with the usual one only what is from crates.io. For
+# any other source, such as a registry in a folder, cargo would keep what it has unpacked, and use it again for the next
+# source at the same path.
 cargo_home_in() {
     local usual="${CARGO_HOME:-$HOME/.cargo}" part path
     mkdir -p "$1"
@@ -122,7 +124,8 @@ cargo_home_in() {
     done
 }
 
-# docs_rs features|targets : those for which docs.rs makes the documentation of mini-http-server, with commas between them.
+# docs_rs features|targets : prints those for which docs.rs makes the documentation of mini-http-server, with commas
+# between them.
 docs_rs() {
     cargo metadata --quiet --locked --no-deps --format-version 1 --manifest-path "$ROOT/Cargo.toml" | python3 -c '
 import json, sys
@@ -197,13 +200,13 @@ module_arguments() {
     done
 }
 
-# version_of PATH : prints the version that a program tells of itself, like 48.0.8.
+# version_of PATH : prints the version that a program's --version prints, like 48.0.8.
 version_of() {
     "$1" --version 2>/dev/null | head -n 1 | grep -oE '[0-9]+\.[0-9]+\.[0-9]+' | head -n 1
 }
 
 # Stages: a script that has several begins with stages_begin, calls each by stage, and ends with
-# stages_end. A stage that fails doesn't keep the next from running: one run is to tell all.
+# stages_end. When a stage fails, the next ones still run, so that one run reports all failures.
 #
 # INTEROP_SUMMARY names a file of lines `PASSED FAILED`, to which the tests from outside add their
 # counts. A stage that adds none counts as one check itself, and so does one that fails without having
@@ -239,14 +242,15 @@ tests_of() {
     cargo test --quiet "$@"
 }
 
-# words_of KIND FROM : prints the words of the lines `KIND WORDS`, after the summary's first FROM lines. KIND is `0 0` or
-# `0 1`.
+# words_of KIND FROM : prints the words of the lines `KIND WORDS`, after the summary's first FROM lines. KIND is `0 0`
+# or `0 1`.
 words_of() { tail -n "+$(($2 + 1))" "$INTEROP_SUMMARY" | sed -n "s/^$1 //p"; }
 
 # counts LINES : prints `PASSED FAILED`, added up over the summary without its first LINES lines.
 counts() { awk -v skip="$1" 'NR > skip { p += $1; f += $2 } END { print p + 0, f + 0 }' "$INTEROP_SUMMARY"; }
 
-# stage_ended OUTCOME NAME FROM : adds a line to the summary if the stage needs one. It began after the first FROM lines.
+# stage_ended OUTCOME NAME FROM : adds a line to the summary if the stage needs one. The lines that it has added itself
+# come after the first FROM lines.
 stage_ended() {
     local passed failed
     read -r passed failed < <(counts "$3")
@@ -268,9 +272,9 @@ stage() {
     echo "== $name: $outcome in $((SECONDS - start)) s"
 }
 
-# beside NAME COMMAND... : starts a stage that only computes. It runs while the next stages do, which mostly wait, and gets
-# the processor time that they leave. Two at a time, in their order. For what isn't timed, and doesn't need the build
-# directory of the others. stages_joined waits for all of them.
+# beside NAME COMMAND... : starts a stage that only computes. It runs while the next stages do, which mostly wait, and
+# gets the processor time that they leave. Two such stages run at a time, in their order. For what isn't timed, and
+# doesn't need the build directory of the others. stages_joined waits for all of them.
 beside() {
     local name="$1" folder
     shift
@@ -326,8 +330,8 @@ stages_joined() {
     BESIDE=()
 }
 
-# stages_end : what the failed stages beside have printed, the list of the stages, what was left out, what has failed, and
-# the counts as the last line. Fails if anything did.
+# stages_end : prints the last lines of the failed stages beside, the list of the stages, what was left out, what has
+# failed, and the counts as the last line. Fails if anything has failed.
 stages_end() {
     local passed failed
     stages_joined

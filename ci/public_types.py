@@ -29,7 +29,7 @@ def named(value):
 
 
 def parts(value):
-    """The ids of what belongs to an item: of a module, a type, a trait or an implementation; and what `pub use` names."""
+    """The ids of what belongs to a module, a type, a trait or an implementation; and of what `pub use` names."""
     if isinstance(value, list):
         for part in value:
             yield from parts(part)

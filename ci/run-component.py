@@ -1,4 +1,4 @@
-"""The part of wasmtime's command line that the checks use, on PyPI's `wasmtime`: an embedding of its C API.
+"""The part of wasmtime's command line that the checks use, by the package `wasmtime` of PyPI, which embeds its C API.
 
 `run [-S inherit-network] [--env NAME=VALUE]... COMPONENT [ARGUMENT]...`, or `--version`. Without
 `-S inherit-network`, the component has no network.
@@ -18,7 +18,8 @@ def arguments():
     parser = argparse.ArgumentParser(prog="wasmtime")
     parser.add_argument("--version", action="version", version="wasmtime " + importlib.metadata.version("wasmtime"))
     run = parser.add_subparsers(required=True).add_parser("run")
-    run.add_argument("-S", dest="wasi", action="append", choices=["inherit-network", "allow-ip-name-lookup"], default=[])
+    choices = ["inherit-network", "allow-ip-name-lookup"]
+    run.add_argument("-S", dest="wasi", action="append", choices=choices, default=[])
     run.add_argument("--env", action="append", default=[])
     run.add_argument("component")
     run.add_argument("own", nargs=argparse.REMAINDER)
@@ -41,7 +42,7 @@ def wasi_of(options):
 
 def main():
     options = arguments()
-    # Python would handle it only after the component has returned.
+    # Python's own handler would run only after the component has returned.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     engine = Engine()
     component = Component.from_file(engine, options.component)
@@ -54,7 +55,7 @@ def main():
     names = ["wasi:cli/run@0.2.%d" % patch for patch in range(20)]
     command = next(filter(None, map(component.get_export_index, names)))
     result = instance.get_func(store, component.get_export_index("run", command))(store)
-    # A result without values: its error has no text.
+    # The component returns `ok` or an error, which has no text.
     sys.exit(getattr(result, "tag", "ok") != "ok")
 
 

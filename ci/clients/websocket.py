@@ -1,7 +1,8 @@
 """A WebSocket client against a server that sends messages back: `websocket.py HOST:PORT MESSAGES`.
 
 The client is the package `websockets`. Four connections at a time send messages of all sizes, whole and in fragments,
-with pings between them; each message must come back as it was. Then both sides close, once each.
+with pings between them; each message must come back as it was. Then a message that is too large must be refused, and
+messages to a group must reach all members, in order.
 """
 
 import asyncio
@@ -11,8 +12,8 @@ import sys
 import websockets
 from websockets.asyncio.client import connect
 
-# Around the borders between the three forms of a length (RFC 6455, section 5.2), and around 64 KiB, which is what a
-# direction holds.
+# Lengths around the borders between the three forms of a length (RFC 6455 §5.2). 64 KiB is also what the server holds
+# for each direction.
 BORDERS = [0, 1, 125, 126, 127, 4096, 16384, 65535, 65536, 65537]
 CONNECTIONS = 4
 # In flight on one connection.
@@ -56,7 +57,7 @@ async def exchange(url: str, count: int, seed: int):
 
 
 async def too_large(url: str):
-    """The server refuses it by its length, and says why."""
+    """The server refuses the message by its length, with the close code for that."""
     # No `async with`: its close fails in websockets 15 if the connection is lost just then.
     socket = await connect(url, max_size=None, compression=None)
     try:
@@ -68,7 +69,7 @@ async def too_large(url: str):
 
 
 async def broadcast(url: str):
-    """Each of these gets what one of them sends, in order."""
+    """Each member gets what one of them sends, in order."""
     members = [await connect(url + "all", compression=None) for _ in range(10)]
     for number in range(20):
         await members[number % len(members)].send(str(number))

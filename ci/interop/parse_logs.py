@@ -1,11 +1,11 @@
-"""Parses what a server writes for operators, with parsers of others. See ci/log-parsers.
+"""Parses the access logs and the metrics of a server, with independent parsers. See ci/log-parsers.
 
     parse_logs.py combined FILE     prints STATUS, BYTES and TARGET of each line, with tabs between them
     parse_logs.py common FILE       the same
     parse_logs.py json FILE         the same
     parse_logs.py prometheus FILE   prints NAME, LABELS and VALUE of each sample
 
-It fails with the first line that isn't understood.
+It fails at the first line that isn't understood.
 """
 
 import json

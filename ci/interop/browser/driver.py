@@ -41,7 +41,7 @@ OPTIONS = [
     "--disable-background-timer-throttling",
 ]
 
-# Seconds that the browser may take for one command.
+# How long the browser may take for one command, in seconds.
 PATIENCE = 120
 
 

@@ -21,7 +21,7 @@ function body (count, size) {
 
 async function fetchStreams () {
   const expected = [0, 1, 2, 3, 4].map(number => `event ${number}\n`).join('')
-  // One with five events, and one that has no end: what comes of it comes before that.
+  // One stream with five events, and one without an end, of which the first five must come.
   for (const [count, isEndless] of [[5, false], [0, true]]) {
     let text = ''
     const events = await fetch(`${server}/events?${count},50`)
@@ -30,7 +30,7 @@ async function fetchStreams () {
       if (isEndless && text.length >= expected.length) break
     }
     assert.equal(text.slice(0, isEndless ? expected.length : undefined), expected)
-    // Not collected to a buffer of 4 KiB first.
+    // The server doesn't collect them in a buffer of 4 KiB first.
     assert.ok(text.length < 4000, `${text.length} bytes came at once`)
   }
   const upload = { method: 'POST', duplex: 'half', body: body(20, 100_000) }
@@ -48,8 +48,8 @@ async function fetchAborted () {
   control.abort()
   await assert.rejects(poll, { name: 'AbortError' })
   const started = performance.now()
-  // Node only ends its side of the connection. A client that does may still want the response, so this takes as long
-  // as the limit `half_closed_timeout`, which is a second here.
+  // Node only ends its side of the connection. A client that does so may still want the response. So the server waits
+  // for as long as `half_closed_timeout`, which is a second here.
   while (await waiting() !== before) {
     assert.ok(performance.now() - started < 5000, 'the long poll still waits')
     await pause(10)

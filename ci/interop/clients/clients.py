@@ -15,10 +15,10 @@ import httpx_sse
 import requests
 
 SERVER, SSE, CHAT = sys.argv[1:]
-# One with five events, and one that has no end.
+# Streams of events: whether they are endless, and their targets. The first has five events.
 EVENTS = [(False, "/events?5,50"), (True, "/events?0,50")]
 LINES = [f"event {number}" for number in range(5)]
-# In seconds: if events were collected to a buffer of 4 KiB first, nothing would come for longer.
+# How long a client waits, in seconds. If the server collected events in a buffer of 4 KiB, none would come for longer.
 SILENCE = 15
 PIECE = b"x" * 100_000
 
@@ -39,7 +39,7 @@ async def async_pieces():
 
 
 def check_lines(lines, is_endless):
-    """That all come, and of a stream without an end the first ones: so they come before it."""
+    """Fails unless all lines come; of an endless stream, the first ones."""
     lines = list(itertools.islice(lines, len(LINES) if is_endless else None))
     check(lines == LINES, lines)
 
@@ -51,7 +51,7 @@ def requests_streams():
             check_lines((it.decode() if isinstance(it, bytes) else it for it in lines), is_endless)
     response = requests.post(f"{SERVER}/count", data=pieces(), timeout=60)
     check(response.text == "2000000", response.text)
-    # One connection for several streams, and one that is left early.
+    # Several streams on one connection, and one that is left early.
     with requests.Session() as session:
         for _ in range(3):
             check(session.get(f"{SERVER}/chunks?100000", timeout=60).content == PIECE, "other bytes")

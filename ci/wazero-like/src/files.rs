@@ -24,7 +24,7 @@ fn below(host: &mut Host, guest: &Guest<'_>, fd: u32, name: u32, len: u32) -> Ou
         return Err(Errno::NOTDIR);
     };
     let name = Path::new(name);
-    // Symbolic links are followed: this sandbox is for tests, not for strangers' modules.
+    // Symbolic links are followed: this host runs only modules of tests.
     let inside = |part| matches!(part, Component::Normal(_) | Component::CurDir);
     if !name.components().all(inside) {
         return Err(Errno::PERM);

@@ -1,4 +1,4 @@
-//! What Go's garbage collector would close.
+//! [`Garbage`]: sockets that wazero leaves to Go's garbage collector to close.
 
 use std::net::TcpStream;
 use std::time::{Duration, Instant};

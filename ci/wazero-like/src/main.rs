@@ -5,16 +5,20 @@
 //!     [-collect=MILLISECONDS[,ACCEPTS]] MODULE.wasm [ARGUMENT]...
 //! ```
 //!
-//! The arguments are wazero's, each option as `-name=value`, `-name value`, or with two dashes, and as
-//! often as needed; but for `-collect`, which wazero doesn't have. What it does otherwise than the text of
-//! preview 1 is in `poll`, in `calls::write`, and in `garbage`: the sockets of closed connections are closed
-//! by a collection, which comes after 250 ms or 256 accepted connections (as with GOGC=1), or as `-collect`
-//! or the variable WAZERO_LIKE_COLLECT says: `120000,1000000` is about what Go does by default. Sockets get their numbers after the directories, and errors that wazero doesn't know are `IO`. It
-//! writes nothing of its own unless something is wrong.
+//! The arguments are wazero's, each option as `-name=value`, `-name value`, or with two dashes, and as often as needed;
+//! but for `-collect`, which wazero doesn't have. It writes nothing of its own unless something is wrong.
 //!
-//! It is not wazero: what it does was read and measured there once. One thing is simpler: a file
-//! descriptor in blocking mode is reported as ready at once, too, where wazero looks at its standard
-//! input instead.
+//! It deviates from the text of preview 1 like wazero:
+//!
+//! - `poll` knows nothing about sockets.
+//! - `calls::write` may write bytes twice, or garbled.
+//! - `garbage`: the sockets of closed connections are closed by a collection. There is one after 250 ms or 256 accepted
+//!   connections (as with GOGC=1), or as `-collect` or the variable WAZERO_LIKE_COLLECT says: `120000,1000000` is about
+//!   what Go does by default.
+//! - Sockets get their numbers after the directories, and errors that wazero doesn't know are `IO`.
+//!
+//! It is not wazero: its habits were read in wazero's code and measured there, once. One thing is simpler: a file
+//! descriptor in blocking mode is reported as ready at once, too, where wazero looks at its standard input instead.
 
 mod calls;
 mod errno;
@@ -123,7 +127,7 @@ impl Command {
         Err("which module?".into())
     }
 
-    /// Runs the module to its end; gives its exit status.
+    /// Runs the module to its end. Returns its exit status.
     fn run(self) -> Result<u8, String> {
         let path = &self.arguments[0];
         let bytes = std::fs::read(path).map_err(|e| format!("{path}: {e}"))?;

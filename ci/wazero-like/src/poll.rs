@@ -1,8 +1,8 @@
 //! `poll_oneoff`, which in wazero knows nothing about sockets.
 //!
 //! Every subscription is reported: reading from anything that is open as ready, writing to it as
-//! `NOTSUP`, what isn't open as `BADF`. Only then the shortest clock is slept out, whatever is
-//! ready; without one the call never returns. An event's number of bytes and its flags aren't
+//! `NOTSUP`, what isn't open as `BADF`. But first the call sleeps for the time of the shortest clock, whatever
+//! is ready; without a clock it never returns. An event's number of bytes and its flags aren't
 //! written at all: the guest finds there what it had in its buffer.
 
 use std::thread::sleep;
@@ -70,7 +70,7 @@ mod tests {
     const LISTENER: u32 = 3;
     const NOT_OPEN: u32 = 9;
 
-    /// Polls for these: kind, file descriptor, timeout, flags. Gives each event's kind and error.
+    /// Polls for these: kind, file descriptor, timeout, flags. Returns each event's kind and error.
     fn poll(list: &[(u8, u32, u64, u16)]) -> Outcome<Vec<(u8, u16)>> {
         let mut memory = vec![0; 4096];
         let mut guest = Guest(&mut memory);

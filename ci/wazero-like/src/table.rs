@@ -79,8 +79,8 @@ impl Table {
         u32::try_from(at).expect("the system has fewer file descriptors than numbers")
     }
 
-    /// Closes. For a connection wazero makes no system call: it gives the number back, and Go's garbage
-    /// collector closes the socket.
+    /// Closes. For a connection, wazero makes no system call: the number is free again, and Go's garbage collector
+    /// closes the socket later.
     pub fn close(&mut self, fd: u32) -> Outcome {
         let entry = self.entries.get_mut(fd as usize);
         match entry.and_then(Option::take).ok_or(Errno::BADF)? {
@@ -194,7 +194,7 @@ mod tests {
         let client = TcpStream::connect(address).expect("it listens");
         let patience = Some(Duration::from_millis(50));
         client.set_read_timeout(patience).expect("a time");
-        let fd = table.accept(3, true).expect("somebody");
+        let fd = table.accept(3, true).expect("a connection");
         (table, fd, client)
     }
 
