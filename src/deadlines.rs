@@ -25,8 +25,8 @@ pub(crate) struct Deadlines {
 impl Deadlines {
     const NOT_SET: Instant = Instant::from_nanos(u64::MAX);
 
-    /// The heap is cleared of stale entries only from this length on: below, dropping them costs more
-    /// calls than it saves memory (1 KiB).
+    /// The heap is cleared of stale entries only from this length on: a shorter one has less than 1 KiB,
+    /// which isn't worth the time.
     const WORTH_CLEARING: usize = 64;
 
     /// Sets when `slot` is due: at `at`, or earlier if an earlier time was set before.

@@ -10,14 +10,14 @@ use crate::body::BoxError;
 /// which `B` is an [`http_body::Body`].
 ///
 /// With a `Result`, a handler can use `?`. If the error is or wraps a [`Refusal`](crate::Refusal), as that of
-/// [`Incoming`](crate::Incoming) does, the client gets the refusal's status: 400, 408, 413 or 503. For any
-/// other error it gets 500; the error is logged with its causes, and its text isn't sent.
+/// [`Incoming`](crate::Incoming) does, the client gets the refusal's status: 400, 408, 413, 431 or 503. For
+/// any other error it gets 500; the error is logged with its causes, and its text isn't sent.
 ///
 /// The trait is sealed: later versions of this crate may add other types.
 #[diagnostic::on_unimplemented(
     message = "an asynchronous handler can't return `{Self}`",
-    note = "it returns `Response<B>` or `Result<Response<B>, E>`, where `B` is an `http_body::Body` such as `String` or \
-            `Bytes`; `mini_http::body::AnyBody` is made of any other: `\"text\".into()`"
+    note = "it returns `Response<B>` or `Result<Response<B>, E>`, where `B` is an `http_body::Body` such as `String` \
+            or `Bytes`; `mini_http::body::AnyBody` is made of any other: `\"text\".into()`"
 )]
 pub trait IntoResponse: sealed::Sealed {
     /// The body of the response.
@@ -48,8 +48,8 @@ mod sealed {
     }
 }
 
-/// What a service of tower has returned. Routers respond to HEAD as to GET, and leave out the body. They state its length
-/// if they know it; if they don't, the server must not state 0.
+/// What a service of tower has returned. Routers respond to HEAD as to GET, and leave out the body. They state its
+/// length if they know it; if they don't, the server must not state 0.
 #[cfg(feature = "tower")]
 pub(crate) struct OfService<T>(pub(crate) T);
 

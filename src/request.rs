@@ -40,7 +40,7 @@ impl Request {
         Self { parts: Some(parts) }
     }
 
-    /// Sets its connection, and that one's addresses.
+    /// Sets the number and the addresses of its connection.
     pub(crate) fn set_connection(
         &mut self,
         id: ConnectionId,
@@ -213,8 +213,8 @@ impl Drop for Request {
 }
 
 /// Dropped requests kept per thread. An event loop has one request at a time with the handler, and
-/// more while bodies are received. At half, a few uploads side by side allocate; at double, a thread keeps up to 0.5 MiB
-/// more.
+/// more while bodies are received. At half, a few uploads side by side allocate; at double, a thread keeps
+/// up to 0.5 MiB more.
 const MAX_POOLED: usize = 8;
 
 thread_local! {
@@ -240,7 +240,7 @@ pub(crate) fn reuse_fields(fields: &mut HeaderMap) {
 }
 
 impl Parts {
-    /// Parts with memory for more fields than this are freed, not reused. Requests have rarely more
+    /// Parts with memory for more fields than this are freed, not reused. Requests rarely have more
     /// than [`Limits::max_fields`](crate::Limits::max_fields), 100 by default.
     const MAX_FIELDS: usize = 128;
     /// The same for the body's capacity in bytes: the pool is not counted in the memory budget.

@@ -2,7 +2,7 @@
 //!
 //! | body | what it is |
 //! |---|---|
-//! | [`Body`] | a trait: the bodies that [`Server::serve`](crate::Server::serve) sends: whole ones, like `String` and [`Bytes`](crate::Bytes), and those below |
+//! | [`Body`] | the trait of bodies for [`Server::serve`]: whole ones, like `String` and [`Bytes`], and those below |
 //! | [`Reader`] | what a [`std::io::Read`] reads, in pieces: a file |
 //! | [`Chunks`] | the items of an iterator, one by one |
 //! | [`AnyBody`] | any of these, or any [`http_body::Body`]: for handlers that return different bodies |
@@ -21,6 +21,9 @@
 //! [`Reader`] and [`Chunks`] block the server's thread while they read: 64 KiB of a file take
 //! microseconds, a pipe or a socket may take any time. For those, write an [`http_body::Body`] that returns
 //! `Pending`.
+//!
+//! [`Server::serve`]: crate::Server::serve
+//! [`Bytes`]: crate::Bytes
 
 mod any;
 mod chunks;

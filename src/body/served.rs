@@ -104,7 +104,7 @@ where
     settings.refuses_connect = true;
     let call = |request: StreamedRequest| async move {
         let request = complete(request.into()).await?;
-        // No other request is in its handler: that doesn't wait.
+        // The handler isn't asynchronous, so no other call of it has the borrow.
         Ok::<_, IncomingError>((handler.borrow_mut())(request))
     };
     server.serve_futures(call, &settings)

@@ -109,7 +109,7 @@ fn a_reader_that_fails_is_dropped_at_once() {
 }
 
 #[test]
-fn a_reader_that_says_more_than_it_read_is_no_panic() {
+fn a_reader_that_returns_more_than_it_read_causes_no_panic() {
     struct Liar;
     impl Read for Liar {
         fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {

@@ -57,7 +57,7 @@ impl BodyDecoder {
             Self::Length(0) => Ok(Chunk::End),
             Self::Length(missing) => {
                 let available = u64::try_from(input.len()).unwrap_or(u64::MAX);
-                // No loss: the smaller of the two is the length of a slice.
+                // No loss: it is at most the length of a slice.
                 let (data, rest) = input.split_at(available.min(*missing) as usize);
                 *input = rest;
                 *missing -= data.len() as u64;
@@ -77,7 +77,7 @@ impl BodyDecoder {
     }
 }
 
-/// Logs bytes of a body, of which this makes `total`. Not at `debug`: bodies of forms may contain
+/// Logs bytes of a body; `total` have arrived with them. Not at `debug`: bodies of forms may contain
 /// passwords.
 pub(super) fn log_data(id: u64, data: &[u8], total: u64) {
     trace!(

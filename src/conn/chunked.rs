@@ -114,7 +114,7 @@ impl ChunkedDecoder {
         loop {
             if let ChunkState::Data { left } = self.state {
                 let available = u64::try_from(input.len()).unwrap_or(u64::MAX);
-                // No loss: the smaller of the two is the length of a slice.
+                // No loss: it is at most the length of a slice.
                 let (data, rest) = input.split_at(left.min(available) as usize);
                 *input = rest;
                 self.state = match left - data.len() as u64 {

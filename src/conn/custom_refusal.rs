@@ -34,8 +34,9 @@ pub(crate) struct Form<'a> {
 /// The application's function.
 pub(crate) struct CustomRefusal<F>(pub(crate) F);
 
-/// The longest head and the longest body of such a response. They are copied, and clients decide how many there are: with
-/// twice as much, refusals would cost more memory than most requests. Half would be less than an error page with styles.
+/// The longest head and the longest body of such a response. They are copied, and clients decide how many there are:
+/// with twice as much, refusals would cost more memory than most requests. Half would be less than an error page with
+/// styles.
 const MAX_BYTES: usize = 16 << 10;
 
 impl<F, B> WriteRefusal for CustomRefusal<F>

@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn times_out_of_range_are_clamped() {
+    fn dates_out_of_range_are_clamped() {
         let mut date = Date::default();
         date.set(Instant::default(), UNIX_EPOCH - Duration::from_secs(9));
         assert_eq!(date.line(), b"date: Thu, 01 Jan 1970 00:00:00 GMT\r\n");

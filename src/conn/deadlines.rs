@@ -43,8 +43,8 @@ impl Connection {
     }
 
     /// At the end of a rate window: closes the connection if the client took its responses too
-    /// slowly in it. For an upgraded connection, each write that the client takes begins the window anew: it took
-    /// nothing.
+    /// slowly in it. On an upgraded connection, each write that the client takes begins the window anew. So at its
+    /// end, the client has taken nothing.
     fn check_write_rate(&mut self, cx: &mut Context<'_>) {
         let taken = self.written - self.written_before_window;
         self.written_before_window = self.written;
@@ -95,7 +95,7 @@ impl Connection {
             match awaited {
                 Some(timer) => {
                     self.timers.start(timer, cx.now, cx.limits);
-                    self.shorten_lingering(cx);
+                    self.limit_lingering(cx);
                 }
                 None => self.timers.stop_input(),
             }
@@ -103,7 +103,7 @@ impl Connection {
     }
 
     /// While the server is stopping, limits lingering to [`STOP_LINGER`].
-    pub(super) fn shorten_lingering(&mut self, cx: &Context<'_>) {
+    pub(super) fn limit_lingering(&mut self, cx: &Context<'_>) {
         if cx.shared.is_stopping && self.timers.input() == Some(Timer::Linger) {
             self.timers.cap_input_deadline(cx.now + STOP_LINGER);
         }

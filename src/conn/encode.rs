@@ -171,7 +171,7 @@ impl ResponseHead<'_> {
 }
 
 /// Writes a complete response that refuses a request, with `Connection: close`. `why` is its text body;
-/// `None` for no body, to whatever method.
+/// with `None` it has no body, whatever the method is.
 pub(super) fn refusal(
     out: &mut Vec<u8>,
     status: StatusCode,
@@ -202,8 +202,7 @@ pub(super) fn why_not_final(status: StatusCode) -> &'static str {
     }
 }
 
-/// Whether a body follows the head of the response (RFC 9110 §6.4.1). `is_head` is whether the method of the request is
-/// HEAD.
+/// Whether a body follows the head of the response (RFC 9110 §6.4.1). `is_head`: the method of the request is HEAD.
 pub(crate) fn has_body(status: StatusCode, is_head: bool) -> bool {
     !is_bare(status) && !is_head
 }

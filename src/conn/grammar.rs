@@ -104,8 +104,8 @@ pub(super) static PATH: ByteSet = ByteSet::of(b"-._~!$&'()*+,;=:@/%[]|^").with_a
 pub(super) static QUERY: ByteSet =
     ByteSet::of(b"-._~!$&'()*+,;=:@/?%[]|{}^`\\").with_alphanumerics();
 
-/// The characters of a `reg-name` that stand for themselves (RFC 3986 §3.2.2): those that may be
-/// percent-encoded are not among them.
+/// The characters of a `reg-name` that stand for themselves (RFC 3986 §3.2.2). All others must be
+/// percent-encoded.
 pub(super) static REG_NAME: ByteSet = ByteSet::of(b"-._~!$&'()*+,;=").with_alphanumerics();
 
 /// `token` (RFC 9110 §5.6.2).

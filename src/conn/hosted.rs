@@ -1,4 +1,4 @@
-//! Responses that a host frames, in a component: the same rules as for a connection's.
+//! Responses that the host of a component frames: their length and fields, by the same rules as on a connection.
 
 use http::Response;
 use http::header::{self, HeaderMap};

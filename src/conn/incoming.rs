@@ -54,7 +54,7 @@ impl Incoming {
         loop {
             match self.decoder.next(id, input, cx.limits, max_body, None)? {
                 Chunk::Data(data) => {
-                    // Not counting `data`.
+                    // After `data`.
                     let missing = self.decoder.missing();
                     self.body.append(data, missing, max_body, account, cx)?;
                     // Chunk headers don't count as progress: only data does.

@@ -100,7 +100,7 @@ impl Connection {
     }
 
     /// Returns the head at the front of `input` if it is complete. If not, `input` is unchanged. CONNECT is refused
-    /// unless the handler `may_tunnel`.
+    /// unless `may_tunnel`.
     pub(super) fn read_head(
         &mut self,
         cx: &mut Context<'_>,
@@ -184,7 +184,7 @@ impl Connection {
         };
         debug!(
             target: "mini_http::conn",
-            "conn {}: headers complete: {length}, {shown}", self.id
+            "conn {}: complete head: {length}, {shown}", self.id
         );
         *input = rest;
     }
@@ -335,7 +335,7 @@ impl Connection {
         self.head_lines.as_ref().map_or(0, |lines| lines.scanned())
     }
 
-    /// Whether there is kept input that was not scanned, and is still parsed. Of a header of the PROXY protocol,
+    /// Whether there is kept input that is to be parsed and was not scanned. Of a header of the PROXY protocol,
     /// only what was scanned is kept.
     pub(super) fn has_unused_input(&self) -> bool {
         !self.kept.is_empty()

@@ -40,7 +40,7 @@
 //! |---|---|---|
 //! | getters | the current state | [`id`](Connection::id) … [`can_be_evicted`](Connection::can_be_evicted) |
 //! | `handle_…` | report an event | input, end of input, bytes written, a deadline |
-//! | actions | change the connection | [`respond`](Connection::respond), [`stop`](Connection::stop), [`abandon`](Connection::abandon) … |
+//! | actions | change the connection | [`respond`](Connection::respond), [`stop`](Connection::stop) … |
 //! | `poll_…` | ask what to do next | output to send, the next step, the next deadline |
 //!
 //! # Driving one
@@ -111,8 +111,8 @@ pub(crate) use shared::ReadProxyHeader;
 pub use shared::{Context, Shared};
 #[cfg(feature = "wasi-http")]
 pub(crate) use streaming::keep_valid_trailers;
-pub(crate) use streaming::{ALWAYS, why_no_upgrade};
 pub use streaming::{BodyLength, Received, ResponseLength};
+pub(crate) use streaming::{MIN_ROOM, why_no_upgrade};
 pub(crate) use watch::{At, Open, Seen, SeenHead, Watch};
 
 use std::io::IoSlice;
@@ -156,7 +156,7 @@ pub struct Connection {
     timers: TimerTable,
     /// This connection's share of the memory budget.
     account: Account,
-    /// Bytes read and dropped since the final response was queued.
+    /// Bytes read and dropped after the last request.
     dropped_bytes: u64,
     /// Output bytes the client has taken.
     written: u64,
@@ -312,7 +312,7 @@ impl Connection {
 
     /// Whether the connection may be closed to make room for a new one: it is idle (no request
     /// begun, no response pending), it lingers after its last response, or the client has ended its
-    /// stream and waits for a response of which nothing is there to be sent.
+    /// stream, and no part of its response is ready to be sent.
     #[must_use]
     pub fn can_be_evicted(&self) -> bool {
         match self.timers.input() {
@@ -335,7 +335,7 @@ impl Connection {
             return None;
         }
         let request = self.consume(cx, input, Self::advance);
-        // After a request, `respond` updates both.
+        // After a request, `respond` does that.
         if request.is_none() {
             self.update_timers_and_budget(cx);
         }

@@ -40,8 +40,8 @@ struct Insert {
 }
 
 impl Insert {
-    /// Whether this is the only reference to the body. Others may be the handler's or those of other
-    /// connections: `Bytes` doesn't show which, and so a body of several connections can't be counted once.
+    /// Whether nothing else refers to the body. Otherwise it isn't counted: `Bytes` doesn't show whether the
+    /// handler or another connection holds it, and several connections would each count it.
     fn is_unshared(&self) -> bool {
         match &self.share {
             Some(share) => Arc::strong_count(share) == 2,
@@ -52,12 +52,12 @@ impl Insert {
 
 impl Output {
     /// Bodies up to this many bytes are copied into the buffer: cheaper than one more slice in a
-    /// vectored write. At half, a response of 10 KiB needs one; at double,
-    /// a client that takes nothing holds twice as much for each response.
+    /// vectored write. At half, a response of 10 KiB needs such a slice; at double, a client that takes
+    /// nothing holds twice as much for each response.
     const MAX_COPIED: usize = 16 << 10;
 
     /// The most slices in one vectored write: enough for four responses with large bodies. At half, a pipeline of four
-    /// takes two writes; with more, the system's buffer is full before.
+    /// takes two writes; more would not fit into the system's buffer.
     pub(super) const MAX_SLICES: usize = 8;
 
     /// Bytes left to send.
@@ -81,7 +81,8 @@ impl Output {
         self.pending += self.buffer.len() - before;
     }
 
-    /// Bytes kept free in the buffer for the framing of a part, at least: a chunk's size line and its CRLF take up to 20.
+    /// The least room in the buffer for the framing of a part, in bytes: the size line of a chunk and its CRLF take
+    /// up to 20.
     const FRAMING: usize = 64;
 
     /// Parts from this size on are inserted where the buffer would grow beyond what the pool keeps: cheaper
@@ -225,7 +226,7 @@ impl Output {
         self.pending = 0;
     }
 
-    /// Frees the memory of the list of large bodies, which streams use again.
+    /// Frees the memory of the list of large bodies. A response that streams uses it again until it ends.
     pub(super) fn release(&mut self) {
         if self.inserts.capacity() > 0 {
             self.inserts = VecDeque::new();

@@ -55,14 +55,14 @@ const LONGEST_LINE: usize = 107;
 /// The length of what precedes the addresses in version 2.
 const FIXED: usize = 16;
 
-/// Where in a header of version 2 its version and command, and its length, are.
+/// Where the version and command are in a header of version 2, and where its length is.
 const COMMAND: usize = 12;
 const LENGTH: usize = 14;
 
 /// The header at the front of `input`, with its length. `None` while it isn't complete.
 ///
 /// # Errors
-/// What follows can't make it a header.
+/// It is no header, whatever follows.
 fn parse(input: &[u8], longest: usize) -> Result<Option<(usize, Sender)>, &'static str> {
     let begins = |signature: &[u8]| {
         let compared = signature.len().min(input.len());
@@ -169,7 +169,7 @@ fn check_tlvs(header: &v2::Header<'_>) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// The CRC32C of a header. The four bytes from `sum` on, which have it, count as zeros.
+/// The CRC32C of a header. The four bytes from `sum` on, where it is stored, count as zeros.
 fn crc32c(header: &[u8], sum: usize) -> u32 {
     // Castagnoli's polynomial, with its bits reversed (RFC 3720 appendix B.4).
     const POLYNOMIAL: u32 = 0x82f6_3b78;

@@ -17,7 +17,7 @@ use super::close_reason::CloseReason;
 /// | 414 | the request line is longer than [`max_request_line`](crate::Limits::max_request_line) |
 /// | 417 | an expectation other than `100-continue` |
 /// | 431 | the head or the trailer section exceeds the limits on bytes or fields |
-/// | 500 | the handler failed or panicked, or returned no final status |
+/// | 500 | the handler failed or panicked, returned no final status, or can't upgrade the connection |
 /// | 501 | CONNECT to a handler that makes no tunnel, or a transfer coding besides `chunked` |
 /// | 503 | [`max_held`](crate::Limits::max_held) is reached, the server is stopping, or the handler is late |
 /// | 505 | a version other than HTTP/1.x |
@@ -146,7 +146,8 @@ impl Refusal {
         Self::new(
             StatusCode::SERVICE_UNAVAILABLE,
             CloseReason::Overloaded,
-            "no room for this in the memory of all connections (max_held, which limits a body as max_body does); try again later",
+            "no room for this in the memory of all connections (max_held, which limits a body as max_body does); \
+             try again later",
         )
     }
 

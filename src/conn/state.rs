@@ -365,7 +365,7 @@ impl State {
         self.writing = Writing::Closed;
     }
 
-    /// The connection closes at once: it failed, timed out, or has to make room. This is the reason, unless
+    /// The connection closes at once: it failed, timed out, or has to make room. `reason` is recorded, unless
     /// an earlier one is final.
     pub(super) fn closed(&mut self, reason: CloseReason) {
         let is_all_sent = matches!(self.writing, Writing::Lingering | Writing::Closed);

@@ -4,10 +4,10 @@ use super::state::Reading;
 use super::{CloseReason, Connection, Context, Refusal};
 
 impl Connection {
-    /// Limits the time for which this connection still lingers to one second. Call it for every
+    /// If this connection lingers, limits that to one more second. Call it for every
     /// open connection after [`Shared::begin_to_stop`](super::Shared::begin_to_stop).
     pub fn shorten_linger(&mut self, cx: &mut Context<'_>) {
-        self.shorten_lingering(cx);
+        self.limit_lingering(cx);
     }
 
     /// Stops waiting for input; call it when the socket has nothing to read. An unfinished request

@@ -1,10 +1,11 @@
-//! The last step of each call that changes a connection: the timers and the memory budget are set by the new state.
+//! The last step of each call that changes a connection: it sets the timers and the memory budget according to the new
+//! state.
 
 use super::state::Writing;
 use super::{Connection, Context};
 
 impl Connection {
-    /// Sets the timers and the memory budget by the state. Every call that changes the state ends with this.
+    /// Sets the timers and the memory budget according to the state. Every call that changes the state ends with this.
     pub(super) fn update_timers_and_budget(&mut self, cx: &mut Context<'_>) {
         if self.state.writing() == Writing::Closed {
             self.release_all(cx);

@@ -1,8 +1,8 @@
 //! What a connection reports about its requests, if they are observed.
 //!
-//! A [`Watch`] is in [`Shared`](super::Shared), behind a trait object: so a program that observes nothing doesn't contain
-//! its code. The connection itself reports refusals, and heads whose body is to come. The loop reports the rest, because
-//! it calls the handler, reads the clock and writes.
+//! A [`Watch`] is in [`Shared`], behind a trait object: so a program that observes nothing doesn't contain its code. The
+//! connection itself reports refusals, upgrades, heads whose body is to come, and ends of responses. The loop reports
+//! the rest, because it calls the handler, reads the clock and writes.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -15,7 +15,7 @@ use crate::time::Instant;
 
 /// Receives reports about the requests of all connections.
 pub(crate) trait Watch: fmt::Debug {
-    /// Records what was seen of a connection at this time. Returns how many bytes it holds now, for all connections.
+    /// Records what was seen of a connection at this time. Returns how many bytes the watch holds now, for all of them.
     fn see(&mut self, connection: &mut Connection, now: Instant, seen: Seen<'_>) -> usize;
 
     /// Sets the wall clock: the time at `now`.
@@ -32,7 +32,7 @@ pub(crate) enum Seen<'a> {
     Head(SeenHead<'a>),
     /// Its head is refused: these are its bytes up to the fault.
     FaultyHead(&'a [u8]),
-    /// The server responds by itself. If no request is without a response, this is one of which nothing is known.
+    /// The server responds by itself: to the last request, or if that has its response, to one that wasn't reported.
     Refused(Refusal),
     /// Its response is queued, with a body of this length.
     RefusalQueued(u64),
@@ -85,7 +85,7 @@ pub(crate) struct At {
     pub(crate) received: u64,
     /// Bytes of output that the system has taken, since the connection was accepted.
     pub(crate) written: u64,
-    /// The same with those that are queued.
+    /// The same, and those that are queued.
     pub(crate) queued: u64,
     /// A head was accepted on this connection.
     pub(crate) has_read_head: bool,
@@ -95,8 +95,8 @@ pub(crate) struct At {
     pub(crate) close_reason: Option<CloseReason>,
 }
 
-/// The requests of a connection of which the response isn't sent, in their order: a list in the watch's own memory.
-/// 0 is none.
+/// The requests of a connection whose responses aren't sent, in their order. The list is in the watch's own memory;
+/// here are the keys of its first and last entry, or 0 if it is empty.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Open {
     pub(crate) first: u32,
@@ -143,7 +143,7 @@ impl Connection {
         self.head_began_at = None;
     }
 
-    /// The requests of which the response isn't sent.
+    /// The requests whose responses aren't sent.
     pub(crate) fn open_mut(&mut self) -> &mut Open {
         &mut self.open
     }

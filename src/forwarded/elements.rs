@@ -18,8 +18,8 @@ pub(super) enum Node {
 
 /// The entries of a line, from the right to the left. Empty ones are left out (RFC 9110 §5.6.1.2).
 ///
-/// A client must not hide what proxies add to the right of its line. So bytes that aren't UTF-8 make only their own entry
-/// malformed, and a quotation mark without a counterpart only its own and those to the left of it.
+/// A client must not hide what proxies add to the right of its line. So bytes that aren't UTF-8 make only their own
+/// entry malformed, and a quotation mark without a counterpart only its own and those to the left of it.
 pub(super) fn of_line(line: &HeaderValue, by: ForwardedBy) -> Vec<Node> {
     let line = String::from_utf8_lossy(line.as_bytes());
     match by {

@@ -102,9 +102,9 @@ impl TrustedProxies {
     /// | a trusted proxy, and all addresses are trusted | the leftmost one |
     ///
     /// It is `None` if the address isn't known: if that entry is `unknown`, an obfuscated name like `_hidden`,
-    /// or malformed. Then the entries to the left of it don't count either, because it is not known which party has added
-    /// them. Those to the right of it do: no bytes of a client hide what a proxy adds after them. It is also `None` if
-    /// the connection has no address, and isn't trusted or has no field.
+    /// or malformed. Then the entries to the left of it don't count either, because it is not known which party has
+    /// added them. Those to the right of it do: no bytes of a client hide what a proxy adds after them. It is also
+    /// `None` if the connection has no address, and isn't trusted or has no field.
     ///
     /// Several lines of the field are one list, in their order. Ports are left out. Empty entries are ignored.
     #[must_use]

@@ -46,7 +46,9 @@ impl Network {
         if begin != bits(address) {
             return Err(Error::new(
                 ErrorKind::Setting,
-                format!("{text:?} has bits behind its prefix: the address or the prefix is wrong"),
+                format!(
+                    "{text:?} has bits set after its prefix: the address or the prefix is wrong"
+                ),
             ));
         }
         Ok(network)

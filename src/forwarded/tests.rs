@@ -1,4 +1,4 @@
-//! The mistakes that others have made, one test for each.
+//! Known mistakes in reading these fields, with a test for each.
 
 use super::*;
 use ForwardedBy::{Forwarded, XForwardedFor};
@@ -223,7 +223,7 @@ fn nothing_within_a_quoted_string_is_an_entry() {
         let line = format!("for=203.0.113.9;host=\"{text}\"");
         assert_eq!(client(Forwarded, &[&line]), None, "{line}");
     }
-    // So is a client that is a trusted address itself.
+    // Nor is a sender with a trusted address that writes both marks itself.
     let line = ["for=1.1.1.1, for=\"1.1.1.1, for=203.0.113.9\""];
     assert_eq!(client(Forwarded, &line), None);
 }
@@ -274,7 +274,7 @@ fn an_entry_with_bytes_beyond_ascii_is_unknown() {
     }
 }
 
-/// Nor what the proxy adds to its line.
+/// A client that sends such bytes must not hide what proxies add to its line.
 #[test]
 fn bytes_beyond_ascii_do_not_hide_entries_to_their_right() {
     for line in [

@@ -17,8 +17,12 @@ use crate::failure::refusal_of;
 /// | 400 | a malformed chunk, or the client's stream ended within the body (RFC 9112 §7.1, §8) |
 /// | 408 | the body arrived below [`min_rate`](crate::Limits::min_rate) |
 /// | 413 | the body is larger than its [`limit`](crate::Incoming::limit) |
-/// | 431 | the trailers exceed [`max_trailers`](crate::Limits::max_trailers) or [`max_fields`](crate::Limits::max_fields) |
-/// | 503 | [`bytes`](crate::Incoming::bytes) found no room in [`max_held`](crate::Limits::max_held), or the server is stopping |
+/// | 431 | the trailers exceed [`max_trailers`] or [`max_fields`] |
+/// | 503 | [`bytes`](crate::Incoming::bytes) found no room in [`max_held`], or the server is stopping |
+///
+/// [`max_trailers`]: crate::Limits::max_trailers
+/// [`max_fields`]: crate::Limits::max_fields
+/// [`max_held`]: crate::Limits::max_held
 pub struct IncomingError {
     kind: Kind,
 }

@@ -1,7 +1,7 @@
 //! What the event loop and an [`Incoming`] share: pieces of a body that wait to be taken.
 //!
 //! The loop is the sender ([`Stream`]), the `Incoming` the receiver ([`Receiver`]). They may be on different
-//! threads. No waker is called, cloned waker dropped or piece freed while the lock is held, because any of
+//! threads. While the lock is held, no waker is called or dropped, and no piece is freed, because each of
 //! these may run code that takes the lock again.
 
 use std::collections::VecDeque;

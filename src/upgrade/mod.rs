@@ -55,7 +55,7 @@ use pipe::{Offer, User};
 /// check which protocols the client offers, and name one of them in the response. A response that can't upgrade
 /// becomes 500, and a log line says why:
 ///
-/// * the request isn't HTTP/1.1, or has not both `Upgrade` and the option `upgrade` in `Connection`,
+/// * the request isn't HTTP/1.1, or lacks `Upgrade` or the option `upgrade` in `Connection`,
 /// * `upgrade` wasn't called, or its future was dropped,
 /// * the request has a body, and its end wasn't received,
 /// * 101 has no `Upgrade` field.
@@ -64,8 +64,8 @@ use pipe::{Offer, User};
 /// connection is closed after each response to CONNECT that makes none, since bytes for the tunnel may follow.
 ///
 /// # Errors
-/// [`ErrorKind::Upgrade`]: the request doesn't ask for an upgrade, `upgrade` was called for it before, the response is
-/// another one, or the connection ended before that, also because the server stopped. In
+/// [`ErrorKind::Upgrade`]: the request doesn't ask for an upgrade, `upgrade` was called for it before, the response
+/// doesn't upgrade the connection, or the connection ended before that, also because the server stopped. In
 /// [`test::run`](crate::test::run), no connection can be upgraded. [`ErrorKind::Unsupported`] in a component that
 /// `export!` has made.
 pub fn upgrade<B>(request: &mut http::Request<B>) -> Upgrade {
@@ -155,8 +155,8 @@ impl fmt::Debug for Upgrade {
 /// What the client sent after its request is read first.
 ///
 /// # Limits
-/// Those of HTTP don't apply any more: the client may be silent for any time, and send at any rate. A protocol that must
-/// notice a client that is gone sends something from time to time; natively, keep-alive probes find it, too. Each
+/// Those of HTTP don't apply any more: the client may be silent for any time, and send at any rate. A protocol that
+/// must notice a client that is gone sends something from time to time; natively, keep-alive probes find it, too. Each
 /// direction holds at most 64 KiB, which are counted in [`max_held`](crate::Limits::max_held). When it is full, the
 /// connection isn't read, or a write waits. While `max_held` is used up, a direction holds 4 KiB.
 ///
@@ -176,7 +176,8 @@ impl fmt::Debug for Upgrade {
 /// * [`TimedOut`](io::ErrorKind::TimedOut): the client has taken none of the output for
 ///   [`rate_window`](crate::Limits::rate_window). The connection is closed.
 /// * [`ConnectionReset`](io::ErrorKind::ConnectionReset): the connection has failed.
-/// * [`ConnectionAborted`](io::ErrorKind::ConnectionAborted): the server has ended, or its deadline for stopping passed.
+/// * [`ConnectionAborted`](io::ErrorKind::ConnectionAborted): the server has ended, or its deadline for stopping has
+///   passed.
 /// * [`BrokenPipe`](io::ErrorKind::BrokenPipe): a write after `close`.
 pub struct Upgraded(User);
 

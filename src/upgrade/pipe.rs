@@ -193,7 +193,7 @@ impl Pipe {
         lock(&self.state).input.len()
     }
 
-    /// Returns the memory of output that was copied.
+    /// Takes back the memory of output that was copied, for further output.
     pub(crate) fn give_back(&self, mut memory: Vec<u8>) {
         if (1..=KEPT_OUTPUT).contains(&memory.capacity()) {
             memory.clear();
@@ -395,8 +395,8 @@ impl State {
     }
 }
 
-/// Has the task woken later. Returns the waker of one that waited in its place: it is dropped after unlocking, because
-/// that may drop the task, and with it this side.
+/// Records the waker of a task that waits. Returns the waker that it replaces, to be dropped after unlocking: that may
+/// drop the task, and with it this side.
 fn wait(waiting: &mut Option<Waker>, cx: &Context<'_>) -> Option<Waker> {
     match waiting {
         Some(waker) if waker.will_wake(cx.waker()) => None,

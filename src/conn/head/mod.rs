@@ -69,7 +69,7 @@ impl Head {
     }
 }
 
-/// Parses the head at the front of `input`. CONNECT is refused unless the handler `may_tunnel`.
+/// Parses the head at the front of `input`. CONNECT is refused unless `may_tunnel`.
 ///
 /// `None` means that the head is incomplete or refused; [`HeadLines`] finds out which.
 pub(super) fn parse_whole(

@@ -2,7 +2,7 @@
 //!
 //! | accepted by `httparse` | refused by |
 //! |---|---|
-//! | lines that end with a bare LF (optional for recipients, RFC 9112 §2.2) | [`Parsed::line`], [`Parsed::is_strict`] |
+//! | lines that end with a bare LF (which RFC 9112 §2.2 allows) | [`Parsed::line`], [`Parsed::is_strict`] |
 //! | empty lines before the request line: any number, also with a bare LF | [`Parsed::is_strict`] |
 //! | a request line or a head of any length | [`Parsed::is_strict`]; the caller limits the head |
 //! | any visible byte and any UTF-8 in the target | `target.rs`, by the target's form (RFC 9112 §3.2) |

@@ -1,8 +1,8 @@
-//! [`Account`]: how many bytes one connection holds, and is counted with in the budget.
+//! [`Account`]: how many bytes the budget counts for one connection.
 
 use super::Budget;
 
-/// The bytes with which one connection is counted in the budget. Nothing else changes that count.
+/// The bytes that the budget counts for one connection. Nothing else changes the budget's count.
 #[derive(Debug, Default)]
 pub(in crate::conn) struct Account {
     held: usize,
@@ -14,7 +14,7 @@ impl Account {
         self.held
     }
 
-    /// Counts the connection with `held` bytes in place of what was counted before.
+    /// Counts `held` bytes in place of those that were counted before.
     pub(in crate::conn) fn set(&mut self, budget: &mut Budget, held: usize) {
         if held != self.held {
             budget.replace(self.held, held);
@@ -22,7 +22,7 @@ impl Account {
         }
     }
 
-    /// Counts `more` bytes.
+    /// Counts `more` bytes in addition.
     pub(in crate::conn) fn grow(&mut self, budget: &mut Budget, more: usize) {
         self.set(budget, self.held + more);
     }

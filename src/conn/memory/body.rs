@@ -12,23 +12,23 @@ use super::{Account, Budget, allocated};
 use crate::conn::{Context, Refusal, Shared};
 use crate::limits::Limits;
 
-/// A body has at most this many times what has come of it: its sizes are its length, a sixth of that, and so
-/// on, or the same of `max_body` where no length is announced. It must be less than the twelve of
-/// `is_fast_enough`: then it costs a client as many bytes to take memory as to keep it. With two, the holes of
-/// 40 bodies in a module came to 0.4 times the bodies, with four to 0.2, with six it is 0.15. With eight,
-/// fewer bodies without a length would fit into the budget.
+/// A body holds at most this many times what was received of it: its sizes are its length, a sixth of that, and so
+/// on, or the same of `max_body` where no length is announced. It must be less than `TURNOVER_WINDOWS`
+/// (`conn/deadlines.rs`): then a client must send more to take memory than to keep it for another rate window. With
+/// two, the holes of 40 bodies in a module came to 0.4 times the bodies, with four to 0.2, with six to 0.15. With
+/// eight, fewer bodies without a length would fit into the budget.
 const FACTOR: usize = 6;
 
-/// The least that a body grows by, if there is room for that, in bytes: 10,000 connections get 40 MiB for a
-/// byte each. With half of it, small bodies would be moved once more.
+/// The least that a body grows by, if there is room for that, in bytes: 10,000 connections that have sent a
+/// byte each hold 40 MiB. With half of it, small bodies would be moved once more.
 const LEAST_GROWTH: usize = 4 << 10;
 
-/// To move a body of up to this size doesn't have to fit into the budget, in bytes: only one is moved at
+/// While a body of up to this many bytes is moved, its former place isn't counted: only one is moved at
 /// a time, and 1 MiB is little compared with what the process takes anyway. With 64 KiB, the last bytes of
 /// a small budget couldn't be used.
 const MOVED_FREELY: usize = 1 << 20;
 
-/// A whole body keeps what it has too much, if it has no more than this, in bytes. Such memory is soon used
+/// A complete body with at most this many bytes of memory keeps those that it doesn't use: they are soon used
 /// again, and moving the body costs more.
 const SMALL: usize = 64 << 10;
 
@@ -125,7 +125,7 @@ impl GrowingBody {
     ) -> Result<(), Refusal> {
         let needed = self.length + more;
         let largest = most.max(needed);
-        if self.move_to_former(needed, is_announced, largest, cx) {
+        if self.move_to_pooled(needed, is_announced, largest, cx) {
             return Ok(());
         }
         let is_in_blocks = self.piece.capacity() <= BLOCK && needed <= IN_BLOCKS;
@@ -148,9 +148,9 @@ impl GrowingBody {
         Ok(())
     }
 
-    /// Goes on in the memory of a former body, if there is one of that size: but not while memory is scarce,
-    /// for it is had for a few bytes.
-    fn move_to_former(
+    /// Moves the body to memory from the pool, if there is some of the right size. Not while memory is scarce,
+    /// because a client gets all of it for a few bytes.
+    fn move_to_pooled(
         &mut self,
         needed: usize,
         is_announced: bool,
@@ -170,12 +170,12 @@ impl GrowingBody {
         };
         let room = budget.room_for(size.saturating_sub(capacity), cx.limits);
         let most = capacity.saturating_add(room);
-        let Some(mut former) = buffers.bodies.take(size, most) else {
+        let Some(mut pooled) = buffers.bodies.take(size, most) else {
             return false;
         };
         self.pieces()
-            .for_each(|piece| former.extend_from_slice(piece));
-        self.piece = former;
+            .for_each(|piece| pooled.extend_from_slice(piece));
+        self.piece = pooled;
         self.blocks = Vec::new();
         true
     }
@@ -225,7 +225,7 @@ impl GrowingBody {
 }
 
 /// Frees unused memory of a complete body. If its length was not announced, that may be
-/// five times as much as the body itself. Less than a fourth is kept, because it would only leave a hole that is
+/// five times as much as the body itself. Up to a fourth of all is kept, because it would only leave a hole that is
 /// too small to be used.
 fn trim(body: &mut Vec<u8>) {
     if body.capacity() > SMALL && body.len() < body.capacity() / 4 * 3 {
@@ -234,8 +234,8 @@ fn trim(body: &mut Vec<u8>) {
 }
 
 /// Bytes that must stay free in addition to those that a piece grows by: its own size, because it is there twice
-/// while it is moved, and [`FOR_HOLES`]. A body that holds more than all others together is exempt. Otherwise a
-/// single one couldn't have all of the budget.
+/// while it is moved, or [`FOR_HOLES`] if that is more. A body that holds more than all others together is exempt.
+/// Otherwise a single one couldn't have all of the budget.
 fn left_free(capacity: usize, needed: usize, budget: &Budget, limits: &Limits) -> usize {
     if needed <= IN_BLOCKS || holds_most(capacity, budget) {
         return 0;
@@ -258,8 +258,8 @@ const FREE_BESIDE_BLOCKS: usize = if cfg!(target_family = "wasm") { 12 } else { 
 /// The part of the budget, in per cent, that pieces leave free for the holes between them. The memory of a
 /// module never shrinks: without this, 500 large bodies side by side take 1.9 times the budget there, with a
 /// fourth or a third 1.2 to 1.7 times, with 45 per cent 1.5 times, and 1.3 times with
-/// [`FREE_BESIDE_BLOCKS`]. With half of it, a second body of 16 MiB doesn't fit into 64 MiB. Natively the
-/// system takes the largest back: there, 1.2 times without this.
+/// [`FREE_BESIDE_BLOCKS`]. With 50 per cent, a second body of 16 MiB doesn't fit into 64 MiB. Natively the
+/// system takes the largest holes back: there, 1.2 times without this.
 const FOR_HOLES: usize = if cfg!(target_family = "wasm") { 48 } else { 12 };
 
 /// The capacity that is enough for `needed` bytes, and at most `factor` times as much or the least growth:
@@ -328,7 +328,7 @@ mod tests {
             Ok(())
         }
 
-        /// The whole body; another one can come.
+        /// The complete body. The next one begins.
         fn finish(&mut self) -> Vec<u8> {
             self.account.set(&mut self.shared.budget, 0);
             let empty = GrowingBody::new(Vec::new());
@@ -337,13 +337,13 @@ mod tests {
         }
     }
 
-    /// So many bytes that no two pages are the same.
+    /// This many bytes, which differ from page to page.
     fn bytes(length: usize) -> Vec<u8> {
         (0..length).map(|at| (at % 251) as u8).collect()
     }
 
     #[test]
-    fn all_that_came_is_there_however_it_came() {
+    fn a_body_is_what_was_received_in_pieces_of_any_size() {
         for length in [1, 65_535, 65_536, 65_537, 200_001] {
             let all = bytes(length);
             for piece in [999, 65_536, 150_000] {
@@ -357,7 +357,7 @@ mod tests {
                         }
                         let body = bench.finish();
                         assert!(body == all, "{length} bytes by {piece}, round {round}");
-                        // As one that was sent: the next has its memory.
+                        // It was sent: the next one gets its memory.
                         bench.shared.buffers.bodies.give_back(body.into());
                     }
                 }
@@ -366,9 +366,9 @@ mod tests {
     }
 
     #[test]
-    fn what_is_held_follows_what_has_come() {
+    fn memory_grows_with_what_was_received() {
         const GIB: usize = 1 << 30;
-        // With the second, there is no room for all of it.
+        // In the second case, there is no room for all of it.
         for (max_held, missing) in [(3 * GIB, Some(GIB)), (GIB, Some(GIB)), (3 * GIB, None)] {
             let missing = missing.map(|missing| missing as u64);
             let mut bench = Bench::new(max_held);
@@ -403,7 +403,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_gets_much_for_a_few_bytes() {
+    fn a_few_bytes_get_little_memory() {
         // Also while memory is scarce.
         for others in [0, (1 << 19) + 1] {
             for missing in [Some(100_000), None] {
@@ -417,7 +417,7 @@ mod tests {
     }
 
     #[test]
-    fn a_large_body_grows_only_if_it_can_be_there_twice() {
+    fn a_large_body_is_moved_only_if_both_places_fit() {
         const LENGTH: usize = 4 * MOVED_FREELY;
         let data = bytes(LENGTH / 2);
         for missing in [Some((LENGTH / 2 - 1) as u64), None] {
@@ -466,7 +466,7 @@ mod tests {
     }
 
     #[test]
-    fn a_whole_body_gives_back_what_it_has_no_use_for() {
+    fn a_complete_body_gives_back_much_unused_memory() {
         let mut body = Vec::with_capacity(200_000);
         body.resize(100_001, 1);
         trim(&mut body);

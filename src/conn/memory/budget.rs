@@ -67,20 +67,20 @@ impl Budget {
     }
 
     /// How many more bytes a body may hold: the first of the wished numbers for which there is room, or what
-    /// is left. Refuses the body if that is less than `least`. `apart` is the number of bytes that stay free.
+    /// is left. Refuses the body if that is less than `least`. `free` is the number of bytes that stay free.
     pub(in crate::conn) fn grant(
         &self,
         wishes: [usize; 3],
         least: usize,
-        apart: usize,
+        free: usize,
         limits: &Limits,
     ) -> Result<usize, Refusal> {
-        self.admit(least.saturating_add(apart), limits)?;
-        let fits = |wish: &usize| self.has_room(wish.saturating_add(apart), limits);
+        self.admit(least.saturating_add(free), limits)?;
+        let fits = |wish: &usize| self.has_room(wish.saturating_add(free), limits);
         let granted = wishes.into_iter().find(fits);
         Ok(granted.unwrap_or_else(|| {
             let [largest, ..] = wishes;
-            self.room_for(largest.saturating_add(apart), limits) - apart
+            self.room_for(largest.saturating_add(free), limits) - free
         }))
     }
 

@@ -11,11 +11,11 @@ pub(in crate::conn) struct BufferPool {
 }
 
 impl BufferPool {
-    /// The most buffers that are kept. At half, 32 connections with unfinished heads or output allocate in each turn; at
-    /// double, up to 4 MiB are kept for nothing after a burst.
+    /// The most buffers that are kept. At half, 32 connections with unfinished heads or output allocate in each turn;
+    /// at double, up to 4 MiB are kept for nothing after a burst.
     const MAX_BUFFERS: usize = 32;
-    /// The largest buffer that is kept: one full read. At half, the buffer of each upload is allocated anew; at double, the
-    /// pool keeps twice as much.
+    /// The largest buffer that is kept: one full read. At half, the buffer of each upload is allocated anew; at double,
+    /// the pool keeps twice as much.
     pub(in crate::conn) const MAX_CAPACITY: usize = 64 << 10;
 
     /// An empty buffer.
@@ -34,8 +34,8 @@ impl BufferPool {
     }
 }
 
-/// Memory of large bodies that were sent, for those that come. Allocators give memory of this size
-/// back to the system, and what is fetched anew for each body costs as much as it costs to copy it.
+/// Memory of large bodies that were sent, for those that are received next. Allocators return memory of this
+/// size to the system, and to get it again for each body costs as much as to copy the body.
 #[derive(Debug, Default)]
 pub(in crate::conn) struct BodyPool {
     buffers: Vec<Vec<u8>>,
@@ -46,7 +46,7 @@ pub(in crate::conn) struct BodyPool {
 impl BodyPool {
     /// A body up to this size is small, and needs no pool: allocators keep such memory themselves.
     const SMALL: usize = 64 << 10;
-    /// The most memory of bodies that is kept: eight of 1 MiB. At half, large echoes on more than four connections fetch
+    /// The most memory of bodies that is kept: eight of 1 MiB. At half, large echoes on more than four connections get
     /// memory from the system for each body; at double, an idle server keeps 16 MiB.
     const MAX_BYTES: usize = 8 << 20;
 
@@ -86,10 +86,10 @@ mod tests {
     fn a_body_that_was_sent_leaves_its_memory_to_one_of_its_size() {
         let mut pool = BodyPool::default();
         let body = Bytes::from(vec![1; 200_000]);
-        let (somebody_elses, place) = (body.clone(), body.as_ptr());
+        let (clone, place) = (body.clone(), body.as_ptr());
         pool.give_back(body);
         assert_eq!(pool.bytes, 0);
-        pool.give_back(somebody_elses);
+        pool.give_back(clone);
         pool.give_back(Bytes::from_static(&[0; 100_000]));
         assert_eq!(pool.bytes, 200_000);
         for (length, most) in [(99_999, 1 << 20), (200_001, 1 << 20), (100_000, 199_999)] {

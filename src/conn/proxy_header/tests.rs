@@ -18,7 +18,7 @@ fn v2_header(command: u8, family: u8, rest: &[u8]) -> Vec<u8> {
 /// 203.0.113.9:4711 to 192.0.2.1:80.
 const V4: [u8; 12] = [203, 0, 113, 9, 192, 0, 2, 1, 0x12, 0x67, 0, 80];
 
-/// The checksum of a header whose last four bytes are its place.
+/// The header with its checksum in its last four bytes.
 fn with_checksum(mut header: Vec<u8>) -> Vec<u8> {
     let at = header.len() - 4;
     let sum = crc32c(&header, at).to_be_bytes();

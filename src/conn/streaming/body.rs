@@ -89,7 +89,7 @@ impl RequestBody {
         }
     }
 
-    /// Begins with the next body. In place: moving all of it takes longer than the rest of a small request's state.
+    /// Begins with the next body. In place, because to make a new value and move it costs time in each small request.
     pub(super) fn begin(&mut self, head: &Head) {
         let Self {
             decoder,
@@ -232,7 +232,7 @@ impl Connection {
         self.update_timers_and_budget(cx);
     }
 
-    /// Sets the least rate at which this body must arrive, in place of
+    /// Sets the minimum rate at which this body must arrive, in place of
     /// [`Limits::min_rate`](crate::Limits::min_rate). 0 turns the check off.
     pub fn set_body_rate(&mut self, bytes_per_second: u32) {
         if let Some(streaming) = &mut self.streaming {
@@ -350,8 +350,8 @@ impl Connection {
         self.drop_kept(cx);
     }
 
-    /// Handles a body that can't be received: records that for the handler, or if the body is unwanted, receives no more
-    /// of it.
+    /// Handles a body that can't be received: records that for the handler. If the body is unwanted, just receives
+    /// no more of it.
     pub(super) fn fault_found(&mut self, cx: &mut Context<'_>, refusal: Refusal) {
         let Some(streaming) = &mut self.streaming else {
             return;

@@ -18,7 +18,7 @@ impl Connection {
     /// Consumes received bytes from the front of `input`, up to the first head or part of a body, and returns
     /// that. Call it until it returns `None`: all input is consumed then, or kept. With an empty `input` it continues
     /// with the bytes kept from earlier calls.
-    #[must_use = "a request needs a response, and its body belongs to it"]
+    #[must_use = "the handler needs what was received"]
     pub fn handle_input_streaming(
         &mut self,
         cx: &mut Context<'_>,
@@ -37,8 +37,8 @@ impl Connection {
         received
     }
 
-    /// Records that the handler isn't ready. Call it if the last call of
-    /// [`handle_input_streaming`](Self::handle_input_streaming) has returned something.
+    /// Records that the handler has to go on first. Call it if no call of
+    /// [`handle_input_streaming`](Self::handle_input_streaming) follows although the last one has returned something.
     pub fn wait_for_handler(&mut self, cx: &mut Context<'_>) {
         self.end_input_if_due(cx);
         self.update_timers_and_budget(cx);
@@ -236,7 +236,7 @@ impl Streaming {
     ) -> Result<Progress, Refusal> {
         let mut part = Part::default();
         let is_over = loop {
-            // A part has at most as many bytes as it had in the transfer coding.
+            // Without its transfer coding, a body isn't longer: so the data of this much input has room.
             let room = self.request.room - part.len();
             let (mut front, _) = input.split_at(room.min(input.len()));
             let before = front.len();
@@ -344,7 +344,9 @@ impl Streaming {
 /// Bytes of a body for the handler. Several chunks in one read make one part.
 #[derive(Debug, Default)]
 struct Part<'a> {
+    /// The first chunk.
     first: &'a [u8],
+    /// All chunks, once there are two.
     all: Vec<u8>,
 }
 

@@ -51,19 +51,19 @@ use super::state::{Reading, ResponseState};
 use super::{Connection, Context, Framing, Refusal};
 use crate::request::Request;
 
-/// What each direction of a stream, or of an upgraded connection, may hold in bytes while the budget is full, so that
-/// no stream stops. For 10,000 connections this is 40 MiB. With half of it, their streams would take twice as many
-/// turns. A larger part of a response is held, too, but then nothing else.
-pub(crate) const ALWAYS: usize = 4 << 10;
+/// How many bytes each direction of a stream, or of an upgraded connection, may hold even while the budget is full, so
+/// that no stream stops. For 10,000 connections this is 40 MiB. With half of it, their streams would take twice as many
+/// turns. A part of a response may be larger, if nothing else of the response is held.
+pub(crate) const MIN_ROOM: usize = 4 << 10;
 
 /// What [`Connection::handle_input_streaming`] has received.
 #[derive(Debug)]
 pub enum Received {
     /// The head of a request, and how long its body is.
     Head(Request, BodyLength),
-    /// Bytes of the body, or of an upgraded connection; at most the room that was set.
+    /// Bytes of the body, or of an upgraded connection: at most as many as there was room for.
     Data(Bytes),
-    /// The body is complete. Its trailers, if it has any. On an upgraded connection: the client has ended its stream.
+    /// The body is complete; its trailers, if it has any. On an upgraded connection: the client has ended its stream.
     End(Option<HeaderMap>),
     /// After [`Connection::gather_body`]: all the rest of the body.
     Whole(Bytes),
@@ -196,7 +196,7 @@ impl Connection {
         self.state.response() == ResponseState::Begun && self.data_room(cx) > 0
     }
 
-    /// The room for data of a response, in bytes: its body may be polled until it has given this many. The
+    /// The room for data of a response, in bytes: its body may be polled until it has returned this many. The
     /// last part may exceed that, because its length isn't known before. With 0, the body must not be polled.
     #[must_use]
     pub fn data_room(&self, cx: &Context<'_>) -> usize {
@@ -205,8 +205,8 @@ impl Connection {
             return 0;
         }
         let room = cx.shared.budget.room(cx.limits);
-        match room < ALWAYS {
-            true => room.max(self.room_always(pending)),
+        match room < MIN_ROOM {
+            true => room.max(self.min_room(pending)),
             false => room,
         }
     }
@@ -236,7 +236,7 @@ impl Connection {
             (_, _) => return 0,
         };
         let room = cx.shared.budget.room(cx.limits);
-        wanted.min(room.max(ALWAYS.saturating_sub(waiting)))
+        wanted.min(room.max(MIN_ROOM.saturating_sub(waiting)))
     }
 
     /// Whether the connection should be reset, not closed: its response has no other end than that of
@@ -252,11 +252,11 @@ impl Connection {
 impl Connection {
     /// The room for data while the budget is full. The next part is expected to be as long as the longest so
     /// far.
-    fn room_always(&self, pending: usize) -> usize {
+    fn min_room(&self, pending: usize) -> usize {
         let longest = self.streaming.as_ref().map_or(0, |it| it.response.longest);
         let room = match longest {
             0 => 0,
-            _ => ALWAYS.saturating_sub(pending + longest),
+            _ => MIN_ROOM.saturating_sub(pending + longest),
         };
         // One part, however long it is.
         room.max(usize::from(pending == 0))

@@ -2,9 +2,9 @@
 //!
 //! | timer | runs | on expiry |
 //! |---|---|---|
-//! | `Body` | while the handler waits for the body, or the rest of it is drained after the response | 408 if it was too slow |
+//! | `Body` | while the handler waits for the body, or its rest is drained after the response | 408 if it is too slow |
 //! | `Handler` | from the head of the request to that of the response, but not while the body is waited for | 503 |
-//! | `HalfClosed` | from the client's end of stream to the end of the response, anew from each write | a close |
+//! | `HalfClosed` | from the client's end of stream, or a later write, to the end of the response | a close |
 
 use std::time::Duration;
 

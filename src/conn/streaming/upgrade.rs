@@ -54,8 +54,8 @@ impl Wish {
 
 const NO_UPGRADE_FIELD: &str = "the request has no Upgrade field";
 
-/// Why a request doesn't ask for an upgrade. A client that sends `Upgrade` must send the connection option, too; without
-/// that, the field comes from behind a proxy that doesn't know it (RFC 9110 §7.8).
+/// Why a request doesn't ask for an upgrade. A client that sends `Upgrade` must send the connection option, too. If
+/// that is missing, a proxy that doesn't know the field has passed it on (RFC 9110 §7.8).
 pub(crate) fn why_no_upgrade(version: Version, fields: &HeaderMap) -> Option<&'static str> {
     if !fields.contains_key(header::UPGRADE) {
         Some(NO_UPGRADE_FIELD)
@@ -101,7 +101,7 @@ impl Connection {
         self.state.is_in_use()
     }
 
-    /// Sets how many bytes of input wait to be read by its user. Up to 64 KiB may.
+    /// Sets how many bytes of input wait to be read by its user. At most 64 KiB may wait.
     pub fn set_upgraded_queue(&mut self, cx: &mut Context<'_>, queued: usize) {
         if let Some(streaming) = &mut self.streaming
             && self.state.is_upgraded()
@@ -113,8 +113,8 @@ impl Connection {
         }
     }
 
-    /// Queues bytes of the other protocol. They are dropped if its output has ended. Their memory is left if they were
-    /// copied.
+    /// Queues bytes of the other protocol. They are dropped if its output has ended. If they are copied, `data` is
+    /// left as it is, so that its memory can be used again.
     pub fn send_upgraded(&mut self, cx: &mut Context<'_>, data: &mut Vec<u8>) {
         let is_open = self.state.is_upgraded() && self.state.writing() == Writing::Open;
         if is_open && !data.is_empty() {

@@ -416,7 +416,7 @@ fn a_large_body_reuses_the_memory_of_a_sent_one() {
         let held = bench.checked.shared.held();
         let mut rest = &vec![b'y'; length - length / 2][..];
         let request = bench.call(|conn, cx| conn.handle_input(cx, &mut rest));
-        let body = request.expect("it is whole").into_body();
+        let body = request.expect("it is complete").into_body();
         let (xs, ys) = body.split_at(length / 2);
         assert!(xs.iter().all(|&x| x == b'x') && ys.iter().all(|&y| y == b'y'));
         assert_eq!(body.len(), length);

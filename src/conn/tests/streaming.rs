@@ -189,7 +189,7 @@ impl Bench {
     }
 }
 
-/// Collects the body, and responds with it, or with `hello!` if it is empty. A fault is passed back.
+/// Collects the body, and responds with it, or with `hello!` if there is none. Does nothing after a fault.
 fn echo(bench: &mut Bench, seen: &Seen) {
     match seen {
         Seen::Head(_, BodyLength::None) => bench.respond_exactly("hello!"),
@@ -210,7 +210,7 @@ fn echo(bench: &mut Bench, seen: &Seen) {
     }
 }
 
-/// The same, with the fault of a body passed back.
+/// The same, but responds to the fault of a body with its refusal.
 fn echo_or_refuse(bench: &mut Bench, seen: &Seen) {
     match seen {
         Seen::Failed(status) => {

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::Streaming;
 use super::exchange::Exchange;
 use crate::conn::state::Writing;
-use crate::conn::{ALWAYS, CloseReason, Connection, Context};
+use crate::conn::{CloseReason, Connection, Context, MIN_ROOM};
 use crate::event_loop::driver::Driver;
 use crate::event_loop::slot::Slot;
 use crate::incoming::QUEUE;
@@ -71,7 +71,7 @@ impl Tunnel {
         let Sent { unsent, is_shut } = Sent::by(connection);
         let room = match cx.shared.held() < cx.limits.max_held {
             true => QUEUE,
-            false => ALWAYS,
+            false => MIN_ROOM,
         };
         let mut wishes = self.pipe.exchange(unsent, is_shut, room);
         if !wishes.output.is_empty() {

@@ -139,7 +139,7 @@ fn a_future_of_bytes_that_is_dropped_drops_the_body() {
 }
 
 #[test]
-fn what_waits_before_all_is_gathered_costs_only_its_own_memory() {
+fn pieces_that_wait_before_the_rest_is_gathered_add_only_their_own_memory() {
     let Fixture {
         stream, incoming, ..
     } = fixture(None);

@@ -131,7 +131,7 @@ fn a_client_that_has_ended_its_stream_gets_all_its_responses() {
 }
 
 #[test]
-fn a_half_closed_connection_gives_way_while_nothing_is_sent() {
+fn a_half_closed_connection_can_be_evicted_while_nothing_is_sent() {
     let mut bench = Bench::new(wait);
     bench.input(GET);
     assert!(!bench.checked.connection.can_be_evicted());

@@ -1,4 +1,4 @@
-//! Responses: framing, parts, trailers, and bodies that fail or lie about their length.
+//! Responses: framing, parts, trailers, and bodies that fail or have another length than announced.
 
 use std::io::IoSlice;
 
@@ -143,7 +143,7 @@ fn some_responses_have_no_body_to_poll() {
             "{expected}"
         );
         assert!(!bench.checked.connection.request_in_progress());
-        // Parts that come nevertheless go nowhere.
+        // Parts that come nevertheless are dropped.
         bench.send("x");
         bench.call(Connection::end_response);
         let output = bench.output();
@@ -230,7 +230,7 @@ fn trailers_go_to_clients_that_take_them() {
 }
 
 #[test]
-fn a_body_that_has_not_the_announced_length_ends_the_connection() {
+fn a_body_of_another_length_than_announced_ends_the_connection() {
     for (parts, sent) in [
         (&["he", "l"][..], "hel"),
         (&["hello!"], ""),

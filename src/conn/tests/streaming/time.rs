@@ -78,7 +78,7 @@ fn a_body_that_is_collected_must_keep_the_rate() {
 fn the_rest_of_a_body_must_keep_the_rate_after_the_response() {
     let mut bench = Bench::new(wait);
     bench.input(post(60_000));
-    // What the handler has set was for itself.
+    // The rate that the handler sets is only for what it receives itself.
     bench.call(|conn, _| conn.set_body_rate(0));
     bench.call(Connection::drop_body);
     bench.begin();
