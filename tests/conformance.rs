@@ -1,8 +1,8 @@
 //! Runs the cases of `tests/conformance/` against the connection's state machine and over sockets.
 //!
 //! Over sockets, the server is any that responds like `examples/echo`, or the example `conformance_server`, which
-//! has all handlers and limits; in any runtime. `ci/run conformance` starts the servers and runs all cases. By hand,
-//! with the example echo:
+//! has all handlers and limits. It may run in any runtime. `ci/run conformance` starts the servers and runs all cases.
+//! By hand, with the example echo:
 //!
 //! ```sh
 //! MINI_HTTP_CONFORMANCE=127.0.0.1:3000 cargo test --test conformance over_a_socket -- --ignored --nocapture
@@ -57,7 +57,7 @@ fn every_case_holds(mut machine: Machine) {
     }
     let inputs: usize = cases.iter().map(|case| case.inputs.len()).sum();
     let summary = format!("{} cases, {inputs} inputs, {runs} runs", cases.len());
-    conclude(&summary, &failures);
+    conclude(&summary, runs, &failures);
 }
 
 #[test]
@@ -70,7 +70,7 @@ fn every_case_holds_for_a_native_server_whose_handler_is_a_future() {
     check_native_servers(Mode::Async);
 }
 
-/// Half-closed streams, resets and so on are the same for them.
+/// There, half-closed streams, resets and so on are the same as over TCP.
 #[cfg(unix)]
 #[test]
 fn every_case_holds_for_a_native_server_at_a_unix_domain_socket() {
@@ -83,7 +83,7 @@ fn check_native_servers(mode: Mode) {
     check_native_servers_at(None, mode);
 }
 
-/// With servers at this path, or else at a port.
+/// Runs the cases against servers at this path, or else at a port.
 fn check_native_servers_at(path: Option<&Path>, mode: Mode) {
     let cases = all_cases();
     let servers = servers(&cases);
@@ -111,7 +111,8 @@ fn check_native_servers_at(path: Option<&Path>, mode: Mode) {
             .expect("no panic")
             .expect("the server ends well");
     }
-    conclude(&format!("{} cases, {runs} runs", cases.len()), &failures);
+    let summary = format!("{} cases, {runs} runs", cases.len());
+    conclude(&summary, runs, &failures);
 }
 
 #[test]
@@ -136,8 +137,7 @@ fn every_case_holds_over_a_socket() {
         .iter()
         .filter(|case| socket::fits(case, &subject))
         .count();
-    assert!(fitting > 0, "no case is for such a server");
-    conclude(&format!("{fitting} cases, {runs} runs"), &failures);
+    conclude(&format!("{fitting} cases, {runs} runs"), runs, &failures);
 }
 
 fn asks_for_a_panic(input: &[Step]) -> bool {
@@ -262,8 +262,9 @@ fn run_all_ways(
 }
 
 #[expect(clippy::print_stdout, reason = "people want to see how much was run")]
-fn conclude(summary: &str, failures: &[String]) {
+fn conclude(summary: &str, runs: usize, failures: &[String]) {
     println!("{summary}");
+    assert!(runs > 0, "no case is for such a server");
     let count = failures.len();
     assert!(
         failures.is_empty(),

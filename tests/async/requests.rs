@@ -30,7 +30,7 @@ fn a_ready_handler_responds() {
 }
 
 #[test]
-fn sixteen_that_sleep_end_together_and_others_meanwhile() {
+fn sixteen_sleep_at_once_and_others_are_served_meanwhile() {
     in_a_quiet_moment(sixteen_sleep);
 }
 
@@ -54,7 +54,8 @@ fn sixteen_sleep() -> Result<(), String> {
         times.push(before.elapsed());
     }
     times.sort();
-    let median = times[times.len() / 2];
+    let median = times.get(times.len() / 2).copied();
+    let median = median.unwrap_or(Duration::MAX);
     for stream in &mut sleeping {
         read_until(stream, ends_with("hello!"));
     }
@@ -128,7 +129,8 @@ fn requests_beyond_the_limit_wait() {
     let mut streams: Vec<TcpStream> = (0..6).map(|_| server.send(GET)).collect();
     for stream in &mut streams {
         let response = read_until(stream, |text| text.contains("most: "));
-        assert!(!response.ends_with('3'), "{response}");
+        let is_within = response.ends_with("most: 1") || response.ends_with("most: 2");
+        assert!(is_within, "{response}");
     }
     assert!(
         since.elapsed() >= Duration::from_millis(150),
@@ -155,7 +157,7 @@ fn a_request_knows_its_peer() {
     server.stop();
 }
 
-/// No wake-up from another thread is lost: the task is polled before the next one.
+/// Each wake-up from another thread has its task polled: if one were lost, the next round would never begin.
 #[test]
 fn wake_ups_from_other_threads_are_not_lost() {
     const THREADS: usize = 8;
