@@ -10,7 +10,7 @@
 //! | `/waiting` | the number of requests that wait |
 //! | `/echo` | the request's body, while it is received; its trailers, too |
 //! | `/count?MS` | the length of the body, which is first polled after this many milliseconds |
-//! | `/limited?BYTES` | the same, with this limit |
+//! | `/limited?BYTES` | the length of the body, which may have at most this many bytes |
 //! | `/gather` | the length of the body, received as one piece |
 //! | `/ignore` | `ignored`; the body isn't polled |
 //! | `/data?BYTES` | this many bytes, with their length |
@@ -18,11 +18,14 @@
 //! | `/short` | 3 of 5 bytes that were announced |
 //! | `/fails` | 3 bytes, then the body fails |
 //! | `/error` | the handler fails |
-//! | `/raw?WHAT` | with `Upgrade: raw`, the connection then carries bytes: `echo` sends them back; `count` sends their number at their end; `bye` ends its stream first; `sink` takes nothing; `source` sends without end |
+//! | `/raw?WHAT` | with `Upgrade: raw`: bytes in both directions, as below |
 //! | CONNECT | a tunnel, which sends back what it gets |
 //! | `/stats` | the counters, as those of the example `stats` |
 //! | `/stop` | `stopping`; the server ends |
 //! | any other | the request's body, or `hello!` if it has none |
+//!
+//! On an upgraded connection, `echo` sends the bytes back; `count` sends their number at their end; `bye` ends its
+//! stream first; `sink` reads nothing; `source` sends without end.
 
 mod news;
 #[allow(dead_code, reason = "it is a program, too")]

@@ -1,6 +1,6 @@
-//! The server for the conformance cases, for any runtime. Its handler is `MINI_HTTP_HANDLER` (`echo` or `respond`,
-//! see `tests/conformance/README.md`), its limits are `MINI_HTTP_SETTINGS`, such as `body=100, fields=3`.
-//! With `MINI_HTTP_MODE=async` the handler is a future.
+//! The server for the conformance cases, for any runtime. `MINI_HTTP_HANDLER` is its handler and `MINI_HTTP_SETTINGS`
+//! are its settings, such as `body=100, fields=3`: see `tests/conformance/README.md`. With `MINI_HTTP_MODE=async` the
+//! handler is a future.
 
 #[path = "../common/mod.rs"]
 mod common;

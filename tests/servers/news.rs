@@ -1,4 +1,4 @@
-//! What long polls wait for.
+//! What long polls (`/wait`) wait for: messages, which `/tell` brings.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;

@@ -1,5 +1,5 @@
-//! A server for tests of stopping, for any runtime. `/stop?MILLISECONDS` logs that it is working, does so for this time, and
-//! then stops the server. `/large` returns 16 MiB, and every other path `hello!`.
+//! A server for tests of stopping, for any runtime. `/stop?MILLISECONDS` logs `working`, sleeps for this time, and then
+//! stops the server. `/large` returns 16 MiB, and every other path `hello!`.
 
 use std::thread::sleep;
 use std::time::Duration;

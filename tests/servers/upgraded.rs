@@ -1,4 +1,4 @@
-//! What the server does on upgraded connections: that of a request with `Upgrade: raw`, or a tunnel.
+//! What the server does on upgraded connections, those of `/raw` and of CONNECT. `async.rs` lists it.
 
 use std::future::poll_fn;
 use std::io;
