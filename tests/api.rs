@@ -34,11 +34,11 @@ fn a_body_may_cross_threads() {
 /// A handler may pass what it waits for to another thread or executor.
 #[test]
 fn futures_may_cross_threads() {
-    fn is_send_and_unpin<T: Send + Sync + Unpin + 'static>() {}
-    is_send_and_unpin::<Sleep>();
-    is_send_and_unpin::<Stopping>();
-    is_send_and_unpin::<Upgrade>();
-    is_send_and_unpin::<Upgraded>();
+    fn is_send_sync_and_unpin<T: Send + Sync + Unpin + 'static>() {}
+    is_send_sync_and_unpin::<Sleep>();
+    is_send_sync_and_unpin::<Stopping>();
+    is_send_sync_and_unpin::<Upgrade>();
+    is_send_sync_and_unpin::<Upgraded>();
 }
 
 #[test]
@@ -49,7 +49,7 @@ fn a_request_for_a_test_can_have_a_peer() {
     assert_eq!(request.with_peer_addr(peer).peer_addr(), Some(peer));
 }
 
-/// A handler may borrow values that live longer than the call of `start`.
+/// A handler may borrow values that live longer than the call of `serve`.
 #[cfg(not(target_os = "wasi"))]
 #[test]
 fn a_handler_may_borrow() {

@@ -1,4 +1,5 @@
-//! Checks what the log shows of a client's bytes: also those of refused requests, but never a secret.
+//! Checks the log: what it shows of a client's bytes (also of refused requests, but never a secret), errors about
+//! handlers, and warnings about listeners.
 #![cfg(not(target_os = "wasi"))]
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
@@ -63,7 +64,7 @@ fn converse(pieces: &[&[u8]], end: End, status: u16) {
             let mut input = *piece;
             while connection.handle_input(cx, &mut input).is_some() {
                 let response = Response::builder().status(status).body("hello!");
-                connection.respond(cx, response.expect("a right response"));
+                connection.respond(cx, response.expect("a valid response"));
                 assert!(!connection.take_output(cx).is_empty());
             }
         }
@@ -135,6 +136,7 @@ fn the_bytes_of_a_refused_request_are_logged_up_to_its_fault() {
         ("GET / HT", End::Waits, r"GET / HT"),
     ] {
         let log = debug_log(sent, end);
+        // Without the escapes.
         let length = shown
             .replace("\\r", "r")
             .replace("\\n", "n")
@@ -158,8 +160,8 @@ fn a_long_refused_head_is_shortened_in_the_log() {
     assert!(log.contains("aaa\"... and 3994 bytes more\n"), "{log}");
 }
 
-/// Inserts a fault at each position of a head with secrets, and ends it there. The values of secrets consist of
-/// `Q`s.
+/// With a head that has secrets: inserts a fault at each position, or ends the input there. The values of secrets
+/// consist of `Q`s.
 #[test]
 fn no_secret_of_a_head_that_is_refused_is_logged() {
     let fields = "Host: a\r\nAuthorization: QQQ\r\ncookie:QQQ;QQQ\r\nProxy-Authorization: \tQQQ\r\n\
@@ -224,7 +226,7 @@ fn a_chunk_that_is_refused_is_logged_at_trace_and_a_trailer_never() {
 }
 
 #[test]
-fn an_upgrade_by_the_handler_is_an_error_in_the_log() {
+fn a_status_below_200_from_a_synchronous_handler_is_an_error_in_the_log() {
     for (status, why) in [
         (101, "only `serve_async` can upgrade a connection"),
         (103, "not a final status"),
@@ -246,37 +248,41 @@ fn an_upgrade_by_the_handler_is_an_error_in_the_log() {
 fn a_response_that_cannot_upgrade_is_an_error_in_the_log_that_says_why() {
     const UPGRADE: &str = "Connection: upgrade\r\nUpgrade: x\r\n";
     let get = |fields: &str| format!("GET / HTTP/1.1\r\nHost: a\r\n{fields}\r\n");
-    let is = |is_taken, has_field| (101, is_taken, has_field);
+    let switching = |is_taken, has_field| (101, is_taken, has_field);
     let cases = [
-        (get(""), is(true, true), "the request has no Upgrade field"),
+        (
+            get(""),
+            switching(true, true),
+            "the request has no Upgrade field",
+        ),
         (
             format!("GET / HTTP/1.0\r\n{UPGRADE}\r\n"),
-            is(true, true),
+            switching(true, true),
             "the request is not HTTP/1.1",
         ),
         (
             get("Upgrade: x\r\n"),
-            is(true, true),
+            switching(true, true),
             "the request has Upgrade, but not the option upgrade in Connection",
         ),
         (
             get(UPGRADE),
-            is(false, true),
+            switching(false, true),
             "the handler hasn't called `upgrade` with the request, or has dropped the future",
         ),
         (
             get(UPGRADE),
-            is(true, false),
+            switching(true, false),
             "the response has no Upgrade field",
         ),
         (
             get(&format!("{UPGRADE}Content-Length: 2\r\n")) + "a",
-            is(true, true),
+            switching(true, true),
             "the request's body has not been received to its end",
         ),
         (
             "CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n".into(),
-            is(true, true),
+            switching(true, true),
             "the method is CONNECT",
         ),
     ];
@@ -295,8 +301,8 @@ fn a_response_that_cannot_upgrade_is_an_error_in_the_log_that_says_why() {
     assert_eq!(errors, [""; 0]);
 }
 
-/// Has a handler that is a future respond to a request, with the status, whether the upgrade was taken, and whether the
-/// response names a protocol. Returns what is sent, and the errors in the log.
+/// Responds to a request as a handler that is a future does. The tuple has the status, whether the handler has taken
+/// the upgrade, and whether the response names a protocol. Returns what is sent, and the errors in the log.
 fn upgrade(
     request: &str,
     (status, is_taken, has_field): (u16, bool, bool),
@@ -311,7 +317,7 @@ fn upgrade(
         if has_field {
             response = response.header("Upgrade", "x");
         }
-        let response = response.body(()).expect("a right response");
+        let response = response.body(()).expect("a valid response");
         connection.begin_response(cx, &response, ResponseLength::Exact(0));
         String::from_utf8_lossy(&connection.take_output(cx)).into_owned()
     });
@@ -341,7 +347,7 @@ fn what_the_environment_says_about_listeners_is_compared_with_what_is_found() {
         "LISTEN_FDS=1 in the environment, but 2 listening socket(s) were found; using what was found\n\
          FD_COUNT=\"many\" in the environment is not a number; it is ignored\n"
     );
-    // It counts directories, too.
+    // FD_COUNT counts directories, too.
     assert_eq!(warnings("2", "3", None), "");
     assert_eq!(warnings("1", "many", Some(3)), "");
 }

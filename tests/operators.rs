@@ -1,5 +1,5 @@
-//! What operators see, natively, over real sockets: events, access logs in files, counters, refusals, and what a request
-//! knows of its connection.
+//! What operators see, natively, over real sockets: events, access logs in files, counters and refusals. Also what a
+//! request knows of its connection.
 #![cfg(not(target_os = "wasi"))]
 
 use std::fs;
@@ -57,7 +57,7 @@ fn hello(server: &Server) -> Result<()> {
     server.start(|_request| Response::new(b"hello!".to_vec()))
 }
 
-/// A file that is removed in the end.
+/// A path in the temporary folder. The file there is removed at the end.
 struct File(PathBuf);
 
 impl File {
@@ -158,7 +158,7 @@ fn a_log_is_opened_again_after_a_rotation() {
 }
 
 #[test]
-fn without_being_turned_on_responses_are_not_counted() {
+fn responses_are_not_counted_unless_that_is_turned_on() {
     let counters = with_server(
         "127.0.0.1:0",
         |_| {},
@@ -204,7 +204,7 @@ fn refusals_have_the_look_of_the_application() {
 }
 
 #[test]
-fn a_request_knows_its_connection_and_the_address_at_this_end() {
+fn a_request_knows_its_connection_and_its_local_address() {
     for listen in ["127.0.0.1:0", "0.0.0.0:0"] {
         let serve = |server: &Server| {
             server.start(|request| {
@@ -246,7 +246,7 @@ fn a_request_knows_its_connection_and_the_address_at_this_end() {
 }
 
 #[test]
-fn an_asynchronous_request_has_them_as_extensions_if_they_are_wanted() {
+fn an_asynchronous_request_has_both_as_extensions_if_they_are_wanted() {
     for is_wanted in [true, false] {
         let set = |server: &mut Server| {
             server.connection_extensions(is_wanted);

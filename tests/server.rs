@@ -40,7 +40,7 @@ fn server() -> Server {
     clippy::unwrap_used,
     reason = "a user's program, as it was written"
 )]
-fn the_programs_of_2022_still_run() {
+fn a_program_for_version_0_1_still_runs() {
     let (addr, handle, thread) = start(server(), |server| {
         server.start(|request| {
             let resp = if request.body().len() > 0 {

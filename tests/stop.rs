@@ -77,7 +77,7 @@ impl Running {
         stream
     }
 
-    /// Waits until the server has stopped. Returns how long that took.
+    /// Waits until the server has stopped. Returns how long that took, and the counters.
     fn end(self) -> (Duration, Counters) {
         let since = Instant::now();
         self.thread.join().expect("no panic");

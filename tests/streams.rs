@@ -187,7 +187,7 @@ fn others_are_served_while_a_client_takes_nothing() {
         let response = server.exchange("GET /reader HTTP/1.1\r\n\r\n");
         assert!(parts(&response).1.contains("abc"));
     }
-    // Some buffers' worth: not what the client could take.
+    // The server fills some buffers, and waits.
     let held = server.handle.counters().held;
     assert!(held < 1 << 20, "{held} bytes are held");
     // It goes on once it is taken.

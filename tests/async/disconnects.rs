@@ -1,4 +1,4 @@
-//! Clients that reset their connection, or end their side of it, while their request is in progress.
+//! Clients that reset or half-close their connection while their request is in progress.
 
 use std::future::pending;
 use std::io::Write;
@@ -47,7 +47,7 @@ fn a_client_that_resets_ends_its_future_promptly() {
     server.stop();
 }
 
-/// Also where the server doesn't read: so much input waits behind the request that no more is kept, or the
+/// Also where the server doesn't read: so much input waits after the request that no more is kept, or the
 /// client's stream has ended.
 #[test]
 fn a_client_that_resets_is_noticed_where_nothing_is_read() {
@@ -78,10 +78,9 @@ fn a_client_that_resets_is_noticed_where_nothing_is_read() {
     server.stop();
 }
 
-/// While all places of `max_requests` are taken. If one were left in the queue, a debug assertion of the server would
-/// fail.
+/// They wait because of `max_requests`. If one were left in the queue, a debug assertion of the server would fail.
 #[test]
-fn clients_that_reset_while_they_wait_for_a_place_leave_the_queue() {
+fn clients_that_reset_while_their_request_waits_leave_the_queue() {
     let server = Running::with(
         |server| {
             server.limits(|limits| limits.max_requests = 1);

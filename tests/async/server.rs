@@ -1,4 +1,4 @@
-//! A server in a thread, its clients, and bodies that a test plays.
+//! A server in a thread, its clients, and bodies that are a function of the test.
 
 use std::future::poll_fn;
 use std::io::{Read, Write};
@@ -51,7 +51,7 @@ impl Running {
         stream
     }
 
-    /// A connection on which this was sent.
+    /// A connection on which this request was sent.
     pub(crate) fn send(&self, request: &[u8]) -> TcpStream {
         let mut stream = self.connect();
         stream.write_all(request).expect("the server reads");
@@ -155,10 +155,11 @@ pub(crate) fn rest(stream: &mut TcpStream) -> String {
     String::from_utf8_lossy(&all).into_owned()
 }
 
+/// Waits until this is so. Returns how long that took.
 pub(crate) fn wait_until(what: &str, is_so: impl Fn() -> bool) -> Duration {
     let since = Instant::now();
     while !is_so() {
-        assert!(since.elapsed() < SOON, "{what}");
+        assert!(since.elapsed() < SOON, "not in time: {what}");
         thread::sleep(Duration::from_millis(1));
     }
     since.elapsed()

@@ -11,7 +11,7 @@ pub(crate) struct Case {
     pub(crate) place: String,
     pub(crate) title: String,
     pub(crate) handler: Handler,
-    /// Limits that differ from the server's own, by name.
+    /// Limits that differ from the defaults, by name; `proxy` is 1 if there is a header of the PROXY protocol.
     pub(crate) settings: Vec<(String, u64)>,
     pub(crate) inputs: Vec<Vec<Step>>,
     pub(crate) responses: Vec<Response>,
@@ -20,7 +20,7 @@ pub(crate) struct Case {
     pub(crate) requests: Option<Vec<Request>>,
 }
 
-/// One of the handlers that the README describes.
+/// One of the handlers that `tests/conformance/README.md` describes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Handler {
     Echo,

@@ -249,7 +249,8 @@ fn check_fields(wanted: &[Field], lines: &[(String, Vec<u8>)]) -> Result<(), Str
 /// The ways to cut an input into pieces. Each is a list of offsets at which to cut.
 ///
 /// Up to 1,500 bytes: whole, byte by byte, and in two at every offset. Longer ones: whole; in pieces of 61
-/// bytes, but single bytes at both ends; and in two at line ends and at 200 other offsets.
+/// bytes, but single bytes at both ends; in two around the first and last 20 line ends; and in two at up to 200 other
+/// offsets.
 pub(crate) fn ways_to_cut(input: &[Step]) -> Vec<Vec<usize>> {
     const SHORT: usize = 1_500;
     let bytes = bytes(input);

@@ -9,7 +9,7 @@ use mini_http::{Instant, Limits, Request, Response};
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
 
-/// The state machine. Runs share the state that connections share, so each run also tests what the last one left.
+/// The state machine. Runs share what the connections of a server share, so each run also tests what the last one left.
 #[derive(Debug, Default)]
 pub(crate) struct Machine {
     shared: Shared,
@@ -298,7 +298,7 @@ impl<'a> Run<'a> {
                 let deadline = self.connection.poll_timeout();
                 let state = self.connection.state();
                 if self.echoes {
-                    // It may be silent for any time.
+                    // An upgraded connection may be silent for any time.
                     return Ok(());
                 }
                 return deadline
@@ -340,7 +340,7 @@ fn is_handled(handler: Handler, method: &Method) -> bool {
     handler == Handler::Upgrade || method != Method::CONNECT
 }
 
-/// What says how to respond.
+/// The text that says how to respond: the query of the target, or the field `Respond`.
 pub(crate) fn query<B>(handler: Handler, request: &mini_http::http::Request<B>) -> &str {
     match handler {
         Handler::Echo | Handler::Respond | Handler::Complete => {

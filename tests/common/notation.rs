@@ -61,7 +61,7 @@ pub(crate) fn show(bytes: &[u8]) -> String {
 struct Script {
     inputs: Vec<Vec<Step>>,
     ended: bool,
-    differs: bool,
+    has_alternatives: bool,
 }
 
 impl Script {
@@ -124,10 +124,10 @@ impl Script {
     }
 
     fn one_of(&mut self, alternatives: &[Vec<u8>]) -> Result<(), String> {
-        if self.differs {
+        if self.has_alternatives {
             return Err("a block has alternatives in one place only".to_owned());
         }
-        self.differs = true;
+        self.has_alternatives = true;
         let common = std::mem::take(&mut self.inputs).pop().unwrap_or_default();
         for alternative in alternatives {
             let mut input = common.clone();

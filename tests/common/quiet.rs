@@ -1,6 +1,6 @@
 //! For tests with bounds on time.
 
-/// Passes if one of several attempts does: other processes can spoil some of them. What breaks a bound does so in each.
+/// Passes if one of several attempts does: other processes can slow down some of them. A fault of the server fails all.
 pub(crate) fn in_a_quiet_moment(attempt: impl Fn() -> Result<(), String>) {
     const ATTEMPTS: usize = 5;
     let mut failed = Vec::new();

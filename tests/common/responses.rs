@@ -96,11 +96,11 @@ pub(crate) fn read_as(bytes: &[u8], form: Form) -> Result<(Response, &[u8]), Str
 
 /// The first line without its CRLF, and the bytes after it.
 fn line(bytes: &[u8]) -> Result<(&[u8], &[u8]), String> {
-    let cut = || format!("a cut head: {}", notation::show(bytes));
+    let truncated = || format!("a truncated head: {}", notation::show(bytes));
     let end = bytes
         .windows(2)
         .position(|pair| pair == b"\r\n")
-        .ok_or_else(cut)?;
+        .ok_or_else(truncated)?;
     let line = &bytes[..end];
     let allowed = |byte: &u8| *byte == b'\t' || *byte == b' ' || *byte > 0x20 && *byte != 0x7f;
     if !line.iter().all(allowed) {
@@ -171,7 +171,7 @@ fn body_length(response: &Response) -> Result<usize, String> {
     Ok(number)
 }
 
-/// A response that upgrades says nothing of a body. 101 has the option `upgrade`, and says to which protocol.
+/// Checks a response that upgrades: it says nothing of a body. 101 has the option `upgrade`, and names the protocol.
 fn check_upgrade(response: &Response) -> Result<(), String> {
     let status = response.status;
     for name in ["content-length", "transfer-encoding"] {
@@ -184,7 +184,7 @@ fn check_upgrade(response: &Response) -> Result<(), String> {
         && (response.options().filter(|it| is_option(it)).count() != 1
             || response.values("upgrade").next().is_none())
     {
-        return Err("101 has not one Connection: upgrade, or no Upgrade".to_owned());
+        return Err("101 must have one Connection: upgrade, and an Upgrade".to_owned());
     }
     Ok(())
 }

@@ -30,7 +30,7 @@ pub(crate) fn mode(name: &str) -> Result<Mode, String> {
     }
 }
 
-/// Whether handlers that are called in this way can do that.
+/// Whether this handler can be called in this way.
 pub(crate) fn can_serve(mode: Mode, handler: Handler) -> bool {
     match handler {
         Handler::Echo | Handler::Respond => true,

@@ -78,8 +78,8 @@ fn compare(bytes: &[u8], limits: &Limits, outcome: &Outcome) {
         },
         Read::InData(body) => assert_eq!(*outcome, Outcome::Unfinished(body)),
         Read::InLine(body, _) => {
-            // If an ending must exist, the bytes that it adds don't count towards the limits.
-            let right_end = |slack: usize| {
+            // With some slack, the bytes that the ending adds don't count towards the limits.
+            let valid_end = |slack: usize| {
                 let reference = Reference { slack, ..reference };
                 ENDS.into_iter().find(|end| {
                     match reference.read(&[bytes, end.as_bytes()].concat()) {
@@ -90,11 +90,11 @@ fn compare(bytes: &[u8], limits: &Limits, outcome: &Outcome) {
             };
             match outcome {
                 Outcome::Refused(_) => {
-                    assert_eq!(right_end(0), None, "refused, but would be right with this");
+                    assert_eq!(valid_end(0), None, "refused, but would be valid with this");
                 }
                 Outcome::Unfinished(so_far) => {
                     assert_eq!(*so_far, body);
-                    assert_ne!(right_end(8), None, "waits, but nothing can make it right");
+                    assert_ne!(valid_end(8), None, "waits, but no ending makes it valid");
                 }
                 Outcome::Whole(..) => panic!("whole, but its last line has no end"),
             }

@@ -1,5 +1,5 @@
 //! Checks the connection's state machine: for any input, in any pieces, at any pace of the client, and with other
-//! events in between.
+//! events in between. `fuzz/README.md` lists what must hold.
 
 use super::choices::Choices;
 use super::drive::{Drive, Seen};
@@ -17,7 +17,7 @@ pub(crate) fn check(data: &[u8]) {
     let ends = flags & 1 != 0;
 
     let plain = plain(bytes, &limits, handler, ends);
-    let is_head = is_head_behind(bytes, bytes.len(), &plain.seen);
+    let is_head = is_next_head(bytes, bytes.len(), &plain.seen);
     let (sent, status) = verdict::check(&plain, is_head);
     compare(&plain, status, &Expected::new(bytes, &limits, handler));
 
@@ -50,7 +50,7 @@ pub(crate) fn check(data: &[u8]) {
     check_beside(&drive, &plain, bytes);
 }
 
-/// Compares a run with the one in one piece: it must have the same requests, as far as it went, and their responses.
+/// Compares a run with the one in one piece: as far as it went, it must have the same requests, with their responses.
 fn check_beside(drive: &Drive, plain: &Drive, bytes: &[u8]) -> (usize, Option<u16>) {
     let count = drive.seen.len();
     assert!(count <= plain.seen.len(), "more requests than in one piece");
@@ -62,7 +62,7 @@ fn check_beside(drive: &Drive, plain: &Drive, bytes: &[u8]) -> (usize, Option<u1
         .all(|(one, other)| one.is_same(other));
     assert!(are_same, "other requests than in one piece");
     // The next request may be refused before its method has arrived.
-    verdict::check(drive, is_head_behind(bytes, drive.fed, seen))
+    verdict::check(drive, is_next_head(bytes, drive.fed, seen))
 }
 
 /// Small limits and large ones.
@@ -96,8 +96,8 @@ pub(crate) fn limits(choices: &mut Choices<'_>) -> Limits {
     limits
 }
 
-/// The same bytes in one piece, all output taken at once, no time passing, memory without end: the
-/// run that the other is compared with.
+/// The run that the other is compared with: the same bytes in one piece, all output taken at once, no time that passes,
+/// unlimited memory.
 pub(crate) fn plain(bytes: &[u8], limits: &Limits, handler: u8, ends: bool) -> Drive {
     let mut limits = limits.clone();
     limits.max_held = usize::MAX;
@@ -177,7 +177,7 @@ fn finish(drive: &mut Drive, bytes: &[u8], ends: bool) {
 
 /// Whether the request after those in `seen` is a HEAD, according to the first `fed` bytes. `seen` is from the run
 /// in one piece.
-pub(crate) fn is_head_behind(bytes: &[u8], fed: usize, seen: &[Seen]) -> bool {
+pub(crate) fn is_next_head(bytes: &[u8], fed: usize, seen: &[Seen]) -> bool {
     let left = seen.last().map_or(bytes.len(), |last| last.left);
     let mut rest = &bytes[bytes.len() - left..fed];
     for _ in 0..2 {
@@ -246,9 +246,9 @@ fn compare(plain: &Drive, status: Option<u16>, expected: &Expected) {
         assert!(seen.body == *body, "another body");
     }
     let (seen, known) = (plain.seen.len(), expected.requests.len());
-    assert!(seen >= known, "{seen} requests seen, not {known}");
+    assert!(seen >= known, "{seen} requests seen, fewer than {known}");
     if expected.is_known {
-        assert_eq!(seen, known, "requests that are none");
+        assert_eq!(seen, known, "more requests than the reference finds");
         if let Some(statuses) = &expected.refused {
             assert!(
                 status.is_some_and(|status| statuses.contains(&status)),

@@ -41,7 +41,7 @@ impl Given {
             7 => given.fields.push(("transfer-encoding", "chunked")),
             8 => given.fields.push(("connection", ", Keep-Alive,upgrade ,")),
             9 => given.fields.push(("date", OWN_DATE)),
-            // Too long to be copied behind the head.
+            // Too long to be copied after the head.
             10 => given.body = vec![b'x'; 40_000],
             11 => given.body = vec![b'y'; 16 << 10],
             12 => given.body.clear(),
@@ -61,7 +61,7 @@ impl Given {
         for (name, value) in &self.fields {
             response = response.header(*name, *value);
         }
-        response.body(self.body.clone()).expect("a right response")
+        response.body(self.body.clone()).expect("a valid response")
     }
 
     /// Whether the server responds with 500 and closes.

@@ -67,12 +67,12 @@ pub(crate) fn check(data: &[u8]) {
         }
         (Read::Unfinished, Outcome::Waiting) => assert!(bytes.len() <= limits.max_head),
         (Read::Unfinished, Outcome::Refused(status, why)) => {
-            let becomes_right = |end: &str| {
+            let becomes_valid = |end: &str| {
                 let more = [bytes, end.as_bytes()].concat();
                 matches!(&read_head(&more, &limits), Read::Whole(head, _) if !head.may_be_refused)
             };
-            if let Some(end) = ENDS.iter().copied().find(|end| becomes_right(end)) {
-                panic!("refused with {status}, {why}, but would be right with {end:?}");
+            if let Some(end) = ENDS.iter().copied().find(|end| becomes_valid(end)) {
+                panic!("refused with {status}, {why}, but would be valid with {end:?}");
             }
         }
         (expected, outcome) => panic!("{outcome:?}, not {expected:?}"),
@@ -116,6 +116,7 @@ fn outcome(bytes: &[u8], limits: &Limits, mut piece: impl FnMut() -> usize) -> O
                 let (response, rest) = responses::read(&output, is_to_head).expect("a response");
                 assert!(rest.is_empty() && response.says_close());
                 let why = String::from_utf8(response.body).expect("words");
+                // The library's text where no rule explains why `httparse` fails.
                 assert_ne!(why, "the head can't be parsed\n");
                 return Outcome::Refused(response.status, why);
             }

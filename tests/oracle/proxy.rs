@@ -1,5 +1,5 @@
-//! Checks headers of the PROXY protocol: for any bytes, in any pieces, the connection takes what a parser of its own
-//! takes, and what follows is treated as on a connection without a header.
+//! Checks headers of the PROXY protocol: for any bytes, in any pieces, the connection takes what the parser in this
+//! file takes, and what follows is treated as on a connection without a header.
 
 use super::choices::Choices;
 use mini_http::conn::state::Reading;
@@ -25,8 +25,12 @@ pub(crate) fn check(data: &[u8]) {
     }
     let state = connection.connection.state();
     match expected {
-        Header::Cut => {
-            assert_eq!(state.reading(), Reading::ProxyHeader, "not waited for");
+        Header::Truncated => {
+            assert_eq!(
+                state.reading(),
+                Reading::ProxyHeader,
+                "doesn't wait for the rest"
+            );
             assert!(output.is_empty());
             if ends {
                 connection.call(Connection::handle_end_of_input);
@@ -39,7 +43,7 @@ pub(crate) fn check(data: &[u8]) {
         }
         Header::Bad => {
             assert_eq!(state.close_reason(), Some(CloseReason::BadProxyHeader));
-            assert!(output.is_empty(), "a response");
+            assert!(output.is_empty(), "a response to an invalid header");
         }
         Header::Whole { length, peer } => {
             assert_eq!(connection.connection.peer(), peer);
@@ -78,7 +82,7 @@ fn feed(checked: &mut CheckedConnection, mut input: &[u8]) -> Vec<u8> {
         .into_bytes()
 }
 
-/// The client does nothing more: the connection ends by itself.
+/// The client does nothing more: the connection must end by itself.
 fn silence(mut checked: CheckedConnection) {
     for _ in 0..100 {
         let _ = checked.call(Connection::take_output);
@@ -95,8 +99,8 @@ fn silence(mut checked: CheckedConnection) {
 /// What the bytes begin with.
 #[derive(Debug)]
 enum Header {
-    /// Nothing that could not become a header.
-    Cut,
+    /// The beginning of a header.
+    Truncated,
     Bad,
     Whole {
         length: usize,
@@ -107,9 +111,9 @@ enum Header {
 const SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 
 fn read_header(bytes: &[u8]) -> Header {
-    let is_cut = |begin: &[u8]| bytes.len() < begin.len() && begin.starts_with(bytes);
-    if is_cut(b"PROXY ") || is_cut(SIGNATURE) {
-        Header::Cut
+    let is_truncated = |begin: &[u8]| bytes.len() < begin.len() && begin.starts_with(bytes);
+    if is_truncated(b"PROXY ") || is_truncated(SIGNATURE) {
+        Header::Truncated
     } else if bytes.starts_with(b"PROXY ") {
         read_line(bytes)
     } else if bytes.starts_with(SIGNATURE) {
@@ -123,12 +127,12 @@ fn read_line(bytes: &[u8]) -> Header {
     let end = bytes.iter().position(|byte| *byte < b' ' || *byte > b'~');
     let Some(end) = end.filter(|end| *end <= 105) else {
         return match end.is_none() && bytes.len() < 107 {
-            true => Header::Cut,
+            true => Header::Truncated,
             false => Header::Bad,
         };
     };
     if bytes[end..] == *b"\r" {
-        return Header::Cut;
+        return Header::Truncated;
     }
     if !bytes[end..].starts_with(b"\r\n") {
         return Header::Bad;
@@ -165,7 +169,7 @@ fn read_line(bytes: &[u8]) -> Header {
 
 fn read_binary(bytes: &[u8]) -> Header {
     let Some(fixed) = bytes.get(12..16) else {
-        return Header::Cut;
+        return Header::Truncated;
     };
     let length = usize::from(fixed[2]) * 256 + usize::from(fixed[3]);
     let addresses = match (fixed[0], fixed[1]) {
@@ -180,7 +184,7 @@ fn read_binary(bytes: &[u8]) -> Header {
         return Header::Bad;
     }
     let Some(rest) = bytes.get(16..16 + length) else {
-        return Header::Cut;
+        return Header::Truncated;
     };
     let port = |at: usize| u16::from_be_bytes([rest[at], rest[at + 1]]);
     let v6 = || rest.first_chunk::<16>().map(|it| Ipv6Addr::from(*it));

@@ -75,12 +75,9 @@ fn is_unfinished(drive: &Drive) -> bool {
 }
 
 fn expects_continue(seen: &Seen) -> bool {
-    let has_length = seen.values("content-length").any(|value| {
-        value != b"0" && {
-            // `000` is a length of 0, too.
-            !value.iter().all(|digit| *digit == b'0')
-        }
-    });
+    // `000` is a length of 0, too.
+    let is_zero = |value: &[u8]| value.iter().all(|digit| *digit == b'0');
+    let has_length = seen.values("content-length").any(|value| !is_zero(value));
     let has_body = has_length || seen.values("transfer-encoding").next().is_some();
     has_body && !seen.is_http10 && seen.values("expect").next().is_some()
 }
@@ -156,7 +153,10 @@ fn refusal(drive: &Drive, bytes: &[u8], is_head: bool) -> Option<u16> {
 
 fn check_end(drive: &Drive, has_refusal: bool, says_close: bool) {
     let Some(reason) = drive.close_reason() else {
-        assert!(!has_refusal && !says_close, "ends without a reason");
+        assert!(
+            !has_refusal && !says_close,
+            "a last response, but no reason to close"
+        );
         return;
     };
     if has_refusal {

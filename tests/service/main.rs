@@ -1,4 +1,5 @@
-//! A server as a service, in a process of its own: signals stop it, its sockets can be copied, and it reports to systemd.
+//! A server as a service, in a process of its own: signals stop it, its sockets can be copied, and it reports to
+//! systemd.
 #![cfg(unix)]
 #![allow(
     clippy::print_stdout,

@@ -32,7 +32,7 @@ impl Process {
         Self { child, out }
     }
 
-    /// Reads its output up to a line that ends with a word after this one, and returns that word.
+    /// Reads its output up to a line with this word, and returns the rest of the line.
     pub(crate) fn said(&mut self, word: &str) -> String {
         let mut line = String::new();
         loop {

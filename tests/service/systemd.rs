@@ -10,7 +10,7 @@ use super::process::{Process, connect, rest, work};
 use super::quiet::{check, in_a_quiet_moment};
 use super::{GET, SIGTERM, SOON};
 
-/// The place of systemd.
+/// The socket of systemd, to which a service reports.
 struct Manager {
     socket: UnixDatagram,
     path: PathBuf,
@@ -35,7 +35,7 @@ impl Manager {
         String::from_utf8_lossy(&buffer[..length]).trim_end().into()
     }
 
-    /// For as long as several messages would take, once what has been sent is read.
+    /// Reads what has been sent. Then no message may come for as long as several pings would take.
     fn expect_silence(&self) {
         self.socket.set_nonblocking(true).expect("a socket");
         while self.socket.recv(&mut [0; 256]).is_ok() {}
@@ -43,17 +43,17 @@ impl Manager {
         let silence = Some(Duration::from_millis(600));
         self.socket.set_read_timeout(silence).expect("a timeout");
         let message = self.socket.recv(&mut [0; 256]);
-        message.expect_err("it is stuck, and said otherwise");
+        message.expect_err("no ping while it is blocked");
         self.socket.set_read_timeout(Some(SOON)).expect("a timeout");
     }
 
-    /// The next message that isn't a sign of life, and how many of those came before it.
+    /// The next message that isn't a watchdog ping, and how many pings came before it.
     fn news(&self) -> (String, usize) {
-        let mut alive = 0;
+        let mut pings = 0;
         loop {
             match self.message() {
-                message if message == "WATCHDOG=1" => alive += 1,
-                message => return (message, alive),
+                message if message == "WATCHDOG=1" => pings += 1,
+                message => return (message, pings),
             }
         }
     }
@@ -73,6 +73,7 @@ fn it_reports_that_it_is_ready_and_that_it_stops() {
     let address = server.address();
     assert!(rest(work(address, 0)).ends_with("hello!"));
     let slow = work(address, 500);
+    // Once for each request.
     server.said("working");
     server.said("working");
     server.signal(SIGTERM);
@@ -104,9 +105,7 @@ fn pings_are_even() -> Result<(), String> {
         assert_eq!(manager.message(), "WATCHDOG=1");
         let late = since.elapsed().saturating_sub(limit / 2 * count);
         // The machine may be busy. If it came at the limit only, this would be two seconds.
-        check(late < limit, || {
-            format!("the message {count} is {late:?} late")
-        })?;
+        check(late < limit, || format!("ping {count} is {late:?} late"))?;
     }
     let took = since.elapsed();
     check(took > limit * 9 / 2, || {
@@ -123,10 +122,10 @@ fn pings_are_even() -> Result<(), String> {
         requests += 1;
     }
     server.signal(SIGTERM);
-    let (message, alive) = manager.news();
+    let (message, pings) = manager.news();
     assert_eq!(message, "STOPPING=1");
-    check((2..=6).contains(&alive), || {
-        format!("{alive} signs of life for {requests} requests")
+    check((2..=6).contains(&pings), || {
+        format!("{pings} pings for {requests} requests")
     })
 }
 
@@ -184,7 +183,7 @@ fn one_blocked_worker_is_enough_to_end_watchdog_pings() {
     // The system spreads connections by their ports: not all of these come to the first worker.
     let _slow: Vec<_> = (0..32).map(|_| work(address, 5_000)).collect();
     server.said("working");
-    // The round that has begun may be completed by the first worker, which goes on.
+    // The first worker goes on, and may still complete one ping.
     thread::sleep(Duration::from_millis(300));
     manager.expect_silence();
 }
@@ -193,8 +192,8 @@ fn one_blocked_worker_is_enough_to_end_watchdog_pings() {
 fn without_a_listening_manager_it_serves() {
     let nowhere = std::env::temp_dir().join("mini_http-there-is-no-such-socket");
     let micros = ("WATCHDOG_USEC", "100000".to_owned());
-    let nobody = ("NOTIFY_SOCKET", nowhere.display().to_string());
-    for env in [vec![micros.clone()], vec![micros, nobody]] {
+    let socket = ("NOTIFY_SOCKET", nowhere.display().to_string());
+    for env in [vec![micros.clone()], vec![micros, socket]] {
         let mut server = Process::start("once", &env);
         let address = server.address();
         assert!(rest(work(address, 0)).ends_with("hello!"));

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use mini_http::{CloseReason, ErrorKind, Request, Response};
 
-use super::{GET, connect, start, stop, thread_name, two};
+use super::{GET, connect, start, stop, thread_id, two};
 
 #[test]
 fn a_worker_that_panics_outside_a_handler_ends_the_server_with_an_error() {
@@ -14,7 +14,7 @@ fn a_worker_that_panics_outside_a_handler_ends_the_server_with_an_error() {
         let made = AtomicUsize::new(0);
         let result = two().start_each(|| {
             assert_ne!(made.fetch_add(1, Ordering::Relaxed), number, "no handler");
-            thread_name
+            thread_id
         });
         let error = result.expect_err("a worker has failed");
         assert_eq!(error.kind(), ErrorKind::Worker);

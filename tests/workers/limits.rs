@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use mini_http::{CloseReason, Handle, Limits, Response, Result, Server};
 
-use super::{GET, connect, exchange, start, stop, thread_name, two, wait_until};
+use super::{GET, connect, exchange, start, stop, thread_id, two, wait_until};
 
-/// A server on a socket that its two workers share. Only the first of them runs, until something is sent: `serve` gets
-/// what a factory has to call.
+/// A server on a socket that its two workers share. The second worker begins to serve when the returned sender is
+/// dropped: `serve` gets a function that waits for that, which it calls where a worker makes its handler.
 fn uneven(
     limits: impl FnOnce(&mut Limits),
     serve: impl FnOnce(Server, &(dyn Fn() + Sync)) -> Result<()> + Send + 'static,
@@ -34,17 +34,17 @@ fn uneven(
     (addr, handle, thread, sender)
 }
 
-/// Starts the server.
-fn start_named(server: Server, wait: &(dyn Fn() + Sync)) -> Result<()> {
+/// Starts the server. Its workers call `wait` first.
+fn start_after(server: Server, wait: &(dyn Fn() + Sync)) -> Result<()> {
     server.start_each(|| {
         wait();
-        thread_name
+        thread_id
     })
 }
 
 #[test]
 fn one_worker_can_have_all_connections() {
-    let (addr, handle, thread, go_on) = uneven(|limits| limits.max_connections = 50, start_named);
+    let (addr, handle, thread, go_on) = uneven(|limits| limits.max_connections = 50, start_after);
     let mut streams: Vec<_> = (0..50).map(|_| connect(addr)).collect();
     for stream in &mut streams {
         exchange(stream, GET);
@@ -65,7 +65,7 @@ fn one_worker_can_have_all_connections() {
 /// The other worker has no connection, so it can't close an idle one.
 #[test]
 fn a_worker_closes_an_idle_connection_for_another_worker() {
-    let (addr, handle, thread, go_on) = uneven(|limits| limits.max_connections = 4, start_named);
+    let (addr, handle, thread, go_on) = uneven(|limits| limits.max_connections = 4, start_after);
     let mut streams: Vec<_> = (0..4).map(|_| connect(addr)).collect();
     for stream in &mut streams {
         exchange(stream, GET);
@@ -84,7 +84,7 @@ fn a_worker_closes_an_idle_connection_for_another_worker() {
 
 #[test]
 fn one_body_can_have_nearly_all_memory() {
-    let (addr, handle, thread, go_on) = uneven(|limits| limits.max_held = 1 << 20, start_named);
+    let (addr, handle, thread, go_on) = uneven(|limits| limits.max_held = 1 << 20, start_after);
     let body = vec![b'x'; 950_000];
     let mut stream = connect(addr);
     let head = format!(
@@ -103,7 +103,7 @@ fn one_body_can_have_nearly_all_memory() {
     assert_eq!(handle.counters().held, 0);
 }
 
-/// The bodies have room for four, whichever workers receive them.
+/// The memory has room for four bodies, whichever workers receive them.
 #[test]
 fn bodies_of_all_workers_share_the_memory() {
     let mut server = two();
@@ -111,7 +111,7 @@ fn bodies_of_all_workers_share_the_memory() {
         limits.max_held = 4 << 20;
         limits.max_body = 1 << 20;
     });
-    let (addr, handle, thread) = start(server, |server| server.start_each(|| thread_name));
+    let (addr, handle, thread) = start(server, |server| server.start_each(|| thread_id));
     let length = 900_000;
     let send = move || {
         let mut stream = connect(addr);
@@ -189,7 +189,9 @@ fn one_worker_can_have_all_requests() {
         stream.write_all(GET).expect("the server reads");
         streams.push(stream);
     }
-    wait_until("all places are taken", || handle.counters().requests == 30);
+    wait_until("as many requests as may run", || {
+        handle.counters().requests == 30
+    });
     drop(go_on);
     thread::sleep(Duration::from_millis(100));
     assert_eq!(handle.counters().requests, 30);

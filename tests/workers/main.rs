@@ -35,7 +35,7 @@ fn connect(addr: SocketAddr) -> TcpStream {
     stream
 }
 
-/// Sends `request`, and returns the body of its response, which has at most 99 bytes.
+/// Sends `request`, and returns the body of its response.
 fn exchange(stream: &mut TcpStream, request: &[u8]) -> String {
     stream.write_all(request).expect("the server reads");
     let mut received = Vec::new();
@@ -62,8 +62,8 @@ fn exchange(stream: &mut TcpStream, request: &[u8]) -> String {
     }
 }
 
-/// The body: which thread serves.
-fn thread_name(_: Request) -> Response<Vec<u8>> {
+/// Responds with the thread that serves.
+fn thread_id(_: Request) -> Response<Vec<u8>> {
     let id = thread::current().id();
     Response::new(format!("{id:?}").into_bytes())
 }

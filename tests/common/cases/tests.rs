@@ -1,4 +1,4 @@
-//! Tests of the reader.
+//! Tests of the reader of cases.
 
 use super::*;
 

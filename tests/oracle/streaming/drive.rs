@@ -75,7 +75,7 @@ impl Drive {
         result
     }
 
-    /// Something happens.
+    /// Does what the next choice says.
     pub(crate) fn step(&mut self, bytes: &[u8], choices: &mut Choices<'_>) {
         let choice = choices.next();
         let amount = usize::from(choice >> 4);
@@ -107,7 +107,10 @@ impl Drive {
         let limit = self.call(|connection, cx| connection.read_limit(cx));
         let wants = self.call(|connection, cx| connection.wants_input(cx));
         let can_go_on = self.call(|connection, cx| connection.has_usable_input(cx));
-        assert!(wants == (limit > 0) || can_go_on, "{wants}, but {limit}");
+        assert!(
+            wants == (limit > 0) || can_go_on,
+            "wants input: {wants}, but may read {limit} bytes"
+        );
         let left = &bytes[self.read..];
         let count = most.min(limit).min(left.len());
         if count > 0 && wants && !can_go_on && !self.input_ended {
@@ -138,7 +141,7 @@ impl Drive {
                 .exchanges
                 .last()
                 .is_some_and(|last| last.fault.is_some());
-            assert!(!unended, "a request behind a body that failed");
+            assert!(!unended, "a request after a body that failed");
             self.queued = 0;
             return self.exchanges.push(Exchange::new(&request, length));
         }
@@ -148,7 +151,7 @@ impl Drive {
         }
         assert!(
             !exchange.is_complete && exchange.fault.is_none(),
-            "more than the body"
+            "something after the body"
         );
         match received {
             Received::Head(..) => {}
@@ -169,7 +172,7 @@ impl Drive {
 
     /// After an upgrade there is no HTTP any more.
     fn record_upgraded(&mut self, received: Received) {
-        assert!(!self.tunnel_has_ended, "more than the end");
+        assert!(!self.tunnel_has_ended, "something after the end");
         match received {
             Received::Data(data) => {
                 assert!(!data.is_empty(), "an empty part");
@@ -207,7 +210,7 @@ impl Drive {
     fn write(&mut self, most: usize) {
         let taken = take_output(&mut self.checked.connection, most, &mut self.got);
         let has_more = taken > 0 || self.checked.connection.pending_output() > 0;
-        assert!(!self.is_shut || !has_more, "output behind the end");
+        assert!(!self.is_shut || !has_more, "output after the end");
         if taken > 0 {
             self.call(|connection, cx| connection.handle_written(cx, taken));
         }
@@ -248,7 +251,7 @@ impl Drive {
             let next = self.checked.connection.poll_timeout();
             assert!(
                 next.is_none_or(|next| next > self.checked.now),
-                "a deadline stays"
+                "an expired deadline stays"
             );
             self.settle();
         }
@@ -282,8 +285,8 @@ impl Drive {
         panic!("stalls in {:?}", self.checked.connection.state());
     }
 
-    /// The client does nothing any more, and maybe takes nothing either. Once the handler has
-    /// responded, the connection must end by itself.
+    /// The client sends nothing more, and takes output only if `takes_output`. Once the handler has responded, the
+    /// connection must end by itself.
     pub(crate) fn silence(&mut self, takes_output: bool) {
         for _ in 0..10_000 {
             if self.closed.is_some() {
@@ -305,12 +308,12 @@ impl Drive {
                 self.settle();
             }
         }
-        panic!("a silent client is kept");
+        panic!("a silent client's connection never ends");
     }
 
-    /// The bytes behind the requests are refused as where bodies are collected, or for a cause beside the
-    /// bytes: time, memory, a stop. `count` is the number of requests there, `refused` with what their end
-    /// is refused.
+    /// Checks a refusal of the bytes after the requests. It must be the same as where bodies are collected, or have
+    /// another cause than the bytes: time, memory, a stop. `count` and `refused` are from the runs where bodies are
+    /// collected: the number of requests, and the statuses with which what follows them is refused.
     pub(crate) fn check_refusal(
         &self,
         bytes: &[u8],
@@ -324,7 +327,7 @@ impl Drive {
         let is_field = [400, 417].contains(&status) && is_here(501) && is_connect();
         assert!(
             is_here(status) || is_field || [408, 503].contains(&status),
-            "{status} behind {} of {count} requests",
+            "{status} after {} of {count} requests",
             self.exchanges.len()
         );
     }
@@ -352,7 +355,10 @@ impl Drive {
         if let Some(last) = self.exchanges.get(plain.len()) {
             // Where bodies are collected, the handler doesn't get CONNECT.
             let is_ended = last.is_complete && !last.is_connect;
-            assert!(!is_ended, "a body that is not there");
+            assert!(
+                !is_ended,
+                "a complete body, but not where bodies are collected"
+            );
         }
     }
 }

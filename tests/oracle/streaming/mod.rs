@@ -1,5 +1,5 @@
-//! The connection where bodies stream: whatever a client sends, in whatever pieces, and whatever the
-//! handler does with the body and the response in the meantime.
+//! Checks the state machine of a connection whose bodies stream: for any input, in any pieces, and whatever the handler
+//! does with the body and the response in the meantime. `fuzz/README.md` lists what must hold.
 
 mod drive;
 mod response;
@@ -37,7 +37,7 @@ pub(crate) fn check(data: &[u8]) {
         drive.finish(bytes, flags & 8 != 0);
         check(&drive);
     }
-    // With the rate turned off, a client may take or send nothing for any time.
+    // With the minimum rate disabled, a client may send and take nothing without end.
     if limits.min_rate > 0 {
         drive.silence(flags & 16 == 0);
     }
@@ -64,8 +64,8 @@ fn plain(bytes: &[u8], limits: &Limits, ends: bool) -> Plain {
     connection::plain(bytes, &limits, 0, ends)
 }
 
-/// With which status the bytes behind the requests are refused.
+/// The status with which the bytes after the requests are refused.
 fn status(bytes: &[u8], plain: &Plain) -> Option<u16> {
-    let is_head = connection::is_head_behind(bytes, bytes.len(), &plain.seen);
+    let is_head = connection::is_next_head(bytes, bytes.len(), &plain.seen);
     super::verdict::check(plain, is_head).1
 }

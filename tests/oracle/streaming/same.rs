@@ -13,7 +13,7 @@ use mini_http::{Bytes, CloseReason, Instant, Limits, Refusal, Response};
 struct Outcome {
     /// Each request: the head as a text, and the body.
     seen: Vec<(String, Vec<u8>)>,
-    /// With other bytes than ASCII escaped.
+    /// Escaped where it isn't printable ASCII.
     output: String,
     reading: Reading,
     writing: Writing,
@@ -79,7 +79,7 @@ impl Run {
         }
     }
 
-    /// The client's stream ends, once all input has been looked at.
+    /// The client's stream ends, if the connection still reads it.
     fn end(&mut self) {
         if self.call(|connection, cx| connection.wants_input(cx)) {
             self.call(Connection::handle_end_of_input);
@@ -89,7 +89,7 @@ impl Run {
     fn finish(mut self) -> Outcome {
         self.settle();
         let state = self.checked.connection.state();
-        // A body that is being received is that, however it is.
+        // A body is being received, whether it streams or is collected.
         self.outcome.reading = match state.reading() {
             Reading::Streaming => Reading::Body(()),
             other => other,

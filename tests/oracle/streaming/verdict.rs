@@ -21,7 +21,7 @@ pub(crate) fn check(drive: &Drive) -> Option<u16> {
         if rest.is_empty() && is_current {
             return None;
         }
-        assert!(!is_last, "a response behind the last one");
+        assert!(!is_last, "a response after the last one");
         let Some((received, after)) = response::read(rest, exchange.is_head) else {
             return check_end(drive, rest);
         };
@@ -34,8 +34,11 @@ pub(crate) fn check(drive: &Drive) -> Option<u16> {
         if received.end != End::Complete {
             // The rest of it may not be taken yet.
             let is_pending = drive.checked.connection.pending_output() > 0 || drive.is_cut;
-            assert!(after.is_empty(), "bytes behind a truncated response");
-            assert!(is_current || is_pending, "truncated, and not the last");
+            assert!(after.is_empty(), "bytes after a truncated response");
+            assert!(
+                is_current || is_pending,
+                "a truncated response isn't the last"
+            );
             return None;
         }
         rest = after;
@@ -44,11 +47,11 @@ pub(crate) fn check(drive: &Drive) -> Option<u16> {
         return None;
     }
     // A refusal of the next head, which may be one of HEAD.
-    assert!(!is_last, "bytes behind the last response");
+    assert!(!is_last, "bytes after the last response");
     let Some((refusal, after)) = response::read(rest, false) else {
         return check_end(drive, rest);
     };
-    assert!(after.is_empty(), "bytes behind a refusal");
+    assert!(after.is_empty(), "bytes after a refusal");
     assert!(refusal.status >= 400 && refusal.says_close, "{refusal:?}");
     Some(refusal.status)
 }
@@ -70,7 +73,7 @@ fn check_upgrade(exchange: &Exchange, bytes: &[u8]) {
     assert_eq!(Some(received.status), exchange.response.status);
     assert!(
         exchange.response.parts.starts_with(&received.body),
-        "other bytes"
+        "other bytes than the handler has written"
     );
 }
 
@@ -89,7 +92,7 @@ fn check_one(drive: &Drive, exchange: &Exchange, received: &Received) -> bool {
         assert!(received.says_close && given.status.is_none());
         return true;
     }
-    // With the server's own text.
+    // The server's own response, with its own text.
     if received.status == 500 || received.status == 501 && exchange.is_connect {
         assert!(received.says_close);
         return true;
@@ -106,14 +109,17 @@ fn check_one(drive: &Drive, exchange: &Exchange, received: &Received) -> bool {
         End::Complete => {
             assert!(
                 given.is_complete || given.length == Some(0),
-                "it looks complete"
+                "an incomplete response looks complete"
             );
             let sends_trailers = exchange.takes_trailers && given.length.is_none();
             let expected = given.has_trailers && sends_trailers;
             assert_eq!(received.trailers == ["x-sum"], expected, "{received:?}");
         }
         End::UntilClose => assert!(exchange.is_http10 && received.says_close),
-        End::Truncated => assert!(is_open || !given.is_complete, "it looks truncated"),
+        End::Truncated => assert!(
+            is_open || !given.is_complete,
+            "a complete response looks truncated"
+        ),
     }
     if received.end == End::Complete && given.is_complete {
         assert_eq!(

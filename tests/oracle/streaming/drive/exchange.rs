@@ -1,4 +1,4 @@
-//! A request and the response to it, as the handler of the oracle saw and made them.
+//! A request as the handler of the check got it, and the response that it made.
 
 use super::super::super::request::{elements, show};
 use mini_http::Refusal;
@@ -7,11 +7,11 @@ use mini_http::conn::BodyLength;
 /// A request as the handler got it, and what it did.
 #[derive(Debug)]
 pub(crate) struct Exchange {
-    /// All but the body as one text, to compare.
+    /// Everything except the body as a text, for comparisons.
     pub(super) shown: String,
     pub(crate) is_head: bool,
     pub(crate) is_connect: bool,
-    /// By `Upgrade`, as the RFC has it.
+    /// By `Upgrade` (RFC 9110 §7.8), not by CONNECT.
     pub(crate) asks_for_upgrade: bool,
     pub(crate) is_http10: bool,
     pub(crate) takes_trailers: bool,

@@ -97,7 +97,10 @@ impl Drive {
         let exchange = self.exchanges.last_mut().expect("a request in progress");
         let may = is_taken && (exchange.is_connect || exchange.asks_for_upgrade);
         assert!(may || !is_upgrade, "an upgrade that wasn't asked for");
-        assert!(is_upgrade || is_closed || !may || !is_whole, "no upgrade");
+        assert!(
+            is_upgrade || is_closed || !may || !is_whole,
+            "no upgrade, although it was asked for"
+        );
         exchange.response.is_upgrade = is_upgrade;
         exchange.response.is_complete = true;
         exchange.response.status = Some(match is_upgrade {
