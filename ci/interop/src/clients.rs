@@ -33,7 +33,11 @@ pub fn run(runtimes: &[Runtime]) -> Report {
             report.add(&name, runtime, outcome);
         }
         let log = servers.and_then(|it| it.check_logs());
-        report.add("nothing in the logs", runtime, log.map(|()| "ok".into()));
+        report.add(
+            "logs without complaints",
+            runtime,
+            log.map(|()| "ok".into()),
+        );
     }
     report
 }

@@ -1,5 +1,5 @@
-//! Runs the conformance cases over sockets, in each runtime, with two servers for each handler and set of limits:
-//! one whose handler gets complete requests, and one whose handler is a future.
+//! Runs the conformance cases over sockets, in each runtime. For most handlers and sets of limits there are two
+//! servers: one whose handler gets complete requests, and one whose handler is a future.
 
 use std::process::Command;
 use std::thread::{self, ScopedJoinHandle};

@@ -30,7 +30,7 @@ const CASES: &[Case] = &[
     ("half-close after the request", half_close),
     ("half-close after pipelining", half_close_after_pipelining),
     ("resets mid-request", resets),
-    ("ends mid-request", ends),
+    ("closes mid-request", closes),
     ("still responds", get),
     ("log without complaints", Server::check_log),
 ];
@@ -438,7 +438,7 @@ fn resets(server: &Server) -> Outcome {
     Ok(())
 }
 
-fn ends(server: &Server) -> Outcome {
+fn closes(server: &Server) -> Outcome {
     for wait in [0, 5] {
         for sent in unfinished() {
             let mut client = Client::connect(server.address)?;

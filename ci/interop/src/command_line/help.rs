@@ -25,7 +25,7 @@ pub(super) fn all() -> String {
         let target = runtime.target().unwrap_or("this machine");
         let _ = writeln!(
             text,
-            "  {:<12}  {target:<13}  {}",
+            "  {:<18}{target:<13}  {}",
             runtime.name(),
             runtime.about()
         );

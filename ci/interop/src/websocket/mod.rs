@@ -68,7 +68,7 @@ const CASES: &[(&str, Check)] = &[
     ("fragments, a ping between", fragments),
     ("ping", ping),
     ("close", close),
-    ("the client just ends", end),
+    ("an end without a close frame", end),
     ("not masked", not_masked),
     ("a message that is too large", too_large),
     ("100 that take turns", many),
@@ -170,7 +170,7 @@ fn close(address: SocketAddr) -> Outcome {
     socket.into_client().check_end()
 }
 
-/// Without a close frame. What was sent before is served.
+/// What was sent before is served.
 fn end(address: SocketAddr) -> Outcome {
     let mut socket = Socket::open(address)?;
     socket.send(TEXT, b"the last")?;

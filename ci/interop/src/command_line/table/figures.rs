@@ -24,7 +24,8 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         name: "instructions",
         about: "instructions for a request, counted by valgrind (Linux)",
-        details: "Of the native server, in user space. Fails if there are over 3 % more than recorded.",
+        details: "Of the native server, in user space. Fails if there are over 3 % more than recorded with the same\n\
+                  compiler.",
         options: &[
             RECORD,
             path(
@@ -56,7 +57,7 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         name: "size",
         about: "the sizes of two modules of preview 1, in the profile wasm-release",
-        details: "Fails if they are over 1 % larger than recorded.",
+        details: "Fails if they are over 1 % larger than recorded (with the same compiler).",
         options: &[RECORD],
         can_run: preview1_in_wasmtime,
         runs_by_default: preview1_in_wasmtime,

@@ -63,7 +63,7 @@ pub(super) const CHECKS: &[Check] = &[
     },
     Check {
         name: "host",
-        about: "the embedder's example, examples/host: lints, tests, and curl",
+        about: "examples/host, a program that embeds wasmtime: lints, tests, and curl",
         details: "It is built in a folder of the cache, so that the crate wasmtime is compiled once for all\n\
                   checkouts.",
         options: &[],

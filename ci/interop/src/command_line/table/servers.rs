@@ -27,7 +27,7 @@ pub(super) const CHECKS: &[Check] = &[
     },
     Check {
         name: "all",
-        about: "everything that CI runs; also .ci/run",
+        about: "everything that CI runs for each runtime; also .ci/run",
         details: "The check `test`, and everything that takes longer. Each check runs in those of the runtimes in\n\
                   which it runs by default.",
         options: &[],
@@ -278,7 +278,7 @@ pub(super) const CHECKS: &[Check] = &[
     },
     Check {
         name: "abuse",
-        about: "thousands of hostile clients against the example `stats` (Linux)",
+        about: "thousands of hostile clients against the servers `stats` and `async_server` (Linux)",
         details: "Meanwhile new clients must be served, memory must stay bounded, and the counters must have the\n\
                   reason why each connection was closed (release build). A few minutes for each runtime.",
         options: &[option(
