@@ -31,9 +31,9 @@ impl Connection {
 
     /// At the end of a rate window: refuses a body that arrived too slowly in it.
     fn check_body_rate(&mut self, cx: &mut Context<'_>) {
-        let is_fast_enough = self.state.incoming_mut().is_some_and(|incoming| {
-            let received = std::mem::take(&mut incoming.in_window);
-            is_fast_enough(received, incoming.held(), cx.limits.min_rate, cx)
+        let is_fast_enough = self.state.partial_request_mut().is_some_and(|request| {
+            let received = std::mem::take(&mut request.in_window);
+            is_fast_enough(received, request.held(), cx.limits.min_rate, cx)
         });
         if is_fast_enough {
             self.timers.start(Timer::Body, cx.now, cx.limits);

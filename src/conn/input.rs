@@ -8,8 +8,8 @@ use crate::log::debug;
 
 use super::encode::{self, RequestInfo};
 use super::head::{self, Checked, Head};
-use super::incoming::Incoming;
 use super::memory::allocated;
+use super::partial_request::PartialRequest;
 use super::state::{Reading, Writing};
 use super::{CloseReason, Connection, Context, Framing, Refusal, Seen, SeenHead};
 use crate::connection_id::ConnectionId;
@@ -237,7 +237,7 @@ impl Connection {
             let write = |out: &mut Vec<u8>| out.extend_from_slice(encode::CONTINUE);
             self.output.append(&mut cx.shared.buffers, write);
         }
-        self.state.body_began(Box::new(Incoming::new(head)));
+        self.state.body_began(Box::new(PartialRequest::new(head)));
     }
 
     /// Consumes bytes of the body, and returns the request when the body is complete.
@@ -247,19 +247,19 @@ impl Connection {
         cx: &mut Context<'_>,
         input: &mut &[u8],
     ) -> Result<Option<Request>, Refusal> {
-        let Some(mut incoming) = self.state.take_incoming() else {
+        let Some(mut partial) = self.state.take_partial_request() else {
             return Ok(None);
         };
         let before = input.len();
-        let read = incoming.read(cx, self.id, &mut self.account, input);
+        let read = partial.read(cx, self.id, &mut self.account, input);
         self.received += (before - input.len()) as u64;
         if read? {
-            let persist = incoming.persist;
-            let request = incoming.into_request()?;
+            let persist = partial.persist;
+            let request = partial.into_request()?;
             self.state.request_done();
             return Ok(Some(self.prepare_request(request, persist)));
         }
-        self.state.body_began(incoming);
+        self.state.body_began(partial);
         Ok(None)
     }
 

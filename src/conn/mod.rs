@@ -16,7 +16,7 @@
 //! | timeouts and minimum rates, 408 | `deadlines`, `timers` |
 //! | stopping, 503 | `stopping` |
 //! | finding the parts and the end of a body | `body_decoder` |
-//! | a request whose body is being received, to be handled when it is complete | `incoming` |
+//! | a request whose body is being received, to be handled when it is complete | `partial_request` |
 //! | requests and responses whose bodies stream | `streaming/` |
 //! | memory: the budget, buffer pools, growth of bodies | `memory/` |
 //! | timers and the budget, at the end of each call | `upkeep` |
@@ -80,10 +80,10 @@ mod grammar;
 mod head;
 #[cfg(feature = "wasi-http")]
 mod hosted;
-mod incoming;
 mod input;
 mod memory;
 mod output;
+mod partial_request;
 #[cfg(feature = "proxy-protocol")]
 pub(crate) mod proxy_header;
 mod refusal;

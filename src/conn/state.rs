@@ -72,12 +72,12 @@ mod machines;
 pub use self::machines::{KeepAlive, Reading, ResponseState, Writing};
 
 use super::close_reason::CloseReason;
-use super::incoming::Incoming;
+use super::partial_request::PartialRequest;
 
 /// The state of a connection.
 #[derive(Debug)]
 pub struct State {
-    reading: Reading<Box<Incoming>>,
+    reading: Reading<Box<PartialRequest>>,
     writing: Writing,
     keep_alive: KeepAlive,
     response: ResponseState,
@@ -162,26 +162,26 @@ impl State {
     }
 
     /// The request whose body is being gathered.
-    pub(super) fn incoming(&self) -> Option<&Incoming> {
-        if let Reading::Body(incoming) = &self.reading {
-            return Some(incoming);
+    pub(super) fn partial_request(&self) -> Option<&PartialRequest> {
+        if let Reading::Body(request) = &self.reading {
+            return Some(request);
         }
         None
     }
 
     /// The same, to change it.
-    pub(super) fn incoming_mut(&mut self) -> Option<&mut Incoming> {
-        if let Reading::Body(incoming) = &mut self.reading {
-            return Some(incoming);
+    pub(super) fn partial_request_mut(&mut self) -> Option<&mut PartialRequest> {
+        if let Reading::Body(request) = &mut self.reading {
+            return Some(request);
         }
         None
     }
 
     /// Moves the request out whose body is being gathered. Call [`request_done`](Self::request_done) then, or
     /// [`body_began`](Self::body_began) again if more of the body is missing.
-    pub(super) fn take_incoming(&mut self) -> Option<Box<Incoming>> {
+    pub(super) fn take_partial_request(&mut self) -> Option<Box<PartialRequest>> {
         match std::mem::replace(&mut self.reading, Reading::Head) {
-            Reading::Body(incoming) => Some(incoming),
+            Reading::Body(request) => Some(request),
             other => {
                 self.reading = other;
                 None
@@ -203,9 +203,9 @@ impl State {
     }
 
     /// The head is complete and a body follows, or more of the body.
-    pub(super) fn body_began(&mut self, incoming: Box<Incoming>) {
+    pub(super) fn body_began(&mut self, request: Box<PartialRequest>) {
         debug_assert!(matches!(self.reading, Reading::Idle | Reading::Head));
-        self.reading = Reading::Body(incoming);
+        self.reading = Reading::Body(request);
     }
 
     /// The request is complete and goes to the handler.

@@ -26,9 +26,9 @@ impl Connection {
 
     /// Reports to the budget how much memory is held.
     pub(super) fn update_budget(&mut self, cx: &mut Context<'_>) {
-        let incoming = self.state.incoming().map_or(0, |incoming| incoming.held());
+        let request = self.state.partial_request().map_or(0, |it| it.held());
         let streaming = self.streaming.as_ref().map_or(0, |it| (it.calls.held)(it));
-        let held = self.kept.capacity() + incoming + streaming + self.output.held();
+        let held = self.kept.capacity() + request + streaming + self.output.held();
         self.account.set(&mut cx.shared.budget, held);
     }
 }

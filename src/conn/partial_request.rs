@@ -10,7 +10,7 @@ use crate::request::Request;
 
 /// A request with a complete head, and the part of its body received so far.
 #[derive(Debug)]
-pub(super) struct Incoming {
+pub(super) struct PartialRequest {
     /// The request without its body.
     request: Request,
     /// The part of its body received so far.
@@ -24,7 +24,7 @@ pub(super) struct Incoming {
     pub(super) in_window: u64,
 }
 
-impl Incoming {
+impl PartialRequest {
     pub(super) fn new(mut head: Head) -> Self {
         Self {
             body: GrowingBody::new(std::mem::take(head.request.body_mut())),
