@@ -237,6 +237,9 @@ impl<'a, R: Reactor, M: Mode<R>> EventLoop<'a, R, M> {
         let waiting = self.driver.backlog.len();
         self.driver.slice = Slice::new(events.len(), waiting, now);
         for event in events.iter() {
+            if self.must_end_turns() {
+                break;
+            }
             match *event {
                 Event::Listener(number) => self.listeners[number].is_ready = true,
                 Event::Stream(key, readiness) => self.ready(key, readiness),
@@ -296,6 +299,9 @@ impl<'a, R: Reactor, M: Mode<R>> EventLoop<'a, R, M> {
     fn resume(&mut self, waiting: usize) {
         let owed = self.driver.slice.turns().max(1);
         for resumed in 0..waiting {
+            if self.must_end_turns() {
+                return;
+            }
             let Some(quantum) = self.driver.slice.further_quantum(resumed, owed) else {
                 return;
             };

@@ -96,6 +96,8 @@ impl<R: Reactor, M: Mode<R>> EventLoop<'_, R, M> {
 
     fn begin_to_stop(&mut self) {
         info!(target: "mini_http", "stopping: {} connections open", self.slots.len());
+        // The deadline counts from now on, not from when the requests that wait are served.
+        self.is_overdue();
         // The clock is read, because handlers may have taken long since the iteration began.
         self.driver.phase = Phase::Grace(self.driver.reactor.now() + GRACE);
         self.driver.reactor.stopping();
@@ -125,6 +127,21 @@ impl<R: Reactor, M: Mode<R>> EventLoop<'_, R, M> {
         };
         self.stop.deadline = Some(deadline);
         deadline <= now
+    }
+
+    /// Whether no more turns are to be given in this iteration: the deadline for stopping has passed. Each turn may have
+    /// a slow handler, so that those of many connections can take minutes. A deadline that has passed at once leaves
+    /// time for one slice.
+    #[inline]
+    pub(super) fn must_end_turns(&mut self) -> bool {
+        self.driver.handle.is_stopping() && self.has_no_time_left()
+    }
+
+    #[cold]
+    fn has_no_time_left(&mut self) -> bool {
+        let now = self.driver.reactor.now();
+        let is_overdue = self.is_overdue();
+        is_overdue && self.driver.phase != Phase::Over && self.driver.slice.check_time(now)
     }
 
     fn has_open_listener(&self) -> bool {
@@ -222,9 +239,13 @@ impl<R: Reactor, M: Mode<R>> EventLoop<'_, R, M> {
         }
     }
 
-    /// Gives each of these connections a turn in which it is read, even if the reactor has reported nothing.
+    /// Gives each of these connections a turn in which it is read, even if the reactor has reported nothing. At the
+    /// deadline, the rest of them get no turn: all connections are closed then.
     fn drive_each(&mut self, keys: &[Key]) {
         for &key in keys {
+            if self.must_end_turns() {
+                return;
+            }
             if let Some(slot) = self.slots.get_mut(key) {
                 slot.readiness.readable = true;
             }

@@ -434,3 +434,34 @@ fn with_whole_bodies_a_stop_has_a_deadline_too() {
         bench.fake.now()
     );
 }
+
+/// Each of many connections has a request for a slow handler. What the deadline leaves no time for is dropped, whether
+/// the connections wait at the listener or are open.
+#[test]
+fn slow_requests_on_many_connections_do_not_delay_the_deadline() {
+    for are_open in [false, true] {
+        let mut bench = Bench::new(Personality::WASI_COMMON);
+        bench.on_request = Rc::new(|fake, _| fake.work(Duration::from_secs(1)));
+        let clients = Rc::new(RefCell::new(Vec::new()));
+        let (handle, listener, all) = (bench.handle.clone(), bench.listener, Rc::clone(&clients));
+        if are_open {
+            clients.borrow_mut().extend((0..60).map(|_| bench.client()));
+        }
+        bench.at(1_000, move |fake| {
+            let new = (all.borrow().len()..60).map(|_| fake.connect(listener));
+            all.borrow_mut().extend(new);
+            let _ = fake.connect(listener);
+            handle.stop_within(Duration::from_secs(5));
+        });
+        let late = Rc::clone(&clients);
+        bench.at(if are_open { 1_100 } else { 1_000 }, move |_| {
+            late.borrow().iter().for_each(|client| client.send(GET));
+        });
+        let counters = bench.run();
+        let ended = bench.fake.now();
+        let most = Duration::from_millis(1_100 + 5_000 + 1_000).as_nanos() as u64 + 2 * TICK;
+        assert!(ended <= most, "{are_open}: it has taken until {ended} ns");
+        assert!((4..=6).contains(&bench.seen.borrow().len()));
+        assert_eq!(counters.closed(CloseReason::Stopped), 61);
+    }
+}
