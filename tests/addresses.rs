@@ -121,6 +121,28 @@ fn an_address_is_added() {
     }
 }
 
+/// The wildcard is bound anew for an address of IPv4, and once more if that address can't be added.
+#[test]
+fn a_wildcard_still_takes_ipv4_after_an_address_could_not_be_added() {
+    if !has_v6() {
+        return;
+    }
+    let mut server = Server::new("[::]:0").expect("a free port");
+    let addrs = server.local_addrs().expect("addresses");
+    let addr = SocketAddr::from(([127, 0, 0, 1], addrs[0].port()));
+    if TcpStream::connect(addr).is_err() {
+        // Not on this system.
+        return;
+    }
+    // No system has this address (RFC 5737).
+    let missing = format!("192.0.2.1:{}", addr.port());
+    let error = server.and_listen(&missing).expect_err("it isn't ours");
+    assert!(error.to_string().contains(&missing), "{error}");
+    assert_eq!(server.local_addrs().expect("addresses"), addrs);
+    let _running = Running::start(server);
+    get(TcpStream::connect(addr).expect("it listens"));
+}
+
 #[test]
 fn the_wildcards_of_both_families_can_have_one_port() {
     if !has_v6() {

@@ -16,6 +16,7 @@ use super::bind::{Cause, Failure, bind_all, resolve};
 use super::socket::Socket;
 use super::{TakeOnce, check_syntax};
 use crate::error::{Error, ErrorKind, Result};
+use crate::log::warn;
 use crate::reactor::mio::MioReactor;
 #[cfg(all(feature = "systemd", unix))]
 use crate::reactor::service::Service;
@@ -60,7 +61,14 @@ impl Listeners {
             Error::with_source(ErrorKind::Address, text, source)
         };
         let addresses = resolve(addr).map_err(failed)?;
-        let bound = bind_all(&addresses, |address| bind_beside(sockets, address));
+        let mut narrowed = Vec::new();
+        let bound = bind_all(&addresses, |address| {
+            bind_beside(sockets, &mut narrowed, address)
+        });
+        if bound.is_err() {
+            widen(sockets, &narrowed);
+            self.addresses = addresses_of(sockets);
+        }
         let bound = bound.map_err(|Failure { address, error, .. }| {
             Error::with_source(
                 ErrorKind::Address,
@@ -148,9 +156,10 @@ const INHERITS_NODELAY: bool = cfg!(target_os = "linux");
 ///
 /// A socket at the IPv6 wildcard usually takes IPv4 connections as well, so it would collide with an IPv4 socket of the
 /// same port. If the server has such a socket, the wildcard is bound for IPv6 only. If the IPv4 socket is added later,
-/// the wildcard is bound anew, because a bound socket can't be changed to IPv6 only.
+/// the wildcard is bound anew, because a bound socket can't be changed to IPv6 only. Its port is added to `narrowed`.
 fn bind_beside(
     sockets: &mut Vec<Socket>,
+    narrowed: &mut Vec<u16>,
     address: SocketAddr,
 ) -> std::result::Result<(Socket, u16), (Cause, io::Error)> {
     let port = address.port();
@@ -164,12 +173,48 @@ fn bind_beside(
         return Socket::bind(address, has_v4 && address.ip().is_unspecified());
     }
     if let Some(at) = sockets.iter().position(|socket| socket.takes_v4(port)) {
-        drop(sockets.remove(at));
-        let wildcard = SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
-        let (only_v6, _) = Socket::bind(wildcard, true)?;
-        sockets.insert(at, only_v6);
+        if let Err(failure) = rebind_wildcard(sockets, at, port, true) {
+            // It may be the system that can't have a socket for IPv6 only.
+            if let Ok((as_before, _)) = Socket::bind(wildcard(port), false) {
+                sockets.insert(at, as_before);
+            }
+            return Err(failure);
+        }
+        narrowed.push(port);
     }
     Socket::bind(address, false)
+}
+
+/// The addresses could not be added: the wildcards that were bound for IPv6 only take IPv4 connections again.
+fn widen(sockets: &mut Vec<Socket>, narrowed: &[u16]) {
+    for &port in narrowed {
+        let is_narrow = |socket: &Socket| {
+            let address = socket.local_addr().and_then(io::Result::ok);
+            address == Some(wildcard(port))
+        };
+        if let Some(at) = sockets.iter().position(is_narrow)
+            && let Err((_, error)) = rebind_wildcard(sockets, at, port, false)
+        {
+            warn!(target: "mini_http", "not listening on {} any more: {error}", wildcard(port));
+        }
+    }
+}
+
+fn wildcard(port: u16) -> SocketAddr {
+    (Ipv6Addr::UNSPECIFIED, port).into()
+}
+
+/// Binds the IPv6 wildcard anew. If that fails, its socket is lost: it had to be closed before.
+fn rebind_wildcard(
+    sockets: &mut Vec<Socket>,
+    at: usize,
+    port: u16,
+    only_v6: bool,
+) -> std::result::Result<(), (Cause, io::Error)> {
+    drop(sockets.remove(at));
+    let (socket, _) = Socket::bind(wildcard(port), only_v6)?;
+    sockets.insert(at, socket);
+    Ok(())
 }
 
 fn addresses_of(sockets: &[Socket]) -> std::result::Result<Vec<SocketAddr>, String> {
