@@ -41,7 +41,9 @@ use crate::into_response::IntoResponse;
 /// as they get without a sleep, and are then dropped.
 ///
 /// The request's body can be anything that an [`Incoming`] can be made from: a string, bytes, `()` for
-/// none, [`Incoming::from_body`]. It has no limit unless the handler sets one.
+/// none, [`Incoming::from_body`]. It has no limit unless the handler sets one. Nothing of the request is
+/// checked or changed: a server would refuse some, for example one without `Host`, and would never pass on
+/// a `Content-Length` that isn't the length of the body.
 ///
 /// An error of the handler becomes the response that a client would get: the status and text of a
 /// [`Refusal`] among its causes, or 500. An interim status (1xx) becomes 500, too. The body of a
@@ -59,7 +61,8 @@ use crate::into_response::IntoResponse;
 /// If the response is to upgrade the connection (101, or 2xx to CONNECT): there is no connection.
 ///
 /// If the response is never complete: everything waits, and there is nothing that could wake it (or it
-/// doesn't wake it within 10 seconds), or it isn't complete after 1,000 hours of virtual time.
+/// doesn't wake it within 10 seconds); or it isn't complete after 1,000 hours of virtual time, after
+/// 1 GiB of body, or after 10 seconds in which the handler, its body or a task has always woken itself.
 #[track_caller]
 pub fn run<H, F, R, B>(handler: H, request: Request<B>) -> Response<Bytes>
 where
@@ -83,7 +86,10 @@ where
     simulation.run_ready();
     match response {
         Ok(Ok(response)) => response,
-        Ok(Err(why)) => panic!("the client sees a broken response: {why}"),
+        Ok(Err(Fault::Broken(why))) => panic!("the client sees a broken response: {why}"),
+        Ok(Err(Fault::TooLong)) => {
+            panic!("the response isn't complete after 1 GiB: does its body ever end?")
+        }
         Err(Stuck::Deadlock) => panic!(
             "the response is never complete: the handler or its body waits, and so does every task, \
              but nothing is left that could wake one of them. Was a sender dropped, or a waker not \
@@ -92,6 +98,10 @@ where
         Err(Stuck::Endless) => panic!(
             "the response isn't complete after 1,000 hours of virtual time: does its body, or what \
              the handler waits for, ever end?"
+        ),
+        Err(Stuck::Busy) => panic!(
+            "the response isn't complete after 10 seconds in which the handler, its body or a task \
+             has always woken itself, and no sleep is left that could end that"
         ),
     }
 }
@@ -106,11 +116,21 @@ fn check_no_upgrade(status: StatusCode, is_connect: bool) {
     );
 }
 
+/// Why there is no complete response.
+enum Fault {
+    /// The client could see it.
+    Broken(BoxError),
+    /// Its body may be endless.
+    TooLong,
+}
+
 /// The response with its whole body.
-async fn complete<B>(response: Response<B>, is_head: bool) -> Result<Response<Bytes>, BoxError>
+async fn complete<B>(response: Response<B>, is_head: bool) -> Result<Response<Bytes>, Fault>
 where
     B: Body<Error: Into<BoxError>>,
 {
+    // A server asks for it first, whatever the status.
+    let exact = response.body().size_hint().exact();
     if response.status().is_informational() {
         error!(target: "mini_http", "the handler returned no final response");
         return Ok(refused(Refusal::no_final_response(), is_head));
@@ -119,30 +139,48 @@ where
     if !has_body(head.status, is_head) {
         return Ok(Response::from_parts(head, Bytes::new()));
     }
-    let exact = body.size_hint().exact();
     let promised = exact.or_else(|| announced_length(&head.headers));
-    let body = collect(body).await?;
+    let body = collect(body, promised).await?;
     match promised {
-        Some(promised) if promised != body.len() as u64 => Err(format!(
-            "its body has {} bytes and has promised {promised}",
-            body.len()
-        )
-        .into()),
+        Some(promised) if promised != body.len() as u64 => {
+            let length = body.len();
+            let why = format!("its body has {length} bytes and has promised {promised}");
+            Err(Fault::Broken(why.into()))
+        }
         Some(_) | None => Ok(Response::from_parts(head, body)),
     }
 }
 
-/// The data of all frames.
-async fn collect<B: Body<Error: Into<BoxError>>>(body: B) -> Result<Bytes, BoxError> {
+/// The most bytes of a body. With half, a test of a large download might not be possible; with double, a machine may
+/// have no memory left before a body without end is found.
+const LONGEST: u64 = 1 << 30;
+
+/// What a frame counts beside its bytes: a body may return empty ones without end.
+const FRAME: u64 = 256;
+
+/// The data of all frames, which a server would send: trailers are the last one. Ends when there are more bytes than
+/// the response has promised.
+async fn collect<B>(body: B, promised: Option<u64>) -> Result<Bytes, Fault>
+where
+    B: Body<Error: Into<BoxError>>,
+{
     let mut body = pin!(body);
     let mut collected = Vec::new();
-    while !body.is_end_stream() {
-        let Some(frame) = poll_fn(|cx| body.as_mut().poll_frame(cx)).await else {
+    let mut counted = 0;
+    while let Some(frame) = poll_fn(|cx| body.as_mut().poll_frame(cx)).await {
+        let frame = frame.map_err(|error| Fault::Broken(error.into()))?;
+        let Ok(mut data) = frame.into_data() else {
             break;
         };
-        if let Ok(mut data) = frame.map_err(Into::into)?.into_data() {
-            let data: &mut dyn Buf = &mut data;
-            collected.put(data);
+        counted += FRAME + data.remaining() as u64;
+        if counted > LONGEST {
+            return Err(Fault::TooLong);
+        }
+        let data: &mut dyn Buf = &mut data;
+        collected.put(data);
+        let is_too_long = promised.is_some_and(|promised| collected.len() as u64 > promised);
+        if is_too_long || body.is_end_stream() {
+            break;
         }
     }
     Ok(collected.into())
@@ -311,6 +349,78 @@ mod tests {
     #[should_panic(expected = "a broken response: the disk is gone")]
     fn a_body_that_fails_panics() {
         let body = Hourly::new(&[Ok("abc"), Err("the disk is gone")]);
+        run(|_| ready(Response::new(body)), get::<()>());
+    }
+
+    /// A body of these frames. It may claim to have ended before them.
+    struct Frames {
+        frames: Box<dyn Iterator<Item = http_body::Frame<Bytes>>>,
+        is_end_stream: bool,
+    }
+
+    impl Frames {
+        fn new(frames: impl Iterator<Item = http_body::Frame<Bytes>> + 'static) -> Self {
+            Self {
+                frames: Box::new(frames),
+                is_end_stream: false,
+            }
+        }
+    }
+
+    impl Body for Frames {
+        type Data = Bytes;
+        type Error = std::convert::Infallible;
+
+        fn poll_frame(
+            mut self: std::pin::Pin<&mut Self>,
+            _: &mut std::task::Context<'_>,
+        ) -> std::task::Poll<Option<Result<http_body::Frame<Bytes>, Self::Error>>> {
+            std::task::Poll::Ready(self.frames.next().map(Ok))
+        }
+
+        fn is_end_stream(&self) -> bool {
+            self.is_end_stream
+        }
+    }
+
+    fn data(text: &'static str) -> http_body::Frame<Bytes> {
+        http_body::Frame::data(Bytes::from_static(text.as_bytes()))
+    }
+
+    /// As on a connection.
+    #[test]
+    fn a_body_ends_with_its_trailers() {
+        let trailers = http_body::Frame::trailers(http::HeaderMap::new());
+        let body = Frames::new([data("abc"), trailers, data("def")].into_iter());
+        assert_eq!(
+            run(|_| ready(Response::new(body)), get::<()>()).body(),
+            "abc"
+        );
+    }
+
+    /// A server polls a body first.
+    #[test]
+    fn a_body_that_claims_to_have_ended_is_polled() {
+        let mut body = Frames::new([data("abc"), data("def")].into_iter());
+        body.is_end_stream = true;
+        assert_eq!(
+            run(|_| ready(Response::new(body)), get::<()>()).body(),
+            "abc"
+        );
+    }
+
+    #[test]
+    #[should_panic(expected = "a broken response: its body has 6 bytes and has promised 4")]
+    fn a_body_without_end_that_has_promised_one_panics() {
+        let body = Frames::new(std::iter::repeat_with(|| data("abc")));
+        let response = Response::builder().header("content-length", "4").body(body);
+        run(|_| ready(response), get::<()>());
+    }
+
+    #[test]
+    #[should_panic(expected = "isn't complete after 1 GiB")]
+    fn a_body_without_end_panics() {
+        let body = Frames::new(std::iter::repeat_with(|| data("")));
         run(|_| ready(Response::new(body)), get::<()>());
     }
 

@@ -21,6 +21,14 @@ pub(crate) struct Simulation {
     tasks: Tasks,
     now: Instant,
     woken: Vec<Target>,
+    busy: Busy,
+}
+
+/// How long something has always been woken, so that there was no wait.
+#[derive(Default)]
+struct Busy {
+    iterations: usize,
+    since: Option<std::time::Instant>,
 }
 
 /// Why a future never ends.
@@ -30,6 +38,8 @@ pub(crate) enum Stuck {
     Deadlock,
     /// The virtual time has passed [`Simulation::LONGEST`].
     Endless,
+    /// A future or task always wakes itself, and no sleep is left.
+    Busy,
 }
 
 impl Simulation {
@@ -45,6 +55,15 @@ impl Simulation {
     /// reach it. With ten times as much, a test of such a stream would seem to hang.
     const LONGEST: Duration = Duration::from_secs(1000 * 3600);
 
+    /// After this number of iterations without a wait, time passes nevertheless: a future that always wakes itself may be
+    /// waiting for a sleep to end, which a server would see. At half, a future that is only slow may see a timeout too
+    /// early; at double, a test of the other takes another second.
+    const MAX_BUSY_ITERATIONS: usize = 1 << 20;
+
+    /// The longest real time in which something is always woken although there are no sleeps. It may be waiting for a
+    /// thread.
+    const LONGEST_BUSY: Duration = Duration::from_secs(10);
+
     pub(crate) fn new() -> Self {
         let context = LoopContext::new(Inbox::new(waker()));
         Self {
@@ -52,6 +71,7 @@ impl Simulation {
             context,
             now: Instant::default(),
             woken: Vec::new(),
+            busy: Busy::default(),
         }
     }
 
@@ -121,16 +141,40 @@ impl Simulation {
     /// Waits until something is woken or due.
     fn wait(&mut self, main: &Arc<TaskWaker>) -> Result<(), Stuck> {
         if !self.context.inbox().begin_wait() {
+            return self.skip_wait();
+        }
+        self.busy = Busy::default();
+        match self.context.next_sleep(|| self.now) {
+            Some(duration) => self.pass(duration),
+            None => self.wait_for_others(main),
+        }
+    }
+
+    /// Lets virtual time pass.
+    fn pass(&mut self, duration: Duration) -> Result<(), Stuck> {
+        self.now = self.now + duration;
+        match self.now.saturating_since(Instant::default()) > Self::LONGEST {
+            true => Err(Stuck::Endless),
+            false => Ok(()),
+        }
+    }
+
+    /// Something was woken, so there is no wait.
+    fn skip_wait(&mut self) -> Result<(), Stuck> {
+        let Busy { iterations, since } = &mut self.busy;
+        *iterations += 1;
+        if *iterations < Self::MAX_BUSY_ITERATIONS {
             return Ok(());
         }
+        *iterations = 0;
         if let Some(duration) = self.context.next_sleep(|| self.now) {
-            self.now = self.now + duration;
-            return match self.now.saturating_since(Instant::default()) > Self::LONGEST {
-                true => Err(Stuck::Endless),
-                false => Ok(()),
-            };
+            return self.pass(duration);
         }
-        self.wait_for_others(main)
+        let since = since.get_or_insert_with(std::time::Instant::now);
+        match since.elapsed() > Self::LONGEST_BUSY {
+            true => Err(Stuck::Busy),
+            false => Ok(()),
+        }
     }
 
     /// Waits for other threads.
@@ -255,6 +299,33 @@ mod tests {
         assert!(result.is_ok());
         simulation.run_ready();
         assert_eq!(steps.get(), 2);
+    }
+
+    /// Never ready, and always woken.
+    #[cfg(not(target_os = "wasi"))]
+    fn busy() -> impl Future<Output = ()> {
+        poll_fn(|cx| {
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        })
+    }
+
+    // An interpreter takes minutes for it.
+    #[cfg(not(target_os = "wasi"))]
+    #[test]
+    fn a_sleep_ends_beside_a_task_that_always_wakes_itself() {
+        let result = Simulation::new().run(async {
+            spawn(busy());
+            sleep(HOUR).await;
+            7
+        });
+        assert_eq!(result, Ok(7));
+    }
+
+    #[cfg(not(target_os = "wasi"))]
+    #[test]
+    fn a_future_that_always_wakes_itself_is_found() {
+        assert_eq!(Simulation::new().run(busy()), Err(Stuck::Busy));
     }
 
     #[cfg(not(target_os = "wasi"))]
