@@ -20,8 +20,8 @@ use crate::limits::Limits;
 /// A connection with its context, a clock that the test advances, and a handler that the test plays.
 struct Bench {
     checked: CheckedConnection,
-    /// What input has brought. Parts of one body are joined.
-    seen: Vec<Seen>,
+    /// What was received. Parts of one body are joined.
+    seen: Vec<Event>,
     play: Play,
     /// The parts of the body that the handler has taken.
     body: Vec<u8>,
@@ -29,12 +29,12 @@ struct Bench {
     waits: bool,
 }
 
-/// What the handler does when input has brought this.
-type Play = fn(&mut Bench, &Seen);
+/// What the handler does when this was received.
+type Play = fn(&mut Bench, &Event);
 
-/// What input has brought, to be compared.
+/// A [`Received`], in a form that can be compared.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Seen {
+enum Event {
     Head(String, BodyLength),
     Data(Vec<u8>),
     End(Vec<(String, String)>),
@@ -45,7 +45,7 @@ enum Seen {
 /// What has become of a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Outcome {
-    seen: Vec<Seen>,
+    seen: Vec<Event>,
     output: String,
     step: Step,
     reading: Reading,
@@ -92,7 +92,7 @@ impl Bench {
             };
             let seen = shown(received);
             match (self.seen.last_mut(), &seen) {
-                (Some(Seen::Data(all)), Seen::Data(data)) => all.extend_from_slice(data),
+                (Some(Event::Data(all)), Event::Data(data)) => all.extend_from_slice(data),
                 (_, _) => self.seen.push(seen.clone()),
             }
             (self.play)(self, &seen);
@@ -190,30 +190,30 @@ impl Bench {
 }
 
 /// Collects the body, and responds with it, or with `hello!` if there is none. Does nothing after a fault.
-fn echo(bench: &mut Bench, seen: &Seen) {
+fn echo(bench: &mut Bench, seen: &Event) {
     match seen {
-        Seen::Head(_, BodyLength::None) => bench.respond_exactly("hello!"),
-        Seen::Head(..) => {
+        Event::Head(_, BodyLength::None) => bench.respond_exactly("hello!"),
+        Event::Head(..) => {
             bench.body.clear();
             bench.await_body(true);
         }
-        Seen::Data(data) => {
+        Event::Data(data) => {
             bench.body.extend_from_slice(data);
             bench.take();
         }
-        Seen::End(_) => {
+        Event::End(_) => {
             let body = std::mem::take(&mut bench.body);
             bench.respond_exactly(body);
         }
-        Seen::Whole(body) => bench.respond_exactly(body.clone()),
-        Seen::Failed(_) => {}
+        Event::Whole(body) => bench.respond_exactly(body.clone()),
+        Event::Failed(_) => {}
     }
 }
 
 /// The same, but responds to the fault of a body with its refusal.
-fn echo_or_refuse(bench: &mut Bench, seen: &Seen) {
+fn echo_or_refuse(bench: &mut Bench, seen: &Event) {
     match seen {
-        Seen::Failed(status) => {
+        Event::Failed(status) => {
             let refusal = refusal(*status);
             bench.call(|conn, cx| conn.respond_to_refusal(cx, refusal));
         }
@@ -222,7 +222,7 @@ fn echo_or_refuse(bench: &mut Bench, seen: &Seen) {
 }
 
 /// Does nothing; the test plays the handler.
-fn wait(_: &mut Bench, _: &Seen) {}
+fn wait(_: &mut Bench, _: &Event) {}
 
 fn refusal(status: u16) -> Refusal {
     match status {
@@ -235,26 +235,26 @@ fn refusal(status: u16) -> Refusal {
     }
 }
 
-fn shown(received: Received) -> Seen {
+fn shown(received: Received) -> Event {
     match received {
         Received::Head(request, length) => {
-            Seen::Head(format!("{} {}", request.method(), request.uri()), length)
+            Event::Head(format!("{} {}", request.method(), request.uri()), length)
         }
         Received::Data(data) => {
             assert!(!data.is_empty(), "an empty part");
-            Seen::Data(data.to_vec())
+            Event::Data(data.to_vec())
         }
         Received::End(trailers) => {
             let trailers = trailers.iter().flatten();
             let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-            Seen::End(
+            Event::End(
                 trailers
                     .map(|(name, value)| (name.to_string(), text(value.as_bytes())))
                     .collect(),
             )
         }
-        Received::Whole(body) => Seen::Whole(body.to_vec()),
-        Received::Failed(refusal) => Seen::Failed(refusal.status().as_u16()),
+        Received::Whole(body) => Event::Whole(body.to_vec()),
+        Received::Failed(refusal) => Event::Failed(refusal.status().as_u16()),
     }
 }
 
@@ -321,16 +321,16 @@ impl Outcome {
     }
 }
 
-fn head(line: &str, length: BodyLength) -> Seen {
-    Seen::Head(line.to_owned(), length)
+fn head(line: &str, length: BodyLength) -> Event {
+    Event::Head(line.to_owned(), length)
 }
 
-fn data(bytes: impl AsRef<[u8]>) -> Seen {
-    Seen::Data(bytes.as_ref().to_vec())
+fn data(bytes: impl AsRef<[u8]>) -> Event {
+    Event::Data(bytes.as_ref().to_vec())
 }
 
-fn end() -> Seen {
-    Seen::End(Vec::new())
+fn end() -> Event {
+    Event::End(Vec::new())
 }
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: h\r\n\r\n";

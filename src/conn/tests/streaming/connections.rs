@@ -56,7 +56,7 @@ fn the_connection_is_not_read_while_64_kib_wait_for_the_handler() {
     bench.call(|conn, cx| conn.set_body_room(cx, 6));
     assert_eq!(bench.read_limit(), 5);
     bench.input("");
-    let Seen::Data(all) = &bench.seen[1] else {
+    let Event::Data(all) = &bench.seen[1] else {
         panic!("{:?}", bench.seen);
     };
     assert_eq!(all.len(), 40_017);
@@ -107,7 +107,7 @@ fn a_client_that_has_ended_its_stream_gets_all_its_responses() {
     assert_eq!(bench.step(), Step::Close(CloseReason::IncompleteRequest));
 
     // Or while the body waits for room.
-    for (body, last) in [("hello", end()), ("hell", Seen::Failed(400))] {
+    for (body, last) in [("hello", end()), ("hell", Event::Failed(400))] {
         let mut bench = Bench::new(wait);
         bench.input(post(5));
         bench.call(|conn, cx| conn.set_body_room(cx, 2));

@@ -238,7 +238,7 @@ fn only_a_body_that_is_collected_is_refused_for_want_of_room() {
                 bench.checked.shared.held()
             );
         }
-        assert_eq!(bench.seen.last(), Some(&Seen::Failed(503)));
+        assert_eq!(bench.seen.last(), Some(&Event::Failed(503)));
         assert_eq!(bench.status(), "503");
         assert_eq!(bench.reason(), Some(CloseReason::Overloaded));
         assert_eq!(bench.checked.shared.held(), 0);
@@ -268,7 +268,7 @@ fn a_body_that_is_collected_takes_memory_as_it_arrives() {
     }
     assert!(steps < 12, "{steps} steps");
     bench.input("0\r\n\r\n");
-    assert!(matches!(bench.seen.last(), Some(Seen::Whole(body)) if body.len() == 300 << 15));
+    assert!(matches!(bench.seen.last(), Some(Event::Whole(body)) if body.len() == 300 << 15));
 }
 
 #[test]

@@ -26,7 +26,7 @@ fn a_chunked_body_comes_without_its_coding_and_with_its_trailers() {
         [
             head("POST /", BodyLength::Chunked),
             data("hello world!"),
-            Seen::End(trailers.to_vec()),
+            Event::End(trailers.to_vec()),
             head("GET /b", BodyLength::None),
         ]
     );
@@ -72,7 +72,7 @@ fn faults_of_a_body_are_returned_and_nothing_after_them_is_a_request() {
         let first = head("POST /", BodyLength::Chunked);
         assert_eq!(
             outcome.seen,
-            [first, data("hello"), Seen::Failed(status)],
+            [first, data("hello"), Event::Failed(status)],
             "{body:?}"
         );
         assert_eq!(outcome.statuses(), [status.to_string()], "{body:?}");
@@ -81,7 +81,7 @@ fn faults_of_a_body_are_returned_and_nothing_after_them_is_a_request() {
 
         // A handler may respond otherwise. The connection still closes.
         let ignores: Play = |bench, seen| match seen {
-            Seen::Failed(_) => bench.respond_exactly("never mind"),
+            Event::Failed(_) => bench.respond_exactly("never mind"),
             other => echo(bench, other),
         };
         let outcome = every_split_with(&input, true, ignores, small);
@@ -99,7 +99,7 @@ fn a_truncated_body_is_a_fault() {
         format!("{CHUNKED}4\r\nhell\r\n0\r\n"),
     ] {
         let outcome = every_split_with(&input, true, echo_or_refuse, |_| {});
-        assert_eq!(outcome.seen.last(), Some(&Seen::Failed(400)), "{input}");
+        assert_eq!(outcome.seen.last(), Some(&Event::Failed(400)), "{input}");
         assert_eq!(outcome.statuses(), ["400"], "{input}");
     }
     // The reason is that of the fault, also if the client asked to close.
@@ -107,14 +107,14 @@ fn a_truncated_body_is_a_fault() {
     bench.input("POST / HTTP/1.0\r\nContent-Length: 5\r\n\r\nhell");
     bench.end();
     bench.input("");
-    assert_eq!(bench.seen.last(), Some(&Seen::Failed(400)));
+    assert_eq!(bench.seen.last(), Some(&Event::Failed(400)));
     assert_eq!(bench.reason(), Some(CloseReason::IncompleteRequest));
 }
 
 #[test]
 fn a_body_that_the_driver_refuses_is_not_read_on() {
     let play: Play = |bench, seen| {
-        if let Seen::Head(..) = seen {
+        if let Event::Head(..) = seen {
             let refusal = Refusal::body_too_large();
             bench.call(|conn, _| conn.fail_body(refusal));
             bench.call(|conn, cx| conn.respond_to_refusal(cx, refusal));
@@ -224,8 +224,8 @@ fn a_body_is_not_read_before_100_continue_even_if_it_has_arrived() {
 }
 
 /// Responds at once, and leaves the body unread.
-fn ignore(bench: &mut Bench, seen: &Seen) {
-    if let Seen::Head(..) = seen {
+fn ignore(bench: &mut Bench, seen: &Event) {
+    if let Event::Head(..) = seen {
         bench.call(Connection::drop_body);
         bench.respond_exactly("ignored");
     }
@@ -248,7 +248,7 @@ fn a_short_rest_of_a_body_is_drained_and_never_read_as_a_request() {
     }
     // The same if the response ends while the handler could still read.
     let late: Play = |bench, seen| {
-        if let Seen::Head(..) = seen {
+        if let Event::Head(..) = seen {
             bench.respond_exactly("ignored");
         }
     };
@@ -330,9 +330,9 @@ fn without_100_continue_it_is_not_known_if_a_body_follows() {
 }
 
 /// Collects the body in one piece.
-fn gather(bench: &mut Bench, seen: &Seen) {
+fn gather(bench: &mut Bench, seen: &Event) {
     match seen {
-        Seen::Head(_, length) if *length != BodyLength::None => {
+        Event::Head(_, length) if *length != BodyLength::None => {
             bench.call(|conn, cx| conn.gather_body(cx, 20));
         }
         other => echo_or_refuse(bench, other),
@@ -346,7 +346,7 @@ fn a_body_is_collected_in_one_piece() {
         format!("{CHUNKED}5\r\nhello\r\n7\r\n, hello\r\n0\r\nX: y\r\n\r\n{GET_B}"),
     ] {
         let outcome = every_split(&input, gather);
-        assert_eq!(outcome.seen[1..2], [Seen::Whole(b"hello, hello".to_vec())]);
+        assert_eq!(outcome.seen[1..2], [Event::Whole(b"hello, hello".to_vec())]);
         assert_eq!(outcome.statuses(), ["200", "200"]);
     }
     // Only the rest, if parts were returned before. To ask again changes nothing.
@@ -358,7 +358,7 @@ fn a_body_is_collected_in_one_piece() {
     bench.input("ello");
     assert_eq!(
         bench.seen[1..],
-        [data("hello"), Seen::Whole(b", hello".to_vec())]
+        [data("hello"), Event::Whole(b", hello".to_vec())]
     );
 }
 
@@ -372,7 +372,7 @@ fn a_body_that_is_collected_has_a_limit() {
         format!("{CHUNKED}5\r\nhello\r\n10"),
     ] {
         let outcome = every_split_with(&input, true, gather, |_| {});
-        assert_eq!(outcome.seen[1..], [Seen::Failed(413)], "{input}");
+        assert_eq!(outcome.seen[1..], [Event::Failed(413)], "{input}");
         assert_eq!(outcome.statuses(), ["413"]);
         assert_eq!(outcome.step, Step::Close(CloseReason::TooLarge));
     }
@@ -381,5 +381,5 @@ fn a_body_that_is_collected_has_a_limit() {
     bench.input(format!("{CHUNKED}64\r\nhello"));
     bench.call(|conn, cx| conn.gather_body(cx, 94));
     bench.input("x".repeat(95));
-    assert_eq!(bench.seen.last(), Some(&Seen::Failed(413)));
+    assert_eq!(bench.seen.last(), Some(&Event::Failed(413)));
 }

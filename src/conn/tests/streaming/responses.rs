@@ -335,14 +335,14 @@ fn an_interim_status_becomes_500() {
 fn a_response_may_end_or_begin_while_the_body_still_comes() {
     // An echo, part by part.
     let play: Play = |bench, seen| match seen {
-        Seen::Head(_, BodyLength::None) => bench.respond_exactly("hello!"),
-        Seen::Head(..) => bench.begin(),
-        Seen::Data(data) => {
+        Event::Head(_, BodyLength::None) => bench.respond_exactly("hello!"),
+        Event::Head(..) => bench.begin(),
+        Event::Data(data) => {
             bench.send(data.clone());
             bench.take();
         }
-        Seen::End(_) => bench.call(Connection::end_response),
-        Seen::Whole(_) | Seen::Failed(_) => {}
+        Event::End(_) => bench.call(Connection::end_response),
+        Event::Whole(_) | Event::Failed(_) => {}
     };
     let mut bench = Bench::new(play);
     bench.input(format!("{}hello", post(12)));

@@ -20,7 +20,7 @@ fn the_bodys_rate_counts_only_while_the_handler_waits_for_it() {
     bench.pass(Duration::from_millis(1));
     bench.play = echo_or_refuse;
     bench.input("");
-    assert_eq!(bench.seen.last(), Some(&Seen::Failed(408)));
+    assert_eq!(bench.seen.last(), Some(&Event::Failed(408)));
     assert_eq!(bench.status(), "408");
     bench.end();
     assert_eq!(bench.step(), Step::Close(CloseReason::BodyTimeout));
@@ -39,7 +39,7 @@ fn a_body_at_the_minimum_rate_arrives_and_each_window_counts_by_itself() {
     bench.pass(seconds(10));
     bench.call(|conn, cx| assert!(conn.has_usable_input(cx), "the fault is an event"));
     bench.input("");
-    assert_eq!(bench.seen.last(), Some(&Seen::Failed(408)));
+    assert_eq!(bench.seen.last(), Some(&Event::Failed(408)));
 }
 
 #[test]
@@ -71,7 +71,7 @@ fn a_body_that_is_collected_must_keep_the_rate() {
     bench.input([b'x'; 4999]);
     bench.pass(seconds(10));
     bench.input("");
-    assert_eq!(bench.seen.last(), Some(&Seen::Failed(408)));
+    assert_eq!(bench.seen.last(), Some(&Event::Failed(408)));
 }
 
 #[test]

@@ -7,8 +7,8 @@ use super::*;
 const UPGRADE: &str = "GET / HTTP/1.1\r\nHost: h\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n";
 
 /// Responds with 101 to a request for an upgrade.
-fn switch(bench: &mut Bench, seen: &Seen) {
-    if let Seen::Head(..) = seen {
+fn switch(bench: &mut Bench, seen: &Event) {
+    if let Event::Head(..) = seen {
         assert!(bench.checked.connection.asks_for_upgrade());
         let head = Response::builder().status(101).header(header::UPGRADE, "x");
         let head = head.body(()).expect("a head");
@@ -47,7 +47,7 @@ fn a_silent_connection_has_no_deadline() {
     assert_eq!(bench.timeout(), None);
     bench.pass(Duration::from_secs(1_000_000));
     bench.input("late");
-    assert_eq!(bench.seen, [Seen::Data(b"late".to_vec())]);
+    assert_eq!(bench.seen, [Event::Data(b"late".to_vec())]);
     assert_eq!(bench.timeout(), None);
     assert!(!bench.checked.connection.can_be_evicted());
 }
@@ -64,10 +64,10 @@ fn input_is_passed_on_as_there_is_room() {
     assert!(bench.checked.shared.held() >= 64 << 10);
     bench.call(|conn, cx| conn.set_upgraded_queue(cx, (64 << 10) - 3));
     bench.run();
-    assert_eq!(bench.seen, [Seen::Data(b"kep".to_vec())]);
+    assert_eq!(bench.seen, [Event::Data(b"kep".to_vec())]);
     bench.call(|conn, cx| conn.set_upgraded_queue(cx, 0));
     bench.run();
-    assert_eq!(bench.seen, [Seen::Data(b"kept".to_vec())]);
+    assert_eq!(bench.seen, [Event::Data(b"kept".to_vec())]);
     assert_eq!(bench.checked.shared.held(), 1);
     bench.call(|conn, cx| conn.set_upgraded_queue(cx, 0));
     assert_eq!(bench.checked.shared.held(), 0);
@@ -81,11 +81,11 @@ fn the_end_of_the_input_comes_last_and_once() {
     bench.input("abc");
     bench.end();
     assert_eq!(bench.step(), Step::Wait);
-    assert_eq!(bench.seen, [Seen::Data(b"a".to_vec())]);
+    assert_eq!(bench.seen, [Event::Data(b"a".to_vec())]);
     bench.call(|conn, cx| conn.set_upgraded_queue(cx, 0));
     bench.run();
-    let end = Seen::End(Vec::new());
-    assert_eq!(bench.seen, [Seen::Data(b"abc".to_vec()), end]);
+    let end = Event::End(Vec::new());
+    assert_eq!(bench.seen, [Event::Data(b"abc".to_vec()), end]);
     assert_eq!((bench.read_limit(), bench.timeout()), (0, None));
     // Output still goes out.
     bench.send_upgraded("more");
@@ -106,8 +106,8 @@ fn the_output_can_end_before_the_input() {
     bench.input("abc");
     bench.end();
     bench.input("");
-    let end = Seen::End(Vec::new());
-    assert_eq!(bench.seen, [Seen::Data(b"abc".to_vec()), end]);
+    let end = Event::End(Vec::new());
+    assert_eq!(bench.seen, [Event::Data(b"abc".to_vec()), end]);
     assert_eq!(bench.step(), Step::Close(CloseReason::Upgraded));
 }
 
