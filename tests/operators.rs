@@ -172,7 +172,7 @@ fn responses_are_not_counted_unless_that_is_turned_on() {
 }
 
 #[test]
-fn refusals_have_the_look_of_the_application() {
+fn on_refusal_makes_the_response_of_a_refusal() {
     let set = |server: &mut Server| {
         server.limits(|limits| limits.max_body = 10);
         server.on_refusal(|refusal| {

@@ -291,7 +291,7 @@ fn check_always(outcome: &Outcome) {
 }
 
 proptest! {
-    // `PROPTEST_CASES` says how many inputs; a failure prints the input, which belongs into a case.
+    // `PROPTEST_CASES` says how many inputs; a failure prints the input, which should become a case.
     #![proptest_config(ProptestConfig {
         failure_persistence: None,
         ..ProptestConfig::default()

@@ -218,7 +218,7 @@ fn an_idle_connection_is_served_during_the_grace_period() {
         thread::sleep(Duration::from_millis(200));
         let mut responses = Vec::new();
         for stream in [&mut early, &mut fresh] {
-            // An error if the time is over.
+            // It fails if the server has closed the connection already.
             let _ = stream.write_all(GET);
             let mut response = String::new();
             let _ = stream.read_to_string(&mut response);

@@ -64,8 +64,8 @@ fn behind_proxy() -> CheckedConnection {
     CheckedConnection::behind_proxy(Limits::default(), Instant::default(), Some(OWN))
 }
 
-/// Passes the input to the connection. Returns the responses, without their bodies' texts: those of refusals may
-/// depend on where the input was cut. (A body ends its line, so that the next response begins one.)
+/// Passes the input to the connection. Returns the status lines of the responses: the texts of refusals may depend on
+/// where the input was cut. (A body ends with a line end, so that the next status line begins a line.)
 fn feed(checked: &mut CheckedConnection, mut input: &[u8]) -> Vec<u8> {
     while checked
         .call(|connection, cx| connection.handle_input(cx, &mut input))

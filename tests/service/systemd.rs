@@ -104,7 +104,7 @@ fn pings_are_even() -> Result<(), String> {
     for count in 1..=10 {
         assert_eq!(manager.message(), "WATCHDOG=1");
         let late = since.elapsed().saturating_sub(limit / 2 * count);
-        // The machine may be busy. If it came at the limit only, this would be two seconds.
+        // The machine may be busy. If pings came at the limit only, the last one would be two seconds late.
         check(late < limit, || format!("ping {count} is {late:?} late"))?;
     }
     let took = since.elapsed();

@@ -49,7 +49,7 @@ fn one_worker_can_have_all_connections() {
     for stream in &mut streams {
         exchange(stream, GET);
     }
-    // By now they could be closed for new ones.
+    // By now they are idle for long enough to be closed for new connections.
     thread::sleep(Duration::from_millis(200));
     for stream in &mut streams {
         exchange(stream, GET);

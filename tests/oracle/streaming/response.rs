@@ -81,7 +81,7 @@ pub(crate) fn read(bytes: &[u8], to_head: bool) -> Option<(Received, &[u8])> {
     Some((received, rest))
 }
 
-/// The reader of the other tests agrees.
+/// Checks a complete response with the parser of the other tests, too.
 fn check_whole(bytes: &[u8]) {
     let read = responses::read(bytes, false);
     assert!(
