@@ -190,7 +190,7 @@ impl Figures {
             .collect();
         let mib = |name| self.stats.get(name) >> 20;
         format!(
-            "{self}; with a busy machine {:.0?}, {} ticks, to connect {:.1?}; {} newcomers, the body of {} refused; \
+            "{self}; with a busy machine {:.0?}, {} ticks, to connect {:.1?}; {} newcomers, {} of their bodies refused; \
              held at most {} MiB, linear memory {} MiB; {} accepted, closed for: {}",
             self.newcomers.worst,
             self.newcomers.worst_ticks,
