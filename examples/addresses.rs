@@ -1,4 +1,4 @@
-//! Listens at several addresses, and says who the client is: behind proxies, too.
+//! Listens at several addresses, and responds with the client's address, also behind proxies.
 //!
 //! ```sh
 //! cargo run --example addresses -- localhost:3000 unix:/tmp/mini_http.sock
@@ -7,8 +7,8 @@
 //! ```
 //!
 //! The addresses are the arguments, or the one in `MINI_HTTP_ADDR`. Two variables are for proxies:
-//! * `MINI_HTTP_TRUSTED=127.0.0.1,10.0.0.0/8,unix:` has the proxies whose `X-Forwarded-For` is believed; `unix:` are those
-//!   that connect by a Unix domain socket.
+//! * `MINI_HTTP_TRUSTED=127.0.0.1,10.0.0.0/8,unix:` lists the proxies whose `X-Forwarded-For` is believed; `unix:`
+//!   means those that connect by a Unix domain socket.
 //! * `MINI_HTTP_PROXY_PROTOCOL=on` is for proxies that send the PROXY protocol, as HAProxy does with `send-proxy`. It
 //!   needs the feature `proxy-protocol` of mini_http.
 //!
@@ -27,7 +27,7 @@ fn main() -> mini_http::Result<()> {
     for address in &addresses[1..] {
         server.and_listen(address)?;
     }
-    // So that a proxy can connect that is another user's. If it is in the group of the file, 0o660 is enough.
+    // The proxy may run as another user. If that user is in the group of the file, 0o660 is enough.
     #[cfg(unix)]
     server.unix_mode(0o666)?;
 

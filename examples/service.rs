@@ -11,8 +11,9 @@
 //!
 //! The proxy must not pass on what begins with `/private/`.
 //!
-//! `RUST_LOG=info` logs each request. With systemd it takes the sockets of its socket unit, and reports when it is ready,
-//! when it stops, and that it isn't stuck. A program of your own needs the features `signals` and `systemd` for that.
+//! `RUST_LOG=info` logs each request. With systemd it takes the sockets of its socket unit, and reports when it is
+//! ready, when it stops, and that it isn't stuck. A program of your own needs the features `signals` and
+//! `systemd` for that.
 
 use mini_http::{Response, Server, status::StatusCode};
 

@@ -12,8 +12,8 @@ pub(crate) fn examine(lab: &mut Lab, table: &mut Table) -> Outcome {
     let connection = lab.connect()?;
     lab.ask(connection, "send 20000")?;
     let fd = connection.fd;
-    let mut row = |name: &str, cost: f64, response| {
-        table.row(name, "nothing", format!("{cost:.1} us"), response);
+    let mut row = |name: &str, cost: f64, mini_http| {
+        table.row(name, "nothing", format!("{cost:.1} us"), mini_http);
     };
     row("`clock_time_get`", cost(|| _ = now()), "once an iteration");
     row(

@@ -1,4 +1,4 @@
-//! The listener, the other end, and the tools of the experiments.
+//! [`Lab`]: the listener, the program at the other end of the connections, and what the experiments share.
 
 use std::fmt::Write;
 
@@ -70,7 +70,7 @@ impl Lab {
         Ok(lab)
     }
 
-    /// Lets the other end go.
+    /// Tells the other end that the experiments have ended.
     pub(crate) fn close(mut self) -> Outcome {
         self.peer.ask("done").map(drop)
     }

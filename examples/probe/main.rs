@@ -31,7 +31,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         None | Some("--text") => table::Format::Text,
         Some("--markdown") => table::Format::Markdown,
         Some("--json") => table::Format::Json,
-        Some(other) => return Err(format!("{other}? --text, --markdown or --json").into()),
+        Some(other) => {
+            return Err(
+                format!("unknown argument {other}: use --text, --markdown or --json").into(),
+            );
+        }
     };
     let mut table = table::Table::default();
     let mut lab = lab::Lab::open(&mut table)?;
@@ -43,7 +47,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         costs::examine,
     ];
     for part in parts {
-        // What can be found out in a strange runtime is worth more than an error.
+        // In a runtime where a part fails, the results of the others are still useful.
         if let Err(why) = part(&mut lab, &mut table) {
             table.row(
                 "(the rest of this part)",

@@ -55,7 +55,9 @@ impl Peer {
                 return Ok(String::from_utf8_lossy(&line).trim_end().to_owned());
             }
             match Preview1.fd_read(self.fd, &mut buf) {
-                Ok(0) => return Err("the other end went away".into()),
+                Ok(0) => {
+                    return Err("the other end has closed the connection for the commands".into());
+                }
                 Ok(count) => self.buffer.extend_from_slice(&buf[..count]),
                 Err(Errno::AGAIN | Errno::INTR) => sleep(200_000),
                 Err(errno) => return Err(errno.to_string()),

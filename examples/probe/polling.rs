@@ -195,7 +195,7 @@ fn ends(lab: &mut Lab, table: &mut Table) -> Outcome {
             ("write", For::Write(connection.fd)),
             ("clock", For::Clock(20 * MS)),
         ]);
-        let (text, response) = match command {
+        let (text, mini_http) = match command {
             "reset" => (
                 "read with an error",
                 "an error of that connection: the next read returns it, and only that connection is closed",
@@ -209,7 +209,7 @@ fn ends(lab: &mut Lab, table: &mut Table) -> Outcome {
             format!("{name}: reading and writing, and a clock of 20 ms"),
             text,
             reported.show(),
-            response,
+            mini_http,
         );
         close(connection)?;
     }

@@ -26,7 +26,7 @@ struct Row {
     /// What this runtime does.
     runtime: String,
     /// What `mini_http` does about it.
-    response: &'static str,
+    mini_http: &'static str,
 }
 
 impl Row {
@@ -38,7 +38,7 @@ impl Row {
     ];
 
     fn cells(&self) -> [&str; 4] {
-        [&self.behaviour, self.text, &self.runtime, self.response]
+        [&self.behaviour, self.text, &self.runtime, self.mini_http]
     }
 }
 
@@ -52,14 +52,14 @@ impl Table {
         behaviour: impl Into<String>,
         text: &'static str,
         runtime: impl Into<String>,
-        response: &'static str,
+        mini_http: &'static str,
     ) {
         self.rows.push(Row {
             section: self.section,
             behaviour: behaviour.into(),
             text,
             runtime: runtime.into(),
-            response,
+            mini_http,
         });
     }
 
@@ -77,11 +77,11 @@ impl Table {
         for section in self.sections() {
             let _ = writeln!(out, "\n== {}", section[0].section);
             for row in section {
-                let [behaviour, text, runtime, response] = row.cells();
+                let [behaviour, text, runtime, mini_http] = row.cells();
                 let _ = writeln!(out, "{behaviour}");
                 let _ = writeln!(out, "    text       {text}");
                 let _ = writeln!(out, "    runtime    {runtime}");
-                let _ = writeln!(out, "    mini_http  {response}");
+                let _ = writeln!(out, "    mini_http  {mini_http}");
             }
         }
         out

@@ -15,10 +15,11 @@ pub(crate) struct Options {
     only: Vec<String>,
     /// The servers that are compared; all if it is empty.
     servers: Vec<String>,
-    /// Modules that are compared too: `--with NAME=PATH`, for instance of another branch.
+    /// Programs that are compared too: `--with NAME=PATH`, for instance of another branch.
     pub(crate) with: Vec<(String, PathBuf)>,
-    /// Instead of a suite's own.
+    /// The runtimes in which it is measured, instead of a suite's own.
     pub(crate) runtimes: Vec<Runtime>,
+    /// The numbers of idle connections, instead of a scenario's own.
     pub(crate) idle: Vec<usize>,
     pub(crate) rounds: Option<usize>,
     pub(crate) seconds: Option<f64>,
@@ -75,7 +76,7 @@ impl Options {
                 "--server" => options.servers.push(value()?),
                 "--with" => {
                     let value = value()?;
-                    let (name, path) = value.split_once('=').ok_or("--with NAME=MODULE")?;
+                    let (name, path) = value.split_once('=').ok_or("--with needs NAME=FILE")?;
                     options.with.push((name.into(), path.into()));
                 }
                 "--runtime" => options.runtimes.push(value()?.parse()?),
@@ -134,8 +135,7 @@ impl Options {
     }
 }
 
-/// Names for `--only` of several scenarios, in all suites: those about asynchronous handlers, and those about several
-/// workers. Their names begin with it.
+/// Names for `--only` that mean several scenarios of all suites: those whose names begin with one of these.
 pub(crate) const GROUPS: [&str; 2] = ["async", "workers"];
 
 fn number<T: FromStr>(name: &str, value: &str) -> Outcome<T> {

@@ -13,7 +13,7 @@ use nix::unistd::Pid;
 
 /// A server that is compared.
 #[derive(Debug)]
-pub(crate) struct Peer {
+pub(crate) struct ServerProcess {
     pub(crate) name: String,
     server: Server,
 }
@@ -27,7 +27,7 @@ pub(crate) struct Cpu {
     pub(crate) ticks: u64,
 }
 
-impl Peer {
+impl ServerProcess {
     /// Starts it, on the cores of this process.
     pub(crate) fn start(
         name: &str,

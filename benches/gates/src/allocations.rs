@@ -10,7 +10,7 @@ use interop::{Client, Outcome, ensure};
 use mini_http::{Body, Bytes, Handle, Request, Response, Server, header};
 
 use crate::counting;
-use crate::recorded::{Allowance, Figures};
+use crate::recorded::{Figures, Tolerance};
 use crate::requests::{Requests, Size};
 
 /// How many requests are counted, after as many that fill the pools.
@@ -21,7 +21,7 @@ const COUNT: usize = 1024;
 const ROUNDS: usize = 3;
 
 /// The figures are the same each time, with any compiler.
-const ALLOWANCE: Allowance = Allowance {
+const TOLERANCE: Tolerance = Tolerance {
     same_compiler: 0.0,
     another_compiler: 0.0,
 };
@@ -38,7 +38,7 @@ pub(crate) fn run(mut arguments: impl Iterator<Item = String>) -> Outcome {
     if record == Some(true) {
         return figures.record();
     }
-    figures.check(ALLOWANCE)
+    figures.check(TOLERANCE)
 }
 
 const BODY: &[u8] = b"Hello, world!";
@@ -169,7 +169,7 @@ impl Counted {
         let allocations = Arc::new(AtomicU64::new(0));
         let handle = server.handle();
         let counted = Arc::clone(&allocations);
-        // For each request, because a special request for it would allocate, too.
+        // It is recorded at each request, because a special request for it would allocate, too.
         let count = move || counted.store(counting::allocations(), Ordering::Release);
         let thread = thread::spawn(move || serve(&server, Box::new(count)));
         Ok(Self {
@@ -208,7 +208,7 @@ impl Drop for Counted {
     fn drop(&mut self) {
         self.handle.stop();
         if let Some(thread) = self.thread.take() {
-            // Its client has seen how it ended.
+            // If it has failed, its client has failed, too.
             let _ = thread.join();
         }
     }

@@ -25,7 +25,7 @@ fn count() {
 }
 
 #[allow(unsafe_code, reason = "the only way to see all allocations")]
-// SAFETY: each method hands its arguments to the system's allocator and gives back what that gives; the
+// SAFETY: each method passes its arguments to the system's allocator and returns its result; the
 // counter allocates nothing and can't unwind (it would take 2^64 allocations to overflow).
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {

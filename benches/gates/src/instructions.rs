@@ -13,7 +13,7 @@ use interop::{Client, Outcome, Program, Runtime, Server, ensure, root};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::recorded::{Allowance, Figures};
+use crate::recorded::{Figures, Tolerance};
 use crate::requests::{Requests, Size};
 
 /// Requests of the two runs. The first ones fill pools and caches.
@@ -33,7 +33,7 @@ const SERVERS: [(&str, &str); 2] = [
 const GOALS: [u64; 2] = [2400, 1900];
 
 /// Two runs differ by less than 0.1 %, however busy the machine is.
-const ALLOWANCE: Allowance = Allowance {
+const TOLERANCE: Tolerance = Tolerance {
     same_compiler: 0.03,
     another_compiler: 0.1,
 };
@@ -67,7 +67,7 @@ pub(crate) fn run(arguments: impl Iterator<Item = String>) -> Outcome {
     if options.record {
         return figures.record();
     }
-    figures.check(ALLOWANCE)
+    figures.check(TOLERANCE)
 }
 
 /// The figures of one program, each with its name.

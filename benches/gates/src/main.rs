@@ -35,6 +35,6 @@ fn run(mut arguments: impl Iterator<Item = String>) -> Outcome {
         Some("instructions") => instructions::run(arguments),
         Some("allocations") => allocations::run(arguments),
         Some("size") => size::run(arguments),
-        _ => Err("which one? there are instructions, allocations and size".into()),
+        _ => Err("name a gate: instructions, allocations or size".into()),
     }
 }

@@ -19,7 +19,7 @@ pub(crate) struct Figures {
 
 /// How much higher than recorded a figure may be, as a part of the recorded figure.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Allowance {
+pub(crate) struct Tolerance {
     /// With the same compiler as recorded.
     pub(crate) same_compiler: f64,
     /// With another compiler, which makes different code.
@@ -43,17 +43,17 @@ impl Figures {
         Ok(())
     }
 
-    /// Prints the figures with those of the file. Fails if one is higher by more than the allowance.
-    pub(crate) fn check(&self, allowance: Allowance) -> Outcome {
+    /// Prints the figures with those of the file. Fails if one is higher by more than the tolerance.
+    pub(crate) fn check(&self, tolerance: Tolerance) -> Outcome {
         let path = self.path();
         let recorded = fs::read_to_string(&path).map_err(|e| e.to_string());
         let recorded =
             recorded.and_then(|text| serde_json::from_str(&text).map_err(|e| e.to_string()));
         let recorded = recorded.map_err(|e| format!("{}: {e}", path.display()));
-        let outcome = recorded.and_then(|recorded| self.compare(&recorded, &rustc()?, allowance));
+        let outcome = recorded.and_then(|recorded| self.compare(&recorded, &rustc()?, tolerance));
         let table = outcome.map_err(|why| {
             format!(
-                "{why}\nIf that is as it should be, `ci/run {} --record` records anew.",
+                "{why}\nIf the cost is worth it, record the new figures: `ci/run {} --record`.",
                 self.name
             )
         })?;
@@ -61,19 +61,19 @@ impl Figures {
         Ok(())
     }
 
-    fn compare(&self, recorded: &Value, rustc: &str, allowance: Allowance) -> Outcome<String> {
+    fn compare(&self, recorded: &Value, rustc: &str, tolerance: Tolerance) -> Outcome<String> {
         let mut table = String::new();
         let compiler = recorded["rustc"].as_str().unwrap_or("an unknown compiler");
-        let allowance = if compiler == rustc {
-            allowance.same_compiler
+        let tolerance = if compiler == rustc {
+            tolerance.same_compiler
         } else {
-            let allowance = allowance.another_compiler;
-            let percent = allowance * 100.0;
+            let tolerance = tolerance.another_compiler;
+            let percent = tolerance * 100.0;
             let _ = writeln!(
                 table,
                 "Recorded with {compiler}, and this is {rustc}: {percent} % more are allowed."
             );
-            allowance
+            tolerance
         };
         let figures = recorded["figures"].as_object();
         let figures = figures.ok_or("no figures are recorded")?;
@@ -81,7 +81,7 @@ impl Figures {
         ensure!(
             names.clone().count() == figures.len()
                 && names.clone().all(|name| figures.contains_key(name)),
-            "other figures are recorded than those that were counted"
+            "the recorded figures have other names than those that were counted"
         );
         let mut is_over = false;
         for (name, now) in &self.all {
@@ -89,7 +89,7 @@ impl Figures {
                 .as_u64()
                 .ok_or(format!("no number is recorded for {name}"))?;
             let (now, then) = (*now as f64, then as f64);
-            let over = now > then * (1.0 + allowance);
+            let over = now > then * (1.0 + tolerance);
             is_over |= over;
             let mark = if over { "MORE" } else { "ok" };
             let change = now - then;
@@ -101,7 +101,7 @@ impl Figures {
         ensure!(
             !is_over,
             "more than recorded, by over {} %:\n{table}",
-            allowance * 100.0
+            tolerance * 100.0
         );
         Ok(table)
     }
@@ -121,7 +121,7 @@ fn rustc() -> Outcome<String> {
 mod tests {
     use super::*;
 
-    const ALLOWANCE: Allowance = Allowance {
+    const TOLERANCE: Tolerance = Tolerance {
         same_compiler: 0.03,
         another_compiler: 0.1,
     };
@@ -131,7 +131,7 @@ mod tests {
             name: "test",
             all: vec![("one".into(), 100), ("two".into(), now)],
         };
-        figures.compare(recorded, "rustc 1", ALLOWANCE)
+        figures.compare(recorded, "rustc 1", TOLERANCE)
     }
 
     #[test]
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn another_compiler_has_its_own_allowance() {
+    fn another_compiler_has_its_own_tolerance() {
         let recorded = json!({ "rustc": "rustc 2", "figures": { "one": 100, "two": 100 } });
         assert!(compare(110, &recorded).is_ok());
         assert!(compare(111, &recorded).is_err());

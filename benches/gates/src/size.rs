@@ -4,7 +4,7 @@ use std::fs;
 
 use interop::{Outcome, Program, Runtime, ensure, root};
 
-use crate::recorded::{Allowance, Figures};
+use crate::recorded::{Figures, Tolerance};
 
 /// The examples: name, description, and the most bytes that each should have.
 const MODULES: [(&str, &str, u64); 2] = [
@@ -13,7 +13,7 @@ const MODULES: [(&str, &str, u64); 2] = [
 ];
 
 /// The size is the same each time, except for the paths of sources in the module.
-const ALLOWANCE: Allowance = Allowance {
+const TOLERANCE: Tolerance = Tolerance {
     same_compiler: 0.01,
     another_compiler: 0.05,
 };
@@ -40,5 +40,5 @@ pub(crate) fn run(mut arguments: impl Iterator<Item = String>) -> Outcome {
     if record == Some(true) {
         return figures.record();
     }
-    figures.check(ALLOWANCE)
+    figures.check(TOLERANCE)
 }

@@ -7,10 +7,10 @@ use axum::routing::get;
 use mini_http::Server;
 
 fn main() -> mini_http::Result<()> {
-    // On preview 1 the runtime has opened the listener, whatever the address.
+    // On preview 1 the runtime has opened the listener, and the address isn't used.
     let address = std::env::var("MINI_HTTP_ADDR").unwrap_or("127.0.0.1:3000".into());
     let mut server = Server::new(&address)?;
-    // Idle connections are to stay for the whole of a benchmark.
+    // Idle connections must stay open during the whole benchmark.
     server.limits(|limits| limits.idle_timeout = Duration::from_secs(3600));
     let app: Router = Router::new().route("/", get(async || response::BODY));
     // Its state is set here, as `axum::serve` does: otherwise that is done for each request.

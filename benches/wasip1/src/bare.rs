@@ -74,7 +74,7 @@ impl Connection {
     }
 
     /// Makes one read, and one write with the responses to all requests in it. A client that doesn't take its
-    /// responses is disconnected: one more liberty is to have no queue of output.
+    /// responses is disconnected, because a bare loop has no queue of output.
     pub fn serve(&mut self, buffers: &mut Buffers) -> Served {
         let room = Iovec {
             buf: buffers.input.as_mut_ptr(),

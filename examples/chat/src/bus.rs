@@ -9,8 +9,8 @@ use crate::room::Room;
 
 /// Carries messages to all instances of the server, this one included.
 ///
-/// [`Local`] is for one instance. Natively, the module `redis_bus` is for several: `publish` adds an entry to a stream of
-/// Redis, and `receive` waits for entries and adds them to the room.
+/// [`Local`] is for one instance. Natively, the module `redis_bus` is for several: `publish` adds an entry to a stream
+/// of Redis, and `receive` waits for entries and adds them to the room.
 pub(crate) trait Bus: 'static {
     /// Sends a message. Returns its number: numbers grow, and are the same in all instances, so that a browser
     /// can continue at another instance.

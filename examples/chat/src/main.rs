@@ -9,7 +9,7 @@
 //! | `GET /` | the page |
 //! | `POST /messages` | publishes the body. 201, with the message's number |
 //! | `GET /events` | an event stream of all messages; with `Last-Event-ID`, of those after this one |
-//! | `GET /messages?after=ID` | a long poll: the messages after this one as JSON, as soon as there is one. After 25 s without one, an empty list |
+//! | `GET /messages?after=ID` | a long poll: a JSON list of the messages after this one; empty after 25 s without one |
 //! | `POST /stop` | the server stops. A real server would let only its operator do that |
 //!
 //! The server remembers the last 100 messages. Several instances share them over Redis, natively:
@@ -134,7 +134,7 @@ async fn publish(bus: &impl Bus, mut body: Incoming) -> Result<Response<AnyBody>
 fn events(room: Rc<Room>, after: u64) -> impl Stream<Item = Bytes> {
     stream::unfold((room, after), |(room, after)| async move {
         let message = room.next(after).await;
-        // Not before: many messages may come before this task goes on.
+        // Checked after the wait, because many messages may come before this task goes on.
         let event = match room.misses_some_after(after) {
             true => [b"event: missed\ndata:\n\n", &message.event[..]]
                 .concat()

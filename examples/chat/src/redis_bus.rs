@@ -1,7 +1,7 @@
 //! Messages over a stream of Redis, for several instances of the server.
 //!
-//! Two threads talk to Redis, because its client blocks: one adds entries, the other waits for them. Channels connect them
-//! with the server's loop.
+//! Two threads talk to Redis, because its client blocks: one adds entries, the other waits for them. Channels connect
+//! them with the server's loop.
 
 use std::thread;
 use std::time::Duration;
@@ -34,7 +34,7 @@ pub(crate) struct Redis {
     messages: Receiver<(u64, String)>,
 }
 
-/// A message to be added, and where its number goes.
+/// A message to be added, and the channel for its number.
 struct Publication {
     text: String,
     number: Sender<RedisResult<u64>>,
@@ -44,7 +44,7 @@ impl Redis {
     /// Connects to `redis://HOST:PORT`.
     pub(crate) fn connect(url: &str) -> Result<Self, Error> {
         let client = Client::open(url)?;
-        // An address that is wrong is an error at the start.
+        // So a wrong address is an error at the start.
         let connection = client.get_connection()?;
         let (publications, to_publish) = async_channel::bounded(QUEUE);
         let (received, messages) = async_channel::bounded(QUEUE);

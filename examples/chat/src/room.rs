@@ -6,8 +6,8 @@ use std::collections::VecDeque;
 use event_listener::Event;
 use mini_http::Bytes;
 
-/// How many messages are remembered. Each is kept twice, as an event and as JSON, and JSON needs up to six bytes for one
-/// (`\u0000`). So with messages of 2 KiB that is at most 2.4 MiB.
+/// How many messages are remembered. Each is kept twice, as an event and as JSON, and JSON needs up to six bytes for
+/// one (`\u0000`). So with messages of 2 KiB that is at most 2.4 MiB.
 const HISTORY: usize = 100;
 
 #[derive(Default)]

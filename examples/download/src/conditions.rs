@@ -7,7 +7,7 @@ use mini_http::header::{
 };
 use mini_http::http::HeaderMap;
 
-/// By which a client recognizes that a file is still the same.
+/// The values by which a client recognizes that a file is still the same (§8.8).
 #[derive(Debug)]
 pub(crate) struct Validators {
     /// With its quotes. It is a strong one (§8.8.3): the file's length and its time of modification in nanoseconds.

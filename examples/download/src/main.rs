@@ -1,4 +1,4 @@
-//! Serves a folder of files: whole, or a range of them, or not at all if the client has them already.
+//! Serves a folder of files: a whole file, a range of it, or 304 if the client has it already.
 //!
 //! In the folder `examples`: `cargo run -p download -- FOLDER`, then `curl -O http://127.0.0.1:3000/NAME`, or
 //! `curl -C - -O …` to continue. The same source runs in a WASI runtime, which has to be given the folder:
@@ -7,7 +7,7 @@
 //! | module | what it decides |
 //! |---|---|
 //! | `folder` | which file a path means. There is no way out of the folder |
-//! | `conditions` | whether the client has the file already: `If-None-Match`, `If-Modified-Since` and so on (RFC 9110 §13) |
+//! | `conditions` | whether the client has the file already: `If-None-Match` and so on (RFC 9110 §13) |
 //! | `range` | which part of it the client wants (RFC 9110 §14) |
 //!
 //! A file is read in pieces of 64 KiB, as the client takes them: a large one needs no memory, and others are
@@ -37,7 +37,7 @@ use range::Wanted;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     env_logger::init();
-    let directory = std::env::args().nth(1).ok_or("which folder?")?;
+    let directory = std::env::args().nth(1).ok_or("usage: download FOLDER")?;
     let addr = std::env::var("MINI_HTTP_ADDR").unwrap_or("127.0.0.1:3000".into());
     // Before the first access to a file: in some preview 1 runtimes a listener hides the folders from
     // `std::fs`, and making the server brings them back.
@@ -47,7 +47,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// An error becomes 500. It is logged; the client isn't told what the server's disk looks like.
+/// An error becomes 500. It is only logged, because its text may contain paths of the server.
 fn respond(directory: &Path, request: &Request<Incoming>) -> io::Result<Response<AnyBody>> {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         let mut response = status(StatusCode::METHOD_NOT_ALLOWED);

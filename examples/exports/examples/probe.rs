@@ -1,4 +1,4 @@
-//! What `ci/run wasi-http` asks a host: one path for each question. Not an example to copy.
+//! The component with which `ci/run wasi-http` tests hosts: it has a path for each test. Not an example to copy.
 
 use std::cell::Cell;
 use std::convert::Infallible;
@@ -107,7 +107,7 @@ impl Body for Frames {
     }
 }
 
-/// A line every 100 ms, without an end. Its drop is a line of the log.
+/// A line every 100 ms, without an end. When it is dropped, it writes a line to the log.
 struct Lines(Sleep);
 
 const PAUSE: Duration = Duration::from_millis(100);

@@ -1,4 +1,4 @@
-//! The example `sse` as a component. A job would need an instance that lives longer than a request; the clock doesn't.
+//! The example `sse` as a component. A job needs an instance that lives longer than a request; the clock doesn't.
 
 #[expect(dead_code, reason = "its main function is for sockets")]
 #[path = "../../sse/src/main.rs"]

@@ -1,5 +1,5 @@
-//! An embedder's view: runs a component that serves HTTP in this process, on the crate `wasmtime`,
-//! and allows it to listen at one address, and nothing else of the network.
+//! Embeds a runtime: runs a component that serves HTTP in this process, on the crate `wasmtime`. The component may
+//! listen at one address, and use nothing else of the network.
 //!
 //! `host COMPONENT.wasm [IP:PORT]`; see README.md. It ends with Ctrl-C.
 
@@ -48,7 +48,7 @@ async fn run(file: &str, address: &str) -> Result<()> {
 
     let mut serving = tokio::spawn(async move {
         let ended = command.wasi_cli_run().call_run(&mut store).await;
-        ended?.map_err(|()| wasmtime::format_err!("the component has failed; it says why above"))
+        ended?.map_err(|()| wasmtime::format_err!("the component has failed: its output is above"))
     });
     tokio::select! {
         ended = &mut serving => ended?,
@@ -64,7 +64,7 @@ async fn run(file: &str, address: &str) -> Result<()> {
     }
 }
 
-/// What belongs to the component: all that it has of the world.
+/// All that the component can use outside of its own memory.
 struct Guest {
     wasi: WasiCtx,
     table: ResourceTable,

@@ -43,8 +43,8 @@ fn app() -> Router {
         .with_state(Greetings::default())
 }
 
-/// What `axum::serve` does, and half-close beside it, which that has no setting for: a client may end
-/// its side after its last request and still get the response.
+/// Does what `axum::serve` does, and allows half-close, for which that has no setting: a client may end its stream
+/// after its last request and still get the response.
 async fn serve() -> Result<(), Box<dyn Error>> {
     let listener = tokio::net::TcpListener::from_std(listener::listener()?)?;
     let app = app();

@@ -15,7 +15,7 @@ struct Connection {
     stream: TcpStream,
     /// What is still to be sent.
     pending: Vec<u8>,
-    /// The client has ended its side.
+    /// The client has ended its stream.
     ended: bool,
 }
 
@@ -59,7 +59,7 @@ fn accept(
             Err(_) => continue,
         };
         *last += 1;
-        // There is something to say first, and only that.
+        // First the greeting is sent; nothing is read before.
         registry.register(&mut stream, Token(*last), Interest::WRITABLE)?;
         let connection = Connection {
             stream,

@@ -57,8 +57,8 @@ pub(crate) fn to_upstream<B>(
     Ok(request)
 }
 
-/// The host that the client means: that of an absolute target comes before `Host` (RFC 9112 §3.2.2). A client that speaks
-/// HTTP/1.0 may give none.
+/// The host that the client means: that of an absolute target comes before `Host` (RFC 9112 §3.2.2). A client that
+/// speaks HTTP/1.0 may send none.
 fn host<B>(upstream: SocketAddr, request: &Request<B>) -> Result<HeaderValue, Error> {
     if let Some(authority) = request.uri().authority() {
         return Ok(HeaderValue::try_from(authority.as_str())?);

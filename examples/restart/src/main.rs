@@ -1,8 +1,8 @@
 //! A server that replaces itself at SIGHUP: it starts its program again, which may be a new version by then, with the
 //! same listening sockets, and stops when the successor is ready. No connection is refused or lost.
 //!
-//! In the folder `examples`: `cargo run -p restart`, then `curl http://127.0.0.1:3000`, which returns the process id, and
-//! `kill -HUP` with this id. SIGTERM and Ctrl-C stop it.
+//! In the folder `examples`: `cargo run -p restart`, then `curl http://127.0.0.1:3000`, which returns the process id,
+//! and `kill -HUP` with this id. SIGTERM and Ctrl-C stop it.
 //!
 //! Where systemd runs, a socket unit does the same without such code: docs/service.md.
 
@@ -17,6 +17,7 @@ use mini_http::{Handle, Response, Server};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+/// The length of a response that takes a while to send: `ci/run restart` restarts the server meanwhile.
 const LARGE: usize = 8 << 20;
 
 fn main() -> Result<(), Box<dyn Error>> {

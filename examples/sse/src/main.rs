@@ -9,8 +9,10 @@
 //! | `GET /` | the page |
 //! | `GET /clock` | an event each second, with the server's time |
 //! | `POST /jobs` | 201; the job's path is in `Location` |
-//! | `GET /jobs/ID` | an event for each step of the job. After a lost connection, the browser repeats the request with `Last-Event-ID`, and gets the steps from there on |
+//! | `GET /jobs/ID` | an event for each step of the job; with `Last-Event-ID`, for each step after this one |
 //! | `POST /stop` | the server stops, and all streams end. A real server would let only its operator do that |
+//!
+//! After a lost connection, a browser repeats the request with `Last-Event-ID`.
 //!
 //! Each open stream is a request that hasn't ended: 10,000 may be open at a time, on WASI 1,000. For more, raise the
 //! limits `max_requests` and `max_connections`.

@@ -20,7 +20,7 @@ pub(crate) fn load(names: Vec<String>) -> Result<Certified, Box<dyn Error>> {
             let chain = CertificateDer::pem_file_iter(chain)?.collect::<Result<_, _>>()?;
             Ok((chain, PrivateKeyDer::from_pem_file(key)?))
         }
-        _ => Err("tls [CERTIFICATES.pem KEY.pem]".into()),
+        _ => Err("usage: tls [CERTIFICATES.pem KEY.pem]".into()),
     }
 }
 

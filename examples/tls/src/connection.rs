@@ -46,7 +46,7 @@ pub(crate) fn serve(
 struct Clock(std::time::Instant);
 
 impl Clock {
-    /// What the calls to the machine take.
+    /// What the calls of [`Connection`] take.
     fn context<'a>(&self, limits: &'a Limits, shared: &'a mut Shared) -> Context<'a> {
         let now = Instant::default() + self.0.elapsed();
         if now >= shared.date_expires() {
@@ -88,7 +88,7 @@ impl<H: FnMut(Request) -> Response<Vec<u8>>> Link<H> {
         Ok(())
     }
 
-    /// Waits for input, but not longer than the machine's deadline, and passes it on.
+    /// Waits for input, but not longer than the connection's deadline, and passes it on.
     fn receive(&mut self, clock: &Clock, limits: &Limits, shared: &mut Shared) -> io::Result<()> {
         let now = clock.context(limits, shared).now;
         let deadline = self.http.poll_timeout();

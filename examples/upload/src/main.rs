@@ -37,7 +37,7 @@ type Error = Box<dyn std::error::Error + Send + Sync>;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     env_logger::init();
-    let directory = std::env::args().nth(1).ok_or("which folder?")?;
+    let directory = std::env::args().nth(1).ok_or("usage: upload FOLDER")?;
     let addr = std::env::var("MINI_HTTP_ADDR").unwrap_or("127.0.0.1:3000".into());
     // Before the first access to a file: in some preview 1 runtimes a listener hides the folders from
     // `std::fs`, and making the server brings them back.

@@ -3,8 +3,8 @@
 //! In the folder `examples`: `cargo run -p websocket`, then open http://127.0.0.1:3000 in a browser. The
 //! same source runs inside a WASI runtime, with `--target wasm32-wasip1` or `--target wasm32-wasip2`.
 //!
-//! The protocol is that of the crate `async-tungstenite`, on the connection that `mini_http::upgrade` returns. Pings get
-//! their pongs while the next message is awaited, and so does a close. A message of more than 4 MiB ends the connection
+//! The crate `async-tungstenite` speaks the protocol, on the connection that `mini_http::upgrade` returns. It responds
+//! to pings and to a close while the next message is awaited. A message of more than 4 MiB ends the connection
 //! with the code 1009, at `/all` one of more than 64 KiB. When the server stops, the code is 1001.
 
 mod handshake;
@@ -25,8 +25,8 @@ use room::Room;
 use socket::{Event, Socket};
 
 /// The most open WebSockets; another client gets 503. Each may hold a message that is received, one that is sent, and
-/// their buffers, up to 20 MiB in all, which no limit of the server counts. With twice as many, clients could use up the
-/// 4 GiB of a WASI module.
+/// their buffers, up to 20 MiB in all, which no limit of the server counts. With twice as many, clients could use up
+/// the 4 GiB of a WASI module.
 const MAX_OPEN: usize = 128;
 
 const PAGE: &str = include_str!("page.html");
@@ -129,7 +129,7 @@ mod tests {
         assert_eq!(status(), "503 Service Unavailable");
         open.pop();
         assert_eq!(status(), "101 Switching Protocols");
-        // In a test nothing is upgraded, so its place is free again.
+        // In a test nothing is upgraded, so that one is no longer open.
         assert_eq!(status(), "101 Switching Protocols");
     }
 }

@@ -15,8 +15,8 @@ use crate::socket::{Event, Socket};
 /// How many messages may wait for a member. A member that is further behind is removed, so that its queue stays small.
 const WAITING: usize = 16;
 
-/// The largest message, in bytes, that is sent to all. A member that is removed keeps those that wait for it until it has taken them:
-/// 1 MiB, which `MAX_OPEN` in `main.rs` counts.
+/// The largest message, in bytes, that is sent to all. A member that is removed keeps those that wait for it until it
+/// has taken them: at most 1 MiB, which `MAX_OPEN` in `main.rs` counts.
 const MAX_MESSAGE: usize = 64 << 10;
 
 #[derive(Default)]

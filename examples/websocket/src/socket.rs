@@ -23,6 +23,7 @@ pub(crate) struct Socket(WebSocketStream<Upgraded>);
 pub(crate) enum Event<T> {
     /// The client has sent a text, or bytes.
     Message(Message),
+    /// The other future is ready.
     Other(T),
     /// The WebSocket is closed.
     End,
@@ -69,7 +70,7 @@ impl Socket {
         self.0.send(message).await
     }
 
-    /// Says goodbye. The connection is closed when the socket is dropped.
+    /// Sends a close with this code. The connection is closed when the socket is dropped.
     pub(crate) async fn close<T>(&mut self, code: CloseCode) -> Result<Event<T>> {
         let reason = CloseFrame {
             code,

@@ -24,7 +24,8 @@ pub(crate) fn post(length: usize) -> Vec<u8> {
 #[derive(Debug)]
 pub(crate) struct Client {
     stream: TcpStream,
-    asked: Instant,
+    /// When the last request was sent.
+    sent: Instant,
     /// The length of a response. It is known after the first one; all have the same.
     length: Option<usize>,
     received: usize,
@@ -39,7 +40,7 @@ impl Client {
             .map_err(|e| format!("a client's socket: {e}"))?;
         Ok(Self {
             stream,
-            asked: Instant::now(),
+            sent: Instant::now(),
             length: None,
             received: 0,
         })
@@ -51,7 +52,7 @@ impl Client {
 
     /// Sends a complete request.
     pub(crate) fn ask(&mut self, request: &[u8]) -> Outcome {
-        self.asked = Instant::now();
+        self.sent = Instant::now();
         self.received = 0;
         match self.stream.write(request) {
             Ok(written) if written == request.len() => return Ok(()),
@@ -61,7 +62,7 @@ impl Client {
         .map_err(|e| format!("a request can't be sent: {e}"))
     }
 
-    /// A large one doesn't fit into the socket's buffer.
+    /// Sends the rest of a request that doesn't fit into the socket's buffer.
     fn send_rest(&mut self, rest: &[u8]) -> std::io::Result<()> {
         self.stream.set_nonblocking(false)?;
         self.stream.set_write_timeout(Some(super::PATIENCE))?;
@@ -92,7 +93,7 @@ impl Client {
         self.received = received;
         match self.length {
             Some(length) if received > length => Err("there is more than one response".into()),
-            Some(length) if received == length => Ok(Some(self.asked.elapsed())),
+            Some(length) if received == length => Ok(Some(self.sent.elapsed())),
             _ => Ok(None),
         }
     }
@@ -109,7 +110,9 @@ impl Client {
 /// The length of a response whose head is complete. (It is small, so it comes in one piece.)
 fn length(response: &[u8]) -> Outcome<usize> {
     let text = String::from_utf8_lossy(response);
-    let (head, _) = text.split_once("\r\n\r\n").ok_or("half a head has come")?;
+    let (head, _) = text
+        .split_once("\r\n\r\n")
+        .ok_or("the head is incomplete")?;
     let body = head.lines().find_map(|line| {
         let (name, value) = line.split_once(':')?;
         name.eq_ignore_ascii_case("content-length")

@@ -192,6 +192,7 @@ impl Clients {
         Ok(())
     }
 
+    /// A random pause before a sample: from a tenth of `every` to `every`.
     fn pause(&mut self, every: Duration) -> Duration {
         let least = every / 10;
         let more = u64::try_from((every - least).as_nanos()).unwrap_or(u64::MAX);

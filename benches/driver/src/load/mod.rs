@@ -42,7 +42,7 @@ pub(crate) struct Plan {
     pub(crate) duration: Duration,
     /// The longest time between two samples; the shortest is a tenth of it. `None`: no samples.
     pub(crate) sample_every: Option<Duration>,
-    /// The clients never sleep, so that waking them doesn't cost the server time.
+    /// Whether the clients never sleep, so that waking them doesn't cost the server time.
     pub(crate) spin: bool,
 }
 
@@ -103,7 +103,8 @@ impl Load {
             plan.duration.as_nanos(),
             u8::from(plan.spin)
         ))?;
-        Measured::parse(&said).ok_or_else(|| "the clients' process says nonsense".into())
+        Measured::parse(&said)
+            .ok_or_else(|| "the clients' process sent a line that can't be parsed".into())
     }
 
     fn command(&mut self, line: &str) -> Outcome<String> {
@@ -134,7 +135,7 @@ pub(crate) fn serve(address: &str) -> Outcome {
     for line in std::io::stdin().lines() {
         let line = line.map_err(|e| e.to_string())?;
         let mut words = line.split_ascii_whitespace();
-        let response = match obey(&mut clients, &mut words) {
+        let response = match execute(&mut clients, &mut words) {
             Ok(said) => format!("ok {said}\n"),
             Err(why) => format!("error {}\n", why.replace('\n', " ")),
         };
@@ -146,7 +147,8 @@ pub(crate) fn serve(address: &str) -> Outcome {
     Ok(())
 }
 
-fn obey(clients: &mut Clients, words: &mut SplitAsciiWhitespace<'_>) -> Outcome<String> {
+/// Executes a command. Returns what the reply contains beside `ok`.
+fn execute(clients: &mut Clients, words: &mut SplitAsciiWhitespace<'_>) -> Outcome<String> {
     let command = words.next().unwrap_or_default();
     if command == "ask" {
         return clients.ask(words.next().unwrap_or_default());
@@ -217,7 +219,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_measured_goes_through_a_line() {
+    fn results_survive_encoding_and_parsing() {
         let nanos = |numbers: &[u64]| numbers.iter().copied().map(Duration::from_nanos).collect();
         let measured = Measured {
             requests: 5,

@@ -7,7 +7,7 @@ use interop::Outcome;
 
 use crate::options::{GROUPS, Options};
 
-/// Runs what the options want of all suites.
+/// Runs the suites and scenarios that the options name.
 pub(crate) fn run(options: &Options) -> Outcome {
     let wasi = [&wasi::WASIP1, &wasi::WASIP2, &wasi::HOST];
     let mut scenarios = vec![native::SUITE.to_owned()];

@@ -20,9 +20,9 @@ use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, SocketFlags};
 
-/// This many events are taken at once.
+/// The most events that one wait returns.
 const EVENTS: usize = 256;
-/// This much is read at once: a request and more.
+/// The most bytes of one read: more than a request has.
 const READ_SIZE: usize = 4096;
 const HEAD: &[u8] = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\
     date: Sun, 22 Nov 2026 12:00:00 GMT\r\n\r\n";
@@ -73,7 +73,7 @@ fn chunk() -> Vec<u8> {
     [format!("{PIECE:X}\r\n").as_bytes(), &[b'x'; PIECE], b"\r\n"].concat()
 }
 
-/// A client that is gone before it is accepted is no reason to end.
+/// A client that is gone before it is accepted doesn't end the server.
 fn accept(listener: impl AsFd) -> Option<OwnedFd> {
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
     rustix::net::accept_with(listener, flags).ok()

@@ -1,4 +1,4 @@
-//! `mini_http`.
+//! `mini_http` with a synchronous handler.
 
 use std::time::Duration;
 

@@ -8,7 +8,7 @@ use native_servers::{app, listener};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut server = Server::from_listener(listener()?)?;
-    // Idle connections are to stay for the whole of a benchmark.
+    // Idle connections must stay open during the whole benchmark.
     server.limits(|limits| limits.idle_timeout = Duration::from_secs(3600));
     server.serve_tower(app())?;
     Ok(())

@@ -30,7 +30,7 @@ pub(crate) enum State {
 struct Exchange {
     /// The head of the response, and the body after it.
     buffer: Vec<u8>,
-    /// The final length of that.
+    /// How long `buffer` is when the body is complete.
     whole: usize,
     sent: usize,
     is_echo: bool,
@@ -131,7 +131,7 @@ impl Connection {
             }
             asked += 1;
         }
-        // One more liberty: responses can't wait. A client that doesn't take them is disconnected.
+        // One of the floor's liberties: responses can't wait. A client that doesn't take them is disconnected.
         if asked > 0 && !self.send(shared.responses.row(asked)) {
             return State::Ended;
         }
@@ -195,7 +195,8 @@ impl Exchange {
         }
     }
 
-    /// Whether to stop after a short read or write: more input, or room, will be reported.
+    /// Receives a part of the body, or sends a part of the response. Fails with [`Errno::AGAIN`] if that isn't all:
+    /// further input, or room, is reported.
     fn go_on(&mut self, socket: &OwnedFd, responses: &Responses) -> Result<(), Errno> {
         if self.buffer.len() < self.whole {
             let room = spare_capacity(&mut self.buffer);

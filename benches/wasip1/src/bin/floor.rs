@@ -2,8 +2,9 @@
 //!
 //! Because other servers are compared with it, it has rules. It polls like the library's own poller, and its responses
 //! are fixed:
-//! - Connections on which something has happened lately (*busy* ones) are in every poll. Of the
-//!   idle ones, a window is, in turn. When nothing has happened for a while, all are polled, without a clock.
+//!
+//! - Connections on which something has happened lately (*busy* ones) are in every poll. Of the idle ones, each poll
+//!   has the next few (a *window*). When nothing has happened for a while, all are polled, without a clock.
 //! - A certain event (more than one byte, a hang-up, an error) is handled at once. Uncertain ones are handled
 //!   if there is no certain one, and otherwise one of them now and then, so that the end of a stream is found.
 //! - While there are certain events, the listener is tried only now and then.
@@ -93,18 +94,18 @@ mod floor {
             self.iteration = self.iteration.wrapping_add(1);
             let mut events = std::mem::take(&mut self.events);
             self.poll(&mut events);
-            let is_sure = |event: &&Event| {
+            let is_certain = |event: &&Event| {
                 let ready = &event.fd_readwrite;
                 event.userdata < LISTENER
                     && (event.error != wasi::ERRNO_SUCCESS || ready.nbytes > 1 || ready.flags != 0)
             };
-            let mut sure = 0;
-            for event in events.iter().filter(is_sure) {
-                sure += 1;
+            let mut certain = 0;
+            for event in events.iter().filter(is_certain) {
+                certain += 1;
                 self.serve(event.userdata as usize);
             }
-            if sure == 0 {
-                self.without_sure(&events);
+            if certain == 0 {
+                self.handle_uncertain(&events);
             } else {
                 if self.iteration.is_multiple_of(LISTENER_ITERATIONS) {
                     self.accept();
@@ -112,7 +113,7 @@ mod floor {
                 if self.iteration.is_multiple_of(UNCERTAIN_ITERATIONS) {
                     let one = (self.iteration / UNCERTAIN_ITERATIONS) as usize % events.len();
                     let one = Some(&events[one]).filter(|event| event.userdata < LISTENER);
-                    if let Some(event) = one.filter(|event| !is_sure(event)) {
+                    if let Some(event) = one.filter(|event| !is_certain(event)) {
                         self.serve(event.userdata as usize);
                     }
                 }
@@ -144,7 +145,7 @@ mod floor {
         }
 
         /// Handles a poll without certain events: the clock, a new connection, an end, or a single byte.
-        fn without_sure(&mut self, events: &[Event]) {
+        fn handle_uncertain(&mut self, events: &[Event]) {
             if !self.is_silent && !self.accept() {
                 for event in events.iter().filter(|event| event.userdata < LISTENER) {
                     self.serve(event.userdata as usize);

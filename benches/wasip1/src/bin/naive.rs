@@ -1,4 +1,4 @@
-//! A loop that trusts every event, as the specification of preview 1 suggests. All
+//! A bare loop that trusts every event, as the specification of preview 1 suggests. All
 //! connections are in every poll, and each one that is reported is read from.
 #![cfg_attr(
     not(all(target_os = "wasi", target_env = "p1")),
@@ -28,20 +28,20 @@ fn main() {
         for event in bare::poll(&subscriptions, &mut events) {
             if event.userdata == u64::MAX {
                 while let Some(connection) = Connection::accept() {
-                    let place = free.pop().unwrap_or_else(|| {
+                    let index = free.pop().unwrap_or_else(|| {
                         connections.push(None);
                         connections.len() - 1
                     });
-                    connections[place] = Some(connection);
+                    connections[index] = Some(connection);
                 }
                 continue;
             }
-            let place = event.userdata as usize;
-            if let Some(connection) = &mut connections[place]
+            let index = event.userdata as usize;
+            if let Some(connection) = &mut connections[index]
                 && connection.serve(&mut buffers) == Served::Closed
             {
-                connections[place] = None;
-                free.push(place);
+                connections[index] = None;
+                free.push(index);
             }
         }
     }

@@ -46,15 +46,15 @@ mod bare {
         let responses = WHOLE.repeat(response::most(READ_SIZE as usize));
         let mut connections: Vec<Option<Connection>> = Vec::new();
         let mut free = Vec::new();
-        let mut places = Vec::new();
+        let mut indices = Vec::new();
         loop {
             let mut list = Vec::with_capacity(1 + connections.len());
             list.push(&acceptable);
-            places.clear();
-            for (place, connection) in connections.iter().enumerate() {
+            indices.clear();
+            for (index, connection) in connections.iter().enumerate() {
                 if let Some(connection) = connection {
                     list.push(&connection.readable);
-                    places.push(place);
+                    indices.push(index);
                 }
             }
             for at in poll(&list) {
@@ -68,18 +68,18 @@ mod bare {
                             matched: 0,
                         });
                         match free.pop() {
-                            Some(place) => connections[place] = connection,
+                            Some(index) => connections[index] = connection,
                             None => connections.push(connection),
                         }
                     }
                     continue;
                 };
-                let place = places[at];
-                if let Some(connection) = &mut connections[place]
+                let index = indices[at];
+                if let Some(connection) = &mut connections[index]
                     && connection.serve(&responses).is_none()
                 {
-                    connections[place] = None;
-                    free.push(place);
+                    connections[index] = None;
+                    free.push(index);
                 }
             }
         }

@@ -15,7 +15,7 @@ use super::wrk::Measured;
 pub(super) struct Streams {
     streams: Vec<TcpStream>,
     publisher: interop::Client,
-    /// A message with its chunk framing, as it came first.
+    /// The first message with its chunk framing. All others must be the same.
     chunk: Vec<u8>,
 }
 
@@ -62,12 +62,15 @@ impl Streams {
             .send("POST /publish HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
     }
 
-    /// Receives a message on all streams but the first ones, and the response to what has published it.
+    /// Receives a message on the streams from this index on, and the response to the request that published it.
     fn receive(&mut self, from: usize) -> Outcome {
         let mut buffer = [0; ROOM];
         for stream in &self.streams[from..] {
             let count = read(stream, &mut buffer)?;
-            ensure!(buffer[..count] == self.chunk, "another message");
+            ensure!(
+                buffer[..count] == self.chunk,
+                "a stream got another message than expected"
+            );
         }
         self.publisher.response()?.check(b"")
     }

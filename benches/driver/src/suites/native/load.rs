@@ -8,14 +8,14 @@ use super::program::Program;
 use super::scenarios::Scenario;
 use super::turns::{Contestant, Plan, Turn};
 use super::wrk::Kind;
-use super::{OURS, SUITE, tell};
+use super::{OURS, SUITE, announce};
 use crate::options::Options;
 use crate::report::{Goal, Report, Row, Series, quartiles};
 
 /// The goal with idle connections: the most that a request should cost, as a multiple of its cost without them.
 const MOST_BESIDE_IDLE: f64 = 1.03;
 
-/// The figures of one server in one setting.
+/// The turns of one server in one setting.
 struct Entry {
     /// Its index among the contestants.
     at: usize,
@@ -52,7 +52,7 @@ pub(super) fn run(name: &str, options: &Options, programs: &[Program]) -> Outcom
         [] => options.by_extent(5_000, 5_000, 20),
         [given, ..] => given,
     };
-    let (programs, absent) = takers(scenario, idle, programs);
+    let (programs, absent) = measurable(scenario, idle, programs);
     let mut report = Report::new(
         SUITE,
         scenario.name,
@@ -68,7 +68,7 @@ pub(super) fn run(name: &str, options: &Options, programs: &[Program]) -> Outcom
         let mut entries: Vec<Entry> = (0..programs.len()).map(Entry::new).collect();
         for round in 0..rounds {
             let of = format_args!("{connections} busy, round {} of {rounds}", round + 1);
-            tell(scenario.name, of);
+            announce(scenario.name, of);
             for at in 0..entries.len() {
                 // The order changes from round to round.
                 let at = (at + round) % programs.len();
@@ -96,12 +96,12 @@ pub(super) fn run(name: &str, options: &Options, programs: &[Program]) -> Outcom
 }
 
 /// The servers that can be measured, and why the others can't.
-fn takers<'a>(
+fn measurable<'a>(
     scenario: &Scenario,
     idle: usize,
     programs: &'a [Program],
 ) -> (Vec<&'a Program>, String) {
-    let why = |program: &Program| program.is_left_out(scenario.kind, idle);
+    let why = |program: &Program| program.why_left_out(scenario.kind, idle);
     let programs = programs
         .iter()
         .filter(|program| program.is_of(scenario.servers));
@@ -109,8 +109,8 @@ fn takers<'a>(
         let why = why(program)?;
         Some(format!(" Without {}: it {why}.", program.name))
     });
-    let takers = programs.clone().filter(|program| why(program).is_none());
-    (takers.collect(), reasons.collect())
+    let measurable = programs.clone().filter(|program| why(program).is_none());
+    (measurable.collect(), reasons.collect())
 }
 
 fn about(scenario: &Scenario, rounds: usize, seconds: f64, absent: &str) -> String {
@@ -128,7 +128,7 @@ fn start(scenario: &str, programs: &[&Program], idle: usize) -> Vec<Outcome<Cont
     let counts: &[usize] = if idle > 0 { &[idle, 0] } else { &[0] };
     for &idle in counts {
         for program in programs {
-            tell(
+            announce(
                 scenario,
                 format_args!("starts {} with {idle} idle", program.name),
             );
@@ -150,7 +150,7 @@ impl Entry {
         }
     }
 
-    /// Its turn and those that it is compared with, in this order or reversed.
+    /// Runs its turn and those of the servers that it is compared with, in this order or reversed.
     fn play(
         &mut self,
         scenario: &Scenario,
@@ -161,10 +161,8 @@ impl Entry {
         if self.failure.is_some() {
             return;
         }
-        let is = |place: &Outcome<Contestant>, name| matches!(place, Ok(one) if one.name == name);
-        let floor = contestants
-            .iter()
-            .position(|place| is(place, scenario.floor));
+        let is = |one: &Outcome<Contestant>, name| matches!(one, Ok(it) if it.name == name);
+        let floor = contestants.iter().position(|one| is(one, scenario.floor));
         let name = match &contestants[self.at] {
             Ok(contestant) => contestant.name.clone(),
             Err(why) => {
@@ -173,10 +171,10 @@ impl Entry {
             }
         };
         // Those without idle connections come after those with them.
-        let without = contestants.iter().rposition(|place| is(place, &name));
+        let without = contestants.iter().rposition(|one| is(one, &name));
         let others = scenario.others(&name, plan.connections);
         let others: Vec<_> = others
-            .filter_map(|of| Some((of, contestants.iter().position(|place| is(place, of))?)))
+            .filter_map(|of| Some((of, contestants.iter().position(|one| is(one, of))?)))
             .collect();
         let mut order = vec![self.at];
         order.extend(floor.filter(|&floor| floor != self.at));

@@ -1,10 +1,10 @@
 //! Natively: ours beside a bare epoll loop, the servers of other libraries, and nginx.
 //!
 //! - [`program`]: the servers, and how each is started; nginx has a configuration written for it.
-//! - [`wrk`]: the load; [`fan_out`]: that of the scenario with event streams; [`sockets`]: of that with WebSockets.
-//! - [`turns`]: turns of a server and the floor, one right after the other.
-//! - [`load`]: what a request costs, in the scenarios of [`scenarios`]; [`rss`]: what an idle connection does; [`workers`]:
-//!   what a second core is worth.
+//! - [`wrk`]: the load of most scenarios; [`fan_out`]: that of `fan-out`; [`sockets`]: that of `websocket`.
+//! - [`turns`]: a server and the floor are measured one right after the other, each in a turn.
+//! - [`load`]: what a request costs, in the scenarios of [`scenarios`]; [`rss`]: how much memory an idle connection
+//!   needs; [`workers`]: what a second core is worth.
 
 mod fan_out;
 mod load;
@@ -64,8 +64,7 @@ pub(crate) const SERVERS: [&str; 20] = [
     OURS_WEBSOCKET,
     TUNGSTENITE,
 ];
-/// Those of the scenarios that aren't about asynchronous handlers. The first one is what the others are
-/// compared with.
+/// The servers of the scenarios that don't list their own. The others are compared with the first one.
 const COMMON: [&str; 8] = [
     FLOOR,
     OURS,
@@ -134,7 +133,7 @@ pub(crate) fn run(options: &Options) -> Outcome {
     for program in &programs {
         versions.extend(program.version()?);
     }
-    // Not before: what was built above may use all cores.
+    // Only now, because the builds above may use all cores.
     cores::prepare()?;
     for scenario in wanted {
         let report = match scenario {
@@ -150,7 +149,7 @@ pub(crate) fn run(options: &Options) -> Outcome {
     }
 }
 
-/// Says what is being done, as it takes a while.
-fn tell(scenario: &str, what: std::fmt::Arguments<'_>) {
+/// Prints what is being done, because it takes a while.
+fn announce(scenario: &str, what: std::fmt::Arguments<'_>) {
     eprintln!("{SUITE} {scenario}: {what}");
 }

@@ -12,7 +12,7 @@ use super::wrk::Kind;
 use super::{NGINX, SERVERS, workers};
 use crate::cores;
 use crate::options::Options;
-use crate::server::Peer;
+use crate::server::ServerProcess;
 
 /// A server that is compared.
 pub(super) struct Program {
@@ -28,29 +28,30 @@ enum How {
 }
 
 impl Program {
-    pub(super) fn start(&self) -> Outcome<Peer> {
-        let start = || Peer::start(&self.name, Runtime::Native, |address| self.command(address));
+    pub(super) fn start(&self) -> Outcome<ServerProcess> {
+        let start =
+            || ServerProcess::start(&self.name, Runtime::Native, |address| self.command(address));
         match workers::SERVERS.contains(&self.name.as_str()) {
             true => cores::on_both_cores(start),
             false => cores::on_the_servers_core(start),
         }
     }
 
-    /// Whether it is one of these, or of the command line.
+    /// Whether it is one of these servers, or a program of the command line.
     pub(super) fn is_of(&self, servers: &[&str]) -> bool {
         let name = self.name.as_str();
         servers.contains(&name) || !SERVERS.contains(&name)
     }
 
-    /// Why it has no part in this, if it hasn't.
-    pub(super) fn is_left_out(&self, kind: Kind, idle: usize) -> Option<&'static str> {
+    /// Why it can't be measured under this load, if it can't.
+    pub(super) fn why_left_out(&self, kind: Kind, idle: usize) -> Option<&'static str> {
         match (self.name.as_str(), kind) {
             (NGINX, Kind::Echo) => Some("can't send a body back"),
             ("may_minihttp" | "tiny_http", Kind::Close) => {
                 Some("doesn't say `Connection: close` in its responses, without which wrk goes on")
             }
             ("tiny_http", _) if idle > 0 => {
-                Some("has a thread for each connection, and leaves some of many without")
+                Some("has a thread for each connection, and doesn't serve some of many")
             }
             _ => None,
         }
@@ -82,7 +83,7 @@ impl Program {
     }
 }
 
-/// Builds all that the options want, of those that take part.
+/// Builds the servers that the options name and that take part in a scenario. Adds the programs of `--with`.
 pub(super) fn programs(
     options: &Options,
     takes_part: impl Fn(&str) -> bool,

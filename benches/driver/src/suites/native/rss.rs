@@ -4,7 +4,7 @@ use interop::{Outcome, Runtime};
 
 use super::program::Program;
 use super::wrk::Kind;
-use super::{COMMON, OURS, SUITE, tell};
+use super::{COMMON, OURS, SUITE, announce};
 use crate::load::Load;
 use crate::options::Options;
 use crate::report::{Goal, Report, Row, Series};
@@ -24,15 +24,15 @@ pub(super) fn run(options: &Options, programs: &[Program]) -> Outcome<Report> {
     };
     let about = format!(
         "bytes that are resident for each of the idle connections, after each has sent a body of {BODY} \
-         bytes to `/`, {AT_ONCE} of them at once; a first lot of {AT_ONCE} isn't counted. The kernel's \
-         memory isn't either."
+         bytes to `/`, {AT_ONCE} of them at once. The first {AT_ONCE} connections aren't counted, nor is the \
+         kernel's memory."
     );
     let mut report = Report::new(SUITE, SCENARIO, about);
     let takes_part = |program: &&Program| {
-        program.is_of(&COMMON) && program.is_left_out(Kind::Plain, idle).is_none()
+        program.is_of(&COMMON) && program.why_left_out(Kind::Plain, idle).is_none()
     };
     for program in programs.iter().filter(takes_part) {
-        tell(SCENARIO, format_args!("{} with {idle} idle", program.name));
+        announce(SCENARIO, format_args!("{} with {idle} idle", program.name));
         let mut row = Row {
             runtime: Runtime::Native,
             setting: format!("{idle} idle"),
@@ -62,17 +62,17 @@ pub(super) fn run(options: &Options, programs: &[Program]) -> Outcome<Report> {
 }
 
 fn measure(program: &Program, idle: usize) -> Outcome<f64> {
-    let mut peer = program.start()?;
-    let mut load = Load::new(peer.address())?;
+    let mut process = program.start()?;
+    let mut load = Load::new(process.address())?;
     let mut grow = || {
         load.open(AT_ONCE, AT_ONCE, BODY)?;
-        let before = peer.resident()?;
+        let before = process.resident()?;
         load.open(idle, AT_ONCE, BODY)?;
         load.check()?;
-        Ok((peer.resident()? as f64 - before as f64) / idle as f64)
+        Ok((process.resident()? as f64 - before as f64) / idle as f64)
     };
     let grown: Outcome<f64> = grow();
-    grown.map_err(|why| match peer.check_alive() {
+    grown.map_err(|why| match process.check_alive() {
         Ok(()) => why,
         Err(words) => format!("{words} ({why})"),
     })

@@ -23,7 +23,7 @@ struct Socket {
     stream: TcpStream,
     /// When its last message was sent.
     sent: Instant,
-    /// How much of that has come back.
+    /// How many bytes of its echo have come back.
     received: usize,
 }
 
@@ -100,7 +100,7 @@ impl Socket {
         while !head.ends_with(b"\r\n\r\n") {
             let mut buffer = [0; ROOM];
             let count = stream.read(&mut buffer).map_err(error)?;
-            ensure!(count > 0, "no handshake, but the end");
+            ensure!(count > 0, "a WebSocket has ended before its handshake");
             head.extend_from_slice(&buffer[..count]);
         }
         let text = String::from_utf8_lossy(&head);
@@ -116,7 +116,7 @@ impl Socket {
     }
 
     fn send(&mut self) -> Outcome {
-        // The payload is all zeros, so that masked it is its mask, again and again.
+        // The payload is all zeros. So the masked payload is the mask, repeated.
         let mask = [0x12, 0x34, 0x56, 0x78];
         let mut frame = vec![HEAD[0], 0x80 | HEAD[1]];
         frame.extend(mask);

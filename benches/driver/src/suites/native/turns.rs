@@ -1,5 +1,5 @@
-//! Turns: a server is loaded briefly, and right before or after it, in the same round, the
-//! floor. So what disturbs one also disturbs the other.
+//! Turns: a server is loaded briefly, and the floor right before or after it, in the same round. So what disturbs one
+//! also disturbs the other.
 
 use std::net::SocketAddr;
 use std::thread::sleep;
@@ -12,12 +12,12 @@ use super::program::Program;
 use super::sockets::Sockets;
 use super::wrk::{self, Kind, Measured};
 use crate::load::Load;
-use crate::server::Peer;
+use crate::server::ServerProcess;
 
 /// A running server, with its idle connections. It is stopped (SIGSTOP), except in its turns.
 pub(super) struct Contestant {
     pub(super) name: String,
-    peer: Peer,
+    process: ServerProcess,
     idle: Option<Load>,
 }
 
@@ -43,7 +43,7 @@ pub(super) struct Turn {
 /// How long the server may take to handle the ends of the clients' connections.
 const REST: Duration = Duration::from_millis(15);
 
-/// The clients of a turn. What opening and closing their connections costs isn't counted, but with wrk.
+/// The clients of a turn. What opening and closing their connections costs isn't counted, except with wrk.
 enum Clients {
     Wrk,
     Streams(Streams),
@@ -71,34 +71,34 @@ impl Clients {
 impl Contestant {
     /// Starts it, with this many idle connections, on each of which one request was served.
     pub(super) fn start(program: &Program, idle: usize) -> Outcome<Self> {
-        let peer = program.start()?;
+        let process = program.start()?;
         let mut contestant = Self {
             name: program.name.clone(),
-            peer,
+            process,
             idle: None,
         };
         if idle > 0 {
-            let opened = Load::new(contestant.peer.address()).and_then(|mut load| {
+            let opened = Load::new(contestant.process.address()).and_then(|mut load| {
                 load.open(idle, 64, 0)?;
                 Ok(load)
             });
             contestant.idle = Some(contestant.explained(opened)?);
         }
-        contestant.peer.pause();
+        contestant.process.pause();
         Ok(contestant)
     }
 
     /// Loads it.
     pub(super) fn play(&mut self, plan: Plan) -> Outcome<Turn> {
-        self.peer.resume();
-        let address = self.peer.address();
+        self.process.resume();
+        let address = self.process.address();
         let opened = Clients::open(address, plan);
         let mut clients = self.explained(opened)?;
-        let before = self.peer.cpu()?;
+        let before = self.process.cpu()?;
         let measured = clients.run(address, plan);
         let measured = self.explained(measured)?;
         sleep(REST);
-        let used = self.peer.cpu()?.since(before);
+        let used = self.process.cpu()?.since(before);
         drop(clients);
         if matches!(plan.kind, Kind::FanOut | Kind::WebSocket) {
             sleep(REST);
@@ -107,7 +107,7 @@ impl Contestant {
             let open = idle.check();
             self.explained(open)?;
         }
-        self.peer.pause();
+        self.process.pause();
         Ok(Turn {
             cpu: used.total.as_secs_f64() * 1e6 / measured.requests,
             rate: measured.requests / measured.elapsed.as_secs_f64(),
@@ -117,12 +117,12 @@ impl Contestant {
 
     /// The most memory that was ever resident, in MiB.
     pub(super) fn peak(&self) -> Outcome<f64> {
-        Ok(self.peer.peak_resident()? as f64 / f64::from(1 << 20))
+        Ok(self.process.peak_resident()? as f64 / f64::from(1 << 20))
     }
 
     /// Replaces an error by the last lines of the server's log, if it has ended.
     fn explained<T>(&mut self, outcome: Outcome<T>) -> Outcome<T> {
-        outcome.map_err(|why| match self.peer.check_alive() {
+        outcome.map_err(|why| match self.process.check_alive() {
             Ok(()) => why,
             Err(words) => format!("{words} ({why})"),
         })

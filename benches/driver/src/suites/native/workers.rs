@@ -7,7 +7,7 @@ use interop::{Outcome, Runtime};
 use super::program::Program;
 use super::turns::{Contestant, Plan, Turn};
 use super::wrk::Kind;
-use super::{SUITE, tell};
+use super::{SUITE, announce};
 use crate::options::Options;
 use crate::report::{Goal, Report, Row, Series, quartiles};
 
@@ -44,7 +44,7 @@ pub(super) fn run(options: &Options, programs: &[Program]) -> Outcome<Report> {
     };
     let mut turns: Vec<Vec<Turn>> = contestants.iter().map(|_| Vec::new()).collect();
     for round in 0..rounds {
-        tell(SCENARIO, format_args!("round {} of {rounds}", round + 1));
+        announce(SCENARIO, format_args!("round {} of {rounds}", round + 1));
         for (contestant, turns) in contestants.iter_mut().zip(&mut turns) {
             turns.push(contestant.play(plan)?);
         }

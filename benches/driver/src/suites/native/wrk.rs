@@ -18,28 +18,28 @@ pub(crate) enum Kind {
     Pipelined,
     /// Bodies of 1 MiB, which come back.
     Echo,
-    /// Responses of 64 MiB. They take long, so that those that are cut off at the end of a run count, too: what is
-    /// counted as requests are 64 MiB received.
+    /// Responses of 64 MiB. Each 64 MiB received count as a request, so that a response that is cut off at the end of a
+    /// run counts in part.
     Stream,
     /// `Connection: close`, and another connection.
     Close,
-    /// Event streams, all of which get each message. Not by wrk, but by `fan_out.rs`.
+    /// Event streams, all of which get each message. The client is that of `fan_out.rs`, not wrk.
     FanOut,
-    /// WebSockets, which send messages back. Not by wrk, but by `sockets.rs`.
+    /// WebSockets, which send messages back. The client is that of `sockets.rs`, not wrk.
     WebSocket,
 }
 
-/// What a run has shown.
+/// The results of a run.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Measured {
     pub(crate) requests: f64,
     pub(crate) elapsed: Duration,
-    /// How long a request waited. wrk's figure for pipelined requests is wrong.
+    /// 99 % of the requests took at most this long. wrk's figure for pipelined requests is wrong.
     pub(crate) p99: Duration,
 }
 
 impl Measured {
-    /// Of `times` that were measured one by one, each that of this many requests.
+    /// The results of a run in which steps of this many requests took these `times`.
     pub(super) fn of(mut times: Vec<Duration>, requests: usize, elapsed: Duration) -> Self {
         times.sort_unstable();
         let last = times.len().saturating_sub(1);
@@ -57,11 +57,11 @@ const MOST: &str = "60s";
 /// The length of a streamed response. Its framing is 0.01 % more.
 const STREAM: f64 = (64 << 20) as f64;
 
-/// Sees that wrk is there.
+/// Installs wrk if it is missing.
 pub(crate) fn prepare() -> Outcome {
     let status = Command::new(root().join("ci/apt")).arg("wrk").status();
     let status = status.map_err(|e| format!("ci/apt: {e}"))?;
-    ensure!(status.success(), "there is no load without wrk");
+    ensure!(status.success(), "wrk is missing, which makes the load");
     Ok(())
 }
 

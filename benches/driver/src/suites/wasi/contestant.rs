@@ -10,26 +10,26 @@ use super::{Case, OURS};
 use crate::cores;
 use crate::load::Load;
 use crate::options::Options;
-use crate::server::Peer;
+use crate::server::ServerProcess;
 
-/// A program that is compared, of this repository.
+/// A program of this repository that is compared.
 pub(super) struct Server {
     /// What it is called in the tables.
     pub(super) name: &'static str,
-    /// The workspace where it is built, seen from the root of the repository.
+    /// The workspace where it is built: its path from the root of the repository.
     pub(super) workspace: &'static str,
     /// What cargo is to build there: one program.
     pub(super) what: &'static [&'static str],
     /// The one runtime that it runs in, if it isn't that of the case.
     pub(super) runtime: Option<Runtime>,
     /// Whether it responds to a request for `/memory` with the size of its linear memory, and takes a body.
-    pub(super) tells_memory: bool,
-    /// The scenarios that it takes part in, which name it. If there are none, it takes part in all.
+    pub(super) reports_memory: bool,
+    /// The scenarios in which it takes part. If there are none, it takes part in all that don't list their servers.
     pub(super) only: &'static [&'static str],
     pub(super) command: Start,
 }
 
-/// The command that serves an address.
+/// Makes the command that runs a program in a runtime, to serve at an address.
 pub(super) type Start = fn(Runtime, &Path, SocketAddr) -> Outcome<Command>;
 
 pub(super) const OUR_SERVER: Server = Server::new(OURS, &["--package", "ours", "--bin", "ours"]);
@@ -42,14 +42,14 @@ impl Server {
             workspace: "benches",
             what,
             runtime: None,
-            tells_memory: true,
+            reports_memory: true,
             only: &[],
             command: run,
         }
     }
 }
 
-/// As the README says.
+/// The command of the README.
 fn run(runtime: Runtime, program: &Path, address: SocketAddr) -> Outcome<Command> {
     runtime.command(program, &address.to_string(), &[])
 }
@@ -58,7 +58,7 @@ fn run(runtime: Runtime, program: &Path, address: SocketAddr) -> Outcome<Command
 #[derive(Debug)]
 pub(super) struct Module {
     pub(super) name: String,
-    pub(super) tells_memory: bool,
+    pub(super) reports_memory: bool,
     pub(super) runtime: Option<Runtime>,
     /// As for its [`Server`].
     pub(super) only: &'static [&'static str],
@@ -67,10 +67,10 @@ pub(super) struct Module {
     command: Start,
 }
 
-/// The workspace where a program is built, and what cargo builds there. Nothing for one of the options.
+/// The workspace where a program is built, and what cargo builds there. Empty for a program of `--with`.
 type Source = (&'static str, &'static [&'static str]);
 
-/// Builds what the options want to be compared in these scenarios.
+/// Builds the servers that the options name and that take part in these scenarios. Adds the modules of `--with`.
 pub(super) fn modules(
     servers: &[Server],
     scenarios: &[&str],
@@ -86,7 +86,7 @@ pub(super) fn modules(
         .filter(|server| options.compares(server.name))
         .filter(takes_part);
     let build = |server: &Server| -> Outcome<Module> {
-        // Programs that are compared between runtimes are built as the native one among them.
+        // One of the programs that are compared between runtimes is native: all have its profile.
         let (runtime, profile) = match server.runtime {
             Some(bound) => (bound, "release"),
             None => (runtime, "wasm-release"),
@@ -95,7 +95,7 @@ pub(super) fn modules(
         let program = Program::build(runtime, &root().join(server.workspace), &what, false)?;
         Ok(Module {
             name: server.name.into(),
-            tells_memory: server.tells_memory,
+            reports_memory: server.reports_memory,
             runtime: server.runtime,
             only: server.only,
             path: program.path,
@@ -107,7 +107,7 @@ pub(super) fn modules(
     check_files(&modules)?;
     modules.extend(options.with.iter().map(|(name, path)| Module {
         name: name.clone(),
-        tells_memory: true,
+        reports_memory: true,
         runtime: None,
         only: &[],
         path: path.clone(),
@@ -140,7 +140,7 @@ fn check_files(modules: &[Module]) -> Outcome {
 /// A running server.
 pub(super) struct Contestant {
     pub(super) idle: usize,
-    pub(super) peer: Peer,
+    pub(super) process: ServerProcess,
     pub(super) load: Load,
 }
 
@@ -163,27 +163,27 @@ impl Contestant {
 
     /// The same, with the server on both cores.
     pub(super) fn start_on_both_cores(case: &Case<'_>, busy: usize) -> Outcome<Self> {
-        let peer = cores::on_both_cores(|| start_peer(case))?;
-        Self::with_peer(case, peer, Load::new)?.opened(busy)
+        let process = cores::on_both_cores(|| start_process(case))?;
+        Self::with_process(case, process, Load::new)?.opened(busy)
     }
 
     fn with_clients(
         case: &Case<'_>,
         clients: impl FnOnce(SocketAddr) -> Outcome<Load>,
     ) -> Outcome<Self> {
-        let peer = cores::on_the_servers_core(|| start_peer(case))?;
-        Self::with_peer(case, peer, clients)
+        let process = cores::on_the_servers_core(|| start_process(case))?;
+        Self::with_process(case, process, clients)
     }
 
-    fn with_peer(
+    fn with_process(
         case: &Case<'_>,
-        peer: Peer,
+        process: ServerProcess,
         clients: impl FnOnce(SocketAddr) -> Outcome<Load>,
     ) -> Outcome<Self> {
-        let load = clients(peer.address())?;
+        let load = clients(process.address())?;
         Ok(Self {
             idle: case.idle,
-            peer,
+            process,
             load,
         })
     }
@@ -194,16 +194,16 @@ impl Contestant {
         Ok(self)
     }
 
-    /// If a server has ended, its last words say more than that a connection was closed.
+    /// Replaces an error by the last lines of the server's log, if it has ended.
     pub(super) fn explained<T>(&mut self, outcome: Outcome<T>) -> Outcome<T> {
-        outcome.map_err(|why| match self.peer.check_alive() {
+        outcome.map_err(|why| match self.process.check_alive() {
             Ok(()) => why,
             Err(words) => format!("{words} ({why})"),
         })
     }
 }
 
-fn start_peer(case: &Case<'_>) -> Outcome<Peer> {
+fn start_process(case: &Case<'_>) -> Outcome<ServerProcess> {
     let Module {
         name,
         path,
@@ -211,7 +211,7 @@ fn start_peer(case: &Case<'_>) -> Outcome<Peer> {
         ..
     } = case.module;
     let runtime = case.module.runtime.unwrap_or(case.runtime);
-    Peer::start(name, runtime, |address| command(runtime, path, address))
+    ServerProcess::start(name, runtime, |address| command(runtime, path, address))
 }
 
 #[cfg(test)]
@@ -223,7 +223,7 @@ mod tests {
         Module {
             name: name.into(),
             source: (name, &[]),
-            tells_memory: true,
+            reports_memory: true,
             runtime: None,
             only: &[],
             path: path.into(),

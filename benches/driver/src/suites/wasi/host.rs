@@ -9,7 +9,7 @@ use std::process::Command;
 use interop::{Outcome, Runtime};
 
 use super::contestant::{OUR_SERVER, Server, Start};
-use super::load::{self, Base, Pace, Setting};
+use super::load::{self, Base, ClientMode, Setting};
 use super::{Goals, HYPER, Idle, OURS, Run, Suite, Times};
 use crate::report::{Goal, Report, locked, quartiles};
 
@@ -94,7 +94,7 @@ const fn hyper(name: &'static str, runtime: Runtime) -> Server {
 const fn busy(name: &'static str, command: Start) -> Server {
     Server {
         runtime: Some(Runtime::Wasip1Host),
-        tells_memory: false,
+        reports_memory: false,
         command,
         ..Server::new(name, &["--package", "ours", "--example", "busy"])
     }
@@ -125,7 +125,7 @@ fn run_load(run: &Run<'_>) -> Outcome<Report> {
         scenario: LOAD,
         busy: 64,
         base: OF_WASMTIME36,
-        clients: Pace::Spin,
+        clients: ClientMode::Spin,
     };
     load::compare(run, &setting, &cases)
 }
@@ -137,22 +137,22 @@ fn run_close(run: &Run<'_>) -> Outcome<Report> {
         scenario: CLOSE,
         busy: 64,
         base: OF_WASMTIME36,
-        clients: Pace::Close,
+        clients: ClientMode::Close,
     };
     load::compare(run, &setting, &cases)
 }
 
-/// hyper on the mio of crates.io, as busy as it can be.
+/// hyper on the mio of crates.io, with clients that spin.
 fn run_mio(run: &Run<'_>) -> Outcome<Report> {
-    compare_hyper(run, MIO, Pace::Spin)
+    compare_hyper(run, MIO, ClientMode::Spin)
 }
 
-/// The same on one core, clients and all.
+/// The same on one core, which server and clients share.
 fn run_mio_one_core(run: &Run<'_>) -> Outcome<Report> {
-    compare_hyper(run, MIO_ONE_CORE, Pace::ShareCore)
+    compare_hyper(run, MIO_ONE_CORE, ClientMode::ShareCore)
 }
 
-fn compare_hyper(run: &Run<'_>, scenario: &'static str, clients: Pace) -> Outcome<Report> {
+fn compare_hyper(run: &Run<'_>, scenario: &'static str, clients: ClientMode) -> Outcome<Report> {
     let cases = run.cases_of(&[HYPER, EDGE], &run.idle(&[0, 500]));
     let setting = Setting {
         scenario,
@@ -170,7 +170,7 @@ fn run_instances(run: &Run<'_>) -> Outcome<Report> {
         scenario: INSTANCES,
         busy: 32,
         base: (ONE, "times one instance's"),
-        clients: Pace::BothCores,
+        clients: ClientMode::BothCores,
     };
     let mut report = load::compare(run, &setting, &cases)?;
     let rates = |server: &str| {

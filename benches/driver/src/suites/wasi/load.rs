@@ -1,5 +1,5 @@
-//! What a request costs under load, beside idle connections, and what an idle connection's next
-//! request waits meanwhile.
+//! Scenarios that measure what a request costs under load, beside idle connections, and how long the next request of an
+//! idle connection waits meanwhile.
 
 use std::fmt;
 use std::time::Duration;
@@ -26,17 +26,17 @@ pub(super) struct Setting {
     pub(super) scenario: &'static str,
     pub(super) busy: usize,
     pub(super) base: Base,
-    pub(super) clients: Pace,
+    pub(super) clients: ClientMode,
 }
 
-/// What the clients do when they have nothing to do, and where they are.
+/// How the clients wait for responses, and on which core they run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Pace {
-    /// They go on asking the system, on their own core.
+pub(super) enum ClientMode {
+    /// They poll again and again, on their own core.
     Spin,
     /// They sleep, on their own core.
     Sleep,
-    /// They sleep, and share the server's core: who spins there takes the time from the other.
+    /// They sleep, and share the server's core: clients that spin would take time from the server.
     ShareCore,
     /// They sleep, and the server has both cores.
     BothCores,
@@ -58,7 +58,7 @@ pub(super) fn run_many(run: &Run<'_>) -> Outcome<Report> {
     compare(run, &setting(MANY, 64, THE_FLOOR), &cases)
 }
 
-/// One busy connection: what a request costs that comes alone.
+/// One busy connection: the server gets one request at a time.
 pub(super) fn run_one(run: &Run<'_>) -> Outcome<Report> {
     compare(run, &setting(ONE, 1, THE_FLOOR), &run.cases(&[0]))
 }
@@ -75,30 +75,30 @@ pub(super) fn run_axum(run: &Run<'_>) -> Outcome<Report> {
     compare(run, &setting(AXUM_APP, 64, THE_FLOOR), &cases)
 }
 
-/// 64 busy connections on one core, clients and all, as on a machine that has just one.
+/// 64 busy connections, with server and clients on one core, as on a machine that has just one.
 pub(super) fn run_one_core(run: &Run<'_>) -> Outcome<Report> {
     let cases = run.cases(&run.idle(run.suite.idle.load));
     compare(
         run,
-        &setting(ONE_CORE, 64, THE_FLOOR).with(Pace::ShareCore),
+        &setting(ONE_CORE, 64, THE_FLOOR).with(ClientMode::ShareCore),
         &cases,
     )
 }
 
-/// hyper on two mios, as busy as it can be.
+/// hyper on the mio of crates.io and on the shim, with clients that spin.
 pub(super) fn run_mio(run: &Run<'_>) -> Outcome<Report> {
     compare(run, &setting(MIO, 32, THE_SHIM), &on_mio(run))
 }
 
-/// hyper on two mios, when it has time to rest.
+/// The same with clients that sleep: there is time in which the server could sleep, too.
 pub(super) fn run_mio_sleep(run: &Run<'_>) -> Outcome<Report> {
-    let setting = setting(MIO_SLEEP, 32, THE_SHIM).with(Pace::Sleep);
+    let setting = setting(MIO_SLEEP, 32, THE_SHIM).with(ClientMode::Sleep);
     compare(run, &setting, &on_mio(run))
 }
 
-/// hyper on two mios, on one core, clients and all.
+/// The same with server and clients on one core.
 pub(super) fn run_mio_one_core(run: &Run<'_>) -> Outcome<Report> {
-    let setting = setting(MIO_ONE_CORE, 32, THE_SHIM).with(Pace::ShareCore);
+    let setting = setting(MIO_ONE_CORE, 32, THE_SHIM).with(ClientMode::ShareCore);
     compare(run, &setting, &on_mio(run))
 }
 
@@ -107,17 +107,17 @@ const fn setting(scenario: &'static str, busy: usize, base: Base) -> Setting {
         scenario,
         busy,
         base,
-        clients: Pace::Spin,
+        clients: ClientMode::Spin,
     }
 }
 
 impl Setting {
-    fn with(self, clients: Pace) -> Self {
+    fn with(self, clients: ClientMode) -> Self {
         Self { clients, ..self }
     }
 }
 
-impl fmt::Display for Pace {
+impl fmt::Display for ClientMode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Spin => "the clients spin",
@@ -129,13 +129,14 @@ impl fmt::Display for Pace {
     }
 }
 
-/// hyper on two mios, and who else is named on the command line.
+/// hyper on the mio of crates.io and on the shim, and the modules of the command line.
 fn on_mio<'a>(run: &'a Run<'_>) -> Vec<Case<'a>> {
     run.cases_of(&[HYPER, SHIM], &run.idle(&[0, 500]))
 }
 
-/// A contestant, or why it dropped out, with the rounds before.
+/// A server in one setting, and its rounds so far.
 struct Entry {
+    /// Or why it has failed: then it takes part in no further round.
     contestant: Outcome<Contestant>,
     name: String,
     runtime: Runtime,
@@ -161,13 +162,13 @@ pub(super) fn compare(run: &Run<'_>, setting: &Setting, cases: &[Case<'_>]) -> O
         clients,
     } = *setting;
     let clients = match clients {
-        Pace::Spin if options.sleep => Pace::Sleep,
+        ClientMode::Spin if options.sleep => ClientMode::Sleep,
         clients => clients,
     };
     let rounds = options.rounds.unwrap_or(options.by_extent(9, 3, 1));
     let (seconds, duration) = run.seconds(2.0, 1.0, 0.1);
     let connections = match clients {
-        Pace::Close => "connections at a time",
+        ClientMode::Close => "connections at a time",
         _ => "busy keep-alive connections",
     };
     let about = format!(
@@ -179,11 +180,11 @@ pub(super) fn compare(run: &Run<'_>, setting: &Setting, cases: &[Case<'_>]) -> O
     for of_one_runtime in cases.chunk_by(|case, next| case.runtime == next.runtime) {
         let mut entries = start(run, setting, of_one_runtime);
         for round in 0..rounds {
-            run.tell(
+            run.announce(
                 scenario,
                 format_args!("{}, round {} of {rounds}", entries[0].runtime, round + 1),
             );
-            // Who comes first changes.
+            // Another server comes first in each round.
             let first = round % entries.len();
             for at in 0..entries.len() {
                 let at = (first + at) % entries.len();
@@ -200,16 +201,16 @@ pub(super) fn compare(run: &Run<'_>, setting: &Setting, cases: &[Case<'_>]) -> O
 fn start(run: &Run<'_>, setting: &Setting, cases: &[Case<'_>]) -> Vec<Entry> {
     let mut entries = Vec::new();
     for case in cases {
-        run.tell(setting.scenario, format_args!("starts {case}"));
+        run.announce(setting.scenario, format_args!("starts {case}"));
         let contestant = match setting.clients {
-            Pace::ShareCore => Contestant::start_on_one_core(case, setting.busy),
-            Pace::BothCores => Contestant::start_on_both_cores(case, setting.busy),
-            // wrk brings its own.
-            Pace::Close => Contestant::start(case, 0),
-            Pace::Spin | Pace::Sleep => Contestant::start(case, setting.busy),
+            ClientMode::ShareCore => Contestant::start_on_one_core(case, setting.busy),
+            ClientMode::BothCores => Contestant::start_on_both_cores(case, setting.busy),
+            // wrk opens its own connections.
+            ClientMode::Close => Contestant::start(case, 0),
+            ClientMode::Spin | ClientMode::Sleep => Contestant::start(case, setting.busy),
         };
         if let Ok(contestant) = &contestant {
-            contestant.peer.pause();
+            contestant.process.pause();
         }
         entries.push(Entry {
             contestant,
@@ -223,18 +224,18 @@ fn start(run: &Run<'_>, setting: &Setting, cases: &[Case<'_>]) -> Vec<Entry> {
 }
 
 impl Entry {
-    fn play(&mut self, busy: usize, duration: Duration, clients: Pace) {
+    fn play(&mut self, busy: usize, duration: Duration, clients: ClientMode) {
         let Ok(contestant) = &mut self.contestant else {
             return;
         };
-        contestant.peer.resume();
+        contestant.process.resume();
         let round = match clients {
-            Pace::Close => contestant.round_of_wrk(busy, duration),
-            _ => contestant.round(busy, duration, clients == Pace::Spin),
+            ClientMode::Close => contestant.round_of_wrk(busy, duration),
+            _ => contestant.round(busy, duration, clients == ClientMode::Spin),
         };
         match contestant.explained(round) {
             Ok(round) => {
-                contestant.peer.pause();
+                contestant.process.pause();
                 self.rounds.push(round);
             }
             Err(why) => self.contestant = Err(why),
@@ -250,14 +251,14 @@ impl Contestant {
             sample_every: every,
             spin,
         };
-        // Not counted: the server was stopped, so that the busy ones look idle to it, and its caches
-        // are another's.
+        // Not counted: while the server was stopped, its busy connections became idle, and other servers used the
+        // processor's caches.
         self.load.run(plan(duration / 4, None))?;
-        // 1.8 to 18 ms after the last one's response, so about 10.
+        // Each sample begins 1.8 to 18 ms after the response to the one before, so about every 10 ms.
         let every = (self.idle > 0).then_some(Duration::from_millis(18));
-        let before = self.peer.cpu()?;
+        let before = self.process.cpu()?;
         let measured = self.load.run(plan(duration, every))?;
-        let used = self.peer.cpu()?.since(before);
+        let used = self.process.cpu()?.since(before);
         let requests = measured.requests as f64;
         Ok(Round {
             cpu: used.total.as_secs_f64() * 1e6 / requests,
@@ -271,11 +272,11 @@ impl Contestant {
 impl Contestant {
     /// The same, with wrk.
     fn round_of_wrk(&mut self, busy: usize, duration: Duration) -> Outcome<Round> {
-        let address = self.peer.address();
+        let address = self.process.address();
         wrk::run(address, Kind::Close, busy, duration / 4)?;
-        let before = self.peer.cpu()?;
+        let before = self.process.cpu()?;
         let measured = wrk::run(address, Kind::Close, busy, duration)?;
-        let used = self.peer.cpu()?.since(before);
+        let used = self.process.cpu()?.since(before);
         Ok(Round {
             cpu: used.total.as_secs_f64() * 1e6 / measured.requests,
             rate: measured.requests / measured.elapsed.as_secs_f64(),
@@ -392,7 +393,7 @@ fn goals(run: &Run<'_>, report: &mut Report, busy: usize, entries: &[Entry]) {
         let busy = percentile(&pooled(ours, |round| &round.busy), 0.99);
         let samples = percentile(&pooled(ours, |round| &round.samples), 0.99);
         if let (Some(busy), Some(samples)) = (busy, samples) {
-            // A turn of all the idle takes the longer the more there are.
+            // The more idle connections there are, the longer it takes to poll all of them.
             let limit = if idle > 1_000 { 60.0 } else { 20.0 };
             let text = format!("ms more that an idle connection waits at p99, of {idle}");
             goal(text, samples - busy, limit);

@@ -20,14 +20,14 @@ const AT_ONCE: usize = 8;
 pub(super) fn run(run: &Run<'_>) -> Outcome<Report> {
     let about = format!(
         "bytes for each of the idle connections, after each has sent a body of {BODY} bytes, \
-         {AT_ONCE} of them at once. Linear memory's growth, as the module tells it; a first lot of \
-         {AT_ONCE} isn't counted."
+         {AT_ONCE} of them at once. Linear memory is what the module reports. The first {AT_ONCE} \
+         connections aren't counted."
     );
     let mut report = Report::new(run.suite.name, SCENARIO, about);
     let idle = run.idle(&[run.suite.idle.memory]);
     let most = idle.into_iter().max().unwrap_or_default();
     let mut cases = run.cases(&[most]);
-    cases.retain(|case| case.module.tells_memory);
+    cases.retain(|case| case.module.reports_memory);
     for case in cases.iter_mut().filter(|case| case.module.name == HYPER) {
         case.idle = case.idle.min(ENOUGH);
     }
@@ -60,5 +60,5 @@ fn sizes(contestant: &mut Contestant) -> Outcome<(f64, f64)> {
     let bytes: u64 = linear
         .parse()
         .map_err(|_| format!("/memory says {linear}"))?;
-    Ok((bytes as f64, contestant.peer.resident()? as f64))
+    Ok((bytes as f64, contestant.process.resident()? as f64))
 }

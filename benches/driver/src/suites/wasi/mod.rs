@@ -1,6 +1,6 @@
 //! WASI: the same scenarios for preview 1 and for 0.2, with the servers and the goals of each.
 //!
-//! - [`wasip1`], [`wasip2`]: what is compared there, and what is to be reached.
+//! - [`wasip1`], [`wasip2`]: the servers that are compared there, and the goals.
 //! - [`host`]: the same programs in `wasip1-host` and elsewhere.
 //! - [`rest`], [`load`], [`quiet`], [`memory`]: the scenarios.
 //! - [`contestant`]: a server in a runtime, with the connections to it.
@@ -27,7 +27,7 @@ use crate::cores;
 use crate::options::Options;
 use crate::report::{Goal, Report, Row, Series};
 
-/// Servers for one kind of runtimes, and what is to be seen of them.
+/// Servers for one kind of runtime, and the scenarios that compare them.
 pub(crate) struct Suite {
     name: &'static str,
     /// The runtimes where it is measured unless others are named.
@@ -36,7 +36,7 @@ pub(crate) struct Suite {
     scenarios: &'static [(&'static str, Scenario)],
     idle: Idle,
     goals: Goals,
-    /// The versions of the locks that are reported with the figures.
+    /// The versions of packages, read from lock files, that are reported with the figures.
     versions: fn() -> Outcome<Vec<(String, String)>>,
 }
 
@@ -50,17 +50,17 @@ struct Idle {
     memory: usize,
 }
 
-/// What is to be reached.
+/// The goals of a suite.
 struct Goals {
-    /// Those of time are for this runtime: in an interpreter all is slow.
+    /// Goals of processor time and latency are for this runtime only: interpreters are too slow for them.
     runtime: Runtime,
     times: &'static [Times],
     /// Our processor time a request beside idle connections, as a multiple of that without.
     beside_idle: f64,
 }
 
-/// That a server's processor time a request is at most this many times another's, in a scenario beside
-/// this many idle connections.
+/// A goal: in a scenario, beside this many idle connections, a server's processor time for a request should be at most
+/// this many times another's.
 struct Times {
     scenario: &'static str,
     idle: usize,
@@ -69,7 +69,8 @@ struct Times {
     most: f64,
 }
 
-/// The names of servers that are known to the scenarios.
+// The names of servers that scenarios mention.
+
 const OURS: &str = "ours";
 /// Ours with an asynchronous handler.
 const OURS_ASYNC: &str = "ours_async";
@@ -113,7 +114,7 @@ impl Suite {
         self.servers.iter().map(|server| server.name)
     }
 
-    /// Runs what the options want of it.
+    /// Runs the scenarios of this suite that the options name.
     pub(crate) fn run(&'static self, options: &Options) -> Outcome {
         let wanted: Vec<_> = self
             .scenarios
@@ -142,7 +143,7 @@ impl Suite {
             return Ok(());
         }
         let versions = run.versions()?;
-        // Not before: what was built above may use all cores.
+        // Only now, because the builds above may use all cores.
         cores::prepare()?;
         for (_, scenario) in wanted {
             scenario(&run)?.finish(options, &versions)?;
@@ -150,7 +151,8 @@ impl Suite {
         Ok(())
     }
 
-    /// Whether its programs run there, where they aren't bound to others.
+    /// Whether it can be measured in this runtime: it is one of its own, or has their target if no server is bound to a
+    /// runtime.
     fn has(&self, runtime: Runtime) -> bool {
         let is_bound = self.bound().next().is_some();
         self.runtimes
@@ -196,18 +198,18 @@ impl Run<'_> {
         }
     }
 
-    /// Each of these servers, and what the options add, in each setting.
+    /// Each of these servers, and the modules of `--with`, in each setting.
     fn cases_of(&self, servers: &[&str], idle: &[usize]) -> Vec<Case<'_>> {
         let mut cases = self.all_cases(idle);
-        let is_other = |name: &str| self.suite.server_names().any(|own| own == name);
+        let is_of_suite = |name: &str| self.suite.server_names().any(|own| own == name);
         cases.retain(|case| {
             let name = case.module.name.as_str();
-            servers.contains(&name) || !is_other(name)
+            servers.contains(&name) || !is_of_suite(name)
         });
         cases
     }
 
-    /// Each server in each setting, but those that take part only where they are named.
+    /// Each server in each setting, except those that take part in certain scenarios only.
     fn cases(&self, idle: &[usize]) -> Vec<Case<'_>> {
         let mut cases = self.all_cases(idle);
         cases.retain(|case| case.module.only.is_empty());
@@ -229,8 +231,7 @@ impl Run<'_> {
         cases
     }
 
-    /// Measures one case after the other, each with figures that are no series: one value each. What
-    /// fails is a row that says so.
+    /// Measures one case after the other. Each figure is a single value. The row of a case that fails has the error.
     fn rows(
         &self,
         scenario: &'static str,
@@ -238,7 +239,7 @@ impl Run<'_> {
         measure: impl Fn(&Case<'_>) -> Outcome<Vec<(&'static str, f64)>>,
     ) -> Vec<Row> {
         let row = |case: &Case<'_>| {
-            self.tell(scenario, format_args!("{case}"));
+            self.announce(scenario, format_args!("{case}"));
             let measured = measure(case);
             let series = measured.iter().flatten().map(|&(name, value)| Series {
                 name,
@@ -255,7 +256,7 @@ impl Run<'_> {
         cases.iter().map(row).collect()
     }
 
-    /// That a figure of ours is at most this much, in each of the report's rows.
+    /// Adds a goal for each row of ours: this figure should be at most `limit`.
     fn goals(&self, report: &mut Report, text: &str, figure: &str, limit: f64) {
         let ours = report.rows.iter().filter(|row| row.server == OURS);
         for row in ours {
@@ -289,8 +290,8 @@ impl Run<'_> {
         Ok(versions)
     }
 
-    /// Says what is being done, as it takes a while.
-    fn tell(&self, scenario: &str, what: std::fmt::Arguments<'_>) {
+    /// Prints what is being done, because it takes a while.
+    fn announce(&self, scenario: &str, what: std::fmt::Arguments<'_>) {
         eprintln!("{} {scenario}: {what}", self.suite.name);
     }
 }
@@ -306,7 +307,7 @@ impl std::fmt::Display for Case<'_> {
     }
 }
 
-/// `part` of the sorted values in ms, of which `None` if there are none.
+/// A percentile of sorted durations, in ms: the 99th if `part` is 0.99. `None` if there are no values.
 fn percentile(sorted: &[Duration], part: f64) -> Option<f64> {
     let last = sorted.len().checked_sub(1)?;
     let at = (last as f64 * part).ceil() as usize;

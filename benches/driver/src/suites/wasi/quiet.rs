@@ -30,7 +30,7 @@ pub(super) fn run(run: &Run<'_>) -> Outcome<Report> {
     let cases = run.cases(&idle);
     report.rows = run.rows(SCENARIO, &cases, |case| measure(case, duration));
     run.goals(&mut report, "p99 in ms", P99, MOST);
-    // There is no goal for interpreters.
+    // The goal is for one runtime: interpreters are too slow for it.
     let runtime = run.suite.goals.runtime.name();
     report.goals.retain(|goal| goal.text.starts_with(runtime));
     Ok(report)
@@ -38,7 +38,7 @@ pub(super) fn run(run: &Run<'_>) -> Outcome<Report> {
 
 fn measure(case: &Case<'_>, duration: Duration) -> Outcome<Vec<(&'static str, f64)>> {
     let mut contestant = Contestant::start(case, 0)?;
-    let before = contestant.peer.cpu()?;
+    let before = contestant.process.cpu()?;
     let measured = contestant.load.run(Plan {
         busy: 0,
         duration,
@@ -46,7 +46,7 @@ fn measure(case: &Case<'_>, duration: Duration) -> Outcome<Vec<(&'static str, f6
         spin: false,
     });
     let measured = contestant.explained(measured)?;
-    let used = contestant.peer.cpu()?.since(before);
+    let used = contestant.process.cpu()?.since(before);
     let part = |part| percentile(&measured.samples, part).unwrap_or(f64::NAN);
     let share = used.total.as_secs_f64() / measured.elapsed.as_secs_f64();
     Ok(vec![

@@ -32,9 +32,9 @@ fn measure(case: &Case<'_>, duration: Duration) -> Outcome<Vec<(&'static str, f6
     let mut contestant = Contestant::start(case, 0)?;
     // Until the work of the last requests is done.
     sleep(duration.min(Duration::from_secs(1)));
-    let before = contestant.peer.cpu()?;
+    let before = contestant.process.cpu()?;
     sleep(duration);
-    let used = contestant.peer.cpu()?.since(before);
+    let used = contestant.process.cpu()?.since(before);
     // The connections must still be open.
     let open = contestant.load.check();
     contestant.explained(open)?;

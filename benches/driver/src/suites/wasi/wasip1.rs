@@ -1,4 +1,4 @@
-//! WASI preview 1: ours beside the floor, a naive loop, and hyper on tokio on two mios.
+//! WASI preview 1: ours beside the floor, a naive loop, and hyper on the mio of crates.io and on the shim.
 
 use interop::{Outcome, Runtime, ensure};
 
@@ -14,11 +14,11 @@ pub(crate) static WASIP1: Suite = Suite {
     runtimes: &[Runtime::Wasmtime36, Runtime::Wasip1Host, Runtime::Wasmi],
     servers: &[
         Server {
-            tells_memory: false,
+            reports_memory: false,
             ..Server::new(FLOOR, &["--package", "wasip1-servers", "--bin", "floor"])
         },
         Server {
-            tells_memory: false,
+            reports_memory: false,
             ..Server::new("naive", &["--package", "wasip1-servers", "--bin", "naive"])
         },
         Server::new(HYPER, &["--package", "wasip1-servers", "--bin", "hyper"]),

@@ -8,7 +8,7 @@ use std::process::Command;
 use interop::{Outcome, Runtime};
 
 use super::contestant::{OUR_SERVER, Server};
-use super::load::{Pace, Setting};
+use super::load::{ClientMode, Setting};
 use super::{FLOOR, Goals, Idle, OURS, Run, Suite, Times, load, memory, quiet, rest};
 use crate::report::{Report, locked};
 
@@ -17,17 +17,17 @@ pub(crate) static WASIP2: Suite = Suite {
     runtimes: &[Runtime::Wasmtime48],
     servers: &[
         Server {
-            tells_memory: false,
+            reports_memory: false,
             ..Server::new(FLOOR, &["--package", "wasip2-servers", "--bin", "floor"])
         },
         Server {
-            tells_memory: false,
+            reports_memory: false,
             command: serve,
             ..Server::new(HTTP, &["--package", "wasip2-servers", "--example", "http"])
         },
         OUR_SERVER,
         Server {
-            tells_memory: false,
+            reports_memory: false,
             command: serve,
             only: &[WASI_HTTP],
             ..Server::new(
@@ -73,13 +73,13 @@ fn run_wasi_http(run: &Run<'_>) -> Outcome<Report> {
         scenario: WASI_HTTP,
         busy: 64,
         base: (HTTP, "times the bindings'"),
-        clients: Pace::Spin,
+        clients: ClientMode::Spin,
     };
     load::compare(run, &setting, &run.cases_of(&[HTTP, OURS_HTTP], &[0]))
 }
 
-/// The host accepts connections and implements HTTP. The component needs `cli` for what Rust's standard library imports.
-/// By default the host accepts no more than 1,000 connections.
+/// The host accepts connections and implements HTTP. The component needs `cli` for what Rust's standard library
+/// imports. By default the host accepts no more than 1,000 connections.
 fn serve(runtime: Runtime, component: &Path, address: SocketAddr) -> Outcome<Command> {
     let mut command = Command::new(runtime.path()?);
     command.args(["serve", "-S", "cli", "--max-concurrent-connections=100000"]);
