@@ -4,6 +4,9 @@
 //! if it is a socket on which no process listens. Other servers may start or end at the same moment, so a file is first
 //! moved aside, and deleted only if it is still the one that was examined.
 
+#[cfg(target_os = "linux")]
+mod bound;
+
 use std::fs::{self, Metadata, Permissions};
 use std::io::{self, ErrorKind::NotFound};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
@@ -24,8 +27,8 @@ use crate::error::{Error, ErrorKind, Result};
 const MODE: u32 = 0o600;
 
 /// A socket is between `bind` and `listen` for less than this, even on a busy machine. Meanwhile it refuses
-/// connections, as a stale one does. At half, a server that was suspended between the two could lose its
-/// file; at double, each start after a crash takes longer.
+/// connections, as a stale one does; only Linux has a list of such sockets. At half, elsewhere a server that was
+/// suspended between the two could lose its file; at double, each start after a crash takes longer.
 const STARTING: Duration = Duration::from_millis(100);
 
 /// Binds a path.
@@ -47,8 +50,12 @@ pub(super) fn bind(path: &Path) -> Result<Socket> {
     }
     let file = SocketFile::new(path, address).map_err(failed)?;
     // Before it listens, no client can connect.
-    file.set_mode(MODE).map_err(failed)?;
-    socket.listen(BACKLOG).map_err(failed)?;
+    let listens = file.set_mode(MODE).and_then(|()| socket.listen(BACKLOG));
+    if let Err(error) = listens {
+        // The file is removed only if no socket is bound to it.
+        drop(socket);
+        return Err(failed(error));
+    }
     Ok(Socket::Unix {
         file: Some(Arc::new(file)),
         listener: UnixListener::from(std::os::fd::OwnedFd::from(socket)),
@@ -139,7 +146,8 @@ fn remove_stale(path: &Path, address: &SockAddr) -> io::Result<()> {
     Ok(())
 }
 
-/// The identity of the socket at this path. Fails if the file is not a socket, or if a process may listen on it.
+/// The identity of the socket at this path. Fails if the file is not a socket, or if a process may listen on it, now or
+/// soon.
 fn examine(path: &Path, address: &SockAddr) -> io::Result<Identity> {
     let file = fs::symlink_metadata(path)?;
     if !file.file_type().is_socket() {
@@ -154,11 +162,36 @@ fn examine(path: &Path, address: &SockAddr) -> io::Result<Identity> {
     match client.connect(address) {
         Ok(()) => Err(in_use()),
         Err(error) => match error.kind() {
-            io::ErrorKind::ConnectionRefused => Ok(Identity::of(&file)),
+            io::ErrorKind::ConnectionRefused => {
+                let identity = Identity::of(&file);
+                match is_bound(path, identity) {
+                    true => Err(bound()),
+                    false => Ok(identity),
+                }
+            }
             io::ErrorKind::WouldBlock => Err(in_use()),
             _ => Err(error),
         },
     }
+}
+
+/// Whether a process has bound a socket to this file and doesn't listen on it, as far as the system says.
+fn is_bound(path: &Path, identity: Identity) -> bool {
+    cfg_if::cfg_if! {
+        if #[cfg(target_os = "linux")] {
+            bound::is_bound(path, identity)
+        } else {
+            let _ = (path, identity);
+            false
+        }
+    }
+}
+
+fn bound() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::AddrInUse,
+        "another process has bound this socket, and doesn't listen on it yet: stop it, or use another path",
+    )
 }
 
 fn in_use() -> io::Error {

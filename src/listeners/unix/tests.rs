@@ -104,6 +104,36 @@ fn a_socket_whose_backlog_is_full_is_in_use() {
     assert!(path.exists());
 }
 
+/// A server may be suspended between `bind` and `listen`, for as long as it likes.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_socket_that_does_not_listen_yet_is_in_use() {
+    let folder = Folder::new("early");
+    let path = folder.path();
+    let early = socket2::Socket::new(Domain::UNIX, Type::STREAM, None).expect("a socket");
+    early
+        .bind(&SockAddr::unix(&path).expect("a short path"))
+        .expect("a free path");
+    assert!(error(&path).contains("another process has bound"));
+    early.listen(1).expect("its file is still there");
+    UnixStream::connect(&path).expect("it listens");
+    drop(early);
+    bind(&path).expect("what is left is replaced");
+}
+
+/// An accepted socket has the path of its listener, too.
+#[test]
+fn connections_do_not_keep_the_path_of_a_server_that_was_killed() {
+    let folder = Folder::new("open");
+    let path = folder.path();
+    let listener = UnixListener::bind(&path).expect("a free path");
+    let client = UnixStream::connect(&path).expect("it listens");
+    let (accepted, _) = listener.accept().expect("a client");
+    drop(listener);
+    bind(&path).expect("what is left is replaced");
+    drop((client, accepted));
+}
+
 #[test]
 fn a_file_that_is_not_a_socket_is_never_removed() {
     let folder = Folder::new("file");
