@@ -1,4 +1,7 @@
 //! One connection: a socket, TLS, and HTTP.
+//!
+//! Each call of the socket blocks, and the `Connection` knows only what TLS has deciphered. So its deadlines are checked
+//! after every read, and the rate of what is sent is checked here.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -19,7 +22,8 @@ pub(crate) fn serve(
     handler: impl FnMut(Request) -> Response<Vec<u8>>,
 ) -> io::Result<()> {
     socket.set_nodelay(true)?;
-    // A write ends when the system takes the output: a client that takes nothing for this long is gone.
+    // A write ends when the system takes the output: a client that takes nothing for this long is gone. One that takes
+    // little is found by its `Pace`.
     socket.set_write_timeout(Some(limits.rate_window))?;
     let mut shared = Shared::new();
     let clock = Clock(std::time::Instant::now());
@@ -30,12 +34,13 @@ pub(crate) fn serve(
         tls,
         http,
         handler,
+        limits,
     };
     loop {
         let mut cx = clock.context(limits, &mut shared);
         link.send(&mut cx)?;
         match link.http.poll_step(&mut cx) {
-            Step::Wait => link.receive(&clock, limits, &mut shared)?,
+            Step::Wait => link.receive(&clock, &mut shared)?,
             Step::ShutdownWrite => link.shut_down()?,
             Step::Close(reason) => return link.close(reason),
         }
@@ -60,36 +65,80 @@ impl Clock {
     }
 }
 
+/// The rate at which the client takes output, in each window.
+struct Pace {
+    window: Duration,
+    /// The fewest bytes in a window.
+    least: f64,
+    since: std::time::Instant,
+    written: usize,
+}
+
+impl Pace {
+    fn new(limits: &Limits) -> Self {
+        Self {
+            window: limits.rate_window,
+            least: f64::from(limits.min_rate) * limits.rate_window.as_secs_f64(),
+            since: std::time::Instant::now(),
+            written: 0,
+        }
+    }
+
+    /// Counts bytes that were written. Fails at the end of a window with too few.
+    fn check(&mut self, written: usize) -> io::Result<()> {
+        self.written += written;
+        if self.since.elapsed() < self.window {
+            return Ok(());
+        }
+        if (self.written as f64) < self.least {
+            return Err(io::Error::new(
+                ErrorKind::TimedOut,
+                "the client is too slow",
+            ));
+        }
+        (self.since, self.written) = (std::time::Instant::now(), 0);
+        Ok(())
+    }
+}
+
 /// A socket, TLS and HTTP.
-struct Link<H> {
+struct Link<'a, H> {
     socket: TcpStream,
     tls: ServerConnection,
     http: Connection,
     handler: H,
+    limits: &'a Limits,
 }
 
-impl<H: FnMut(Request) -> Response<Vec<u8>>> Link<H> {
-    /// Sends all output.
+impl<H: FnMut(Request) -> Response<Vec<u8>>> Link<'_, H> {
+    /// Sends all output. Fails if the client takes it too slowly.
     fn send(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         let output = self.http.take_output(cx);
+        let mut pace = Pace::new(self.limits);
         // In pieces, because rustls keeps at most 64 KiB.
         for piece in output.chunks(32 << 10) {
             self.tls.writer().write_all(piece)?;
-            self.flush()?;
+            self.flush_at(&mut pace)?;
         }
-        self.flush()
+        self.flush_at(&mut pace)
     }
 
     /// Sends what TLS has: records, alerts, and its part of the handshake.
     fn flush(&mut self) -> io::Result<()> {
+        self.flush_at(&mut Pace::new(self.limits))
+    }
+
+    fn flush_at(&mut self, pace: &mut Pace) -> io::Result<()> {
         while self.tls.wants_write() {
-            self.tls.write_tls(&mut self.socket)?;
+            let written = self.tls.write_tls(&mut self.socket)?;
+            pace.check(written)?;
         }
         Ok(())
     }
 
     /// Waits for input, but not longer than the connection's deadline, and passes it on.
-    fn receive(&mut self, clock: &Clock, limits: &Limits, shared: &mut Shared) -> io::Result<()> {
+    fn receive(&mut self, clock: &Clock, shared: &mut Shared) -> io::Result<()> {
+        let limits = self.limits;
         let now = clock.context(limits, shared).now;
         let deadline = self.http.poll_timeout();
         let timeout = deadline.map(|deadline| deadline.saturating_since(now));
@@ -109,11 +158,12 @@ impl<H: FnMut(Request) -> Response<Vec<u8>>> Link<H> {
                 self.handle_input(&mut cx)?;
             }
             Err(error) => match error.kind() {
-                ErrorKind::WouldBlock | ErrorKind::TimedOut => self.http.handle_timeout(&mut cx),
-                ErrorKind::Interrupted => {}
+                ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted => {}
                 _ => return Err(error),
             },
         }
+        // Also if there was input: it may be a part of a record, and go on without end.
+        self.http.handle_timeout(&mut cx);
         Ok(())
     }
 
@@ -157,3 +207,6 @@ impl<H: FnMut(Request) -> Response<Vec<u8>>> Link<H> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;
