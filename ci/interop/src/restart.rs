@@ -1,7 +1,7 @@
 //! Checks that the example `restart` loses no request when it replaces itself, again and again, under load.
 
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::Command;
 use std::thread::{JoinHandle, sleep, spawn};
@@ -53,16 +53,44 @@ pub fn run(settings: Settings) -> Report {
     let mut report = Report::new("restart", &[Runtime::Native]);
     let outcome = restarts(settings);
     report.add("restarts under load", Runtime::Native, outcome);
+    let outcome = stopped_meanwhile();
+    report.add("SIGTERM during a restart", Runtime::Native, outcome);
     report
 }
 
+fn program() -> Outcome<Program> {
+    let package = ["--package", "restart"];
+    Program::build(Runtime::Native, &root().join("examples"), &package, true)
+}
+
+/// Both signals come before the successor is ready. Then no process serves any more.
+fn stopped_meanwhile() -> Outcome<String> {
+    let mut server = Server::start(&program()?, &[("RUST_LOG", "info")])?;
+    let address = server.address;
+    let pid = pid_at(address)?.to_string();
+    let script = r#"kill -HUP "$0"; kill -TERM "$0""#;
+    let sent = Command::new("sh").args(["-c", script, &pid]).status();
+    ensure!(
+        sent.is_ok_and(|it| it.success()),
+        "the signals weren't sent"
+    );
+    within(PATIENCE, || server.ended()).ok_or("it doesn't end")?;
+    // Whoever has a copy of the socket accepts, or will.
+    match within(PATIENCE, || {
+        TcpStream::connect(address).is_err().then_some(())
+    }) {
+        Some(()) => Ok("ok".into()),
+        None => {
+            if let Ok(successor) = pid_at(address) {
+                let _ = Command::new("kill").arg(successor.to_string()).status();
+            }
+            Err("the successor still serves".into())
+        }
+    }
+}
+
 fn restarts(settings: Settings) -> Outcome<String> {
-    let program = Program::build(
-        Runtime::Native,
-        &root().join("examples"),
-        &["--package", "restart"],
-        true,
-    )?;
+    let program = program()?;
     let mut first = Server::start(&program, &[("RUST_LOG", "info")])?;
     let mut processes = Processes {
         program: program.path,

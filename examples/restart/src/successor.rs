@@ -1,8 +1,10 @@
 //! Starts the process that takes over the listening sockets.
 
 use std::error::Error;
-use std::io::ErrorKind;
+use std::fs::{self, DirBuilder};
+use std::io::{self, ErrorKind};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
@@ -16,17 +18,39 @@ const FIRST_FD: i32 = 3;
 /// How long the successor may take until it is ready. If it takes longer, this process goes on.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Starts this program again, with copies of these sockets. Returns the new process's id when it is ready.
-pub(crate) fn start(sockets: &[OwnedFd]) -> Result<u32, Box<dyn Error>> {
+/// What has become of the successor.
+pub(crate) enum Outcome {
+    /// The process of this id serves.
+    Ready(u32),
+    /// This process is to stop, so the successor was stopped as well.
+    Stopped,
+}
+
+/// Starts this program again, with copies of these sockets. Returns when it is ready, or when this process `is_stopping`.
+pub(crate) fn start(
+    sockets: &[OwnedFd],
+    is_stopping: impl FnMut() -> bool,
+) -> Result<Outcome, Box<dyn Error>> {
     let notices = Notices::new()?;
     let mut child = command(sockets, &notices.path)?.spawn()?;
-    let outcome = notices.wait_until_ready(&mut child);
-    if outcome.is_err() {
-        // An error means that it has ended.
-        let _ = child.kill();
-        let _ = child.wait();
+    let outcome = notices.wait_until_ready(&mut child, is_stopping);
+    match &outcome {
+        Ok(Outcome::Ready(_)) => {}
+        // It may serve already: it gets the same signal.
+        Ok(Outcome::Stopped) => terminate(&child)?,
+        Err(_) => {
+            // An error means that it has ended.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
     }
-    outcome.map(|()| child.id())
+    outcome
+}
+
+/// Sends SIGTERM.
+fn terminate(child: &Child) -> io::Result<()> {
+    let id = child.id().to_string();
+    Command::new("kill").args(["-TERM", &id]).status().map(drop)
 }
 
 fn command(sockets: &[OwnedFd], notices: &Path) -> Result<Command, Box<dyn Error>> {
@@ -55,28 +79,43 @@ fn command(sockets: &[OwnedFd], notices: &Path) -> Result<Command, Box<dyn Error
     Ok(command)
 }
 
-/// The socket to which the successor reports, as to systemd.
+/// The socket to which the successor reports, as to systemd. It is in a folder of its own, which only this user can
+/// open: no other process may say that the successor is ready.
 struct Notices {
     socket: UnixDatagram,
+    folder: PathBuf,
     path: PathBuf,
 }
 
 impl Notices {
     fn new() -> Result<Self, Box<dyn Error>> {
-        let path = std::env::temp_dir().join(format!("restart-{}.socket", std::process::id()));
-        // A process of this id may have left one.
-        let _ = std::fs::remove_file(&path);
+        let folder = new_folder()?;
+        let path = folder.join("notices.socket");
         let socket = UnixDatagram::bind(&path)?;
         socket.set_read_timeout(Some(Duration::from_millis(100)))?;
-        Ok(Self { socket, path })
+        Ok(Self {
+            socket,
+            folder,
+            path,
+        })
     }
 
-    fn wait_until_ready(&self, child: &mut Child) -> Result<(), Box<dyn Error>> {
+    fn wait_until_ready(
+        &self,
+        child: &mut Child,
+        mut is_stopping: impl FnMut() -> bool,
+    ) -> Result<Outcome, Box<dyn Error>> {
         let started = Instant::now();
         let mut message = [0; 256];
         while started.elapsed() < PATIENCE {
-            match self.socket.recv(&mut message) {
-                Ok(length) if message[..length].trim_ascii() == b"READY=1" => return Ok(()),
+            let received = self.socket.recv(&mut message);
+            if is_stopping() {
+                return Ok(Outcome::Stopped);
+            }
+            match received {
+                Ok(length) if message[..length].trim_ascii() == b"READY=1" => {
+                    return Ok(Outcome::Ready(child.id()));
+                }
                 Ok(_) => {}
                 Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
                 Err(e) => return Err(e.into()),
@@ -91,6 +130,20 @@ impl Notices {
 
 impl Drop for Notices {
     fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.path);
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// Makes a folder that only this user can open. Where there is one of this name already, made by whomever, it is not
+/// used.
+fn new_folder() -> io::Result<PathBuf> {
+    let mut number = 0;
+    loop {
+        let name = format!("restart-{}-{number}", std::process::id());
+        let folder = std::env::temp_dir().join(name);
+        match DirBuilder::new().mode(0o700).create(&folder) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => number += 1,
+            result => return result.map(|()| folder),
+        }
     }
 }
