@@ -41,6 +41,9 @@ const PAUSE: Duration = Duration::from_millis(3);
 const LARGE: usize = 8 << 20;
 /// How long its download takes: the restarts go on beside it.
 const DOWNLOAD: Duration = Duration::from_secs(8);
+/// How many requests there are at least between two restarts, so that each process has had some of them: the clients send
+/// eight at a time, and some may still be at the process before.
+const SERVED_BY_EACH: u64 = 50;
 /// How long a restart, or a stop, may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How many requests may be sent again, because they were sent just when the connection was closed. The client can't
@@ -100,7 +103,8 @@ fn restarts(settings: Settings) -> Outcome<String> {
     let download = slow_download(first.address);
     let load = Load::start(first.address, &KINDS, PAUSE);
     for number in 0..settings.restarts {
-        wait_for(&load, settings.requests * number / settings.restarts);
+        let due = settings.requests * number / settings.restarts;
+        wait_for(&load, due.max(load.count() + SERVED_BY_EACH));
         processes.restart(first.address)?;
     }
     wait_for(&load, settings.requests);
