@@ -88,10 +88,10 @@ fn a_port_that_is_taken_in_one_family_is_an_error() {
     let port = taken.local_addr().expect("an address").port();
     let error = Server::new(&format!("localhost:{port}")).expect_err("it is taken");
     assert_eq!(error.kind(), ErrorKind::Address);
-    assert!(
-        error.to_string().contains(&format!("[::1]:{port}")),
-        "{error}"
+    let text = format!(
+        "can't listen on localhost:{port}, which is [::1]:{port}; stop what listens there, or use another port"
     );
+    assert_eq!(error.to_string(), text);
     // What was bound before the failure is free again.
     TcpListener::bind(("127.0.0.1", port)).expect("a free port");
 }

@@ -69,15 +69,9 @@ impl Listeners {
             widen(sockets, &narrowed);
             self.addresses = addresses_of(sockets);
         }
-        let bound = bound.map_err(|Failure { address, error, .. }| {
-            Error::with_source(
-                ErrorKind::Address,
-                match addr == address.to_string() {
-                    true => format!("can't listen on {addr}"),
-                    false => format!("can't listen on {addr}, which is {address}"),
-                },
-                error,
-            )
+        let bound = bound.map_err(|failure| {
+            let text = failure_text(addr, &failure);
+            Error::with_source(ErrorKind::Address, text, failure.error)
         })?;
         if bound.is_empty() {
             let why = format!("can't listen on {addr}: the host has no address");
@@ -151,6 +145,20 @@ impl Listeners {
 
 /// Whether accepted sockets inherit the listener's `TCP_NODELAY`, which saves a call per connection.
 const INHERITS_NODELAY: bool = cfg!(target_os = "linux");
+
+/// Why `addr` could not be added. The system's own words follow as the cause.
+fn failure_text<E>(addr: &str, failure: &Failure<E>) -> String {
+    let address = failure.address;
+    let which = match addr == address.to_string() {
+        true => String::new(),
+        false => format!(", which is {address}"),
+    };
+    let remedy = match failure.cause {
+        Cause::InUse => "; stop what listens there, or use another port",
+        Cause::Missing | Cause::Other => "",
+    };
+    format!("can't listen on {addr}{which}{remedy}")
+}
 
 /// Binds an address beside these sockets.
 ///
