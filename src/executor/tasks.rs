@@ -25,12 +25,12 @@ use super::inbox::{Target, TaskWaker};
 /// ```
 /// use std::time::Duration;
 ///
-/// async fn handler() -> mini_http::Response<&'static str> {
+/// async fn handler() -> mini_http::Response<String> {
 ///     mini_http::spawn(async {
 ///         mini_http::sleep(Duration::from_secs(1)).await;
 ///         println!("a second after the request");
 ///     });
-///     mini_http::Response::new("done")
+///     mini_http::Response::new("done".into())
 /// }
 /// ```
 ///

@@ -22,9 +22,9 @@ use crate::time::Instant;
 /// ```
 /// use std::time::Duration;
 ///
-/// async fn handler() -> mini_http::Response<&'static str> {
+/// async fn handler() -> mini_http::Response<String> {
 ///     mini_http::sleep(Duration::from_millis(200)).await;
-///     mini_http::Response::new("200 ms later")
+///     mini_http::Response::new("200 ms later".into())
 /// }
 /// ```
 ///
