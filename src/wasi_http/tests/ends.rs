@@ -35,7 +35,7 @@ fn a_sleep_is_a_wait_of_that_time() {
 }
 
 /// Wakes itself, and is ready the second time.
-async fn yield_once() {
+pub(super) async fn yield_once() {
     let mut has_yielded = false;
     poll_fn(|cx| {
         cx.waker().wake_by_ref();

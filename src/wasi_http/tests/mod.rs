@@ -2,6 +2,7 @@
 
 mod bodies;
 mod ends;
+mod random;
 
 use std::cell::Cell;
 use std::collections::VecDeque;
