@@ -2,6 +2,8 @@
 
 mod bodies;
 mod ends;
+// Its random numbers are those of the fake runtime, which there is natively.
+#[cfg(not(target_os = "wasi"))]
 mod random;
 
 use std::cell::Cell;
