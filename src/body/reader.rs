@@ -36,8 +36,8 @@ pub struct Reader<R> {
     buffer: BytesMut,
 }
 
-/// The most bytes of a piece: as much as the server lets wait for a client. With less, there would be more
-/// calls for the same bytes; more would only wait.
+/// The most bytes of a piece: the default of `max_pending_output`, which is how much output the server queues for a
+/// connection. Half of it would take twice as many reads; twice as much would only stay in the queue for longer.
 const PIECE: usize = 64 << 10;
 
 /// A piece of at most this many bytes is copied. Otherwise a reader that returns a few bytes at a time would

@@ -23,7 +23,7 @@ pub(crate) struct Options {
     pub(crate) idle: Vec<usize>,
     pub(crate) rounds: Option<usize>,
     pub(crate) seconds: Option<f64>,
-    /// Whether clients with nothing to do sleep under load.
+    /// Whether clients of load tests sleep while they wait, instead of spinning.
     pub(crate) sleep: bool,
     /// Whether a goal that is missed is a failure.
     pub(crate) assert: bool,

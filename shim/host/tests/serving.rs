@@ -76,7 +76,8 @@ fn it_serves_and_exits() {
 #[test]
 fn an_instance_that_traps_is_started_again() {
     let running = host().metrics("127.0.0.1:0").start().unwrap();
-    // More often than a guest may trap that accepts nothing. The pauses grow: the last ones take a second each.
+    // More often than the host restarts a guest that traps before it accepts a connection. The pauses before the
+    // restarts grow to more than a second.
     for _ in 0..10 {
         assert_eq!(ask(address(&running), "T"), "");
         // The listener is the same, so no connection is refused.
@@ -123,7 +124,7 @@ fn a_guest_that_spins_is_ended() {
     let took = start.elapsed();
     assert!(took >= spin && took < Duration::from_secs(10), "{took:?}");
     assert_eq!(ask_again(address(&running)), "hello");
-    // One that waits isn't one that spins.
+    // The time that a guest waits doesn't count.
     sleep(3 * spin);
     assert_eq!(ask(address(&running), "hello"), "hello");
     running.stop();
@@ -182,7 +183,7 @@ fn a_guest_without_its_listener_isnt_restarted() {
 fn a_guest_without_its_listener_is_drained() {
     let running = host().start().unwrap();
     let mut client = closed_listener(address(&running));
-    // A request in hand, as far as the host can see.
+    // Longer than it takes the guest to wait for the next byte.
     sleep(Duration::from_millis(50));
     running.drain();
     let mut rest = Vec::new();
@@ -198,7 +199,7 @@ fn new_connections_go_to_the_instances_that_are_left() {
         let address = address(&running);
         let mut client = TcpStream::connect(address).unwrap();
         client.write_all(ends.as_bytes()).unwrap();
-        // For X it is the end, for C the byte that is sent back.
+        // After X the stream ends; after C the byte is sent back.
         let _ = client.read(&mut [0]);
         // The instance's thread takes a moment to end.
         sleep(Duration::from_millis(300));
@@ -218,7 +219,7 @@ fn new_connections_go_to_the_instances_that_are_left() {
 }
 
 #[test]
-fn a_drain_lets_the_request_in_hand_finish() {
+fn a_drain_ends_idle_connections_and_closes_the_listener() {
     let running = host().metrics("127.0.0.1:0").start().unwrap();
     let address = address(&running);
     let mut client = TcpStream::connect(address).unwrap();

@@ -165,9 +165,11 @@ fn add_connection(extensions: &mut http::Extensions, connection: &Connection) {
     }
 }
 
-/// Whether the handler runs before more of the input is read. A body that isn't there yet may be awaited
-/// in one piece, and is then not copied twice. One that is there comes with the first poll. What follows a request
-/// without a body needn't be kept if the handler is ready at once.
+/// Whether the handler runs before the rest of the input is parsed. `received` is how many bytes follow the head.
+///
+/// If they don't contain the complete body, the handler runs first: it may await the body in one piece, which is then
+/// not copied twice. If they do, the body is passed on first, so that the handler finds it at its first poll. Without a
+/// body, too, the handler runs first: if it is ready at once, the input that follows needn't be kept.
 fn runs_first(length: BodyLength, received: usize) -> bool {
     match length {
         BodyLength::None => true,

@@ -16,7 +16,8 @@ use hosts::Component;
 /// A name, and what it checks of a host that runs a component.
 type Case = (&'static str, fn(&Server) -> Outcome);
 
-/// The cases of the curl matrix that are about connections. Those are the host's.
+/// The cases of the curl matrix that aren't checked here. They are about connections, which the host handles, and not
+/// the component.
 const OF_HOSTS: [&str; 4] = [
     // A request without `Host`: wasmtime responds with 500.
     "HTTP/1.0",

@@ -7,8 +7,10 @@ use crate::body::{Chunks, Reader};
 
 const GIGABYTE: u64 = 1_000_000_000;
 
-/// Each time, a client takes a tenth of a second's part: 1 MB/s.
-const PART: (u64, usize) = (100, 100_000);
+/// How long a client waits between two reads.
+const PAUSE: Duration = Duration::from_millis(100);
+/// How many bytes a client takes at once. With this pause, it takes 1 MB/s.
+const PART: usize = 100_000;
 
 /// A client that takes a response slowly. It counts the bytes, and keeps the last of them.
 struct Taker {
@@ -20,7 +22,7 @@ struct Taker {
 impl Taker {
     fn new(bench: &Bench, target: &str) -> Rc<Self> {
         let client = bench.client();
-        client.set_room(2 * PART.1);
+        client.set_room(2 * PART);
         client.send(&get(target));
         let taker = Rc::new(Self {
             client,
@@ -33,12 +35,12 @@ impl Taker {
 
     fn take_after(self: &Rc<Self>, fake: &Fake) {
         let taker = Rc::clone(self);
-        fake.after(Duration::from_millis(PART.0), move |fake| {
+        fake.after(PAUSE, move |fake| {
             if taker.taken.get() + 200_000 < GIGABYTE {
-                let taken = taker.client.skip(PART.1);
+                let taken = taker.client.skip(PART);
                 taker.taken.set(taker.taken.get() + taken as u64);
             } else {
-                let part = taker.client.receive_at_most(PART.1);
+                let part = taker.client.receive_at_most(PART);
                 taker.taken.set(taker.taken.get() + part.len() as u64);
                 taker.end.borrow_mut().extend(part);
             }
