@@ -120,7 +120,7 @@ fn other_bodies_are_refused() {
     assert_eq!(names(folder.path()).len(), MOST_FILES);
 }
 
-/// And not after all of it is in memory: the pieces come one by one, as from a client.
+/// It is refused before much of it is in memory: the pieces come one by one, as from a client.
 #[test]
 fn a_head_of_a_field_that_never_ends_is_refused() {
     let folder = tempfile::tempdir().expect("a folder");

@@ -1,3 +1,5 @@
+//! [`Interest`]: the directions in which a socket would be used now: reading, writing, both or none.
+
 /// The directions of a socket in which its owner would act now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Interest {

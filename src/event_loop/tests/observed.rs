@@ -17,12 +17,13 @@ use crate::observe::{Callback, Chain, ResponseEvent};
 struct Seen {
     request: String,
     status: Option<u16>,
-    /// In, out, and of those of the response's body.
+    /// The bytes received, the bytes sent, and how many of the latter are of the response's body.
     bytes: (u64, u64, u64),
     refusal: Option<CloseReason>,
     close: Option<CloseReason>,
     is_complete: bool,
-    /// Until the handler, in the handler, and in all, in virtual milliseconds.
+    /// The time until the handler is called, the time in the handler, and the duration of it all, in virtual
+    /// milliseconds.
     times: (Option<u64>, Option<u64>, u64),
 }
 
@@ -134,7 +135,7 @@ fn events_of(mode: RunMode, bytes: &'static [u8], split: usize) -> Vec<Seen> {
         .collect()
 }
 
-/// A response with the body `hello!` has this many bytes.
+/// How many bytes a response with the body `hello!` has, and how many of them are of the body.
 const HELLO: (u64, u64) = (81, 6);
 
 #[test]

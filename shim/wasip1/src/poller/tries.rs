@@ -63,7 +63,7 @@ pub(super) const fn max_immediate_poll(cost: u64, idle: usize) -> u64 {
 
 /// How long uncertain events of idle connections may stay unexamined while each poll of all also has certain ones.
 /// Examining them costs about one more poll of all, so it may take the same [`TIME_SHARE`]. At least 20 ms, which is
-/// two of the shortest cycles.
+/// twice the least time of a cycle, in which all idle connections are polled once (10 ms).
 pub(super) fn resolve_interval(cost: u64, idle: usize) -> u64 {
     (TIME_SHARE * cost * idle as u64).max(20_000_000)
 }

@@ -6,7 +6,7 @@ use mini_http::conn::{Connection, ResponseLength};
 use mini_http::{Bytes, CloseReason, Response};
 
 impl Drive {
-    /// The handler takes what is in its queue, and has room for little or for much.
+    /// The handler takes what is in its queue. Then the queue has room for `amount` bytes, or for 64 KiB if it is 15.
     pub(super) fn take(&mut self, amount: usize) {
         let room = if amount == 15 { 64 << 10 } else { amount };
         if self.checked.connection.is_upgraded() {

@@ -79,7 +79,7 @@ const OURS_TOWER: &str = "ours_tower";
 const AXUM: &str = "axum";
 /// What the others are compared with.
 const FLOOR: &str = "floor";
-/// On the mio of crates.io, and on the shim.
+/// hyper on the mio of crates.io, and (`SHIM`) on the shim.
 const HYPER: &str = "hyper";
 const SHIM: &str = "shim";
 
@@ -151,8 +151,8 @@ impl Suite {
         Ok(())
     }
 
-    /// Whether it can be measured in this runtime: it is one of its own, or has their target if no server is bound to a
-    /// runtime.
+    /// Whether the suite can be measured in this runtime. That is so for the suite's own runtimes. If none of its servers
+    /// is bound to a runtime, it is also so for any runtime with the same target.
     fn has(&self, runtime: Runtime) -> bool {
         let is_bound = self.bound().next().is_some();
         self.runtimes
