@@ -1,4 +1,5 @@
-//! Reports to systemd: the setting.
+//! [`Server::notify_systemd`]: the setting with which a server reports its state to systemd. `reactor::service` sends
+//! the messages.
 
 use crate::server::Server;
 

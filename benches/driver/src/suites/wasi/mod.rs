@@ -151,8 +151,8 @@ impl Suite {
         Ok(())
     }
 
-    /// Whether the suite can be measured in this runtime. That is so for the suite's own runtimes. If none of its servers
-    /// is bound to a runtime, it is also so for any runtime with the same target.
+    /// Whether the suite can be measured in this runtime. It can in its own runtimes and, if none of its servers is
+    /// bound to a runtime, in any with the same target.
     fn has(&self, runtime: Runtime) -> bool {
         let is_bound = self.bound().next().is_some();
         self.runtimes
