@@ -33,7 +33,8 @@ pub struct Shared {
     pub(super) date: Date,
     pub(super) heads: HeadMemory,
     pub(super) is_stopping: bool,
-    /// Where bodies stream: CONNECT is refused, because the handler makes no tunnels. Where they don't, it always is.
+    /// Whether CONNECT is refused where bodies stream, because the handler makes no tunnels. Where bodies don't stream,
+    /// it is always refused.
     pub(crate) refuses_connect: bool,
     /// Writes the server's own responses, if the application does.
     pub(crate) on_refusal: Option<Arc<dyn WriteRefusal>>,

@@ -24,7 +24,7 @@ use crate::slot::Slot;
 use crate::socket::{Kind, Listener, Socket, is_readable};
 use crate::table::{Entry, Fd, Table};
 
-/// The state of one instance. It shares only what is in an `Arc` with others.
+/// The state of one instance. Other instances share nothing of it except what is in an `Arc`.
 pub(crate) struct Instance {
     pub(crate) number: usize,
     pub(crate) wasi: WasiP1Ctx,

@@ -207,7 +207,8 @@ fn few_speculative_reads_find_nothing() {
         }
         let after = load.server.fake.counts();
         let (reads, again) = (after.reads - before.reads, after.again - before.again);
-        // At 6.4 µs for `AGAIN`, 1 in 64 may. An iteration with more is followed by up to 64 polls.
+        // `AGAIN` costs 6.4 µs here. So the poller goes on speculating as long as 1 read in 64 or fewer return it.
+        // After an iteration in which more do, it makes up to 64 polls before it speculates again.
         assert!(again * 25 <= reads, "{again} of {reads} with {pause}");
     }
 }
