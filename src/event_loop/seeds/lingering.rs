@@ -150,8 +150,8 @@ impl<R: Reactor> Lingering<R> {
         );
     }
 
-    /// Checks the second bound on sockets: of open connections and lingering ones together. A server that stops accepts
-    /// all connections in its backlog, without this bound.
+    /// Checks the bound on open connections and lingering ones together. A server that stops has no such bound, because
+    /// it accepts all connections in its backlog.
     fn check_count(&self) {
         if self.handle.is_stopping() {
             return;
