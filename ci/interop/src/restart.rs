@@ -78,7 +78,7 @@ fn stopped_meanwhile() -> Outcome<String> {
         "the signals weren't sent"
     );
     within(PATIENCE, || server.ended()).ok_or("it doesn't end")?;
-    // Whoever has a copy of the socket accepts, or will.
+    // While any process has a copy of the listener, clients can connect.
     match within(PATIENCE, || {
         TcpStream::connect(address).is_err().then_some(())
     }) {
@@ -113,7 +113,7 @@ fn restarts(settings: Settings) -> Outcome<String> {
     ensure!(got == LARGE, "{got} bytes of the download came");
     processes.stop()?;
     let ended = within(PATIENCE, || {
-        // A child that has ended is there until its parent has asked.
+        // A child that has ended stays a zombie until its parent waits for it.
         let _ = first.ended();
         processes.are_over().then_some(())
     });

@@ -1,4 +1,4 @@
-//! A client: it follows its plan by the fake's script, and records what happens.
+//! A client: it follows its plan in the virtual time of the fake runtime, and records what happens.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -354,7 +354,7 @@ impl Peer {
     }
 }
 
-/// Sends, and puts what follows in the script.
+/// Sends, and schedules what follows.
 fn go_on(fake: &Fake, peer: &PeerRef) {
     let next = peer.borrow_mut().send(fake.now());
     if let Some(pause) = next {
@@ -363,7 +363,7 @@ fn go_on(fake: &Fake, peer: &PeerRef) {
     }
 }
 
-/// Takes what has come, and puts the next time in the script.
+/// Takes what has come, and schedules the next time.
 fn take(fake: &Fake, peer: &PeerRef) {
     assert!(fake.now() < 200_000_000_000, "the server doesn't end");
     let next = {

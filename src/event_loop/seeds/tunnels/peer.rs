@@ -1,4 +1,4 @@
-//! A client: it follows its plan by the fake's script.
+//! A client: it follows its plan in the virtual time of the fake runtime.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
