@@ -16,7 +16,7 @@
 //! | no client waits longer than the bound, no connection outlives its deadlines | `verdict` |
 //! | the counters agree with what has happened | `reasons` |
 //! | each response has one event, with the bytes, the status and the end that its client saw | `events` |
-//! | a wait for a paused listener has an end; the second bound on sockets is kept | `lingering` |
+//! | a wait for a paused listener has an end; the sum of open and lingering connections has a bound | `lingering` |
 //! | calls at rest are few; memory and file descriptors come back; the loop ends | `world` |
 
 mod book;

@@ -72,7 +72,8 @@ fn drip_bodies_at_the_cap(target: &Target) -> Outcome<Reasons> {
     // Sent at once, because an idle connection would be closed for a newcomer.
     let head = "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n";
     let mut crowd = Crowd::connect_sending(target.address, 500, head)?;
-    // One connection may have waited for the slot of a newcomer, and then is found too slow one window later.
+    // A newcomer may have taken the place of one of them, which is then accepted later, and found too slow one window
+    // later than the others.
     drip(
         &mut crowd,
         &[b'x'; 4096],

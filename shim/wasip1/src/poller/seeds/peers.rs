@@ -56,14 +56,14 @@ pub(super) const CONNECTING: u64 = 60_000_000;
 
 pub(super) type Peers = Rc<RefCell<Vec<Rc<RefCell<Peer>>>>>;
 
-/// Schedules a client.
-pub(super) fn plan(fake: &Fake, listener: Fd, script: &mut Rng, peers: &Peers) {
-    let mut script = Rng::new(script.next_u64());
+/// Schedules what a random client does, from its connection on.
+pub(super) fn plan(fake: &Fake, listener: Fd, rng: &mut Rng, peers: &Peers) {
+    let mut rng = Rng::new(rng.next_u64());
     let peers = Rc::clone(peers);
-    let connects = Duration::from_nanos(script.below(CONNECTING));
+    let connects = Duration::from_nanos(rng.below(CONNECTING));
     fake.after(connects, move |fake| {
         let client = fake.connect(listener);
-        client.set_room(200 + script.below(4000) as usize);
+        client.set_room(200 + rng.below(4000) as usize);
         let fate = [
             Fate::Ends,
             Fate::Ends,
@@ -71,7 +71,7 @@ pub(super) fn plan(fake: &Fake, listener: Fd, script: &mut Rng, peers: &Peers) {
             Fate::Stays,
             Fate::Stolen,
         ];
-        let fate = fate[script.below(5) as usize];
+        let fate = fate[rng.below(5) as usize];
         let peer = Rc::new(RefCell::new(Peer {
             client,
             fate,
@@ -83,13 +83,13 @@ pub(super) fn plan(fake: &Fake, listener: Fd, script: &mut Rng, peers: &Peers) {
         }));
         peers.borrow_mut().push(Rc::clone(&peer));
         let mut at = 0;
-        for _ in 0..script.below(6) {
+        for _ in 0..rng.below(6) {
             // Pauses within an iteration, while the connection is busy, and long enough for it to become idle.
-            let pause = script.pick(&[10_000, 1_000_000, 50_000_000]);
-            at += script.below(pause);
-            let length = script.pick(&[1, 1, 2, 100, 3000]);
+            let pause = rng.pick(&[10_000, 1_000_000, 50_000_000]);
+            at += rng.below(pause);
+            let length = rng.pick(&[1, 1, 2, 100, 3000]);
             let peer = Rc::clone(&peer);
-            let bytes: Vec<u8> = (0..length).map(|_| script.next_u64() as u8).collect();
+            let bytes: Vec<u8> = (0..length).map(|_| rng.next_u64() as u8).collect();
             fake.after(Duration::from_nanos(at), move |fake| {
                 let mut peer = peer.borrow_mut();
                 if !peer.over {
@@ -100,12 +100,12 @@ pub(super) fn plan(fake: &Fake, listener: Fd, script: &mut Rng, peers: &Peers) {
                 }
             });
         }
-        at += 1 + script.below(20_000_000);
+        at += 1 + rng.below(20_000_000);
         let ending_peer = Rc::clone(&peer);
         fake.after(Duration::from_nanos(at), move |fake| {
             end(fake, &ending_peer)
         });
-        let drains = script.below(3_000_000);
+        let drains = rng.below(3_000_000);
         drain(fake, peer, Duration::from_nanos(drains));
     });
 }

@@ -35,9 +35,9 @@ impl Run {
         let fake = Fake::new(personality, seed);
         let fd = fake.preopen_listener();
         let peers = Rc::default();
-        let mut script = Rng::new(!seed);
-        for _ in 0..1 + script.below(40) {
-            plan(&fake, fd, &mut script, &peers);
+        let mut rng = Rng::new(!seed);
+        for _ in 0..1 + rng.below(40) {
+            plan(&fake, fd, &mut rng, &peers);
         }
         let mut poller = Poller::new(fake.clone());
         let listener = poller.register_listener(fd, LISTENER).expect("a listener");
