@@ -12,11 +12,11 @@ use super::{Account, Budget, allocated};
 use crate::conn::{Context, Refusal, Shared};
 use crate::limits::Limits;
 
-/// A body holds at most this many times what was received of it: its sizes are its length, a sixth of that, and so
-/// on, or the same of `max_body` where no length is announced. It must be less than `TURNOVER_WINDOWS`
-/// (`conn/deadlines.rs`): then a client must send more to take memory than to keep it for another rate window. With
-/// two, the holes of 40 bodies in a module came to 0.4 times the bodies, with four to 0.2, with six to 0.15. With
-/// eight, fewer bodies without a length would fit into the budget.
+/// A body holds at most this many times what was received of it. Its last size is its announced length, or `max_body`
+/// if none is announced; the size before is a sixth of that, and so on. The factor must be less than
+/// `TURNOVER_WINDOWS` (`conn/deadlines.rs`): then a client must send more to take memory than to keep it for another
+/// rate window. With two, the holes of 40 bodies in a module came to 0.4 times the bodies, with four to 0.2, with six
+/// to 0.15. With eight, fewer bodies without a length would fit into the budget.
 const FACTOR: usize = 6;
 
 /// The least that a body grows by, if there is room for that, in bytes: 10,000 connections that have sent a
