@@ -1,4 +1,4 @@
-//! Clocks, and how long a sleep is.
+//! Examines the clocks of the runtime, and how long a sleep is.
 
 use wasip1_poll::{ClockId, Preview1, Wasi};
 

@@ -1,4 +1,4 @@
-//! What a call costs.
+//! Measures what a call into the runtime costs.
 
 use std::io::IoSlice;
 

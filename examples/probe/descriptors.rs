@@ -1,4 +1,4 @@
-//! File descriptors: which there are, their kinds, their flags, their numbers.
+//! Examines the file descriptors of the runtime: which there are, their kinds, their flags, their numbers.
 
 use std::fs;
 

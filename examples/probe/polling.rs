@@ -1,4 +1,4 @@
-//! `poll_oneoff`: what it reports, and when.
+//! Examines `poll_oneoff`: what it reports, and when.
 
 use std::io::IoSlice;
 

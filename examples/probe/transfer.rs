@@ -1,4 +1,4 @@
-//! Reading, writing and shutting down.
+//! Examines the calls of the runtime that read from a connection, write to it, and shut it down.
 
 use std::io::{IoSlice, IoSliceMut};
 
@@ -230,7 +230,7 @@ fn end(lab: &mut Lab, connection: Connection) -> Outcome<&'static str> {
 
 fn write(connection: Connection) -> String {
     let written = count(Preview1.fd_write(connection.fd, &[IoSlice::new(b"12345")]));
-    // What the other end returns for what it doesn't expect is a reset, which takes a moment.
+    // If the other end has closed the connection, it responds to these bytes with a reset, which takes a moment.
     sleep(2_000_000);
     written
 }

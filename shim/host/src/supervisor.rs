@@ -52,7 +52,7 @@ fn supervise(shared: &Shared, number: usize) -> u8 {
         let accepted = slot.counters.accepted.get();
         let mut store = None;
         let outcome = prepare(shared, number).and_then(|it| run(shared, store.insert(it)));
-        // A client that sees the end of its connection may stop the host. It has trapped before that, so the phase is
+        // A client that sees the end of its connection may stop the host. The trap came before that, so the phase is
         // read before the connections are closed.
         let phase = shared.phase.get();
         drop(store);

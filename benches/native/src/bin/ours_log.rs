@@ -13,7 +13,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     server.limits(|limits| limits.idle_timeout = Duration::from_secs(3600));
     let path = std::env::temp_dir().join(format!("ours_log-{}.log", std::process::id()));
     server.access_log(&AccessLog::open(LogFormat::Combined, &path)?);
-    // The file stays until the end of the process.
+    // The file is still open, so the system deletes it only when the process ends.
     fs::remove_file(&path)?;
     server.serve(|_| Response::new(Bytes::from_static(BODY.as_bytes())))?;
     Ok(())
