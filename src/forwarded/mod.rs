@@ -31,8 +31,8 @@ use crate::error::Result;
 /// let mut fields = HeaderMap::new();
 /// fields.append("x-forwarded-for", "1.1.1.1, 203.0.113.9, 10.0.0.7".parse().unwrap());
 /// let peer = "127.0.0.1:40000".parse().ok();
-/// // The connection is from a proxy. That has it from 10.0.0.7, a proxy too, and that from 203.0.113.9, the
-/// // client. What the client has sent by itself, 1.1.1.1, doesn't count.
+/// // 127.0.0.1 is a proxy, which has added 10.0.0.7. That is a proxy, too, which has added 203.0.113.9. That isn't
+/// // one, so it is the client. The client itself has sent 1.1.1.1, which doesn't count.
 /// let client = proxies.client(peer, &fields, ForwardedBy::XForwardedFor);
 /// assert_eq!(client, "203.0.113.9".parse().ok());
 /// # Ok::<(), mini_http::Error>(())
