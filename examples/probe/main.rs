@@ -58,7 +58,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         }
     }
     lab.close()?;
-    // In one piece and at the end: the other end takes all that is written for the table.
+    // In one piece, after all experiments: `ci/run probe` reads the whole standard output as the table.
     std::io::Write::write_all(&mut std::io::stdout(), table.show(format).as_bytes())?;
     Ok(())
 }

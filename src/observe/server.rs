@@ -1,4 +1,5 @@
-//! The functions of [`Server`] that turn on what operators see.
+//! The functions of [`Server`] for access logs and counters, for the responses that it makes by itself, and for the
+//! extensions of requests.
 
 use std::sync::Arc;
 
@@ -9,7 +10,7 @@ use super::{AccessLog, Callback, Chain, CountOnly, One, ResponseEvent};
 use crate::conn::{CustomRefusal, Refusal};
 use crate::server::Server;
 
-/// What operators see.
+/// Access logs, counters, the server's own responses, extensions.
 impl Server {
     /// Calls a function for each request when its response was sent or given up: because the client has gone or was too
     /// slow, because the server was stopped, or because the response failed.
