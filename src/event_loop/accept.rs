@@ -323,6 +323,7 @@ impl<R: Reactor, M: Mode<R>> EventLoop<'_, R, M> {
 /// How many connections may be open or linger in the reactor, in all. Connections that linger don't count towards
 /// `max_connections`, because clients can make them linger for as long as they like. But they use resources, so there
 /// is this second bound.
+///
 /// `max_connections` may be open, and one more while an idle one is closed for it. The same number may linger
 /// (see the contract of [`Reactor`]).
 fn most_sockets(max_connections: usize) -> usize {

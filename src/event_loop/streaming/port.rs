@@ -93,8 +93,8 @@ impl Port {
 /// The future's side.
 impl Port {
     /// Sends the response's head. Returns the body if that is to be polled: not for HEAD, nor for a status without a
-    /// body. If the handler `may_leave_out_body`, as routers do for HEAD, an empty body is no reason to state that
-    /// GET would get none.
+    /// body. Routers leave out the body of a response to HEAD. So if the handler `may_leave_out_body`, an empty body
+    /// doesn't become `Content-Length: 0`: the response to GET may have a body.
     pub(crate) fn send_head<B: Body>(
         &self,
         response: Response<B>,

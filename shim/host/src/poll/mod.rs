@@ -221,8 +221,8 @@ impl Poll {
             };
         }
         if self.events.count > 0 && !instance.settings.edge && has_failed(instance) {
-            // A socket that was reported as ready before the wait may have failed since. In edge mode it is reported as
-            // ready in any case, and a second pass would find nothing that is reported once.
+            // A socket that was reported as ready before the wait may have failed since. In edge mode (`--edge`) it is
+            // reported as ready in any case, and a second pass would miss the events that are reported only once.
             self.events.count = 0;
             self.read_list(memory, instance, false)?;
         }
