@@ -1,4 +1,5 @@
-//! The [`Driver`]: the reactor and the state that all turns share. The loop and its mode both use it.
+//! The [`Driver`]: the reactor and the state that all turns share. The loop uses it, and so does its mode (`mode.rs`),
+//! which runs the handlers.
 
 use std::collections::VecDeque;
 use std::io::ErrorKind;

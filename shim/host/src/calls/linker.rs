@@ -1,4 +1,4 @@
-//! All calls under their names.
+//! The linker: has all calls of preview 1, under the names by which a guest imports them.
 
 use wasmtime::{Caller, Engine, Linker, Result};
 use wasmtime_wasi::{I32Exit, p1};

@@ -1,4 +1,5 @@
-//! [`World`]: the state of the fake runtime: file descriptors, sockets, time and the script.
+//! [`World`]: the state of the fake runtime: file descriptors, sockets, the time, and what clients will do later (the
+//! script).
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};

@@ -98,7 +98,7 @@ fn requests_beyond_the_limit_wait_and_are_served_in_order() {
                 assert_eq!(got, served, "after {millis} ms");
             });
         }
-        // The requests that wait cause no waits of the loop.
+        // While requests wait for others to end, the loop isn't woken again and again.
         bench.waits_at_most(3, 120, 190);
         bench.stop_at(500);
         let seen = RefCell::new(Vec::new());
