@@ -2,7 +2,7 @@
 
 mod bodies;
 mod ends;
-// Its random numbers are those of the fake runtime, which there is natively.
+// It uses the random numbers of the fake runtime, which is compiled natively only.
 #[cfg(not(target_os = "wasi"))]
 mod random;
 

@@ -128,7 +128,8 @@ fn late(proxy: &Server, upstream: &Upstream) -> Outcome {
     waiting.response()?.check(b"late")
 }
 
-/// A limit of 0 ends at the proxy; others are counted down.
+/// `Max-Forwards` of OPTIONS and TRACE (RFC 9110 §7.6.2): with 0 the proxy itself responds. Other numbers are reduced
+/// by one.
 fn last(proxy: &Server, _: &Upstream) -> Outcome {
     for (method, limit, status, expected) in [
         ("OPTIONS", "0", 200, ""),
@@ -184,7 +185,7 @@ fn fields(proxy: &Server, _: &Upstream) -> Outcome {
     Ok(())
 }
 
-/// The upstream gets the proxy's version, and a host.
+/// A request of HTTP/1.0 without `Host` becomes one of HTTP/1.1 with the upstream's address in `Host`.
 fn old(proxy: &Server, _: &Upstream) -> Outcome {
     let mut client = Client::connect(proxy.address)?;
     client.send("GET /fields HTTP/1.0\r\n\r\n")?;
@@ -196,7 +197,7 @@ fn old(proxy: &Server, _: &Upstream) -> Outcome {
     Ok(())
 }
 
-/// Nothing is passed on: the upstream would wait.
+/// CONNECT is refused with 501, and isn't passed on.
 fn tunnel(proxy: &Server, _: &Upstream) -> Outcome {
     let mut client = Client::connect(proxy.address)?;
     client.send("CONNECT a.example:80 HTTP/1.1\r\nHost: a.example:80\r\n\r\n")?;

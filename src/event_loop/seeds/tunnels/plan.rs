@@ -98,7 +98,7 @@ pub(super) enum End {
     Leaves,
     /// The output is closed when the server stops.
     ClosesAtStop,
-    /// It is dropped, while reading may go on: that ends, too.
+    /// The connection is dropped, which also ends reading.
     Drops,
 }
 
@@ -219,7 +219,7 @@ impl User {
     }
 }
 
-/// What the system of a client takes that takes nothing itself: more than the heads of its responses.
+/// How many bytes the system takes for a client that reads nothing itself: more than the heads of its responses.
 pub(super) const STALLED: usize = 5_000;
 
 /// The wait of a program that reads slowly.

@@ -232,7 +232,7 @@ pub(super) const CHECKS: &[Check] = &[
                   or Google Chrome.",
         options: &[],
         can_run: Runtime::is_usual,
-        // A page can't see which of the others it is.
+        // To a page, wasip1-host and interpreters are like the other runtimes, so they would find nothing more.
         runs_by_default: |it| it.is_usual() && !it.interprets() && it != Runtime::Wasip1Host,
         run: Run::Report(|call| Ok(browser::run(&call.ready()?))),
     },
