@@ -5,8 +5,9 @@ use std::net::SocketAddr;
 
 /// The number of a connection, as in the log. Numbers begin with 1, and no two connections of a server have the same.
 ///
-/// [`Request::connection_id`](crate::Request::connection_id) returns it. Among the extensions of a request that an
-/// asynchronous handler gets, it is if [`Server::connection_extensions`](crate::Server::connection_extensions) is on:
+/// [`Request::connection_id`](crate::Request::connection_id) returns it. If
+/// [`Server::connection_extensions`](crate::Server::connection_extensions) is on, an asynchronous handler finds it
+/// among the extensions of the request:
 ///
 /// ```
 /// use mini_http::{ConnectionId, Incoming, http::Request};

@@ -282,6 +282,8 @@ impl Life {
     const OVER: u8 = 2;
 }
 
+/// What all clones of a handle share.
+///
 /// It begins at a multiple of 128 bytes, so that no two workers write to the same cache line, nor to one of a pair
 /// that processors fetch together.
 #[derive(Default)]

@@ -33,7 +33,7 @@ pub(crate) struct Listeners {
     /// What the reactors report to systemd.
     #[cfg(all(feature = "systemd", unix))]
     pub(super) service: Option<Arc<Service>>,
-    /// The sockets are named in the log when they are used: not by each worker.
+    /// Whether the reactor logs the addresses. Of several workers, only the first one does.
     is_logged: bool,
 }
 

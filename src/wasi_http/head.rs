@@ -53,7 +53,7 @@ fn target(text: String) -> Result<Uri, Refusal> {
         .map_err(|_| Refusal::malformed("the target isn't valid"))
 }
 
-/// The fields. The host has checked them, so none should be invalid; one that is is left out.
+/// The fields. The host has checked them, so none should be invalid. If one is, it is left out.
 pub(super) fn fields(entries: Vec<(String, Vec<u8>)>) -> HeaderMap {
     let mut fields = HeaderMap::with_capacity(entries.len());
     for (name, value) in entries {

@@ -20,8 +20,8 @@ pub(super) struct Facts<'a> {
     pub(super) is_truthful: bool,
     /// Within this time the loop acts upon what has happened.
     pub(super) bound: u64,
-    /// How much earlier than it was the loop may believe something to have happened: its time is
-    /// that of the turn's beginning, and a hostile clock's.
+    /// By how much the loop may act before a deadline: the time that it uses is that at which the turn began, and the
+    /// clock may be wrong.
     pub(super) slack: u64,
     /// There may be as many connections as the limit allows.
     pub(super) is_at_limit: bool,

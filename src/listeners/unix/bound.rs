@@ -1,10 +1,9 @@
 //! Finds out whether a process has bound a socket to a file and doesn't listen on it yet. The file must not be removed
 //! then, although connections to it are refused as if it had been left behind.
 //!
-//! Linux's list of Unix domain sockets, `/proc/net/unix`, has such sockets, too.
-//!
-//! It lists the sockets of this process's network namespace, each with the path with which it was bound. So a socket
-//! of another container isn't found, nor is one that was bound with a relative path.
+//! Linux's list of Unix domain sockets, `/proc/net/unix`, has such sockets, too. It lists those of this process's
+//! network namespace, each with the path with which it was bound. So a socket of another container isn't found, nor is
+//! one that was bound with a relative path.
 
 use std::ffi::OsStr;
 use std::fs;

@@ -23,7 +23,8 @@ pub(super) struct Facts<'a> {
     cut_at: u64,
     /// Within this time the loop acts upon what has happened.
     bound: u64,
-    /// How much earlier than it was the loop may believe something to have happened.
+    /// By how much the loop may act before a deadline: the time that it uses is that at which the turn began, and the
+    /// clock may be wrong.
     slack: u64,
     /// A call that reports that nothing waits is right.
     is_truthful: bool,
@@ -365,7 +366,7 @@ impl Case<'_> {
         self.far.sent.saturating_sub(self.link.plan.heads().len())
     }
 
-    /// Whether something has happened after which it is open what each end must get.
+    /// Whether something has happened after which it can't be said what each end must get.
     fn is_excused(&self) -> bool {
         self.far.reset_at.is_some() || self.client.is_faulted()
     }
