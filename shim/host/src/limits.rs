@@ -2,12 +2,34 @@
 
 use std::sync::Arc;
 
-use wasmtime::{ResourceLimiter, Result};
+use wasmtime::{Module, ResourceLimiter, Result};
 
 use crate::counters::Counters;
+use crate::error::Error;
 
+/// The size of a page of memory.
+const PAGE: usize = 1 << 16;
 /// The size of a table's element in the host.
 const ELEMENT: usize = 8;
+
+/// Checks that a module with one memory and one table can start with `most` bytes. Otherwise each start would trap.
+/// With several of them only the largest are counted.
+pub(crate) fn check_initial(module: &Module, most: usize) -> std::result::Result<(), Error> {
+    let initial = module.resources_required();
+    let bytes = |count: Option<u64>, size: usize| {
+        usize::try_from(count.unwrap_or(0)).map_or(usize::MAX, |count| count.saturating_mul(size))
+    };
+    let memory = bytes(initial.max_initial_memory_size, PAGE);
+    let table = bytes(initial.max_initial_table_size, ELEMENT);
+    let least = memory.saturating_add(table);
+    if least > most {
+        return Err(Error::new(format!(
+            "the module's initial memory has {memory} bytes, and its table {table}, but the memory limit is {most} \
+             bytes: set --memory to {least} or more"
+        )));
+    }
+    Ok(())
+}
 
 /// Counts the bytes of all memories and tables together. At the limit they don't grow any more, and the guest runs out
 /// of memory.

@@ -6,6 +6,7 @@ use crate::calls;
 use crate::error::Error;
 use crate::host::ModuleSource;
 use crate::instance::Instance;
+use crate::limits;
 use crate::producer;
 use crate::settings::Settings;
 
@@ -30,6 +31,7 @@ pub(crate) fn prepare(
     let pre =
         pre.map_err(|error| Error::with("the module imports what preview 1 doesn't have", error))?;
     check_start(&module)?;
+    limits::check_initial(&module, settings.memory)?;
     Ok(pre)
 }
 

@@ -148,6 +148,32 @@ fn exit_codes_pass_through() {
 }
 
 #[test]
+fn a_module_that_starts_with_more_memory_than_the_limit_is_refused() {
+    let wat =
+        r#"(module (memory (export "memory") 17) (table 100 funcref) (func (export "_start")))"#;
+    let module = module("initial", wat);
+    let (memory, table) = (17 * 65536, 100 * 8);
+    let least = memory + table;
+    let limited = |limit: usize| {
+        let limit = format!("--memory={limit}");
+        run(&[&limit, "--listen=127.0.0.1:0"], &module)
+    };
+    for limit in [0, 65536, memory, least - 1] {
+        let output = limited(limit);
+        assert_eq!(output.status.code(), Some(1));
+        // This is all: nothing listens, and nothing is restarted.
+        assert_eq!(
+            String::from_utf8(output.stderr).unwrap(),
+            format!(
+                "wasip1-host: the module's initial memory has {memory} bytes, and its table {table}, but the memory \
+                 limit is {limit} bytes: set --memory to {least} or more\n"
+            )
+        );
+    }
+    assert_eq!(limited(least).status.code(), Some(0));
+}
+
+#[test]
 fn it_serves_on_when_nothing_reads_its_log() {
     let wat = r#"(module (memory (export "memory") 1) (func (export "_start") unreachable))"#;
     let mut child = Command::new(env!("CARGO_BIN_EXE_wasip1-host"))
