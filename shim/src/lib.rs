@@ -13,7 +13,7 @@
 //! # Modules
 //! | module | what |
 //! |---|---|
-//! | `selector` | which directions to wait for, and what to report; turns the poller's level-triggered reports into mio's edges |
+//! | `selector` | turns the poller's level-triggered reports into mio's edge-triggered events |
 //! | `io_source` | a socket and its registration |
 //! | `preopened` | the listeners that the runtime has opened |
 //! | `event`, `interest`, `token`, `poll`, `waker`, `net` | mio's types, which call the modules above |

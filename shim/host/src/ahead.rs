@@ -9,8 +9,8 @@ use std::os::fd::AsFd;
 use rustix::io;
 use rustix::net::{RecvFlags, recv};
 
-/// How many bytes are read ahead. Most heads fit. With half of it many wouldn't, and the rest would take two more system
-/// calls. With twice as much, connections would cost the host more memory for few larger heads.
+/// How many bytes are read ahead. Most heads fit. With half of it many wouldn't, and the rest would take two more
+/// system calls. With twice as much, connections would cost the host more memory for few larger heads.
 const MAX_BYTES: usize = 1024;
 
 /// Bytes that were read ahead. The memory is kept for the next ones: allocating it anew takes two percent of the

@@ -75,8 +75,9 @@ impl Host {
         self
     }
 
-    /// Passes the listeners that this process was started with, for instance by systemd (`LISTEN_FDS`). They come
-    /// before those of [`listen`](Self::listen). The default is `false`. Only one host of a process can have them.
+    /// Passes to the guest the listeners that this process was started with, for instance by systemd (`LISTEN_FDS`).
+    /// They come before those of [`listen`](Self::listen). The default is `false`. Only one host of a process can have
+    /// them.
     #[must_use]
     pub fn inherit_listeners(mut self, inherit: bool) -> Self {
         self.inherit = inherit;
@@ -213,9 +214,10 @@ impl Host {
         Running::start(self)
     }
 
-    /// Does the same, and waits until all instances have ended. The first SIGTERM or SIGINT drains the host, the
-    /// second one stops it. Returns the guest's exit code (its low eight bits), the highest of several instances, 134
-    /// after a trap without a restart, or 128 and the signal's number if a signal has stopped it.
+    /// Starts the host like [`start`](Self::start), and waits until all instances have ended. The first SIGTERM or
+    /// SIGINT drains the host, the second one stops it. Returns the guest's exit code (its low eight bits), the highest
+    /// of several instances, 134 after a trap without a restart, or 128 and the signal's number if a signal has stopped
+    /// it.
     ///
     /// It is for the main function of a program: after its end, both signals are still caught, and do nothing. A
     /// program that handles signals itself calls [`start`](Self::start), and [`Running::drain`].

@@ -66,7 +66,8 @@ impl std::error::Error for Stopped {}
 const WAKE: Token = Token(usize::MAX);
 /// The event of the standard input.
 const STDIN: Token = Token(usize::MAX - 1);
-/// How many events one wait gets from the kernel. The rest come with the next one, so half or twice as many would do too.
+/// How many events one wait gets from the kernel. The rest come with the next one, so half or twice as many would do
+/// too.
 const EVENTS: usize = 1024;
 /// The longest single wait, which every system supports. Longer ones are repeated.
 const LONGEST: Duration = Duration::from_secs(3600);
@@ -239,7 +240,7 @@ impl Instance {
             }
             let fd = event.token().0 as Fd;
             if let Some(socket) = self.table.socket(fd) {
-                socket.note(event);
+                socket.remember(event);
                 self.ready.push(fd);
             }
         }

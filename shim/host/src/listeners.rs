@@ -13,7 +13,7 @@ pub(crate) struct Bound {
     /// Its place among the listeners of its instance. It stays the same when another one is closed.
     pub(crate) number: usize,
     pub(crate) socket: TcpListener,
-    /// Another process keeps it too, like systemd.
+    /// Another process, such as systemd, keeps it open too.
     pub(crate) inherited: bool,
     /// For `LISTEN_FDNAMES`.
     pub(crate) name: Option<String>,
@@ -55,7 +55,7 @@ impl Address {
         self.check_name()?;
         let mut address = self.resolve()?;
         if instances > 1 && !reuse_port {
-            // With that option a second server could share the address unnoticed. This finds out.
+            // With SO_REUSEPORT another server could share the address unnoticed. Binding without it first fails then.
             address = self.bind_one(address, false)?.1;
         }
         let mut bound = Vec::new();

@@ -11,8 +11,8 @@ use crate::counters::{Counters, METRICS};
 use crate::error::Error;
 use crate::running::Shared;
 
-/// How many connections may be open. A few programs collect metrics, with one each, but they should find a place even if
-/// others occupy some. Many more would be taken from the file descriptors of the instances.
+/// How many connections may be open. A few programs collect metrics, with one each, but they should find a place even
+/// if others occupy some. Many more would be taken from the file descriptors of the instances.
 pub(crate) const CONNECTIONS: usize = 64;
 /// How long a connection may occupy its place without being idle. An idle one is closed for a new one at once. Programs
 /// that collect metrics send their heads at once.

@@ -1,8 +1,8 @@
 //! A socket of the guest, and its readiness.
 //!
 //! The kernel (epoll, kqueue) reports changes: a socket that has become ready is reported once. The guest's
-//! `poll_oneoff` asks for states. So the host remembers what was reported until a call finds otherwise. Where that isn't
-//! certain, it asks the kernel again before it reports anything to the guest.
+//! `poll_oneoff` asks for states. So the host remembers what was reported until a call finds otherwise. Where that
+//! isn't certain, it asks the kernel again before it reports anything to the guest.
 
 use std::io::{self, Read};
 use std::os::fd::AsFd;
@@ -45,8 +45,8 @@ pub(crate) struct Socket {
     /// waits for its response.
     pub(crate) idle: bool,
     /// Its indices in the list of the poll in progress.
-    pub(crate) read_asked: Asked,
-    pub(crate) write_asked: Asked,
+    pub(crate) read_subscribed: Subscribed,
+    pub(crate) write_subscribed: Subscribed,
 }
 
 /// The two kinds of sockets.
@@ -63,15 +63,15 @@ pub(crate) struct Listener {
     pub(crate) socket: Option<TcpListener>,
     /// Its number among the instance's listeners.
     pub(crate) number: usize,
-    /// Another process keeps it too, like systemd.
+    /// Another process, such as systemd, keeps it open too.
     pub(crate) inherited: bool,
-    /// Whether the guest has seen that.
+    /// Whether the guest has seen that the host has closed it.
     pub(crate) end_seen: bool,
 }
 
 /// A subscription: its index in the list of the poll with this number. Number 0 means none.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Asked {
+pub(crate) struct Subscribed {
     pub(crate) poll: u64,
     pub(crate) index: u32,
 }
@@ -105,8 +105,8 @@ impl Socket {
             urgent: false,
             error: None,
             idle: true,
-            read_asked: Asked::default(),
-            write_asked: Asked::default(),
+            read_subscribed: Subscribed::default(),
+            write_subscribed: Subscribed::default(),
         }
     }
 
@@ -130,7 +130,7 @@ impl Socket {
     }
 
     /// Remembers what the kernel has reported.
-    pub(crate) fn note(&mut self, event: &Event) {
+    pub(crate) fn remember(&mut self, event: &Event) {
         let failed = event.is_error();
         self.readable |= event.is_readable() || event.is_read_closed() || failed;
         self.writable |= event.is_writable() || event.is_write_closed() || failed;

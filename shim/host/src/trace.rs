@@ -1,4 +1,4 @@
-//! `--trace`: one line for each call, in the format of the guest's own trace.
+//! `--trace`: one line for each call, in the format of the trace that `wasip1-poll` writes inside a guest.
 
 use std::fmt::{self, Write as _};
 use std::time::Instant;

@@ -30,7 +30,7 @@
     (if (i32.eq (local.get $byte) (i32.const 67)) (then (call $serve (local.get $fd)))))
   (func (export "_start")
     (loop $next
-      ;; What accept refuses ends the server, as it would most.
+      ;; If accepting fails, the server ends, as most servers do.
       (if (call $accept (i32.const 3) (i32.const 0) (i32.const 8)) (then (return)))
       (call $serve (i32.load (i32.const 8)))
       (drop (call $close (i32.load (i32.const 8))))

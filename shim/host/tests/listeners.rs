@@ -131,7 +131,7 @@ fn without_a_listener_the_environment_says_nothing() {
         Command::new(HOST)
             .arg("--no-cache")
             .arg(module("none"))
-            // Those of the host are no business of the guest.
+            // The guest doesn't see the host's own variables.
             .envs([("LISTEN_FDS", "1"), ("LISTEN_FDNAMES", "x")]),
     );
     assert_eq!(guest.descriptors, "------");

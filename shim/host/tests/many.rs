@@ -65,8 +65,8 @@ fn is_served(address: SocketAddr) -> bool {
     ask().unwrap_or(false)
 }
 
-/// Starts this many instances that may have `each` sockets, and returns the exit code of the host. Beside it another
-/// host is asked again and again, and must respond each time.
+/// Starts this many instances that may have `each` sockets, and returns the exit code of the host. Meanwhile it sends
+/// requests to another host, which must respond each time.
 fn take_all(instances: usize, each: usize) -> u8 {
     let module = include_str!("many.wat").replace("COUNT", &each.to_string());
     let hostile = Host::from_bytes("guest", wat::parse_str(module).unwrap())

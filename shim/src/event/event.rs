@@ -38,8 +38,8 @@ impl Event {
         self.readiness.error
     }
 
-    /// Whether the peer has shut down its side, or the connection is broken. If the runtime doesn't report that the
-    /// peer has, a read returns 0 bytes.
+    /// Whether the peer has ended its stream, or the connection is broken. If the runtime doesn't report the end, a
+    /// read returns 0 bytes.
     #[must_use]
     pub fn is_read_closed(&self) -> bool {
         self.readiness.read_closed
@@ -85,7 +85,7 @@ impl Readiness {
         self != Self::default()
     }
 
-    pub(crate) const fn and(self, other: Self) -> Self {
+    pub(crate) const fn union(self, other: Self) -> Self {
         Self {
             readable: self.readable | other.readable,
             writable: self.writable | other.writable,

@@ -104,7 +104,7 @@ impl<W: Wasi> State<W> {
         let Some(entry) = self.entries.get_mut(key) else {
             return;
         };
-        entry.pending = entry.pending.and(readiness);
+        entry.pending = entry.pending.union(readiness);
         if entry.pending.is_any() && !entry.is_queued {
             entry.is_queued = true;
             self.queue.push_back(key);

@@ -71,7 +71,7 @@ struct Conn {
     got: usize,
     written: usize,
     received: usize,
-    /// The client has reset it or shut down its side.
+    /// The client has reset it or ended its stream.
     ended: bool,
     /// It has failed, or the runtime has reported that.
     failed: bool,

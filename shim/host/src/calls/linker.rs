@@ -92,7 +92,8 @@ fn define_files(linker: &mut Linker<Instance>) -> Result<()> {
         files::path_filestat_get(fd: u32, flags: u32, path: u32, len: u32, out: u32);
         files::path_filestat_set_times(fd: u32, flags: u32, path: u32, len: u32, atim: u64, mtim: u64, set: u32);
         files::path_link(fd: u32, flags: u32, path: u32, len: u32, to: u32, new: u32, new_len: u32);
-        files::path_open(fd: u32, dirflags: u32, path: u32, len: u32, oflags: u32, base: u64, inheriting: u64, flags: u32, out: u32);
+        files::path_open(fd: u32, dirflags: u32, path: u32, len: u32, oflags: u32, base: u64, inheriting: u64,
+            flags: u32, out: u32);
         files::path_readlink(fd: u32, path: u32, len: u32, buf: u32, buf_len: u32, out: u32);
         files::path_remove_directory(fd: u32, path: u32, len: u32);
         files::path_rename(fd: u32, path: u32, len: u32, to: u32, new: u32, new_len: u32);

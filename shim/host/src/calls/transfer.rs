@@ -1,4 +1,4 @@
-//! Reading and writing.
+//! Reads from sockets, files and the standard input, and writes to sockets, files and the standard output and error.
 
 use std::io::{self, IoSlice, Write};
 

@@ -18,7 +18,7 @@ use crate::errno::Errno;
 use crate::instance::{Instance, Stopped, split};
 use crate::memory::{Memory, Outside};
 use crate::phase::Phase;
-use crate::socket::{Asked, END, Input, Kind, Socket, is_readable};
+use crate::socket::{END, Input, Kind, Socket, Subscribed, is_readable};
 use crate::table::{Entry, Fd};
 
 /// A clock in the guest's list.
@@ -170,8 +170,8 @@ impl Poll {
         }
         let (poll, edge) = (instance.polls, instance.settings.edge);
         let socket = instance.table.socket(fd).ok_or(Errno::BADF)?;
-        self.has_twins |= socket.read_asked.poll == poll;
-        socket.read_asked = Asked { poll, index };
+        self.has_twins |= socket.read_subscribed.poll == poll;
+        socket.read_subscribed = Subscribed { poll, index };
         let outcome = match &socket.kind {
             Kind::Listener(listener) if listener.socket.is_none() => {
                 self.waits_for_end |= listener.end_seen;
@@ -187,7 +187,7 @@ impl Poll {
             _ => input(socket, edge, false),
         };
         if !matches!(outcome, Ok(None)) {
-            socket.read_asked = Asked::default();
+            socket.read_subscribed = Subscribed::default();
         }
         outcome
     }
@@ -202,11 +202,11 @@ impl Poll {
         instance.watch(fd, Interest::WRITABLE)?;
         let (poll, edge) = (instance.polls, instance.settings.edge);
         let socket = instance.table.socket(fd).ok_or(Errno::BADF)?;
-        self.has_twins |= socket.write_asked.poll == poll;
-        socket.write_asked = Asked { poll, index };
+        self.has_twins |= socket.write_subscribed.poll == poll;
+        socket.write_subscribed = Subscribed { poll, index };
         let outcome = output(socket, edge);
         if !matches!(outcome, Ok(None)) {
-            socket.write_asked = Asked::default();
+            socket.write_subscribed = Subscribed::default();
         }
         outcome
     }
@@ -231,14 +231,14 @@ impl Poll {
             let Some(socket) = instance.table.socket(instance.ready[at]) else {
                 continue;
             };
-            if socket.read_asked.poll == poll {
+            if socket.read_subscribed.poll == poll {
                 let outcome = input(socket, edge, true);
-                let index = socket.read_asked.index;
+                let index = socket.read_subscribed.index;
                 self.report_at(memory, index, READ, outcome)?;
             }
-            if socket.write_asked.poll == poll {
+            if socket.write_subscribed.poll == poll {
                 let outcome = output(socket, edge);
-                let index = socket.write_asked.index;
+                let index = socket.write_subscribed.index;
                 self.report_at(memory, index, WRITE, outcome)?;
             }
         }

@@ -14,7 +14,7 @@ const MILLI: u64 = 1_000_000;
 /// How late a clock may be: a millisecond, and what the machine adds when it is busy.
 const LATE: Duration = Duration::from_millis(30);
 
-/// What was sent, or the end, has arrived after this time, on a busy machine too.
+/// After this time, bytes that were sent or the end of the stream have arrived, on a busy machine too.
 const ARRIVED: Duration = Duration::from_millis(100);
 
 fn error(index: u64, errno: Errno) -> Ev {
@@ -51,7 +51,7 @@ fn clocks_are_reported_in_time() {
             vec![0, 2],
             0,
         ),
-        // Those of the past are over.
+        // Absolute times in the past.
         (vec![Sub::At(0, 5), Sub::At(1, 5)], vec![0, 1], 0),
         (vec![Sub::At(0, realtime + 400 * MILLI)], vec![0], 1),
         (vec![Sub::At(1, monotonic + 600 * MILLI)], vec![0], 1),
@@ -66,7 +66,7 @@ fn clocks_are_reported_in_time() {
         let after = Duration::from_millis(after);
         let mut least = attempt();
         assert!(least >= after, "{subs:?}: {least:?}");
-        // A time that is set is over in a second attempt.
+        // An absolute time has passed by a second attempt.
         if !matches!(subs[0], Sub::At(..)) {
             // A busy machine adds to some of them.
             for _ in 0..4 {
@@ -427,7 +427,7 @@ fn a_read_that_stops_at_urgent_data_leaves_the_rest_readable() {
 }
 
 #[test]
-fn files_and_standard_streams_are_always_ready() {
+fn files_and_standard_output_are_always_ready() {
     let folder = std::env::temp_dir().display().to_string();
     let settings = Settings {
         dirs: vec![(folder, "/".to_owned())],

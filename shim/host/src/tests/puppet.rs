@@ -93,7 +93,7 @@ pub(super) enum Sub {
     At(u32, u64),
 }
 
-/// An event: the index of its subscription, the error, and if that is one for reading, how many bytes there are.
+/// An event: the index of its subscription, the error, and for a read event how many bytes there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Ev {
     pub(super) index: u64,

@@ -212,7 +212,7 @@ fn a_drain_ends_idle_connections() {
     let reported = |index| events.iter().find(|it| it.index == index);
     assert_eq!(reported(0), Some(&ok(0, 1)));
     assert!(reported(1).is_some_and(|it| it.hangup), "{events:?}");
-    assert_eq!(reported(2), None, "a request is in hand");
+    assert_eq!(reported(2), None, "a request is in progress");
     assert_eq!(puppet.read(idle, 100), Ok(vec![]));
     assert_eq!(puppet.read(fd, 100), Err(AGAIN));
     puppet.accept(3, 0).expect("the waiting connection");

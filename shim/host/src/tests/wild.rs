@@ -36,8 +36,9 @@ pub(super) const NASTY: [u64; 20] = [
     u64::MAX,
 ];
 
-/// The end of the puppet's memory.
+/// How many pages of memory the puppet has.
 pub(super) const PAGES: u32 = 4;
+/// The end of that memory.
 const END: u64 = PAGES as u64 * 0x1_0000;
 
 /// A small generator (xorshift). A seed makes the same calls everywhere.
@@ -98,7 +99,7 @@ impl Drop for Folder {
     }
 }
 
-/// What the guest may open.
+/// How many sockets and files the guest may open.
 const OPEN: usize = 64;
 
 pub(super) fn settings(folder: &Folder) -> Settings {
@@ -175,7 +176,7 @@ impl Watchdog {
     }
 }
 
-/// Whether the call would read the tests' own standard input, or end the host by its nature.
+/// Whether the call would read or write the standard streams of the tests themselves.
 pub(super) fn is_left_out(name: &str, arguments: &[u64]) -> bool {
     let reads = matches!(name, "fd_read" | "fd_pread" | "sock_recv");
     let writes = matches!(name, "fd_write" | "fd_pwrite" | "sock_send");

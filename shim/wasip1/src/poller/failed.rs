@@ -10,8 +10,8 @@ use crate::wasi::{Event, Subscription, Wasi};
 const PART: usize = 32;
 
 impl<W: Wasi> Poller<W> {
-    /// Finds streams that have failed, among those of which no direction is of interest. Appends an entry with the error
-    /// for each: neither readable nor writable. Returns whether there are any streams without interest.
+    /// Finds streams that have failed, among those of which no direction is of interest. Appends an entry with the
+    /// error for each: neither readable nor writable. Returns whether there are any streams without interest.
     ///
     /// It polls them for writing, without waiting. Waits don't do that, because nearly all streams are writable: a wait
     /// would end at once. So call this now and then. A blind runtime reports no failures.
@@ -26,13 +26,15 @@ impl<W: Wasi> Poller<W> {
     }
 
     fn poll_for_failures(&self, part: &[Slot], failed: &mut Vec<Ready>) {
-        let mut asked = vec![Subscription::clock(0, 0)];
+        let mut subscriptions = vec![Subscription::clock(0, 0)];
         let write = |(at, slot): (u64, &Slot)| Subscription::write(at, slot.fd);
-        asked.extend((1..).zip(part).map(write));
+        subscriptions.extend((1..).zip(part).map(write));
         let mut events = [Event::default(); 1 + PART];
         // If the call fails, one of them isn't open. That is found when it is used.
-        let count = self.wasi.poll_oneoff(&asked, &mut events[..asked.len()]);
-        for event in &events[..count.unwrap_or(0).min(asked.len())] {
+        let count = self
+            .wasi
+            .poll_oneoff(&subscriptions, &mut events[..subscriptions.len()]);
+        for event in &events[..count.unwrap_or(0).min(subscriptions.len())] {
             let slot = event.userdata.checked_sub(1);
             let slot = slot.and_then(|at| part.get(usize::try_from(at).ok()?));
             if let Some(slot) = slot.filter(|_| is_failure(event.error)) {

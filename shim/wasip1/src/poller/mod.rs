@@ -30,13 +30,15 @@
 //! `AGAIN`. Both are measured: on one machine with wasmtime 36, *a* is 0.7 µs, and *p* is 0.4 µs with 1,000
 //! connections and 1 µs with 5,000, whose sockets don't fit into the processor's caches.
 //!
-//! | what | is reported within |
-//! |---|---|
-//! | a busy connection with two bytes or more, or an error | the next iteration |
-//! | a busy connection whose event is uncertain (the end, one byte, room to write) | the first iteration after 16·a·b, at least 0.25 ms and at most 50 ms; the next iteration but one if no event is certain |
-//! | a listener | the first iteration after 0.9 ms; the next iteration if no event is certain |
-//! | an idle connection, while others are busy | one cycle: 64·p·n at worst, 13·p·n if the caller works all the time; but at least 10 ms with n above 256, and at least n / 512 iterations |
-//! | an idle connection, when nothing is busy | at once |
+//! After this time at most, an event is reported:
+//!
+//! - **a busy connection with two bytes or more, or an error**: the next iteration
+//! - **a busy connection whose event is uncertain (the end, one byte, room to write)**: the first iteration after
+//!   16·a·b, at least 0.25 ms and at most 50 ms; the next iteration but one if no event is certain
+//! - **a listener**: the first iteration after 0.9 ms; the next iteration if no event is certain
+//! - **an idle connection, while others are busy**: one cycle: 64·p·n at worst, 13·p·n if the caller works all the
+//!   time; but at least 10 ms with n above 256, and at least n / 512 iterations
+//! - **an idle connection, when nothing is busy**: at once
 //!
 //! If a host rounds durations up to a tick (some older ones to milliseconds), each poll that finds
 //! nothing takes a tick longer. Finding what is ready among uncertain events then takes up to 8 ticks for every
@@ -44,19 +46,22 @@
 //!
 //! # Errors
 //!
-//! | the runtime returns | what the poller does |
-//! |---|---|
-//! | `BADF` for a whole poll | finds the bad file descriptors with `fd_fdstat_get` and evicts their registrations: only their owners get an event |
-//! | `BADF` in an event | evicts that registration |
-//! | `IO` or another error in an event | reports that connection as readable, with the error |
-//! | `NOTSUP`, `NOSYS`, `INTR`, `AGAIN` in an event | reports the direction, so that the owner tries it |
-//! | `INTR` for a poll | ends the wait without events |
-//! | an error for the clock after a poll | ends the wait, because the time that is left isn't known |
-//! | `INVAL` for a poll | polls in shorter parts from then on: the host's poll(2) takes no more than `ulimit -n` entries |
-//! | another error for a poll (`NOMEM`, `IO`, …) | sleeps briefly and reports everything, so that the owners try it; after 100 such errors in a row the wait fails |
-//! | `AGAIN` after it reported the direction | nothing: readiness is a hint |
-//! | `INTR` for a read, write or accept | returns `AGAIN` |
-//! | events, but never progress | after 8 such waits in a row it sleeps before each wait, for at most 5 ms |
+//! What the runtime returns, and what the poller does then:
+//!
+//! - **`BADF` for a whole poll**: finds the bad file descriptors with `fd_fdstat_get` and evicts their registrations,
+//!   so that only their owners get an event
+//! - **`BADF` in an event**: evicts that registration
+//! - **`IO` or another error in an event**: reports that connection as readable, with the error
+//! - **`NOTSUP`, `NOSYS`, `INTR`, `AGAIN` in an event**: reports the direction, so that the owner tries it
+//! - **`INTR` for a poll**: ends the wait without events
+//! - **an error for the clock after a poll**: ends the wait, because the time that is left isn't known
+//! - **`INVAL` for a poll**: polls in shorter parts from then on: the host's poll(2) takes no more than `ulimit -n`
+//!   entries
+//! - **another error for a poll (`NOMEM`, `IO`, …)**: sleeps briefly and reports everything, so that the owners try it;
+//!   after 100 such errors in a row the wait fails
+//! - **`AGAIN` after it reported the direction**: nothing, because readiness is a hint
+//! - **`INTR` for a read, write or accept**: returns `AGAIN`
+//! - **events, but never progress**: after 8 such waits in a row it sleeps before each wait, for at most 5 ms
 
 mod accepted;
 mod blind;
@@ -380,9 +385,12 @@ impl<W: Wasi> Poller<W> {
     }
 
     fn is_ready(&self, direction: Subscription) -> bool {
-        let asked = [direction, Subscription::clock(0, 0)];
+        let subscriptions = [direction, Subscription::clock(0, 0)];
         let mut events = [Event::default(); 2];
-        let count = self.wasi.poll_oneoff(&asked, &mut events).unwrap_or(0);
+        let count = self
+            .wasi
+            .poll_oneoff(&subscriptions, &mut events)
+            .unwrap_or(0);
         events.iter().take(count).any(|event| {
             let cannot_say = [Errno::NOTSUP, Errno::NOSYS, Errno::AGAIN].contains(&event.error);
             event.userdata == direction.userdata() && !cannot_say

@@ -1,14 +1,17 @@
-//! Calls that return success and do nothing, or not yet.
+//! Calls that return success and do nothing, or not yet. For each, what the poller does:
 //!
-//! | the call | where | what the poller does |
-//! |---|---|---|
-//! | `fd_close` only frees the number; the socket is closed when the runtime's garbage collector finds it, up to two minutes later | wazero | shuts down both directions first, so that the peer sees the end at once |
-//! | `sock_shutdown` of both directions does nothing | wazero | shuts them down one at a time |
-//! | `poll_oneoff` doesn't check sockets | wazero | sleeps and tries ([`blind`](super::blind)) |
-//! | `fd_fdstat_set_flags` of a listener does nothing | none known | reads the flags afterwards. If they are missing, it doesn't try to accept before a poll has reported the listener |
-//! | `sock_accept` ignores its flags | none known | reads the flags of the first connection, and if they are missing sets them on each |
-//! | `fd_write` into a full socket returns 0 | none known | returns `AGAIN` instead |
-//! | `fd_write` of several slices writes each one separately, goes on after a short write, and doesn't return how much it has written if a later one fails | wazero | writes each slice by a call of its own ([`write_each`]) |
+//! - `fd_close` only frees the number; the socket is closed when the runtime's garbage collector finds it, up to two
+//!   minutes later (in wazero). The poller shuts down both directions first, so that the peer sees the end at once
+//! - `sock_shutdown` of both directions does nothing (in wazero). The poller shuts them down one at a time
+//! - `poll_oneoff` doesn't check sockets (in wazero). The poller sleeps and tries ([`blind`](super::blind))
+//! - `fd_fdstat_set_flags` of a listener does nothing (in no known runtime). The poller reads the flags afterwards. If
+//!   they are missing, it doesn't try to accept before a poll has reported the listener
+//! - `sock_accept` ignores its flags (in no known runtime). The poller reads the flags of the first connection, and if
+//!   they are missing sets them on each
+//! - `fd_write` into a full socket returns 0 (in no known runtime). The poller returns `AGAIN` instead
+//! - `fd_write` of several slices writes each one separately, goes on after a short write, and doesn't return how much
+//!   it has written if a later one fails (in wazero). The poller writes each slice by a call of its own
+//!   ([`write_each`])
 //!
 //! If `fd_read` returned 0 when there is nothing to read, that could not be distinguished from the end of the stream.
 
