@@ -61,7 +61,7 @@ impl World {
     const QUIET: u64 = 500;
     /// What was to be done is done by then.
     const REST: u64 = 900;
-    /// The most connections that the poller accepts before anyone has asked for them.
+    /// The most connections that the poller accepts before the loop calls `accept`.
     const UNTAKEN: u64 = 4;
 
     pub(super) fn new(kind: Kind, personality: Personality, seed: u64, is_shown: bool) -> Self {
@@ -155,8 +155,8 @@ impl World {
         );
     }
 
-    /// The loop has closed all of its own; what is still open is the poller's, which has accepted it
-    /// before anyone asked.
+    /// Records which connections are still open. The loop has closed all of its own, so the poller has accepted these,
+    /// and the loop never took them.
     fn note_untaken(&self) {
         let peers = self.peers.borrow();
         let mut untaken = 0;
@@ -175,7 +175,7 @@ impl World {
             0 => 1 + rng.below(4),
             _ => 1 + rng.below(24),
         };
-        // Crowds, and one after the other.
+        // Many at nearly the same time, or one after the other.
         let within = rng.pick(&[1, 20, Self::CONNECTING]);
         for _ in 0..count {
             let at = Duration::from_micros(rng.below(within * 1000));
@@ -184,7 +184,7 @@ impl World {
         }
         let stops = match rng.below(4) {
             0 => rng.below(Self::QUIET),
-            // Those that come just before it come after the look at the rest.
+            // Some clients connect up to 20 ms before it. That must be after `check_rest` has measured.
             _ => Self::REST + 1_030,
         };
         self.check_rest();
@@ -226,7 +226,7 @@ impl World {
         });
     }
 
-    /// With everyone quiet the loop must be, too.
+    /// Checks that the loop makes few calls while no client sends or takes anything.
     fn check_rest(&self) {
         let begin = Rc::new(RefCell::new(None));
         let note = |handle: &Handle, acts: &Rc<Cell<u64>>| {

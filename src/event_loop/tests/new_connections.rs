@@ -1,4 +1,5 @@
-//! The calls for a connection, with a reactor that reads new streams before it registers them, as natively.
+//! Which calls the loop makes for a new connection, and in which order, with a reactor that reads new streams before it
+//! registers them, as natively.
 
 use std::io::{self, IoSlice};
 
@@ -170,12 +171,13 @@ fn a_connection_that_cannot_be_registered_is_closed() {
     client.send(GET);
     let calls = calls(&bench, true);
     assert_eq!(calls, ["accept", "read", "write", "watch", "close"]);
-    // And so is the one that ends the wait.
+    // The other one is the connection with which the bench stops the server: it can't be registered, either.
     assert_eq!(bench.handle.counters().closed(CloseReason::IoError), 2);
     assert_eq!(count_ok(&client), 1);
 }
 
-/// Requests of new connections are served while they are accepted, so the others would have to wait.
+/// Requests of new connections are served while more are accepted. So if handlers are slow, accepting has to end early:
+/// otherwise open connections would have to wait.
 #[test]
 fn slow_handlers_of_new_connections_do_not_keep_the_others_waiting() {
     let mut bench = Bench::new(Personality::STRICT);

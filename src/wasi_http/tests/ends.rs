@@ -99,7 +99,7 @@ fn a_busy_body_or_task_finds_that_its_client_is_gone() {
     const MOST: usize = 10_000;
     for is_body_busy in [true, false] {
         let exported = Exported::serve_async(move |_| {
-            // Its deadline has the clock read.
+            // Because of its deadline, the loop reads the clock, which advances the virtual time.
             spawn(sleep(Duration::from_secs(3600)));
             let mut polls = 0;
             let body = match is_body_busy {
@@ -165,11 +165,11 @@ fn a_body_that_is_always_ready_starves_no_sleep() {
     assert!(host.written.len() < 10_000 << 10, "the sleep never ended");
 }
 
-/// Nothing is written that would find it.
+/// A write would fail, but empty parts write nothing.
 #[test]
 fn a_body_of_empty_parts_finds_that_its_client_is_gone() {
     let exported = Exported::serve_async(async |_| {
-        // Its deadline has the clock read.
+        // Because of its deadline, the loop reads the clock, which advances the virtual time.
         spawn(sleep(Duration::from_secs(3600)));
         let parts = (0..1_000_000).map(|_| Bytes::new());
         Response::new(AnyBody::from(Chunks::new(parts)))

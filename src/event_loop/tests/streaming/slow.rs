@@ -57,8 +57,8 @@ impl Taker {
     }
 }
 
-/// It takes 17 minutes. Others, whose bodies are collected, are served all the while, although more than half of the
-/// budget is in use at times.
+/// The download takes 17 minutes, in virtual time. Other clients, whose bodies are collected, are served all the while,
+/// although more than half of the budget is in use at times.
 #[test]
 fn a_slow_client_gets_a_gigabyte_beside_others_that_get_no_503() {
     const OTHERS: u64 = 200;
