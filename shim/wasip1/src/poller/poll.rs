@@ -183,7 +183,8 @@ impl Poll {
         for report in &self.reports {
             slots.at_mut(report.index).report_position = None;
         }
-        // Evictions are reported separately, and must not be reported twice.
+        // Evicted slots, whose file descriptor was closed by something else, are reported separately, and must not be
+        // reported twice.
         self.reports
             .retain(|report| !slots.at(report.index).evicted);
     }
