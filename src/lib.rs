@@ -65,7 +65,7 @@
 //! | `executor` | tasks, sleeps and wake-ups, for asynchronous handlers |
 //! | `observe`, `counters` | access logs, functions called for each response, [`Counters`] and their text for Prometheus |
 //! | `forwarded` | the client's address behind proxies: [`TrustedProxies`] |
-//! | `signals`, `systemd`, `tower`, `wasi_http` | one for each feature of this name |
+//! | `signals`, `systemd`, `tower`, `wasi_http` | each belongs to the feature of the same name |
 //! | [`mod@test`] | tests of asynchronous handlers, without a server |
 //!
 //! # Features

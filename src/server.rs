@@ -57,8 +57,8 @@ impl Server {
     /// connections from now on; they are served once [`start`](Self::start) is called. More addresses are added by
     /// [`and_listen`](Self::and_listen).
     ///
-    /// **`host:port`** is an IP address or a name, with a port. The server listens on all addresses that the name
-    /// means; `localhost` is `127.0.0.1` and `[::1]`. Addresses that the system doesn't have are left out, as long as
+    /// **`host:port`** is an IP address or a name, with a port. The server listens on all addresses of the
+    /// name; `localhost` is `127.0.0.1` and `[::1]`. Addresses that the system doesn't have are left out, as long as
     /// there is another one. With port 0 the system chooses a port, the same for all of them;
     /// [`local_addrs`](Self::local_addrs) returns it. `[::]` takes IPv4 connections as well where the system does that
     /// by default, as Linux does, but not WASI 0.2.
@@ -67,8 +67,8 @@ impl Server {
     /// `unix_mode`. The file is removed when the server stops or is dropped, unless another process listens on a copy
     /// (`listening_fds`). If there is one from a server that was killed, it is replaced, after 100 ms in which no
     /// process listens on it. A socket in use is never replaced, nor is a file of another kind. Requests have no
-    /// [`peer_addr`](Request::peer_addr). A response that can't be completed, and whose end is that of the
-    /// connection (HTTP/1.0), looks complete to the client, because only TCP has resets.
+    /// [`peer_addr`](Request::peer_addr). An HTTP/1.0 response of unknown length ends with the
+    /// connection: if it can't be completed, it looks complete to the client, because only TCP has resets.
     ///
     /// **On WASI.** A WASI preview 1 module can't bind sockets. There, this uses the listening sockets that the
     /// runtime passes to the module, like [`preopened`](Self::preopened); only the form of `addr` is
@@ -107,7 +107,8 @@ impl Server {
     /// On Unix these are the sockets of systemd's socket activation (`LISTEN_FDS` and `LISTEN_PID`,
     /// see `sd_listen_fds(3)`): of TCP, or Unix domain sockets. On WASI preview 1 they are the sockets
     /// that the runtime was started with: every listening socket from fd 3 on, or only the one whose
-    /// number is in the environment variable `MINI_HTTP_FD`. WASI 0.2 has no preopened sockets: use [`new`](Self::new) there.
+    /// number is in the environment variable `MINI_HTTP_FD`. WASI 0.2 has no
+    /// preopened sockets: use [`new`](Self::new) there.
     ///
     /// # Errors
     /// [`NoListener`](crate::ErrorKind::NoListener) if there is none; the text says what was found

@@ -12,7 +12,7 @@
 //!     Ok(Response::new(String::from_utf8_lossy(&body).to_uppercase()))
 //! }
 //!
-//! // Takes no time.
+//! // The sleep takes no real time.
 //! let response = mini_http::test::run(shout, Request::new("hello"));
 //! assert_eq!(response.status(), StatusCode::OK);
 //! assert_eq!(response.body(), "HELLO");

@@ -87,7 +87,7 @@ impl Server {
     }
 }
 
-/// Calls a clone of the service as soon as that is ready.
+/// Calls a clone of the service as soon as the clone is ready.
 pub(crate) fn call<S, Q>(
     service: &S,
     request: Q,

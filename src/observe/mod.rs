@@ -9,8 +9,8 @@
 //! | receivers of events | [`Sink`] |
 //! | lines for each response | [`AccessLog`], `access_log/` |
 //!
-//! A program that doesn't use it doesn't contain its code: the server calls it only through trait objects, and only
-//! the functions that turn it on create them.
+//! A program that uses none of this doesn't contain its code: the server calls it only through trait objects, which
+//! only functions such as `Server::on_response` create.
 
 mod access_log;
 mod event;
