@@ -111,7 +111,7 @@ impl Deadlines {
     }
 }
 
-/// Makes a table of slots as long as this, if it is shorter. It grows by an eighth and not to the
+/// Makes a table of slots as long as this, if it is shorter. It grows by an eighth and doesn't
 /// double: an idle connection's memory is counted in hundreds of bytes.
 pub(crate) fn grow<T: Clone>(table: &mut Vec<T>, length: usize, value: T) {
     if length > table.capacity() {

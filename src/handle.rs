@@ -130,7 +130,7 @@ impl Handle {
     }
 
     /// The shortest time that was given to [`stop_within`](Self::stop_within). When it changes, the
-    /// deadline is the earlier one of that which was set before, and this time from now on.
+    /// deadline becomes the earlier of two: the one that was set before, and this time from now on.
     pub(crate) fn stop_deadline(&self) -> Option<Duration> {
         self.shared.stop.within()
     }

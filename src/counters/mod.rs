@@ -89,7 +89,7 @@ impl Counters {
     /// The `Content-Type` of [`to_prometheus`](Self::to_prometheus).
     pub const PROMETHEUS: &'static str = "text/plain; version=0.0.4; charset=utf-8";
 
-    /// Adds those of another worker.
+    /// Adds the counters of another worker.
     pub(crate) fn add(&mut self, other: &Self) {
         // All fields are named, so that none is forgotten.
         let Self {

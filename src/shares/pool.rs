@@ -21,7 +21,7 @@ pub(crate) struct Pools {
 struct Pool {
     most: usize,
     workers: usize,
-    /// How much a worker takes at once, and may keep unused.
+    /// The slice: how much a worker takes at once, and may keep unused.
     slice: usize,
     free: AtomicUsize,
     /// A worker waits for more than is left.

@@ -108,15 +108,15 @@ fn error(why: &str) -> Error {
 
 /// Returned by [`upgrade`].
 ///
-/// It may be awaited in any thread, by any executor. If it is dropped, the connection can't be upgraded; if it was
-/// upgraded already, it is closed.
+/// It may be awaited in any thread, by any executor. If it is dropped, the connection can't be upgraded; if the
+/// connection was upgraded already, it is closed.
 #[must_use = "the connection can only be upgraded while the future exists"]
 pub struct Upgrade(State);
 
 enum State {
     Waiting(User),
     Failed(Option<Error>),
-    /// It was ready.
+    /// The future was ready.
     Over,
 }
 
@@ -156,8 +156,8 @@ impl fmt::Debug for Upgrade {
 ///
 /// # Limits
 /// Those of HTTP don't apply any more: the client may be silent for any time, and send at any rate. A protocol that
-/// must notice a client that is gone sends something from time to time; natively, keep-alive probes find it, too. Each
-/// direction holds at most 64 KiB, which are counted in [`max_held`](crate::Limits::max_held). When it is full, the
+/// must notice a client that is gone sends something from time to time; natively, TCP keep-alive probes find it, too.
+/// Each direction holds at most 64 KiB, which are counted in [`max_held`](crate::Limits::max_held). When it is full, the
 /// connection isn't read, or a write waits. While `max_held` is used up, a direction holds 4 KiB.
 ///
 /// The connection counts in [`max_connections`](crate::Limits::max_connections), and is never closed for a new one. It

@@ -57,13 +57,13 @@ struct State {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
-    /// The handler can take it.
+    /// The handler can take the upgrade.
     Offered,
-    /// The handler has taken it.
+    /// The handler has taken the upgrade.
     Taken,
     /// The connection was upgraded.
     Open,
-    /// It wasn't, and won't be.
+    /// The connection wasn't upgraded, and won't be.
     Failed(&'static str),
 }
 
