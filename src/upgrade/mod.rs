@@ -157,7 +157,7 @@ impl fmt::Debug for Upgrade {
 /// # Limits
 /// Those of HTTP don't apply any more: the client may be silent for any time, and send at any rate. A protocol that
 /// must notice a client that is gone sends something from time to time; natively, TCP keep-alive probes find it, too.
-/// Each direction holds at most 64 KiB, which are counted in [`max_held`](crate::Limits::max_held). When it is full, the
+/// Each direction holds up to 64 KiB, which are counted in [`max_held`](crate::Limits::max_held). When it is full, the
 /// connection isn't read, or a write waits. While `max_held` is used up, a direction holds 4 KiB.
 ///
 /// The connection counts in [`max_connections`](crate::Limits::max_connections), and is never closed for a new one. It
