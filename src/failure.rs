@@ -12,7 +12,7 @@ use crate::conn::Refusal;
 pub(crate) struct Failure {
     /// The error and its causes.
     pub(crate) text: String,
-    /// What the error was caused by, if that was the request's body.
+    /// The refusal that has caused the error, if there is one among its causes.
     pub(crate) refusal: Option<Refusal>,
 }
 
@@ -47,9 +47,9 @@ fn with_causes(error: &(dyn Error + 'static)) -> String {
     text
 }
 
-/// The most causes that are looked at, with the error itself. An error can be its own cause by mistake. Errors have up
-/// to five causes. With half as many, some would not be found; with twice as many, the log line of an error that is
-/// its own cause would be twice as long.
+/// The most causes that are looked at, with the error itself. An error can be its own cause by mistake. Most
+/// errors have up to five causes. With half as many, the refusal in a longer chain could be missed; with twice as
+/// many, the log line of an error that is its own cause would be twice as long.
 const MAX_CAUSES: usize = 16;
 
 /// An error and its causes.

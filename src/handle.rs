@@ -202,7 +202,7 @@ impl Handle {
         self.shared.life.store(Life::OVER, Ordering::Release);
     }
 
-    /// This handle, as long as the server is in use.
+    /// A handle that doesn't keep the server in use.
     #[cfg(all(feature = "signals", unix))]
     pub(crate) fn downgrade(&self) -> WeakHandle {
         WeakHandle {

@@ -31,7 +31,7 @@
 //!
 //! | | |
 //! |---|---|
-//! | [`Incoming`], [`IncomingError`], [`PeerAddr`] | the request's body, why it can't be received, the client's address |
+//! | [`Incoming`], [`IncomingError`], [`PeerAddr`] | the request's body, an error of it, the client's address |
 //! | [`IntoResponse`] | what the future may return |
 //! | [`body`] | bodies of responses: readers, iterators, bodies of any type |
 //! | [`sleep`], [`spawn()`], [`Server::spawn`] | a timer, and tasks beside the requests |
@@ -63,7 +63,7 @@
 //! | `upgrade` | connections that were upgraded to another protocol |
 //! | `conn` | a connection as a state machine that does no I/O |
 //! | `executor` | tasks, sleeps and wake-ups, for asynchronous handlers |
-//! | `observe`, `counters` | access logs, functions called for each response, [`Counters`] and their text for Prometheus |
+//! | `observe`, `counters` | access logs, functions called for each response, [`Counters`], their text for Prometheus |
 //! | `forwarded` | the client's address behind proxies: [`TrustedProxies`] |
 //! | `signals`, `systemd`, `tower`, `wasi_http` | each belongs to the feature of the same name |
 //! | [`mod@test`] | tests of asynchronous handlers, without a server |
@@ -84,7 +84,7 @@
 //! # Invariants
 //! * No client can end the process or starve other clients. An invalid request is refused on its own
 //!   connection.
-//! * Every open connection has a deadline, unless it was upgraded, or what it waits for is an asynchronous handler or its
+//! * Every open connection has a deadline, unless it was upgraded, or waits for an asynchronous handler or its
 //!   response's next piece. [`Limits::handler_timeout`] sets one for the handler.
 //! * `conn` uses no socket and no clock; `event_loop` has no platform-specific code.
 //! * Every close has a [`CloseReason`].

@@ -8,7 +8,7 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// Limits that protect the process and other clients from a single client.
 ///
-/// All are on by default. Change them with [`Server::limits`](crate::Server::limits):
+/// All but `handler_timeout` are on by default. Change them with [`Server::limits`](crate::Server::limits):
 ///
 /// ```no_run
 /// # fn main() -> mini_http::Result<()> {
@@ -70,7 +70,7 @@ pub struct Limits {
     /// Set it to several times [`max_body`](Self::max_body). A body takes at least 4 KiB and at most six
     /// times the bytes received so far. Bodies over 256 KiB that arrive side by side share 88 % of it, on
     /// WASI 52 %, because of the holes that they leave in memory when they grow; on WASI, bodies over
-    /// 64 KiB leave an eighth of it free. A body that holds more than all others together is exempt.
+    /// 64 KiB leave an eighth of it free. A body that holds more than all others together may use all of it.
     ///
     /// A response body of [`Bytes`](crate::Bytes) or `Arc<[u8]>` is counted while a single connection has
     /// the only reference to it. This is checked when the response is made and at the end of each
@@ -185,7 +185,7 @@ impl Limits {
     }
 }
 
-// Not inlined: a module would have it twice.
+// Not inlined: a Wasm module would contain it twice.
 #[inline(never)]
 fn setting(name: &str, set: usize, allowed: &str) -> Error {
     let text = format!("the limit {name} is {set}: set it to {allowed}");

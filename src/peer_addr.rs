@@ -6,7 +6,8 @@ use std::net::SocketAddr;
 ///
 /// It is missing on WASI preview 1, which has no call for it, for connections of Unix domain sockets, and where the
 /// system can't report it. Behind a proxy it is the proxy's address: [`TrustedProxies`](crate::TrustedProxies) finds
-/// the client's. With the PROXY protocol (`Server::proxy_protocol`) it is the address in the header, in all these cases.
+/// the client's. With the PROXY protocol (`Server::proxy_protocol`) it is the address in the header, in all these
+/// cases.
 ///
 /// ```
 /// use mini_http::{Incoming, PeerAddr, http::Request};

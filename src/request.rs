@@ -228,7 +228,7 @@ pub(crate) fn reuse_fields(fields: &mut HeaderMap) {
     if !(1..=Parts::MAX_FIELDS).contains(&fields.capacity()) {
         return;
     }
-    // Before the pool is borrowed: the drop of a value may be code of the user, which may come back here.
+    // Before the pool is borrowed: the drop of a value may run code of the user, which may use the pool.
     fields.clear();
     let _ = POOL.try_with(|pool| {
         if let Some(next) = pool.borrow_mut().last_mut()

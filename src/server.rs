@@ -39,7 +39,7 @@ pub struct Server {
     handle: Handle,
     workers: Workers,
     id: ServerId,
-    /// Drops the tasks that were spawned and never ran. Set with the first one: a program that spawns none
+    /// Drops the tasks that were spawned and never ran. Set by the first `spawn`: a program that spawns none
     /// doesn't contain the code for it.
     forget: OnceLock<fn(ServerId)>,
 }
@@ -92,8 +92,8 @@ impl Server {
     /// # }
     /// ```
     ///
-    /// `0.0.0.0` and `[::]` can have the same port. (If `[::]` comes first, it is bound anew, without IPv4. It
-    /// loses connections that were made in between.)
+    /// `0.0.0.0` and `[::]` can have the same port. (If `[::]` comes first, it is bound anew, without IPv4, and
+    /// the connections that its old socket has queued are lost.)
     ///
     /// # Errors
     /// Those of [`new`](Self::new); [`NoListener`](crate::ErrorKind::NoListener) if the server was started.
@@ -185,9 +185,9 @@ impl Server {
         self
     }
 
-    /// Whether each connection begins with a header of the PROXY protocol, version 1 or 2, with which a proxy says who
-    /// its client is (HAProxy's `send-proxy` and `send-proxy-v2`). Off by default. On preview 1 this is the only way
-    /// to a client's address.
+    /// Whether each connection begins with a header of the PROXY protocol, version 1 or 2, in which a proxy reports
+    /// its client's address (HAProxy's `send-proxy` and `send-proxy-v2`). Off by default. On WASI preview 1 this is the
+    /// only way for the server itself to learn a client's address.
     ///
     /// If it is on, the address in the header is that of [`peer_addr`](Request::peer_addr) and
     /// [`PeerAddr`](crate::PeerAddr). They have none if the proxy says that it doesn't know it, or if it isn't an
@@ -279,8 +279,8 @@ impl Server {
     /// A [`Reader`](crate::body::Reader), [`Chunks`](crate::body::Chunks) and
     /// [`AnyBody`](crate::body::AnyBody) are sent in pieces, by the same loop as the bodies of
     /// [`serve_async`](Self::serve_async): the next piece is made when the client has taken enough of those
-    /// before, and in between other requests are served. The request is complete, too, when the handler
-    /// gets it.
+    /// before, and in between other requests are served. As with `start`, the handler gets
+    /// complete requests.
     ///
     /// ```no_run
     /// use std::fs::File;
@@ -410,8 +410,9 @@ impl Server {
         )?)
     }
 
-    /// Adds a task that runs concurrently with the requests of [`serve_async`](Self::serve_async), which must be called on
-    /// the same thread. With several [`workers`](Self::workers), it runs beside the first. See [`spawn`](crate::spawn).
+    /// Adds a task that runs concurrently with the requests of [`serve_async`](Self::serve_async), which must be called
+    /// on the same thread. With several [`workers`](Self::workers), it runs beside the first. See
+    /// [`spawn`](crate::spawn).
     pub fn spawn(&self, task: impl Future<Output = ()> + 'static) {
         self.add_task(Box::pin(task));
     }

@@ -1,4 +1,4 @@
-//! Signals that stop servers.
+//! `Server::stop_on_signals`: SIGTERM and SIGINT stop servers.
 
 use crate::error::Result;
 use crate::server::Server;

@@ -63,8 +63,8 @@ pub(crate) struct StopSignal {
     wakers: Mutex<Option<Box<dyn Wakers>>>,
 }
 
-/// A table of wakers, behind a trait: so the code for it is only in programs in which something waits.
-/// That is 1 KiB of a small module, which would be in all of them.
+/// A table of wakers, behind a trait: so its code, about 1 KiB, is only in programs in which something
+/// waits.
 trait Wakers: Send {
     fn table(&mut self) -> &mut Table<Waker>;
 
@@ -119,7 +119,7 @@ impl StopSignal {
         }
         let waker = waker.clone();
         let mut wakers = lock(&self.wakers);
-        // `set` sets it before it takes the wakers.
+        // Once more, under the lock: `set` sets the signal before it takes the wakers.
         if self.is_set() {
             return true;
         }

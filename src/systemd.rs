@@ -13,8 +13,8 @@ impl Server {
     /// | `STOPPING=1` | the server begins to stop |
     ///
     /// The messages are sent by the thread that serves. So while a handler blocks it, systemd gets no `WATCHDOG=1`, and
-    /// restarts the service when `WatchdogSec=` has passed. With several [`workers`](Self::workers), the server is ready
-    /// when all of them accept, and a handler that blocks one of them is enough for a restart.
+    /// restarts the service when `WatchdogSec=` has passed. With several [`workers`](Self::workers), the server is
+    /// ready when all of them accept, and a handler that blocks one of them is enough for a restart.
     ///
     /// ```no_run
     /// fn main() -> mini_http::Result<()> {

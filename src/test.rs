@@ -118,7 +118,7 @@ fn check_no_upgrade(status: StatusCode, is_connect: bool) {
 
 /// Why there is no complete response.
 enum Fault {
-    /// The client could see it.
+    /// The client could see that it is broken.
     Broken(BoxError),
     /// Its body may be endless.
     TooLong,
@@ -129,7 +129,7 @@ async fn complete<B>(response: Response<B>, is_head: bool) -> Result<Response<By
 where
     B: Body<Error: Into<BoxError>>,
 {
-    // A server asks for it first, whatever the status.
+    // A server asks for the size hint first, whatever the status.
     let exact = response.body().size_hint().exact();
     if response.status().is_informational() {
         error!(target: "mini_http", "the handler returned no final response");
@@ -221,7 +221,7 @@ mod tests {
         Request::new(B::default())
     }
 
-    /// A body that gives each piece an hour later.
+    /// A body that returns a piece each hour.
     struct Hourly {
         pieces: Vec<Result<Bytes, &'static str>>,
         sleep: crate::Sleep,

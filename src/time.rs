@@ -58,8 +58,8 @@ impl Add<Duration> for Instant {
     }
 }
 
-/// The date as in RFC 9110 §5.6.7: `Fri, 27 Nov 2026 18:25:43 GMT`. A time outside of the years 1970 to 9999 is moved to
-/// the nearest one in them, because `httpdate` panics otherwise, and a runtime's clock may return any time.
+/// The date as in RFC 9110 §5.6.7: `Fri, 27 Nov 2026 18:25:43 GMT`. A time outside of the years 1970 to 9999 is moved
+/// to the nearest one in them, because `httpdate` panics otherwise, and a runtime's clock may return any time.
 pub(crate) fn http_date(time: SystemTime) -> String {
     const YEAR_9999: Duration = Duration::from_secs(253_402_300_799);
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();

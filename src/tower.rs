@@ -21,7 +21,8 @@ impl Server {
     ///
     /// An `axum::Router` is such a service. It needs no tokio: turn off axum's default features. Then
     /// everything that needs axum's feature `tokio` is missing, including `ConnectInfo`. The client's address is the
-    /// extension [`PeerAddr`](crate::PeerAddr). The example `axum` has a `ConnectInfo` of its own, and the layer for it.
+    /// extension [`PeerAddr`](crate::PeerAddr). The example `axum` has a `ConnectInfo` of its own, and the layer for
+    /// it.
     ///
     /// ```no_run
     /// use std::convert::Infallible;

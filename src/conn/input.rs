@@ -286,7 +286,7 @@ impl Connection {
         if !self.is_reading() {
             return self.drop_input(cx, input);
         }
-        // Behind the head of a request that streams, no more is read than may be kept.
+        // After the head of a request that streams, no more is read than may be kept.
         let is_bounded = self.streaming.is_some() && !self.is_at_head();
         let admitted = cx.shared.budget.admit(input.len(), cx.limits);
         if let Err(refusal) = admitted

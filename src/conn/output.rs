@@ -90,7 +90,7 @@ impl Output {
     const MIN_INSERTED: usize = 1 << 10;
 
     /// Makes room for a head, and for a part of this length with its framing. The buffer gets only the memory
-    /// that they need: it isn't taken from the pool, and grows to no power of two.
+    /// that they need: it isn't taken from the pool, and isn't rounded up to a power of two.
     #[cold]
     pub(super) fn reserve_exactly(&mut self, part: usize) {
         self.move_to_front();

@@ -36,7 +36,7 @@ pub struct Shared {
     /// Whether CONNECT is refused where bodies stream, because the handler makes no tunnels. Where bodies don't stream,
     /// it is always refused.
     pub(crate) refuses_connect: bool,
-    /// Writes the server's own responses, if the application does.
+    /// The application's function for the server's own responses, if it has one.
     pub(crate) on_refusal: Option<Arc<dyn WriteRefusal>>,
     /// Observes requests and responses, if that is on.
     pub(crate) watch: Option<Box<dyn Watch>>,

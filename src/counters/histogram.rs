@@ -6,14 +6,15 @@ use std::time::Duration;
 /// How many durations were up to each of some bounds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Histogram {
-    /// Durations up to each bound that exceed the bound before it; the last number is of those that exceed all.
+    /// For each bound, how many durations exceed the bound before it, but not this one. Then how many exceed all
+    /// bounds.
     pub(super) counts: [u64; Self::BOUNDS.len() + 1],
     /// The sum in nanoseconds.
     pub(super) nanos: u64,
 }
 
 impl Histogram {
-    /// The bounds. The first ones are for handlers that compute, the others are Prometheus' own for what waits.
+    /// The bounds. The first ones are for handlers that compute, the others are the defaults of Prometheus.
     pub const BOUNDS: &'static [Duration] = &[
         Duration::from_micros(10),
         Duration::from_micros(100),
@@ -57,7 +58,7 @@ impl Histogram {
             })
     }
 
-    /// The place of a duration in the counts.
+    /// The index of a duration in the counts.
     pub(super) fn place(duration: Duration) -> usize {
         Self::BOUNDS.partition_point(|bound| *bound < duration)
     }

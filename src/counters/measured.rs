@@ -9,7 +9,7 @@ use crate::handle::add_many;
 use crate::observe::ResponseEvent;
 use crate::time::nanos;
 
-/// The counters of responses, while they are counted.
+/// The counters of responses, to which the loop adds.
 #[derive(Debug, Default)]
 pub(crate) struct Measured {
     responses: [AtomicU64; 5],

@@ -2,7 +2,7 @@
 //!
 //! | what | where |
 //! |---|---|
-//! | those of responses, which have to be turned on | `measured` |
+//! | the counters of responses, which have to be turned on | `measured` |
 //! | how long handlers take | [`Histogram`] |
 //! | the text that Prometheus reads | `prometheus` |
 
@@ -46,8 +46,11 @@ impl Counters {
         self.closed[reason.index()]
     }
 
-    /// Responses of a class, from 1 to 5: `responses(4)` are those with a status from 400 to 499. Counted when they are
-    /// sent or given up, if [`Server::count_responses`](crate::Server::count_responses) is on, as the following ones.
+    /// Responses of a class, from 1 to 5: `responses(4)` are those with a status from 400 to 499. For another class, 0.
+    /// They are counted when they are sent or given up.
+    ///
+    /// This and the counters `refusals`, `bytes_in`, `bytes_out` and `handler_times` stay 0 unless
+    /// [`Server::count_responses`](crate::Server::count_responses), `on_response` or `access_log` has turned them on.
     #[must_use]
     pub fn responses(&self, class: u8) -> u64 {
         let index = usize::from(class).checked_sub(1);
@@ -79,7 +82,7 @@ impl Counters {
         &self.measured.handler_times
     }
 
-    /// All counters in the text format of Prometheus (version 0.0.4), for its `Content-Type`
+    /// All counters in the text format of Prometheus (version 0.0.4). Send it with the `Content-Type`
     /// [`PROMETHEUS`](Self::PROMETHEUS). Names begin with `mini_http_`.
     #[must_use]
     pub fn to_prometheus(&self) -> String {

@@ -50,20 +50,21 @@ pub(super) enum Attempt {
 
 /// A connection is closed for a new one only if it has been idle for this long. Otherwise a connection that was just
 /// accepted could be closed before its first request is read. At half, a client whose request
-/// comes 50 ms after its connection may lose it; at double, new connections wait twice as long while all others are new.
+/// comes 50 ms after its connection may lose it; at double, new connections wait twice as long while all others are
+/// new.
 const EVICT_AFTER: Duration = Duration::from_millis(100);
 
 /// How long the loop waits before it accepts again, if accepting failed because resources ran out, or if other workers
-/// use all of `max_connections`. At half, a server without file descriptors tries twice as often in vain; at double, a new
-/// client waits for twice as long after one has become free.
+/// use all of `max_connections`. At half, a server without file descriptors tries twice as often in vain; at double, a
+/// new client waits for twice as long after one has become free.
 const BACK_OFF: Duration = Duration::from_millis(50);
 
 /// The clock is read after this number of connections, if their requests are served while they are accepted. See
 /// `REQUESTS_PER_CLOCK` in `round_robin.rs`.
 const ACCEPTS_PER_CLOCK: usize = 8;
 
-/// The shortest time between two log lines about failures of accepting: without it, each attempt after [`BACK_OFF`] would
-/// write one.
+/// The shortest time between two log lines about failures of accepting: without it, each attempt after [`BACK_OFF`]
+/// would write one.
 const LOG_INTERVAL: Duration = Duration::from_secs(1);
 
 impl<R: Reactor, M: Mode<R>> EventLoop<'_, R, M> {

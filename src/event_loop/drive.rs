@@ -134,7 +134,7 @@ impl<R: Reactor> Driver<'_, R> {
             }
             let step = slot.connection.poll_step(&mut self.cx);
             if step == Step::ShutdownWrite && slot.connection.is_observed() {
-                // A response may end without a last byte.
+                // A response that ends with the connection may have no write left to report this.
                 self.report(&mut slot.connection, Seen::Sent);
             }
             match step {
@@ -189,9 +189,9 @@ impl<R: Reactor> Driver<'_, R> {
         }
     }
 
-    /// Called after the grace. Marks the connection readable, so that it is read before it is closed: the reactor
-    /// may not have reported input that has arrived. The number of these reads is limited, and so is the time for
-    /// bodies.
+    /// Called after the grace of a stop (`stop.rs`). Marks the connection readable, so that it is read before it is
+    /// closed: the reactor may not have reported input that has arrived. The number of these reads is limited, and so
+    /// is the time for bodies.
     #[cold]
     fn allow_late_read<X>(&self, slot: &mut Slot<R::Stream, X>, since: Instant) {
         if !slot.connection.is_ending() && !slot.connection.request_in_progress() {

@@ -158,9 +158,10 @@ struct EventLoop<'a, R: Reactor, M: Mode<R>> {
     next_id: u64,
     /// The difference between the numbers of two connections: each worker has its own numbers.
     id_step: u64,
-    /// Accepting has failed because resources ran out. It is tried again at this moment.
+    /// Accepting has failed because resources ran out, or other workers use all of `max_connections`. It is tried again
+    /// at this moment.
     accept_again_at: Option<Instant>,
-    /// When such a failure was last logged.
+    /// When a failure of accepting was last logged.
     accept_logged_at: Option<Instant>,
     stop: Stop,
 }

@@ -23,7 +23,7 @@ pub(crate) struct Settings {
     /// Makes the responses to refused requests.
     pub(crate) on_refusal: Option<Arc<dyn WriteRefusal>>,
     pub(crate) worker: Worker,
-    /// Where each connection begins with a header of the PROXY protocol.
+    /// Reads the header of the PROXY protocol, if each connection begins with one.
     pub(crate) read_proxy_header: Option<ReadProxyHeader>,
 }
 

@@ -129,9 +129,8 @@ impl<R: Reactor, M: Mode<R>> EventLoop<'_, R, M> {
         deadline <= now
     }
 
-    /// Whether no more turns are to be given in this iteration: the deadline for stopping has passed. Each turn may have
-    /// a slow handler, so that those of many connections can take minutes. A deadline that has passed at once leaves
-    /// time for one slice.
+    /// Whether no more turns are to be given in this iteration: the deadline for stopping has passed, and so has the
+    /// time of the slice. Each turn may have a slow handler, so those of many connections can take minutes.
     #[inline]
     pub(super) fn must_end_turns(&mut self) -> bool {
         self.driver.handle.is_stopping() && self.has_no_time_left()

@@ -208,8 +208,8 @@ fn a_client_that_reads_slowly_receives_all_of_a_large_response() {
 }
 
 /// A client that reads slowly, but fast enough, must not be mistaken for one that reads nothing. The runtime reports a
-/// socket as writable only when a third of its buffer is free. With a large buffer, that never happens within a window
-/// of the rate.
+/// socket as writable only when a third of its buffer is free. With a large buffer, that never happens within a rate
+/// window.
 #[test]
 fn a_client_that_reads_at_the_minimum_rate_keeps_its_connection() {
     for room in [1_000, 100_000] {

@@ -46,7 +46,7 @@ impl LoopContext {
 
     /// The loop that polls now on this thread.
     pub(super) fn current() -> Option<Rc<Self>> {
-        // A thread that ends may drop it before it drops a future.
+        // A thread that ends may drop `CURRENT` before it drops a future.
         CURRENT
             .try_with(|current| current.borrow().clone())
             .ok()

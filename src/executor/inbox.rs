@@ -48,7 +48,7 @@ impl Inbox {
         state.is_waiting
     }
 
-    /// Takes all targets, into a list that is empty; its memory is used again. The wait has ended.
+    /// Takes all targets, into a list that is empty; its memory is used again. Called when the wait has ended.
     pub(crate) fn take(&self, woken: &mut Vec<Target>) {
         debug_assert!(woken.is_empty(), "what was taken before is done");
         let mut state = lock(&self.state);
@@ -70,8 +70,8 @@ impl Inbox {
 
 /// Wakes one target. It is in the inbox at most once until [`take`](Self::take) is called.
 ///
-/// A waker may outlive its target. Then it wakes nothing: a key is of one value only. Where
-/// generations of keys come again (after 65,536 values in one slot, on wasm32), another value is
+/// A waker may outlive its target. Then it wakes nothing: a key belongs to one value only. Where
+/// the generations of keys repeat (after 65,536 values in one slot, on wasm32), another value is
 /// polled once for nothing.
 pub(crate) struct TaskWaker {
     inbox: Arc<Inbox>,
@@ -107,7 +107,7 @@ impl TaskWaker {
         self.is_woken() && self.pending.swap(0, Ordering::AcqRel) & Self::POLL != 0
     }
 
-    /// Whether there are wakers of it but those of its owner: this one, and one made of a clone.
+    /// Whether there are other wakers of it than the two of its owner: this one, and one made of a clone.
     #[cfg(not(target_os = "wasi"))]
     pub(super) fn has_wakers_elsewhere(self: &Arc<Self>) -> bool {
         Arc::strong_count(self) > 2

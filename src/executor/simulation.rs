@@ -24,7 +24,7 @@ pub(crate) struct Simulation {
     busy: Busy,
 }
 
-/// How long something has always been woken, so that there was no wait.
+/// For how long there was no wait, because something was always woken.
 #[derive(Default)]
 struct Busy {
     iterations: usize,
@@ -55,9 +55,9 @@ impl Simulation {
     /// reach it. With ten times as much, a test of such a stream would seem to hang.
     const LONGEST: Duration = Duration::from_secs(1000 * 3600);
 
-    /// After this number of iterations without a wait, time passes nevertheless: a future that always wakes itself may be
-    /// waiting for a sleep to end, which a server would see. At half, a future that is only slow may see a timeout too
-    /// early; at double, a test of the other takes another second.
+    /// After this number of iterations without a wait, time passes nevertheless: a future that always wakes itself may
+    /// be waiting for a sleep to end, which a server would see. At half, a future that is only slow may see a timeout
+    /// too early; at double, a test of the other kind takes another second.
     const MAX_BUSY_ITERATIONS: usize = 1 << 20;
 
     /// The longest real time in which something is always woken although there are no sleeps. It may be waiting for a
@@ -184,7 +184,7 @@ impl Simulation {
 
         /// The longest wait. No thread of a test works for longer. A test that fails takes this time.
         const LONGEST: Duration = Duration::from_secs(10);
-        /// The time between checks whether a waker is left. A test without one fails later by this much.
+        /// The time between checks whether a waker is left. A test in which none is left fails later by this much.
         const PAUSE: Duration = Duration::from_millis(50);
 
         let mut waited = Duration::ZERO;

@@ -1,4 +1,4 @@
-//! Spawned tasks.
+//! `spawn`, and the table of a loop's tasks, which polls them and drops them at the end.
 
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -201,7 +201,7 @@ mod tests {
         }
     }
 
-    /// Pending once, after it was woken.
+    /// Wakes itself, and is pending once.
     async fn yield_once() {
         let mut has_yielded = false;
         poll_fn(|cx| {
@@ -310,7 +310,7 @@ mod tests {
         }
     }
 
-    /// While it is, the other tasks are dropped.
+    /// While the panic is passed on, the other tasks are dropped.
     #[cfg(not(target_os = "wasi"))]
     #[test]
     #[should_panic(expected = "a test's panic in a poll")]
@@ -390,7 +390,7 @@ mod tests {
         spawn(async {});
     }
 
-    /// Also after a panic.
+    /// After the inner loop, `spawn` belongs to the outer one again, also after a panic.
     #[cfg(not(target_os = "wasi"))]
     #[test]
     fn a_loop_within_a_loop_gives_the_place_back() {

@@ -23,7 +23,7 @@ impl ServerId {
     }
 }
 
-/// Where tasks wait: one entry for a server and a thread.
+/// Which thread keeps tasks of which server: one entry for each such pair.
 static PLACES: Mutex<Vec<(ServerId, ThreadId)>> = Mutex::new(Vec::new());
 
 thread_local! {
@@ -82,8 +82,8 @@ fn take_forgotten() -> Vec<Task> {
     remove(|of| !places.contains(&(of, here)))
 }
 
-/// Takes those tasks of this thread out, to be dropped without a borrow: a task's drop may come back
-/// here.
+/// Takes this thread's tasks of the wanted servers out. They are dropped when nothing is borrowed any more: a task's
+/// drop may call functions of this module.
 fn remove(is_wanted: impl Fn(ServerId) -> bool) -> Vec<Task> {
     let removed = TASKS.try_with(|tasks| {
         let mut tasks = tasks.borrow_mut();

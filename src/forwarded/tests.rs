@@ -66,7 +66,7 @@ fn if_all_are_trusted_the_leftmost_is_the_client() {
 
 #[test]
 fn several_lines_are_one_list() {
-    // A server that looks at the first line only takes that of the client.
+    // A server that looks only at the first line takes that of the client.
     let lines = ["1.1.1.1", "203.0.113.9, 10.0.0.2", "10.0.0.1"];
     assert_eq!(client(XForwardedFor, &lines), found("203.0.113.9"));
     let lines = ["for=1.1.1.1", "for=203.0.113.9", "for=10.0.0.1"];
@@ -218,12 +218,12 @@ fn nothing_within_a_quoted_string_is_an_entry() {
             assert_eq!(client(Forwarded, &[&line]), found("203.0.113.9"), "{line}");
         }
     }
-    // A proxy that doesn't escape a mark is not understood, rather than believed.
+    // If a proxy doesn't escape a mark, the client is unknown: what may come from a client isn't believed.
     for text in ["\", for=1.1.1.1", "a\\", "\", for=1.1.1.1;a=\\"] {
         let line = format!("for=203.0.113.9;host=\"{text}\"");
         assert_eq!(client(Forwarded, &[&line]), None, "{line}");
     }
-    // Nor is a sender with a trusted address that writes both marks itself.
+    // The same holds for a sender with a trusted address that writes both marks itself.
     let line = ["for=1.1.1.1, for=\"1.1.1.1, for=203.0.113.9\""];
     assert_eq!(client(Forwarded, &line), None);
 }

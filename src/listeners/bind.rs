@@ -1,4 +1,4 @@
-//! All the addresses that a name means, on one port.
+//! Looks up all addresses of a name, and binds them on one port.
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};

@@ -93,7 +93,7 @@ fn check_syntax(addr: &str) -> Result<()> {
     ))
 }
 
-/// What else an address may be.
+/// The end of an error text about the form of an address: on Unix, Unix domain sockets are possible, too.
 const OR_UNIX: &str = if cfg!(unix) { ", or unix:/path" } else { "" };
 
 #[cfg(test)]

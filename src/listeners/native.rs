@@ -25,9 +25,9 @@ use crate::reactor::service::Service;
 #[derive(Debug)]
 pub(crate) struct Listeners {
     pub(super) sockets: TakeOnce<Vec<Socket>>,
-    /// Further sockets at addresses of those, for several workers.
+    /// Further sockets at the addresses of `sockets`, for several workers.
     pub(super) beside: TakeOnce<Vec<Socket>>,
-    /// The addresses of those of TCP, or why they are unknown.
+    /// The addresses of the TCP sockets, or why they are unknown.
     addresses: std::result::Result<Vec<SocketAddr>, String>,
     nodelay: bool,
     /// What the reactors report to systemd.
@@ -45,7 +45,7 @@ impl Listeners {
         Ok(listeners)
     }
 
-    /// Binds all addresses of `addr`, too.
+    /// Adds sockets at all addresses of `addr`.
     pub(crate) fn add(&mut self, addr: &str) -> Result<()> {
         let sockets = self.sockets.get_mut()?;
         // One of the sockets may have to be bound anew.
@@ -182,7 +182,7 @@ fn bind_beside(
     }
     if let Some(at) = sockets.iter().position(|socket| socket.takes_v4(port)) {
         if let Err(failure) = rebind_wildcard(sockets, at, port, true) {
-            // It may be the system that can't have a socket for IPv6 only.
+            // The system may not have sockets for IPv6 only. Then the socket is bound as it was.
             if let Ok((as_before, _)) = Socket::bind(wildcard(port), false) {
                 sockets.insert(at, as_before);
             }
@@ -193,7 +193,7 @@ fn bind_beside(
     Socket::bind(address, false)
 }
 
-/// The addresses could not be added: the wildcards that were bound for IPv6 only take IPv4 connections again.
+/// Called if addresses could not be added: wildcards that were bound for IPv6 only take IPv4 connections again.
 fn widen(sockets: &mut Vec<Socket>, narrowed: &[u16]) {
     for &port in narrowed {
         let is_narrow = |socket: &Socket| {
@@ -281,7 +281,7 @@ impl Listeners {
         Ok(copied)
     }
 
-    /// Has the reactors report to systemd, if it listens.
+    /// Has the reactors report to systemd, if `NOTIFY_SOCKET` is set.
     #[cfg(feature = "systemd")]
     pub(crate) fn notify_systemd(&mut self) {
         self.service = Service::from_env();

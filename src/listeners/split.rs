@@ -1,5 +1,5 @@
-//! The listening sockets of several workers: one for each of them at the same address (`SO_REUSEPORT`), or one that they
-//! share.
+//! The listening sockets of several workers: one for each of them at the same address (`SO_REUSEPORT`), or one that
+//! they share.
 
 use std::io;
 use std::net::TcpListener;

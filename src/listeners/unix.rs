@@ -27,8 +27,8 @@ use crate::error::{Error, ErrorKind, Result};
 const MODE: u32 = 0o600;
 
 /// A socket is between `bind` and `listen` for less than this, even on a busy machine. Meanwhile it refuses
-/// connections, as a stale one does; only Linux has a list of such sockets. At half, elsewhere a server that was
-/// suspended between the two could lose its file; at double, each start after a crash takes longer.
+/// connections, as a stale one does; only Linux has a list of such sockets. At half, a server on another system that
+/// was suspended between the two could lose its file; at double, each start after a crash takes longer.
 const STARTING: Duration = Duration::from_millis(100);
 
 /// Binds a path.
@@ -62,8 +62,8 @@ pub(super) fn bind(path: &Path) -> Result<Socket> {
     })
 }
 
-/// The file of a socket that was bound here. It is removed when this is dropped, unless a process still listens: another
-/// process may have a copy of the socket. So drop it when the socket is closed.
+/// The file of a socket that was bound here. It is removed when this is dropped, unless a process still listens:
+/// another process may have a copy of the socket. So drop it when the socket is closed.
 #[derive(Debug)]
 pub(crate) struct SocketFile {
     path: PathBuf,
@@ -202,7 +202,7 @@ fn in_use() -> io::Error {
 }
 
 /// Moves the file aside. If it is this one, it is deleted there; if another process has replaced it since it was
-/// examined, it is moved back. Returns which.
+/// examined, it is moved back. Returns whether it was deleted.
 fn take_away(path: &Path, identity: Identity) -> io::Result<bool> {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let number = COUNT.fetch_add(1, Ordering::Relaxed);

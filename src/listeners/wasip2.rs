@@ -31,7 +31,7 @@ impl Listeners {
         Ok(listeners)
     }
 
-    /// Binds all addresses of `addr`, too.
+    /// Adds sockets at all addresses of `addr`.
     pub(crate) fn add(&mut self, addr: &str) -> Result<()> {
         let sockets = self.sockets.get_mut()?;
         check_syntax(addr)?;
@@ -112,7 +112,7 @@ impl Listeners {
 }
 
 /// The most connections that wait to be accepted. The system reduces it to its own limit. At half, a burst of 1,000
-/// clients overflows it, and they repeat their requests only after a second; double matters only
+/// clients overflows it, and their connection requests are repeated only after a second; double matters only
 /// to larger bursts.
 const BACKLOG: u64 = 1024;
 

@@ -18,12 +18,12 @@ use crate::connection_id::ConnectionId;
 /// framing of chunked bodies. Bytes count as sent when the system has taken them. The client may still lose them.
 ///
 /// # Upgrades
-/// The response that [upgrades](crate::upgrade()) a connection lasts until the connection ends. What is then sent in the
-/// other protocol counts as its body. What is received counts as part of the request.
+/// The response that [upgrades](crate::upgrade()) a connection lasts until the connection ends. What is then sent in
+/// the other protocol counts as its body. What is received counts as part of the request.
 ///
 /// # Times
-/// The first byte of a request is the moment at which the server turned to it. If it was sent while an earlier request
-/// of its connection was served, this is later than its arrival.
+/// The time of a request's first byte is the moment at which the server turned to it. If it was sent while an earlier
+/// request of its connection was served, this is later than its arrival.
 #[derive(Clone)]
 pub struct ResponseEvent<'a> {
     pub(super) connection: u64,

@@ -49,7 +49,7 @@ pub(crate) trait Sink: Send + Sync {
     fn watch(self: Arc<Self>, handle: &Handle, catch_panics: bool) -> Box<dyn Watch>;
 }
 
-/// The sinks of a server, one behind the other.
+/// The sinks of a server, one after the other.
 pub(crate) struct Chain<S> {
     pub(crate) sink: S,
     pub(crate) rest: Option<Arc<dyn Sink>>,
@@ -113,7 +113,7 @@ impl<F: Fn(&ResponseEvent<'_>) + Send + Sync> One for Callback<F> {
     }
 }
 
-/// Nothing but the counters of responses, which every observer keeps.
+/// A sink that does nothing: every observer keeps the counters of responses.
 pub(crate) struct CountOnly;
 
 impl One for CountOnly {

@@ -153,7 +153,7 @@ impl Observer {
         }
     }
 
-    /// Reports the responses that are sent.
+    /// Reports the responses that have been sent to their end.
     fn finish_sent(&mut self, open: &mut Open, at: &At, now: Instant) {
         while let Some(record) = self.records.get(open.first)
             && record.end.is_some_and(|end| end <= at.written)

@@ -1,4 +1,4 @@
-//! The requests whose responses aren't sent yet, of all connections of a loop.
+//! What observers get to know: records of the requests whose responses aren't sent yet, of all connections of a loop.
 
 use http::{StatusCode, Version};
 
@@ -74,8 +74,8 @@ pub(super) const MAX_VALUE: usize = 1 << 10;
 /// Memory for text that a record keeps for its next request: the head of a browser's request fits.
 const KEPT_TEXT: usize = 1 << 10;
 
-/// This many records don't count as memory of clients, and as many keep their memory while they aren't used. Where
-/// responses are sent as soon as they are made, fewer are in use.
+/// This many records don't count as held memory, and as many keep their memory while they aren't used. If responses are
+/// sent as soon as they are made, fewer than that are in use.
 const UNCOUNTED: usize = 64;
 
 impl Records {
@@ -138,7 +138,7 @@ impl Records {
         }
         self.free = index;
         if self.allocated - self.used > UNCOUNTED {
-            // After a burst.
+            // After a burst of requests, the memory is freed.
             slot.record = None;
             self.allocated -= 1;
         }
@@ -151,7 +151,7 @@ impl Records {
     fn take_free(&mut self) -> u32 {
         match self.free {
             0 => {
-                // The index always fits: each record has output of at least some bytes, so memory bounds their number.
+                // The index always fits: memory runs out long before there are 2^32 records.
                 let index = u32::try_from(self.all.len()).unwrap_or(0);
                 if index > 0 {
                     self.all.push(Slot::default());
@@ -210,7 +210,7 @@ impl Record {
         self.called = self.called.or(Some(now));
     }
 
-    /// The handler has returned a response. With the length of its body if that is queued in the same step.
+    /// The handler has returned a response. `length` is that of its body, if that is queued in the same step.
     pub(super) fn respond(&mut self, now: Instant, status: StatusCode, length: Option<u64>) {
         self.returned = Some(now);
         self.status = Some(status);

@@ -17,9 +17,9 @@ impl Server {
     ///
     /// It is called once for each request with a valid head, and for each response that the server makes by itself to
     /// one that it refuses; see [`ResponseEvent`]. It runs on the server's thread, between requests, so it has to
-    /// return soon. It must be `Sync`, because several servers and threads may share it. If it panics, that is logged, and
-    /// other functions and access logs get the event; with [`catch_panics`](Self::catch_panics) off, the panic is passed
-    /// on.
+    /// return soon. It must be `Sync`, because several servers and threads may share it. If it panics, that is logged,
+    /// and other functions and access logs get the event; with [`catch_panics`](Self::catch_panics) off, the panic is
+    /// passed on.
     ///
     /// If this is called again, all functions are called. It also turns on
     /// [`count_responses`](Self::count_responses).
@@ -47,15 +47,15 @@ impl Server {
         self.add_sink(log.clone())
     }
 
-    /// Turns on the [`Counters`](crate::Counters) of responses: by class, of their bytes, by reasons of refusals, and the
-    /// times of handlers. Without this, [`on_response`](Self::on_response) or [`access_log`](Self::access_log) they
+    /// Turns on the [`Counters`](crate::Counters) of responses: by class, of their bytes, by reasons of refusals, and
+    /// the times of handlers. Without this, [`on_response`](Self::on_response) or [`access_log`](Self::access_log) they
     /// stay 0, because they need three more readings of the clock for each request.
     pub fn count_responses(&mut self) -> &mut Self {
         self.add_sink(CountOnly)
     }
 
-    /// Makes the responses that the server sends by itself: to requests that it refuses, for handlers that fail, when it
-    /// stops. So they can look like the application's own, and have fields like `Access-Control-Allow-Origin`,
+    /// Makes the responses that the server sends by itself: to requests that it refuses, for handlers that fail, when
+    /// it stops. So they can look like the application's own, and have fields like `Access-Control-Allow-Origin`,
     /// without which a browser hides the status from a script.
     ///
     /// The status is that of the [`Refusal`](crate::Refusal), and framing and closing stay the server's: the fields

@@ -79,11 +79,11 @@ const MSG_MORE: i32 = 0x8000;
 const MSG_NOSIGNAL: i32 = 0x4000;
 
 impl MioReactor {
-    /// The most events of one wait; the others are reported by the next. At half, a wait for 1,000 ready connections takes
-    /// two calls; at double, the list takes 24 KiB, and new connections wait for the turns of 2,000.
+    /// The most events of one wait; the others are reported by the next. At half, a wait for 1,000 ready connections
+    /// takes two calls; at double, the list takes 24 KiB, and new connections wait for the turns of 2,000.
     const MAX_EVENTS: usize = 1024;
     /// No key has this token, nor one of the tokens just below it, which are the listeners': slots are numbered
-    /// from 0, and there are fewer than half of `usize`.
+    /// from 0, and there are fewer than half of `usize::MAX`.
     const WAKER: Token = Token(usize::MAX);
 
     /// A reactor with these listeners. Makes them non-blocking.

@@ -42,7 +42,7 @@
 //!
 //! | while | what ends the pause |
 //! |---|---|
-//! | it doesn't accept because accepting has failed | a deadline |
+//! | it doesn't accept because accepting has failed, or other workers use all of `max_connections` | a deadline |
 //! | all slots are taken | the deadlines of the connections, or what their requests wait for |
 //! | too many streams linger | `wait`, which returns when there are fewer |
 //! | it stops | nothing: it accepts no more |
@@ -118,9 +118,9 @@ pub trait Reactor {
     /// `WouldBlock` if there is none; otherwise the error of `accept(2)` or `sock_accept`.
     fn accept(&mut self, listener: usize, key: Key) -> io::Result<Accepted<Self::Stream>>;
 
-    /// Registers a new stream, with [`Interest::READ`] or what was [set](Self::set_interest) since it was accepted, unless
-    /// `accept` has done that. The loop calls it once for each stream that is still open after its first turn. What
-    /// is ready by then is reported.
+    /// Registers a new stream, with [`Interest::READ`] or what was [set](Self::set_interest) since it was accepted,
+    /// unless `accept` has done that. The loop calls it once for each stream that is still open after its first turn.
+    /// What is ready by then is reported.
     ///
     /// # Errors
     /// The system has no resources left. The connection is then closed.
@@ -211,17 +211,17 @@ pub trait Reactor {
 /// What [`Reactor::accept`] returns.
 #[derive(Debug)]
 pub struct Accepted<S> {
-    /// The connection, registered.
+    /// The connection. If `accept` hasn't registered it, `watch` does.
     pub stream: S,
-    /// The other end.
+    /// The peer.
     pub peer: Peer,
-    /// This end's address, if there is one, and a call for it.
+    /// The local address, if there is one, and a call that returns it.
     pub local: Option<SocketAddr>,
     /// The file descriptor or handle, for the log. `None` if it isn't a number.
     pub fd: Option<u32>,
 }
 
-/// The other end of an accepted connection.
+/// The peer of an accepted connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Peer {
     /// It has this address.

@@ -8,8 +8,8 @@ use sd_notify::NotifyState;
 
 use crate::executor::lock;
 
-/// What the reactors of a server report together. The server is ready when all of them accept, and alive while all of
-/// them run.
+/// What the reactors of a server report together to systemd. The server is ready when all of them accept, and alive
+/// while all of them run.
 #[derive(Debug)]
 pub(crate) struct Service {
     /// Half of the time after which systemd restarts the service.
@@ -109,7 +109,7 @@ fn log_failure(sent: io::Result<()>) {
     }
 }
 
-/// Counts the signs of life: a round is complete when each reactor that is left has given one.
+/// Counts the signs of life: a round is complete when each reactor that is left has sent one.
 #[derive(Debug)]
 struct Round {
     expected: usize,

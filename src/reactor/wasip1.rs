@@ -70,8 +70,8 @@ impl<W: Wasi> Wasip1Reactor<W> {
         Ok(reactor)
     }
 
-    /// Adds streams that have failed, and of which no direction is polled, if it is time for that. Returns how long the
-    /// wait may last.
+    /// If a check is due, adds reports of streams that have failed and of which no direction is polled. Returns how
+    /// long the wait may last.
     fn check_unpolled(&mut self, timeout: Option<Duration>) -> Option<Duration> {
         if !self.checks.has_unpolled {
             return timeout;

@@ -1,4 +1,5 @@
-//! No shares: on WASI there is one worker. All of this is left out of a module.
+//! The types of `pool.rs` for WASI, where there is one worker. They have no values, so that the compiler leaves out
+//! the code that uses them.
 
 /// The pools of a server with several workers: there is none.
 #[derive(Clone, Debug)]

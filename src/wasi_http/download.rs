@@ -12,8 +12,8 @@ use crate::conn::{Hosted, Refusal, ResponseLength, for_host, keep_valid_trailers
 use crate::event_loop::{End, Port};
 use crate::failure::Failure;
 
-/// The most bytes that the response's body brings in one poll. At half, a download takes twice as many calls of the host;
-/// at double, twice as much memory is held.
+/// The most bytes that the response's body brings in one poll. At half, a download takes twice as many calls of the
+/// host; at double, twice as much memory is held.
 const MAX_BATCH: usize = 64 << 10;
 
 /// Parts of at least this length are written by themselves; shorter ones are joined. At half, parts are written by
@@ -27,8 +27,8 @@ pub(super) struct Download {
     stage: Stage,
     /// What the host had no room for.
     queue: VecDeque<Bytes>,
-    /// The part that completes an announced length. It is written with the end of the body: if there are more bytes, the
-    /// response must not look complete.
+    /// The part that completes an announced length. It is written with the end of the body: if there are more bytes,
+    /// the response must not look complete.
     last_part: Bytes,
     trailers: Option<HeaderMap>,
     /// The handler's side has ended: nothing is added any more.
@@ -122,7 +122,7 @@ impl Download {
         self.pass_on(host)
     }
 
-    /// Responds to a request, or to a failure of its handler.
+    /// Makes the server's own response: to a request that is refused, or whose handler has failed.
     pub(super) fn refuse<H: Host>(&mut self, host: &mut H, refusal: Refusal) {
         let text = format!("{}\n", refusal.text());
         let mut head = Response::new(());
@@ -180,9 +180,9 @@ impl Download {
         Ok(())
     }
 
-    /// Called where the loop goes on without a wait. If this iteration has written nothing, sends what earlier ones have
-    /// written, and finds a client that is gone. Not before: a host has no room while it sends, so that each part would
-    /// take a wait.
+    /// Called where the loop goes on without a wait. If this iteration has written nothing, sends what earlier ones
+    /// have written, and finds a client that is gone. Not before: a host has no room while it sends, so that each part
+    /// would take a wait.
     ///
     /// # Errors
     /// The client is gone.

@@ -21,7 +21,7 @@ use crate::executor::{Inbox, LoopContext, Target, TaskWaker, Tasks};
 use crate::incoming::Incoming;
 
 /// How often the host is asked whether the client is still there, while a response is sent and nothing else happens. At
-/// half, a quiet stream costs twice as many calls; at double, a stream whose client is gone lives twice as long.
+/// half, an idle stream costs twice as many calls; at double, a stream whose client is gone lives twice as long.
 const PROBE: Duration = Duration::from_secs(10);
 
 /// The most iterations for tasks after the response. A task that needs a hundred polls is done by then; one that always
@@ -205,8 +205,8 @@ impl<'a, H: Host> Exchange<'a, H> {
         self.download.pass_on(host)
     }
 
-    /// Called where no wait is needed, for what otherwise happens in one. A future or task that always wakes itself must
-    /// not keep sleeps from ending, nor output from being sent.
+    /// Called where no wait is needed, for what otherwise happens in one. A future or task that always wakes itself
+    /// must not keep sleeps from ending, nor output from being sent.
     fn skip_wait(&mut self) -> Result<(), Gone> {
         let host = &*self.host;
         if self.context.next_sleep(|| host.now()) == Some(Duration::ZERO) {

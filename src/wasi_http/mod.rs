@@ -1,4 +1,4 @@
-//! The same handler as a component that exports `wasi:http/incoming-handler`: [`export!`](crate::export).
+//! Makes a handler of this library a component that exports `wasi:http/incoming-handler`: [`export!`](crate::export).
 //!
 //! A component has one request at a time, so its loop is small (`exchange.rs`). It is written against a trait
 //! (`host::Host`), and tested natively with a scripted host.
@@ -50,31 +50,31 @@ pub(crate) const fn is_component() -> bool {
 /// ```
 ///
 /// The crate is a library of the type `cdylib`, built for `wasm32-wasip2`. On other targets the macro only checks that
-/// the handler fits. The kinds are called as the methods of [`Server`](crate::Server):
+/// the handler fits. The word before the colon is the name of a method of [`Server`](crate::Server):
 ///
-/// | | the handler is as for |
+/// | | takes the handler of |
 /// |---|---|
 /// | `export!(start: handler)` | [`Server::start`](crate::Server::start) |
 /// | `export!(serve: handler)` | [`Server::serve`](crate::Server::serve) |
 /// | `export!(serve_async: handler)` | [`Server::serve_async`](crate::Server::serve_async) |
 /// | `export!(serve_tower: service)` | `Server::serve_tower` (feature `tower`) |
 ///
-/// The expression is evaluated once in each instance, when that gets its first request. It may borrow nothing. An
-/// instance has one request at a time, and a host may drop it after each: keep state where instances share it.
+/// The expression is evaluated once in each instance, when the instance gets its first request. It may borrow nothing.
+/// An instance has one request at a time, and a host may drop it after each: keep state where instances share it.
 ///
 /// Bodies stream in both directions: the host is read when the handler waits for the request's body, and the response's
-/// body is polled when the host has room. [`sleep`](crate::sleep()) works, and so does [`spawn`](crate::spawn()): tasks run
-/// until the response is complete, and are then dropped. If the client is gone, the next write fails, and then the
+/// body is polled when the host has room. [`sleep`](crate::sleep()) works, and so does [`spawn`](crate::spawn()): tasks
+/// run until the response is complete, and are then dropped. If the client is gone, the next write fails, and then the
 /// future and the body are dropped. If a handler waits and nothing is left that could wake it, that is an error of the
-/// handler.
+/// handler: the client gets 500, or a truncated response.
 ///
 /// There is no [`PeerAddr`](crate::PeerAddr), and [`upgrade`](crate::upgrade()) fails with
-/// [`Unsupported`](crate::ErrorKind::Unsupported). Only one of the [`Limits`](crate::Limits) applies: `max_body` is 16 MiB,
-/// unless an asynchronous handler sets [`Incoming::limit`](crate::Incoming::limit). All other limits, timers and logs of
-/// connections are the host's.
+/// [`Unsupported`](crate::ErrorKind::Unsupported). Only one of the [`Limits`](crate::Limits) applies: `max_body` is 16
+/// MiB, unless an asynchronous handler sets [`Incoming::limit`](crate::Incoming::limit). All other limits, timers and
+/// logs of connections are the host's.
 ///
 /// The macro can be used once in a crate. Crates that forbid `unsafe` code can use it.
-// A macro doesn't get it from its module.
+// For docs.rs: a macro doesn't get the label of the feature from its module.
 #[cfg_attr(docsrs, doc(cfg(feature = "wasi-http")))]
 #[macro_export]
 macro_rules! export {
@@ -110,7 +110,7 @@ macro_rules! __export_component {
     };
 }
 
-/// Here is no host that could call it.
+/// Only checks the handler: on this target there is no host that could call it.
 #[cfg(not(all(target_os = "wasi", target_env = "p2")))]
 #[doc(hidden)]
 #[macro_export]

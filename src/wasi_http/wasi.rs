@@ -80,8 +80,8 @@ struct WasiHost {
     output: Option<Output>,
 }
 
-/// The request's body. Each pollable is dropped before what it belongs to, and each stream before its body: in the order
-/// of the fields.
+/// The request's body. Each pollable is dropped before what it belongs to, and each stream before its body: in the
+/// order of the fields.
 enum Input {
     /// The loop hasn't asked for it.
     Unread(IncomingRequest),
@@ -137,11 +137,11 @@ impl Host for WasiHost {
             // Each status from 100 to 999 is valid.
             let _ = response.set_status_code(head.status().as_u16());
         }
-        // Also without a body: jco ends if there is none.
+        // The body is taken even if nothing is sent: otherwise jco ends.
         let body = response.body().ok();
         ResponseOutparam::set(param, Ok(response));
         if !has_body {
-            // To HEAD, a length is stated and nothing sent. Hosts may report that, and it is right.
+            // A response to HEAD states a length and has no body. Hosts may report that as an error, but it is right.
             let _ = body.map(|body| OutgoingBody::finish(body, None));
             return;
         }

@@ -1,4 +1,4 @@
-//! Serves by `std::net`, one connection after the other, each call waiting: sends back what a connection sends.
+//! Serves by blocking calls of `std::net`, one connection after the other: sends back what a connection sends.
 
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};

@@ -4,7 +4,7 @@
 //! up to version 46. This host does so on wasmtime 48. It implements sockets and `poll_oneoff` itself; files, arguments
 //! and the environment come from the crate wasmtime-wasi.
 //!
-//! [`Host`] is the whole API. The program `wasip1-host` is built on it.
+//! The API begins with [`Host`]. The program `wasip1-host` is built on it.
 
 #![forbid(unsafe_code)]
 

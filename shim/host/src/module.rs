@@ -10,7 +10,7 @@ use crate::limits;
 use crate::producer;
 use crate::settings::Settings;
 
-/// How each module begins. A component has another version behind it.
+/// How each module begins. A component has another version after it.
 const MAGIC: &[u8] = b"\0asm";
 const COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0";
 

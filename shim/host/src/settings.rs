@@ -19,7 +19,7 @@ pub(crate) struct Settings {
     pub(crate) instances: usize,
     /// Bytes of memory that each instance may have.
     pub(crate) memory: usize,
-    /// How many descriptors each instance may have.
+    /// How many file descriptors each instance may have besides those that it is started with.
     pub(crate) max_open: Option<usize>,
     /// How long an instance may run without a call.
     pub(crate) max_spin: Option<Duration>,

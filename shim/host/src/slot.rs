@@ -1,4 +1,4 @@
-//! [`Slot`]: the listeners and counters of an instance's number. They stay when the instance is restarted.
+//! [`Slot`]: what stays when an instance is restarted, such as its listeners and counters.
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -24,8 +24,8 @@ impl Slot {
         }
     }
 
-    /// Another descriptor of each of its listeners, for a start. This one keeps their queues while the instance
-    /// is restarted.
+    /// Another descriptor of each of its listeners, for a start. The slot's own descriptors keep the queues
+    /// while the instance is restarted.
     pub(crate) fn clone_listeners(&self) -> io::Result<Vec<Bound>> {
         self.listeners().iter().map(Bound::try_clone).collect()
     }

@@ -43,7 +43,7 @@ impl Guest {
         found.first()?.split_once('=').map(|(_, value)| value)
     }
 
-    /// The numbers of its listeners, their names, and the first descriptor that is one.
+    /// Checks how many listeners it has, their names, and the file descriptor of the first.
     fn describes(&self, count: &str, names: &str, first: &str) {
         assert_eq!(self.variable("LISTEN_FDS"), Some(count));
         assert_eq!(self.variable("LISTEN_FDNAMES"), Some(names));

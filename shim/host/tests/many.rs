@@ -1,5 +1,5 @@
-//! Guests that keep all connections they can get, and what goes on beside them. It is a process of its own, because it
-//! needs a hundred thousand file descriptors.
+//! Guests that keep all connections they can get, and what goes on beside them. This test is a process of its own,
+//! because it needs a hundred thousand file descriptors.
 
 #![expect(clippy::unwrap_used, reason = "a test")]
 

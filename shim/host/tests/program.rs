@@ -219,7 +219,7 @@ fn clients_of_the_metrics_take_few_descriptors() {
     let descriptors = format!("/proc/{}/fd", program.child.id());
     let open = std::fs::read_dir(descriptors).unwrap().count();
     assert!((64..=84).contains(&open), "{open}");
-    // One that completes its own has its turn, after their time.
+    // A client that completes its request is served when their time is over.
     client
         .set_read_timeout(Some(Duration::from_secs(20)))
         .unwrap();

@@ -316,5 +316,5 @@ impl<W> fmt::Debug for Selector<W> {
 /// the other direction. At double, a user that spins makes four more calls.
 const MAX_AMBIGUOUS: u8 = 4;
 
-/// How many slices are passed to one write. Only if it takes fewer bytes than these have, the socket is full.
+/// How many slices are passed to one write. The socket is full only if the write takes fewer bytes than these have.
 const MAX_SLICES: usize = 16;

@@ -78,9 +78,9 @@ enum Mode {
 }
 
 /// How long a connection counts as busy after something has happened on it, in nanoseconds. A client that pauses
-/// for longer than this between two requests doesn't notice one cycle (the shortest takes as long). At half, a
-/// client on a network with 5 ms of delay would be idle at each request; at double, every pause of a busy server
-/// delays idle connections by as much.
+/// for longer than this between two requests doesn't notice the delay of one cycle (`lib.rs`), the shortest of which
+/// takes as long. At half, a client on a network with 5 ms of delay would be idle at each request; at double, every
+/// pause of a busy server delays idle connections by as much.
 pub const BUSY_FOR: u64 = 10_000_000;
 
 /// The shortest wait for busy connections before idle ones are polled, in nanoseconds. It limits how often a server

@@ -45,7 +45,7 @@ const IN_BLOCKS: usize = 4 * BLOCK;
 pub(in crate::conn) struct GrowingBody {
     /// All of a small body, and of a large one; the first block of one in between.
     piece: Vec<u8>,
-    /// The blocks behind it.
+    /// The blocks after it.
     blocks: Vec<Vec<u8>>,
     length: usize,
 }
@@ -249,7 +249,7 @@ fn holds_most(capacity: usize, budget: &Budget) -> bool {
     capacity > budget.held_in_all().saturating_sub(capacity)
 }
 
-/// The part of the budget, in per cent, that the blocks behind a body's first leave free. The memory of a
+/// The part of the budget, in per cent, that the blocks after a body's first leave free. The memory of a
 /// module never shrinks: the holes that these blocks leave between others are too small for a piece, so
 /// memory for pieces comes on top. With nothing free, 500 bodies that share 64 MiB took 74 to 112 MiB of
 /// a module, with an eighth 65 to 86.

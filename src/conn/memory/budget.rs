@@ -95,7 +95,8 @@ impl Budget {
         self.held.get().saturating_add(more) <= limits.max_held || self.take(more, limits)
     }
 
-    /// How many more bytes can be held; with several workers, at least a slice if that is left.
+    /// How many more bytes can be held; with several workers, at least the slice of a share (`pool.rs`) if that is
+    /// left.
     pub(in crate::conn) fn room(&self, limits: &Limits) -> usize {
         let slice = self.part.as_ref().map_or(0, |part| part.share.slice());
         self.room_for(slice, limits)

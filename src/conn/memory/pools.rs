@@ -23,7 +23,7 @@ impl BufferPool {
         self.buffers.pop().unwrap_or_default()
     }
 
-    /// Takes a buffer's memory back, leaving it empty and without any.
+    /// Takes a buffer's memory back. The buffer is left empty, without memory.
     pub(in crate::conn) fn give_back(&mut self, buffer: &mut Vec<u8>) {
         let mut buffer = std::mem::take(buffer);
         let is_worth_keeping = (1..=Self::MAX_CAPACITY).contains(&buffer.capacity());
@@ -68,7 +68,7 @@ impl BodyPool {
     /// shared.
     pub(in crate::conn) fn give_back(&mut self, mut body: Bytes) {
         body.advance(body.len());
-        // Of one that is shared or static, this is nothing.
+        // Of a shared or static body, this buffer has no memory.
         let buffer = Vec::from(body);
         let is_large = buffer.capacity() > Self::SMALL;
         if is_large && self.bytes + buffer.capacity() <= Self::MAX_BYTES {

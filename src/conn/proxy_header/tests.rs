@@ -7,7 +7,7 @@ use std::time::Duration;
 const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n";
 const OWN: &str = "198.51.100.7:80";
 
-/// A header of version 2, with these bytes behind its fixed part.
+/// A header of version 2, with these bytes after its fixed part.
 fn v2_header(command: u8, family: u8, rest: &[u8]) -> Vec<u8> {
     let length = u16::try_from(rest.len())
         .expect("a short header")

@@ -2,8 +2,8 @@
 
 use crate::conn::CloseReason;
 
-/// How input from the client is treated. `B` is what is known of a request whose body is being gathered: in
-/// the state it is the request itself, so there is no such state without one.
+/// How input from the client is treated. `B` is what is known of a request whose body is being gathered. In the
+/// state of a connection it is the request itself, so that `Body` can't exist without one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reading<B = ()> {
     /// A header of the PROXY protocol is awaited, before the first request.

@@ -60,7 +60,7 @@ fn a_failure_replaces_the_reason_that_the_client_asked_to_close() {
     assert_eq!(state.writing(), Writing::Closed);
 }
 
-/// Each failure behind each reason, in each state of the output.
+/// Each failure after each reason, in each state of the output.
 #[test]
 fn a_failure_replaces_a_planned_reason_until_all_is_sent() {
     let (timeout, reset) = (CloseReason::WriteTimeout, CloseReason::IoError);

@@ -315,8 +315,8 @@ impl Streaming {
         }
     }
 
-    /// The next part of the body. Its length has a limit only if it is collected: otherwise the handler
-    /// sets one at any time.
+    /// The next part of the body. Its length is limited here only if it is collected: otherwise
+    /// `Incoming` checks the limit.
     fn next_chunk<'a>(
         &mut self,
         id: u64,

@@ -146,7 +146,7 @@ static CALLS: Calls = Calls {
 };
 
 impl Streaming {
-    /// The most bytes that wait for the handler, and the most input that is kept behind a request,
+    /// The most bytes that wait for the handler, and the most input that is kept after a request,
     /// in bytes. It is one read: half of it costs a fast upload twice as many reads, and with double,
     /// 1,000 stalled uploads would fill the budget of a module by themselves.
     pub(super) const MAX_WAITING: usize = 64 << 10;

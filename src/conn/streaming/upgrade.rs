@@ -101,7 +101,7 @@ impl Connection {
         self.state.is_in_use()
     }
 
-    /// Sets how many bytes of input wait to be read by its user. At most 64 KiB may wait.
+    /// Sets how many bytes of input the user of the connection hasn't read yet. At most 64 KiB may wait.
     pub fn set_upgraded_queue(&mut self, cx: &mut Context<'_>, queued: usize) {
         if let Some(streaming) = &mut self.streaming
             && self.state.is_upgraded()

@@ -17,7 +17,7 @@ use crate::request::Request;
 pub(super) struct Book {
     entries: HashMap<u64, Entry>,
     pub(super) stopped_at: Option<u64>,
-    /// How many requests the handler had.
+    /// For how many requests the handler was called.
     pub(super) seen: u64,
 }
 
@@ -49,7 +49,8 @@ impl Book {
         self.entries.get(&number)?.seen_at
     }
 
-    /// The handler has the head of a request.
+    /// Records that the handler was called for a request. Fails if no client has sent it, or if it comes twice or too
+    /// early.
     pub(super) fn begin(&mut self, number: u64, now: u64) -> Result<Rc<Planned>, String> {
         let is_seen = |number| self.seen_at(number).is_some();
         let Some(entry) = self.entries.get(&number) else {
@@ -71,7 +72,10 @@ impl Book {
         let request = self.begin(number, now);
         let request = request.unwrap_or_else(|fault| panic!("{fault}"));
         assert!(!request.is_refused(), "request {number} is malformed");
-        assert!(request.body == body, "the body of request {number}");
+        assert!(
+            request.body == body,
+            "another body than request {number} has"
+        );
         request
     }
 }
@@ -101,6 +105,6 @@ pub(super) fn handler(
             response = response.header("connection", "close");
         }
         let response = response.body(planned.response.clone());
-        response.expect("a right response")
+        response.expect("a valid response")
     }
 }

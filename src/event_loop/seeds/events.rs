@@ -19,7 +19,7 @@ use crate::counters::Counters;
 use crate::event_loop::Settings;
 use crate::observe::{Callback, Chain, ResponseEvent};
 
-/// The events of a world, and which connection is whose.
+/// The events of a world, and which connection belongs to which client.
 #[derive(Clone, Default)]
 pub(super) struct Events {
     seen: Arc<Mutex<Vec<Seen>>>,
@@ -68,7 +68,7 @@ impl Events {
         settings.sink = Some(Arc::new(Chain { sink, rest: None }));
     }
 
-    /// The loop has taken a connection.
+    /// Records that the loop has accepted a connection.
     pub(super) fn accepted(&self, fd: Fd, now: u64) {
         self.accepts.borrow_mut().push((fd, now));
     }
@@ -160,7 +160,7 @@ impl Case<'_> {
         self.check_close(reasons);
     }
 
-    /// Each request that the handler has had has one event, and no other has two.
+    /// Each request that was passed to the handler has one event, and no request has two.
     fn check_requests(&self) {
         for planned in &self.peer.plan.requests {
             let of = |event: &&&Seen| event.number == Some(planned.number);
@@ -174,7 +174,7 @@ impl Case<'_> {
                 self.show()
             );
         }
-        // More than the client began can only be a response to no request at all.
+        // Each event without a refusal belongs to a request that the client has begun to send.
         let requests = self.events.iter().filter(|it| it.refusal.is_none()).count();
         let begun = self.peer.begun_at.len();
         assert!(requests <= begun, "{begun} requests: {}", self.show());
@@ -198,8 +198,8 @@ impl Case<'_> {
         let complete = self.events.iter().filter(|event| event.is_complete).count();
         let got = statuses.len();
         match self.kind {
-            // A client may have got a response without knowing that its end is missing.
             Kind::Whole => assert!(complete >= got, "{got} were whole: {}", self.show()),
+            // A client may have got a response without knowing that its end is missing.
             Kind::Streams => {}
         }
         if self.has_taken_all() {
@@ -230,7 +230,7 @@ impl Case<'_> {
         );
     }
 
-    /// All bytes that the client has got are those of responses.
+    /// The events count all bytes that the client has received, and no more input than it has sent.
     fn check_bytes(&self) {
         let sent: u64 = self.events.iter().map(|event| event.bytes_out).sum();
         let got = self.peer.received;
@@ -244,8 +244,8 @@ impl Case<'_> {
         assert!(received <= most, "{received} of {most}: {}", self.show());
     }
 
-    /// The last event says why the connection ended, and no other one does, but those of requests whose responses
-    /// were given up at its end.
+    /// The last event has the reason why the connection ended. Of the others, only those have it whose responses were
+    /// given up at that end.
     fn check_close(&self, reasons: &Reasons) {
         let last = self.peer.statuses.len().checked_sub(1);
         if let Some(last) = last.filter(|_| self.peer.is_over) {

@@ -1,4 +1,5 @@
-//! What holds for all clients of a world.
+//! [`Facts`]: what the checks of all clients of a world use: its limits, the faults of its runtime, and the bounds on
+//! time and memory that follow from them.
 
 use std::time::Duration;
 
@@ -9,14 +10,14 @@ use super::plan::{Manner, Plan, Reading};
 use crate::event_loop::phase::LATE_PIPELINES;
 use crate::limits::Limits;
 
-/// What the clients of a world have in common. Times are nanoseconds.
+/// What the checks of all clients of a world use. Times are nanoseconds.
 pub(super) struct Facts<'a> {
     pub(super) limits: &'a Limits,
     pub(super) personality: Personality,
     pub(super) stopped_at: u64,
     /// The listener couldn't be closed when the server stopped.
     pub(super) keeps_listeners: bool,
-    /// A call that reports that nothing waits is right.
+    /// If a call reports that nothing is ready, nothing is.
     pub(super) is_truthful: bool,
     /// Within this time the loop acts upon what has happened.
     pub(super) bound: u64,
@@ -84,8 +85,8 @@ impl<'a> Facts<'a> {
         }
     }
 
-    /// How long stopping takes at most: responses are still taken, and lingered for; and then for those
-    /// of the last that were turned away.
+    /// How long stopping takes at most: clients take their responses, and connections linger. If the listener can't be
+    /// closed, those that got 503 linger after that.
     pub(super) fn longest_stop(&self) -> u64 {
         let rate = 3 * nanos(self.limits.rate_window);
         let linger = nanos(self.limits.linger_timeout).min(1_000_000_000);
@@ -97,19 +98,19 @@ impl<'a> Facts<'a> {
         rate + GRACE + pipelines + lingers * (linger + TICK) + 4 * TICK + self.bound + self.slowest
     }
 
-    /// How long stopping takes at most where it has an end: then all is closed at once.
+    /// How long stopping takes at most if it has a deadline, at which all connections are closed.
     pub(super) fn longest_cut(&self, within: Duration) -> u64 {
         nanos(within) + self.bound + self.slack
     }
 
-    /// The most bytes that may ever be held: what was asked for, or else for each connection a small
-    /// response or two and what was read, and one large response.
+    /// The most bytes that may ever be held: the limit, and beyond it, for each connection a small response or two and
+    /// what was read, and one large response.
     pub(super) fn most_held(&self) -> u64 {
         let each = (16 << 10) + (8 << 10) + (64 << 10);
         (self.limits.max_held + self.clients * each + self.largest) as u64
     }
 
-    /// How long accepting may rest: each failure of it lets it rest for 50 ms.
+    /// How long accepting may be paused in all: each failure of it pauses it for 50 ms.
     pub(super) fn rests(&self) -> u64 {
         match self.personality.faults.accept_fails {
             0 => 0,

@@ -5,13 +5,13 @@
 //! EVENT_LOOP_PERSONALITY=hostile` runs that one, shows its clients, and its log as `RUST_LOG` says.
 //!
 //! In a third of the tests the handlers are futures and bodies stream: `STREAMS_SEEDS`, `STREAMS_SEED` and
-//! `STREAMS_PERSONALITY` do the same for these. `streams` has what must be so there, beside this. In another third
-//! connections are upgraded: `TUNNELS_SEEDS` and so on; `tunnels` has what must be so there instead.
+//! `STREAMS_PERSONALITY` do the same for these. `streams` lists what is checked there in addition. In another third
+//! connections are upgraded: `TUNNELS_SEEDS` and so on; `tunnels` lists what is checked there instead.
 //!
 //! | what must be so | where it is checked |
 //! |---|---|
 //! | requests reach the handler whole, once, in order | `book` |
-//! | responses come in order, right byte for byte, and nothing behind the last one | `peer` |
+//! | responses come in order, right byte for byte, and nothing after the last one | `peer` |
 //! | each request that is owed a response gets it; a client that gets none has a reason of its own | `verdict` |
 //! | no client waits longer than the bound, no connection outlives its deadlines | `verdict` |
 //! | the counters agree with what has happened | `reasons` |

@@ -25,12 +25,12 @@ pub(super) struct Peer {
     pub(super) sent: usize,
     /// When the first byte of each request was sent.
     pub(super) begun_at: Vec<u64>,
-    /// When the last one was.
+    /// When the last byte of each was.
     pub(super) sent_at: Vec<u64>,
     /// When anything was last sent.
     pub(super) last_sent_at: u64,
     pub(super) ended_at: Option<u64>,
-    /// It was reset by the client, or its file descriptor was stolen.
+    /// When the client reset the connection, or its file descriptor was stolen (`Ending::Stolen`).
     pub(super) broken_at: Option<u64>,
     inbox: Vec<u8>,
     /// Bytes that it has taken.
@@ -181,7 +181,7 @@ impl Peer {
             }
             Manner::Drip => (1, 50_000_000 + self.rng.below(50_000_000)),
         };
-        // A stream of whole requests goes out at once.
+        // A large piece may contain several requests.
         let whole = matches!(self.plan.manner, Manner::Stream(piece) if piece > 5_000);
         let stop = if whole { self.plan.most_sent } else { stop };
         self.send_up_to(now, stop.min(self.sent + piece));
@@ -235,7 +235,7 @@ impl Peer {
         if self.ignores_rest {
             return;
         }
-        assert!(!self.is_over, "bytes behind the last response");
+        assert!(!self.is_over, "bytes after the last response");
         self.inbox.extend_from_slice(bytes);
         let mut used = 0;
         loop {
@@ -254,7 +254,7 @@ impl Peer {
                 let rest = &self.inbox[used..];
                 assert!(
                     rest.is_empty(),
-                    "behind the last response: {}",
+                    "after the last response: {}",
                     rest.escape_ascii()
                 );
             }

@@ -1,4 +1,4 @@
-//! What a client is going to do.
+//! The random plan of one client: what it sends, how it reads, and how its connection ends.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -147,7 +147,7 @@ impl Plan {
         }
     }
 
-    /// The one that stops the server.
+    /// The plan of a client whose request stops the server.
     pub(super) fn stop(number: u64) -> Self {
         let request = Planned::stop(number);
         Self {

@@ -1,4 +1,4 @@
-//! Whether the server's counters agree with what has happened.
+//! Checks the server's counters, above all the close reasons, against what has happened to its clients.
 
 use super::book::Book;
 use super::peer::Peer;
@@ -18,7 +18,7 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    /// Adds a client's connection, which was closed for one of these reasons; none if there was none.
+    /// Adds a client's connection, which was closed for one of these reasons. They are empty if it had none.
     pub(super) fn add(&mut self, peer: &Peer, reasons: &Reasons) {
         // Its file descriptor was closed behind the poller's back, perhaps before the loop took it.
         let is_doubtful = peer.was_stolen() && peer.responded == 0;

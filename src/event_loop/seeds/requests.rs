@@ -11,7 +11,7 @@ use crate::conn::CloseReason;
 /// A request of one client, with what it must get.
 #[derive(Debug)]
 pub(super) struct Planned {
-    /// Every request of a world has its own, and so has its response.
+    /// No two requests of a world have the same number. The response repeats it.
     pub(super) number: u64,
     pub(super) wire: Vec<u8>,
     pub(super) body: Vec<u8>,
@@ -36,7 +36,7 @@ pub(super) struct HeldBack {
     pub(super) patience: Duration,
 }
 
-/// What the handler does with it.
+/// What the handler does with a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Act {
     Respond,
@@ -96,7 +96,7 @@ impl Planned {
         }
     }
 
-    /// The one whose handler stops the server.
+    /// The request whose handler stops the server.
     pub(super) fn stop(number: u64) -> Self {
         Self {
             act: Act::Stop,
@@ -136,7 +136,7 @@ impl Planned {
         self.wire.starts_with(b"POST") && bytes.any(|bytes| bytes == b"Expect:")
     }
 
-    /// Whether its length is announced.
+    /// Whether the length of its body is announced.
     pub(super) fn has_length(&self) -> bool {
         let mut bytes = self.wire.windows(15);
         bytes.any(|bytes| bytes == b"Content-Length:")

@@ -1,4 +1,4 @@
-//! What a client reads.
+//! Parses the responses that a client has received.
 
 /// One response.
 #[derive(Debug)]
@@ -95,7 +95,7 @@ fn read_chunks(bytes: &[u8]) -> (Vec<u8>, usize, bool, Option<u64>) {
         if bytes.len() < end + 2 {
             return (data, bytes.len(), false, None);
         }
-        assert_eq!(&bytes[end..end + 2], b"\r\n", "behind a chunk");
+        assert_eq!(&bytes[end..end + 2], b"\r\n", "after a chunk");
         at = end + 2;
     }
 }

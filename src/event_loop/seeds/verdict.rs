@@ -8,7 +8,7 @@ use super::peer::Peer;
 use super::plan::{Manner, Reading};
 use crate::conn::CloseReason;
 
-/// Why a connection may have been closed; empty if it never was one.
+/// Why a connection may have been closed; empty if the loop never had it.
 pub(super) type Reasons = BTreeSet<usize>;
 
 /// Fails if the client didn't get what it must. Returns why its connection may have ended.
@@ -29,7 +29,7 @@ pub(super) fn judge(facts: &Facts<'_>, peer: &Peer, book: &Book) -> Reasons {
     case.reasons()
 }
 
-/// Whether the client's connection was never one of the loop. Fails if it must have been.
+/// Whether the loop never had the client's connection. Fails if it must have had it.
 pub(super) fn is_missed(facts: &Facts<'_>, peer: &Peer) -> bool {
     if peer.client.accepted_at().is_some() && !peer.is_untaken {
         return false;
@@ -92,7 +92,7 @@ impl Case<'_> {
         self.peer.is_over
     }
 
-    /// Why the first whole request without a response needs none.
+    /// Whether the first complete request without a response needs none.
     fn is_excused(&self) -> bool {
         let (at, facts) = (self.peer.responded, self.facts);
         let (begun, sent) = (self.peer.begun_at[at], self.peer.sent_at[at]);
@@ -104,7 +104,7 @@ impl Case<'_> {
             || self.is_closed_as_idle(begun)
     }
 
-    /// Whether all requests were served that were whole when the server was stopped.
+    /// Whether all requests were served that were complete when the server was stopped.
     fn has_served_what_had_come(&self) -> bool {
         let had_come = |sent: &&u64| **sent <= self.facts.stopped_at;
         self.peer.sent_at.iter().filter(had_come).count() <= self.peer.responded
@@ -119,7 +119,7 @@ impl Case<'_> {
             || !self.peer.plan.reading.is_good()
     }
 
-    /// Time to take the responses before.
+    /// Time that the client needs to take the responses before.
     fn backlog(&self) -> u64 {
         match self.peer.plan.reading {
             Reading::Slow { .. } => slowness(&self.peer.plan),
@@ -141,7 +141,7 @@ impl Case<'_> {
         let facts = self.facts;
         let since = self.idle_since();
         let is_too_long = closed + facts.slack >= since + nanos(facts.limits.idle_timeout);
-        // What has come is looked at once more before a deadline is judged.
+        // The loop reads once more before it acts upon a deadline.
         let one_more_turn = match facts.personality.faults.again {
             0 => 20 * facts.personality.costs.failure,
             _ => facts.bound,
@@ -151,7 +151,8 @@ impl Case<'_> {
             || is_evictable && closed <= begun + facts.bound
     }
 
-    /// Since when the loop may have seen nothing to do: the handler had the last request then.
+    /// Since when the loop may have had nothing to do: when the handler was called for the last request with a
+    /// response.
     fn idle_since(&self) -> u64 {
         let last = self.peer.responded.checked_sub(1);
         let number = last.map(|last| self.peer.plan.requests[last].number);
@@ -159,7 +160,7 @@ impl Case<'_> {
         seen.unwrap_or(self.accepted_at)
     }
 
-    /// Whether a refusal that was none of a planned one's is right.
+    /// Whether a refusal that wasn't planned is right.
     fn may_refuse(&self, status: u16, at: u64) -> bool {
         let (facts, peer) = (self.facts, self.peer);
         let limits = facts.limits;
@@ -186,7 +187,7 @@ impl Case<'_> {
         }
     }
 
-    /// Whether the request that comes next had come whole when the server was stopped.
+    /// Whether the next request was complete when the server was stopped.
     fn was_whole_at_the_stop(&self) -> bool {
         let sent = self.peer.sent_at.get(self.peer.responded);
         sent.is_some_and(|sent| *sent <= self.facts.stopped_at)
@@ -225,10 +226,10 @@ impl Case<'_> {
             .max(peer.client.written_at())
             .max(self.accepted_at);
         let quiet = quiet.max(peer.ended_at.unwrap_or(0));
-        // At the limit it may have been the poller's for a while, before the loop took it.
+        // At the limit, the poller may have accepted it a while before the loop took it.
         let taken = peer.client.read_at().filter(|_| facts.is_at_limit);
         let quiet = quiet.max(taken.unwrap_or(0));
-        // Every timer may run, one after the other, and the rate's for a window more.
+        // Every timer may run, one after the other, and that of the rate for one more window.
         let limits = facts.limits;
         let longest = [
             limits.head_timeout,

@@ -56,10 +56,11 @@ pub(super) struct World {
 }
 
 impl World {
-    /// The last client connects by then, and the last byte is sent; in milliseconds.
+    /// By then the last client has connected. All times are milliseconds.
     const CONNECTING: u64 = 250;
+    /// By then the clients have sent their last byte.
     const QUIET: u64 = 500;
-    /// What was to be done is done by then.
+    /// By then the server has done what these bytes ask for.
     const REST: u64 = 900;
     /// The most connections that the poller accepts before the loop calls `accept`.
     const UNTAKEN: u64 = 4;
@@ -73,7 +74,7 @@ impl World {
         let listener = fake.preopen_listener();
         let mut rng = Rng::new(!seed);
         let mut limits = limits(&mut rng);
-        // Of its own, so that a seed's other choices stay what they were.
+        // A generator of its own: the seed's other choices don't depend on how often it is used.
         let mut lingering_rng = Rng::new(seed ^ 0xC105ED);
         let lingers = Manner::random(&mut lingering_rng, &mut limits);
         if kind == Kind::Streams {
@@ -90,7 +91,7 @@ impl World {
             watch: Watch::new(fake.clone(), Rc::clone(&acts)),
             unpolled: Unpolled::default(),
             events: Events::default(),
-            // Of its own, as above.
+            // A generator of its own, as above.
             is_observed: Rng::new(seed ^ 0x0B5E_17ED).chance(750),
             stops: (Duration::ZERO, Duration::ZERO),
             fake,
@@ -184,7 +185,7 @@ impl World {
         }
         let stops = match rng.below(4) {
             0 => rng.below(Self::QUIET),
-            // Some clients connect up to 20 ms before it. That must be after `check_rest` has measured.
+            // Some clients connect up to 20 ms before the stop. That must be after `check_rest` has measured.
             _ => Self::REST + 1_030,
         };
         self.check_rest();
@@ -243,7 +244,7 @@ impl World {
         let peers = Rc::clone(&self.peers);
         let unpolled = self.unpolled.clone();
         let is_limited = self.settings.limits.max_connections < 100;
-        // A blind one makes thousands of calls a second, so a part of one must do.
+        // On a blind runtime the poller makes thousands of calls a second, so a quarter of a second is enough.
         let parts = if personality.blind { 4 } else { 1 };
         let until = Duration::from_millis(Self::REST + 1_000 / parts - 1);
         self.fake.after(until, move |fake| {
@@ -264,8 +265,7 @@ impl World {
             // At the limit the poller may have accepted some that the loop doesn't take yet.
             let more = if is_limited { Self::UNTAKEN } else { 0 };
             let streams = fake.open_streams() as u64;
-            // If a connection is held back, or its input isn't taken, it is not found that its descriptor was
-            // closed.
+            // While the loop waits for a connection in no direction, it doesn't notice that its descriptor was closed.
             let is_unfound = |peer: &&PeerRef| {
                 let peer = peer.borrow();
                 peer.was_stolen() && peer.client.fd().is_some_and(|fd| unpolled.contains(fd))
@@ -292,7 +292,7 @@ impl World {
         assert_eq!(self.fake.violations(), [""; 0]);
         assert_eq!(self.fake.open_streams(), 0, "a file descriptor has leaked");
         assert_eq!(counters.active, 0);
-        assert_eq!(counters.held, 0, "of the memory budget");
+        assert_eq!(counters.held, 0, "bytes are still held");
         let book = self.book.borrow();
         let stopped_at = book.stopped_at.expect("it was stopped");
         let keeps = self.keeps_listeners;

@@ -165,7 +165,7 @@ impl<'h> Exchange<'h> {
         self.port().is_some_and(|port| port.wants_room())
     }
 
-    /// Makes it ready for the next wake-up. Returns whether the future is to be polled.
+    /// Takes the wake-up, so that the next one is seen. Returns whether the future is to be polled.
     pub(super) fn take_wake(&mut self) -> bool {
         let is_woken = self.tools.as_ref().is_some_and(|tools| tools.state.take());
         let is_new = self
@@ -231,7 +231,7 @@ where
     (handler.borrow_mut())(request)
 }
 
-/// Polls a response's body to its end, as there is room.
+/// Polls a response's body until it ends, each time there is room for a part of it.
 async fn send_body<B>(body: B, port: &Port) -> End
 where
     B: Body<Data: Buf, Error: Into<BoxError>>,
@@ -247,13 +247,13 @@ where
         match frame.into_data() {
             Ok(mut data) => {
                 port.send_data(data.copy_to_bytes(data.remaining()));
-                // Then no room is needed to find that out.
+                // Without this, the end would be found only when there is room again.
                 if body.is_end_stream() {
                     return End::Complete;
                 }
             }
             Err(frame) => {
-                // A frame of another kind, of a later version, is skipped.
+                // A frame of a kind that a later version of `http_body` adds is skipped.
                 if let Ok(trailers) = frame.into_trailers() {
                     // Trailers are the last frame.
                     port.send_trailers(trailers);

@@ -11,7 +11,7 @@
 //! | `exchange.rs` | what a connection has for its requests; their future |
 //! | `port.rs` | what the future and the loop pass to each other |
 //! | `receive.rs` | requests and their bodies: from the connection to the handler |
-//! | `respond.rs` | polls, and responses: from the handler to the connection |
+//! | `respond.rs` | polls of the futures; responses: from the handler to the connection |
 //! | `tunnel.rs` | upgraded connections |
 //! | `wait_queue.rs` | connections that wait because of `max_requests` |
 
@@ -71,16 +71,16 @@ pub(super) struct Streaming<'h, H> {
     in_handlers: usize,
     /// With several workers: the share of `max_requests`.
     places: Option<Share>,
-    /// Connections that are not read, because there are too many of those.
+    /// Connections that are not read, because too many requests are in handlers.
     waiting: WaitQueue,
-    /// The one that was just taken out of there.
+    /// The connection that was just taken out of `waiting`.
     next: Option<Key>,
     /// The futures live in the connections' slots, and may borrow what the handler borrows.
     futures: PhantomData<&'h ()>,
 }
 
 /// How often the inbox was read in this iteration. A task that was polled may have woken a connection, by what it has
-/// written: this gets its turn before the next wait. So there is one wait for a message and its echo, not two.
+/// written: the connection gets its turn before the next wait. So a message and its echo take one wait, not two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum InboxReads {
     /// Once, and no task was polled since.
@@ -121,7 +121,7 @@ impl<'h, H> Streaming<'h, H> {
     }
 
     /// Takes what was woken from the inbox, but of the connections only those that need a turn: most were woken
-    /// during their own turn, in which that was seen to.
+    /// during their own turn, which has handled the wake-up.
     fn take_inbox(&mut self, needs_turn: impl Fn(&Self, Key) -> bool) {
         let mut taken = std::mem::take(&mut self.taken);
         self.context.inbox().take(&mut taken);
@@ -345,7 +345,7 @@ where
     }
 
     fn begin_wakes(&mut self, now: Instant) {
-        // Not only before a wait: while there is always something to do, there is none.
+        // As in `timeout`, which isn't called while the backlog has connections.
         self.tasks.adopt_spawned();
         self.context.wake_sleeps(now);
         self.take_inbox(|_, _| true);

@@ -84,8 +84,8 @@ impl Port {
     pub(crate) fn clear(&self) {
         self.wants_room.set(false);
         let mut sent = self.sent.take();
+        // Dropping may run code of the user, so `self.sent` isn't borrowed meanwhile.
         sent.clear();
-        // What it has dropped may be code of the user.
         *self.sent.borrow_mut() = sent;
     }
 }
@@ -143,7 +143,8 @@ impl Port {
     }
 }
 
-/// What a piece takes beside its bytes. It counts, because many small pieces would otherwise hold a multiple of the room.
+/// What a piece takes beside its bytes. It counts, because many small pieces would otherwise hold a multiple of the
+/// room.
 const PIECE: usize = size_of::<Bytes>();
 
 /// The list of pieces is kept for the next request up to this length: at half, an event stream that sends

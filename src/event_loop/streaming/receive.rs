@@ -21,8 +21,8 @@ use crate::request::Request;
 use crate::upgrade::{self, Pipe};
 
 impl<'h, H> Streaming<'h, H> {
-    /// Passes this part of the driver's buffer to the connection, and what that brings to the handler. Returns
-    /// where it has ended: before the input does if the handler is to run first.
+    /// Passes this part of the driver's buffer to the connection, and what that brings to the handler. Returns where in
+    /// the buffer it has stopped: before the end of the part if the handler is to run first.
     pub(super) fn receive<R, F>(
         &mut self,
         driver: &mut Driver<'_, R>,

@@ -1,4 +1,4 @@
-//! Polls, and responses: from the handler to the connection.
+//! Polls the futures of requests, and passes their responses to the connections.
 
 use std::sync::Arc;
 use std::task::Poll;
@@ -63,7 +63,7 @@ impl<'h, H> Streaming<'h, H> {
         let exchange = &mut slot.exchange;
         let polled = self.guard(|| exchange.poll());
         self.start_sleeps(&driver.reactor);
-        // First: the response says whether the connection closes because of what is left of the body.
+        // Before `deliver`: the response says whether the connection closes because of what is left of the body.
         Self::catch_up(&mut driver.cx, &mut slot.exchange, &mut slot.connection);
         self.deliver(driver, slot, turn);
         match polled {
@@ -99,7 +99,7 @@ impl<'h, H> Streaming<'h, H> {
         }
         let (cx, connection) = (&mut driver.cx, &mut slot.connection);
         for data in sent.take_data() {
-            // More than was promised has ended the response.
+            // Data beyond the announced length has ended the response.
             if connection.request_in_progress() {
                 connection.send_data(cx, data);
             }
@@ -119,8 +119,8 @@ impl<'h, H> Streaming<'h, H> {
         }
     }
 
-    /// Passes on the head of the response, if it is there, and its body, too, if that is a single piece. Returns whether
-    /// that was all of the response.
+    /// Passes on the head of the response, if it is there, and its body, too, if that is a single piece. Returns
+    /// whether that was all of the response.
     fn deliver_head<R: Reactor>(
         driver: &mut Driver<'_, R>,
         slot: &mut Slot<R::Stream, Exchange<'h>>,
@@ -162,7 +162,7 @@ impl<'h, H> Streaming<'h, H> {
     }
 }
 
-/// The response to a request that asks for an upgrade is decided.
+/// Opens the pipe of an upgrade, or fails its future: called when the response to its request has begun.
 #[cold]
 fn decide<R: Reactor>(
     driver: &mut Driver<'_, R>,
@@ -179,7 +179,8 @@ fn decide<R: Reactor>(
     slot.exchange.tunnel = Some(Box::new(Tunnel::new(offer, &slot.connection)));
 }
 
-/// How many bytes the response's body may bring in the next poll: then it isn't polled again.
+/// How many bytes the response's body may bring in the next poll of the future. After that, the body isn't polled
+/// again.
 fn room(cx: &Context<'_>, exchange: &Exchange<'_>, connection: &Connection) -> usize {
     if exchange.has_head() && !connection.can_send_data(cx) {
         return 0;

@@ -1,4 +1,4 @@
-//! Upgraded connections: bytes pass between the connection and the [`Pipe`] of its user.
+//! Upgraded connections: the loop passes bytes between the connection and the [`Pipe`], which the program uses.
 
 use std::io::ErrorKind;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ pub(super) struct Tunnel {
     must_report: bool,
 }
 
-/// How far the output is.
+/// How far the connection has sent its output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Sent {
     unsent: usize,
@@ -66,7 +66,7 @@ impl Tunnel {
         self.pipe.end_input();
     }
 
-    /// Passes output to the connection, and acts on what its user wants. Returns whether it is still used.
+    /// Passes output to the connection, and ends or drops it as the user wants. Returns whether the pipe is still used.
     fn exchange(&mut self, cx: &mut Context<'_>, connection: &mut Connection) -> bool {
         let Sent { unsent, is_shut } = Sent::by(connection);
         let room = match cx.shared.held() < cx.limits.max_held {

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use poll_turns::Key;
 
-/// Connections that wait, in the order in which they came. Any of them can leave: while none is served, many clients may
-/// give up, and each removal takes few steps.
+/// Connections that wait, in the order in which they came. Any of them can leave: while none is served, many clients
+/// may give up, and each removal takes few steps.
 #[derive(Debug, Default)]
 pub(super) struct WaitQueue {
     keys: BTreeMap<Ticket, Key>,

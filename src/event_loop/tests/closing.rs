@@ -48,7 +48,7 @@ fn the_client_of_an_idle_connection_sees_the_end_and_a_late_request_is_reset() {
         });
         let client = bench.client();
         client.send(GET);
-        // Deadlines are rounded up to 67 ms.
+        // Deadlines are rounded up to multiples of 67 ms.
         bench.at(1_070 + PROMPTLY, move |_| {
             assert_eq!(count_ok(&client), 1);
             assert!(client.is_at_end() && client.is_closed());

@@ -186,7 +186,7 @@ fn a_small_request_does_not_wait_for_a_backlog_with_a_few_slow_requests_each() {
     let mut bench = Bench::new(Personality::WASI_COMMON);
     let slow = "GET /slow HTTP/1.1\r\nHost: h\r\n\r\n".repeat(6);
     for _ in 0..40 {
-        // One turn isn't enough for this body, so the requests behind it are left for the backlog.
+        // One turn isn't enough for this body, so the requests after it are left for the backlog.
         let body = "x".repeat(1 << 18);
         let head = "POST /slow HTTP/1.1\r\nHost: h\r\nContent-Length: 262144\r\n\r\n";
         bench

@@ -378,7 +378,7 @@ fn an_endless_body_is_not_read_for_long() {
 }
 
 /// A client that reads the responses to its pipeline slowly can't delay the stop for long, even if it reads each
-/// response within one window of the rate.
+/// response within one rate window.
 #[test]
 fn a_pipeline_whose_responses_are_read_slowly_is_not_served_for_long() {
     for personality in ALL {

@@ -145,7 +145,7 @@ impl Bench {
         self.check()
     }
 
-    /// Runs the server in streaming mode, with this waker of its wait.
+    /// Runs the server in streaming mode, with this function that ends its wait.
     fn serve_with_waker<F>(
         &self,
         waker: crate::handle::Waker,

@@ -1,4 +1,4 @@
-//! Sleeps.
+//! `sleep`: futures that are ready when a time has passed, and the table of those of a loop.
 
 #[cfg(test)]
 mod tests;

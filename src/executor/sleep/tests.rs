@@ -66,7 +66,7 @@ fn sleeps_end_in_their_order_never_early_and_within_a_millisecond() {
     assert_eq!(context.next_sleep(|| now), None);
 }
 
-/// The loop's last look at the clock may be long ago when a handler awaits a sleep.
+/// When a handler awaits a sleep, the loop may have last read the clock long ago.
 #[test]
 fn a_sleep_begins_when_the_clock_is_next_read() {
     let context = context();

@@ -99,7 +99,8 @@ impl Buffer {
     }
 }
 
-/// A writer of the user that panics has failed. Otherwise, lines that are written already would be written again.
+/// A panic of the user's writer counts as a failed write. Otherwise, lines that are written already would be written
+/// again.
 fn caught<T>(write: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
     catch_unwind(AssertUnwindSafe(write))
         .unwrap_or_else(|_| Err(io::Error::other("the writer panicked")))
@@ -206,12 +207,12 @@ mod tests {
         impl Write for Panics {
             fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
                 self.calls += 1;
-                assert_ne!(self.calls, 2, "as asked");
+                assert_ne!(self.calls, 2, "a test's panic");
                 self.disk.write(&bytes[..bytes.len().min(3)])
             }
 
             fn flush(&mut self) -> io::Result<()> {
-                assert_ne!(self.calls, 4, "as asked");
+                assert_ne!(self.calls, 4, "a test's panic");
                 Ok(())
             }
         }

@@ -4,7 +4,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::time::http_date;
 
-/// The text of the second that was asked for last.
+/// The texts of one second: the last one that was needed.
 #[derive(Debug, Default)]
 pub(super) struct DateText {
     second: Option<u64>,

@@ -1,8 +1,8 @@
 //! Text from clients in a line of an access log: nothing in it can end a quoted text, a line or a JSON string, or reach
 //! a terminal as a control sequence.
 
-/// Appends bytes for a quoted text of the Common and Combined formats, as Apache and its parsers do: quotes, backslashes,
-/// and whatever isn't printable ASCII are escaped with a backslash.
+/// Appends bytes for a quoted text of the Common and Combined formats, as Apache and its parsers do: quotes,
+/// backslashes, and whatever isn't printable ASCII are escaped with a backslash.
 pub(super) fn quoted(out: &mut Vec<u8>, bytes: &[u8]) {
     each_run(out, bytes, |out, byte| match byte {
         b'"' => out.extend_from_slice(b"\\\""),

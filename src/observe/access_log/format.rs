@@ -20,8 +20,8 @@ pub enum LogFormat {
     /// `127.0.0.1 - - [27/Nov/2026:18:25:43 +0000] "GET /a HTTP/1.1" 200 13`
     ///
     /// `-` stands for what isn't known: the address on WASI preview 1, the status if the connection ended before there
-    /// was a response, and always the two fields for names of users. The last field is the number of bytes sent after the
-    /// response's head.
+    /// was a response, and always the two fields for names of users. The last field is the number of bytes sent after
+    /// the response's head.
     Common,
     /// The Combined Log Format of Apache: the same, with `Referer` and `User-Agent`.
     Combined,

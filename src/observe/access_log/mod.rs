@@ -41,9 +41,9 @@ use crate::time::Instant;
 /// }
 /// ```
 ///
-/// Lines are written together: after a tenth of a second at the latest, or when 32 KiB of them wait, and when the server
-/// ends. A process that is killed loses those that wait. The server writes them on its own thread. Files are fine, and
-/// pipes to programs that read fast enough; a slow reader makes the server wait.
+/// Lines are written together: after a tenth of a second at the latest, or when 32 KiB of them wait, and when the
+/// server ends. A process that is killed loses those that wait. The server writes them on its own thread. Files are
+/// fine, and pipes to programs that read fast enough; a slow reader makes the server wait.
 ///
 /// **If a line can't be written**, for example because the disk is full or the writer panics, the server continues. The
 /// failure is logged once. Up to 256 KiB of lines are kept, and written when writing succeeds again. Further ones are
@@ -94,8 +94,8 @@ impl AccessLog {
     /// written to the old one first. It can be called on any thread.
     ///
     /// # Errors
-    /// Those of the system, if the file can't be opened: the old one is still used. `Unsupported` for a log that was made
-    /// by [`new`](Self::new).
+    /// Those of the system, if the file can't be opened: the old one is still used. `Unsupported` for a log that was
+    /// made by [`new`](Self::new).
     pub fn reopen(&self) -> io::Result<()> {
         let Some(path) = &self.shared.path else {
             return Err(io::Error::new(

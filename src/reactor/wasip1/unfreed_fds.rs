@@ -7,7 +7,7 @@
 use crate::time::Instant;
 use std::time::Duration;
 
-/// An upper bound of the file descriptors that are not freed yet.
+/// An upper bound of the number of file descriptors that are not freed yet.
 ///
 /// The runtime doesn't report a collection. But there has been one if accepting succeeds after it had
 /// failed, and at the latest after [`MAX_COLLECTION_INTERVAL`].

@@ -22,7 +22,7 @@ pub(super) struct Alarm {
 pub(super) enum End {
     /// At once.
     Now,
-    /// When this much time has passed since that moment (in nanoseconds), or somewhat earlier.
+    /// When the duration has passed since the moment (nanoseconds of the monotonic clock), or somewhat earlier.
     After(u64, Duration),
 }
 

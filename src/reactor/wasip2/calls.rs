@@ -75,7 +75,7 @@ pub(super) fn set_send_buffer_size(socket: &TcpSocket, size: u64) -> Result<(), 
     )
 }
 
-/// The current size, which may differ from the one that was set.
+/// The current size in bytes, which may differ from the one that was set.
 pub(super) fn send_buffer_size(socket: &TcpSocket) -> Result<u64, ErrorCode> {
     on_socket(
         format_args!("send-buffer-size({})", socket.handle()),

@@ -12,8 +12,8 @@ use wasip2::clocks::monotonic_clock;
 #[derive(Debug, Default)]
 pub(super) struct CoopBudget {
     /// Sockets that were reported ready, and calls of `check-write`, since the last [`renew`](Self::renew).
-    /// A poll that waited has renewed the budget, too, but the program can't know whether it did; so it may be
-    /// less.
+    /// A poll that waited has renewed the budget, too, but the program can't know whether it waited. So less may
+    /// be spent than this.
     spent: usize,
 }
 

@@ -7,7 +7,7 @@
 //! | to write more than `check-write` has permitted, or to poll an empty list | the program ends | `write`, [`wait`] |
 //! | to drop a stream before its pollables, or a socket before its streams | the program ends | [`sources`] |
 //! | never to wait | nothing is reported ready any more | [`coop_budget`] |
-//! | to drop an output stream while the host holds output that the socket has no room for | the program blocks until the client reads, which may be never | [`Source::close`] |
+//! | to drop an output stream whose socket is full | the program blocks until the client reads | [`Source::close`] |
 //!
 //! Pollables live as long as their streams: making and dropping them for each wait would be half of
 //! all calls.
@@ -51,8 +51,8 @@ pub(crate) struct Wasip2Reactor {
     coop_budget: CoopBudget,
     /// The send buffer for streams that are accepted while others linger; see [`Source::fix_send_buffer`].
     fixed_send_buffer: Option<u64>,
-    /// Checks of streams that are not polled, from the first [`probe`](Reactor::probe) on. A program that never calls
-    /// that doesn't contain them.
+    /// Checks streams that are not polled. Set by the first [`probe`](Reactor::probe): the code of the checks is only
+    /// in programs that call it.
     check: Option<Check>,
     checks: Checks,
     /// The slots that the current poll is about. A field, so that its memory is used again.
@@ -148,8 +148,8 @@ impl Wasip2Reactor {
         }
     }
 
-    /// Adds events for streams that have failed, and of which no direction is polled, if it is time for that. Returns
-    /// how long the wait may last.
+    /// If a check is due, adds events for streams that have failed and of which no direction is polled. Returns how
+    /// long the wait may last.
     fn check_unpolled(
         &mut self,
         events: &mut Vec<Event>,
@@ -246,7 +246,7 @@ impl Reactor for Wasip2Reactor {
         let local = listener.address.or_else(local);
         let fd = Some(socket.handle());
         let source = Source::new(socket, input, output, key);
-        // So that it can't linger without end. Only the streams that were open before the first one lingered can.
+        // So that this stream can't linger without end. Only those that were open before the first one lingered can.
         if self.lingering() > 0
             && let Some(size) = self.fixed_send_buffer
         {

@@ -254,7 +254,7 @@ fn a_spurious_report_does_not_delay_idle_connections() {
     assert!(matches!(events[..], [Event::Stream(..)]));
     let nothing = reactor.read(&mut stream, &mut buf);
     assert!(nothing.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock));
-    // There was progress just now. So the plan isn't `All` because nothing was busy for a while.
+    // There was progress just now. So if the plan is `All`, that isn't because nothing was busy for a while.
     let plan = reactor.planner.plan(reactor.planner.wait_ended(), 1);
     let all = Plan::All { wait: 1 };
     assert_eq!(plan, all, "the idle connection would have to wait");

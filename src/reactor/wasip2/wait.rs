@@ -25,7 +25,7 @@ impl Wasip2Reactor {
     /// A poll that reports at least this many sockets may have left out others that are ready.
     ///
     /// In wasmtime, a poll reports at most as many sockets as the [`CoopBudget`] permits, and always those
-    /// of the oldest streams. The ones behind them in the list would never be reported. So after a full report,
+    /// of the oldest streams. The ones after them in the list would never be reported. So after a full report,
     /// the sources in it are skipped by the following polls, until one reports fewer.
     ///
     /// [`CoopBudget`]: super::coop_budget::CoopBudget
@@ -159,7 +159,8 @@ impl Wasip2Reactor {
         self.report(found, events, is_full_report)
     }
 
-    /// Polls all or the busy ones. Afterwards no source is skipped any more, unless this poll had a full report.
+    /// Polls all sources, or the busy ones. Afterwards no source is skipped any more, unless this poll had a full
+    /// report.
     fn poll_fairly(&mut self, slots: &[u32], end: End, events: &mut Vec<Event>) -> Found {
         let before = self.skipped.len();
         let found = self.poll(slots, end, events);

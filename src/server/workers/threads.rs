@@ -17,7 +17,7 @@ use crate::listeners::Listeners;
 use crate::server::{Running, Server};
 use crate::shares::Pools;
 
-/// How a worker has ended: an error of the inner kind is the server's, one of the outer kind is a panic.
+/// How a worker has ended: the error of the outer result is a panic, that of the inner one is the server's.
 type Ended = thread::Result<Result<()>>;
 
 impl Server {

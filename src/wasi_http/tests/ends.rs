@@ -72,7 +72,7 @@ fn quiet(alive: Option<Alive>, mut sleep: crate::Sleep) -> AnyBody {
     })
 }
 
-/// It never waits, so that the loop doesn't either.
+/// While the body is busy, the loop doesn't wait. It must flush all the same.
 #[test]
 fn a_busy_body_keeps_back_nothing_that_it_has_written() {
     for room in [3, 5, usize::MAX] {

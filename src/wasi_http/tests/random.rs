@@ -1,5 +1,5 @@
-//! Random handlers, bodies and hosts: for each seed, all futures and tasks are dropped at the end, there is one response,
-//! and its body is complete only if it has the stated length.
+//! Random handlers, bodies and hosts: for each seed, all futures and tasks are dropped at the end, there is one
+//! response, and its body is complete only if it has the stated length.
 
 use std::future::{pending, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -110,7 +110,7 @@ pub(super) fn path_open(
     inner::path_open(
         caller, fd, dirflags, path, len, oflags, base, inheriting, flags, out,
     )?;
-    // It has written its own number, which is replaced by ours.
+    // wasmtime-wasi has written its own number, which is replaced by that of this host.
     let (mut memory, instance) = split(caller)?;
     let opened = memory.u32(out)?;
     let fd = instance.table.insert(Entry::Inner(opened));

@@ -1,5 +1,5 @@
-//! Reading and writing the standard streams. wasmtime-wasi isn't used here: it has a thread for them, and needs a file
-//! descriptor to start it.
+//! Reading and writing the standard streams. wasmtime-wasi isn't used here: it has a thread for them, and can't
+//! start it when no file descriptor is left.
 
 use std::io;
 

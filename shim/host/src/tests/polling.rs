@@ -190,7 +190,7 @@ fn bytes_that_are_read_ahead_are_counted_and_kept_in_order() {
     got.extend(puppet.read(fd, 4096).expect("bytes"));
     assert_eq!(got.len(), 3000);
     assert_eq!(puppet.ready(&read), []);
-    // More comes behind bytes that were reported.
+    // More comes after bytes that were reported.
     client.write_all(&sent[3000..3003]).expect("room");
     assert_eq!(puppet.soon(&read), [ok(0, 3)]);
     client.write_all(&sent[3003..]).expect("room");

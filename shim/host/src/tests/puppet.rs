@@ -113,7 +113,7 @@ pub(super) fn ok(index: u64, nbytes: u64) -> Ev {
 }
 
 impl Puppet {
-    /// A puppet with a listener, whose number is 3, behind the standard streams.
+    /// A puppet with a listener, whose number is 3, after the standard streams.
     pub(super) fn listening() -> Self {
         Self::with(Settings::default(), PAGES)
     }

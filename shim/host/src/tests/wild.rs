@@ -1,4 +1,4 @@
-//! A guest that may make any call with anything, and what must hold meanwhile.
+//! What `hostile.rs` and `fuzz.rs` share: a guest that makes any call with any arguments, and checks of the host.
 
 use std::net::TcpStream;
 use std::path::PathBuf;
@@ -145,7 +145,7 @@ pub(super) fn guest(settings: Settings, random: &mut Random) -> (Puppet, Vec<Tcp
     (puppet, clients)
 }
 
-/// How long a call may wait: much longer than one that doesn't, on a busy machine.
+/// How long a call may wait. A call that doesn't wait takes much less, even on a busy machine.
 pub(super) const PATIENCE: Duration = Duration::from_millis(100);
 
 /// Ends a guest that waits, as an operator would, so that a test always ends.

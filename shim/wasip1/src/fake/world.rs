@@ -47,7 +47,7 @@ pub(super) struct World {
     closed_listeners: BTreeSet<Fd>,
     /// Closing a listener fails with `NOTSUP`.
     pub(super) keeps_listeners: bool,
-    /// File descriptors that something else than the server has closed. It may still use them.
+    /// File descriptors that something else than the server has closed. The server may still use them.
     stolen: BTreeSet<Fd>,
     violations: Vec<String>,
     /// Sockets that the server has closed, until the next garbage collection.

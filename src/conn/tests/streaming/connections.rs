@@ -1,4 +1,4 @@
-//! Requests in order, input behind a request, half-closed and lost clients, stopping.
+//! Requests in order, input after a request, half-closed and lost clients, stopping.
 
 use super::*;
 
@@ -120,7 +120,7 @@ fn a_client_that_has_ended_its_stream_gets_all_its_responses() {
         assert_eq!(bench.seen[1..], [data(body), last]);
     }
 
-    // The connection closes after a response that says so, whatever is kept behind it.
+    // The connection closes after a response that says so, whatever is kept after it.
     let mut bench = Bench::new(wait);
     bench.input(format!(
         "GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n{GET}"

@@ -111,7 +111,7 @@ fn while_the_budget_is_full_streams_go_on_by_4_kib() {
 
     assert_eq!(bench.output(), "", "nothing was refused");
 
-    // Behind a request.
+    // Input after a request.
     let mut bench = Bench::with(wait, |limits| limits.max_held = 1 << 20);
     bench.input(GET);
     fill(&mut bench, 0);

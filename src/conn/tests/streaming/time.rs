@@ -120,7 +120,7 @@ fn a_handler_may_take_any_time_unless_it_has_a_timeout() {
     bench.end();
     assert_eq!(bench.step(), Step::Close(CloseReason::HandlerTimeout));
 
-    // Only to the head of the response.
+    // The timeout ends with the head of the response.
     let mut bench = Bench::with(wait, set);
     bench.input(GET);
     bench.pass(seconds(19));
@@ -225,7 +225,7 @@ fn a_stream_that_trickles_but_is_taken_never_times_out() {
         bench.send("x");
         bench.pass(seconds(9));
     }
-    // One that isn't taken does.
+    // If the client doesn't take it, the stream times out.
     bench.pass(seconds(1));
     assert_eq!(bench.step(), Step::Close(CloseReason::WriteTimeout));
 }

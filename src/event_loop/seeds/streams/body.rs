@@ -1,4 +1,4 @@
-//! The body of a response.
+//! A response's body, which follows the script of its request.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -50,7 +50,7 @@ impl Scripted {
         }
         self.watch.fault(!self.has_ended, || {
             format!(
-                "the body of {} is polled behind its end",
+                "the body of {} is polled after its end",
                 self.planned.number
             )
         });

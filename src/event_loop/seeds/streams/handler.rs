@@ -1,4 +1,4 @@
-//! The handler of a world with futures.
+//! The handler of a world with futures: it follows the script of each request, and checks the bodies that it takes.
 
 use std::cell::RefCell;
 use std::error::Error;

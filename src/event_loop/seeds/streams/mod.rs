@@ -3,7 +3,7 @@
 //! | what must be so | where it is checked |
 //! |---|---|
 //! | a wait ends no later than the next wake-up; the loop doesn't spin; a sleep is not too short | `watch` |
-//! | a request's future, its body and `Incoming` are dropped when its connection is closed | `watch` |
+//! | a request's future, its body and `Incoming` are dropped when its connection is closed | `watch`, `verdict` |
 //! | a body is polled only while there is room, and not for HEAD | `verdict` |
 //! | the handler gets the body that was sent; bytes of a body are no request | `handler` |
 //! | every whole request gets its response, or there is a reason why not | `verdict` |

@@ -1,4 +1,4 @@
-//! What a handler is going to do with its request.
+//! The script of an asynchronous handler: the random plan of what it does with its request.
 
 use std::time::Duration;
 
@@ -88,7 +88,7 @@ pub(in crate::event_loop::seeds) enum Part {
     Data(usize),
 }
 
-/// What comes behind the response's last part.
+/// What comes after the response's last part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum End {
     Complete,
@@ -126,7 +126,7 @@ impl Script {
         }
     }
 
-    /// Checks what only bodies that stream have in a whole response.
+    /// Checks whether a response may look complete, and its trailers: only bodies that stream differ there.
     pub(in crate::event_loop::seeds) fn check(&self, planned: &Planned, response: &Response) {
         assert!(
             self.is_complete(planned) || self.announces_nothing(),
@@ -171,7 +171,8 @@ impl Script {
             count += 1;
         }
         if let Take::Frames(wait) = self.take {
-            // There may be a frame for each byte, but pieces of few bytes are only those of small bodies.
+            // A frame may be as small as a piece that the client sends: 7 bytes of a short request, a fortieth of a
+            // long one.
             let frames = 42 + body as u64 / 7;
             all += wait.nanos() * frames;
             count += frames;
@@ -256,7 +257,7 @@ pub(in crate::event_loop::seeds) fn request(rng: &mut Rng, number: u64, max_body
         script.take = rng.pick(&[Take::Nothing, Take::Keep, Take::Some(0)]);
     }
     if planned.is_refused() {
-        // Where the fault is one of the body, the handler returns it.
+        // If the fault is in the body, the handler gets it as an error, and returns that.
         (script.take, script.outcome) = (Take::All, Outcome::Response);
     }
     match planned.act {
@@ -282,7 +283,8 @@ pub(in crate::event_loop::seeds) fn request(rng: &mut Rng, number: u64, max_body
     }
     if !planned.is_refused() {
         let limit = own_limit(rng, planned.body.len() as u64);
-        // If only a part is taken, it depends on how the input is cut whether that exceeds a limit below the length.
+        // If the handler takes only a part, and the limit is below the length, it depends on how the input is cut
+        // whether that part exceeds the limit.
         script.limit = limit.filter(|&it| {
             script.takes_all() || script.never_polls_body() || it >= planned.body.len() as u64
         });
@@ -358,7 +360,7 @@ fn waits(rng: &mut Rng) -> Vec<Wait> {
 
 fn parts(rng: &mut Rng) -> Vec<Part> {
     if rng.chance(150) {
-        // More than there is room for anywhere.
+        // More than all buffers together have room for.
         return vec![Part::Data(18_000); 22];
     }
     let count = rng.pick(&[0, 1, 1, 3, 20]);

@@ -45,7 +45,7 @@ struct Case<'a> {
     peer: &'a Peer,
     watch: &'a Watch,
     closed: u64,
-    /// When everything is dropped.
+    /// The deadline of the stop, at which everything is dropped.
     cut_at: u64,
 }
 
@@ -139,7 +139,7 @@ impl Case<'_> {
         let (waits, count) = planned.script().duration(planned.body.len());
         let writes = planned.response.len() as u64 / self.facts.limits.max_pending_output as u64;
         let writes = writes.min(planned.script().parts_count());
-        // A slow client takes its time; the other ones look every 2 ms.
+        // A slow client takes its time; the other ones check every 2 ms.
         let taken = slowness(&self.peer.plan);
         waits + (count + writes + 2) * (self.facts.bound + STEP) + taken
     }
@@ -172,13 +172,13 @@ impl Case<'_> {
     /// What a request owns is dropped when its connection is closed, and that is soon after the client is gone.
     fn check_drops(&self) {
         let (peer, facts) = (self.peer, self.facts);
-        // That its descriptor was closed behind its back the poller may find later.
+        // The poller may find later that a file descriptor was closed behind its back.
         let checked = peer.plan.requests.iter().filter(|_| !peer.was_stolen());
         for planned in checked {
             if let Some(owned) = self.watch.owned(planned.number) {
                 assert!(
                     owned.dropped_at <= self.closed + facts.slack + STEP,
-                    "of request {} something was left until {}: {}",
+                    "something of request {} was left until {}: {}",
                     planned.number,
                     owned.dropped_at,
                     self.show()
@@ -197,9 +197,9 @@ impl Case<'_> {
         }
     }
 
-    /// A body gives no more than there is room for.
+    /// A body produces no more than there is room for.
     fn check_room(&self) {
-        // No client receives what was on its way at a reset.
+        // At a reset, the bytes that are on their way are lost.
         if self.peer.broken_at.is_some() || self.peer.client.is_reset() {
             return;
         }
@@ -229,13 +229,13 @@ impl Case<'_> {
         }
     }
 
-    /// Behind a long body that the handler has never polled no request is handled.
+    /// No request is handled after a long body that the handler has never polled.
     fn check_drained(&self) {
         for pair in self.peer.plan.requests.windows(2) {
             let is_left = pair[0].script().never_polls_body() && pair[0].body.len() >= LONG;
             assert!(
                 !is_left || self.watch.owned(pair[1].number).is_none(),
-                "request {} is handled behind an unread body: {}",
+                "request {} is handled after an unread body: {}",
                 pair[1].number,
                 self.show()
             );
@@ -402,7 +402,8 @@ impl Case<'_> {
     }
 }
 
-/// Whether more of the request's body may be left than is worth receiving, or was never asked for.
+/// Whether the request's body may be left unread: because it is too long to be drained, or its client waits for
+/// `100 Continue`.
 fn leaves_body(planned: &Planned) -> bool {
     !planned.script().takes_all() && (planned.asks() || planned.body.len() > 60_000)
 }
@@ -415,9 +416,9 @@ fn is_old(planned: &Planned) -> bool {
 const LONG: usize = 200_000;
 
 /// What the loop may take for one step beyond the bound: a sleep ends up to 2 ms too late, and the client
-/// looks every 2 ms.
+/// checks every 2 ms.
 const STEP: u64 = 6_000_000;
 
-/// The most that a response's body may give beyond what the client has taken and what the connection may hold:
-/// one batch of 64 KiB with a part behind it, and what the client's system has taken.
+/// The most that a response's body may produce beyond what the client has taken and what the connection may hold:
+/// one batch of 64 KiB with a part after it, and what the client's system has taken.
 const UNTAKEN: u64 = (64 << 10) + 18_000 + 30_000;

@@ -1,4 +1,4 @@
-//! Futures that wait.
+//! The waits of a script: a sleep, a future that wakes itself, and one that a task wakes.
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
@@ -55,7 +55,7 @@ async fn ring(watch: &Watch, time: Duration, times: u8) {
     watch.record_act();
 }
 
-/// Something that rings once.
+/// An event for which one future waits. Once it has rung, it stays so.
 #[derive(Default)]
 pub(super) struct Bell {
     has_rung: Cell<bool>,

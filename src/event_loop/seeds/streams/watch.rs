@@ -1,4 +1,5 @@
-//! What is watched while a world with futures goes on.
+//! Checks while a world with futures runs: each wait of the loop ends when something is due, and what a request owns is
+//! dropped in time.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -7,7 +8,7 @@ use std::time::Duration;
 
 use wasip1_poll::fake::Fake;
 
-/// What is watched; clones are the same one. Times are nanoseconds.
+/// What is watched; clones share it. Times are nanoseconds.
 #[derive(Clone)]
 pub(in crate::event_loop::seeds) struct Watch {
     pub(in crate::event_loop::seeds) fake: Fake,
@@ -21,11 +22,11 @@ struct Shared {
     last_number: Cell<u64>,
     /// What is waited for: when it is due.
     due: RefCell<BTreeMap<u64, Due>>,
-    /// What a request owns, by its number: when the last of it was dropped, and how much is not.
+    /// What a request owns, by its number: when the last of it was dropped, and how much is left.
     owned: RefCell<BTreeMap<u64, Owned>>,
-    /// What is wrong: in a handler a panic would be caught.
+    /// The faults that were found. A handler can't panic instead, because the loop would catch that.
     faults: RefCell<Vec<String>>,
-    /// Waits without a timeout since anything has happened, and what had happened by then.
+    /// How many waits with a timeout of zero there were since anything has happened, and what had happened by then.
     idle_waits: Cell<(u64, u64)>,
 }
 
@@ -52,7 +53,7 @@ pub(super) struct Owned {
 }
 
 impl Watch {
-    /// A sleep may begin this much later than its first poll: when the loop next looks at the clock.
+    /// A sleep may begin this much later than its first poll: when the loop next reads the clock.
     const LATE: u64 = 50_000_000;
     /// It may seem to end this much too early: the clock of a runtime may be wrong by that.
     const EARLY: u64 = 4_000_000;
@@ -120,7 +121,7 @@ impl Watch {
         }
     }
 
-    /// Takes part in what a request owns.
+    /// Returns a guard, which counts as something that the request owns until it is dropped.
     pub(super) fn own(&self, request: u64) -> Guard {
         let mut owned = self.shared.owned.borrow_mut();
         let owned = owned.entry(request).or_default();
@@ -155,7 +156,7 @@ impl Watch {
     pub(in crate::event_loop::seeds) fn check_end(&self) {
         assert_eq!(*self.shared.faults.borrow(), [""; 0]);
         for (number, owned) in self.shared.owned.borrow().iter() {
-            assert_eq!(owned.count, 0, "of request {number} something is left");
+            assert_eq!(owned.count, 0, "something of request {number} is left");
         }
         let due = self.shared.due.borrow();
         assert!(due.is_empty(), "something waits still: {due:?}");

@@ -1,4 +1,4 @@
-//! [`Link`]: what is known of both ends of a connection.
+//! [`Link`]: what the two ends of a connection, the client and the program, have done so far.
 
 use std::cell::RefCell;
 use std::io::ErrorKind;
@@ -24,7 +24,7 @@ pub(super) struct Far {
     pub(super) sent: usize,
     /// When it last did.
     pub(super) sent_at: u64,
-    /// Bytes of the new protocol by each time that it has sent some.
+    /// How many bytes of the new protocol it had sent, each time that it has sent some.
     pub(super) sends: Vec<Mark>,
     /// When the whole request was sent.
     pub(super) asked_at: Option<u64>,

@@ -11,7 +11,7 @@ use crate::limits::Limits;
 /// A client and the program that uses its connection.
 #[derive(Debug)]
 pub(super) struct Plan {
-    /// Its place among the clients.
+    /// Its index among the clients.
     pub(super) number: u64,
     /// How many requests come before the one that asks for an upgrade.
     pub(super) before: usize,
@@ -66,7 +66,7 @@ pub(super) enum Taking {
 /// How the client ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ending {
-    /// It ends its stream behind its last byte.
+    /// It ends its stream after its last byte.
     HalfCloses,
     Stays,
     /// It resets the connection this long after it has connected.
@@ -82,7 +82,7 @@ pub(super) struct User {
     pub(super) reads_after: Duration,
     /// The length of its buffer.
     pub(super) buffer: usize,
-    /// Before each read.
+    /// It waits before each read.
     pub(super) pause: Option<Wait>,
     /// It reads no more than this much; all, if there is none.
     pub(super) reads: Option<usize>,
@@ -95,6 +95,7 @@ pub(super) struct User {
 pub(super) enum End {
     /// The output is closed.
     Closes,
+    /// The output is left open.
     Leaves,
     /// The output is closed when the server stops.
     ClosesAtStop,
@@ -140,7 +141,7 @@ impl Plan {
         let opening = Opening::random(rng);
         let length = match opening.upgrades() {
             true => length(rng),
-            // It would be a request.
+            // Without an upgrade, these bytes would be parsed as a request.
             false => 0,
         };
         let piece = rng.pick(&[7, 300, 5_000, 1 << 20]);
@@ -157,7 +158,7 @@ impl Plan {
             opening,
             is_early: rng.chance(400),
             sends: pattern(2 * number, length),
-            // The smallest pieces only of short streams.
+            // Only short streams are sent in the smallest pieces.
             piece: piece.max(length / 60),
             pause: Duration::from_micros(rng.pick(&[1, 2_000, 20_000])),
             taking,
@@ -246,7 +247,7 @@ pub(super) fn limits(rng: &mut Rng) -> Limits {
     let millis = |from, to, rng: &mut Rng| Duration::from_millis(from + rng.below(to - from));
     let mut limits = Limits {
         idle_timeout: millis(200, 600, rng),
-        // What begins in time is sent in time.
+        // Long enough for each head that a client sends.
         head_timeout: millis(3_000, 5_000, rng),
         min_rate: 1 << 20,
         rate_window: millis(300, 900, rng),

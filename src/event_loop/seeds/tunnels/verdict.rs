@@ -14,19 +14,19 @@ use crate::event_loop::seeds::streams::Part;
 use crate::event_loop::seeds::verdict::Reasons;
 use crate::limits::Limits;
 
-/// What holds for all clients of a world. Times are nanoseconds.
+/// What the checks of all clients of a world use. Times are nanoseconds.
 pub(super) struct Facts<'a> {
     limits: &'a Limits,
     clients: u64,
     stopped_at: u64,
-    /// When everything is dropped.
+    /// The deadline of the stop, at which everything is dropped.
     cut_at: u64,
     /// Within this time the loop acts upon what has happened.
     bound: u64,
     /// By how much the loop may act before a deadline: the time that it uses is that at which the turn began, and the
     /// clock may be wrong.
     slack: u64,
-    /// A call that reports that nothing waits is right.
+    /// If a call reports that nothing is ready, nothing is.
     is_truthful: bool,
     /// Idle connections may be closed for new ones, because accepting fails. Upgraded ones are not idle.
     is_evicting: bool,
@@ -60,7 +60,7 @@ impl<'a> Facts<'a> {
         }
     }
 
-    /// When it ended, and the most memory that was held for connections.
+    /// Checks when the server ended, and the most memory that was held for connections.
     pub(super) fn check_end(&self, ended_at: u64, held: u64) {
         let by = self.cut_at + self.bound + self.slack;
         assert!(ended_at <= by, "it ended at {ended_at}, and should by {by}");
@@ -79,7 +79,7 @@ impl<'a> Facts<'a> {
 /// Fails if an end of a connection didn't get what it must. Returns why it may have ended.
 pub(super) fn judge(facts: &Facts<'_>, link: &Link) -> Reasons {
     let client = link.client.borrow();
-    // It was to connect after the server's end.
+    // It would have connected after the server's end.
     let Some(client) = client.as_ref() else {
         return Reasons::new();
     };
@@ -168,7 +168,7 @@ impl Case<'_> {
         self.must(self.far.statuses == statuses, "other statuses");
     }
 
-    /// The program has read all that the client has sent, in time, and the end only behind that.
+    /// The program has read all that the client has sent, in time, and the end only after that.
     fn check_input(&self) {
         let sent = self.sent();
         if let Some((ReadEnd::End, at)) = self.near.read_end {
@@ -225,7 +225,7 @@ impl Case<'_> {
         }
     }
 
-    /// What one end has sent, the other end has soon: it takes all that has come.
+    /// What one end has sent has soon arrived at the other end, which takes all that has arrived.
     fn check_pace(&self, sent: &[Mark], taken: &[Mark], from: u64, what: &str) {
         for &(count, at) in sent {
             let due = at.max(from) + self.transfer(count as u64);
@@ -298,7 +298,7 @@ impl Case<'_> {
             let by = ended.max(taken).max(self.input_due()) + linger + facts.step();
             self.must(self.closed <= by, "open for too long");
         }
-        // More than its system takes: the rest waits until it is given up.
+        // More than the client's system takes: the rest waits until it is given up.
         let is_stuck = matches!(self.link.plan.taking, Taking::Stalls(after) if near.written > after + 2 * STALLED);
         if is_stuck {
             let by = self.client.written_at() + 2 * window + facts.step();

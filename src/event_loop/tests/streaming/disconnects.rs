@@ -1,4 +1,4 @@
-//! Clients that reset their connection, end their side of it, or send on, while their request is in progress.
+//! Clients that reset their connection, shut down their end, or send more, while their request is in progress.
 
 use super::*;
 
@@ -53,7 +53,7 @@ fn a_half_closed_connection_gets_its_response_without_extra_waits() {
     }
 }
 
-/// Such a connection isn't polled, so it is checked now and then.
+/// A connection that isn't read isn't polled, so it is checked now and then.
 #[test]
 fn a_reset_is_found_although_the_connection_is_not_read() {
     for personality in NOT_BLIND {

@@ -9,8 +9,8 @@ fn counted(length: usize) -> Bytes {
 
 const CLIENTS: usize = 40;
 
-/// Beyond the budget there are: the part that has filled it, and for each response 4 KiB, or one part if that is longer,
-/// with its framing and a head.
+/// Beyond the budget there are: the part that has filled it, and for each response 4 KiB, or one part if that is
+/// longer, with its framing and a head.
 #[test]
 fn clients_that_take_nothing_of_a_stream_hold_4_kib_or_one_part_each_beyond_the_budget() {
     const FRAMING: usize = 512;

@@ -1,4 +1,4 @@
-//! Requests that wait, beside each other and for each other.
+//! Several requests at once: in handlers that wait, in a pipeline, and in the queue of `max_requests`.
 
 use super::*;
 
@@ -16,7 +16,7 @@ fn every_request_gets_a_response_if_the_handler_is_ready_at_once() {
     }
 }
 
-/// Synchronous handlers with bodies in pieces are served with this setting.
+/// `refuses_connect` is set for synchronous handlers whose bodies are sent in pieces.
 #[test]
 fn connect_is_refused_if_the_handler_makes_no_tunnels() {
     for (refuses, status) in [(true, "HTTP/1.1 501 "), (false, "HTTP/1.1 400 ")] {

@@ -1,4 +1,4 @@
-//! Clients that are slow but honest.
+//! Clients that take a response slowly, but fast enough for the limits.
 
 use std::io::Read;
 

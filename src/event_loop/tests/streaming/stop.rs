@@ -69,7 +69,7 @@ fn a_stop_lets_requests_and_tasks_go_on_until_its_deadline() {
         let count = events.matches("event").count();
         assert!((45..=53).contains(&count), "{count}");
         assert!(!events.ends_with("0\r\n\r\n"));
-        // One of them was idle.
+        // The fourth is the one that has ended the wait: it was idle.
         assert_eq!(counters.closed(CloseReason::Stopped), 4);
     }
 }

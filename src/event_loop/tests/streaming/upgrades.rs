@@ -82,7 +82,7 @@ impl Bench {
     }
 }
 
-/// What the client has received behind the response's head.
+/// What the client has received after the response's head.
 fn behind_head(client: &Client) -> Vec<u8> {
     let received = client.receive();
     assert!(
@@ -164,7 +164,7 @@ fn an_echo_takes_one_wait() {
     }
 }
 
-/// A peer that sends without end while the handler doesn't read, and then all of it is read.
+/// A peer sends 1 MiB while the handler doesn't read. Then the handler reads all of it.
 #[test]
 fn input_is_read_as_far_as_it_is_taken() {
     for personality in NOT_BLIND {
@@ -178,7 +178,7 @@ fn input_is_read_as_far_as_it_is_taken() {
         let (unread, handle) = (client.clone(), bench.handle.clone());
         bench.at(5_000, move |_| {
             let read = UPGRADE.len() + (1 << 20) - unread.unread();
-            // What waits to be read, and what is kept behind it.
+            // What waits to be read, and what is kept after it.
             assert!(
                 read > 32 << 10 && read <= (64 << 10) + UPGRADE.len(),
                 "{read}"
@@ -333,8 +333,8 @@ fn the_program_gets_an_error_after_a_reset() {
             let mut buffer = [0; 10];
             let length = read(&mut upgraded, &mut buffer).await?;
             assert_eq!(length, 10);
-            // All of the queue is full. The connection isn't read, so that only a report of the reactor shows it, or
-            // a write.
+            // The queue of the second client is full, so its connection isn't read. Only a report of the reactor or a
+            // write shows the reset.
             sleep(Duration::from_secs(2)).await;
             write(&mut upgraded, b"y").await?;
             sleep(Duration::from_secs(1)).await;
@@ -346,8 +346,8 @@ fn the_program_gets_an_error_after_a_reset() {
     }
 }
 
-/// The program has dropped it before. Then its end is planned, as after a last response: it fails only if the client
-/// hasn't taken all output.
+/// The program has dropped the connection before the reset. So its end is planned, as after a last response: it is an
+/// error only if the client hasn't taken all output.
 #[test]
 fn a_reset_of_a_dropped_connection_is_an_error_until_all_is_sent() {
     for personality in ALL {
@@ -417,6 +417,6 @@ fn an_upgraded_connection_is_neither_evicted_nor_a_request() {
     bench.stop_at(10_000);
     let (counters, _) = bench.serve_upgraded(echo);
     assert_eq!(counters.closed(CloseReason::Upgraded), 2);
-    // The first of the others had a slot of its own.
+    // The first of the other clients took the free place, each later one that of the client before it.
     assert_eq!(counters.closed(CloseReason::Evicted), 3);
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use super::*;
 use crate::observe::{Callback, Chain, ResponseEvent};
 
-/// In, out, those behind the head, and whether the response is complete.
+/// The bytes received, the bytes sent, how many of these came after the head, and whether the response is complete.
 type Event = (u64, u64, u64, bool);
 
 /// The event of a connection that was upgraded, and what its client has received.

@@ -83,7 +83,7 @@ fn a_dropped_future_is_no_upgrade() {
     assert_eq!(counters.closed(CloseReason::HandlerFailed), 1);
 }
 
-/// It closes the connection if that was upgraded before.
+/// If the connection was upgraded before, dropping the future closes it.
 #[test]
 fn a_future_that_is_dropped_late_closes_the_connection() {
     let bench = Bench::new(Personality::WASI_COMMON);
