@@ -107,6 +107,7 @@ fn unread_responses(target: &Target) -> Outcome<Reasons> {
     let mut crowd = Crowd::connect_narrow(target.address, 200)?;
     crowd.send(GET_LARGE);
     std::thread::sleep(Duration::from_secs(8));
+    crowd.widen()?;
     crowd.wait_for_end(Duration::from_secs(15));
     crowd.check_ended()?;
     let statuses = crowd.statuses();
