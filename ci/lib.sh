@@ -101,6 +101,12 @@ cargo_install() {
     rm -rf "$4/target"
 }
 
+# hardly_optimized COMMAND... : a build that optimizes little, for a program whose build takes much longer than its
+# runs.
+hardly_optimized() {
+    CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 "$@"
+}
+
 # rust_components : adds rustfmt and clippy, which rustup's minimal profile lacks.
 rust_components() {
     cargo fmt --version >/dev/null 2>&1 || rustup component add rustfmt
