@@ -51,21 +51,21 @@ impl Handle {
         self.stop_within(Self::STOP_WITHIN);
     }
 
-    /// Like [`stop`](Self::stop), but what hasn't ended when `deadline` has passed is dropped:
+    /// Like [`stop`](Self::stop), but what hasn't ended when `timeout` has passed is dropped:
     /// requests, streams and tasks. Their connections are closed with
     /// [`CloseReason::Stopped`](crate::CloseReason::Stopped). The time is measured from the moment at
     /// which the server sees the call: at once, unless a handler blocks it or it isn't running yet.
     ///
-    /// It can be called again. The earliest of the deadlines counts, so that a second call can make it
-    /// earlier and never later.
+    /// It can be called again. The earliest end counts, so that a second call can make it earlier and
+    /// never later.
     ///
     /// It never panics and works on any thread. To let streams and tasks end by themselves, have them
     /// wait for [`stopping`](Self::stopping), too.
-    pub fn stop_within(&self, deadline: Duration) {
-        self.shared.stop.set(deadline);
+    pub fn stop_within(&self, timeout: Duration) {
+        self.shared.stop.set(timeout);
         self.wake();
         let workers = self.workers().iter();
-        workers.for_each(|worker| worker.stop_within(deadline));
+        workers.for_each(|worker| worker.stop_within(timeout));
     }
 
     /// A future that is ready as soon as [`stop`](Self::stop) or [`stop_within`](Self::stop_within) was
@@ -131,7 +131,7 @@ impl Handle {
 
     /// The shortest time that was given to [`stop_within`](Self::stop_within). When it changes, the
     /// deadline becomes the earlier of two: the one that was set before, and this time from now on.
-    pub(crate) fn stop_deadline(&self) -> Option<Duration> {
+    pub(crate) fn stop_timeout(&self) -> Option<Duration> {
         self.shared.stop.within()
     }
 
@@ -166,8 +166,8 @@ impl Handle {
     #[cfg(not(target_os = "wasi"))]
     pub(crate) fn set_workers(&self, workers: Box<[Self]>) {
         let workers = self.shared.workers.get_or_init(|| workers);
-        if let Some(deadline) = self.stop_deadline() {
-            workers.iter().for_each(|it| it.stop_within(deadline));
+        if let Some(timeout) = self.stop_timeout() {
+            workers.iter().for_each(|it| it.stop_within(timeout));
         }
     }
 

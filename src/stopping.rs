@@ -228,10 +228,7 @@ mod tests {
     #[test]
     fn the_shortest_time_counts() {
         let handle = Handle::new();
-        assert_eq!(
-            (handle.stop_deadline(), handle.is_stopping()),
-            (None, false)
-        );
+        assert_eq!((handle.stop_timeout(), handle.is_stopping()), (None, false));
         let seconds = Duration::from_secs;
         for (within, shortest) in [
             (Duration::MAX, Duration::from_nanos(u64::MAX - 1)),
@@ -241,12 +238,12 @@ mod tests {
             (Duration::ZERO, Duration::ZERO),
         ] {
             handle.stop_within(within);
-            assert_eq!(handle.stop_deadline(), Some(shortest));
+            assert_eq!(handle.stop_timeout(), Some(shortest));
             assert!(handle.is_stopping());
         }
         let handle = Handle::new();
         handle.stop();
-        assert_eq!(handle.stop_deadline(), Some(seconds(30)));
+        assert_eq!(handle.stop_timeout(), Some(seconds(30)));
     }
 
     #[cfg(not(target_os = "wasi"))]

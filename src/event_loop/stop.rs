@@ -82,7 +82,7 @@ impl<R: Reactor, M: Mode<R>> EventLoop<'_, R, M> {
             }
             Phase::Grace(_) | Phase::Closing(_) | Phase::Over => {}
         }
-        if self.driver.phase != Phase::Over && self.is_overdue() {
+        if self.driver.phase != Phase::Over && self.is_overdue(self.driver.reactor.now()) {
             info!(target: "mini_http", "stopping: the deadline has passed");
             self.enter(Phase::Over);
             self.mode.give_up();
@@ -96,10 +96,11 @@ impl<R: Reactor, M: Mode<R>> EventLoop<'_, R, M> {
 
     fn begin_to_stop(&mut self) {
         info!(target: "mini_http", "stopping: {} connections open", self.slots.len());
-        // The deadline counts from now on, not from when the requests that wait are served.
-        self.is_overdue();
         // The clock is read, because handlers may have taken long since the iteration began.
-        self.driver.phase = Phase::Grace(self.driver.reactor.now() + GRACE);
+        let now = self.driver.reactor.now();
+        // The timeout counts from now on, not from when the requests that wait are served.
+        self.update_deadline(now);
+        self.driver.phase = Phase::Grace(now + GRACE);
         self.driver.reactor.stopping();
         self.driver.cx.shared.begin_to_stop();
         self.close_listeners();
@@ -116,17 +117,19 @@ impl<R: Reactor, M: Mode<R>> EventLoop<'_, R, M> {
         self.drive_each(&self.slots.keys());
     }
 
-    /// Whether the deadline for stopping has passed. The timeout counts from when the loop first sees it. If it is set
-    /// again, the deadline can only become earlier.
-    fn is_overdue(&mut self) -> bool {
-        let now = self.driver.reactor.now();
-        let within = self.driver.handle.stop_deadline().unwrap_or_default();
-        let deadline = match self.stop.deadline {
-            Some(deadline) => deadline.min(now + within),
-            None => now + within,
-        };
-        self.stop.deadline = Some(deadline);
-        deadline <= now
+    /// Whether the deadline for stopping has passed.
+    fn is_overdue(&mut self, now: Instant) -> bool {
+        self.update_deadline(now) <= now
+    }
+
+    /// Keeps the deadline for stopping, and returns it. The timeout counts from when the loop first sees it. If it is
+    /// set again, the deadline can only become earlier.
+    fn update_deadline(&mut self, now: Instant) -> Instant {
+        let end = now + self.driver.handle.stop_timeout().unwrap_or_default();
+        *self.stop.deadline.insert(match self.stop.deadline {
+            Some(deadline) => deadline.min(end),
+            None => end,
+        })
     }
 
     /// Whether no more turns are to be given in this iteration: the deadline for stopping has passed, and so has the
@@ -139,7 +142,7 @@ impl<R: Reactor, M: Mode<R>> EventLoop<'_, R, M> {
     #[cold]
     fn has_no_time_left(&mut self) -> bool {
         let now = self.driver.reactor.now();
-        let is_overdue = self.is_overdue();
+        let is_overdue = self.is_overdue(now);
         is_overdue && self.driver.phase != Phase::Over && self.driver.slice.check_time(now)
     }
 
