@@ -1,7 +1,7 @@
-//! The other end: a program outside the runtime, which makes connections and carries out commands on them.
+//! A peer of the probe: a program outside the runtime, which connects to it and does what the probe asks for.
 //!
-//! The connection on which it sends `probe` is for the commands, one per line. The response to each is a line
-//! `ok NUMBER` or `error WHY`. What they mean is in `ci/interop/src/probe.rs`.
+//! On one of its connections the peer first sends the line `probe`. On this one the probe sends its commands, one per
+//! line; the peer responds to each with a line `ok NUMBER` or `error WHY`. `ci/interop/src/probe.rs` lists the commands.
 
 use std::io::IoSlice;
 
@@ -15,8 +15,8 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
-    /// Waits for it: for a minute, because a person may have to start it. Connections that don't say
-    /// the right word are from other programs, which only check whether there is a listener.
+    /// Waits for the peer to connect: for a minute, because a person may have to start it. A connection that doesn't
+    /// send `probe` is from another program, which only checks whether there is a listener.
     pub(crate) fn meet(listener: Fd) -> Result<Self, String> {
         for _ in 0..30_000 {
             match Preview1.sock_accept(listener, FdFlags::NONBLOCK) {

@@ -96,7 +96,7 @@ impl<R: Reactor> Driver<'_, R> {
     /// Called for a request while the server stops. Makes the response to it the last one, unless there is more
     /// input. Such input is read now, and kept until the response has been made.
     #[cold]
-    pub(super) fn read_behind<X>(&mut self, slot: &mut Slot<R::Stream, X>, turn: &mut Turn) {
+    pub(super) fn read_further<X>(&mut self, slot: &mut Slot<R::Stream, X>, turn: &mut Turn) {
         if slot.connection.is_ending() || slot.connection.has_kept_input() {
             return;
         }

@@ -67,7 +67,7 @@ where
                     slot.connection.close_after_response(CloseReason::Stopped);
                 } else if input.is_empty() {
                     input = &[];
-                    driver.read_behind(slot, turn);
+                    driver.read_further(slot, turn);
                 }
             }
             let connection = &mut slot.connection;

@@ -1,4 +1,4 @@
-//! Requests wait independently of each other, for time, for other requests, and for other threads.
+//! Handlers that wait: for a time, for another request, or for another thread. Meanwhile other requests are served.
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;

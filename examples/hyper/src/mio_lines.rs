@@ -1,4 +1,4 @@
-//! mio without tokio: greets each connection, then sends back what it sends.
+//! A server on mio alone, without tokio. It greets each client, and then sends back what the client sends.
 
 mod listener;
 

@@ -91,7 +91,7 @@ impl<'h, H> Streaming<'h, H> {
             if driver.is_too_late_for_pipelines() {
                 slot.connection.close_after_response(CloseReason::Stopped);
             } else {
-                driver.read_behind(slot, turn);
+                driver.read_further(slot, turn);
             }
         }
         if Self::deliver_head(driver, slot, &mut sent) {

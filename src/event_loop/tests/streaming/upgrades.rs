@@ -83,7 +83,7 @@ impl Bench {
 }
 
 /// What the client has received after the response's head.
-fn behind_head(client: &Client) -> Vec<u8> {
+fn after_head(client: &Client) -> Vec<u8> {
     let received = client.receive();
     assert!(
         received.starts_with(b"HTTP/1.1 101 Switching Protocols\r\n"),
@@ -100,7 +100,7 @@ fn bytes_pass_in_both_directions_in_every_runtime() {
         let bench = Bench::new(personality);
         let clients: Vec<Client> = (0..20).map(|_| bench.client()).collect();
         for client in &clients {
-            client.send(&[UPGRADE, b"behind the head, "].concat());
+            client.send(&[UPGRADE, b"after the head, "].concat());
         }
         for (number, client) in clients.iter().enumerate() {
             for time in 1..10 {
@@ -115,8 +115,8 @@ fn bytes_pass_in_both_directions_in_every_runtime() {
             bench.serve_upgraded(echo)
         };
         for client in &clients {
-            let expected = format!("behind the head, {}", "later, ".repeat(9));
-            assert_eq!(behind_head(client), expected.as_bytes());
+            let expected = format!("after the head, {}", "later, ".repeat(9));
+            assert_eq!(after_head(client), expected.as_bytes());
         }
         assert_eq!(counters.closed(CloseReason::Upgraded), 20);
         assert_eq!((counters.requests, seen), (20, vec!["ok".to_string(); 20]));
@@ -137,7 +137,7 @@ fn a_silent_client_is_kept_without_extra_waits() {
         bench.at(1_000_100, move |_| late.end());
         bench.stop_at(1_001_000);
         let (counters, _) = bench.serve_upgraded(echo);
-        assert_eq!(behind_head(&client), b"still there");
+        assert_eq!(after_head(&client), b"still there");
         assert_eq!(counters.closed(CloseReason::Upgraded), 1);
     }
 }
@@ -159,7 +159,7 @@ fn an_echo_takes_one_wait() {
         bench.at(5_100, move |_| late.end());
         bench.stop_at(5_200);
         let (counters, _) = bench.serve_upgraded(echo);
-        assert_eq!(behind_head(&client), b"again, ".repeat(50));
+        assert_eq!(after_head(&client), b"again, ".repeat(50));
         assert_eq!(counters.closed(CloseReason::Upgraded), 1);
     }
 }
@@ -195,7 +195,7 @@ fn input_is_read_as_far_as_it_is_taken() {
             echo(upgraded).await
         });
         assert_eq!(seen, ["ok"]);
-        assert!(behind_head(&client) == sent);
+        assert!(after_head(&client) == sent);
         assert!(counters.held_peak <= 256 << 10, "{}", counters.held_peak);
     }
 }
@@ -310,7 +310,7 @@ fn a_dropped_connection_sends_everything_and_lingers() {
         });
         let received = Rc::new(RefCell::new(Vec::new()));
         let (early, keep) = (client.clone(), Rc::clone(&received));
-        bench.at(500, move |_| *keep.borrow_mut() = behind_head(&early));
+        bench.at(500, move |_| *keep.borrow_mut() = after_head(&early));
         bench.stop_at(1_000);
         let (counters, _) =
             bench.serve_upgraded(async |mut upgraded| write(&mut upgraded, &[b'x'; 10_000]).await);
@@ -383,7 +383,7 @@ fn a_stop_waits_for_upgraded_connections_until_its_deadline() {
         let late = short.clone();
         bench.at(4_100, move |_| late.end());
         let (counters, seen) = bench.serve_upgraded(echo);
-        assert_eq!(behind_head(&short), b"late");
+        assert_eq!(after_head(&short), b"late");
         assert!(long.is_closed());
         // The program of the other one is dropped, as all tasks are.
         assert_eq!(seen, ["ok"]);

@@ -1,5 +1,5 @@
-//! Scenarios that measure what a request costs under load, beside idle connections, and how long the next request of an
-//! idle connection waits meanwhile.
+//! Scenarios with busy connections and idle ones. They measure what a request of a busy connection costs, and how long
+//! the next request of an idle connection waits.
 
 use std::fmt;
 use std::time::Duration;
