@@ -31,6 +31,8 @@ struct State {
     /// Input that waits to be read.
     input: VecDeque<Bytes>,
     queued: usize,
+    /// What the loop was last told of `queued`. It counts that much as held, and reads less because of it.
+    reported: usize,
     input_has_ended: bool,
     reader: Option<Waker>,
 
@@ -94,6 +96,7 @@ impl Pipe {
             opener: None,
             input: VecDeque::new(),
             queued: 0,
+            reported: 0,
             input_has_ended: false,
             reader: None,
             output: Vec::new(),
@@ -146,6 +149,7 @@ impl Pipe {
             state.queued += data.len();
             freed = add_piece(&mut state.input, data);
         }
+        state.reported = state.queued;
         let (queued, reader) = (state.queued, state.reader.take());
         drop(state);
         drop(freed);
@@ -167,6 +171,7 @@ impl Pipe {
     pub(crate) fn exchange(&self, unsent: usize, is_shut: bool, room: usize) -> Wishes {
         let mut state = lock(&self.state);
         state.is_notified = false;
+        state.reported = state.queued;
         let output = mem::take(&mut state.output);
         (state.unsent, state.is_shut, state.room) = (unsent + output.len(), is_shut, room);
         // At half: so a writer fills it in few steps.
@@ -212,6 +217,8 @@ impl Pipe {
         match failure {
             None => (state.input_has_ended, state.is_shut) = (true, true),
             Some(_) => {
+                // What is lost must not look like a complete stream.
+                state.input_has_ended &= state.queued == 0;
                 state.queued = 0;
                 freed = mem::take(&mut state.input);
             }
@@ -296,7 +303,9 @@ impl User {
             return Poll::Ready(Err(kind.into()));
         }
         let replaced = wait(&mut state.reader, cx);
-        drop(state);
+        // While memory is short, the loop reads no more until it knows that all was read.
+        let must = state.reported > 0;
+        self.unlock(state, must);
         drop(replaced);
         Poll::Pending
     }

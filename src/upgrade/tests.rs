@@ -129,6 +129,21 @@ fn the_loop_is_notified_when_half_of_the_input_was_read() {
     assert_eq!((bench.notified.take(), bench.exchange(0).queued), (0, 0));
 }
 
+/// Otherwise it would count what was read as held, and while memory is short it would read no more.
+#[test]
+fn the_loop_is_notified_when_the_reader_waits_after_it_has_read_all() {
+    let mut bench = Bench::new();
+    bench.pipe.push("abc".into());
+    assert_eq!(bench.read(2), Some(Ok(b"ab".to_vec())));
+    assert_eq!(bench.read(2), Some(Ok(b"c".to_vec())));
+    assert_eq!(bench.notified.take(), 0);
+    assert_eq!((bench.read(2), bench.read(2)), (None, None));
+    assert_eq!(bench.notified.take(), 1);
+    assert_eq!(bench.exchange(0).queued, 0);
+    assert_eq!(bench.read(2), None);
+    assert_eq!(bench.notified.take(), 0, "the loop knows it");
+}
+
 /// Each piece takes memory beside its data, which isn't counted.
 #[test]
 fn single_bytes_that_wait_are_joined() {
@@ -225,6 +240,25 @@ fn a_failure_is_the_error_of_all_calls() {
     assert_eq!(bench.close(), Some(Err(kind)));
     let flushed = bench.with(|upgraded, cx| upgraded.poll_flush(cx));
     assert_eq!(flushed, Some(Err(kind)));
+}
+
+/// A client that has ended its stream takes no output, or resets the connection.
+#[test]
+fn input_that_is_lost_does_not_look_complete() {
+    let mut bench = Bench::new();
+    bench.pipe.push("lost".into());
+    bench.pipe.end_input();
+    assert_eq!(bench.read(1), Some(Ok(b"l".to_vec())));
+    let kind = ErrorKind::ConnectionReset;
+    bench.pipe.close(Some(kind));
+    assert_eq!(bench.read(9), Some(Err(kind)));
+
+    let mut bench = Bench::new();
+    bench.pipe.push("read".into());
+    bench.pipe.end_input();
+    assert_eq!(bench.read(9), Some(Ok(b"read".to_vec())));
+    bench.pipe.close(Some(kind));
+    assert_eq!(bench.read(9), Some(Ok(Vec::new())), "nothing is lost");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Upgraded connections.
 
 mod events;
+mod full_budget;
 mod futures;
 
 use std::io::{self, ErrorKind};
