@@ -108,6 +108,11 @@ impl Shared {
         self.budget.held()
     }
 
+    /// Whether more may be held; with several workers, by all of them together.
+    pub(crate) fn has_room(&self, limits: &Limits) -> bool {
+        self.budget.has_room(1, limits)
+    }
+
     /// [`held`](Self::held), and the highest value of it so far.
     #[must_use]
     #[inline]

@@ -69,7 +69,7 @@ impl Tunnel {
     /// Passes output to the connection, and ends or drops it as the user wants. Returns whether the pipe is still used.
     fn exchange(&mut self, cx: &mut Context<'_>, connection: &mut Connection) -> bool {
         let Sent { unsent, is_shut } = Sent::by(connection);
-        let room = match cx.shared.held() < cx.limits.max_held {
+        let room = match cx.shared.has_room(cx.limits) {
             true => QUEUE,
             false => MIN_ROOM,
         };
