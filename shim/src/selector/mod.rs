@@ -13,7 +13,8 @@
 //!
 //! **After a short read, the next read fails with `WouldBlock`** without a call. A read that fills less than its
 //! buffer has drained the socket, but mio's contract makes users read on until `WouldBlock`; and in these runtimes a
-//! call that fails is the most expensive of all. Only one read fails in this way; the next one makes the call.
+//! call that fails is the most expensive of all. Only one read fails in this way; the next one makes the call. If the
+//! runtime has reported a hang-up or an error, each read makes the call: it returns the end, or the error.
 //! Writes that take fewer bytes than they were passed are treated in the same way.
 //!
 //! **`try_io` doesn't say which direction it used.** If it fails with `WouldBlock` while both directions have fired,
@@ -205,7 +206,9 @@ impl<W: Wasi> Selector<W> {
 
     pub(crate) fn read(&self, key: Key, buf: &mut [u8]) -> io::Result<usize> {
         self.call(key, |poller, entry| {
-            if std::mem::take(&mut entry.is_drained) && !buf.is_empty() {
+            // After a hang-up, the next read returns the end of the stream, and after an error that error.
+            let is_drained = std::mem::take(&mut entry.is_drained) && entry.read_fault.is_none();
+            if is_drained && !buf.is_empty() {
                 return Err(entry.would_block(poller, Direction::Read));
             }
             match poller.read(&entry.registration, buf) {

@@ -283,6 +283,29 @@ fn after_an_event_with_an_error_no_call_returns_would_block() {
     assert_ne!(error.kind(), ErrorKind::WouldBlock);
 }
 
+/// The runtime reports a hang-up when both ends have shut down writing. What the peer sent before, and the end of its
+/// stream, are still to be read.
+#[test]
+fn after_a_hang_up_a_short_read_is_followed_by_the_end() {
+    for reads_early in [false, true] {
+        let mut lab = Lab::new(Personality::WASI_COMMON);
+        let (client, mut stream) = lab.connect();
+        lab.register(&mut stream, 1, Interest::READABLE);
+        drain(&mut stream);
+        stream.shutdown(Shutdown::Write).expect("connected");
+        client.send(b"bye");
+        if reads_early {
+            assert_eq!(stream.read(&mut [0; 16]).expect("data"), 3);
+        }
+        client.end();
+        lab.wait(Event::is_read_closed).expect("a hang-up");
+        if !reads_early {
+            assert_eq!(stream.read(&mut [0; 16]).expect("data"), 3);
+        }
+        assert_eq!(stream.read(&mut [0; 16]).expect("the end"), 0);
+    }
+}
+
 #[test]
 fn try_io_arms_the_direction_that_would_block() {
     for personality in PERSONALITIES {
