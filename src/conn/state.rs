@@ -64,8 +64,9 @@
 //!   look like the end of a good request.
 //! * The connection fails or times out before all output is sent. The client didn't get its response.
 //!
-//! Once all output is sent, the reason is final: a connection that lingers did what was planned. The reason
-//! of a refusal is final too, whether or not the response to it can be sent.
+//! Once all output is sent, the reason is final: a connection that lingers did what was planned. If it was upgraded, it
+//! has done so only when its input has ended too, or the handler has dropped it. The reason of a refusal is final too,
+//! whether or not the response to it can be sent.
 
 mod machines;
 
@@ -368,8 +369,13 @@ impl State {
     /// The connection closes at once: it failed, timed out, or has to make room. `reason` is recorded, unless
     /// an earlier one is final.
     pub(super) fn closed(&mut self, reason: CloseReason) {
-        let is_all_sent = matches!(self.writing, Writing::Lingering | Writing::Closed);
-        let is_final = |earlier: CloseReason| is_all_sent || !earlier.is_planned();
+        let has_ended = match self.writing {
+            Writing::Open | Writing::Closing => false,
+            // The program may still read what the client sends.
+            Writing::Lingering => self.response != ResponseState::Upgraded,
+            Writing::Closed => true,
+        };
+        let is_final = |earlier: CloseReason| has_ended || !earlier.is_planned();
         if !self.close_reason().is_some_and(is_final) {
             self.keep_alive = KeepAlive::Close(reason);
         }

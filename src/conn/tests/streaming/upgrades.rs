@@ -111,6 +111,18 @@ fn the_output_can_end_before_the_input() {
     assert_eq!(bench.step(), Step::Close(CloseReason::Upgraded));
 }
 
+/// Only the output has ended then: the close isn't the planned one.
+#[test]
+fn a_failure_after_the_output_has_ended_is_the_reason() {
+    for reason in [CloseReason::ClientGone, CloseReason::Stopped] {
+        let mut bench = upgraded(|_| {});
+        bench.call(Connection::end_upgraded);
+        assert_eq!(bench.step(), Step::ShutdownWrite);
+        bench.call(|conn, cx| conn.abandon(cx, reason));
+        assert_eq!(bench.step(), Step::Close(reason));
+    }
+}
+
 #[test]
 fn a_dropped_connection_lingers() {
     for ends_before in [false, true] {

@@ -347,6 +347,28 @@ fn the_program_gets_an_error_after_a_reset() {
     }
 }
 
+/// The program has closed its output, and all of it was sent. What it still reads isn't complete: the reset must not look
+/// like the end of the client's stream.
+#[test]
+fn a_reset_after_the_output_was_closed_is_an_error() {
+    for personality in ALL {
+        let bench = Bench::new(personality);
+        let client = bench.client();
+        client.send(&[UPGRADE, b"only a part"].concat());
+        bench.at(1_000, move |_| client.reset());
+        bench.stop_at(15_000);
+        let (counters, seen) = bench.serve_upgraded(async |mut upgraded| {
+            write(&mut upgraded, b"send me all").await?;
+            close(&mut upgraded).await?;
+            let mut buffer = [0; 100];
+            while read(&mut upgraded, &mut buffer).await? > 0 {}
+            Ok(())
+        });
+        assert_eq!(seen, [format!("{:?}", ErrorKind::ConnectionReset)]);
+        assert_eq!(counters.closed(CloseReason::ClientGone), 1);
+    }
+}
+
 /// The program has dropped the connection before the reset. So its end is planned, as after a last response: it is an
 /// error only if the client hasn't taken all output.
 #[test]
