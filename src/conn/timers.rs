@@ -67,10 +67,20 @@ impl TimerTable {
 
     /// Starts a timer. A new input timer replaces the one that was set.
     pub(super) fn start(&mut self, timer: Timer, now: Instant, limits: &Limits) {
-        let deadline = now + timer.duration(limits);
+        let deadline = Self::after(now, timer.duration(limits));
         match timer {
-            Timer::Write => self.write_deadline = deadline.min(Self::LAST),
+            Timer::Write => self.write_deadline = deadline,
             input => self.set_input(input, deadline),
+        }
+    }
+
+    /// The deadline of a timer that starts at `now`. If the duration goes beyond the end of time, it is 292 years: so a
+    /// later start has a later deadline, by which the loop sees that a connection was used.
+    pub(super) fn after(now: Instant, duration: Duration) -> Instant {
+        let deadline = now + duration;
+        match deadline > Self::LAST {
+            true => (now + Duration::from_nanos(u64::MAX / 2)).min(Self::LAST),
+            false => deadline,
         }
     }
 

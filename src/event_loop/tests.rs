@@ -231,7 +231,18 @@ fn a_client_that_reads_at_the_minimum_rate_keeps_its_connection() {
 
 #[test]
 fn at_the_limit_the_longest_idle_connection_is_closed_for_a_new_one() {
+    the_longest_idle_connection_is_closed(Limits::default().idle_timeout);
+}
+
+/// A connection that was used is recognised by its new deadline.
+#[test]
+fn it_is_found_also_where_no_connection_is_idle_for_too_long() {
+    the_longest_idle_connection_is_closed(Duration::MAX);
+}
+
+fn the_longest_idle_connection_is_closed(idle_timeout: Duration) {
     let mut bench = Bench::new(Personality::WASI_COMMON);
+    bench.settings.limits.idle_timeout = idle_timeout;
     bench.settings.limits.max_connections = 3;
     let clients: Vec<Client> = (0..3).map(|_| bench.client()).collect();
     for (number, client) in clients.iter().enumerate() {

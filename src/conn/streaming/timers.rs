@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::conn::deadlines::is_fast_enough;
 use crate::conn::state::{Reading, ResponseState};
-use crate::conn::timers::Timer;
+use crate::conn::timers::{Timer, TimerTable};
 use crate::conn::{CloseReason, Connection, Context, Refusal};
 use crate::time::Instant;
 
@@ -93,7 +93,7 @@ impl Connection {
             .handler
             .run(is_awaited && !waits_for_body, handler_timeout, cx.now);
         if streaming.input_has_ended && in_progress {
-            let deadline = cx.now + limits.half_closed_timeout;
+            let deadline = TimerTable::after(cx.now, limits.half_closed_timeout);
             timers.half_closed.get_or_insert(deadline);
         } else {
             timers.half_closed = None;
