@@ -330,6 +330,7 @@ impl Connection {
             request.sink = Sink::Drain { left };
             request.is_awaited = false;
             request.in_window = 0;
+            streaming.timers.begin_to_drain();
         } else {
             self.leave_body_unread(cx, CloseReason::BodyUnread);
         }

@@ -26,6 +26,11 @@ pub(super) struct Timers {
 }
 
 impl Timers {
+    /// The rest of the body is drained from now on, with rate windows of its own.
+    pub(super) fn begin_to_drain(&mut self) {
+        self.body = Countdown::default();
+    }
+
     /// The client has taken output: it is not gone.
     pub(super) fn output_taken(&mut self) {
         self.half_closed = None;

@@ -97,6 +97,24 @@ fn the_rest_of_a_body_must_keep_the_rate_after_the_response() {
     assert_eq!(bench.seen.len(), 1);
 }
 
+/// Also if a window had begun while the handler waited for the body.
+#[test]
+fn the_rest_of_a_body_has_a_whole_window() {
+    let mut bench = Bench::new(wait);
+    bench.input(post(60_000));
+    bench.await_body(true);
+    bench.input([b'x'; 10_000]);
+    bench.pass(Duration::from_millis(9_999));
+    bench.call(Connection::drop_body);
+    bench.respond_exactly("enough");
+    assert_eq!(bench.status(), "200");
+    bench.pass(seconds(9));
+    bench.input([b'x'; 50_000]);
+    bench.input(GET);
+    assert_eq!(bench.step(), Step::Wait);
+    assert_eq!(bench.reason(), None);
+}
+
 #[test]
 fn a_handler_may_take_any_time_unless_it_has_a_timeout() {
     let mut bench = Bench::new(wait);
