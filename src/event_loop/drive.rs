@@ -51,7 +51,9 @@ impl<R: Reactor> Driver<'_, R> {
             self.backlog.push_back(key);
         }
         self.update_interest(mode, slot);
-        self.schedule.update(key.index(), slot, self.cx.now);
+        let is_held_back = mode.is_held_back(&slot.exchange);
+        let now = self.cx.now;
+        self.schedule.update(key.index(), slot, is_held_back, now);
         None
     }
 

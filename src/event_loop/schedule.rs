@@ -25,14 +25,23 @@ impl Schedule {
         }
     }
 
-    /// Updates the deadline of the connection in a slot, and its position in the list of idle connections.
-    pub(super) fn update<S, X>(&mut self, index: usize, slot: &mut Slot<S, X>, now: Instant) {
+    /// Updates the deadline of the connection in a slot, and its position in the list of idle connections. A connection
+    /// that `is_held_back` waits for its request to begin.
+    pub(super) fn update<S, X>(
+        &mut self,
+        index: usize,
+        slot: &mut Slot<S, X>,
+        is_held_back: bool,
+        now: Instant,
+    ) {
         let deadline = slot.connection.poll_timeout();
         if let Some(deadline) = deadline {
             self.deadlines.set(index, next_tick(deadline));
         }
-        // A connection in the backlog is not idle, even between two of its requests: there is more to read.
-        let can_be_evicted = slot.connection.can_be_evicted() && !slot.is_queued;
+        // A connection in the backlog is not idle, even between two of its requests: there is more to read. Neither is
+        // one that is held back.
+        let waits_for_turn = slot.is_queued || is_held_back;
+        let can_be_evicted = slot.connection.can_be_evicted() && !waits_for_turn;
         // A connection that was used has another deadline. It moves to the end of the list, since its idle time
         // begins anew.
         let until = deadline.filter(|_| can_be_evicted);

@@ -125,6 +125,36 @@ fn when_a_client_goes_a_waiting_request_may_begin() {
     bench.serve(later);
 }
 
+/// Its request has arrived: to close it would lose that, and reset the client.
+#[test]
+fn a_connection_whose_request_waits_is_not_closed_for_a_new_one() {
+    for idle_count in [1, 0] {
+        let mut bench = Bench::new(Personality::STRICT);
+        bench.settings.limits.max_requests = 1;
+        bench.settings.limits.max_connections = 2 + idle_count;
+        let (first, waiting) = (bench.client(), bench.client());
+        let idle: Vec<Client> = (0..idle_count).map(|_| bench.client()).collect();
+        first.send(&get("/5000"));
+        let late = waiting.clone();
+        bench.at(10, move |_| late.send(&get("/0")));
+        let (listener, new) = (bench.listener, Rc::new(RefCell::new(None)));
+        let keep = Rc::clone(&new);
+        bench.at(1_000, move |fake| {
+            let client = fake.connect(listener);
+            client.send(&get("/0"));
+            *keep.borrow_mut() = Some(client);
+        });
+        bench.stop_at(6_000);
+        let counters = bench.serve(later);
+        let new = new.borrow_mut().take().expect("it has connected");
+        let served = [&first, &waiting, &new].map(count_ok);
+        assert_eq!(served, [1, 1, 1], "{idle_count} idle");
+        assert!(idle.iter().all(Client::is_closed));
+        // If none is idle before, one that has its response.
+        assert_eq!(counters.closed(CloseReason::Evicted), 1);
+    }
+}
+
 #[test]
 fn requests_that_wait_cause_no_waits_of_the_loop() {
     let bench = Bench::new(Personality::WASI_COMMON);
