@@ -5,7 +5,9 @@
 //!
 //! The crate `async-tungstenite` speaks the protocol, on the connection that `mini_http::upgrade` returns. It responds
 //! to pings and to a close while the next message is awaited. A message of more than 4 MiB ends the connection
-//! with the code 1009, at `/all` one of more than 64 KiB. When the server stops, the code is 1001.
+//! with the code 1009, at `/all` one of more than 64 KiB; a text that isn't UTF-8 with 1007, other faults of the client
+//! with 1002. When the server stops, the code is 1001. A client that is silent for a minute is sent a ping, and has a
+//! minute to respond.
 
 mod handshake;
 mod room;
