@@ -45,12 +45,17 @@ const LONGEST: u64 = 2 << 10;
 /// Proxies end a request after a minute without a response, some after 30 s.
 const LONG_POLL: Duration = Duration::from_secs(25);
 
+/// A handler that takes longer is dropped, and its client gets 503: when Redis doesn't respond, requests must not pile up.
+/// Longer than a long poll.
+const HANDLER_TIMEOUT: Duration = Duration::from_secs(30);
+
 const PAGE: &str = include_str!("page.html");
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     env_logger::init();
     let addr = std::env::var("MINI_HTTP_ADDR").unwrap_or("127.0.0.1:3000".into());
-    let server = Server::new(&addr)?;
+    let mut server = Server::new(&addr)?;
+    server.limits(|limits| limits.handler_timeout = Some(HANDLER_TIMEOUT));
     let room = Rc::new(Room::default());
     #[cfg(not(target_os = "wasi"))]
     if let Ok(url) = std::env::var("REDIS_URL") {
