@@ -385,7 +385,6 @@ impl Server {
         H: FnMut(StreamedRequest) -> F,
         F: Future<Output: IntoResponse>,
     {
-        self.workers.check_single()?;
         self.serve_futures(handler, &self.settings)
     }
 
@@ -395,6 +394,7 @@ impl Server {
         H: FnMut(StreamedRequest) -> F,
         F: Future<Output: IntoResponse>,
     {
+        self.workers.check_single()?;
         settings.limits.check()?;
         let tasks = waiting::take(self.id)?;
         self.handle.start()?;

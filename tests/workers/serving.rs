@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, Thread};
 use std::time::Duration;
 
+use mini_http::body::AnyBody;
 use mini_http::{ErrorKind, Response, Result, Server};
 
 use super::{GET, connect, exchange, spread, start, stop, thread_id, two};
@@ -120,6 +121,8 @@ fn one_handler_is_not_enough_for_several_workers() {
     let mut server = two();
     is_explained(server.start(thread_id), "start_each");
     is_explained(server.serve(|_| Response::new("")), "serve_each");
+    let in_pieces = |_| Response::new(AnyBody::from(""));
+    is_explained(server.serve(in_pieces), "serve_each");
     let never = async |_| Response::new(String::new());
     is_explained(server.serve_async(never), "serve_async_each");
     server.workers(0);
