@@ -47,9 +47,7 @@ impl Listeners {
 
     /// Adds sockets at all addresses of `addr`.
     pub(crate) fn add(&mut self, addr: &str) -> Result<()> {
-        let sockets = self.sockets.get_mut()?;
-        // One of the sockets may have to be bound anew.
-        self.beside.get_mut()?.clear();
+        let (sockets, beside) = (self.sockets.get_mut()?, self.beside.get_mut()?);
         #[cfg(unix)]
         if let Some(path) = addr.strip_prefix(super::UNIX) {
             sockets.push(super::unix::bind(path.as_ref())?);
@@ -63,10 +61,10 @@ impl Listeners {
         let addresses = resolve(addr).map_err(failed)?;
         let mut narrowed = Vec::new();
         let bound = bind_all(&addresses, |address| {
-            bind_beside(sockets, &mut narrowed, address)
+            bind_beside(sockets, beside, &mut narrowed, address)
         });
         if bound.is_err() {
-            widen(sockets, &narrowed);
+            widen(sockets, beside, &narrowed);
             self.addresses = addresses_of(sockets);
         }
         let bound = bound.map_err(|failure| {
@@ -160,13 +158,14 @@ fn failure_text<E>(addr: &str, failure: &Failure<E>) -> String {
     format!("can't listen on {addr}{which}{remedy}")
 }
 
-/// Binds an address beside these sockets.
+/// Binds an address beside these sockets. If one of them is bound anew, those of `beside` at its address are closed.
 ///
 /// A socket at the IPv6 wildcard usually takes IPv4 connections as well, so it would collide with an IPv4 socket of the
 /// same port. If the server has such a socket, the wildcard is bound for IPv6 only. If the IPv4 socket is added later,
 /// the wildcard is bound anew, because a bound socket can't be changed to IPv6 only. Its port is added to `narrowed`.
 fn bind_beside(
     sockets: &mut Vec<Socket>,
+    beside: &mut Vec<Socket>,
     narrowed: &mut Vec<u16>,
     address: SocketAddr,
 ) -> std::result::Result<(Socket, u16), (Cause, io::Error)> {
@@ -181,7 +180,7 @@ fn bind_beside(
         return Socket::bind(address, has_v4 && address.ip().is_unspecified());
     }
     if let Some(at) = sockets.iter().position(|socket| socket.takes_v4(port)) {
-        if let Err(failure) = rebind_wildcard(sockets, at, port, true) {
+        if let Err(failure) = rebind_wildcard(sockets, beside, at, port, true) {
             // The system may not have sockets for IPv6 only. Then the socket is bound as it was.
             if let Ok((as_before, _)) = Socket::bind(wildcard(port), false) {
                 sockets.insert(at, as_before);
@@ -194,14 +193,10 @@ fn bind_beside(
 }
 
 /// Called if addresses could not be added: wildcards that were bound for IPv6 only take IPv4 connections again.
-fn widen(sockets: &mut Vec<Socket>, narrowed: &[u16]) {
+fn widen(sockets: &mut Vec<Socket>, beside: &mut Vec<Socket>, narrowed: &[u16]) {
     for &port in narrowed {
-        let is_narrow = |socket: &Socket| {
-            let address = socket.local_addr().and_then(io::Result::ok);
-            address == Some(wildcard(port))
-        };
-        if let Some(at) = sockets.iter().position(is_narrow)
-            && let Err((_, error)) = rebind_wildcard(sockets, at, port, false)
+        if let Some(at) = sockets.iter().position(|it| is_wildcard(it, port))
+            && let Err((_, error)) = rebind_wildcard(sockets, beside, at, port, false)
         {
             warn!(target: "mini_http", "not listening on {} any more: {error}", wildcard(port));
         }
@@ -212,14 +207,21 @@ fn wildcard(port: u16) -> SocketAddr {
     (Ipv6Addr::UNSPECIFIED, port).into()
 }
 
+fn is_wildcard(socket: &Socket, port: u16) -> bool {
+    let address = socket.local_addr().and_then(io::Result::ok);
+    address == Some(wildcard(port))
+}
+
 /// Binds the IPv6 wildcard anew. If that fails, its socket is lost: it had to be closed before.
 fn rebind_wildcard(
     sockets: &mut Vec<Socket>,
+    beside: &mut Vec<Socket>,
     at: usize,
     port: u16,
     only_v6: bool,
 ) -> std::result::Result<(), (Cause, io::Error)> {
     drop(sockets.remove(at));
+    beside.retain(|it| !is_wildcard(it, port));
     let (socket, _) = Socket::bind(wildcard(port), only_v6)?;
     sockets.insert(at, socket);
     Ok(())

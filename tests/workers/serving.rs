@@ -102,6 +102,41 @@ fn connections_that_came_before_the_start_are_served() {
     stop(&handle, thread);
 }
 
+/// They wait at the sockets of both workers.
+#[test]
+fn connections_that_came_before_another_address_was_added_are_served() {
+    let mut server = two();
+    let addr = server.local_addr().expect("an address");
+    let mut early: Vec<_> = (0..20).map(|_| connect(addr)).collect();
+    server.and_listen("127.0.0.1:0").expect("a free port");
+    let (_, handle, thread) = start(server, |server| server.start_each(|| thread_id));
+    for stream in &mut early {
+        exchange(stream, GET);
+    }
+    stop(&handle, thread);
+}
+
+/// All sockets at the IPv6 wildcard are bound anew, for IPv6 only.
+#[test]
+fn wildcards_of_both_families_can_have_one_port_for_all_workers() {
+    if TcpListener::bind("[::1]:0").is_err() {
+        return;
+    }
+    let mut server = Server::new("[::]:0").expect("a free port");
+    server.workers(2);
+    let port = server.local_addr().expect("an address").port();
+    let v4 = SocketAddr::from(([127, 0, 0, 1], port));
+    server
+        .and_listen(&format!("0.0.0.0:{port}"))
+        .expect("they don't collide");
+    let (_, handle, thread) = start(server, |server| server.start_each(|| thread_id));
+    for addr in [v4, (std::net::Ipv6Addr::LOCALHOST, port).into()] {
+        let (_, spread) = spread(addr);
+        assert_eq!(spread.values().sum::<usize>(), 400);
+    }
+    stop(&handle, thread);
+}
+
 #[test]
 fn a_stop_before_the_start_stops_all_workers() {
     let server = two();
