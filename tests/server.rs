@@ -196,32 +196,105 @@ fn without_socket_activation_the_error_has_advice() {
     assert!(error.to_string().contains("LISTEN_FDS"), "{error}");
 }
 
-/// systemd passes the socket as fd 3, and says so in the environment of the process. Here the process is this
-/// test program once more, which runs only this test, as the server.
+/// systemd passes sockets from fd 3 on, and says so in the environment of the process. Here the process is this
+/// test program once more, which runs only this test, in the other role.
+#[cfg(target_os = "linux")]
+fn activated(test: &str, sockets: [std::os::fd::OwnedFd; 2]) -> std::process::Command {
+    let [first, second] = sockets.map(std::process::Stdio::from);
+    let mut command = std::process::Command::new("sh");
+    command
+        .arg("-c")
+        .arg(
+            "export LISTEN_PID=$$ LISTEN_FDS=2
+            exec \"$0\" \"$@\" 3<&0 4<&2 </dev/null 2>/dev/null",
+        )
+        .arg(std::env::current_exe().expect("a path"))
+        .args(["--exact", test])
+        .env(IS_ACTIVATED, "")
+        .stdin(first)
+        .stdout(std::process::Stdio::null())
+        .stderr(second);
+    command
+}
+
+#[cfg(target_os = "linux")]
+const IS_ACTIVATED: &str = "MINI_HTTP_TEST_IS_ACTIVATED";
+
+#[cfg(target_os = "linux")]
+fn is_activated() -> bool {
+    std::env::var_os(IS_ACTIVATED).is_some()
+}
+
+#[cfg(target_os = "linux")]
+fn two_listeners() -> ([SocketAddr; 2], [std::os::fd::OwnedFd; 2]) {
+    let listener = |_| TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let listeners = [(); 2].map(listener);
+    let addrs = std::array::from_fn(|at| listeners[at].local_addr().expect("an address"));
+    (addrs, listeners.map(Into::into))
+}
+
 #[test]
 #[cfg(target_os = "linux")]
 fn sockets_of_systemd_are_served() {
-    use std::process::{Command, Stdio};
-    const SERVES: &str = "MINI_HTTP_TEST_SERVES";
-    if std::env::var_os(SERVES).is_some() {
-        let server = Server::preopened().expect("the socket of systemd");
+    if is_activated() {
+        let server = Server::preopened().expect("the sockets of systemd");
+        let again = Server::preopened().expect_err("they are in use");
+        assert_eq!(again.kind(), ErrorKind::NoListener);
         let served = server.serve(|_| Response::new("Hello!"));
         return served.expect("it is killed before it ends");
     }
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let addr = listener.local_addr().expect("an address");
-    let child = Command::new("sh")
-        .arg("-c")
-        .arg("export LISTEN_PID=$$ LISTEN_FDS=1; exec \"$0\" \"$@\" 3<&0 </dev/null")
-        .arg(std::env::current_exe().expect("a path"))
-        .args(["--exact", "sockets_of_systemd_are_served"])
-        .env(SERVES, "")
-        .stdin(Stdio::from(std::os::fd::OwnedFd::from(listener)))
-        .stdout(Stdio::null())
-        .spawn();
+    let (addrs, sockets) = two_listeners();
+    let child = activated("sockets_of_systemd_are_served", sockets).spawn();
     let _child = KilledAtTheEnd(child.expect("sh starts"));
-    let response = exchange(addr, GET);
-    assert!(response.ends_with("Hello!"), "{response}");
+    for addr in addrs {
+        let response = exchange(addr, GET);
+        assert!(response.ends_with("Hello!"), "{response}");
+    }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn each_socket_of_systemd_can_have_a_server_of_its_own() {
+    if is_activated() {
+        let other = Server::from_fd(5).expect_err("there are two");
+        assert!(other.to_string().contains("2 sockets"), "{other}");
+        let [fourth, third] = [4, 3].map(|fd| Server::from_fd(fd).expect("a socket"));
+        let again = Server::from_fd(3).expect_err("it is in use");
+        assert_eq!(again.kind(), ErrorKind::NoListener);
+        assert!(again.to_string().contains("in use"), "{again}");
+        std::thread::spawn(move || fourth.serve(|_| Response::new("fourth")));
+        let served = third.serve(|_| Response::new("third"));
+        return served.expect("it is killed before it ends");
+    }
+    let (addrs, sockets) = two_listeners();
+    let name = "each_socket_of_systemd_can_have_a_server_of_its_own";
+    let child = activated(name, sockets).spawn();
+    let _child = KilledAtTheEnd(child.expect("sh starts"));
+    for (addr, expected) in addrs.into_iter().zip(["third", "fourth"]) {
+        let response = exchange(addr, GET);
+        assert!(response.ends_with(expected), "{response}");
+    }
+}
+
+/// As by a socket unit with `Accept=yes`: accepting from it would fail again and again.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_passed_connection_is_not_a_listener() {
+    use std::os::unix::net::UnixStream;
+    if is_activated() {
+        for fd in [3, 4] {
+            let error = Server::from_fd(fd).expect_err("a connection");
+            assert_eq!(error.kind(), ErrorKind::NoListener);
+            assert!(error.to_string().contains("not a listening"), "{error}");
+        }
+        return;
+    }
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let tcp = TcpStream::connect(listener.local_addr().expect("an address"));
+    let (unix, _peer) = UnixStream::pair().expect("two sockets");
+    let sockets = [tcp.expect("it listens").into(), unix.into()];
+    let ended = activated("a_passed_connection_is_not_a_listener", sockets).status();
+    assert!(ended.expect("sh starts").success());
 }
 
 /// Kills the process when the test ends, also when it fails.

@@ -8,6 +8,8 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
 #[cfg(all(feature = "systemd", unix))]
 use std::sync::Arc;
+#[cfg(unix)]
+use std::sync::Mutex;
 
 #[cfg(unix)]
 use listenfd::ListenFd;
@@ -16,6 +18,8 @@ use super::bind::{Cause, Failure, bind_all, resolve};
 use super::socket::Socket;
 use super::{TakeOnce, check_syntax};
 use crate::error::{Error, ErrorKind, Result};
+#[cfg(unix)]
+use crate::executor::lock;
 use crate::log::warn;
 use crate::reactor::mio::MioReactor;
 #[cfg(all(feature = "systemd", unix))]
@@ -290,15 +294,29 @@ impl Listeners {
     }
 }
 
+/// The sockets that were passed to this process. They are remembered, because reading the variables removes them from
+/// the environment.
+#[cfg(unix)]
+static PASSED: Mutex<Option<ListenFd>> = Mutex::new(None);
+
+#[cfg(unix)]
+fn with_passed<T>(take: impl FnOnce(&mut ListenFd) -> T) -> T {
+    let mut passed = lock(&PASSED);
+    let known = passed.take().filter(|known| known.len() > 0);
+    take(passed.insert(known.unwrap_or_else(ListenFd::from_env)))
+}
+
 /// Sockets passed by systemd's socket activation: `LISTEN_FDS` of them from fd 3 on, if `LISTEN_PID` is
 /// this process (`sd_listen_fds(3)`).
 #[cfg(unix)]
 impl Listeners {
     /// Takes all passed sockets.
     pub(crate) fn preopened() -> Result<Self> {
-        let mut passed = ListenFd::from_env();
-        let sockets = (0..passed.len()).map(|index| take(&mut passed, index));
-        let sockets: Vec<_> = sockets.collect::<Result<_>>()?;
+        let all = |passed: &mut ListenFd| {
+            let sockets = (0..passed.len()).map(|index| take(passed, index));
+            sockets.collect::<Result<Vec<_>>>()
+        };
+        let sockets = with_passed(all)?;
         if sockets.is_empty() {
             return Err(Error::new(
                 ErrorKind::NoListener,
@@ -312,16 +330,13 @@ impl Listeners {
 
     /// Takes the passed socket with this file descriptor.
     pub(crate) fn from_fd(fd: u32) -> Result<Self> {
-        let mut passed = ListenFd::from_env();
-        let count = passed.len();
-        match usize::try_from(fd)
-            .ok()
-            .and_then(|fd| fd.checked_sub(FIRST_FD))
-        {
-            Some(index) if index < count => {
-                take(&mut passed, index).map(|socket| vec![socket].into())
+        let index = usize::try_from(fd).ok();
+        let index = index.and_then(|fd| fd.checked_sub(FIRST_FD));
+        with_passed(|passed| match (index, passed.len()) {
+            (Some(index), count) if index < count => {
+                take(passed, index).map(|socket| vec![socket].into())
             }
-            _ => Err(Error::new(
+            (_, count) => Err(Error::new(
                 ErrorKind::NoListener,
                 format!(
                     "fd {fd} was not passed: LISTEN_FDS names {count} sockets from fd {FIRST_FD} \
@@ -329,7 +344,7 @@ impl Listeners {
                      Server::from_listener"
                 ),
             )),
-        }
+        })
     }
 }
 
@@ -366,6 +381,7 @@ fn take(passed: &mut ListenFd, index: usize) -> Result<Socket> {
             Err(_) => Err(not_tcp),
         },
     };
+    let taken = taken.and_then(|socket| socket.map(Socket::check_listens).transpose());
     match taken {
         Ok(Some(socket)) => Ok(socket),
         Ok(None) => Err(Error::new(

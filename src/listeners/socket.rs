@@ -132,6 +132,30 @@ impl Socket {
 
 #[cfg(unix)]
 impl Socket {
+    /// Returns it if it listens, as far as the system says.
+    pub(super) fn check_listens(self) -> io::Result<Self> {
+        match self.listens()? {
+            true => Ok(self),
+            false => Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "it doesn't listen; with Accept=yes, a socket unit passes a connection in its place",
+            )),
+        }
+    }
+
+    fn listens(&self) -> io::Result<bool> {
+        cfg_if::cfg_if! {
+            if #[cfg(any(target_os = "android", target_os = "freebsd", target_os = "linux"))] {
+                match self {
+                    Self::Tcp { listener, .. } => SockRef::from(listener).is_listener(),
+                    Self::Unix { listener, .. } => SockRef::from(listener).is_listener(),
+                }
+            } else {
+                Ok(true)
+            }
+        }
+    }
+
     /// A copy for another process. While that listens, the file of a Unix domain socket stays.
     pub(super) fn copy(&self) -> io::Result<OwnedFd> {
         match self {
