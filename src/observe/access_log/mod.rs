@@ -150,7 +150,10 @@ impl One for AccessLog {
         if state.buffer.is_empty() {
             return None;
         }
-        let due = *state.due.get_or_insert(now + LOG_DELAY);
+        // Each loop has a clock of its own: the moment that another one has set may seem far away.
+        let latest = now + LOG_DELAY;
+        let due = state.due.map_or(latest, |due| due.min(latest));
+        state.due = Some(due);
         if due > now {
             return Some(due);
         }
@@ -183,4 +186,43 @@ impl fmt::Debug for AccessLog {
 
 fn append_to(path: &Path) -> io::Result<File> {
     OpenOptions::new().append(true).create(true).open(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The lines that were written.
+    #[derive(Clone, Default)]
+    struct Written(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Written {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            lock(&self.0).extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// The loop whose clock shows more is in a handler that blocks.
+    #[test]
+    fn each_loop_writes_in_time_by_its_own_clock() {
+        let written = Written::default();
+        let log = AccessLog::new(LogFormat::Common, written.clone());
+        let push = |line: &'static [u8]| {
+            let mut state = lock(&log.shared.state);
+            state.buffer.push(|lines| lines.extend_from_slice(line));
+        };
+        let old = Instant::from_nanos(3_600_000_000_000);
+        let young = Instant::from_nanos(5);
+        push(b"1\n");
+        assert_eq!(log.before_wait(old), Some(old + LOG_DELAY));
+        push(b"2\n");
+        assert_eq!(log.before_wait(young), Some(young + LOG_DELAY));
+        assert_eq!(log.before_wait(young + LOG_DELAY), None);
+        assert_eq!(*lock(&written.0), b"1\n2\n");
+    }
 }
