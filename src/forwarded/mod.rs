@@ -77,6 +77,9 @@ impl TrustedProxies {
     /// file decide which processes may connect.
     ///
     /// On WASI preview 1 no connection has an address. There this trusts every client that can reach the listener.
+    ///
+    /// With the PROXY protocol, a connection has none if the proxy doesn't know the address of its client. This trusts
+    /// such clients, so don't use both.
     #[must_use]
     pub fn and_without_address(mut self) -> Self {
         self.without_address = true;
