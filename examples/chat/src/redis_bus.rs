@@ -164,7 +164,7 @@ fn number(id: &str) -> u64 {
     /// Redis doesn't add as many entries in a millisecond. It counts on if its clock was set back: then more may come.
     const SEQUENCE_BITS: u32 = 10;
     let (millis, sequence) = id.split_once('-').unwrap_or((id, "0"));
-    let [millis, sequence] = [millis, sequence].map(|it| it.parse().unwrap_or(0));
+    let [millis, sequence] = [millis, sequence].map(|it| it.parse::<u64>().unwrap_or(0));
     (millis << SEQUENCE_BITS).saturating_add(sequence)
 }
 
