@@ -37,7 +37,7 @@ pub(crate) fn check_initial(module: &Module, most: usize) -> std::result::Result
 pub(crate) struct Limits {
     most: usize,
     used: usize,
-    /// The bytes of the last growth, which may still fail.
+    /// The bytes of the last growth of a memory, which may still fail.
     last: usize,
     counters: Arc<Counters>,
 }
@@ -53,23 +53,19 @@ impl Limits {
         }
     }
 
-    fn grow(&mut self, current: usize, desired: usize) -> bool {
-        let more = desired.saturating_sub(current);
-        let Some(used) = self.used.checked_add(more) else {
-            return false;
-        };
-        if used > self.most {
-            return false;
+    /// Counts a growth. Returns how many bytes it takes, or `None` if it isn't permitted.
+    fn grow(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> Option<usize> {
+        // wasmtime would refuse it after this. It must not be counted.
+        if maximum.is_some_and(|maximum| desired > maximum) {
+            return None;
         }
-        self.last = more;
+        let more = desired.saturating_sub(current);
+        let used = self.used.checked_add(more)?;
+        if used > self.most {
+            return None;
+        }
         self.set(used);
-        true
-    }
-
-    /// The last growth has failed, for instance because the memory has a maximum of its own.
-    fn undo(&mut self) {
-        let last = std::mem::take(&mut self.last);
-        self.set(self.used - last);
+        Some(more)
     }
 
     fn set(&mut self, used: usize) {
@@ -79,24 +75,27 @@ impl Limits {
 }
 
 impl ResourceLimiter for Limits {
-    fn memory_growing(&mut self, now: usize, desired: usize, _: Option<usize>) -> Result<bool> {
-        Ok(self.grow(now, desired))
+    fn memory_growing(&mut self, now: usize, desired: usize, most: Option<usize>) -> Result<bool> {
+        let more = self.grow(now, desired, most);
+        self.last = more.unwrap_or(0);
+        Ok(more.is_some())
     }
 
-    fn table_growing(&mut self, now: usize, desired: usize, _: Option<usize>) -> Result<bool> {
+    fn table_growing(&mut self, now: usize, desired: usize, most: Option<usize>) -> Result<bool> {
         let bytes = |elements: usize| elements.saturating_mul(ELEMENT);
-        Ok(self.grow(bytes(now), bytes(desired)))
+        let more = self.grow(bytes(now), bytes(desired), most.map(bytes));
+        Ok(more.is_some())
     }
 
+    /// The system has no memory for the last growth.
     fn memory_grow_failed(&mut self, _: wasmtime::Error) -> Result<()> {
-        self.undo();
+        let last = std::mem::take(&mut self.last);
+        self.set(self.used - last);
         Ok(())
     }
 
-    fn table_grow_failed(&mut self, _: wasmtime::Error) -> Result<()> {
-        self.undo();
-        Ok(())
-    }
+    // Nothing is done in `table_grow_failed`. wasmtime calls it for a size that overflows, and has not called
+    // `table_growing` before. A guest can cause that with a table of 64 bits as often as it wants.
 }
 
 #[cfg(test)]
@@ -122,14 +121,18 @@ mod tests {
         assert!(limits.memory_growing(0, 60, None).expect("no error"));
         for _ in 0..9 {
             // The memory has a maximum of its own, which wasmtime checks after this.
-            assert!(limits.memory_growing(60, 90, Some(70)).expect("no error"));
-            let failed = wasmtime::Error::msg("the maximum");
+            assert!(!limits.memory_growing(60, 90, Some(70)).expect("no error"));
+            assert_eq!(counters.memory.get(), 60);
+            assert!(limits.memory_growing(60, 70, Some(70)).expect("no error"));
+            let failed = wasmtime::Error::msg("the system has none");
             limits.memory_grow_failed(failed).expect("no error");
             assert_eq!(counters.memory.get(), 60);
         }
-        assert!(limits.table_growing(0, 5, Some(2)).expect("no error"));
-        let failed = wasmtime::Error::msg("the maximum");
-        limits.table_grow_failed(failed).expect("no error");
+        assert!(!limits.table_growing(0, 5, Some(2)).expect("no error"));
         assert!(limits.memory_growing(60, 100, None).expect("no error"));
+        // A table's size that overflows fails without the question whether it may grow.
+        let failed = wasmtime::Error::msg("overflow");
+        limits.table_grow_failed(failed).expect("no error");
+        assert_eq!(counters.memory.get(), 100);
     }
 }

@@ -149,6 +149,28 @@ fn a_guest_gets_no_more_memory_than_it_may() {
     assert_eq!(running.wait(), 0);
 }
 
+/// When the size of a table overflows, wasmtime says that growing it has failed, though it hasn't asked before.
+#[test]
+fn a_table_that_cant_grow_gives_no_memory_back() {
+    // Takes memory by the MiB, with a table that overflows before each, and exits with how often it got some.
+    let module = wat::parse_str(
+        r#"(module
+          (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+          (memory (export "memory") 1)
+          (table $table i64 1 funcref)
+          (func (export "_start") (local $got i32)
+            (loop $more
+              (drop (table.grow $table (ref.null func) (i64.const -1)))
+              (if (i32.ne (memory.grow (i32.const 16)) (i32.const -1))
+                (then
+                  (local.set $got (i32.add (local.get $got) (i32.const 1)))
+                  (br_if $more (i32.lt_u (local.get $got) (i32.const 64))))))
+            (call $exit (local.get $got))))"#,
+    );
+    let host = Host::from_bytes("guest", module.unwrap()).cache(false);
+    assert_eq!(host.memory(8 << 20).start().unwrap().wait(), 7);
+}
+
 /// A client whose guest has closed its listener, and goes on to serve it.
 fn closed_listener(address: SocketAddr) -> TcpStream {
     let mut client = TcpStream::connect(address).unwrap();
