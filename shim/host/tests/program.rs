@@ -190,6 +190,53 @@ fn it_serves_on_when_nothing_reads_its_log() {
     assert!(start.elapsed() > Duration::from_secs(1));
 }
 
+/// Waits for the standard input, reads one byte, and waits again. Exits with 7 if it alone was reported both times.
+const WAITS_FOR_INPUT: &str = r#"(module
+  (import "wasi_snapshot_preview1" "poll_oneoff" (func $poll (param i32 i32 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "fd_read" (func $read (param i32 i32 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+  (memory (export "memory") 1)
+  ;; The list is at 0: reading from 0, and the monotonic clock in 20 s. The events are at 128.
+  (func $is_reported (result i32)
+    (i32.store8 (i32.const 8) (i32.const 1))
+    (i32.store (i32.const 64) (i32.const 1))
+    (i64.store (i32.const 72) (i64.const 20000000000))
+    (if (call $poll (i32.const 0) (i32.const 128) (i32.const 2) (i32.const 256)) (then unreachable))
+    (i32.and
+      (i32.eq (i32.load (i32.const 256)) (i32.const 1))
+      (i32.eq (i32.load8_u (i32.const 138)) (i32.const 1))))
+  (func (export "_start")
+    (if (i32.eqz (call $is_reported)) (then (call $exit (i32.const 1))))
+    (i32.store (i32.const 512) (i32.const 1024))
+    (i32.store (i32.const 516) (i32.const 1))
+    (if (call $read (i32.const 0) (i32.const 512) (i32.const 1) (i32.const 520)) (then unreachable))
+    (if (i32.eqz (call $is_reported)) (then (call $exit (i32.const 2))))
+    (call $exit (i32.const 7))))"#;
+
+#[test]
+fn input_that_is_left_is_reported_again() {
+    let module = module("input", WAITS_FOR_INPUT);
+    let file = Stdio::from(std::fs::File::open(&module).unwrap());
+    for (what, stdin) in [
+        ("a pipe", Stdio::piped()),
+        ("a file", file),
+        ("no input", Stdio::null()),
+    ] {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_wasip1-host"))
+            .arg("--no-cache")
+            .arg(&module)
+            .stdin(stdin)
+            .spawn()
+            .unwrap();
+        // The pipe stays open, so its end is not what is reported.
+        let mut pipe = child.stdin.take();
+        if let Some(pipe) = &mut pipe {
+            pipe.write_all(b"ab").unwrap();
+        }
+        assert_eq!(child.wait().unwrap().code(), Some(7), "{what}");
+    }
+}
+
 #[test]
 fn wrong_arguments_are_refused() {
     use std::os::unix::ffi::OsStrExt;

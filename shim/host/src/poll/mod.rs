@@ -245,12 +245,16 @@ impl Poll {
         Ok(())
     }
 
+    /// Whether the standard input is in the list, and has input or is at its end.
+    fn has_stdin(&self) -> bool {
+        !self.stdin.is_empty() && is_readable(&rustix::stdio::stdin())
+    }
+
     fn report_stdin(&mut self, memory: &mut Memory<'_>) -> Call {
-        let stdin = rustix::stdio::stdin();
-        if self.stdin.is_empty() || !is_readable(&stdin) {
+        if !self.has_stdin() {
             return Ok(());
         }
-        let nbytes = rustix::io::ioctl_fionread(stdin).unwrap_or(1);
+        let nbytes = rustix::io::ioctl_fionread(rustix::stdio::stdin()).unwrap_or(1);
         let hangup = nbytes == 0;
         for at in 0..self.stdin.len() {
             let index = self.stdin[at];
@@ -280,7 +284,8 @@ impl Poll {
 
     /// How long to wait. `None` is without end.
     fn time_left(&self, instance: &Instance) -> Option<Duration> {
-        if self.events.count > 0 {
+        // The kernel reports new input of the standard input once, and nothing of a file.
+        if self.events.count > 0 || self.has_stdin() {
             return Some(Duration::ZERO);
         }
         let first = instance.clocks.iter().map(|clock| clock.deadline).min()?;
