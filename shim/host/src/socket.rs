@@ -229,12 +229,20 @@ impl Socket {
                 }
                 return Ok(ahead + got);
             }
-            // An error is for the next call, if there are bytes for this one.
             Err(error) if ahead == 0 => return Err(error),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.found_empty(),
-            Err(error) => self.error = Some(Errno::from(&error)),
+            Err(error) => self.keep_error(&error),
         }
         Ok(ahead)
+    }
+
+    /// A read has failed, but there are bytes for this call. The error is for the next one.
+    pub(crate) fn keep_error(&mut self, error: &io::Error) {
+        match error.kind() {
+            io::ErrorKind::WouldBlock => self.found_empty(),
+            io::ErrorKind::Interrupted => {}
+            // The system returns it once.
+            _ => self.error = Some(Errno::from(error)),
+        }
     }
 
     /// Copies bytes that a read would return.

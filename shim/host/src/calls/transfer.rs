@@ -134,10 +134,13 @@ fn receive(
             (true, _) => until_ready(instance, fd, Interest::READABLE, read),
             // Peeking again would show the same bytes.
             (false, true) => Ok(0),
-            // There are bytes already, so an error is for the next call.
+            // There are bytes already.
             (false, false) => {
-                let socket = instance.table.socket(fd);
-                Ok(socket.map_or(0, |it| read(it).unwrap_or(0)))
+                let socket = instance.table.socket(fd).ok_or(Errno::BADF)?;
+                Ok(read(socket).unwrap_or_else(|error| {
+                    socket.keep_error(&error);
+                    0
+                }))
             }
         }
     })?;

@@ -1,5 +1,7 @@
 //! Tests with a guest module and real sockets.
 
+#[cfg(test)]
+mod edges;
 #[cfg(feature = "fuzzing")]
 pub(crate) mod fuzz;
 #[cfg(test)]

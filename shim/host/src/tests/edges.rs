@@ -1,0 +1,34 @@
+//! Events that come between two steps of one call, or between two calls.
+
+use std::io::Write;
+use std::thread::sleep;
+use std::time::Duration;
+
+use super::puppet::{Puppet, reset};
+use crate::errno::Errno;
+
+/// After this time, bytes that were sent or a reset have arrived, on a busy machine too.
+const ARRIVED: Duration = Duration::from_millis(100);
+
+/// The system returns a reset once. If the read into the second of two buffers gets it, it is for the next call.
+/// Otherwise the guest would take the end for that of a complete stream.
+#[test]
+fn a_reset_behind_the_first_buffer_is_returned_by_the_next_read() {
+    let mut puppet = Puppet::listening();
+    let (mut client, fd) = puppet.connection();
+    client.write_all(b"last").expect("room");
+    sleep(ARRIVED);
+    reset(client);
+    sleep(ARRIVED);
+    // Two buffers, of 4 and 8 bytes.
+    for (place, (at, len)) in [(0x200, (0x1_0000_u32, 4_u32)), (0x208, (0x1_0100, 8))] {
+        puppet.put(place, &at.to_le_bytes());
+        puppet.put(place + 4, &len.to_le_bytes());
+    }
+    puppet
+        .call("fd_read", &[u64::from(fd), 0x200, 2, 0x100])
+        .expect("bytes");
+    assert_eq!(puppet.number(0x100), 4);
+    assert_eq!(puppet.read(fd, 8), Err(u32::from(Errno::CONNRESET.0)));
+    assert_eq!(puppet.read(fd, 8), Ok(vec![]));
+}
