@@ -138,7 +138,7 @@ impl Poll {
                 What::Clock(clock) => {
                     let outcome = match is_first {
                         true => start(instance, clock, index),
-                        false => Ok(()),
+                        false => check(clock),
                     };
                     (CLOCK, outcome.map(|()| None))
                 }
@@ -373,19 +373,27 @@ fn output(socket: &mut Socket, edge: bool) -> Outcome {
     READY
 }
 
+/// Checks that a poll can wait for a clock.
+fn check(clock: ClockSubscription) -> Result<(), Errno> {
+    match clock.id {
+        REALTIME | MONOTONIC => Ok(()),
+        // The clocks of processor time.
+        2 | 3 => Err(Errno::NOTSUP),
+        _ => Err(Errno::INVAL),
+    }
+}
+
 /// Records a clock of the list, with its deadline by the monotonic clock.
 fn start(instance: &mut Instance, clock: ClockSubscription, index: u32) -> Result<(), Errno> {
+    check(clock)?;
     let now = match (clock.timeout, clock.absolute) {
         (0, _) => 0,
         _ => instance.monotonic(),
     };
-    let left = match (clock.id, clock.absolute) {
-        (REALTIME | MONOTONIC, false) => clock.timeout,
-        (REALTIME, true) => clock.timeout.saturating_sub(realtime()),
-        (MONOTONIC, true) => clock.timeout.saturating_sub(now),
-        // The clocks of processor time.
-        (2 | 3, _) => return Err(Errno::NOTSUP),
-        _ => return Err(Errno::INVAL),
+    let left = match (clock.absolute, clock.id) {
+        (false, _) => clock.timeout,
+        (true, REALTIME) => clock.timeout.saturating_sub(realtime()),
+        (true, _) => clock.timeout.saturating_sub(now),
     };
     let deadline = now.saturating_add(left);
     instance.clocks.push(Clock { deadline, index });

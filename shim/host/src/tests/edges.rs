@@ -4,7 +4,7 @@ use std::io::Write;
 use std::thread::sleep;
 use std::time::Duration;
 
-use super::puppet::{Puppet, reset};
+use super::puppet::{Ev, Puppet, Sub, ok, reset};
 use crate::errno::Errno;
 
 /// After this time, bytes that were sent or a reset have arrived, on a busy machine too.
@@ -31,4 +31,21 @@ fn a_reset_behind_the_first_buffer_is_returned_by_the_next_read() {
     assert_eq!(puppet.number(0x100), 4);
     assert_eq!(puppet.read(fd, 8), Err(u32::from(Errno::CONNRESET.0)));
     assert_eq!(puppet.read(fd, 8), Ok(vec![]));
+}
+
+/// The list is read a second time when a socket has failed meanwhile.
+#[test]
+fn a_clock_that_doesnt_exist_is_reported_although_a_socket_fails() {
+    for (clock, errno) in [(2, Errno::NOTSUP), (9, Errno::INVAL)] {
+        let mut puppet = Puppet::listening();
+        let (client, fd) = puppet.connection();
+        assert_eq!(puppet.ready(&[Sub::Read(fd)]), []);
+        reset(client);
+        sleep(ARRIVED);
+        let event = Ev {
+            error: errno.0,
+            ..ok(0, 0)
+        };
+        assert_eq!(puppet.soon(&[Sub::At(clock, 0), Sub::Read(3)]), [event]);
+    }
 }
