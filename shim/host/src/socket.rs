@@ -29,6 +29,8 @@ pub(crate) struct Socket {
     pub(crate) readable: bool,
     /// The same for writing.
     pub(crate) writable: bool,
+    /// Whether a complete write since then may have taken the last room.
+    room_is_uncertain: bool,
     /// Whether `writable` was reported to the guest, and no write has found otherwise (see `--edge`).
     pub(crate) writable_reported: bool,
     /// Whether the kernel has reported the end of the peer's stream. There may be bytes before it.
@@ -98,6 +100,7 @@ impl Socket {
             watched: None,
             readable: false,
             writable: false,
+            room_is_uncertain: false,
             writable_reported: false,
             read_closed: false,
             ended: false,
@@ -133,7 +136,9 @@ impl Socket {
     pub(crate) fn remember(&mut self, event: &Event) {
         let failed = event.is_error();
         self.readable |= event.is_readable() || event.is_read_closed() || failed;
-        self.writable |= event.is_writable() || event.is_write_closed() || failed;
+        let writable = event.is_writable() || event.is_write_closed() || failed;
+        self.writable |= writable;
+        self.room_is_uncertain &= !writable;
         self.read_closed |= event.is_read_closed();
         self.urgent |= is_urgent(event);
         if failed && let Kind::Stream(stream) = &self.kind {
@@ -262,10 +267,23 @@ impl Socket {
 
     /// A write has accepted `taken` of the `offered` bytes.
     pub(crate) fn has_written(&mut self, taken: usize, offered: usize) {
+        self.room_is_uncertain = true;
         self.idle = taken == offered;
         if taken < offered {
             self.found_full();
         }
+    }
+
+    /// Whether there is room for output now.
+    pub(crate) fn has_room(&mut self) -> bool {
+        if self.writable
+            && std::mem::take(&mut self.room_is_uncertain)
+            && let Kind::Stream(stream) = &self.kind
+        {
+            // If there is none, the kernel reports when there is some.
+            self.writable = is_ready(stream, PollFlags::OUT);
+        }
+        self.writable
     }
 
     /// A read or an accept would have to wait.
@@ -327,7 +345,12 @@ impl Socket {
 
 /// Whether a read or an accept would return at once.
 pub(crate) fn is_readable(of: &impl AsFd) -> bool {
-    let mut one = [PollFd::new(of, PollFlags::IN)];
+    is_ready(of, PollFlags::IN)
+}
+
+/// Whether one of these events, an error or a hang-up is reported now.
+fn is_ready(of: &impl AsFd, events: PollFlags) -> bool {
+    let mut one = [PollFd::new(of, events)];
     let now = Timespec {
         tv_sec: 0,
         tv_nsec: 0,

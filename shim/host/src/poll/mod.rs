@@ -366,7 +366,7 @@ fn output(socket: &mut Socket, edge: bool) -> Outcome {
     if let Some(error) = socket.error {
         return failed(error, edge);
     }
-    if !socket.writable || edge && socket.writable_reported {
+    if edge && socket.writable_reported || !socket.has_room() {
         return Ok(None);
     }
     socket.writable_reported = true;

@@ -1,8 +1,10 @@
 //! Events that come between two steps of one call, or between two calls.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::thread::sleep;
 use std::time::Duration;
+
+use rustix::net::sockopt;
 
 use super::puppet::{Ev, Puppet, Sub, ok, reset};
 use crate::errno::Errno;
@@ -48,4 +50,26 @@ fn a_clock_that_doesnt_exist_is_reported_although_a_socket_fails() {
         };
         assert_eq!(puppet.soon(&[Sub::At(clock, 0), Sub::Read(3)]), [event]);
     }
+}
+
+/// A complete write may take the last room. A guest whose writes block would wait in the next one.
+#[test]
+fn a_write_that_is_reported_finds_room() {
+    let mut puppet = Puppet::listening();
+    let (mut client, fd) = puppet.connection();
+    // So that single bytes fill them soon.
+    sockopt::set_socket_recv_buffer_size(&client, 1).expect("a connection");
+    let stream = puppet.store.data_mut().table.socket(fd);
+    let stream = stream.and_then(|it| it.stream()).expect("a connection");
+    sockopt::set_socket_send_buffer_size(&*stream, 1).expect("a connection");
+    let write = [Sub::Write(fd)];
+    let mut written = 0;
+    while !puppet.ready(&write).is_empty() {
+        assert_eq!(puppet.write(fd, b"x"), Ok(1), "after {written} bytes");
+        written += 1;
+    }
+    assert!(written > 0);
+    let mut all = vec![0; written];
+    client.read_exact(&mut all).expect("the bytes");
+    assert_eq!(puppet.soon(&write), [ok(0, 1)]);
 }
