@@ -268,7 +268,8 @@ impl Socket {
     /// A write has accepted `taken` of the `offered` bytes.
     pub(crate) fn has_written(&mut self, taken: usize, offered: usize) {
         self.room_is_uncertain = true;
-        self.idle = taken == offered;
+        // A write of nothing is no response.
+        self.idle |= taken == offered && offered > 0;
         if taken < offered {
             self.found_full();
         }

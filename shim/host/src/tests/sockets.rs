@@ -203,6 +203,8 @@ fn a_drain_ends_idle_connections() {
     busy.write_all(b"request").expect("room");
     assert_eq!(puppet.soon(&[Sub::Read(fd)]), [ok(0, 7)]);
     puppet.read(fd, 100).expect("bytes");
+    // It is no response to write nothing.
+    assert_eq!(puppet.write(fd, b""), Ok(0));
     // A connection that is waiting already is served.
     let address = puppet.address.expect("a listener");
     let _waiting = TcpStream::connect(address).expect("a connection");
