@@ -31,6 +31,14 @@ pub(crate) struct Metric {
     pub(crate) counter: fn(&Counters) -> &Counter,
 }
 
+impl Counters {
+    /// The instance has ended: it has no connections and no memory any more.
+    pub(crate) fn instance_ended(&self) {
+        self.connections.set(0);
+        self.memory.set(0);
+    }
+}
+
 /// Defines each counter with its type, its name and its meaning for Prometheus.
 macro_rules! counters {
     ($( $kind:ident $field:ident $name:literal $meaning:literal; )*) => {

@@ -34,6 +34,7 @@ pub(crate) fn spawn(shared: &Arc<Shared>, number: usize, end: Sender<u8>) -> Res
         // A panic is a fault of this host or of the embedder's logger. The instance can't be counted on after it.
         let supervised = AssertUnwindSafe(|| supervise(&shared, number));
         let code = catch_unwind(supervised).unwrap_or(TRAPPED);
+        shared.slots[number].counters.instance_ended();
         // New connections are for the other instances now, or are refused if there are none.
         drop(shared.slots[number].take_listeners());
         // If that fails, nothing waits for the code any more.
@@ -56,6 +57,7 @@ fn supervise(shared: &Shared, number: usize) -> u8 {
         // read before the connections are closed.
         let phase = shared.phase.get();
         drop(store);
+        slot.counters.instance_ended();
         slot.set_waker(None);
         let Err(error) = outcome else { return 0 };
         if let Some(I32Exit(code)) = error.downcast_ref() {

@@ -104,6 +104,29 @@ fn without_restarts_an_instance_that_traps_ends_the_host() {
 }
 
 #[test]
+fn an_instance_that_has_ended_has_no_connections_and_no_memory() {
+    let host = host().restart(false).instances(2);
+    let running = host.metrics("127.0.0.1:0").start().unwrap();
+    assert_eq!(ask(address(&running), "T"), "");
+    let of =
+        |number: usize, name: &str| metric(&running, &format!("{name}{{instance=\"{number}\"}}"));
+    let start = Instant::now();
+    // The kernel has chosen the instance.
+    let ended = loop {
+        let traps = |number: &usize| of(*number, "wasip1_traps_total") == 1;
+        if let Some(number) = [0, 1].iter().find(|it| traps(it)) {
+            break *number;
+        }
+        assert!(start.elapsed() < Duration::from_secs(20), "no trap");
+    };
+    assert_eq!(of(ended, "wasip1_accepted_total"), 1);
+    assert_eq!(of(ended, "wasip1_connections"), 0);
+    assert_eq!(of(ended, "wasip1_memory_bytes"), 0);
+    running.stop();
+    assert_eq!(running.wait(), 134);
+}
+
+#[test]
 fn the_other_instances_go_on() {
     let running = host().instances(3).start().unwrap();
     let address = address(&running);
