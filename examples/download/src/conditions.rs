@@ -16,10 +16,16 @@ pub(crate) struct Validators {
     pub(crate) modified: SystemTime,
 }
 
+/// The last second of the year 9999, since 1970: years of HTTP's dates have four digits.
+const LAST_SECOND: u64 = 253_402_300_799;
+
 impl Validators {
     /// `None` without a time, or with one that HTTP's dates can't express.
     pub(crate) fn new(modified: Option<SystemTime>, length: u64) -> Option<Self> {
         let modified = modified?.duration_since(SystemTime::UNIX_EPOCH).ok()?;
+        if modified.as_secs() > LAST_SECOND {
+            return None;
+        }
         Some(Self {
             etag: format!("\"{:x}-{length:x}\"", modified.as_nanos()),
             modified: SystemTime::UNIX_EPOCH + Duration::from_secs(modified.as_secs()),
@@ -178,6 +184,11 @@ mod tests {
         assert!(Validators::new(None, 5).is_none());
         let before = SystemTime::UNIX_EPOCH.checked_sub(Duration::from_secs(1));
         assert!(Validators::new(before, 5).is_none());
+        let seconds = |count| SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(count));
+        let last = Validators::new(seconds(LAST_SECOND), 5).expect("a date");
+        let text = httpdate::fmt_http_date(last.modified);
+        assert_eq!(text, "Fri, 31 Dec 9999 23:59:59 GMT");
+        assert!(Validators::new(seconds(LAST_SECOND + 1), 5).is_none());
     }
 
     #[test]
