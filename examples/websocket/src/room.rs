@@ -51,7 +51,10 @@ impl Room {
 
     fn enter(&self) -> Receiver<Message> {
         let (sender, inbox) = channel(WAITING);
-        self.members.borrow_mut().push(sender);
+        let mut members = self.members.borrow_mut();
+        // Not only by the next message: it may never come, and clients that come and go would fill the memory.
+        members.retain(|member| !member.is_closed());
+        members.push(sender);
         inbox
     }
 
@@ -73,4 +76,21 @@ async fn give_way() {
         }
     })
     .await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn members_that_have_left_are_forgotten_without_a_message() {
+        let room = Room::default();
+        let first = room.enter();
+        for _ in 0..1000 {
+            drop(room.enter());
+        }
+        let last = room.enter();
+        assert_eq!(room.members.borrow().len(), 2);
+        drop((first, last));
+    }
 }
