@@ -32,6 +32,7 @@ pub(crate) fn to_upstream<B>(
     mut request: Request<B>,
 ) -> Result<Request<B>, Error> {
     let host = host(upstream, &request)?;
+    let received = request.version();
     // A proxy speaks its own version, not that of the client (RFC 9110 §2.5).
     *request.version_mut() = Version::HTTP_11;
     // The form of a target that any server takes, also if the client has sent an absolute one.
@@ -41,7 +42,7 @@ pub(crate) fn to_upstream<B>(
     let peer = request.extensions().get().map(|&PeerAddr(peer)| peer);
     let limit = max_forwards::limit(&request).ok().flatten();
     let fields = request.headers_mut();
-    pass_on(fields);
+    pass_on(fields, received);
     // Each request of HTTP/1.1 needs it, also if the client has named it in `Connection`.
     fields.insert(HOST, host);
     // `100 Continue` is sent by this server, when the other one takes the body.
@@ -71,12 +72,14 @@ fn host<B>(upstream: SocketAddr, request: &Request<B>) -> Result<HeaderValue, Er
 
 /// The response as the client gets it.
 pub(crate) fn to_client<B>(mut response: Response<B>) -> Response<B> {
-    pass_on(response.headers_mut());
+    let received = response.version();
+    pass_on(response.headers_mut(), received);
     response
 }
 
-/// Removes what is about one connection, and adds `Via`.
-fn pass_on(fields: &mut HeaderMap) {
+/// Removes what is about one connection, and adds `Via`, with the version in which the message was received (RFC 9110
+/// §7.6.3).
+fn pass_on(fields: &mut HeaderMap, received: Version) {
     let named = fields.get_all(CONNECTION).iter();
     let named = named.filter_map(|value| value.to_str().ok());
     let named = named.flat_map(|value| value.split(','));
@@ -84,7 +87,11 @@ fn pass_on(fields: &mut HeaderMap) {
     for name in OF_CONNECTION.into_iter().chain(named) {
         fields.remove(name);
     }
-    fields.append(VIA, HeaderValue::from_static("1.1 mini_http"));
+    let via = match received {
+        Version::HTTP_10 => "1.0 mini_http",
+        _ => "1.1 mini_http",
+    };
+    fields.append(VIA, HeaderValue::from_static(via));
 }
 
 #[cfg(test)]
@@ -162,5 +169,9 @@ mod tests {
         let request = passed_on(Request::get("/").version(Version::HTTP_10));
         assert_eq!(request.version(), Version::HTTP_11);
         assert_eq!(request.headers()[HOST], "127.0.0.1:8000");
+        assert_eq!(request.headers()[VIA], "1.0 mini_http");
+        let response = Response::builder().version(Version::HTTP_10).body(());
+        let response = to_client(response.expect("valid"));
+        assert_eq!(response.headers()[VIA], "1.0 mini_http");
     }
 }
