@@ -141,8 +141,12 @@ impl<W: Wasi> Reactor for Wasip1Reactor<W> {
     fn close_listener(&mut self, listener: usize) -> io::Result<()> {
         let slot = &mut self.listeners[listener];
         if let Some(listener) = slot.take() {
-            match self.poller.wasi().fd_close(listener.fd) {
-                // `BADF`: something else has closed it already.
+            // If something else has closed it already, the number may belong to a connection by now.
+            let closed = match self.poller.is_evicted(&listener.registration) {
+                true => Ok(()),
+                false => self.poller.wasi().fd_close(listener.fd),
+            };
+            match closed {
                 Ok(()) | Err(Errno::BADF) => {
                     self.poller.deregister(listener.registration);
                 }
@@ -276,6 +280,21 @@ mod tests {
             (Vec::new(), io::ErrorKind::WouldBlock)
         );
         drop(reactor);
+        assert_eq!(fake.violations(), [""; 0]);
+    }
+
+    #[test]
+    fn a_listener_that_something_else_closed_takes_no_connection_with_it() {
+        let fake = Fake::new(Personality::STRICT, 0);
+        let [gone, other] = [fake.preopen_listener(), fake.preopen_listener()];
+        let mut reactor = Wasip1Reactor::new(fake.clone(), [gone, other]).expect("listeners");
+        fake.steal(gone);
+        let client = fake.connect(other);
+        let accepted = reactor.accept(1, Key::new(0, 0)).expect("a connection");
+        assert_eq!(accepted.fd, Some(gone));
+        reactor.close_listener(0).expect("it is closed already");
+        assert!(!client.is_closed());
+        reactor.close(accepted.stream);
         assert_eq!(fake.violations(), [""; 0]);
     }
 

@@ -351,6 +351,12 @@ impl<W: Wasi> Poller<W> {
         self.slots.remove(registration)
     }
 
+    /// Whether the file descriptor of a registration is known not to be open any more. Its number may belong to another
+    /// one by now.
+    pub fn is_evicted(&self, registration: &Registration) -> bool {
+        self.slots.fd(registration).is_err()
+    }
+
     /// Waits until something may be ready or `timeout` has passed (`None`: no timeout), and appends
     /// what may be ready to `ready`, at most one entry for each registration. It may return early, without any.
     ///
