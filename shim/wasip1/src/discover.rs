@@ -27,16 +27,22 @@ pub fn discover<W: Wasi>(
     hints: &Hints,
 ) -> Result<Discovery, NoListener> {
     let found = scan(wasi, only, hints);
-    let mut listeners: Vec<Listener> = found
+    let mut names = hints.names();
+    // The names are those of all listeners, also if only one is wanted.
+    let listeners: Vec<Listener> = found
         .iter()
-        .filter(|(fd, kind)| kind.is_listener() && only.is_none_or(|only| only == *fd))
-        .map(|&(fd, _)| Listener { fd, name: None })
+        .filter(|(_, kind)| kind.is_listener())
+        .map(|&(fd, _)| Listener {
+            fd,
+            name: names
+                .next()
+                .filter(|name| !name.is_empty())
+                .map(str::to_owned),
+        })
+        .filter(|listener| only.is_none_or(|only| only == listener.fd))
         .collect();
     if listeners.is_empty() {
         return Err(NoListener { only, found });
-    }
-    for (listener, name) in listeners.iter_mut().zip(hints.names()) {
-        listener.name = Some(name.to_owned()).filter(|name| !name.is_empty());
     }
     if only.is_none() {
         hints.warn_unless(listeners.len());
@@ -297,6 +303,7 @@ mod tests {
         let only = discover(&fake, Some(4), &hints).expect("the second");
         assert_eq!(only.listeners.len(), 1);
         assert_eq!(only.listeners[0].fd, 4);
+        assert_eq!(only.listeners[0].name.as_deref(), Some("admin"));
     }
 
     #[test]
