@@ -70,12 +70,17 @@ impl Partial {
         Ok(())
     }
 
-    /// The file is complete. Returns whether it is kept: not if another upload of this name was faster.
+    /// The file is complete. Returns whether it is kept: not if another upload of this name was faster, maybe one of
+    /// another instance of the server.
     pub(crate) fn keep(mut self) -> io::Result<bool> {
-        if exists(&self.path)? {
-            return Ok(false);
+        // A rename would replace what came between a check and the rename. A link replaces nothing.
+        match fs::hard_link(&self.temporary, &self.path) {
+            Ok(()) => fs::remove_file(&self.temporary)?,
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => return Ok(false),
+            // Not every file system has links, nor every runtime.
+            Err(_) if exists(&self.path)? => return Ok(false),
+            Err(_) => fs::rename(&self.temporary, &self.path)?,
         }
-        fs::rename(&self.temporary, &self.path)?;
         self.is_kept = true;
         log::info!("{}: complete, {} bytes", self.name, self.length);
         Ok(true)
@@ -100,5 +105,43 @@ fn exists(path: &Path) -> io::Result<bool> {
         Ok(_) => Ok(true),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
         Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Barrier;
+    use std::thread;
+
+    use super::*;
+
+    /// Two instances of the server, as hosts of `wasi:http` make them, save files of the same names.
+    #[test]
+    fn one_of_two_instances_keeps_its_file() {
+        const FILES: usize = 2000;
+        let folder = tempfile::tempdir().expect("a folder");
+        let barrier = Barrier::new(2);
+        let save = || {
+            let store = Store::new(folder.path().into());
+            let save = |number| {
+                let file = store.create(&format!("{number}")).expect("a folder");
+                barrier.wait();
+                // `None` is for a file that is there: it isn't, until both have begun.
+                let is_kept = file.expect("a new name").keep().expect("a folder");
+                barrier.wait();
+                is_kept
+            };
+            (0..FILES).map(save).collect::<Vec<_>>()
+        };
+        let (one, other) = thread::scope(|scope| {
+            let other = scope.spawn(save);
+            (save(), other.join().expect("no panic"))
+        });
+        let both = one.iter().zip(&other).filter(|(one, other)| one == other);
+        assert_eq!(both.count(), 0, "files were kept twice, or not at all");
+        assert_eq!(
+            fs::read_dir(folder.path()).expect("a folder").count(),
+            FILES
+        );
     }
 }
