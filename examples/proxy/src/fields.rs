@@ -9,6 +9,7 @@ use mini_http::header::{
 };
 use mini_http::http::uri::PathAndQuery;
 use mini_http::http::{Error, Request, Response, Uri, Version};
+use mini_http::http_body::Body;
 
 use crate::max_forwards;
 
@@ -27,7 +28,7 @@ const OF_CONNECTION: [HeaderName; 9] = [
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// The request as the other server gets it.
-pub(crate) fn to_upstream<B>(
+pub(crate) fn to_upstream<B: Body>(
     upstream: SocketAddr,
     mut request: Request<B>,
 ) -> Result<Request<B>, Error> {
@@ -38,11 +39,18 @@ pub(crate) fn to_upstream<B>(
     // The form of a target that any server takes, also if the client has sent an absolute one.
     let path = request.uri().path_and_query();
     let path = path.map_or("/", PathAndQuery::as_str);
-    *request.uri_mut() = Uri::try_from(path)?;
+    // Before a query, an absolute one may have no path (RFC 3986 §3.3).
+    let slash = if path.starts_with('?') { "/" } else { "" };
+    *request.uri_mut() = Uri::try_from(format!("{slash}{path}"))?;
     let peer = request.extensions().get().map(|&PeerAddr(peer)| peer);
     let limit = max_forwards::limit(&request).ok().flatten();
+    let has_known_length = request.body().size_hint().exact().is_some();
     let fields = request.headers_mut();
     pass_on(fields, received);
+    // Without the field, hyper would leave out the body of a GET.
+    if !has_known_length {
+        fields.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    }
     // Each request of HTTP/1.1 needs it, also if the client has named it in `Connection`.
     fields.insert(HOST, host);
     // `100 Continue` is sent by this server, when the other one takes the body.
@@ -80,10 +88,11 @@ pub(crate) fn to_client<B>(mut response: Response<B>) -> Response<B> {
 /// Removes what is about one connection, and adds `Via`, with the version in which the message was received (RFC 9110
 /// §7.6.3).
 fn pass_on(fields: &mut HeaderMap, received: Version) {
-    let named = fields.get_all(CONNECTION).iter();
-    let named = named.filter_map(|value| value.to_str().ok());
-    let named = named.flat_map(|value| value.split(','));
-    let named: Vec<_> = named.filter_map(|name| name.trim().parse().ok()).collect();
+    let lines = fields.get_all(CONNECTION).iter();
+    let named = lines.flat_map(|line| line.as_bytes().split(|&byte| byte == b','));
+    // What is no name leaves the others valid.
+    let named = named.filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok());
+    let named: Vec<_> = named.collect();
     for name in OF_CONNECTION.into_iter().chain(named) {
         fields.remove(name);
     }
@@ -98,14 +107,19 @@ fn pass_on(fields: &mut HeaderMap, received: Version) {
 mod tests {
     use std::net::{IpAddr, Ipv4Addr};
 
+    use mini_http::body::{AnyBody, Chunks};
     use mini_http::http::request::Builder;
 
     use super::*;
 
     const UPSTREAM: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8000);
 
-    fn passed_on(request: Builder) -> Request<()> {
-        to_upstream(UPSTREAM, request.body(()).expect("valid")).expect("valid")
+    fn passed_on(request: Builder) -> Request<AnyBody> {
+        with_body(request, AnyBody::empty())
+    }
+
+    fn with_body(request: Builder, body: AnyBody) -> Request<AnyBody> {
+        to_upstream(UPSTREAM, request.body(body).expect("valid")).expect("valid")
     }
 
     #[test]
@@ -139,6 +153,31 @@ mod tests {
     }
 
     #[test]
+    fn what_is_no_name_hides_no_name() {
+        let request = Request::get("/")
+            .header("connection", &b"\xff, x-mine ,,a b"[..])
+            .header("connection", "X-Too")
+            .header("x-mine", "1")
+            .header("x-too", "1");
+        let request = passed_on(request);
+        let is_left = ["x-mine", "x-too"].map(|name| request.headers().contains_key(name));
+        assert_eq!(is_left, [false, false]);
+    }
+
+    /// Also for GET, with which clients of some search engines send a query.
+    #[test]
+    fn a_body_of_unknown_length_is_chunked() {
+        let coding = |body: AnyBody| {
+            let request = with_body(Request::get("/"), body);
+            request.headers().get(TRANSFER_ENCODING).cloned()
+        };
+        let chunked = HeaderValue::from_static("chunked");
+        assert_eq!(coding(Chunks::new(["a"]).into()), Some(chunked));
+        assert_eq!(coding("a".into()), None);
+        assert_eq!(coding(AnyBody::empty()), None);
+    }
+
+    #[test]
     fn what_counts_the_servers_is_counted_down() {
         for (method, limit, passed) in [
             ("OPTIONS", "1", "0"),
@@ -162,6 +201,8 @@ mod tests {
         let request = passed_on(request);
         assert_eq!(request.uri(), "/b?c");
         assert_eq!(request.headers()[HOST], "a.example:81");
+        assert_eq!(passed_on(Request::get("http://a?b")).uri(), "/?b");
+        assert_eq!(passed_on(Request::get("http://a")).uri(), "/");
     }
 
     #[test]

@@ -17,6 +17,7 @@
 mod fields;
 mod io;
 mod max_forwards;
+mod silence;
 #[cfg_attr(not(target_os = "wasi"), path = "socket/native.rs")]
 #[cfg_attr(target_os = "wasi", path = "socket/wasip2.rs")]
 mod socket;
@@ -34,6 +35,7 @@ use mini_http::{Incoming, IncomingError, Response, Server, spawn};
 
 use crate::io::Io;
 use crate::max_forwards::Malformed;
+use crate::silence::Timed;
 use crate::socket::Socket;
 
 /// How long connecting to the other server may take: one lost packet is sent again after a second.
@@ -112,7 +114,7 @@ async fn forward(
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         return Err("it has changed the protocol, which wasn't asked for".into());
     }
-    Ok(fields::to_client(response).map(AnyBody::new))
+    Ok(fields::to_client(response).map(|body| AnyBody::new(Timed::new(body))))
 }
 
 /// Whether the client's body has failed.
