@@ -16,6 +16,9 @@ impl Server {
     /// restarts the service when `WatchdogSec=` has passed. With several [`workers`](Self::workers), the server is
     /// ready when all of them accept, and a handler that blocks one of them is enough for a restart.
     ///
+    /// `NOTIFY_SOCKET` has to be a path, as with systemd; an abstract name (`@`) is not reached. While the manager reads
+    /// nothing and its queue is full, a message waits, and with it the server.
+    ///
     /// ```no_run
     /// fn main() -> mini_http::Result<()> {
     ///     mini_http::Server::preopened()?

@@ -1,15 +1,10 @@
 //! Reports to systemd (`sd_notify(3)`): that the server is ready, that it stops, and that its loops still run.
 
-use std::ffi::{OsStr, OsString};
 use std::io;
-#[cfg(target_os = "linux")]
-use std::os::linux::net::SocketAddrExt;
-#[cfg(target_os = "linux")]
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::net::{SocketAddr, UnixDatagram};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+
+use sd_notify::NotifyState;
 
 use crate::executor::lock;
 
@@ -17,13 +12,9 @@ use crate::executor::lock;
 /// while all of them run.
 #[derive(Debug)]
 pub(crate) struct Service {
-    /// Where systemd listens (`NOTIFY_SOCKET`).
-    manager: OsString,
     /// Half of the time after which systemd restarts the service.
     period: Option<Duration>,
     round: Mutex<Round>,
-    /// The last sign of life had no room in the manager's queue.
-    is_unsent: AtomicBool,
 }
 
 /// The part of one reactor.
@@ -40,11 +31,10 @@ pub(super) struct Member {
 impl Service {
     /// `None` if `NOTIFY_SOCKET` isn't set.
     pub(crate) fn from_env() -> Option<Arc<Self>> {
+        std::env::var_os("NOTIFY_SOCKET")?;
         Some(Arc::new(Self {
-            manager: std::env::var_os("NOTIFY_SOCKET")?,
             period: sd_notify::watchdog_enabled().map(|limit| limit / 2),
             round: Mutex::new(Round::new(1)),
-            is_unsent: AtomicBool::new(false),
         }))
     }
 
@@ -63,53 +53,18 @@ impl Service {
         }
     }
 
-    /// Records a sign of life of one reactor. When all reactors have one, the server reports to systemd. Returns false
-    /// if it has to be tried again, because the manager reads too slowly.
-    fn arrive(&self, number: usize) -> bool {
+    /// Records a sign of life of one reactor. When all reactors have one, the server reports to systemd.
+    fn arrive(&self, number: usize) {
         let completed = lock(&self.round).arrive(number);
-        // Without this message, systemd would stop the service: so it may wait.
         if completed == Some(1)
-            && let Err(error) = self.connect().and_then(|it| it.send(b"READY=1\n"))
+            && let Err(error) = sd_notify::notify(&[NotifyState::Ready])
         {
             crate::log::warn!(target: "mini_http", "can't report to systemd that it is ready: {error}");
         }
-        let is_due = completed.is_some() || self.is_unsent.load(Ordering::Relaxed);
-        if is_due && self.period.is_some() {
-            let is_unsent = self.try_to_send(b"WATCHDOG=1\n");
-            self.is_unsent.store(is_unsent, Ordering::Relaxed);
+        if completed.is_some() && self.period.is_some() {
+            log_failure(sd_notify::notify(&[NotifyState::Watchdog]));
         }
-        !self.is_unsent.load(Ordering::Relaxed)
     }
-
-    /// Sends a message, unless the manager's queue is full: a manager that hangs must not stop the server. Returns
-    /// whether it was full. At `debug`, because a failure isn't a fault: a process that has started this one may be
-    /// gone.
-    fn try_to_send(&self, message: &[u8]) -> bool {
-        let sent = self.connect().and_then(|socket| {
-            socket.set_nonblocking(true)?;
-            socket.send(message)
-        });
-        let Err(error) = sent else {
-            return false;
-        };
-        crate::log::debug!(target: "mini_http", "can't report to systemd: {error}");
-        error.kind() == io::ErrorKind::WouldBlock
-    }
-
-    fn connect(&self) -> io::Result<UnixDatagram> {
-        let socket = UnixDatagram::unbound()?;
-        socket.connect_addr(&address(&self.manager)?)?;
-        Ok(socket)
-    }
-}
-
-/// The address of the manager: a path, or on Linux an abstract name, which begins with `@` (`sd_notify(3)`).
-fn address(manager: &OsStr) -> io::Result<SocketAddr> {
-    #[cfg(target_os = "linux")]
-    if let Some(name) = manager.as_bytes().strip_prefix(b"@") {
-        return SocketAddr::from_abstract_name(name);
-    }
-    SocketAddr::from_pathname(manager)
 }
 
 impl Member {
@@ -125,10 +80,8 @@ impl Member {
         let now = Instant::now();
         let mut next = self.next.unwrap_or(now);
         if now >= next {
-            next = match self.service.arrive(self.number) {
-                true => now + period,
-                false => now + period / 4,
-            };
+            self.service.arrive(self.number);
+            next = now + period;
             self.next = Some(next);
         }
         let left = next - now;
@@ -137,7 +90,7 @@ impl Member {
 
     pub(super) fn stopping(&self) {
         if lock(&self.service.round).begin_to_stop() {
-            self.service.try_to_send(b"STOPPING=1\n");
+            log_failure(sd_notify::notify(&[NotifyState::Stopping]));
         }
     }
 }
@@ -146,6 +99,13 @@ impl Member {
 impl Drop for Member {
     fn drop(&mut self) {
         lock(&self.service.round).leave(self.number);
+    }
+}
+
+/// At `debug`, because it isn't a fault: a process that has started this one may be gone.
+fn log_failure(sent: io::Result<()>) {
+    if let Err(error) = sent {
+        crate::log::debug!(target: "mini_http", "can't report to systemd: {error}");
     }
 }
 

@@ -35,31 +35,11 @@ impl Manager {
         String::from_utf8_lossy(&buffer[..length]).trim_end().into()
     }
 
-    /// Fills its queue. A single socket may not send as much as fits.
-    fn fill(&self) -> Vec<UnixDatagram> {
-        let mut fillers = Vec::new();
-        loop {
-            let filler = UnixDatagram::unbound().expect("a socket");
-            filler.set_nonblocking(true).expect("a socket");
-            let is_full = filler.send_to(b"filler", &self.path).is_err();
-            while filler.send_to(b"filler", &self.path).is_ok() {}
-            fillers.push(filler);
-            if is_full {
-                return fillers;
-            }
-        }
-    }
-
-    /// Reads what has been sent.
-    fn read_all(&self) {
+    /// Reads what has been sent. Then no message may come for as long as several pings would take.
+    fn expect_silence(&self) {
         self.socket.set_nonblocking(true).expect("a socket");
         while self.socket.recv(&mut [0; 256]).is_ok() {}
         self.socket.set_nonblocking(false).expect("a socket");
-    }
-
-    /// Reads what has been sent. Then no message may come for as long as several pings would take.
-    fn expect_silence(&self) {
-        self.read_all();
         let silence = Some(Duration::from_millis(600));
         self.socket.set_read_timeout(silence).expect("a timeout");
         let message = self.socket.recv(&mut [0; 256]);
@@ -206,46 +186,6 @@ fn one_blocked_worker_is_enough_to_end_watchdog_pings() {
     // The first worker goes on, and may still complete one ping.
     thread::sleep(Duration::from_millis(300));
     manager.expect_silence();
-}
-
-/// As a manager that hangs: nothing is lost but its pings, which go on when it reads again.
-#[test]
-fn a_manager_that_reads_nothing_does_not_stop_the_server() {
-    let manager = Manager::new("hangs");
-    let micros = ("WATCHDOG_USEC", "40000".to_owned());
-    let mut server = Process::start("once", &[manager.env(), micros]);
-    let address = server.address();
-    assert_eq!(manager.message(), "READY=1");
-    let fillers = manager.fill();
-    // Several pings would be sent in this time.
-    thread::sleep(Duration::from_millis(300));
-    assert!(rest(work(address, 0)).ends_with("hello!"));
-
-    manager.read_all();
-    drop(fillers);
-    assert_eq!(manager.message(), "WATCHDOG=1");
-    server.signal(SIGTERM);
-    assert_eq!(server.ended_within(SOON).code(), Some(0));
-}
-
-/// `sd_notify(3)`: on Linux the name may begin with `@`, and is an abstract one then.
-#[cfg(target_os = "linux")]
-#[test]
-fn a_manager_with_an_abstract_name_is_reached() {
-    use std::os::linux::net::SocketAddrExt;
-    use std::os::unix::net::SocketAddr;
-
-    let name = format!("mini_http-abstract-{}", std::process::id());
-    let address = SocketAddr::from_abstract_name(&name).expect("a name");
-    let socket = UnixDatagram::bind_addr(&address).expect("a socket");
-    socket.set_read_timeout(Some(SOON)).expect("a timeout");
-    let mut server = Process::start("once", &[("NOTIFY_SOCKET", format!("@{name}"))]);
-    server.address();
-    let mut buffer = [0; 256];
-    let length = socket.recv(&mut buffer).expect("a message");
-    assert_eq!(buffer[..length].trim_ascii(), b"READY=1");
-    server.signal(SIGTERM);
-    assert_eq!(server.ended_within(SOON).code(), Some(0));
 }
 
 #[test]
