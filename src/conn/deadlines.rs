@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::state::{Reading, Writing};
 use super::timers::Timer;
 use super::{CloseReason, Connection, Context, Refusal};
+use crate::time::Instant;
 
 impl Connection {
     /// Acts on expired deadlines. Call it at the time that [`poll_timeout`](Self::poll_timeout)
@@ -25,6 +26,19 @@ impl Connection {
                 Timer::ProxyHeader => self.state.closed(CloseReason::ProxyHeaderTimeout),
                 Timer::Linger => self.state.lingered(),
             }
+            self.update_timers_and_budget(cx);
+        }
+    }
+
+    /// The deadline of the output alone: for a connection whose input waits for the server.
+    pub(crate) fn poll_write_timeout(&self) -> Option<Instant> {
+        self.timers.write_timeout()
+    }
+
+    /// Acts on that deadline if it has expired.
+    pub(crate) fn handle_write_timeout(&mut self, cx: &mut Context<'_>) {
+        if self.timers.take_expired_write(cx.now) {
+            self.check_write_rate(cx);
             self.update_timers_and_budget(cx);
         }
     }

@@ -118,17 +118,28 @@ impl TimerTable {
         (earliest != Self::NEVER).then_some(earliest)
     }
 
+    /// The deadline of [`Timer::Write`].
+    pub(super) fn write_timeout(&self) -> Option<Instant> {
+        self.is_write_set().then_some(self.write_deadline)
+    }
+
+    /// Stops [`Timer::Write`] if its deadline has passed. Returns whether it has.
+    pub(super) fn take_expired_write(&mut self, now: Instant) -> bool {
+        let is_expired = self.write_deadline <= now;
+        if is_expired {
+            self.stop_write();
+        }
+        is_expired
+    }
+
     /// Stops and returns one timer whose deadline has passed, if there is one.
     pub(super) fn take_expired(&mut self, now: Instant) -> Option<Timer> {
         if self.input_deadline <= now {
             let timer = self.input;
             self.stop_input();
             timer
-        } else if self.write_deadline <= now {
-            self.stop_write();
-            Some(Timer::Write)
         } else {
-            None
+            self.take_expired_write(now).then_some(Timer::Write)
         }
     }
 }

@@ -354,18 +354,19 @@ impl<'a, R: Reactor, M: Mode<R>> EventLoop<'a, R, M> {
             let Some(slot) = self.slots.get_mut(key) else {
                 continue;
             };
-            if self.mode.is_held_back(&slot.exchange) {
-                // No deadline applies while it waits. Its next turn sets one again.
-                continue;
-            }
-            if slot.connection.poll_timeout().is_some_and(|at| at <= now) {
+            // Then the other deadlines don't apply. They are set again by the turn in which it goes on.
+            let is_held_back = self.mode.is_held_back(&slot.exchange);
+            if slot.timeout(is_held_back).is_some_and(|at| at <= now) {
                 // Input that has arrived by now, or output that the socket would take, is not too late. The
                 // reactor may not have reported it: systems report writability only when much room is free.
                 slot.readiness.readable = true;
                 slot.readiness.writable = true;
                 self.drive(key);
             }
-            self.with_connection(key, |connection, cx| connection.handle_timeout(cx));
+            self.with_connection(key, |connection, cx| match is_held_back {
+                false => connection.handle_timeout(cx),
+                true => connection.handle_write_timeout(cx),
+            });
             self.drive(key);
         }
     }

@@ -69,7 +69,7 @@ pub(super) trait Mode<R: Reactor> {
     }
 
     /// Whether the connection waits because [`may_receive`](Self::may_receive) returned false. While it waits, it
-    /// isn't read, and no deadline ends it.
+    /// isn't read, and no deadline ends it but that of its output.
     #[inline]
     fn is_held_back(&self, exchange: &Self::Exchange) -> bool {
         let _ = exchange;

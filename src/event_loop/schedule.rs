@@ -26,7 +26,7 @@ impl Schedule {
     }
 
     /// Updates the deadline of the connection in a slot, and its position in the list of idle connections. A connection
-    /// that `is_held_back` waits for its request to begin.
+    /// that `is_held_back` waits until its request may begin.
     pub(super) fn update<S, X>(
         &mut self,
         index: usize,
@@ -34,7 +34,7 @@ impl Schedule {
         is_held_back: bool,
         now: Instant,
     ) {
-        let deadline = slot.connection.poll_timeout();
+        let deadline = slot.timeout(is_held_back);
         if let Some(deadline) = deadline {
             self.deadlines.set(index, next_tick(deadline));
         }

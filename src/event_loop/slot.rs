@@ -57,6 +57,15 @@ impl<S, X> Slot<S, X> {
         }
     }
 
+    /// When the next deadline of the connection passes. While it `is_held_back`, the server keeps it waiting, so only
+    /// the client's time to take its responses goes on.
+    pub(super) fn timeout(&self, is_held_back: bool) -> Option<Instant> {
+        match is_held_back {
+            false => self.connection.poll_timeout(),
+            true => self.connection.poll_write_timeout(),
+        }
+    }
+
     pub(super) fn can_write(&self) -> bool {
         self.readiness.writable && self.connection.pending_output() > 0
     }

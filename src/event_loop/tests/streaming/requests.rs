@@ -155,6 +155,39 @@ fn a_connection_whose_request_waits_is_not_closed_for_a_new_one() {
     }
 }
 
+/// The client has a response to take: that doesn't depend on the server.
+#[test]
+fn a_client_whose_next_request_waits_must_take_its_responses() {
+    for personality in ALL {
+        for takes in [true, false] {
+            let mut bench = Bench::new(personality);
+            bench.settings.limits.max_requests = 1;
+            let (first, slow) = (bench.client(), bench.client());
+            slow.set_room(1_000);
+            slow.send(&get("/0?large"));
+            bench.at(10, move |_| first.send(&get("/60000")));
+            let late = slow.clone();
+            bench.at(20, move |_| late.send(&get("/0")));
+            for second in 1..65 {
+                let slow = slow.clone();
+                bench.at(second * 1_000, move |_| {
+                    drop(takes.then(|| slow.receive_at_most(600)));
+                });
+            }
+            let open = slow.clone();
+            bench.at(39_500, move |_| assert_eq!(open.is_closed(), !takes));
+            bench.stop_at(62_000);
+            let counters = bench.serve(|request: Request| async move {
+                let is_large = request.uri().query().is_some();
+                let _ = later(request).await;
+                Response::new("x".repeat(if is_large { 30_000 } else { 10 }))
+            });
+            let late = counters.closed(CloseReason::WriteTimeout);
+            assert_eq!(late, u64::from(!takes), "{personality:?}");
+        }
+    }
+}
+
 #[test]
 fn requests_that_wait_cause_no_waits_of_the_loop() {
     let bench = Bench::new(Personality::WASI_COMMON);
