@@ -18,7 +18,7 @@ use crate::failure::refusal_of;
 /// | 408 | the body arrived below [`min_rate`](crate::Limits::min_rate) |
 /// | 413 | the body is larger than its [`limit`](crate::Incoming::limit) |
 /// | 431 | the trailers exceed [`max_trailers`] or [`max_fields`] |
-/// | 503 | [`bytes`](crate::Incoming::bytes) found no room in [`max_held`], or the server is stopping |
+/// | 503 | [`bytes`](crate::Incoming::bytes) found no room in [`max_held`] |
 ///
 /// [`max_trailers`]: crate::Limits::max_trailers
 /// [`max_fields`]: crate::Limits::max_fields

@@ -73,3 +73,34 @@ fn a_stop_lets_requests_and_tasks_go_on_until_its_deadline() {
         assert_eq!(counters.closed(CloseReason::Stopped), 4);
     }
 }
+
+/// The handler has the request from its head on.
+#[test]
+fn a_body_may_go_on_arriving_until_the_deadline() {
+    for personality in ALL {
+        let bench = Bench::new(personality);
+        let (whole, cut) = (bench.client(), bench.client());
+        for client in [&whole, &cut] {
+            client.send(b"POST /0 HTTP/1.1\r\nHost: h\r\nContent-Length: 20000\r\n\r\n");
+            for step in 0..10 {
+                let client = client.clone();
+                bench.at(step * 1_000, move |_| client.send(&[b'x'; 1000]));
+            }
+        }
+        let rest = whole.clone();
+        bench.at(9_500, move |_| rest.send(&[b'x'; 10_000]));
+        let (listener, handle) = (bench.listener, bench.handle.clone());
+        bench.at(100, move |fake| {
+            handle.stop_within(Duration::from_secs(10));
+            let _ = fake.connect(listener);
+        });
+        bench.serve(|request: Request| async move {
+            let body = request.into_body().bytes().await?;
+            Ok::<_, crate::IncomingError>(Response::new(body.len().to_string()))
+        });
+        let response = text(&whole);
+        assert!(response.starts_with("HTTP/1.1 200 "), "{response}");
+        assert!(response.ends_with("\r\n\r\n20000"), "{response}");
+        assert!(cut.receive().is_empty());
+    }
+}
