@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind, Read};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
 /// A body that is read from a [`Read`], such as a file, in pieces of at most 64 KiB.
@@ -32,17 +32,13 @@ pub struct Reader<R> {
     reader: Option<R>,
     /// Bytes that are still to be read, if the length is known.
     missing: Option<u64>,
-    /// Memory for the next piece. It is used again once the piece before has been sent.
-    buffer: BytesMut,
+    /// Memory for the next piece, if the piece before was copied out of it.
+    buffer: Vec<u8>,
 }
 
 /// The most bytes of a piece: the default of `max_pending_output`, which is how much output the server queues for a
 /// connection. Half of it would take twice as many reads; twice as much would only stay in the queue for longer.
 const PIECE: usize = 64 << 10;
-
-/// A piece of at most this many bytes is copied. Otherwise a reader that returns a few bytes at a time would
-/// hold 64 KiB for each of these pieces. To copy 4 KiB takes less time than the read.
-const COPIED: usize = 4 << 10;
 
 impl<R: Read> Reader<R> {
     /// All that `reader` returns until its end. The length is unknown, so the response is chunked, unless
@@ -51,7 +47,7 @@ impl<R: Read> Reader<R> {
         Self {
             reader: Some(reader),
             missing: None,
-            buffer: BytesMut::new(),
+            buffer: Vec::new(),
         }
     }
 
@@ -87,11 +83,18 @@ impl<R: Read> Reader<R> {
         if let Some(missing) = &mut self.missing {
             *missing = missing.saturating_sub(length as u64);
         }
-        if length <= COPIED {
-            return Ok(Some(Bytes::copy_from_slice(&self.buffer[..length])));
+        Ok(Some(self.take_piece(length)))
+    }
+
+    /// The first `length` bytes of the buffer. A piece that fills less than half of it is copied. Otherwise a reader
+    /// that returns a few bytes at a time would hold 64 KiB for each of these pieces. Another one takes the buffer
+    /// itself: if the two shared memory, that would count as the handler's, and not in `max_held`.
+    fn take_piece(&mut self, length: usize) -> Bytes {
+        if length < self.buffer.capacity() / 2 {
+            return Bytes::copy_from_slice(&self.buffer[..length]);
         }
         self.buffer.truncate(length);
-        Ok(Some(self.buffer.split().freeze()))
+        Bytes::from(std::mem::take(&mut self.buffer))
     }
 }
 
@@ -127,7 +130,7 @@ impl<R: Read> http_body::Body for Reader<R> {
             // Nothing more is read, and a file is closed early.
             self.reader = None;
             self.missing = Some(0);
-            self.buffer = BytesMut::new();
+            self.buffer = Vec::new();
         }
         Poll::Ready(piece.transpose().map(|piece| piece.map(Frame::data)))
     }
