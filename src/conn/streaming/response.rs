@@ -98,7 +98,7 @@ impl Connection {
         length: ResponseLength,
     ) -> bool {
         self.reserve_output(cx, 0);
-        let has_body = self.queue_head(cx, head, length);
+        let has_body = self.queue_head(cx, head, length, false);
         self.update_timers_and_budget(cx);
         has_body
     }
@@ -108,7 +108,7 @@ impl Connection {
     pub fn send_response(&mut self, cx: &mut Context<'_>, head: &Response<()>, data: Bytes) {
         let length = ResponseLength::Exact(data.len() as u64);
         self.reserve_output(cx, data.len());
-        if self.queue_head(cx, head, length) {
+        if self.queue_head(cx, head, length, true) {
             if !data.is_empty() {
                 self.queue_data(cx, data);
             }
@@ -250,12 +250,14 @@ impl Connection {
         self.abort_response(cx, CloseReason::ResponseFailed);
     }
 
-    /// Queues the head of a response, and returns whether its body is to be polled.
+    /// Queues the head of a response, and returns whether its body is to be polled. If all of the body is there, the
+    /// response `is_whole`.
     fn queue_head(
         &mut self,
         cx: &mut Context<'_>,
         head: &Response<()>,
         length: ResponseLength,
+        is_whole: bool,
     ) -> bool {
         if self.state.response() != ResponseState::Awaited {
             return false;
@@ -279,6 +281,11 @@ impl Connection {
             self.state.will_close(CloseReason::HandlerAskedClose);
         }
         self.close_after_connect();
+        if (is_whole || !has_body) && self.state.reading() == Reading::Streaming {
+            // The response ends at once. If the connection closes because of the rest of the request's body, its head
+            // says so.
+            self.drop_body(cx);
+        }
         let accepts_trailers = self
             .streaming
             .as_ref()

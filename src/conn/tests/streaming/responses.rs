@@ -367,3 +367,29 @@ fn a_response_may_end_or_begin_while_the_body_still_comes() {
     bench.end();
     assert_eq!(bench.step(), Step::Close(CloseReason::HandlerAskedClose));
 }
+
+/// A task may still hold the body. No more of it is received after the response, so its head must say so (RFC 9112
+/// §9.6).
+#[test]
+fn a_response_says_that_the_rest_of_the_body_ends_the_connection() {
+    for (request, closes) in [
+        (post(65_537), true),
+        (expecting(5), true),
+        (post(65_536), false),
+    ] {
+        for status in [200, 204] {
+            let mut bench = Bench::new(wait);
+            bench.input(&request);
+            let mut head = Response::new(());
+            *head.status_mut() = http::StatusCode::from_u16(status).expect("a status");
+            bench.call(|conn, cx| match status {
+                200 => conn.send_response(cx, &head, Bytes::from_static(b"done")),
+                _ => assert!(!conn.begin_response(cx, &head, ResponseLength::Unknown)),
+            });
+            let output = bench.output();
+            let is_said = output.contains("connection: close\r\n");
+            assert_eq!(is_said, closes, "{status}: {output}");
+            assert_eq!(bench.reason(), closes.then_some(CloseReason::BodyUnread));
+        }
+    }
+}
