@@ -21,7 +21,7 @@ use crate::error::Error;
 use crate::notes::Notes;
 
 /// The longest body of a request: a note and its JSON.
-const MAX_BODY: usize = 16 << 10;
+const MAX_BODY: usize = 4 << 10;
 
 /// The routes, with their state and layers.
 pub fn app() -> Router {

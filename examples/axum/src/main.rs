@@ -8,6 +8,8 @@
 //! curl -i http://127.0.0.1:3000/notes/7
 //! ```
 //!
+//! A list has at most 50 notes; with `after=50`, those after the note 50.
+//!
 //! The same source runs inside a WASI runtime, with `--target wasm32-wasip1` or `--target wasm32-wasip2`. With
 //! `RUST_LOG=info,tower_http=debug` the log has two lines for each request.
 

@@ -1,6 +1,7 @@
 //! The notes, and the handlers for them.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::Json;
@@ -23,8 +24,12 @@ struct Stored {
     notes: BTreeMap<u64, String>,
 }
 
-/// The most notes. With their longest texts they take 16 MiB.
+/// The most notes. With their longest texts they take 4 MiB.
 const MOST: usize = 1024;
+
+/// The most notes of one response. It is in memory until its client has taken it, so with all of them some thousand
+/// clients that are slow would take some GiB. With this number it has 200 KiB at most.
+const MOST_LISTED: usize = 50;
 
 /// What a client sends.
 #[derive(Deserialize)]
@@ -39,9 +44,10 @@ pub(crate) struct Note {
     text: String,
 }
 
-/// Which notes are listed.
+/// Which notes are listed: those after a note, with this text, so many at most.
 #[derive(Deserialize)]
 pub(crate) struct Filter {
+    after: Option<u64>,
     contains: Option<String>,
     limit: Option<usize>,
 }
@@ -57,14 +63,20 @@ pub(crate) async fn list(
     State(notes): State<Notes>,
     filter: Result<Query<Filter>, QueryRejection>,
 ) -> Result<Json<Vec<Note>>, Error> {
-    let Query(Filter { contains, limit }) = filter?;
+    let Query(Filter {
+        after,
+        contains,
+        limit,
+    }) = filter?;
+    let after = (Bound::Excluded(after.unwrap_or(0)), Bound::Unbounded);
+    let limit = limit.unwrap_or(MOST_LISTED).min(MOST_LISTED);
     let contains = contains.unwrap_or_default();
     let stored = notes.lock();
     let wanted = stored
         .notes
-        .iter()
+        .range(after)
         .filter(|(_, text)| text.contains(&contains));
-    let wanted = wanted.take(limit.unwrap_or(MOST)).map(|(&id, text)| Note {
+    let wanted = wanted.take(limit).map(|(&id, text)| Note {
         id,
         text: text.clone(),
     });

@@ -43,6 +43,25 @@ fn a_note_is_kept() {
     );
 }
 
+/// A client that is slow must not hold a copy of all notes.
+#[test]
+fn a_list_has_a_bound() {
+    let app = app();
+    for _ in 0..60 {
+        respond(&app, post(&json!({ "text": "a note" })));
+    }
+    let ids = |target: &str| -> Vec<_> {
+        let list = value(&respond(&app, get(target)));
+        let notes = list.as_array().expect("a list").iter();
+        notes.filter_map(|note| note["id"].as_u64()).collect()
+    };
+    assert!(ids("/notes").into_iter().eq(1..=50));
+    assert!(ids("/notes?limit=1000").into_iter().eq(1..=50));
+    assert!(ids("/notes?after=50").into_iter().eq(51..=60));
+    assert_eq!(ids("/notes?after=57&limit=2"), [58, 59]);
+    assert!(ids("/notes?after=18446744073709551615").is_empty());
+}
+
 #[test]
 fn an_error_is_json() {
     let missing = respond(&app(), get("/notes/7"));
