@@ -50,6 +50,9 @@ async fn serve() -> Result<(), Box<dyn Error>> {
     let app = app();
     loop {
         let Ok((stream, _)) = listener.accept().await else {
+            // The client has gone, which is no reason to end. Or there are no more file descriptors: then the next
+            // attempt must not come at once.
+            tokio::time::sleep(Duration::from_millis(10)).await;
             continue;
         };
         let service = TowerToHyperService::new(app.clone());

@@ -4,9 +4,10 @@ mod listener;
 
 use std::convert::Infallible;
 use std::error::Error;
+use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -23,8 +24,10 @@ fn main() -> Result<(), Box<dyn Error>> {
 async fn serve() -> Result<(), Box<dyn Error>> {
     let listener = tokio::net::TcpListener::from_std(listener::listener()?)?;
     loop {
-        // A client that is gone before it is accepted is no reason to end.
         let Ok((stream, _)) = listener.accept().await else {
+            // The client has gone, which is no reason to end. Or there are no more file descriptors: then the next
+            // attempt must not come at once.
+            tokio::time::sleep(Duration::from_millis(10)).await;
             continue;
         };
         tokio::spawn(async move {
@@ -39,12 +42,18 @@ async fn serve() -> Result<(), Box<dyn Error>> {
     }
 }
 
+/// The largest body that is taken: each is in memory as a whole.
+const MAX_BODY: usize = 16 << 20;
+
 async fn echo(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
-    let body = match request.into_body().collect().await {
+    let body = match Limited::new(request.into_body(), MAX_BODY).collect().await {
         Ok(body) => body.to_bytes(),
-        Err(_) => {
+        Err(error) => {
             let mut response = Response::default();
-            *response.status_mut() = StatusCode::BAD_REQUEST;
+            *response.status_mut() = match error.is::<LengthLimitError>() {
+                true => StatusCode::PAYLOAD_TOO_LARGE,
+                false => StatusCode::BAD_REQUEST,
+            };
             return Ok(response);
         }
     };

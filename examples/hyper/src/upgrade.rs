@@ -81,7 +81,9 @@ async fn echo(upgrade: OnUpgrade) {
     };
     let config = WebSocketConfig::default()
         .max_message_size(Some(MAX_MESSAGE))
-        .max_frame_size(Some(MAX_MESSAGE));
+        .max_frame_size(Some(MAX_MESSAGE))
+        // A message, and pongs: a client may send pings, and take hardly any pongs.
+        .max_write_buffer_size(MAX_MESSAGE + (1 << 20));
     let connection = TokioIo::new(connection);
     let mut socket = WebSocketStream::from_raw_socket(connection, Role::Server, Some(config)).await;
     let mut pinged = false;

@@ -5,6 +5,7 @@ mod upgrade;
 
 use std::convert::Infallible;
 use std::error::Error;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -25,8 +26,10 @@ fn main() -> Result<(), Box<dyn Error>> {
 async fn serve() -> Result<(), Box<dyn Error>> {
     let listener = tokio::net::TcpListener::from_std(listener::listener()?)?;
     loop {
-        // A client that is gone before it is accepted is no reason to end.
         let Ok((stream, _)) = listener.accept().await else {
+            // The client has gone, which is no reason to end. Or there are no more file descriptors: then the next
+            // attempt must not come at once.
+            tokio::time::sleep(Duration::from_millis(10)).await;
             continue;
         };
         tokio::spawn(async move {
