@@ -34,8 +34,8 @@ impl Handle {
     /// Connections in the backlog are accepted, then the listening sockets are closed. Every request
     /// that has fully arrived is served; the last response on each connection has `Connection: close`.
     /// Connections without a request stay open for half a second, during which a request is still
-    /// served. After that, an unfinished request gets 503, unless it is with an asynchronous handler: that has the
-    /// request from its head on, and may receive the rest of the body until the end.
+    /// served. After that, an unfinished request gets 503. With [`serve_async`](crate::Server::serve_async), and where
+    /// bodies of responses are in pieces, that is so only for a head: a body may go on arriving until the end.
     ///
     /// Five seconds later, pipelines are cut: on each connection one more request is served, and the response
     /// says that it is the last one.
