@@ -33,6 +33,7 @@ impl<R: Reactor> Driver<'_, R> {
         quantum: usize,
     ) -> Option<CloseReason> {
         let mut turn = self.slice.begin_turn(quantum, slot.deficit);
+        let late_turns = slot.late_turns;
         match self.phase {
             Phase::Serving | Phase::Grace(_) => {}
             Phase::Closing(since) => self.allow_late_read(slot, since),
@@ -52,6 +53,10 @@ impl<R: Reactor> Driver<'_, R> {
         }
         self.update_interest(mode, slot);
         let is_held_back = mode.is_held_back(&slot.exchange);
+        if is_held_back {
+            // Its request is still to be read, however late it may begin.
+            slot.late_turns = late_turns;
+        }
         let now = self.cx.now;
         self.schedule.update(key.index(), slot, is_held_back, now);
         None

@@ -104,3 +104,25 @@ fn a_body_may_go_on_arriving_until_the_deadline() {
         assert!(cut.receive().is_empty());
     }
 }
+
+/// It has arrived before the stop, and has to wait for longer than pipelines are served.
+#[test]
+fn a_request_that_waits_for_a_place_is_served_before_the_stop_ends() {
+    for personality in ALL {
+        for arrives in [10, 300] {
+            let mut bench = Bench::new(personality);
+            bench.settings.limits.max_requests = 1;
+            let (first, waiting) = (bench.client(), bench.client());
+            first.send(&get("/9000"));
+            let late = waiting.clone();
+            bench.at(arrives, move |_| late.send(&get("/0")));
+            bench.stop_at(100);
+            bench.serve(later);
+            for client in [first, waiting] {
+                let text = text(&client);
+                assert!(text.starts_with("HTTP/1.1 200 "), "{text}");
+                assert!(text.contains("connection: close\r\n"), "{text}");
+            }
+        }
+    }
+}
