@@ -211,7 +211,7 @@ impl Host {
     /// The module, an address or a directory can't be used. [`Error`] says which, and why, in one line. What goes wrong
     /// later is logged by the crate `log`.
     pub fn start(self) -> Result<Running, Error> {
-        Running::start(self)
+        Running::start(self, || Ok(())).map(|(running, ())| running)
     }
 
     /// Starts the host like [`start`](Self::start), and waits until all instances have ended. The first SIGTERM or
@@ -225,8 +225,8 @@ impl Host {
     /// # Errors
     /// As for [`start`](Self::start).
     pub fn run(self) -> Result<u8, Error> {
-        let running = self.start()?;
-        signals::wait(running)
+        let (running, signals) = Running::start(self, signals::catch)?;
+        signals::wait(running, signals)
     }
 }
 

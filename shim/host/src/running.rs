@@ -44,7 +44,12 @@ pub(crate) struct Shared {
 const STOPPING_TAKES: Duration = Duration::from_secs(2);
 
 impl Running {
-    pub(crate) fn start(host: Host) -> Result<Self, Error> {
+    /// Starts a host. Calls `before_listening` when everything is ready except the listeners: from then on there may be
+    /// clients.
+    pub(crate) fn start<T>(
+        host: Host,
+        before_listening: impl FnOnce() -> Result<T, Error>,
+    ) -> Result<(Self, T), Error> {
         // wasmtime-wasi creates its tokio runtime when it first needs it, and panics if the process has no file
         // descriptors left then.
         wasmtime_wasi::runtime::in_tokio(async {});
@@ -53,6 +58,7 @@ impl Running {
         let pre = module::prepare(&engine, host.module, &mut settings)?;
         instance::check_directories(&settings)?;
         let instances = settings.instances;
+        let prepared = before_listening()?;
         let bound = listen(&host.listen, host.inherit, host.reuse_port, instances)?;
         settings.listeners = bound[0].len();
         let addresses = addresses(&bound[0]);
@@ -72,12 +78,13 @@ impl Running {
         for number in 0..instances {
             supervisor::spawn(&shared, number, end.clone())?;
         }
-        Ok(Self {
+        let running = Self {
             shared,
             ends,
             addresses,
             metrics,
-        })
+        };
+        Ok((running, prepared))
     }
 
     /// The addresses of the listeners, with their ports.

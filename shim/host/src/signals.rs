@@ -10,10 +10,14 @@ use crate::running::{Running, Shared};
 /// What a shell adds to the number of the signal that has ended a process.
 const BY_SIGNAL: u8 = 128;
 
-/// Waits for the end of all instances, and handles signals meanwhile.
-pub(crate) fn wait(running: Running) -> Result<u8, Error> {
+/// Catches signals from now on. They are handled by [`wait`].
+pub(crate) fn catch() -> Result<Signals, Error> {
     let signals = Signals::new([SIGINT, SIGTERM]);
-    let mut signals = signals.map_err(|error| Error::from_io("can't handle signals", error))?;
+    signals.map_err(|error| Error::from_io("can't handle signals", error))
+}
+
+/// Waits for the end of all instances, and handles signals meanwhile.
+pub(crate) fn wait(running: Running, mut signals: Signals) -> Result<u8, Error> {
     let handle = signals.handle();
     let shared = running.shared.clone();
     let thread = std::thread::Builder::new().name("signals".to_owned());

@@ -98,6 +98,25 @@ fn the_first_signal_drains() {
     }
 }
 
+/// There may be clients as soon as it listens. Often, because the moment in which a signal would be lost is short.
+#[test]
+fn a_signal_drains_even_before_the_guest_runs() {
+    let module = module("at-once", include_str!("guest.wat"));
+    for _ in 0..20 {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_wasip1-host"))
+            .args(["--no-cache", "--listen=127.0.0.1:0"])
+            .arg(&module)
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut stderr = BufReader::new(child.stderr.take().unwrap());
+        let mut line = String::new();
+        stderr.read_line(&mut line).unwrap();
+        kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(0), "{line}");
+    }
+}
+
 #[test]
 fn the_second_signal_stops_at_once() {
     let mut program = Program::start("second", &[]);
