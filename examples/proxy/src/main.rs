@@ -23,6 +23,7 @@ mod silence;
 mod socket;
 
 use std::error::Error;
+use std::io::ErrorKind;
 use std::iter::successors;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -60,7 +61,7 @@ fn main() -> Result<(), BoxError> {
     Ok(())
 }
 
-/// The response of the other server, or 502.
+/// The response of the other server, or 502; 504 if no connection to it can be made in time.
 async fn proxy(
     upstream: SocketAddr,
     request: Request<Incoming>,
@@ -86,8 +87,17 @@ async fn proxy(
         Err(error) => {
             warn!("{upstream}: {error}");
             let why = "the other server doesn't respond\n";
-            Ok(text(StatusCode::BAD_GATEWAY, why))
+            Ok(text(status(&*error), why))
         }
+    }
+}
+
+/// RFC 9110 §15.6.3 and §15.6.5.
+fn status(error: &(dyn Error + 'static)) -> StatusCode {
+    let io = causes(error).find_map(|error| error.downcast_ref::<std::io::Error>());
+    match io.map(std::io::Error::kind) {
+        Some(ErrorKind::TimedOut) => StatusCode::GATEWAY_TIMEOUT,
+        _ => StatusCode::BAD_GATEWAY,
     }
 }
 
@@ -119,5 +129,28 @@ async fn forward(
 
 /// Whether the client's body has failed.
 fn is_of_client(error: &(dyn Error + 'static)) -> bool {
-    successors(Some(error), |&error| error.source()).any(|error| error.is::<IncomingError>())
+    causes(error).any(|error| error.is::<IncomingError>())
+}
+
+/// The error, its cause, the cause of that, and so on.
+fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    successors(Some(error), |&error| error.source())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_upstream_that_is_late_is_told_from_one_that_fails() {
+        for (kind, expected) in [
+            (ErrorKind::TimedOut, StatusCode::GATEWAY_TIMEOUT),
+            (ErrorKind::ConnectionRefused, StatusCode::BAD_GATEWAY),
+            (ErrorKind::ConnectionReset, StatusCode::BAD_GATEWAY),
+        ] {
+            assert_eq!(status(&std::io::Error::from(kind)), expected);
+        }
+        let other = BoxError::from("it has changed the protocol");
+        assert_eq!(status(&*other), StatusCode::BAD_GATEWAY);
+    }
 }

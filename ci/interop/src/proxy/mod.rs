@@ -260,7 +260,7 @@ fn refused(runtime: Runtime) -> Outcome {
     // Nothing listens there, most likely.
     let upstream = SocketAddr::from(([127, 0, 0, 1], Runtime::free_port()?));
     let mut proxy = proxy(runtime, upstream)?;
-    // An upstream that doesn't react at all is given up after three seconds, with 502, too.
+    // An upstream that doesn't react at all is given up after three seconds, with 504.
     in_a_quiet_moment(|| {
         let start = Instant::now();
         let response = get(&proxy, "/")?.response()?;
