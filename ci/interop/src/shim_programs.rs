@@ -163,7 +163,28 @@ fn lines(program: &Program) -> Outcome<String> {
         client.half_close()?;
         client.check_end()?;
     }
+    holds_little(&server)?;
     server.check_alive()?;
     server.check_log()?;
     Ok("ok".into())
+}
+
+/// A client that takes nothing back can't send without end: the program and the systems hold little of it.
+fn holds_little(server: &Server) -> Outcome {
+    const MOST: usize = 64 << 20;
+    let client = Client::connect(server.address)?;
+    let mut sender = client.sender()?;
+    let timeout = Some(Duration::from_secs(2));
+    sender
+        .set_write_timeout(timeout)
+        .map_err(|e| format!("setting a timeout: {e}"))?;
+    let mut sent = 0;
+    while let Ok(count) = std::io::Write::write(&mut sender, &[b'x'; 64 << 10]) {
+        sent += count;
+        ensure!(
+            sent < MOST,
+            "it takes {sent} bytes of a client that reads nothing"
+        );
+    }
+    Ok(())
 }
