@@ -122,10 +122,11 @@ impl Server {
     ///
     /// On WASI preview 1 it can be any listening socket of the module. On Unix it has to be one of
     /// those passed by `LISTEN_FDS`, as for [`preopened`](Self::preopened); for another one, make a
-    /// [`TcpListener`] of it and use [`from_listener`](Self::from_listener).
+    /// [`TcpListener`] of it and use [`from_listener`](Self::from_listener). Several servers can have one of
+    /// them each.
     ///
     /// # Errors
-    /// [`NoListener`](crate::ErrorKind::NoListener) if `fd` is not such a socket;
+    /// [`NoListener`](crate::ErrorKind::NoListener) if `fd` is not such a socket, or on Unix if it is in use already;
     /// [`Unsupported`](crate::ErrorKind::Unsupported) on WASI 0.2 and Windows, where sockets have no
     /// file descriptors.
     pub fn from_fd(fd: u32) -> Result<Self> {
