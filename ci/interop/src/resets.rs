@@ -1,4 +1,4 @@
-//! Checks that a server survives connections that are reset at random moments.
+//! Checks that a server survives connections that are reset at random moments, and takes no reset for the end of a stream.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::client::Client;
 use crate::random::Random;
+use crate::wait::until;
 use crate::{Outcome, Program, Report, Runtime, Server, ensure};
 
 /// The settings of a run.
@@ -37,9 +38,11 @@ pub fn run(runtimes: &[Runtime], settings: Settings) -> Report {
             "{runtime}: {} resets, seed {}",
             settings.count, settings.seed
         );
-        let outcome = Program::example(runtime, "echo", settings.release)
-            .and_then(|program| reset_all(&program, settings));
-        report.add(&row, runtime, outcome);
+        let program = Program::example(runtime, "echo", settings.release);
+        let all = program.clone().and_then(|it| reset_all(&it, settings));
+        report.add(&row, runtime, all);
+        let after_bytes = program.and_then(|it| reset_after_bytes(&it));
+        report.add("a reset after 4,096 bytes", runtime, after_bytes);
     }
     report
 }
@@ -93,6 +96,37 @@ pub fn reset_all(program: &Program, settings: Settings) -> Outcome<String> {
     server.check_log()?;
     eprintln!("{runtime}: the slowest response to the well-behaved client took {slowest:.0?}");
     Ok(format!("{seconds:.1}"))
+}
+
+/// Resets a connection while the server still has to read 4,096 bytes of a request: as many as its first read on WASI 0.2
+/// asks for, which then goes on and finds the reset.
+fn reset_after_bytes(program: &Program) -> Outcome<String> {
+    let mut server = Server::start(program, &[("RUST_LOG", "debug")])?;
+    let mut client = Client::connect(server.address)?;
+    client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n")?;
+    client.response()?.check(b"hello!")?;
+    // It isn't running while the bytes and the reset arrive, so both wait for it.
+    server.signal("-STOP")?;
+    let head = "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9999\r\n\r\n";
+    client.send(format!("{head:x<4096}"))?;
+    client.reset()?;
+    server.signal("-CONT")?;
+    // The log from the read of the bytes on. Before it are other connections.
+    let since_read = |server: &Server| {
+        let log = server.log();
+        let (_, rest) = log.split_once(": read 4096 bytes\n")?;
+        Some(rest.to_owned())
+    };
+    until("the connection is closed", || {
+        since_read(&server).is_some_and(|rest| rest.contains(": closed: "))
+    })?;
+    let rest = since_read(&server).unwrap_or_default();
+    ensure!(
+        rest.contains(": closed: the connection failed\n"),
+        "the reset is taken for something else:\n{rest}"
+    );
+    server.check_alive()?;
+    Ok("ok".into())
 }
 
 /// Sends one request on a connection of its own. Returns how long the response took.

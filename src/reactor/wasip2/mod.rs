@@ -264,6 +264,9 @@ impl Reactor for Wasip2Reactor {
 
     fn read(&mut self, stream: &mut Wasip2Stream, buf: &mut [u8]) -> io::Result<usize> {
         let source = self.source(stream);
+        if let Some(failure) = source.read_failure.take() {
+            return Err(failure);
+        }
         let mut filled = 0;
         loop {
             let asked = match filled {
@@ -278,9 +281,9 @@ impl Reactor for Wasip2Reactor {
                         continue;
                     }
                 }
-                // The bytes that were read before are returned first. The end or the failure of the stream is
-                // reported again, and the next read returns it.
-                Err(_) if filled > 0 => {}
+                // The bytes that were read before are returned first, and the failure by the next read. The host
+                // reports the end of the stream again.
+                Err(error) if filled > 0 => source.read_failure = calls::stream_error(error),
                 Err(error) => return calls::stream_error(error).map_or(Ok(0), Err),
             }
             if filled == 0 {

@@ -1,7 +1,7 @@
 //! [`Source`]: the resources of one connection, in the order in which they must be dropped, and what it takes to
 //! close it without blocking.
 
-use std::io::IoSlice;
+use std::io::{self, IoSlice};
 
 use poll_turns::Key;
 use wasip2::io::poll::Pollable;
@@ -25,6 +25,8 @@ pub(super) struct Source {
     interest: Interest,
     /// What the current poll has reported.
     pub(super) readiness: Readiness,
+    /// The failure that a read has found after bytes. The host returns it once, so the next read returns it.
+    pub(super) read_failure: Option<io::Error>,
     /// Left out of polls until others were reported; see [`FULL_REPORT`](super::Wasip2Reactor::FULL_REPORT).
     pub(super) is_skipped: bool,
     /// The event loop has closed it. It lingers until it can be dropped.
@@ -51,6 +53,7 @@ impl Source {
             key,
             interest: Interest::READ,
             readiness: Readiness::default(),
+            read_failure: None,
             is_skipped: false,
             is_closed: false,
         }
