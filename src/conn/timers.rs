@@ -74,8 +74,8 @@ impl TimerTable {
         }
     }
 
-    /// The deadline of a timer that starts at `now`. If the duration goes beyond the end of time, it is 292 years: so a
-    /// later start has a later deadline, by which the loop sees that a connection was used.
+    /// The deadline of a timer that starts at `now`. A duration that goes beyond [`LAST`](Self::LAST) is shortened to 292
+    /// years: so a later start has a later deadline, by which the loop sees that a connection was used.
     pub(super) fn after(now: Instant, duration: Duration) -> Instant {
         let deadline = now + duration;
         match deadline > Self::LAST {

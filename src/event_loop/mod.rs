@@ -354,7 +354,7 @@ impl<'a, R: Reactor, M: Mode<R>> EventLoop<'a, R, M> {
             let Some(slot) = self.slots.get_mut(key) else {
                 continue;
             };
-            // Then the other deadlines don't apply. They are set again by the turn in which it goes on.
+            // While it waits, only the deadline of its output applies. Its next turn sets the others again.
             let is_held_back = self.mode.is_held_back(&slot.exchange);
             if slot.timeout(is_held_back).is_some_and(|at| at <= now) {
                 // Input that has arrived by now, or output that the socket would take, is not too late. The

@@ -236,7 +236,7 @@ fn at_the_limit_the_longest_idle_connection_is_closed_for_a_new_one() {
 
 /// A connection that was used is recognised by its new deadline.
 #[test]
-fn it_is_found_also_where_no_connection_is_idle_for_too_long() {
+fn the_longest_idle_connection_is_closed_also_without_an_idle_timeout() {
     the_longest_idle_connection_is_closed(Duration::MAX);
 }
 

@@ -44,7 +44,7 @@ pub(crate) struct Note {
     text: String,
 }
 
-/// Which notes are listed: those after a note, with this text, so many at most.
+/// Which notes are listed: those after a note, those that contain a text, and how many at most.
 #[derive(Deserialize)]
 pub(crate) struct Filter {
     after: Option<u64>,

@@ -10,8 +10,8 @@ use mini_http::{Sleep, sleep};
 
 use crate::BoxError;
 
-/// How long the other server may send nothing of a body. Otherwise one whose machine is gone would keep the response open
-/// for ever. Event streams have to send a comment now and then, as for most proxies.
+/// How long the other server may send nothing of a body. Otherwise the response would stay open
+/// without end when that server's machine is gone. Event streams have to send a comment now and then, as for most proxies.
 const LONGEST: Duration = Duration::from_secs(60);
 
 /// Fails after `LONGEST` in which nothing came.

@@ -25,7 +25,7 @@ const READ: usize = 8 << 10;
 const MAX_WAITING: usize = LARGEST + (1 << 20);
 
 /// After this time without anything from the client it is sent a ping, and after the same time again the WebSocket ends.
-/// Otherwise one would be open for ever whose client has disappeared: on preview 1, only a write finds that.
+/// Otherwise it would stay open without end after its client has disappeared: on preview 1, only a write finds that.
 const SILENCE: Duration = Duration::from_secs(60);
 
 pub(crate) struct Socket<S = Upgraded> {

@@ -15,7 +15,7 @@ const ARRIVED: Duration = Duration::from_millis(100);
 /// The system returns a reset once. If the read into the second of two buffers gets it, it is for the next call.
 /// Otherwise the guest would take the end for that of a complete stream.
 #[test]
-fn a_reset_behind_the_first_buffer_is_returned_by_the_next_read() {
+fn a_reset_after_the_first_buffer_is_returned_by_the_next_read() {
     let mut puppet = Puppet::listening();
     let (mut client, fd) = puppet.connection();
     client.write_all(b"last").expect("room");
